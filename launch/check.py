@@ -1,0 +1,79 @@
+"""Lint, types and tests in one go, and what the tests covered on this machine; called by launch/test.
+
+usage: check.py [PYTEST ARGUMENTS...]
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from lxml import etree
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTHON = sys.executable
+
+# What a test's name says it needs: engines and services that not every machine has.
+COVERAGE = {
+    "embedded engine": ("embedded",),
+    "COMPSs engine": ("compss",),
+    "MPI": ("mpi",),
+    "Redis": ("redis",),
+    "QPU emulator": ("emulator", "qrmi", "qpu"),
+    "GPU": ("gpu", "cuda"),
+    "Slurm": ("slurm",),
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Run ruff, mypy and pytest, all three even when one fails; 0 only when all pass."""
+    os.chdir(ROOT)
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        steps = [
+            ("ruff", [PYTHON, "-m", "ruff", "check", "."]),
+            ("mypy", [PYTHON, "-m", "mypy"]),
+            ("pytest", [PYTHON, "-m", "pytest", "-n", "2", "-rs", f"--junitxml={report}", *arguments]),
+        ]
+        failed = [name for name, command in steps if not step(name, command)]
+        if report.exists():
+            print("\n".join(["", "Covered here:", *covered(report)]), flush=True)
+    print(f"\nFailed: {', '.join(failed)}" if failed else "\nAll passed.", flush=True)
+    return 1 if failed else 0
+
+
+def step(name: str, command: list[str]) -> bool:
+    """Run one step, say how long it took, and return whether it passed."""
+    print(f"--- {name}", flush=True)
+    began = time.monotonic()
+    passed = subprocess.run(command).returncode == 0
+    print(f"--- {name} {'passed' if passed else 'FAILED'} in {time.monotonic() - began:.0f} s", flush=True)
+    return passed
+
+
+def covered(report: Path) -> list[str]:
+    """One line for each engine and service: how many of its tests ran, and why the others did not."""
+    cases = list(etree.parse(str(report)).iter("testcase"))
+    lines = []
+    for name, words in COVERAGE.items():
+        mine = [case for case in cases if any(word in full_name(case) for word in words)]
+        skipped = [case.find("skipped") for case in mine if case.find("skipped") is not None]
+        reasons = sorted({entry.get("message") or "" for entry in skipped})
+        line = f"  {name:16} {len(mine) - len(skipped):4} tests ran"
+        if skipped:
+            line += f", {len(skipped)} skipped: {'; '.join(reasons)}"
+        lines.append(line)
+    return lines
+
+
+def full_name(case: etree._Element) -> str:
+    """Module and test with its parameters, in lower case."""
+    return f"{case.get('classname')}.{case.get('name')}".lower()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
