@@ -1,1 +1,7 @@
-"""tasks/reconstruction"""
+"""Fragment tensors to estimates: contraction of their network, and its statistics."""
+
+from tasks.reconstruction.contraction import contract
+from tasks.reconstruction.errors import ReconstructionError
+from tasks.reconstruction.statistics import estimate, tensor_values, variances
+
+__all__ = ["ReconstructionError", "contract", "estimate", "tensor_values", "variances"]

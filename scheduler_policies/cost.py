@@ -1,0 +1,192 @@
+"""How long a device takes for a piece of work, how wrong it will be and what it costs: the shared model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from scheduler_policies.device import Device, DeviceState, Kind, Work
+
+AMPLITUDE_BYTES = 16
+# Swaps a sparse coupling map adds: a two-qubit gate costs this many on average after routing.
+ROUTED_TWO_QUBIT_GATES = 2.0
+
+
+def variant_seconds(device: Device, width: int, depth: int, shots: int, gates: int | None = None) -> float:
+    """Predicted seconds for one variant, without the fixed cost of its job.
+
+    Args:
+        device: the device.
+        width: qubits of the variant.
+        depth: its layers.
+        shots: how often it is run.
+        gates: how many gates it has; a full circuit, ``width * depth``, when not given.
+    """
+    speed = device.speed
+    if device.kind is Kind.QPU:
+        return speed.circuit + shots * (speed.shot + depth * speed.layer + device.readout_seconds)
+    count = width * depth if gates is None else gates
+    return speed.circuit + count * 2.0**width * speed.amplitude_gate + shots * speed.shot
+
+
+def exact_seconds(
+    device: Device,
+    width: int,
+    depth: int,
+    branches: int,
+    outputs: int,
+    factors: int,
+    gates: int | None = None,
+) -> float:
+    """Predicted seconds for a whole fragment tensor from one simulation with its legs left open.
+
+    One state for each of the ``2**branches`` branches, then one Gram matrix for each observable factor: for
+    each of ``4**branches`` pairs of states one pass over ``2**width`` amplitudes (outgoing legs stay open in
+    it at no further cost than ``2**outputs`` more numbers kept).
+
+    Args:
+        device: a simulator.
+        width: qubits of the fragment.
+        depth: its layers.
+        branches: cut ends the simulation branches on.
+        outputs: outgoing wire legs.
+        factors: observable factors.
+        gates: how many gates it has; ``width * depth`` when not given.
+    """
+    speed = device.speed
+    count = width * depth if gates is None else gates
+    states = 2.0**branches
+    amplitudes = 2.0**width
+    passes = states * count + max(factors, 1) * (states + states * states * 2.0**outputs / 8.0)
+    return speed.circuit + passes * amplitudes * speed.amplitude_gate
+
+
+def exact_bytes(width: int, branches: int) -> int:
+    """Memory of a whole fragment tensor's simulation: all branches' states at once."""
+    return int(AMPLITUDE_BYTES * 2 ** (width + branches))
+
+
+def jobs_needed(device: Device, work: Work) -> int:
+    """How many jobs a piece of work takes on a device that limits circuits and shots a job."""
+    if device.exact:
+        return 1
+    limits = device.limits
+    repeats = 1 if limits.shots_per_job is None else math.ceil(work.shots / limits.shots_per_job)
+    circuits = work.variants * repeats
+    return 1 if limits.circuits_per_job is None else math.ceil(circuits / limits.circuits_per_job)
+
+
+def work_seconds(device: Device, work: Work) -> float:
+    """Predicted seconds one unit of a device is busy with a piece of work, waiting in its queue not counted.
+
+    A simulator does the whole tensor at once, or its variants where that is cheaper or all that fits.
+    """
+    if device.exact:
+        return device.speed.job + _simulation_seconds(device, work)
+    one = variant_seconds(device, work.width, work.depth, work.shots)
+    return jobs_needed(device, work) * device.speed.job + work.variants * one
+
+
+def runs_exact(device: Device, work: Work) -> bool:
+    """Whether a piece of work is a whole tensor on this device (no error) and not variants with shots."""
+    if not device.exact:
+        return False
+    memory = device.memory_bytes
+    return memory is None or exact_bytes(work.width, work.branches) <= memory
+
+
+def _simulation_seconds(device: Device, work: Work) -> float:
+    if runs_exact(device, work):
+        return exact_seconds(
+            device, work.width, work.depth, work.branches, work.outputs, work.factors, work.gates
+        )
+    return work.variants * variant_seconds(device, work.width, work.depth, work.shots, work.gates)
+
+
+def why_not(device: Device, work: Work) -> str | None:
+    """Why a device cannot run a piece of work, in words, or None when it can."""
+    if device.qubits is not None and work.width > device.qubits:
+        return f"has {device.qubits} qubits, {work.width} needed"
+    if device.exact:
+        needed = exact_bytes(work.width, 0)
+        if device.memory_bytes is not None and needed > device.memory_bytes:
+            return f"has {device.memory_bytes} bytes of memory, {needed} needed for one state"
+    elif work.mid_circuit_measurements and not device.limits.mid_circuit_measurement:
+        ancillas = work.width + work.mid_circuit_measurements
+        if device.qubits is not None and ancillas > device.qubits:
+            return (
+                f"cannot measure within a circuit and has {device.qubits} qubits, "
+                f"{ancillas} needed with ancillas"
+            )
+    return None
+
+
+def circuit_fidelity(
+    device: Device, operations: Iterable[tuple[str, tuple[int, ...]]], measured: Iterable[int]
+) -> float:
+    """Expected fidelity along a transpiled circuit: the product of (1 - error) of its gates and readouts.
+
+    Args:
+        device: a device with calibrated gates.
+        operations: (gate name, physical qubits) of each gate. A gate without calibration takes the mean of the
+            gates of its size (virtual rotations report error 0 in every calibration).
+        measured: physical qubits measured.
+    """
+    calibrated = {(gate.name, gate.qubits): gate.error for gate in device.gates}
+    means = {1: device.one_qubit_error, 2: device.two_qubit_error}
+    logarithm = 0.0
+    for name, qubits in operations:
+        error = calibrated.get((name, qubits))
+        if error is None:
+            error = means.get(len(qubits), means[2])
+        logarithm += _log_success(error)
+    for qubit in measured:
+        known = qubit < len(device.readout_errors)
+        logarithm += _log_success(device.readout_errors[qubit] if known else device.readout_error)
+    return math.exp(logarithm)
+
+
+def fidelity(device: Device, state: DeviceState, work: Work) -> float:
+    """Expected fidelity of one of the work's variants, with the device's drift.
+
+    From the transpiled circuit where ``work.fidelities`` has one, else from the mean gate and readout errors with
+    two-qubit gates multiplied for routing. Drift multiplies every error rate, so to first order it raises
+    the fidelity to the power ``1 + drift``.
+    """
+    if device.exact:
+        return 1.0
+    known = dict(work.fidelities).get(device.name)
+    if known is None:
+        known = mean_fidelity(device, work.one_qubit_gates, work.two_qubit_gates, work.measured)
+    return known ** (1.0 + max(state.drift, -1.0))
+
+
+def mean_fidelity(device: Device, one_qubit_gates: int, two_qubit_gates: int, measured: int) -> float:
+    """Fidelity of a circuit known only by its counts, from the device's mean errors."""
+    routed = two_qubit_gates * (1.0 if device.coupling is None else ROUTED_TWO_QUBIT_GATES)
+    logarithm = one_qubit_gates * _log_success(device.one_qubit_error)
+    logarithm += routed * _log_success(device.two_qubit_error)
+    logarithm += measured * _log_success(device.readout_error)
+    return math.exp(logarithm)
+
+
+def systematic_error(device: Device, state: DeviceState, work: Work) -> float:
+    """Predicted bias of the final estimate from the device's noise: weight times infidelity."""
+    return work.weight * (1.0 - fidelity(device, state, work))
+
+
+def statistical_variance(device: Device, work: Work) -> float:
+    """Predicted variance of the final estimate from the work's shots; 0 where the tensor is exact."""
+    return 0.0 if runs_exact(device, work) else work.weight**2 / work.shots
+
+
+def work_price(device: Device, work: Work) -> float:
+    """What running a piece of work costs, in the currency of the budget."""
+    price = device.price
+    shots = 0 if device.exact else work.shots * work.variants
+    total = price.per_job * jobs_needed(device, work) + price.per_shot * shots
+    return total + price.per_second * work_seconds(device, work)
+
+
+def _log_success(error: float) -> float:
+    return math.log1p(-error) if error < 1.0 else -math.inf

@@ -1,0 +1,259 @@
+"""What a device is and how it is doing: plain data, read from resources files and QPU targets by other rooms.
+
+Times are seconds on the caller's clock; this room never reads one. Error rates are probabilities in [0, 1].
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+
+from scheduler_policies.errors import PolicyError
+
+
+class Kind(str, Enum):
+    """What a device is made of; simulators on CPU and GPU are exact, a QPU is not."""
+
+    CPU = "CPU"
+    GPU = "GPU"
+    QPU = "QPU"
+
+
+@dataclass(frozen=True)
+class GateRate:
+    """Error and duration of one gate on the qubits it acts on, as the device's calibration reports them.
+
+    Attributes:
+        name: the gate's name in the device's basis ("cz", "sx", ...).
+        qubits: physical qubits, in the gate's order.
+        error: probability that the gate fails.
+        seconds: its duration.
+    """
+
+    name: str
+    qubits: tuple[int, ...]
+    error: float
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a device cannot do.
+
+    Attributes:
+        mid_circuit_measurement: whether a qubit can be measured before the end.
+        reset: whether a qubit can be reset to zero within a circuit.
+        shots_per_job: most shots of one circuit in one job, None where there is no limit.
+        circuits_per_job: most circuits in one job, None where there is no limit.
+    """
+
+    mid_circuit_measurement: bool = True
+    reset: bool = True
+    shots_per_job: int | None = None
+    circuits_per_job: int | None = None
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Coefficients of the speed model in `scheduler_policies.cost`, in seconds.
+
+    A simulator's time grows with gates times amplitudes, a QPU's with shots times (depth + a fixed part); the
+    coefficients of the other kind stay 0.
+
+    Attributes:
+        job: fixed cost of one job or task (submission, start, collection).
+        circuit: fixed cost of one circuit (transpilation, loading).
+        shot: fixed cost of one shot (QPU: repetition delay, reset and readout; simulator: drawing one sample).
+        layer: one layer of depth within one shot (QPU).
+        amplitude_gate: one gate applied to one amplitude (simulator).
+    """
+
+    job: float = 0.0
+    circuit: float = 0.0
+    shot: float = 0.0
+    layer: float = 0.0
+    amplitude_gate: float = 0.0
+
+
+# Typical values, for devices whose resources file says nothing about speed. CPU: one core of a 2020s server running
+# a double-precision state-vector simulator; GPU: the same code limited by about 2 TB/s of memory bandwidth;
+# QPU: a superconducting machine with a 250 us repetition delay.
+CPU_SPEED = Speed(job=0.015, circuit=0.003, shot=2e-7, amplitude_gate=2.5e-9)
+GPU_SPEED = Speed(job=0.2, circuit=0.01, shot=5e-8, amplitude_gate=2.5e-11)
+QPU_SPEED = Speed(job=2.0, circuit=0.02, shot=2.5e-4, layer=1e-7)
+
+
+@dataclass(frozen=True)
+class Price:
+    """What using a device costs, in the currency of the budget.
+
+    Attributes:
+        per_job: for each job submitted.
+        per_shot: for each shot of each circuit.
+        per_second: for each second the device works.
+    """
+
+    per_job: float = 0.0
+    per_shot: float = 0.0
+    per_second: float = 0.0
+
+
+@dataclass(frozen=True)
+class Device:
+    """Something that runs variants: its kind, size, errors, speed, price and limits. Nothing in it changes in a run.
+
+    A CPU or GPU is as wide as its memory allows; its error rates are empty and it is exact.
+
+    Attributes:
+        name: unique among the devices of a run, as the user knows it.
+        kind: CPU, GPU or QPU.
+        units: how many fragments or jobs it runs at once.
+        qubits: the widest circuit it takes; None where only memory limits it (simulators).
+        basis_gates: names of the gates it has; empty where it has all (simulators).
+        coupling: directed pairs of physical qubits with a two-qubit gate, None where all pairs have one.
+        gates: calibrated error and duration of each gate on each qubit or pair; empty where unknown or exact.
+        readout_errors: (qubits,) probability of a wrong bit; empty where unknown or exact.
+        readout_seconds: duration of a measurement.
+        speed: coefficients of its speed model.
+        price: what it costs.
+        limits: what it cannot do.
+        memory_bytes: memory one unit may use for states, None where unknown or meaningless (QPU).
+        processor: its processor name in the resources XML, the one constraints use.
+        computing_units: computing units of that processor one fragment or job takes.
+        node: name of the node it is on in the resources XML, "" where there is none.
+        resource_type: how QRMI reaches it ("ibm-quantum-compute-service", ...), "" where it does not.
+    """
+
+    name: str
+    kind: Kind
+    units: int = 1
+    qubits: int | None = None
+    basis_gates: tuple[str, ...] = ()
+    coupling: tuple[tuple[int, int], ...] | None = None
+    gates: tuple[GateRate, ...] = ()
+    readout_errors: tuple[float, ...] = ()
+    readout_seconds: float = 0.0
+    speed: Speed = field(default_factory=Speed)
+    price: Price = field(default_factory=Price)
+    limits: Limits = field(default_factory=Limits)
+    memory_bytes: int | None = None
+    processor: str = ""
+    computing_units: int = 1
+    node: str = ""
+    resource_type: str = ""
+
+    def __post_init__(self) -> None:
+        if self.units < 1:
+            raise PolicyError(f"device {self.name}: units is {self.units}; a device has at least one")
+        if self.kind is Kind.QPU and self.qubits is None:
+            raise PolicyError(f"device {self.name}: a QPU needs its number of qubits; read it from its target")
+        for rate in (*self.readout_errors, *(gate.error for gate in self.gates)):
+            if not 0.0 <= rate <= 1.0:
+                raise PolicyError(f"device {self.name}: error rate {rate} is not a probability")
+
+    @property
+    def exact(self) -> bool:
+        """Whether it can return a whole fragment tensor with no error."""
+        return self.kind is not Kind.QPU
+
+    @cached_property
+    def one_qubit_error(self) -> float:
+        """Mean calibrated error of its one-qubit gates; 0 where it has none."""
+        return _mean([gate.error for gate in self.gates if len(gate.qubits) == 1])
+
+    @cached_property
+    def two_qubit_error(self) -> float:
+        """Mean calibrated error of its two-qubit gates; 0 where it has none."""
+        return _mean([gate.error for gate in self.gates if len(gate.qubits) == 2])
+
+    @cached_property
+    def readout_error(self) -> float:
+        """Mean probability of a wrong bit; 0 where it reports none."""
+        return _mean(self.readout_errors)
+
+
+@dataclass(frozen=True)
+class DeviceState:
+    """How a device is doing at one moment, as far as the caller knows.
+
+    Attributes:
+        queue_length: jobs ahead of ours.
+        expected_wait: seconds until a job submitted now would start, ours included.
+        free_units: units no job of ours holds.
+        consecutive_failures: failures since the last success.
+        set_aside_until: time on the caller's clock before which nothing is placed here; None when in use.
+        set_aside_count: how often in a row it was set aside; the next rest is longer.
+        on_trial: whether it came back from being set aside and has yet to succeed at one small job.
+        calibration_epoch: the device's own name of its calibration ("" where it has none).
+        calibration_age: seconds since that calibration.
+        drift: error rates now over those calibrated, minus 1: 0 as calibrated, 1 twice as bad.
+    """
+
+    queue_length: int = 0
+    expected_wait: float = 0.0
+    free_units: int = 1
+    consecutive_failures: int = 0
+    set_aside_until: float | None = None
+    set_aside_count: int = 0
+    on_trial: bool = False
+    calibration_epoch: str = ""
+    calibration_age: float = 0.0
+    drift: float = 0.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a policy needs to know about one fragment, without its circuit.
+
+    Attributes:
+        fragment: index of the fragment in its plan.
+        width: qubits a device needs, ancillas for legs not counted.
+        depth: layers of the fragment's circuit.
+        one_qubit_gates: how many it has.
+        two_qubit_gates: how many it has (before routing).
+        measured: qubits measured at the end of a variant.
+        branches: cut ends that an exact simulation must branch on (incoming wires and gate cuts): 2**branches states.
+        outputs: outgoing wire legs, left unmeasured by an exact simulation.
+        factors: observable factors its tensor has.
+        variants: distinct variants on the sampled path.
+        shots: shots for each variant, on average.
+        weight: |d estimate / d fragment| x sigma: the square root of the sum over variants of (g_v sigma_v)**2. With n
+            shots a variant its part of the statistical error is ``weight / sqrt(n)``; ``weight`` times infidelity is
+            its part of the systematic one.
+        mid_circuit_measurements: of the variant with most; 0 when none needs one.
+        fidelities: (device name, fidelity) where the transpiled circuit is known; the mean-rate model otherwise.
+    """
+
+    fragment: int
+    width: int
+    depth: int
+    one_qubit_gates: int
+    two_qubit_gates: int
+    measured: int
+    branches: int
+    outputs: int
+    factors: int
+    variants: int
+    shots: int
+    weight: float
+    mid_circuit_measurements: int = 0
+    fidelities: tuple[tuple[str, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        sizes = (self.width, self.variants, self.shots)
+        if min(sizes) < 1 or min(self.depth, self.branches, self.outputs) < 0 or self.weight < 0:
+            raise PolicyError(f"fragment {self.fragment}: sizes {sizes} must be positive and counts not negative")
+
+    @property
+    def gates(self) -> int:
+        """Number of gates."""
+        return self.one_qubit_gates + self.two_qubit_gates
+
+
+def _mean(errors: Sequence[float]) -> float:
+    # Gates and qubits reported as broken (error 1) are left out: transpilation routes around them.
+    working = [error for error in errors if error < 1.0]
+    return math.fsum(working) / len(working) if working else 0.0

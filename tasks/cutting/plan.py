@@ -1,0 +1,141 @@
+"""The plan: which cuts, the fragments that follow, and what they will cost. Plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from qiskit import QuantumCircuit
+
+LegKind = Literal["wire_out", "wire_in", "gate"]
+
+
+@dataclass(frozen=True, order=True)
+class WireCut:
+    """The wire of ``qubit`` severed just before instruction ``instruction`` of the problem's circuit."""
+
+    instruction: int
+    qubit: int
+
+
+@dataclass(frozen=True, order=True)
+class GateCut:
+    """The two-qubit gate at index ``instruction`` of the problem's circuit, severed."""
+
+    instruction: int
+
+
+Cut = WireCut | GateCut
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One end of a cut, on a fragment.
+
+    Attributes:
+        cut: index of the cut in the plan.
+        end: 0 or 1. A wire's end 0 is upstream (measured), its end 1 downstream (prepared); a gate's end ``e`` is on
+            the ``e``-th qubit of the gate.
+        kind: what is severed and on which side this leg is.
+        qubit: the fragment's qubit it sits on.
+        position: it acts just before the instruction of that index in the fragment's circuit
+            (``len(circuit.data)`` means after all of them).
+        rank: operator-Schmidt rank of a severed gate, 2 or 4; 2 for a wire.
+    """
+
+    cut: int
+    end: int
+    kind: LegKind
+    qubit: int
+    position: int
+    rank: int = 2
+
+    @property
+    def dimension(self) -> int:
+        """Dimension of the leg's axis in the fragment tensor: 4 or 16."""
+        return self.rank**2
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """A piece of circuit with legs.
+
+    Attributes:
+        index: its place in the plan.
+        circuit: one- and two-qubit unitary gates only; starts in |0...0> except where a ``wire_in`` leg says otherwise.
+        legs: in the order of the fragment tensor's axes.
+        outputs: (local qubit, qubit of the problem) for every local qubit whose end is an end of the problem's circuit.
+        factors_x: (factor, local qubit) bool, X part of the observable factors asked of this fragment.
+        factors_z: (factor, local qubit) bool, Z part.
+    """
+
+    index: int
+    circuit: QuantumCircuit
+    legs: tuple[Leg, ...]
+    outputs: tuple[tuple[int, int], ...]
+    factors_x: np.ndarray
+    factors_z: np.ndarray
+
+    @property
+    def num_qubits(self) -> int:
+        """Width on a device, without ancillas."""
+        return int(self.circuit.num_qubits)
+
+    @property
+    def num_factors(self) -> int:
+        """How many distinct observable factors are asked of it."""
+        return int(self.factors_x.shape[0])
+
+    @property
+    def open_qubits(self) -> int:
+        """Qubits of the one simulation with all legs left open (exact path): width plus ancillas."""
+        ancillas = {"wire_in": 1, "wire_out": 0}
+        return self.num_qubits + sum(ancillas.get(leg.kind, leg.rank // 2) for leg in self.legs)
+
+
+@dataclass(frozen=True)
+class FragmentCost:
+    """What one fragment is predicted to cost.
+
+    Attributes:
+        width: qubits on a device.
+        depth: depth of its circuit.
+        two_qubit_gates: how many.
+        variants: distinct circuits of the sampled path.
+        exact_bytes: peak memory of the exact path's simulation and Gram matrices.
+        tensor_bytes: memory of its fragment tensor.
+    """
+
+    width: int
+    depth: int
+    two_qubit_gates: int
+    variants: int
+    exact_bytes: int
+    tensor_bytes: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Cuts, fragments, and how the fragments are joined.
+
+    Attributes:
+        cuts: severed wires and gates, by instruction index of the problem's circuit.
+        fragments: the pieces; a plan without cuts has one for each connected part of the circuit.
+        bonds: for each cut, W (see tasks/tensor.py).
+        factor_index: (term, fragment) int, which factor of each fragment a Pauli term of the problem takes.
+        term_scale: (term,) float64, what the parts of the circuit that no fragment holds contribute to each term
+            (qubits that no gate touches: 1, or 0 where an X or Y is asked of one).
+        sampling_overhead: product of kappa**2 over the cuts.
+        costs: one per fragment.
+        notes: what the user should know, in sentences.
+    """
+
+    cuts: tuple[Cut, ...]
+    fragments: tuple[Fragment, ...]
+    bonds: tuple[np.ndarray, ...]
+    factor_index: np.ndarray
+    term_scale: np.ndarray
+    sampling_overhead: float
+    costs: tuple[FragmentCost, ...]
+    notes: tuple[str, ...] = field(default=())

@@ -1,0 +1,185 @@
+"""The order of pairwise contractions: a tree over the fragments, found by cotengra, with what each step shares.
+
+A node of the tree stands for a set of fragments. It is computed once for every *distinct combination* of factors
+that the terms take on those fragments, never once a term.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cotengra
+import numpy as np
+
+from tasks.reconstruction.network import Network
+from tasks.tensor import Structure
+
+_OPTIMAL_BELOW = 9  # fragments: exhaustive search still takes milliseconds
+_CANDIDATES = 4
+
+
+@dataclass(frozen=True)
+class Step:
+    """Contract node ``left`` with node ``right`` into node ``out``.
+
+    Attributes:
+        kept_left: indices of ``left`` that ``out`` keeps, in the order of ``left``.
+        kept_right: the same of ``right``.
+        summed: indices that end here.
+        rows_left: (combination,) which combination of ``left`` each combination of ``out`` takes.
+        rows_right: the same of ``right``, ascending.
+    """
+
+    left: int
+    right: int
+    out: int
+    kept_left: tuple[int, ...]
+    kept_right: tuple[int, ...]
+    summed: tuple[int, ...]
+    rows_left: np.ndarray
+    rows_right: np.ndarray
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A contraction tree bound to a set of terms.
+
+    Attributes:
+        indices: (node,) the cuts that are indices of each node, in axis order; leaves first, then one node a step.
+        counts: (node,) number of distinct combinations.
+        factors: (leaf,) the factors each leaf's combinations are, ascending.
+        steps: in an order where operands come before results.
+        terms: (used term,) the terms that have a coefficient.
+        rows: (used term,) the root's combination of each used term.
+    """
+
+    indices: tuple[tuple[int, ...], ...]
+    counts: tuple[int, ...]
+    factors: tuple[np.ndarray, ...]
+    steps: tuple[Step, ...]
+    terms: np.ndarray
+    rows: np.ndarray
+
+    @property
+    def root(self) -> int:
+        """The node that holds the terms' values."""
+        return len(self.indices) - 1
+
+
+Path = tuple[tuple[int, int], ...]
+"""Pairs of node numbers; the i-th pair makes node ``fragments + i``."""
+
+
+def find_paths(network: Network, *, seed: int = 0, repeats: int | None = None) -> tuple[Path, ...]:
+    """Search contraction paths; deterministic for a seed.
+
+    Args:
+        network: the network.
+        seed: of the random greedy search.
+        repeats: greedy trials; None takes more for larger networks.
+
+    Returns:
+        Distinct candidate paths, the one with the fewest flops (for a single term) first.
+    """
+    inputs = [leaf.indices for leaf in network.leaves]
+    if len(inputs) == 1:
+        return ((),)
+    sizes = dict(enumerate(network.sizes))
+    if len(inputs) < _OPTIMAL_BELOW:
+        found = [cotengra.array_contract_path(inputs, (), sizes, optimize="optimal")]
+    else:
+        found = []
+        trials = repeats if repeats is not None else min(64, 8 + len(inputs))
+        for candidate in range(_CANDIDATES):
+            optimizer = cotengra.RandomGreedyOptimizer(
+                max_repeats=max(1, trials // _CANDIDATES), seed=seed + candidate, accel=False, parallel=False
+            )
+            found.append(optimizer(inputs, (), sizes))
+    ranked: list[tuple[float, Path]] = []
+    for path in found:
+        pairs = _node_pairs(path, len(inputs))
+        cost = _single_flops(network, pairs)
+        if all(pairs != other for _, other in ranked):
+            ranked.append((cost, pairs))
+    ranked.sort(key=lambda item: item[0])
+    return tuple(pairs for _, pairs in ranked)
+
+
+def _node_pairs(path: Sequence[Sequence[int]], leaves: int) -> Path:
+    """Turn an opt_einsum path (positions in a shrinking list) into pairs of node numbers."""
+    positions = list(range(leaves))
+    pairs: list[tuple[int, int]] = []
+
+    def join(left: int, right: int) -> int:
+        pairs.append((left, right))
+        return leaves + len(pairs) - 1
+
+    for group in path:
+        taken = [positions.pop(place) for place in sorted(group, reverse=True)]
+        node = taken[0]
+        for other in taken[1:]:
+            node = join(node, other)
+        positions.append(node)
+    while len(positions) > 1:  # what the path left apart
+        positions.append(join(positions.pop(), positions.pop()))
+    return tuple(pairs)
+
+
+def _single_flops(network: Network, pairs: Path) -> float:
+    """Multiply-adds of a path when there is one term only."""
+    nodes = [set(leaf.indices) for leaf in network.leaves]
+    total = 0.0
+    for left, right in pairs:
+        total += float(np.prod([float(network.sizes[i]) for i in nodes[left] | nodes[right]]))
+        nodes.append(nodes[left] ^ nodes[right])
+    return total
+
+
+def bind(structure: Structure, network: Network, path: Path, terms: np.ndarray | None = None) -> Tree:
+    """Bind a path to the terms: count each node's distinct combinations and order its axes.
+
+    Args:
+        structure: whose ``factor_index`` to count.
+        network: its network.
+        path: the pairs to contract.
+        terms: which terms to compute; None takes every term that has a coefficient.
+    """
+    if terms is None:
+        terms = np.unique(structure.coefficients.indices[structure.coefficients.data != 0])
+    factors: list[np.ndarray] = []
+    inverses: list[np.ndarray] = []
+    for fragment in range(len(network.leaves)):
+        used, inverse = np.unique(structure.factor_index[terms, fragment], return_inverse=True)
+        factors.append(used)
+        inverses.append(inverse.astype(np.int64).ravel())
+    indices: list[tuple[int, ...]] = [leaf.indices for leaf in network.leaves]
+    counts = [used.size for used in factors]
+    steps: list[Step] = []
+    for left, right in path:
+        if counts[left] < counts[right]:  # one matrix product for each distinct right-hand side: take the fewer
+            left, right = right, left
+        keys, inverse = np.unique(inverses[right] * max(1, counts[left]) + inverses[left], return_inverse=True)
+        in_left, in_right = set(indices[left]), set(indices[right])
+        step = Step(
+            left=left,
+            right=right,
+            out=len(indices),
+            kept_left=tuple(i for i in indices[left] if i not in in_right),
+            kept_right=tuple(i for i in indices[right] if i not in in_left),
+            summed=tuple(i for i in indices[left] if i in in_right),
+            rows_left=keys % max(1, counts[left]),
+            rows_right=keys // max(1, counts[left]),
+        )
+        steps.append(step)
+        indices.append(step.kept_left + step.kept_right)
+        counts.append(keys.size)
+        inverses.append(inverse.astype(np.int64).ravel())
+    return Tree(
+        indices=tuple(indices),
+        counts=tuple(counts),
+        factors=tuple(factors),
+        steps=tuple(steps),
+        terms=terms,
+        rows=inverses[-1],
+    )

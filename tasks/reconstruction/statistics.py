@@ -1,0 +1,273 @@
+"""Counts to fragment tensors, and fragment tensors to standard errors: the statistics of the sampled path.
+
+An entry of a fragment's *raw tensor* (raw column of each leg, factor) is the mean of a sign over the shots of every
+variant that determines it; the leg basis is a linear map of it. The estimate is multilinear in the raw tensors, so its
+variance to first order is a sum over variants of the variance of one scalar a shot,
+
+    X_o(outcome) = sum over entries e of the variant of  g_{o,e} * weight_e * sign_e(outcome),
+
+with g the gradient of observable o. Every covariance inside a variant is in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tasks.reconstruction.contraction import (
+    LeafGradient,
+    backward,
+    best_tree,
+    combine,
+    forward,
+    leaf_arrays,
+)
+from tasks.reconstruction.errors import MissingCountsError
+from tasks.reconstruction.network import Network, network_of, values_by_fragment
+from tasks.reconstruction.path import Tree
+from tasks.tensor import FragmentTensor, LegSettings, SampledData, Structure, VariantData
+
+_OUTCOME_CHUNK = 1 << 16
+_BACKWARD_BYTES = 1 << 29
+
+
+@dataclass(frozen=True)
+class VariantEntries:
+    """The raw entries one variant determines.
+
+    Attributes:
+        columns: (entry, leg) int, the raw column of each leg.
+        masks: (entry, num_bits) bool, bits whose parity is the sign that the legs give.
+    """
+
+    columns: np.ndarray
+    masks: np.ndarray
+
+
+def tensor_values(samples: SampledData, num_factors: int) -> np.ndarray:
+    """Estimate a fragment's tensor from its counts.
+
+    Args:
+        samples: settings of the legs and the counts of every variant.
+        num_factors: length of the factor axis.
+
+    Returns:
+        (leg_0, ..., leg_k, factor) float64, in the leg bases of ``tasks.tensor``.
+
+    Raises:
+        MissingCountsError: if an entry that the leg bases need has no shot, or counts are not positive.
+    """
+    sums, shots = _raw_sums(samples, num_factors)
+    _check_covered(samples, shots)
+    raw = np.divide(sums, shots, out=np.zeros_like(sums), where=shots > 0)
+    for axis, leg in enumerate(samples.legs):
+        raw = np.moveaxis(np.tensordot(raw, leg.inverse, axes=(axis, 1)), -1, axis)
+    return np.ascontiguousarray(raw)
+
+
+def estimate(
+    structure: Structure, tensors: Sequence[FragmentTensor], *, memory_bytes: int | None = None, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Contract the network once forwards and once backwards.
+
+    Returns:
+        values: (observable,) float64.
+        std_errors: (observable,) float64, 0 where every fragment is exact.
+    """
+    values, variances_ = _values_and_variances(structure, tensors, memory_bytes=memory_bytes, seed=seed)
+    return values, np.sqrt(variances_)
+
+
+def variances(
+    structure: Structure, tensors: Sequence[FragmentTensor], *, memory_bytes: int | None = None, seed: int = 0
+) -> np.ndarray:
+    """Variance of every observable by the delta method, (observable,) float64."""
+    return _values_and_variances(structure, tensors, memory_bytes=memory_bytes, seed=seed)[1]
+
+
+def _values_and_variances(
+    structure: Structure, tensors: Sequence[FragmentTensor], *, memory_bytes: int | None, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    network = network_of(structure)
+    values = values_by_fragment(structure, network, tensors)
+    num_observables = structure.coefficients.shape[0]
+    tree = best_tree(structure, network, seed=seed)
+    total = np.zeros(num_observables)
+    if tree.terms.size == 0:
+        return np.zeros(num_observables), total
+    samples = {tensor.fragment: tensor.samples for tensor in tensors if tensor.samples is not None}
+    arrays = forward(tree, network.sizes, leaf_arrays(network, tree, values), keep=bool(samples))
+    for gradients in _gradients(structure, network, tree, arrays, tuple(samples)):
+        total += fragment_variances(samples[gradients.fragment], gradients, num_observables)
+    return combine(structure.coefficients, tree, arrays[tree.root]), total
+
+
+def _gradients(
+    structure: Structure, network: Network, tree: Tree, arrays: Sequence[np.ndarray], fragments: Sequence[int]
+) -> Iterator[LeafGradient]:
+    """All gradients, a block of observables at a time so that the adjoints stay within bounds."""
+    if not fragments:
+        return
+    terms_each = np.diff(structure.coefficients.indptr)
+    widest = max(int(np.prod([network.sizes[i] for i in indices], dtype=np.int64)) for indices in tree.indices)
+    block = np.cumsum(np.maximum(terms_each, 1)) * widest * 8 * 3 // _BACKWARD_BYTES
+    for number in np.unique(block):
+        yield from backward(structure, network, tree, arrays, fragments, np.flatnonzero(block == number))
+
+
+def variant_entries(legs: Sequence[LegSettings], variant: VariantData) -> VariantEntries:
+    """Enumerate the raw columns that a variant determines: one or two for each leg."""
+    columns = np.zeros((1, 0), dtype=np.int64)
+    masks = np.zeros((1, variant.counts.num_bits), dtype=bool)
+    for leg, setting, bit in zip(legs, variant.settings, variant.leg_bits, strict=True):
+        new_columns, new_masks = [], []
+        for raw in np.flatnonzero(leg.columns[:, 0] == setting):
+            signed = bool(leg.columns[raw, 1])
+            if signed and bit < 0:
+                continue
+            mask = masks.copy()
+            if signed:
+                mask[:, bit] ^= True
+            new_columns.append(np.column_stack([columns, np.full(len(columns), raw, dtype=np.int64)]))
+            new_masks.append(mask)
+        columns = np.concatenate(new_columns) if new_columns else np.zeros((0, columns.shape[1] + 1), dtype=np.int64)
+        masks = np.concatenate(new_masks) if new_masks else np.zeros((0, masks.shape[1]), dtype=bool)
+    return VariantEntries(columns, masks)
+
+
+def signs(variant: VariantData, masks: np.ndarray, start: int = 0, stop: int | None = None) -> np.ndarray:
+    """(outcome, mask) float64 of +1 and -1: the parity of each outcome under each mask (mask, num_bits)."""
+    bits = np.unpackbits(
+        variant.counts.outcomes[start:stop], axis=1, count=variant.counts.num_bits, bitorder="little"
+    ).astype(np.float32)
+    parity = (bits @ masks.T.astype(np.float32)).astype(np.int64) & 1
+    return 1.0 - 2.0 * parity
+
+
+def _raw_sums(samples: SampledData, num_factors: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of signs and numbers of shots behind each raw entry, both (raw of each leg..., factor)."""
+    shape = (*(len(leg.columns) for leg in samples.legs), num_factors)
+    sums, shots = np.zeros(shape), np.zeros(shape)
+    for number, variant in enumerate(samples.variants):
+        counts = variant.counts.counts
+        if not np.isfinite(counts).all() or (counts < 0).any():
+            raise MissingCountsError(
+                f"Variant {number} (settings {variant.settings}) has counts that are not numbers of shots: no estimate"
+                " can be made from it. Delete this fragment's result and resume the run."
+            )
+        if counts.size == 0:
+            continue
+        entries = variant_entries(samples.legs, variant)
+        found = np.zeros((len(entries.columns), len(variant.factors)))
+        for start in range(0, counts.size, _OUTCOME_CHUNK):
+            stop = start + _OUTCOME_CHUNK
+            weighted = signs(variant, entries.masks, start, stop) * counts[start:stop, None]
+            found += weighted.T @ signs(variant, variant.factor_masks, start, stop)
+        where = (*(column[:, None] for column in entries.columns.T), np.asarray(variant.factors)[None, :])
+        sums[where] += found
+        shots[where] += variant.counts.shots
+    return sums, shots
+
+
+def _check_covered(samples: SampledData, shots: np.ndarray) -> None:
+    needed = np.ones(shots.shape, dtype=bool)
+    for axis, leg in enumerate(samples.legs):
+        shape = [1] * shots.ndim
+        shape[axis] = -1
+        needed &= (leg.inverse != 0).any(axis=0).reshape(shape)
+    bare = np.argwhere(needed & (shots == 0))
+    if bare.size:
+        settings = tuple(int(leg.columns[i, 0]) for leg, i in zip(samples.legs, bare[0], strict=False))
+        raise MissingCountsError(
+            f"No shots for leg settings {settings}, observable factor {int(bare[0][-1])} ({len(bare)} entries lack"
+            " counts): no estimate can be made. Resume the run to repeat the missing variants."
+        )
+
+
+def fragment_variances(samples: SampledData, gradients: LeafGradient, num_observables: int) -> np.ndarray:
+    """What one fragment's shots contribute to the variance of every observable.
+
+    A pseudo-shot spread evenly over all outcomes is added to each variant (the Wilson interval's centre, at z = 1), so
+    that eight shots that all agree do not count as certainty; its weight falls as 1 / shots.
+
+    Returns:
+        (observable,) float64.
+    """
+    total = np.zeros(num_observables)
+    used, local = np.unique(gradients.observables, return_inverse=True)
+    if used.size == 0:
+        return total
+    raw_gradient = gradients.gradient
+    for axis, leg in enumerate(samples.legs):
+        raw_gradient = np.moveaxis(np.tensordot(raw_gradient, leg.inverse, axes=(1 + axis, 0)), -1, 1 + axis)
+    num_factors = 1 + max(int(variant.factors.max(initial=0)) for variant in samples.variants)
+    shots_behind = _shots_behind(samples, max(num_factors, 1 + int(gradients.factors.max())))
+    for variant in samples.variants:
+        shots = variant.counts.shots
+        if shots == 0:
+            continue
+        place = np.full(shots_behind.shape[-1], -1, dtype=np.int64)
+        place[variant.factors] = np.arange(len(variant.factors))
+        pairs = np.flatnonzero(place[gradients.factors] >= 0)
+        if pairs.size == 0:
+            continue
+        entries = variant_entries(samples.legs, variant)
+        at = tuple(entries.columns.T)
+        by_factor = (*(column[:, None] for column in at), np.asarray(variant.factors)[None, :])
+        weight = shots / shots_behind[by_factor]
+        factor = place[gradients.factors[pairs]]
+        by_pair = (pairs[:, None], *(column[None, :] for column in at))
+        picked = raw_gradient[by_pair] * weight.T[factor]
+        masks = entries.masks[:, None, :] ^ variant.factor_masks[None, :, :]
+        distinct, group = np.unique(
+            np.packbits(masks.reshape(-1, masks.shape[-1]), axis=1, bitorder="little"),
+            axis=0,
+            return_inverse=True,
+        )
+        group = group.reshape(masks.shape[:2])
+        weights = np.zeros((used.size, len(distinct)))
+        np.add.at(weights, (np.asarray(local)[pairs][:, None], group.T[factor]), picked)
+        signed = distinct.any(axis=1)  # an entry without a sign is the same in every shot
+        bits = np.unpackbits(distinct[signed], axis=1, count=masks.shape[-1], bitorder="little").astype(bool)
+        total[used] += _variance_of_mean(variant, bits, weights[:, signed])
+    return total
+
+
+def _shots_behind(samples: SampledData, num_factors: int) -> np.ndarray:
+    shots = np.zeros((*(len(leg.columns) for leg in samples.legs), num_factors))
+    for variant in samples.variants:
+        columns = variant_entries(samples.legs, variant).columns
+        where = (*(column[:, None] for column in columns.T), np.asarray(variant.factors)[None, :])
+        shots[where] += variant.counts.shots
+    return shots
+
+
+def _variance_of_mean(variant: VariantData, masks: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Variance of the mean over shots of sum_m weights[o, m] * sign_m(outcome), (observable,).
+
+    The signs of distinct non-empty masks are uncorrelated with mean 0 under even outcomes, which gives the pseudo-shot.
+    """
+    counts = variant.counts.counts.astype(np.float64)
+    shots = counts.sum()
+    outcomes, observables, distinct = counts.size, weights.shape[0], len(masks)
+    mean = np.zeros(distinct)
+    through_matrix = distinct * (outcomes + observables) < outcomes * observables
+    squares = np.zeros(observables)
+    matrix = np.zeros((distinct, distinct))
+    for start in range(0, outcomes, _OUTCOME_CHUNK):
+        stop = start + _OUTCOME_CHUNK
+        sign = signs(variant, masks, start, stop)
+        part = counts[start:stop]
+        mean += part @ sign / shots
+        if through_matrix:
+            matrix += (sign * part[:, None]).T @ sign
+        else:
+            squares += part @ np.square(sign @ weights.T)
+    if through_matrix:
+        squares = np.einsum("om,om->o", weights @ matrix, weights)
+    of_mean = weights @ mean
+    spread = np.maximum(squares - shots * np.square(of_mean), 0.0)
+    pseudo = np.square(weights).sum(axis=1) + shots / (shots + 1) * np.square(of_mean)
+    return (spread + pseudo) / shots**2

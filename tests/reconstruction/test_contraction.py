@@ -1,0 +1,132 @@
+"""Contraction against one einsum a term, on networks of every shape a plan can make."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tasks.reconstruction import contract
+from tasks.reconstruction.contraction import backward, best_tree, forward, leaf_arrays
+from tasks.reconstruction.errors import InconsistentNetworkError
+from tasks.reconstruction.network import network_of
+from tasks.tensor import FragmentTensor, Structure
+from tests.reconstruction.networks import einsum_values, exact_tensors, random_structure
+
+SHAPES = {
+    "single": ([], 1),
+    "single with a loop": ([(0, 0)], 1),
+    "pair": ([(0, 1)], 2),
+    "three parallel cuts": ([(0, 1), (1, 0), (0, 1)], 2),
+    "loops and parallels": ([(0, 0), (0, 1), (1, 0), (1, 1), (1, 2)], 3),
+    "disconnected": ([(0, 1), (2, 3), (2, 3)], 6),
+    "triangle": ([(0, 1), (1, 2), (2, 0)], 3),
+    "chain": ([(i, i + 1) for i in range(11)], 12),
+    "tree": ([((i - 1) // 2, i) for i in range(1, 13)], 13),
+    "grid": (
+        [(4 * r + c, 4 * r + c + 1) for r in range(3) for c in range(3)]
+        + [(4 * r + c, 4 * r + c + 4) for r in range(2) for c in range(4)],
+        12,
+    ),
+}
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dims", [((4, 4),), ((2, 3), (3, 2), (4, 4))], ids=["square", "rectangular"])
+def test_values_agree_with_einsum(shape: str, dims, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    edges, fragments = SHAPES[shape]
+    structure = random_structure(edges, fragments, rng, dims=dims)
+    tensors = exact_tensors(structure, rng)
+    expected = einsum_values(structure, [tensor.values for tensor in tensors])
+    shuffled = [tensors[i] for i in rng.permutation(fragments)]
+    np.testing.assert_allclose(
+        contract(structure, shuffled), expected, rtol=1e-10, atol=1e-10 * np.abs(expected).max(initial=1.0)
+    )
+
+
+@pytest.mark.parametrize("terms", [1, 40, 400])
+def test_many_terms_share_nodes(terms: int) -> None:
+    rng = np.random.default_rng(terms)
+    edges, fragments = SHAPES["grid"]
+    structure = random_structure(edges, fragments, rng, dims=((2, 2),), factors=5, terms=terms, observables=terms)
+    tensors = exact_tensors(structure, rng)
+    expected = einsum_values(structure, [tensor.values for tensor in tensors])
+    np.testing.assert_allclose(contract(structure, tensors), expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("shape", ["single with a loop", "loops and parallels", "disconnected", "tree", "grid"])
+def test_gradient_is_the_change_of_the_value(shape: str, seed: int) -> None:
+    """The value is linear in each tensor, so replacing one tensor by a direction gives gradient . direction exactly."""
+    rng = np.random.default_rng(seed)
+    edges, fragments = SHAPES[shape]
+    structure = random_structure(edges, fragments, rng, dims=((2, 3), (3, 3)))
+    tensors = exact_tensors(structure, rng)
+    network = network_of(structure)
+    tree = best_tree(structure, network)
+    arrays = forward(tree, network.sizes, leaf_arrays(network, tree, [t.values for t in tensors]), keep=True)
+    observables = np.arange(structure.coefficients.shape[0])
+    seen = set()
+    for found in backward(structure, network, tree, arrays, range(fragments), observables):
+        seen.add(found.fragment)
+        direction = rng.normal(size=tensors[found.fragment].values.shape)
+        changed = [direction if f == found.fragment else tensors[f].values for f in range(fragments)]
+        expected = einsum_values(structure, changed)
+        along = np.zeros(observables.size)
+        picked = np.moveaxis(direction, -1, 0)[found.factors]
+        np.add.at(along, found.observables, (found.gradient * picked).reshape(len(picked), -1).sum(axis=1))
+        np.testing.assert_allclose(along, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max(initial=1.0))
+    assert seen == set(range(fragments)) or not structure.coefficients.nnz
+
+
+def test_observable_without_terms_is_zero() -> None:
+    rng = np.random.default_rng(5)
+    structure = random_structure([(0, 1)], 2, rng)
+    empty = Structure(
+        structure.legs,
+        structure.bonds,
+        structure.factor_index,
+        structure.num_factors,
+        structure.coefficients * 0,
+    )
+    np.testing.assert_array_equal(contract(empty, exact_tensors(structure, rng)), np.zeros(5))
+
+
+def test_a_wrong_leg_size_names_the_fragment() -> None:
+    rng = np.random.default_rng(6)
+    structure = random_structure([(0, 1)], 2, rng)
+    tensors = exact_tensors(structure, rng)
+    tensors[1] = FragmentTensor(1, tensors[1].values[:3])
+    with pytest.raises(InconsistentNetworkError, match="fragment 1 has shape"):
+        contract(structure, tensors)
+
+
+def test_a_nan_names_the_fragment_and_entry() -> None:
+    rng = np.random.default_rng(7)
+    structure = random_structure([(0, 1)], 2, rng)
+    tensors = exact_tensors(structure, rng)
+    tensors[0].values[2, 0] = np.nan
+    with pytest.raises(InconsistentNetworkError, match=r"fragment 0 is not finite at legs \(2,\), factor 0"):
+        contract(structure, tensors)
+
+
+def test_a_missing_tensor_is_named() -> None:
+    rng = np.random.default_rng(8)
+    structure = random_structure([(0, 1)], 2, rng)
+    with pytest.raises(InconsistentNetworkError, match="Fragment 1 has no tensor"):
+        contract(structure, exact_tensors(structure, rng)[:1])
+
+
+def test_a_leg_used_twice_is_refused() -> None:
+    rng = np.random.default_rng(9)
+    structure = random_structure([(0, 1)], 2, rng)
+    twice = Structure(
+        (structure.legs[0], structure.legs[0]),
+        structure.bonds,
+        structure.factor_index,
+        structure.num_factors,
+        structure.coefficients,
+    )
+    with pytest.raises(InconsistentNetworkError, match="End 0 of cut 0"):
+        network_of(twice)

@@ -1,0 +1,143 @@
+"""Counts to tensors and error bars, against shot-by-shot loops and against repeated experiments."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+from tasks.reconstruction import estimate, tensor_values, variances
+from tasks.reconstruction.errors import MissingCountsError
+from tasks.tensor import FragmentTensor, SampledData, Structure, VariantCounts, VariantData
+from tests.reconstruction.networks import (
+    einsum_values,
+    exact_tensors,
+    looped_values,
+    pauli_leg,
+    preparation_leg,
+    random_samples,
+    random_structure,
+)
+
+LEGS = {"no leg": (), "upstream": (pauli_leg(),), "both": (pauli_leg(), preparation_leg())}
+
+
+@pytest.mark.parametrize("factors", [1, 5])
+@pytest.mark.parametrize("legs", LEGS)
+def test_values_agree_with_a_loop_over_shots(legs: str, factors: int) -> None:
+    rng = np.random.default_rng(factors)
+    samples = random_samples(LEGS[legs], factors, rng)
+    np.testing.assert_allclose(tensor_values(samples, factors), looped_values(samples, factors), atol=1e-12)
+
+
+def sampled_problem(seed: int):
+    """Two sampled fragments and an exact one in a triangle, with a fixed law for every variant."""
+    rng = np.random.default_rng(seed)
+    structure = random_structure([(0, 1), (1, 2), (2, 0)], 3, rng, factors=4, terms=6, observables=4)
+    legs = tuple(
+        tuple(pauli_leg() if end == 0 else preparation_leg() for _, end in structure.legs[f]) for f in range(2)
+    )
+    laws: tuple[dict, dict] = ({}, {})
+    exact = rng.normal(size=(4, 4, structure.num_factors[2]))
+    return structure, legs, laws, exact
+
+
+def draw(structure, legs, laws, exact, rng, shots):
+    tensors = [FragmentTensor(2, exact)]
+    for fragment in range(2):
+        factors = structure.num_factors[fragment]
+        samples = random_samples(legs[fragment], factors, rng, shots=shots, distributions=laws[fragment])
+        tensors.append(FragmentTensor(fragment, tensor_values(samples, factors), samples))
+    return tensors
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_predicted_variance_is_the_variance_of_repeated_experiments(seed: int) -> None:
+    problem = sampled_problem(seed)
+    rng = np.random.default_rng(100 + seed)
+    runs = 160
+    found = np.array([estimate(problem[0], draw(*problem, rng, 400)) for _ in range(runs)])
+    seen = found[:, 0].std(axis=0, ddof=1)
+    predicted = np.sqrt(np.square(found[:, 1]).mean(axis=0))
+    # the standard deviation of 160 runs is known to 1 / sqrt(320) = 5.6 %; four of those, and the pseudo-shot's share
+    live = seen > 0
+    assert live.any(), f"seed {seed}"
+    np.testing.assert_allclose(predicted[live], seen[live], rtol=0.22, err_msg=f"seed {seed}")
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_variance_is_the_sum_over_shots_of_squared_influence(seed: int) -> None:
+    """The infinitesimal jackknife in plain Python: move the weight of one outcome, see how the estimate moves."""
+    structure, legs, laws, exact = sampled_problem(seed)
+    rng = np.random.default_rng(200 + seed)
+    tensors = draw(structure, legs, laws, exact, rng, 1500)
+    values = {tensor.fragment: tensor.values for tensor in tensors}
+    base = einsum_values(structure, [values[f] for f in range(3)])
+    total = np.zeros(len(base))
+    for tensor in tensors[1:]:
+        samples = tensor.samples
+        for number, variant in enumerate(samples.variants):
+            moved = []
+            for row in range(len(variant.counts.counts)):
+                # all the variant's shots at this outcome: exactly the influence, as values are linear in frequencies
+                counts = VariantCounts(
+                    variant.counts.outcomes[row : row + 1],
+                    np.array([variant.counts.shots]),
+                    variant.counts.num_bits,
+                )
+                changed = VariantData(variant.settings, variant.leg_bits, variant.factors, variant.factor_masks, counts)
+                variants = (*samples.variants[:number], changed, *samples.variants[number + 1 :])
+                new = dict(values)
+                new[tensor.fragment] = tensor_values(SampledData(samples.legs, variants), tensor.values.shape[-1])
+                moved.append(einsum_values(structure, [new[f] for f in range(3)]) - base)
+            share = variant.counts.counts / variant.counts.shots
+            total += share @ np.square(moved) / variant.counts.shots
+    np.testing.assert_allclose(variances(structure, tensors), total, rtol=0.02, err_msg=f"seed {seed}")
+
+
+def coin(shots: int, ones: int) -> FragmentTensor:
+    """One fragment, one measured bit, factor Z."""
+    seen = np.array([shots - ones, ones])
+    found = np.flatnonzero(seen)
+    counts = VariantCounts(found.astype(np.uint8)[:, None], seen[found], 1)
+    variant = VariantData((), (), np.array([0]), np.array([[True]]), counts)
+    samples = SampledData((), (variant,))
+    return FragmentTensor(0, tensor_values(samples, 1), samples)
+
+
+def scaled_coin(scale: float) -> Structure:
+    """The network of one fragment, one factor, and one observable that is ``scale`` times it."""
+    return Structure(((),), (), np.zeros((1, 1), dtype=int), (1,), csr_array(np.array([[scale]])))
+
+
+def test_eight_shots_that_agree_are_not_certainty() -> None:
+    structure = scaled_coin(1.0)
+    value, error = estimate(structure, [coin(8, 0)])
+    assert value[0] == 1.0
+    assert 0.1 < error[0] < 0.3
+    _, many = estimate(structure, [coin(8000, 0)])
+    assert many[0] < 1e-3
+
+
+def test_a_fair_coin_has_the_textbook_error() -> None:
+    structure = scaled_coin(3.0)
+    value, error = estimate(structure, [coin(10_000, 5_000)])
+    assert value[0] == 0.0
+    np.testing.assert_allclose(error[0], 3.0 / 100, rtol=1e-3)
+
+
+def test_exact_tensors_have_no_error() -> None:
+    rng = np.random.default_rng(3)
+    structure = random_structure([(0, 1), (1, 1)], 2, rng)
+    tensors = exact_tensors(structure, rng)
+    values, errors = estimate(structure, tensors)
+    np.testing.assert_allclose(values, einsum_values(structure, [t.values for t in tensors]), rtol=1e-10, atol=1e-10)
+    assert (errors == 0).all()
+
+
+def test_a_missing_variant_is_named() -> None:
+    rng = np.random.default_rng(4)
+    samples = random_samples((preparation_leg(),), 1, rng)
+    kept = tuple(variant for variant in samples.variants if variant.settings != (2,))
+    with pytest.raises(MissingCountsError, match=r"No shots for leg settings \(2,\), observable factor 0"):
+        tensor_values(SampledData(samples.legs, kept), 1)

@@ -1,0 +1,130 @@
+"""The cost model against numbers worked out by other means."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from qiskit import QuantumCircuit
+from qiskit.quantum_info import Operator
+
+from scheduler_policies import (
+    Device,
+    DeviceState,
+    GateRate,
+    Kind,
+    Limits,
+    PolicyError,
+    Price,
+    Speed,
+    Work,
+    circuit_fidelity,
+    exact_seconds,
+    fidelity,
+    variant_seconds,
+    why_not,
+    work_price,
+    work_seconds,
+)
+from scheduler_policies.cost import jobs_needed, runs_exact, statistical_variance, systematic_error
+
+CPU = Device("cpu", Kind.CPU, speed=Speed(job=1.0, amplitude_gate=1e-9, shot=1e-6), memory_bytes=16 * 2**20)
+QPU = Device(
+    "qpu",
+    Kind.QPU,
+    qubits=5,
+    gates=(GateRate("sx", (0,), 0.001), GateRate("cz", (0, 1), 0.01), GateRate("cz", (1, 2), 0.03)),
+    readout_errors=(0.02, 0.02, 0.05),
+    speed=Speed(job=2.0, circuit=0.5, shot=1e-3, layer=1e-4),
+    price=Price(per_job=1.0, per_shot=0.001, per_second=0.1),
+    limits=Limits(mid_circuit_measurement=False, shots_per_job=1000, circuits_per_job=4),
+)
+WORK = Work(
+    fragment=0, width=4, depth=10, one_qubit_gates=20, two_qubit_gates=8, measured=4, branches=2, outputs=1,
+    factors=2, variants=12, shots=2500, weight=0.3,
+)
+
+
+def test_a_qpu_takes_its_shots_one_after_the_other():
+    assert variant_seconds(QPU, 4, 10, 2500) == pytest.approx(0.5 + 2500 * (1e-3 + 10 * 1e-4))
+
+
+def test_jobs_are_counted_with_both_limits():
+    # 2500 shots need 3 pieces of at most 1000, 12 variants make 36 circuits, 4 a job.
+    assert jobs_needed(QPU, WORK) == 9
+    assert work_seconds(QPU, WORK) == pytest.approx(9 * 2.0 + 12 * (0.5 + 2500 * 0.002))
+
+
+def test_the_price_adds_jobs_shots_and_seconds():
+    assert work_price(QPU, WORK) == pytest.approx(9 + 12 * 2500 * 0.001 + 0.1 * work_seconds(QPU, WORK))
+
+
+@pytest.mark.parametrize("width", range(6, 12))
+def test_an_exact_simulation_doubles_with_each_qubit(width):
+    small, large = (exact_seconds(CPU, w, 20, 3, 0, 1, gates=100) for w in (width, width + 1))
+    assert large == pytest.approx(2 * small)
+
+
+def test_a_simulator_without_memory_for_all_branches_runs_variants():
+    wide = replace(WORK, width=19, branches=3)
+    assert runs_exact(CPU, replace(wide, branches=1)) and not runs_exact(CPU, wide)
+    assert statistical_variance(CPU, wide) == pytest.approx(0.09 / 2500)
+    assert statistical_variance(CPU, replace(wide, branches=1)) == 0.0
+    assert why_not(CPU, replace(WORK, width=21)) == "has 16777216 bytes of memory, 33554432 needed for one state"
+
+
+def test_a_device_without_mid_circuit_measurement_needs_room_for_ancillas():
+    assert why_not(QPU, replace(WORK, mid_circuit_measurements=1)) is None
+    reason = why_not(QPU, replace(WORK, mid_circuit_measurements=2))
+    assert reason is not None and "6 needed with ancillas" in reason
+    assert why_not(QPU, replace(WORK, width=6)) == "has 5 qubits, 6 needed"
+
+
+def test_fidelity_along_a_circuit_is_the_probability_that_nothing_failed():
+    operations = [("sx", (0,)), ("cz", (0, 1)), ("cz", (1, 2)), ("cz", (0, 1))]
+    rng = np.random.default_rng(7)
+    errors = np.array([0.001, 0.01, 0.03, 0.01, 0.02, 0.05])
+    sampled = float((rng.random((400_000, 6)) >= errors).all(axis=1).mean())
+    assert circuit_fidelity(QPU, operations, (0, 2)) == pytest.approx(sampled, abs=0.002), "seed 7"
+
+
+def test_infidelity_is_the_shrinking_of_a_value_under_depolarising_noise():
+    """weight x (1 - F) against a density matrix: global depolarising after each CZ, <ZZ> of a GHZ pair."""
+    circuit = QuantumCircuit(2)
+    circuit.h(0)
+    circuit.cx(0, 1)
+    state = Operator(circuit).data[:, 0]
+    rho = np.outer(state, state.conj())
+    error = 0.04
+    for _ in range(3):
+        rho = (1 - error) * rho + error * np.eye(4) / 4
+    value = float(np.real(np.trace(rho @ np.diag([1, -1, -1, 1]))))
+    noisy = Device("noisy", Kind.QPU, qubits=2, gates=(GateRate("cz", (0, 1), error),))
+    work = replace(WORK, width=2, one_qubit_gates=0, two_qubit_gates=3, measured=0, weight=1.0)
+    assert systematic_error(noisy, DeviceState(), work) == pytest.approx(1.0 - value)
+
+
+def test_drift_multiplies_error_rates_to_first_order():
+    gates = tuple(replace(gate, error=2 * gate.error) for gate in QPU.gates)
+    twice = replace(QPU, gates=gates, readout_errors=(0.04, 0.04, 0.1))
+    short = replace(WORK, one_qubit_gates=1, two_qubit_gates=1, measured=1)
+    drifted = fidelity(QPU, DeviceState(drift=1.0), short)
+    assert 1 - drifted == pytest.approx(1 - fidelity(twice, DeviceState(), short), rel=0.05)
+    assert math.isclose(fidelity(CPU, DeviceState(drift=9.0), short), 1.0)
+
+
+def test_a_known_transpiled_fidelity_replaces_the_mean_model():
+    assert fidelity(QPU, DeviceState(), replace(WORK, fidelities=(("qpu", 0.25),))) == 0.25
+
+
+def test_impossible_devices_and_work_are_refused():
+    with pytest.raises(PolicyError, match="needs its number of qubits"):
+        Device("q", Kind.QPU)
+    with pytest.raises(PolicyError, match="at least one"):
+        Device("c", Kind.CPU, units=0)
+    with pytest.raises(PolicyError, match="not a probability"):
+        replace(QPU, readout_errors=(1.5,))
+    with pytest.raises(PolicyError, match="fragment 0"):
+        replace(WORK, shots=0)
