@@ -1,0 +1,233 @@
+"""Cuts -> fragments: split the circuit at the severed wires and gates and describe every piece with its legs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from qiskit import QuantumCircuit
+from qiskit.circuit import Gate
+from qiskit.circuit.library import UGate
+from qiskit.synthesis import OneQubitEulerDecomposer
+
+from tasks.cutting.errors import CuttingError
+from tasks.cutting.lightcone import light_cone
+from tasks.cutting.plan import Cut, Fragment, GateCut, Leg, LegKind, WireCut
+from tasks.cutting.schmidt import SchmidtForm, schmidt_form
+from tasks.problem import Problem
+
+_EULER = OneQubitEulerDecomposer("U")
+
+
+@dataclass(frozen=True)
+class Partition:
+    """The fragments of a problem under given cuts (the fields are those of ``Plan``)."""
+
+    cuts: tuple[Cut, ...]
+    fragments: tuple[Fragment, ...]
+    bonds: tuple[np.ndarray, ...]
+    factor_index: np.ndarray
+    term_scale: np.ndarray
+    sampling_overhead: float
+    notes: tuple[str, ...]
+
+
+@dataclass
+class _Piece:
+    """A fragment while it grows: segments are (qubit, how many cuts of its wire came before)."""
+
+    segments: list[tuple[int, int]]
+    local: dict[tuple[int, int], int]
+    circuit: QuantumCircuit
+    legs: list[Leg] = field(default_factory=list)
+
+
+def partition(problem: Problem, cuts: tuple[Cut, ...]) -> Partition:
+    """Split a problem.
+
+    Args:
+        problem: validated.
+        cuts: wires and gates to sever, by instruction index.
+
+    Raises:
+        CuttingError: a cut names no such gate or wire.
+    """
+    circuit = problem.circuit
+    operations = [(item.operation, [circuit.find_bit(q).index for q in item.qubits]) for item in circuit.data]
+    severed_wires, severed_gates = _check(operations, cuts)
+    matters = light_cone(circuit, np.asarray(problem.terms.support.any(axis=0)))
+    notes = []
+    dropped = int((~matters).sum())
+    if dropped:
+        notes.append(f"{dropped} instructions that no observable can see are left out")
+    kept_gates = sorted(i for i in severed_gates if matters[i])
+    kept_wires = sorted((i, q) for i, q in severed_wires if matters[i])
+    ignored = len(severed_gates) + len(severed_wires) - len(kept_gates) - len(kept_wires)
+    if ignored:
+        notes.append(f"{ignored} cuts lie where no observable can see them and are left out")
+    kept: tuple[Cut, ...] = (
+        *(GateCut(i) for i in kept_gates),
+        *(WireCut(i, q) for i, q in kept_wires),
+    )
+    pieces, bonds, overhead = _grow(circuit.num_qubits, operations, matters, kept)
+    fragments, factor_index, term_scale = _ask(problem, pieces)
+    return Partition(kept, fragments, bonds, factor_index, term_scale, overhead, tuple(notes))
+
+
+def _check(
+    operations: list[tuple[Gate, list[int]]], cuts: tuple[Cut, ...]
+) -> tuple[set[tuple[int, int]], set[int]]:
+    wires: set[tuple[int, int]] = set()
+    gates: set[int] = set()
+    touched: dict[int, int] = {}  # qubit -> its first instruction
+    for i, (_, qubits) in enumerate(operations):
+        for q in qubits:
+            touched.setdefault(q, i)
+    for cut in cuts:
+        if not 0 <= cut.instruction < len(operations):
+            raise CuttingError(
+                f"cut at instruction {cut.instruction}: the circuit has instructions 0 to {len(operations) - 1}"
+            )
+        gate, qubits = operations[cut.instruction]
+        if isinstance(cut, GateCut):
+            if len(qubits) != 2:
+                raise CuttingError(
+                    f"gate cut at instruction {cut.instruction}: {gate.name} on qubit {qubits[0]} is not a two-qubit "
+                    "gate; name one that is"
+                )
+            gates.add(cut.instruction)
+        else:
+            if cut.qubit not in qubits:
+                raise CuttingError(
+                    f"wire cut at instruction {cut.instruction}: {gate.name} acts on qubits {qubits}, not on qubit "
+                    f"{cut.qubit}; name a qubit that the instruction acts on"
+                )
+            if touched[cut.qubit] == cut.instruction:
+                raise CuttingError(
+                    f"wire cut at instruction {cut.instruction} on qubit {cut.qubit}: no gate acts on that wire "
+                    "earlier, so there is nothing to sever; cut it before a later instruction"
+                )
+            wires.add((cut.instruction, cut.qubit))
+    return wires, gates
+
+
+def _grow(
+    num_qubits: int, operations: list[tuple[Gate, list[int]]], matters: np.ndarray, cuts: tuple[Cut, ...]
+) -> tuple[list[_Piece], tuple[np.ndarray, ...], float]:
+    cut_of_gate = {c.instruction: k for k, c in enumerate(cuts) if isinstance(c, GateCut)}
+    cut_of_wire = {(c.instruction, c.qubit): k for k, c in enumerate(cuts) if isinstance(c, WireCut)}
+
+    # First pass: which segments of wire belong together.
+    parent: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def find(segment: tuple[int, int]) -> tuple[int, int]:
+        parent.setdefault(segment, segment)
+        while parent[segment] != segment:
+            parent[segment] = parent[parent[segment]]
+            segment = parent[segment]
+        return segment
+
+    depth = [0] * num_qubits
+    for i, (_, qubits) in enumerate(operations):
+        if not matters[i]:
+            continue
+        for q in qubits:
+            depth[q] += (i, q) in cut_of_wire
+            find((q, depth[q]))
+        if len(qubits) == 2 and i not in cut_of_gate:
+            a, b = find((qubits[0], depth[qubits[0]])), find((qubits[1], depth[qubits[1]]))
+            parent[a] = b
+    groups: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for segment in sorted(parent):
+        groups.setdefault(find(segment), []).append(segment)
+    pieces = [
+        _Piece(segments, {s: k for k, s in enumerate(segments)}, QuantumCircuit(len(segments)))
+        for segments in sorted(groups.values())
+    ]
+    piece_of = {s: piece for piece in pieces for s in piece.segments}
+
+    # Second pass: lay the instructions and legs into their pieces.
+    forms: dict[int, SchmidtForm] = {}
+    depth = [0] * num_qubits
+
+    def place(operation: Gate, segments: list[tuple[int, int]]) -> None:
+        piece = piece_of[segments[0]]
+        piece.circuit.append(operation, [piece.local[s] for s in segments], copy=False)
+
+    def sever(cut: int, end: int, kind: LegKind, segment: tuple[int, int], rank: int = 2) -> None:
+        piece = piece_of[segment]
+        piece.legs.append(Leg(cut, end, kind, piece.local[segment], len(piece.circuit.data), rank))
+
+    for i, (gate, qubits) in enumerate(operations):
+        if not matters[i]:
+            continue
+        for q in qubits:
+            if (i, q) in cut_of_wire:
+                sever(cut_of_wire[i, q], 0, "wire_out", (q, depth[q]))
+                depth[q] += 1
+                sever(cut_of_wire[i, q], 1, "wire_in", (q, depth[q]))
+        segments = [(q, depth[q]) for q in qubits]
+        if i not in cut_of_gate:
+            place(gate, segments)
+            continue
+        form = forms[i] = schmidt_form(gate, f"instruction {i} ({gate.name} on qubits {qubits})")
+        for end, segment in enumerate(segments):
+            _place_local(form.before[end], segment, place)
+            sever(cut_of_gate[i], end, "gate", segment, form.rank)
+            _place_local(form.after[end], segment, place)
+
+    bonds: list[np.ndarray] = []
+    overhead = 1.0
+    for cut in cuts:
+        if isinstance(cut, WireCut):
+            bonds.append(np.eye(4) / 2)
+            overhead *= 16.0
+        else:
+            bonds.append(forms[cut.instruction].bond())
+            overhead *= forms[cut.instruction].kappa() ** 2
+    return pieces, tuple(bonds), overhead
+
+
+def _place_local(
+    unitary: np.ndarray, segment: tuple[int, int], place: Callable[[Gate, list[tuple[int, int]]], None]
+) -> None:
+    if np.abs(unitary - unitary[0, 0] * np.eye(2)).max() > 1e-12:
+        place(UGate(*_EULER.angles(unitary)), [segment])
+
+
+def _ask(problem: Problem, pieces: list[_Piece]) -> tuple[tuple[Fragment, ...], np.ndarray, np.ndarray]:
+    """Hand every fragment its share of the observables: distinct factors only."""
+    terms = problem.terms
+    last: dict[int, int] = {}  # qubit -> number of its last segment
+    for piece in pieces:
+        for qubit, part in piece.segments:
+            last[qubit] = max(part, last.get(qubit, 0))
+    fragments = []
+    factor_index = np.zeros((terms.count, len(pieces)), dtype=np.int64)
+    for index, piece in enumerate(pieces):
+        outputs = tuple(
+            (piece.local[qubit, part], qubit) for qubit, part in piece.segments if last[qubit] == part
+        )
+        columns = [qubit for _, qubit in outputs]
+        local = [q for q, _ in outputs]
+        asked = np.concatenate([terms.x[:, columns], terms.z[:, columns]], axis=1)
+        distinct, inverse = _unique_rows(asked)
+        factor_index[:, index] = inverse
+        x = np.zeros((len(distinct), len(piece.segments)), dtype=bool)
+        z = np.zeros_like(x)
+        x[:, local] = distinct[:, : len(columns)]
+        z[:, local] = distinct[:, len(columns) :]
+        fragments.append(Fragment(index, piece.circuit, tuple(piece.legs), outputs, x, z))
+    idle = [q for q in range(problem.num_qubits) if q not in last]
+    # An idle qubit is |0>: I and Z give 1, X and Y give 0.
+    term_scale = np.where(terms.x[:, idle].any(axis=1), 0.0, 1.0)
+    return tuple(fragments), factor_index, term_scale
+
+
+def _unique_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if rows.shape[1] == 0:
+        return np.zeros((1, 0), dtype=bool), np.zeros(len(rows), dtype=np.int64)
+    packed = np.ascontiguousarray(np.packbits(rows, axis=1))
+    _, first, inverse = np.unique(packed, axis=0, return_index=True, return_inverse=True)
+    return rows[first], inverse.reshape(-1)

@@ -1,0 +1,9 @@
+"""What can go wrong while running fragments."""
+
+from __future__ import annotations
+
+from tasks.errors import QompassError
+
+
+class ExecutionError(QompassError):
+    """A fragment or variant could not be run; which, and why."""
