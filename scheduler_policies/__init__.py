@@ -23,26 +23,48 @@ from scheduler_policies.device import (
     Work,
 )
 from scheduler_policies.errors import NoDeviceError, PolicyError, UnknownPolicyError
+from scheduler_policies.health import Rules, after_failure, after_success, at, why_leave
+from scheduler_policies.place import Spent, place
+from scheduler_policies.placement import Candidate, Goal, Placement, Policy, Schedule, evaluate, fitting
+from scheduler_policies.registry import DEFAULT_POLICY, POLICIES, POLICY_GROUP, find_policy
 
 __all__ = [
     "CPU_SPEED",
+    "DEFAULT_POLICY",
     "GPU_SPEED",
+    "POLICIES",
+    "POLICY_GROUP",
     "QPU_SPEED",
+    "Candidate",
     "Device",
     "DeviceState",
     "GateRate",
+    "Goal",
     "Kind",
     "Limits",
     "NoDeviceError",
+    "Placement",
+    "Policy",
     "PolicyError",
     "Price",
+    "Rules",
+    "Schedule",
     "Speed",
+    "Spent",
     "UnknownPolicyError",
     "Work",
+    "after_failure",
+    "after_success",
+    "at",
     "circuit_fidelity",
+    "evaluate",
     "exact_seconds",
     "fidelity",
+    "find_policy",
+    "fitting",
+    "place",
     "variant_seconds",
+    "why_leave",
     "why_not",
     "work_price",
     "work_seconds",

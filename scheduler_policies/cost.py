@@ -89,7 +89,7 @@ def work_seconds(device: Device, work: Work) -> float:
 
 def runs_exact(device: Device, work: Work) -> bool:
     """Whether a piece of work is a whole tensor on this device (no error) and not variants with shots."""
-    if not device.exact:
+    if not device.exact or not work.whole:
         return False
     memory = device.memory_bytes
     return memory is None or exact_bytes(work.width, work.branches) <= memory
@@ -105,6 +105,8 @@ def _simulation_seconds(device: Device, work: Work) -> float:
 
 def why_not(device: Device, work: Work) -> str | None:
     """Why a device cannot run a piece of work, in words, or None when it can."""
+    if device.name in work.avoid:
+        return "failed it before"
     if device.qubits is not None and work.width > device.qubits:
         return f"has {device.qubits} qubits, {work.width} needed"
     if device.exact:
@@ -180,12 +182,28 @@ def statistical_variance(device: Device, work: Work) -> float:
     return 0.0 if runs_exact(device, work) else work.weight**2 / work.shots
 
 
+def squared_error(device: Device, state: DeviceState, work: Work) -> float:
+    """Predicted squared error of the final estimate from one piece of work; pieces add.
+
+    Variance plus squared bias. Adding squares takes the biases of different pieces to have independent signs, as the
+    gradient's entries have; biases that all point one way add up to sqrt(pieces) times more.
+    """
+    return statistical_variance(device, work) + systematic_error(device, state, work) ** 2
+
+
 def work_price(device: Device, work: Work) -> float:
     """What running a piece of work costs, in the currency of the budget."""
     price = device.price
     shots = 0 if device.exact else work.shots * work.variants
     total = price.per_job * jobs_needed(device, work) + price.per_shot * shots
     return total + price.per_second * work_seconds(device, work)
+
+
+def start_delays(device: Device, state: DeviceState) -> tuple[float, ...]:
+    """Seconds until each unit of a device could take a piece of ours, soonest first; never empty."""
+    free = min(max(state.free_units, 0), device.units - min(len(state.busy), device.units))
+    delays = sorted((*([0.0] * free), *state.busy))
+    return tuple(delays) if delays else (state.expected_wait,)
 
 
 def _log_success(error: float) -> float:

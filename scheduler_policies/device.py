@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 
@@ -180,9 +180,10 @@ class DeviceState:
     """How a device is doing at one moment, as far as the caller knows.
 
     Attributes:
-        queue_length: jobs ahead of ours.
-        expected_wait: seconds until a job submitted now would start, ours included.
-        free_units: units no job of ours holds.
+        queue_length: jobs of others ahead of one submitted now.
+        expected_wait: seconds a job submitted now waits for others' jobs before it starts; ours not counted.
+        free_units: units nobody holds a lease on.
+        busy: predicted seconds until each unit that we hold is free again; units neither free nor busy are others'.
         consecutive_failures: failures since the last success.
         set_aside_until: time on the caller's clock before which nothing is placed here; None when in use.
         set_aside_count: how often in a row it was set aside; the next rest is longer.
@@ -195,6 +196,7 @@ class DeviceState:
     queue_length: int = 0
     expected_wait: float = 0.0
     free_units: int = 1
+    busy: tuple[float, ...] = ()
     consecutive_failures: int = 0
     set_aside_until: float | None = None
     set_aside_count: int = 0
@@ -206,7 +208,7 @@ class DeviceState:
 
 @dataclass(frozen=True)
 class Work:
-    """What a policy needs to know about one fragment, without its circuit.
+    """What a policy needs to know about one fragment, or a share of its variants, without its circuit.
 
     Attributes:
         fragment: index of the fragment in its plan.
@@ -222,9 +224,12 @@ class Work:
         shots: shots for each variant, on average.
         weight: |d estimate / d fragment| x sigma: the square root of the sum over variants of (g_v sigma_v)**2. With n
             shots a variant its part of the statistical error is ``weight / sqrt(n)``; ``weight`` times infidelity is
-            its part of the systematic one.
+            its part of the systematic one. Parts add in squares.
         mid_circuit_measurements: of the variant with most; 0 when none needs one.
         fidelities: (device name, fidelity) where the transpiled circuit is known; the mean-rate model otherwise.
+        first: index of the first variant, for a share of a fragment.
+        whole: whether these are all variants of the fragment, so that an exact device may do it in one simulation.
+        avoid: names of devices not to use for it (they failed it before).
     """
 
     fragment: int
@@ -241,6 +246,9 @@ class Work:
     weight: float
     mid_circuit_measurements: int = 0
     fidelities: tuple[tuple[str, float], ...] = ()
+    first: int = 0
+    whole: bool = True
+    avoid: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         sizes = (self.width, self.variants, self.shots)
@@ -251,6 +259,18 @@ class Work:
     def gates(self) -> int:
         """Number of gates."""
         return self.one_qubit_gates + self.two_qubit_gates
+
+    def share(self, first: int, variants: int) -> Work:
+        """The same fragment, variants ``first`` to ``first + variants - 1`` only; its weight falls with its size."""
+        if not self.first <= first <= first + variants <= self.first + self.variants:
+            raise PolicyError(
+                f"fragment {self.fragment}: variants {first} to {first + variants - 1} are not all among "
+                f"{self.first} to {self.first + self.variants - 1}"
+            )
+        if variants == self.variants:
+            return self
+        weight = self.weight * math.sqrt(variants / self.variants)
+        return replace(self, first=first, variants=variants, weight=weight, whole=False)
 
 
 def _mean(errors: Sequence[float]) -> float:

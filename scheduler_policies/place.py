@@ -1,0 +1,138 @@
+"""The one entry: from works and devices, through a policy, to a schedule that is checked and predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from scheduler_policies.cost import why_not, work_seconds
+from scheduler_policies.device import Work
+from scheduler_policies.health import at
+from scheduler_policies.placement import (
+    Candidate,
+    Goal,
+    Policy,
+    Schedule,
+    check_complete,
+    evaluate,
+    fitting,
+)
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a run has used up already, for bounds on the whole run.
+
+    Attributes:
+        error: predicted error of the final estimate from the pieces that are done or running.
+        price: money they cost.
+    """
+
+    error: float = 0.0
+    price: float = 0.0
+
+
+_NO_BOUND = Goal()
+_NOTHING_SPENT = Spent()
+
+
+def place(
+    policy: Policy,
+    works: Sequence[Work],
+    pool: Sequence[Candidate],
+    goal: Goal = _NO_BOUND,
+    now: float = 0.0,
+    last_resort: Sequence[Candidate] = (),
+    spent: Spent = _NOTHING_SPENT,
+) -> Schedule:
+    """Decides which device runs which work.
+
+    Devices that rest get nothing, devices on trial one small piece each. Work that fits no device in use goes to a
+    device of last resort (a CPU simulator, usually), or waits when one at rest or on trial could take it.
+
+    Args:
+        policy: the rule of choice.
+        works: what is to be placed; call again with what is left when something changed.
+        pool: all devices of the run, at rest or not.
+        goal: bounds on the whole run.
+        now: time on the clock of ``set_aside_until``.
+        last_resort: devices to use only for work that fits none in use.
+        spent: what is done or running already.
+
+    Raises:
+        NoDeviceError: a work fits no device at all.
+        PolicyError: the policy's answer is not a complete placement.
+    """
+    current = [Candidate(device, at(state, now)) for device, state in pool]
+    in_use = [c for c in current if c.state.set_aside_until is None and not c.state.on_trial]
+    idle_trials = [c for c in current if c.state.on_trial and not c.state.busy]
+    trials, left = _trials(list(works), idle_trials)
+    now_works, resort_works, waiting = [], [], []
+    for work in left:
+        if _fits(work, in_use):
+            now_works.append(work)
+        elif _fits(work, last_resort):
+            resort_works.append(work)
+        elif _fits(work, current):
+            waiting.append(work)
+        else:
+            fitting(work, [*current, *last_resort])  # raises, with the reasons
+    rest_goal = Goal(_error_left(goal.max_error, spent.error), _price_left(goal.budget, spent.price))
+    choices = list(policy(now_works, in_use, rest_goal)) if now_works else []
+    check_complete(now_works, choices)
+    if resort_works:
+        resort = list(policy(resort_works, last_resort, rest_goal))
+        check_complete(resort_works, resort)
+        choices += resort
+    schedule = evaluate([*trials, *choices], [*current, *last_resort], spent.error)
+    retry = [c.state.set_aside_until for c in current if c.state.set_aside_until is not None]
+    return replace(
+        schedule,
+        notes=_notes(schedule, goal, spent),
+        waiting=tuple(waiting),
+        retry_at=min(retry) if retry else None,
+    )
+
+
+def _trials(works: list[Work], trials: Sequence[Candidate]) -> tuple[list[tuple[Work, str]], list[Work]]:
+    """One small piece for each device on trial, and the works without these pieces."""
+    placed: list[tuple[Work, str]] = []
+    for device, _ in trials:
+        fits = [index for index, work in enumerate(works) if why_not(device, work) is None]
+        if not fits:
+            continue
+        index = min(fits, key=lambda i: work_seconds(device, works[i].share(works[i].first, 1)))
+        work = works.pop(index)
+        # A lone variant of a fragment that a simulator could do whole would spoil the exact path for the rest of it.
+        size = work.variants if device.exact else 1
+        placed.append((work.share(work.first, size), device.name))
+        if size < work.variants:
+            works.insert(index, work.share(work.first + size, work.variants - size))
+    return placed, works
+
+
+def _fits(work: Work, pool: Sequence[Candidate]) -> bool:
+    return any(why_not(device, work) is None for device, _ in pool)
+
+
+def _error_left(bound: float | None, spent: float) -> float | None:
+    return None if bound is None else max(bound**2 - spent**2, 0.0) ** 0.5
+
+
+def _price_left(bound: float | None, spent: float) -> float | None:
+    return None if bound is None else max(bound - spent, 0.0)
+
+
+def _notes(schedule: Schedule, goal: Goal, spent: Spent) -> tuple[str, ...]:
+    notes = []
+    if goal.max_error is not None and schedule.error > goal.max_error * (1 + 1e-6):
+        notes.append(
+            f"the predicted error {schedule.error:.3g} is above the bound {goal.max_error:.3g}: use more shots, "
+            f"better devices or a simulator"
+        )
+    price = schedule.price + spent.price
+    if goal.budget is not None and price > goal.budget * (1 + 1e-6):
+        notes.append(f"the predicted price {price:.4g} is above the budget {goal.budget:.4g}")
+    return tuple(notes)
+
+

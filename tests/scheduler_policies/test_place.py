@@ -1,0 +1,139 @@
+"""Setting aside, trials, last resort and the check of a user's policy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from scheduler_policies import DeviceState, NoDeviceError, PolicyError, UnknownPolicyError
+from scheduler_policies.balanced import balanced
+from scheduler_policies.health import Rules, after_failure, after_success, at, why_leave
+from scheduler_policies.place import Spent, place
+from scheduler_policies.placement import Candidate, Goal
+from scheduler_policies.registry import POLICY_GROUP, find_policy
+from scheduler_policies.simple import fastest
+from tests.scheduler_policies.instances import cpu, qpu, work
+
+RULES = Rules(failures=3, rest=60.0, growth=2.0, longest_rest=200.0)
+
+
+def _with(candidate: Candidate, **changes) -> Candidate:
+    return Candidate(candidate.device, replace(candidate.state, **changes))
+
+
+def test_three_failures_in_a_row_set_a_device_aside_and_each_rest_is_longer():
+    state = DeviceState()
+    for now in (1.0, 2.0):
+        state = after_failure(state, now, RULES)
+        assert state.set_aside_until is None
+    rests, now = [], 3.0
+    for _ in range(4):
+        state = after_failure(state, now, RULES)
+        assert state.set_aside_until is not None
+        rests.append(state.set_aside_until - now)
+        now = state.set_aside_until
+        assert at(state, now - 0.1) == state
+        state = at(state, now)
+        assert state.on_trial and state.set_aside_until is None
+    assert rests == [60.0, 120.0, 200.0, 200.0]
+    fresh = after_success(state)
+    assert (fresh.consecutive_failures, fresh.set_aside_count, fresh.on_trial) == (0, 0, False)
+
+
+def test_a_success_between_failures_keeps_a_device_in_use():
+    state = DeviceState()
+    for now in range(10):
+        state = after_failure(state, now, RULES)
+        state = after_success(state) if now % 2 else state
+    assert state.set_aside_until is None
+
+
+def test_a_piece_leaves_for_rest_drift_and_a_grown_queue_only():
+    placed = DeviceState(expected_wait=20.0, drift=0.1)
+    assert why_leave(placed, placed, 30.0) is None
+    assert why_leave(placed, replace(placed, expected_wait=50.0), 30.0) is None
+    assert "queue grew" in (why_leave(placed, replace(placed, expected_wait=70.0), 30.0) or "")
+    assert "error rates grew 1.82 times" in (why_leave(placed, replace(placed, drift=1.0), 0.0) or "")
+    assert "set aside after 3" in (
+        why_leave(placed, replace(placed, set_aside_until=9.0, consecutive_failures=3), 0.0) or ""
+    )
+
+
+def test_a_device_at_rest_gets_nothing_and_one_on_trial_one_variant():
+    pool = [qpu("a", 20, 0.01, 1e-4), qpu("b", 20, 0.01, 1e-4)]
+    resting = [pool[0], _with(pool[1], set_aside_until=100.0)]
+    during = place(fastest, [work(0)], resting, now=99.0)
+    assert {p.device for p in during.placements} == {"a"} and during.retry_at == 100.0
+    after = place(fastest, [work(0)], resting, now=100.0)
+    assert [(p.work.first, p.work.variants) for p in after.placements if p.device == "b"] == [(0, 1)]
+    assert sum(p.work.variants for p in after.placements) == 6
+    busy = [pool[0], _with(pool[1], on_trial=True, busy=(5.0,), free_units=0)]
+    assert {p.device for p in place(fastest, [work(0)], busy).placements} == {"a"}
+
+
+def test_a_simulator_is_the_last_resort():
+    pool, resort = [qpu("a", 20, 0.01, 1e-4)], [cpu("simulator")]
+    assert {p.device for p in place(balanced, [work(0)], pool, last_resort=resort).placements} == {"a"}
+    resting = [_with(pool[0], set_aside_until=100.0)]
+    assert {p.device for p in place(balanced, [work(0)], resort, now=1.0).placements} == {"simulator"}
+    schedule = place(balanced, [work(0)], resting, last_resort=resort, now=1.0)
+    assert {p.device for p in schedule.placements} == {"simulator"}
+
+
+def test_work_that_only_a_resting_device_fits_waits_and_says_until_when():
+    wide = [qpu("wide", 60, 0.01, 1e-4), qpu("narrow", 12, 0.01, 1e-4)]
+    pool = [_with(wide[0], set_aside_until=40.0), wide[1]]
+    schedule = place(fastest, [work(0, width=50), work(1)], pool, last_resort=[cpu("c")])
+    assert [w.fragment for w in schedule.waiting] == [0] and schedule.retry_at == 40.0
+    assert {p.work.fragment for p in schedule.placements} == {1}
+    with pytest.raises(NoDeviceError, match="70 needed"):
+        place(fastest, [work(0, width=70)], pool)
+
+
+def test_bounds_hold_for_the_whole_run_and_broken_ones_are_told():
+    pool = [qpu("good", 20, 0.001, 1e-3, wait=30.0), qpu("bad", 20, 0.01, 1e-4)]
+    works, goal = [work(f) for f in range(3)], Goal(max_error=0.04)
+    fresh = place(balanced, works, pool, goal)
+    later = place(balanced, works, pool, goal, spent=Spent(error=0.035))
+    assert fresh.error <= 0.04 and not fresh.notes
+    assert {p.device for p in later.placements} == {"good"} and later.error <= 0.04
+    broken = place(balanced, works, pool, goal, spent=Spent(error=0.2))
+    assert "predicted error" in broken.notes[0] and "0.04" in broken.notes[0]
+
+
+def cheapest(works, pool, goal, /):
+    """A user's policy, found through an entry point below."""
+    return [(work, pool[-1].device.name) for work in works]
+
+
+def forgetful(works, pool, goal, /):
+    """A user's policy that is wrong: half of the variants are lost."""
+    return [(work.share(work.first, work.variants // 2), pool[0].device.name) for work in works]
+
+
+def _installed(*names: str) -> list[EntryPoint]:
+    return [EntryPoint(name, f"{__name__}:{name}", POLICY_GROUP) for name in names]
+
+
+def test_a_users_policy_is_found_by_its_entry_point():
+    policy = find_policy("cheapest", _installed("cheapest"))
+    pool = [qpu("a", 20, 0.01, 1e-4), qpu("b", 20, 0.01, 1e-4)]
+    assert {p.device for p in place(policy, [work(0)], pool).placements} == {"b"}
+    assert find_policy("balanced", _installed("cheapest")) is balanced
+
+
+def test_a_users_policy_that_forgets_variants_is_refused():
+    policy = find_policy("forgetful", _installed("forgetful"))
+    with pytest.raises(PolicyError, match="variant 3 of fragment 0 0 times"):
+        place(policy, [work(0)], [qpu("a", 20, 0.01, 1e-4)])
+
+
+def test_names_that_are_wrong_say_what_there_is():
+    with pytest.raises(UnknownPolicyError, match=r"no policy 'best'; choose one of availability, .*balanced, cheapest"):
+        find_policy("best", _installed("cheapest"))
+    with pytest.raises(PolicyError, match="cannot be imported"):
+        find_policy("missing", _installed("missing"))
+    with pytest.raises(PolicyError, match="rename it"):
+        find_policy("balanced", [EntryPoint("balanced", "x:y", POLICY_GROUP)])

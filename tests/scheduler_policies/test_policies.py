@@ -1,0 +1,132 @@
+"""Each policy does what its name says, and balanced is nearly as good as trying everything."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from scheduler_policies import DeviceState, NoDeviceError
+from scheduler_policies.balanced import balanced
+from scheduler_policies.placement import Candidate, Goal, check_complete, evaluate
+from scheduler_policies.registry import POLICIES
+from scheduler_policies.simple import availability, fastest, fidelity, least_busy, round_robin
+from tests.scheduler_policies.brute_force import best_makespan
+from tests.scheduler_policies.instances import cpu, qpu, tiny_instance, work
+
+NO_BOUND = Goal()
+
+
+@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("seed", range(12))
+def test_every_variant_is_placed_once_on_a_device_that_fits(name, seed):
+    works, pool = tiny_instance(seed)
+    for goal in (NO_BOUND, Goal(max_error=0.05, budget=3.0)):
+        choices = POLICIES[name](works, pool, goal)
+        check_complete(works, choices)
+        assert math.isfinite(evaluate(choices, pool).makespan)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_fragment_that_fits_nowhere_is_refused_with_every_reason(name):
+    with pytest.raises(NoDeviceError, match=r"fragment 1 .*small has 5 qubits, 50 needed; sim has .* bytes"):
+        POLICIES[name]([work(0, width=4), work(1, width=50)], [qpu("small", 5, 0.01, 1e-4), cpu("sim")], NO_BOUND)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_device_that_failed_a_work_does_not_get_it_again(name):
+    pool = [qpu("a", 20, 0.001, 1e-5), qpu("b", 20, 0.02, 1e-3, wait=50)]
+    choices = POLICIES[name]([replace(work(0), avoid=("a",))], pool, NO_BOUND)
+    assert {device for _, device in choices} == {"b"}
+
+
+def test_availability_takes_the_first_free_device_and_sees_no_queue():
+    pool = [qpu("queued", 20, 0.01, 1e-4, wait=1e5), qpu("idle", 20, 0.01, 1e-4)]
+    assert availability([work(0, variants=1)], pool, NO_BOUND)[0][1] == "queued"
+    taken = [Candidate(pool[0].device, replace(pool[0].state, free_units=0, busy=(9.0,))), pool[1]]
+    assert availability([work(0, variants=1)], taken, NO_BOUND)[0][1] == "idle"
+
+
+def test_round_robin_gives_each_device_that_fits_its_turn():
+    pool = [qpu("a", 20, 0.01, 1e-4), qpu("narrow", 5, 0.01, 1e-4), qpu("c", 20, 0.01, 1e-4)]
+    works = [work(f, variants=1) for f in range(6)]
+    assert [device for _, device in round_robin(works, pool, NO_BOUND)] == ["a", "c"] * 3
+
+
+def test_least_busy_counts_the_jobs_of_others_and_ours():
+    pool = [qpu("a", 20, 0.01, 1e-4), qpu("b", 20, 0.01, 1e-4)]
+    pool[0] = Candidate(pool[0].device, DeviceState(queue_length=2))
+    devices = [device for _, device in least_busy([work(f, variants=1) for f in range(4)], pool, NO_BOUND)]
+    assert devices == ["b", "b", "a", "b"]
+
+
+def test_fidelity_follows_errors_and_their_drift():
+    pool = [qpu("good", 20, 0.004, 1e-4), qpu("bad", 20, 0.008, 1e-4)]
+    assert {device for _, device in fidelity([work(0)], pool, NO_BOUND)} == {"good"}
+    drifted = [Candidate(pool[0].device, DeviceState(drift=2.0)), pool[1]]
+    assert {device for _, device in fidelity([work(0)], drifted, NO_BOUND)} == {"bad"}
+    assert fidelity([work(0)], [*pool, cpu("exact")], NO_BOUND)[0][1] == "exact"
+
+
+def test_fastest_weighs_a_queue_against_speed():
+    pool = [qpu("fast", 20, 0.01, 1e-4, wait=100.0), qpu("slow", 20, 0.01, 1e-3, wait=0.0)]
+    assert fastest([work(0, variants=1)], pool, NO_BOUND)[0][1] == "slow"
+    assert {device for _, device in fastest([work(0, variants=90)], pool, NO_BOUND)} == {"fast", "slow"}
+
+
+def test_a_simulator_takes_a_fragment_whole():
+    for policy in POLICIES.values():
+        assert [(piece.whole, device) for piece, device in policy([work(0)], [cpu("c")], NO_BOUND)] == [(True, "c")]
+
+
+def test_balanced_spends_noise_where_the_gradient_is_smallest():
+    pool = [qpu("good", 20, 0.001, 1e-3), qpu("bad", 20, 0.01, 1e-3)]
+    works = [work(f, variants=1, weight=weight) for f, weight in enumerate((0.01, 0.3, 0.02, 0.25))]
+    schedule = evaluate(balanced(works, pool, Goal(max_error=0.05)), pool)
+    where = {p.work.fragment: p.device for p in schedule.placements}
+    assert where == {0: "bad", 1: "good", 2: "bad", 3: "good"}
+
+
+def test_balanced_keeps_a_bound_that_fastest_breaks():
+    pool = [qpu("good", 20, 0.001, 1e-3, wait=30.0), qpu("bad", 20, 0.01, 1e-4)]
+    works = [work(f) for f in range(3)]
+    loose, bound = evaluate(fastest(works, pool, NO_BOUND), pool), 0.04
+    kept = evaluate(balanced(works, pool, Goal(max_error=bound)), pool)
+    assert loose.error > bound >= kept.error and kept.makespan > loose.makespan
+
+
+def test_balanced_keeps_a_budget():
+    pool = [qpu("dear", 20, 0.001, 1e-4, price=1e-3), qpu("cheap", 20, 0.001, 1e-3, price=1e-5)]
+    works = [work(f) for f in range(3)]
+    free, kept = (evaluate(balanced(works, pool, goal), pool) for goal in (NO_BOUND, Goal(budget=10.0)))
+    assert free.price > 10.0 >= kept.price and kept.makespan > free.makespan
+
+
+def test_balanced_breaks_an_impossible_bound_as_little_as_it_can():
+    pool = [qpu("good", 20, 0.001, 1e-3), qpu("bad", 20, 0.01, 1e-4)]
+    schedule = evaluate(balanced([work(0), work(1)], pool, Goal(max_error=1e-6)), pool)
+    assert {p.device for p in schedule.placements} == {"good"}
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_balanced_against_every_possible_plan(block):
+    """At most 15 % above the optimum anywhere, 2 % on average, and it finds a plan whenever there is one."""
+    gaps = []
+    for seed in range(10 * block, 10 * block + 10):
+        works, pool = tiny_instance(seed)
+        quick, exact = (evaluate(policy(works, pool, NO_BOUND), pool) for policy in (fastest, fidelity))
+        between = math.sqrt(quick.error * exact.error)
+        goal = (NO_BOUND, Goal(between), Goal(budget=0.8 * quick.price), Goal(between, 1.2 * exact.price))[seed % 4]
+        found = evaluate(balanced(works, pool, goal), pool)
+        optimum = best_makespan(works, pool, goal)
+        kept = (goal.max_error is None or found.error <= goal.max_error * (1 + 1e-6)) and (
+            goal.budget is None or found.price <= goal.budget * (1 + 1e-6)
+        )
+        assert kept == math.isfinite(optimum), f"seed {seed}: bounds kept is {kept}, optimum {optimum}"
+        if kept:
+            assert found.makespan >= optimum * (1 - 1e-9), f"seed {seed}: better than the oracle"
+            gaps.append(found.makespan / optimum)
+    assert max(gaps) <= 1.15 and np.mean(gaps) <= 1.02, f"seeds {10 * block}..: {Counter(np.round(gaps, 3))}"
