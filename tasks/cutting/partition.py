@@ -75,9 +75,7 @@ def partition(problem: Problem, cuts: tuple[Cut, ...]) -> Partition:
     return Partition(kept, fragments, bonds, factor_index, term_scale, overhead, tuple(notes))
 
 
-def _check(
-    operations: list[tuple[Gate, list[int]]], cuts: tuple[Cut, ...]
-) -> tuple[set[tuple[int, int]], set[int]]:
+def _check(operations: list[tuple[Gate, list[int]]], cuts: tuple[Cut, ...]) -> tuple[set[tuple[int, int]], set[int]]:
     wires: set[tuple[int, int]] = set()
     gates: set[int] = set()
     touched: dict[int, int] = {}  # qubit -> its first instruction
@@ -206,9 +204,7 @@ def _ask(problem: Problem, pieces: list[_Piece]) -> tuple[tuple[Fragment, ...], 
     fragments = []
     factor_index = np.zeros((terms.count, len(pieces)), dtype=np.int64)
     for index, piece in enumerate(pieces):
-        outputs = tuple(
-            (piece.local[qubit, part], qubit) for qubit, part in piece.segments if last[qubit] == part
-        )
+        outputs = tuple((piece.local[qubit, part], qubit) for qubit, part in piece.segments if last[qubit] == part)
         columns = [qubit for _, qubit in outputs]
         local = [q for q, _ in outputs]
         asked = np.concatenate([terms.x[:, columns], terms.z[:, columns]], axis=1)

@@ -9,6 +9,7 @@ import numpy as np
 from qiskit import QuantumCircuit
 
 LegKind = Literal["wire_out", "wire_in", "gate"]
+Scheme = Literal["full", "minimal"]
 
 
 @dataclass(frozen=True, order=True)
@@ -128,6 +129,7 @@ class Plan:
             (qubits that no gate touches: 1, or 0 where an X or Y is asked of one).
         sampling_overhead: product of kappa**2 over the cuts.
         costs: one per fragment.
+        schemes: (fragment, leg) which settings each leg has on the sampled path.
         notes: what the user should know, in sentences.
     """
 
@@ -138,4 +140,5 @@ class Plan:
     term_scale: np.ndarray
     sampling_overhead: float
     costs: tuple[FragmentCost, ...]
+    schemes: tuple[tuple[Scheme, ...], ...]
     notes: tuple[str, ...] = field(default=())

@@ -12,17 +12,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 from qiskit.circuit import Gate
 from qiskit.circuit.library import HGate, RYGate, SdgGate, SGate, SXdgGate, SXGate, XGate, YGate, ZGate
 
-from tasks.cutting.plan import Leg, LegKind
+from tasks.cutting.plan import Leg, LegKind, Scheme
 from tasks.cutting.schmidt import PAULIS, basis_change, schmidt_operators
 from tasks.tensor import LegSettings
-
-Scheme = Literal["full", "minimal"]
 
 GATES: dict[str, Gate] = {
     "h": HGate(),

@@ -9,8 +9,8 @@ from math import prod
 import numpy as np
 from qiskit import QuantumCircuit
 
-from tasks.cutting.plan import Fragment
-from tasks.cutting.settings import GATES, Scheme, Setting, settings_of
+from tasks.cutting.plan import Fragment, Scheme
+from tasks.cutting.settings import GATES, Setting, settings_of
 
 _LETTERS = {"x": 1, "y": 2, "z": 3}
 

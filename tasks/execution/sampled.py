@@ -16,9 +16,9 @@ import numpy as np
 from qiskit import QuantumCircuit
 from qiskit_aer import AerSimulator
 
-from tasks.cutting.plan import Fragment, Leg
+from tasks.cutting.plan import Fragment, Leg, Scheme
 from tasks.cutting.schmidt import schmidt_operators
-from tasks.cutting.settings import GATES, Scheme, Setting, leg_settings
+from tasks.cutting.settings import GATES, Setting, leg_settings
 from tasks.cutting.variants import Variant, VariantBuilder, leg_choices, measurement_groups
 from tasks.execution.errors import ExecutionError
 from tasks.execution.open_state import aer_gate
@@ -210,9 +210,7 @@ def counts_from_hex(counts: dict[str, int], num_bits: int) -> VariantCounts:
     raw = b"".join(int(key, 16).to_bytes(width, "little") for key in counts)
     outcomes = np.frombuffer(raw, dtype=np.uint8).reshape(-1, width)
     unique, inverse = np.unique(outcomes, axis=0, return_inverse=True)
-    totals = np.bincount(
-        inverse.reshape(-1), weights=np.fromiter(counts.values(), dtype=float), minlength=len(unique)
-    )
+    totals = np.bincount(inverse.reshape(-1), weights=np.fromiter(counts.values(), dtype=float), minlength=len(unique))
     return VariantCounts(unique, totals.astype(np.int64), num_bits)
 
 

@@ -1,0 +1,105 @@
+"""What a set of fragments will cost before anything runs: widths, variants, bytes, work, and which settings to use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log2, prod
+
+import numpy as np
+import opt_einsum
+
+from tasks.cutting.plan import Fragment, FragmentCost, Scheme
+from tasks.cutting.settings import end_cost
+from tasks.cutting.variants import count_variants, leg_choices, measurement_groups
+
+MAX_VARIANTS = 4096  # of one fragment: beyond this a leg's cheaper settings are taken, where it has some
+_SHOTS_A_VARIANT = 32  # fewer than this and circuits are better spent on shots
+
+
+def fragment_cost(fragment: Fragment, schemes: tuple[Scheme, ...]) -> FragmentCost:
+    """Predict one fragment's cost (bytes as peaks, in one process)."""
+    branches = branch_count(fragment)
+    tensor = 8 * prod(leg.dimension for leg in fragment.legs) * fragment.num_factors
+    gram = 16 * branches**2 * min(fragment.num_factors, max(1, (1 << 28) // (16 * branches**2)))
+    state = 16 * 2**fragment.open_qubits
+    circuit = fragment.circuit
+    return FragmentCost(
+        width=fragment.num_qubits,
+        depth=int(circuit.depth()),
+        two_qubit_gates=int(circuit.num_nonlocal_gates()),
+        variants=count_variants(fragment, schemes),
+        exact_bytes=3 * state + 3 * gram + tensor,
+        tensor_bytes=tensor,
+    )
+
+
+def branch_count(fragment: Fragment) -> int:
+    """How many branches the open legs have together: the side of the Gram matrix."""
+    return prod(leg.rank for leg in fragment.legs)
+
+
+def exact_work(fragment: Fragment) -> float:
+    """Floating-point operations of the exact path: the simulation and the Gram matrices."""
+    gates = max(1, len(fragment.circuit.data))
+    simulate = 16.0 * gates * 2.0**fragment.open_qubits
+    branches = branch_count(fragment)
+    rest = fragment.num_qubits - sum(leg.kind == "wire_out" for leg in fragment.legs)
+    return simulate + 8.0 * branches**2 * 2.0**rest * fragment.num_factors
+
+
+@dataclass(frozen=True)
+class ContractionCost:
+    """Of one greedy path and one Pauli term; what a plan needs to know before a better path is searched."""
+
+    flops: float
+    largest: float
+
+
+def contraction_cost(fragments: Sequence[Fragment], bonds: Sequence[np.ndarray]) -> ContractionCost:
+    """Predict the contraction of the fragments' network."""
+    if not bonds:
+        return ContractionCost(float(len(fragments)), 1.0)
+    operands: list = []
+    for fragment in fragments:
+        if fragment.legs:
+            # A bond is absorbed into the tensor of its end 0, so both ends share one index.
+            operands.append(tuple(leg.dimension for leg in fragment.legs))
+            operands.append([leg.cut for leg in fragment.legs])
+    loops = [i for i in range(1, len(operands), 2) if len(set(operands[i])) < len(operands[i])]
+    for i in loops:  # both ends of a cut on one fragment: a trace, done first
+        once = [c for c in operands[i] if operands[i].count(c) == 1]
+        dimension = dict(zip(operands[i], operands[i - 1], strict=True))
+        operands[i], operands[i - 1] = once, tuple(dimension[c] for c in once)
+    symbols = {c: opt_einsum.get_symbol(c) for c in range(len(bonds))}
+    equation = ",".join("".join(symbols[c] for c in operands[i]) for i in range(1, len(operands), 2)) + "->"
+    _, info = opt_einsum.contract_path(equation, *operands[0::2], shapes=True, optimize="greedy")
+    return ContractionCost(float(info.opt_cost), float(info.largest_intermediate))
+
+
+def choose_schemes(
+    fragments: Sequence[Fragment], bonds: Sequence[np.ndarray], shots: int | None
+) -> tuple[tuple[Scheme, ...], ...]:
+    """The settings of every leg: those of least predicted error, with no more variants than the shots can feed."""
+    allowed = MAX_VARIANTS if shots is None else max(1, min(MAX_VARIANTS, shots // _SHOTS_A_VARIANT // len(fragments)))
+    chosen = []
+    for fragment in fragments:
+        groups = len(measurement_groups(fragment))
+        costs = [{s: end_cost(leg, bonds[leg.cut], s) for s in ("full", "minimal")} for leg in fragment.legs]
+        schemes: list[Scheme] = ["full" if c["full"] < c["minimal"] else "minimal" for c in costs]
+        while count_variants(fragment, tuple(schemes), groups) > allowed and "full" in schemes:
+            # Give up the leg whose cheaper settings cost least error for the circuits they save.
+            price = {}
+            for k, scheme in enumerate(schemes):
+                if scheme == "full":
+                    many = len(leg_choices(fragment, tuple(schemes))[k])
+                    trial = [*schemes[:k], "minimal", *schemes[k + 1 :]]
+                    few = len(leg_choices(fragment, tuple(trial))[k])
+                    saved = log2(many / few)
+                    price[k] = log2(costs[k]["minimal"] / costs[k]["full"]) / saved if saved else np.inf
+            k = min(price, key=lambda key: price[key])
+            if price[k] == np.inf:
+                break
+            schemes[k] = "minimal"
+        chosen.append(tuple(schemes))
+    return tuple(chosen)

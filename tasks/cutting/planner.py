@@ -1,0 +1,234 @@
+"""problem -> plan: find cuts (or take those given), split, and say what it will cost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from math import log2
+
+import numpy as np
+from qiskit import QuantumCircuit
+from scipy.sparse import coo_array, csr_array
+
+from tasks.cutting.blocks import qubit_blocks
+from tasks.cutting.cost import choose_schemes, contraction_cost, exact_work, fragment_cost
+from tasks.cutting.errors import CuttingError
+from tasks.cutting.lightcone import light_cone
+from tasks.cutting.mixed import GateEnds, anneal
+from tasks.cutting.partition import Partition, partition
+from tasks.cutting.plan import Cut, Fragment, GateCut, Plan, WireCut
+from tasks.cutting.schmidt import schmidt_form
+from tasks.problem import Problem
+from tasks.tensor import Structure
+
+_FIND_CUTS_GATES = 40  # qiskit-addon-cutting's search takes well under a second up to here
+_MOVES_A_NODE = 200
+_MOST_MOVES = 60_000
+
+
+def make_plan(
+    problem: Problem,
+    *,
+    max_qubits: int | None = None,
+    cuts: tuple[Cut, ...] | None = None,
+    shots: int | None = None,
+    memory_bytes: int | None = None,
+    seed: int = 0,
+) -> Plan:
+    """Plan a problem.
+
+    Args:
+        problem: validated.
+        max_qubits: widest fragment allowed; None allows any.
+        cuts: cut here; None searches for cuts (none, when the circuit fits).
+        shots: total shots of the sampled path, None for the exact path: decides what is cheap.
+        memory_bytes: refuse plans that need more at their peak; None refuses none.
+        seed: of the search.
+
+    Raises:
+        CuttingError: no plan within the limits, or the given cuts do not make one.
+    """
+    if max_qubits is not None and max_qubits < 1:
+        raise CuttingError(f"--max-qubits {max_qubits}: a fragment has at least 1 qubit")
+    if cuts is not None:
+        return _checked(_costed(partition(problem, cuts), shots), shots, max_qubits, memory_bytes)
+    candidates = [partition(problem, c) for c in _candidates(problem, max_qubits, shots is None, seed)]
+    within = [p for p in candidates if max_qubits is None or _widest(p.fragments) <= max_qubits]
+    if not within:
+        raise CuttingError(
+            f"no plan within --max-qubits {max_qubits}: the narrowest fragments found have "
+            f"{min(_widest(p.fragments) for p in candidates)} qubits; allow more qubits or name the cuts with --cuts"
+        )
+    best = min(within, key=lambda p: _score(p, shots is None))
+    return _checked(_costed(best, shots), shots, max_qubits, memory_bytes)
+
+
+def structure_of(problem: Problem, plan: Plan) -> Structure:
+    """How the plan's fragments are joined, and what the problem asks of the whole: reconstruction's input."""
+    scale = csr_array(np.diag(plan.term_scale)) if plan.term_scale.size < 2 else _diagonal(plan.term_scale)
+    return Structure(
+        legs=tuple(tuple((leg.cut, leg.end) for leg in fragment.legs) for fragment in plan.fragments),
+        bonds=plan.bonds,
+        factor_index=plan.factor_index,
+        num_factors=tuple(fragment.num_factors for fragment in plan.fragments),
+        coefficients=csr_array(problem.terms.coefficients @ scale),
+    )
+
+
+def _diagonal(values: np.ndarray) -> csr_array:
+    index = np.arange(values.size)
+    return csr_array((values, (index, index)), shape=(values.size, values.size))
+
+
+def _candidates(problem: Problem, max_qubits: int | None, exact: bool, seed: int) -> list[tuple[Cut, ...]]:
+    """Sets of cuts worth comparing; the first is no cut at all."""
+    matters = light_cone(problem.circuit, np.asarray(problem.terms.support.any(axis=0)))
+    ends = gate_ends(problem.circuit, matters, exact)
+    uncut: tuple[Cut, ...] = ()
+    if max_qubits is None or _widest(partition(problem, uncut).fragments) <= max_qubits:
+        return [uncut]
+    found: list[tuple[Cut, ...]] = []
+    weights = _qubit_weights(problem.num_qubits, ends)
+    for blocks in qubit_blocks(weights, max_qubits)[:2]:
+        start = blocks[ends.qubits].reshape(-1)
+        found.append(cuts_between(ends, start))
+        moves = min(_MOST_MOVES, _MOVES_A_NODE * len(start))
+        found.append(cuts_between(ends, anneal(ends, start, max_qubits, seed=seed, moves=moves)))
+    if len(ends.instructions) <= _FIND_CUTS_GATES and max_qubits > 1:
+        found += _addon_cuts(problem.circuit, matters, max_qubits, seed)
+    return found
+
+
+def gate_ends(circuit: QuantumCircuit, matters: np.ndarray, exact: bool) -> GateEnds:
+    """The two-qubit gates that matter, with the cost of cutting each: log2 of kappa**2 and, exactly, of the leg."""
+    instructions, qubits, weights = [], [], []
+    for i, item in enumerate(circuit.data):
+        if matters[i] and len(item.qubits) == 2:
+            pair = [circuit.find_bit(q).index for q in item.qubits]
+            form = schmidt_form(item.operation, f"instruction {i} ({item.operation.name} on qubits {pair})")
+            overhead = 2 * log2(form.kappa())
+            instructions.append(i)
+            qubits.append(pair)
+            # The exact path pays for the leg's dimension, the sampled one for its overhead; the other breaks ties.
+            weights.append(2 * log2(form.rank) + 0.05 * overhead if exact else overhead + 0.1)
+    return GateEnds(
+        np.array(instructions, dtype=np.int64),
+        np.array(qubits, dtype=np.int64).reshape(-1, 2),
+        np.array(weights),
+        2.2 if exact else 4.1,
+    )
+
+
+def cuts_between(ends: GateEnds, block: np.ndarray) -> tuple[Cut, ...]:
+    """The cuts that an assignment of gate ends to blocks means."""
+    apart = block[0::2] != block[1::2]
+    cuts: list[Cut] = [GateCut(int(i)) for i in ends.instructions[apart]]
+    for nodes in ends.wires():
+        for earlier, later in pairwise(nodes):
+            if block[earlier] != block[later]:
+                cuts.append(WireCut(int(ends.instructions[later >> 1]), int(ends.qubits[later >> 1, later & 1])))
+    return tuple(cuts)
+
+
+def _qubit_weights(size: int, ends: GateEnds) -> csr_array:
+    a, b = ends.qubits[:, 0], ends.qubits[:, 1]
+    both = (np.concatenate([a, b]), np.concatenate([b, a]))
+    return csr_array(coo_array((np.concatenate([ends.weights, ends.weights]), both), shape=(size, size)))
+
+
+def _addon_cuts(circuit: QuantumCircuit, matters: np.ndarray, max_qubits: int, seed: int) -> list[tuple[Cut, ...]]:
+    """qiskit-addon-cutting's own search, as one more candidate."""
+    from qiskit_addon_cutting import DeviceConstraints, OptimizationParameters, find_cuts
+
+    kept = [i for i in range(len(circuit.data)) if matters[i]]
+    bare = circuit.copy_empty_like()
+    for i in kept:
+        bare.append(circuit.data[i])
+    try:
+        out, _ = find_cuts(bare, OptimizationParameters(seed=seed, max_backjumps=300), DeviceConstraints(max_qubits))
+    except ValueError:  # it found none within the constraint
+        return []
+    cuts: list[Cut] = []
+    waiting: set[int] = set()
+    done = 0
+    for item in out.data:
+        qubits = [out.find_bit(q).index for q in item.qubits]
+        if item.operation.name == "cut_wire":
+            waiting.add(qubits[0])
+            continue
+        original = kept[done]
+        for q in sorted(waiting.intersection(qubits)):
+            cuts.append(WireCut(original, q))
+            waiting.discard(q)
+        if item.operation.name.startswith("cut_"):
+            cuts.append(GateCut(original))
+        done += 1
+    return [tuple(cuts)]
+
+
+def _widest(fragments: tuple[Fragment, ...]) -> int:
+    return max((f.num_qubits for f in fragments), default=0)
+
+
+def _score(candidate: Partition, exact: bool) -> float:
+    """Lower is better: log2 of the work on the exact path, of the sampling overhead on the sampled one."""
+    work = (
+        sum(exact_work(f) for f in candidate.fragments) + contraction_cost(candidate.fragments, candidate.bonds).flops
+    )
+    if exact:
+        return log2(max(1.0, work))
+    return log2(candidate.sampling_overhead) + 0.02 * log2(max(1.0, work))
+
+
+def _costed(found: Partition, shots: int | None) -> Plan:
+    schemes = choose_schemes(found.fragments, found.bonds, shots)
+    return Plan(
+        cuts=found.cuts,
+        fragments=found.fragments,
+        bonds=found.bonds,
+        factor_index=found.factor_index,
+        term_scale=found.term_scale,
+        sampling_overhead=found.sampling_overhead,
+        costs=tuple(fragment_cost(f, s) for f, s in zip(found.fragments, schemes, strict=True)),
+        schemes=schemes,
+        notes=found.notes,
+    )
+
+
+def predicted_bytes(plan: Plan) -> int:
+    """Peak memory of the plan in one process: all fragment tensors, the largest fragment, the contraction."""
+    tensors = sum(c.tensor_bytes for c in plan.costs)
+    fragment = max((c.exact_bytes for c in plan.costs), default=0)
+    contraction = contraction_cost(plan.fragments, plan.bonds)
+    return int(tensors + max(fragment, 16 * contraction.largest))
+
+
+def _checked(plan: Plan, shots: int | None, max_qubits: int | None, memory_bytes: int | None) -> Plan:
+    if max_qubits is not None:
+        for fragment in plan.fragments:
+            if fragment.num_qubits > max_qubits:
+                qubits = sorted({q for _, q in fragment.outputs})
+                raise CuttingError(
+                    f"the cuts leave a fragment of {fragment.num_qubits} qubits (it ends on qubits {qubits}), more "
+                    f"than --max-qubits {max_qubits}; cut it further or allow more qubits"
+                )
+    need = predicted_bytes(plan)
+    if memory_bytes is not None and need > memory_bytes:
+        raise CuttingError(
+            f"the plan needs {_gib(need)} of memory and {_gib(memory_bytes)} may be used; allow more qubits a "
+            "fragment, ask fewer observables, cut elsewhere or raise --memory"
+        )
+    variants = sum(c.variants for c in plan.costs)
+    if shots is not None and shots < variants:
+        raise CuttingError(
+            f"--shots {shots}: the plan has {variants} distinct variants and each needs a shot; give at least "
+            f"{variants}, better {100 * variants}"
+        )
+    if plan.sampling_overhead > 1e6 and shots is not None:
+        note = f"sampling overhead {plan.sampling_overhead:.2g}: expect large error bars, or use --exact"
+        return replace(plan, notes=(*plan.notes, note))
+    return plan
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.3g} GiB"
