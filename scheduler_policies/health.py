@@ -23,6 +23,7 @@ class Rules:
         drift: a piece leaves a device whose error rates grew by more than this since it was placed (1 = doubled).
         wait_growth: a piece leaves a queue whose wait grew to more than this many times what was expected...
         least_wait: ...and is longer than this many seconds.
+        moves: pieces of one fragment leave queues at most this often, or a policy blind to queues would never start.
     """
 
     failures: int = 3
@@ -32,6 +33,7 @@ class Rules:
     drift: float = 0.5
     wait_growth: float = 3.0
     least_wait: float = 30.0
+    moves: int = 8
 
 
 def after_success(state: DeviceState) -> DeviceState:

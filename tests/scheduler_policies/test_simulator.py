@@ -1,0 +1,136 @@
+"""The simulator against runs worked out by hand, and what must hold of any run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from scheduler_policies import POLICIES, Goal, PolicyError
+from scheduler_policies.cost import squared_error, work_price, work_seconds
+from scheduler_policies.health import Rules
+from scheduler_policies.simulator import Scenario, simulate
+from scheduler_policies.world import Behaviour, World
+from tests.scheduler_policies.instances import cpu, qpu, tiny_instance, work
+
+CALM = Behaviour(jitter=0.0)
+
+
+def _scenario(devices, works, seed=0, start=0.0) -> Scenario:
+    return Scenario("test", tuple(devices), tuple(works), seed, start)
+
+
+def _random(seed: int) -> Scenario:
+    works, pool = tiny_instance(seed)
+    works = [replace(w, variants=12 * w.variants) for w in works]
+    troubled = Behaviour(
+        slowness=1.2, jitter=0.2, wait=20.0, wait_spread=0.7, surge=0.05, failure=0.15, drift=0.3, calibration=7200.0
+    )
+    dropped = replace(troubled, dropouts=((30.0, 90.0), (200.0, 260.0)))
+    behaviours = [troubled, dropped, troubled]
+    return _scenario([(c.device, b) for c, b in zip(pool, behaviours, strict=True)], works, seed, 3600.0 * seed)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_one_calm_device_takes_the_sum_of_its_pieces(name):
+    device = cpu("c").device
+    works = [work(f, width=8 + f) for f in range(4)]
+    result = simulate(_scenario([(device, CALM)], works), POLICIES[name])
+    assert result.makespan == pytest.approx(sum(work_seconds(device, w) for w in works))
+    assert result.price == pytest.approx(sum(work_price(device, w) for w in works))
+    assert (result.error, result.pieces, result.failures, result.qpu_busy) == (0.0, 4, 0, 0.0)
+
+
+def test_a_qpu_is_waited_for_before_each_piece_and_busy_only_in_between():
+    device, _ = qpu("q", 20, 0.005, 1e-3)
+    works = [work(f, variants=1) for f in range(3)]
+    behaviour = replace(CALM, wait_trace=((0.0, 7.0), (1e6, 7.0)))
+    result = simulate(_scenario([(device, behaviour)], works), POLICIES["availability"])
+    run = sum(work_seconds(device, w) for w in works)
+    assert result.makespan == pytest.approx(3 * 7.0 + run)
+    assert result.qpu_busy == pytest.approx(run / result.makespan)
+    state = qpu("q", 20, 0.005, 1e-3).state
+    assert result.error == pytest.approx(math.sqrt(sum(squared_error(device, state, w) for w in works)))
+
+
+def test_two_equal_devices_halve_the_time():
+    device = cpu("a").device
+    works = [work(f) for f in range(8)]
+    one = simulate(_scenario([(device, CALM)], works), POLICIES["balanced"])
+    two = simulate(_scenario([(device, CALM), (replace(device, name="b"), CALM)], works), POLICIES["balanced"])
+    assert two.makespan == pytest.approx(one.makespan / 2)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("seed", range(6))
+def test_every_run_ends_with_every_variant_done_and_is_the_same_again(name, seed):
+    scenario = _random(seed)
+    result = simulate(scenario, POLICIES[name])
+    assert result == simulate(scenario, POLICIES[name])
+    assert sum(count for _, count in result.by_device) == result.pieces >= len(scenario.works)
+    assert 0.0 <= result.qpu_busy <= 1.0
+    # No plan can have less shot noise than all fragments exact, nor more error than all noise and all shots.
+    worst = sum(w.weight**2 * (1.0 / w.shots + 1.0) for w in scenario.works)
+    assert 0.0 <= result.error <= math.sqrt(worst)
+
+
+def test_a_dead_device_is_set_aside_and_its_work_done_elsewhere():
+    dead, alive = qpu("dead", 20, 0.001, 1e-5).device, qpu("alive", 20, 0.01, 1e-3).device
+    devices = [(dead, replace(CALM, dropouts=((0.0, 1e9),))), (alive, CALM)]
+    result = simulate(_scenario(devices, [work(f) for f in range(3)]), POLICIES["fastest"])
+    assert dict(result.by_device).keys() == {"alive"}
+    # Three tries before the first rest and one for each rest that ended since: 60 s, then 120 s, ...
+    assert 3 <= result.failures <= 3 + math.log2(result.makespan / 60 + 1) + 1
+
+
+def test_a_device_that_comes_back_is_used_again_after_one_trial():
+    back, slow = qpu("back", 20, 0.001, 1e-5).device, qpu("slow", 20, 0.001, 1e-2).device
+    devices = [(back, replace(CALM, dropouts=((0.0, 50.0),))), (slow, CALM)]
+    result = simulate(
+        _scenario(devices, [work(f, variants=40) for f in range(2)]), POLICIES["fastest"], rules=Rules(rest=60.0)
+    )
+    done = dict(result.by_device)
+    assert done["back"] >= 2 and result.failures == 3
+
+
+def test_nothing_fits_once_the_only_device_is_gone_for_ever_is_an_error_not_a_hang():
+    device = qpu("dead", 20, 0.001, 1e-3).device
+    scenario = _scenario([(device, replace(CALM, failure=1.0))], [work(0)])
+    with pytest.raises(PolicyError, match="does not end"):
+        rules = Rules(rest=0.1, growth=1.0, longest_rest=0.1)
+        simulate(scenario, POLICIES["availability"], rules=rules, most_decisions=200)
+
+
+def test_a_grown_queue_is_left():
+    jam, slow = qpu("jam", 20, 0.001, 1e-5).device, qpu("slow", 20, 0.001, 1e-4).device
+    devices = [(jam, replace(CALM, wait=20.0, surge=1.0)), (slow, CALM)]
+    result = simulate(_scenario(devices, [work(f) for f in range(4)]), POLICIES["availability"])
+    assert result.moved >= 1
+
+
+def test_drift_shows_in_the_error_of_the_estimate_and_ends_with_a_calibration():
+    device = qpu("q", 20, 0.002, 1e-3).device
+    world = World([(device, Behaviour(drift=0.5, calibration=7200.0))], 3, 0.0)
+    drifts = np.array([world.drift(0, t) for t in np.arange(0.0, 14_400.0, 60.0)])
+    assert drifts.max() == pytest.approx(0.5 * 7140 / 3600, rel=0.02), "seed 3"
+    assert (np.diff(drifts) < -0.9).sum() == 2, "two calibrations in four hours, seed 3"
+    calm = simulate(_scenario([(device, CALM)], [work(0)]), POLICIES["fastest"])
+    drifting = replace(CALM, drift=5.0, calibration=1e5)
+    assert simulate(_scenario([(device, drifting)], [work(0)]), POLICIES["fastest"]).error > 1.5 * calm.error
+
+
+def test_waits_have_the_mean_and_spread_asked_for():
+    world = World([(qpu("q", 20, 0.01, 1e-3).device, Behaviour(wait=100.0, wait_spread=0.5))], 5, 0.0)
+    waits = np.array([world.wait(0, t) for t in np.arange(0.0, 86_400.0, 300.0)])
+    assert np.log(waits).std() == pytest.approx(0.5, rel=0.01), "seed 5"
+    assert waits.mean() == pytest.approx(100.0, rel=0.25), "seed 5"
+    assert world.wait(0, 300.0) == pytest.approx(world.wait(0, 300.0 + 86_400.0))
+
+
+def test_a_bound_is_kept_in_the_world_it_was_planned_for():
+    pool = [qpu("good", 20, 0.001, 1e-3), qpu("bad", 20, 0.01, 1e-4)]
+    scenario = _scenario([(c.device, CALM) for c in pool], [work(f) for f in range(3)])
+    loose, kept = (simulate(scenario, POLICIES["balanced"], goal) for goal in (Goal(), Goal(max_error=0.04)))
+    assert loose.error > 0.04 >= kept.error
