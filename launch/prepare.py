@@ -160,7 +160,7 @@ def run(venv: Path, command: list[str], total: int = 0) -> None:
                     if live:
                         say(f"\r\033[Kqompass: fetching {seen} of at most {total}: {name}", end="")
                 elif total and line.startswith("Installing collected"):
-                    say(("\r\033[K" if live else "") + f"qompass: installing {seen} packages ...")
+                    say(("\r\033[K" if live else "") + "qompass: installing ...")
             status = process.wait()
         except BaseException:
             process.kill()
