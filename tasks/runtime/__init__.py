@@ -1,1 +1,64 @@
-"""tasks/runtime"""
+"""The only place that knows an engine: decorators, futures, waiting, outcomes. See `tasks.runtime.engine`."""
+
+from tasks.runtime.devices import device_tasks
+from tasks.runtime.engine import (
+    COLLECTION_IN,
+    DICTIONARY_IN,
+    FILE_IN,
+    IN,
+    INOUT,
+    OUT,
+    EngineInfo,
+    as_completed,
+    cancel,
+    constraint,
+    engine,
+    engine_info,
+    implement,
+    limits,
+    mpi,
+    on_failure,
+    start_engine,
+    stop_engine,
+    task,
+    under_compss,
+    wait_on,
+)
+from tasks.runtime.errors import EngineError
+from tasks.runtime.isolation import Limits, contained, isolated
+from tasks.runtime.outcome import Failure, Next, Outcome, Reason, RetryPolicy, next_step
+
+__all__ = [
+    "COLLECTION_IN",
+    "DICTIONARY_IN",
+    "FILE_IN",
+    "IN",
+    "INOUT",
+    "OUT",
+    "EngineError",
+    "EngineInfo",
+    "Failure",
+    "Limits",
+    "Next",
+    "Outcome",
+    "Reason",
+    "RetryPolicy",
+    "as_completed",
+    "cancel",
+    "constraint",
+    "contained",
+    "device_tasks",
+    "engine",
+    "engine_info",
+    "implement",
+    "isolated",
+    "limits",
+    "mpi",
+    "next_step",
+    "on_failure",
+    "start_engine",
+    "stop_engine",
+    "task",
+    "under_compss",
+    "wait_on",
+]

@@ -1,0 +1,72 @@
+"""COMPSs behind the seam: PyCOMPSs' own decorators and waiting, unchanged. The project's only import of pycompss."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+# runcompss sets this for the master and for its workers, and nothing else does.
+_MARK = "COMPSS_HOME"
+
+
+def active() -> bool:
+    """Whether this process is a COMPSs master or one of its workers."""
+    if not os.environ.get(_MARK):
+        return False
+    try:
+        from pycompss.util import context
+    except ImportError:
+        return False
+    return bool(context.in_pycompss())
+
+
+if active():
+    from pycompss.api.api import compss_wait_on
+    from pycompss.api.constraint import constraint
+    from pycompss.api.implement import implement
+    from pycompss.api.mpi import mpi
+    from pycompss.api.on_failure import on_failure
+    from pycompss.api.parameter import COLLECTION_IN, DICTIONARY_IN, FILE_IN, IN, INOUT, OUT
+    from pycompss.api.task import task
+
+    __all__ = [
+        "COLLECTION_IN",
+        "DICTIONARY_IN",
+        "FILE_IN",
+        "IN",
+        "INOUT",
+        "OUT",
+        "constraint",
+        "implement",
+        "mpi",
+        "on_failure",
+        "task",
+    ]
+
+    def start(units: dict[str, int]) -> None:
+        """Nothing to do: runcompss started the runtime, and its resources file says the units."""
+
+    def stop() -> None:
+        """Nothing to do: the runtime ends with the program."""
+
+    def version() -> str:
+        """The version of COMPSs that runs."""
+        for line in (Path(os.environ[_MARK]) / "RELEASE_NOTES", Path(os.environ[_MARK]) / "changelog"):
+            if line.is_file():
+                return line.read_text().split("\n", 1)[0].strip()
+        return "unknown"
+
+    def wait_on(value: Any) -> Any:
+        """The results behind all futures in ``value``."""
+        if isinstance(value, (list, tuple)):
+            return type(value)(wait_on(member) for member in value)
+        if isinstance(value, dict):
+            return {key: wait_on(member) for key, member in value.items()}
+        return compss_wait_on(value)
+
+    def as_completed(futures: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        """(position, result) in the order given."""
+        for position, future in enumerate(futures):
+            yield position, wait_on(future)

@@ -1,0 +1,332 @@
+"""The embedded engine: PyCOMPSs' decorators on one machine, scheduled by dask.distributed.
+
+One in-process dask worker with a thread for each computing unit of each processor; named resources cap how many tasks
+of a processor run at once. The task functions themselves are thin: their work runs in child processes
+(`tasks.runtime.isolation`). Calls and results stay objects of this process, so nothing is serialised twice.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
+from typing import Any
+
+from tasks.runtime import ranks
+from tasks.runtime.errors import EngineError
+
+IN = "IN"
+OUT = "OUT"
+INOUT = "INOUT"
+FILE_IN = "FILE_IN"
+COLLECTION_IN = "COLLECTION_IN"
+DICTIONARY_IN = "DICTIONARY_IN"
+_DIRECTIONS = {IN, FILE_IN, COLLECTION_IN, DICTIONARY_IN}
+_DEFAULT_PROCESSOR = "CPU"
+
+
+class _Engine:
+    """A running scheduler and worker."""
+
+    def __init__(self, units: dict[str, int]):
+        import dask
+        import distributed
+
+        self.units = {_DEFAULT_PROCESSOR: os.cpu_count() or 1, **units}
+        for name, count in self.units.items():
+            if count < 1:
+                raise EngineError(f"processor {name} has {count} computing units: give it at least one")
+        self.folder = tempfile.TemporaryDirectory(prefix="qompass-dask-")
+        dask.config.set(
+            {
+                "temporary-directory": self.folder.name,
+                "distributed.worker.profile.enabled": False,
+                "distributed.worker.memory.target": False,
+                "distributed.worker.memory.spill": False,
+                "distributed.worker.memory.pause": False,
+                "distributed.worker.memory.terminate": False,
+                "distributed.admin.system-monitor.interval": "10s",
+                "distributed.comm.timeouts.connect": "60s",
+            }
+        )
+        self.cluster = distributed.LocalCluster(
+            n_workers=1,
+            threads_per_worker=sum(self.units.values()),
+            processes=False,
+            resources={name: float(count) for name, count in self.units.items()},
+            memory_limit=None,
+            dashboard_address=None,
+            silence_logs=logging.CRITICAL,
+        )
+        self.client = distributed.Client(self.cluster, set_as_default=False)
+        self.lock = threading.Lock()
+        self.calls: dict[int, tuple[Callable[..., Any], list[Any], dict[str, Any]]] = {}
+        self.next_call = 0
+
+    def close(self) -> None:
+        self.client.close(timeout=5)
+        self.cluster.close(timeout=10)
+        self.folder.cleanup()
+
+
+_engine: _Engine | None = None
+
+
+def start(units: dict[str, int]) -> None:
+    """Start scheduler and worker with these computing units for each processor."""
+    global _engine
+    _engine = _Engine(units)
+
+
+def stop() -> None:
+    """End scheduler and worker; what has not run never will."""
+    global _engine
+    running, _engine = _engine, None
+    if running is not None:
+        running.close()
+
+
+def version() -> str:
+    """The version of dask.distributed."""
+    from importlib.metadata import version as installed
+
+    return f"distributed {installed('distributed')}"
+
+
+class EmbeddedTask:
+    """A task function: calling it submits it and returns its future(s)."""
+
+    def __init__(self, function: Callable[..., Any], returns: int, directions: dict[str, str], priority: bool):
+        self.name = function.__name__
+        self.function = function
+        self.returns = returns
+        self.directions = directions
+        self.priority = priority
+        self.resources: dict[str, float] = {_DEFAULT_PROCESSOR: 1.0}
+        self.alternatives: list[EmbeddedTask] = []
+        self.processes = 0
+        self.default: Any = None
+        self.ignores_failure = False
+        self.signature = inspect.signature(function)
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        if _engine is None:
+            raise EngineError(f"task {self.name} was called but no engine runs: call start_engine first")
+        chosen = next((one for one in (self, *self.alternatives) if one.missing(_engine.units) is None), None)
+        if chosen is None:
+            raise EngineError(f"task {self.name} can never run: {self.missing(_engine.units)}")
+        return chosen._submit(_engine, self.signature.bind(*arguments, **named))
+
+    def missing(self, units: Mapping[str, int]) -> str | None:
+        """What this task needs and the engine has not, None if it has it all."""
+        for name, amount in self.resources.items():
+            if amount > units.get(name, 0):
+                return f"it needs {amount:g} computing units of processor {name}, and there are {units.get(name, 0)}"
+        return None
+
+    def _submit(self, engine: _Engine, bound: inspect.BoundArguments) -> Any:
+        dependencies: dict[str, Any] = {}
+        for name, value in bound.arguments.items():
+            kind = self.signature.parameters[name].kind
+            if kind is inspect.Parameter.VAR_POSITIONAL:
+                for member in value:
+                    self._collect(name, member, dependencies)
+            elif kind is inspect.Parameter.VAR_KEYWORD:
+                for member_name, member in value.items():
+                    self._collect(member_name, member, dependencies)
+            else:
+                self._collect(name, value, dependencies)
+        with engine.lock:
+            number = engine.next_call
+            engine.next_call += 1
+            engine.calls[number] = (self._run, list(bound.args), dict(bound.kwargs))
+        # Only the call's number and its dependencies go through the scheduler.
+        future = engine.client.submit(
+            _execute, number, dependencies, key=f"{self.name}-{number}", resources=self.resources,
+            priority=int(self.priority), pure=False,
+        )  # fmt: skip
+        if self.returns <= 1:
+            return future
+        return [
+            engine.client.submit(_pick, future, i, key=f"{self.name}-{number}-{i}", pure=False, priority=1)
+            for i in range(self.returns)
+        ]
+
+    def _collect(self, name: str, value: Any, dependencies: dict[str, Any]) -> None:
+        if _is_future(value):
+            dependencies[value.key] = value
+            return
+        inside = _futures_in(value)
+        if not inside:
+            return
+        wanted = DICTIONARY_IN if isinstance(value, dict) else COLLECTION_IN
+        if self.directions.get(name) != wanted:
+            raise EngineError(
+                f"argument {name} of task {self.name} holds futures: declare it {name}={wanted} in its @task"
+            )
+        dependencies.update((future.key, future) for future in inside)
+
+    def _run(self, *arguments: Any, **named: Any) -> Any:
+        try:
+            if self.processes:
+                return ranks.run(self.function, arguments, named, self.processes)
+            return self.function(*arguments, **named)
+        except Exception:
+            if self.ignores_failure:
+                return self.default
+            raise
+
+
+def task(returns: Any = 0, priority: bool = False, **directions: str) -> Callable[[Callable[..., Any]], EmbeddedTask]:
+    """PyCOMPSs' ``@task``: a call submits the function and returns a future, or a list of them for ``returns=n``.
+
+    Raises:
+        EngineError: for a direction this engine has not (OUT, INOUT): return a new value instead.
+    """
+    count = returns if isinstance(returns, int) else 1
+    for name, direction in directions.items():
+        if direction not in _DIRECTIONS:
+            raise EngineError(f"the embedded engine has no {name}={direction}: return a new value instead")
+
+    def decorate(function: Callable[..., Any]) -> EmbeddedTask:
+        return EmbeddedTask(function, count, directions, priority)
+
+    return decorate
+
+
+def constraint(
+    computing_units: str | int = 1, processors: Sequence[Mapping[str, str]] = (), **other: Any
+) -> Callable[[EmbeddedTask], EmbeddedTask]:
+    """PyCOMPSs' ``@constraint``. Computing units are enforced; memory and software are not, as on COMPSs' master."""
+    resources: dict[str, float] = {}
+    for processor in processors:
+        name = processor.get("ProcessorName") or processor.get("ProcessorType") or _DEFAULT_PROCESSOR
+        resources[name] = resources.get(name, 0.0) + float(processor.get("ComputingUnits", 1))
+    if not resources:
+        resources[_DEFAULT_PROCESSOR] = float(computing_units)
+
+    def decorate(wrapped: EmbeddedTask) -> EmbeddedTask:
+        wrapped.resources = resources
+        return wrapped
+
+    return decorate
+
+
+def implement(source_class: str, method: str) -> Callable[[EmbeddedTask], EmbeddedTask]:
+    """PyCOMPSs' ``@implement``: another way to do ``source_class.method``, used where that cannot run."""
+
+    def decorate(alternative: EmbeddedTask) -> EmbeddedTask:
+        main = getattr(sys.modules[source_class], method)
+        main.alternatives.append(alternative)
+        return alternative
+
+    return decorate
+
+
+def mpi(runner: str = "mpirun", processes: str | int = 1, **other: Any) -> Callable[[EmbeddedTask], EmbeddedTask]:
+    """PyCOMPSs' ``@mpi`` on a Python function: every rank runs it; the task returns one value a rank."""
+
+    def decorate(wrapped: EmbeddedTask) -> EmbeddedTask:
+        wrapped.processes = int(processes)
+        return wrapped
+
+    return decorate
+
+
+def on_failure(management: str, **defaults: Any) -> Callable[[EmbeddedTask], EmbeddedTask]:
+    """PyCOMPSs' ``@on_failure``: with IGNORE the task returns the given ``returns`` when its function raises."""
+
+    def decorate(wrapped: EmbeddedTask) -> EmbeddedTask:
+        wrapped.ignores_failure = management.upper() == "IGNORE"
+        wrapped.default = defaults.get("returns")
+        return wrapped
+
+    return decorate
+
+
+def wait_on(value: Any) -> Any:
+    """The results behind all futures in ``value``.
+
+    Raises:
+        EngineError: when a task's function itself raised, which tasks should not.
+    """
+    if _is_future(value):
+        try:
+            return value.result()
+        except CancelledError:
+            raise EngineError("a task was waited for after its engine had stopped") from None
+        except EngineError:
+            raise
+        except (Exception, subprocess.SubprocessError) as error:
+            raise EngineError(f"task {value.key} raised {type(error).__name__}: {error}") from error
+    if isinstance(value, (list, tuple)):
+        return type(value)(wait_on(member) for member in value)
+    if isinstance(value, dict):
+        return {key: wait_on(member) for key, member in value.items()}
+    return value
+
+
+def as_completed(futures: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+    """(position, result) of each as it completes; values that are no futures first."""
+    import distributed
+
+    positions: dict[str, list[int]] = {}
+    pending = []
+    for position, future in enumerate(futures):
+        if not _is_future(future):
+            yield position, wait_on(future)
+            continue
+        positions.setdefault(future.key, []).append(position)
+        pending.append(future)
+    if not pending:
+        return
+    for future in distributed.as_completed(pending, loop=pending[0].client.loop):
+        yield positions[future.key].pop(0), wait_on(future)
+
+
+def _is_future(value: Any) -> bool:
+    distributed = sys.modules.get("distributed")
+    return distributed is not None and isinstance(value, distributed.Future)
+
+
+def _futures_in(value: Any) -> list[Any]:
+    if _is_future(value):
+        return [value]
+    if isinstance(value, (list, tuple)):
+        return [future for member in value for future in _futures_in(member)]
+    if isinstance(value, dict):
+        return [future for member in value.values() for future in _futures_in(member)]
+    return []
+
+
+def _execute(number: int, results: dict[str, Any]) -> Any:
+    # The scheduler has put the results of the futures into ``results``; here they take the futures' places.
+    assert _engine is not None
+    with _engine.lock:
+        function, arguments, named = _engine.calls.pop(number)
+    return function(
+        *(_resolved(argument, results) for argument in arguments),
+        **{name: _resolved(argument, results) for name, argument in named.items()},
+    )
+
+
+def _resolved(value: Any, results: Mapping[str, Any]) -> Any:
+    if _is_future(value):
+        return results[value.key]
+    if not _futures_in(value):
+        return value
+    if isinstance(value, dict):
+        return {key: _resolved(member, results) for key, member in value.items()}
+    return type(value)(_resolved(member, results) for member in value)
+
+
+def _pick(values: Sequence[Any], index: int) -> Any:
+    return values[index]

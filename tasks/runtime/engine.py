@@ -1,0 +1,158 @@
+"""The seam: under ``runcompss`` these names are PyCOMPSs' own, anywhere else the embedded engine's.
+
+Which one is decided on import, because decorators bind then. PyCOMPSs' documentation describes the decorators and
+their arguments: https://compss-doc.readthedocs.io (PyCOMPSs, Programming Model).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tasks.runtime import compss
+from tasks.runtime.errors import EngineError
+from tasks.runtime.isolation import Limits, end_children
+
+_backend: Any
+if compss.active():
+    _backend = compss
+else:
+    from tasks.runtime import embedded
+
+    _backend = embedded
+
+task = _backend.task
+constraint = _backend.constraint
+implement = _backend.implement
+mpi = _backend.mpi
+on_failure = _backend.on_failure
+IN = _backend.IN
+OUT = _backend.OUT
+INOUT = _backend.INOUT
+FILE_IN = _backend.FILE_IN
+COLLECTION_IN = _backend.COLLECTION_IN
+DICTIONARY_IN = _backend.DICTIONARY_IN
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """The engine that runs, for the record.
+
+    Attributes:
+        name: "compss" or "embedded".
+        version: of COMPSs, or of dask.distributed.
+        cancel_file: appears when the run is cancelled.
+    """
+
+    name: str
+    version: str
+    cancel_file: str
+
+
+_running: EngineInfo | None = None
+
+
+def under_compss() -> bool:
+    """Whether this process was started by ``runcompss``."""
+    return _backend is compss
+
+
+def start_engine(name: str = "auto", *, units: Mapping[str, int] | None = None) -> EngineInfo:
+    """Start the engine, or use the one that runcompss has started.
+
+    Args:
+        name: "auto", "embedded" or "compss".
+        units: embedded engine only: computing units of each named processor; "CPU" counts those that tasks without
+            a named processor take, one for each core if absent. COMPSs takes its units from the resources file.
+
+    Raises:
+        EngineError: for an engine that cannot be had here, or when one runs already.
+    """
+    global _running
+    if _running is not None:
+        raise EngineError(f"the {_running.name} engine runs already: stop it first")
+    if name not in ("auto", "embedded", "compss"):
+        raise EngineError(f"no engine is called {name}: choose auto, embedded or compss")
+    if name == "compss" and not under_compss():
+        raise EngineError("the compss engine needs runcompss: launch/local_compss.sh PROGRAM ARGUMENTS")
+    if name == "embedded" and under_compss():
+        raise EngineError("this program was started by runcompss: use --engine compss or auto, or start it without")
+    _backend.start(dict(units or {}))
+    folder = tempfile.mkdtemp(prefix="qompass-")
+    _running = EngineInfo(
+        "compss" if under_compss() else "embedded", _backend.version(), str(Path(folder) / "cancelled")
+    )
+    return _running
+
+
+def stop_engine() -> None:
+    """End the engine and every process it started; without one, do nothing."""
+    global _running
+    if _running is None:
+        return
+    cancel_file, _running = Path(_running.cancel_file), None
+    with contextlib.suppress(OSError):
+        cancel_file.touch()
+    _backend.stop()
+    end_children()
+    with contextlib.suppress(OSError):
+        cancel_file.unlink()
+        cancel_file.parent.rmdir()
+
+
+@contextlib.contextmanager
+def engine(name: str = "auto", *, units: Mapping[str, int] | None = None) -> Iterator[EngineInfo]:
+    """`start_engine`, and `stop_engine` whatever happens in between."""
+    try:
+        yield start_engine(name, units=units)
+    finally:
+        stop_engine()
+
+
+def engine_info() -> EngineInfo:
+    """The engine that runs.
+
+    Raises:
+        EngineError: if none does.
+    """
+    if _running is None:
+        raise EngineError("no engine runs: call start_engine, or use `with engine():`")
+    return _running
+
+
+def limits(seconds: float | None = None, memory_bytes: int | None = None, threads: int = 1) -> Limits:
+    """Limits for a piece of isolated work that also ends when the running engine's run is cancelled."""
+    return Limits(seconds, memory_bytes, engine_info().cancel_file, threads)
+
+
+def wait_on(value: Any) -> Any:
+    """The result behind a future, or behind the futures in a list, tuple or dictionary, however deep."""
+    engine_info()
+    return _backend.wait_on(value)
+
+
+def as_completed(futures: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+    """Yield (position in ``futures``, result) for each future: as they complete on the embedded engine.
+
+    COMPSs has no call that waits for any one of several tasks, so there it is in the order given.
+    """
+    engine_info()
+    yield from _backend.as_completed(futures)
+
+
+def cancel() -> None:
+    """End isolated work that runs and start none that waits: their outcomes say "cancelled". The engine lives on.
+
+    COMPSs' own cancelling of groups can crash its scheduler while tasks fail, so this is a file that work looks for.
+    On worker nodes it works where they share the master's temporary directory.
+    """
+    global _running
+    info = engine_info()
+    Path(info.cancel_file).touch()
+    # What is submitted from now on is not part of what was cancelled.
+    _running = replace(info, cancel_file=os.path.join(tempfile.mkdtemp(prefix="qompass-"), "cancelled"))

@@ -1,0 +1,271 @@
+"""Run a piece of work in a child process of the task, so that whatever happens to it comes back as an outcome.
+
+The same code runs under every engine. Each thread that executes tasks (embedded engine) and each process that does
+(COMPSs, which does not survive the death of a task's process) keeps one child and reuses it: starting one costs a
+Python start and the imports of the work, using it about 0.2 ms. A child is ended when its work dies or overruns, and
+when its parent does.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import QompassError
+from tasks.runtime.errors import EngineError
+from tasks.runtime.outcome import Failure, Outcome, Reason, first_failure, unwrapped
+
+_POLL_S = 0.05
+_ROOT = str(Path(__file__).resolve().parents[2])
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a piece of work may use.
+
+    Attributes:
+        seconds: wall time, None for no limit. The start of a child process is not counted.
+        memory_bytes: memory beyond what an idle child has, None for no limit.
+        cancel_file: the work ends when this file appears; "" where nobody can cancel. Engines fill it in.
+        threads: threads of the numerical libraries in the child.
+    """
+
+    seconds: float | None = None
+    memory_bytes: int | None = None
+    cancel_file: str = ""
+    threads: int = 1
+
+
+class _Child:
+    """One child process and the private socket on which calls and answers travel as pickles."""
+
+    def __init__(self, threads: int):
+        ours, theirs = socket.socketpair()
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys([_ROOT, *filter(None, sys.path)]))}
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
+            environment[name] = str(threads)
+        with theirs:
+            # From one thread that lives as long as this process: the kernel's death signal, which the child asks for,
+            # comes when the *thread* that started it ends.
+            self.process = _spawner().submit(
+                subprocess.Popen,
+                [sys.executable, "-m", "tasks.runtime.child", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=sys.__stderr__ if sys.__stderr__ is not None else subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env=environment,
+            ).result()
+        self.threads = threads
+        self.owner = os.getpid()
+        self.connection = Connection(ours.detach())
+        self.idle = False
+        with _registry_lock:
+            _children.add(self)
+
+    def wait_ready(self) -> None:
+        """Wait until the child can take a call.
+
+        Raises:
+            EngineError: if it ended before it could.
+        """
+        try:
+            if not self.connection.poll(120):
+                raise EOFError
+            self.connection.recv_bytes()
+        except (EOFError, OSError):
+            self.end()
+            raise EngineError(
+                f"the process for a task did not start ({sys.executable} -m tasks.runtime.child, "
+                f"exit status {self.process.returncode}): run that command to see why"
+            ) from None
+
+    def end(self) -> None:
+        """Kill the child and forget it."""
+        with _registry_lock:
+            _children.discard(self)
+        self.connection.close()
+        if self.owner == os.getpid():
+            self.process.kill()
+            self.process.wait()
+
+
+_children: set[_Child] = set()
+_registry_lock = threading.Lock()
+_idle: list[_Child] = []
+
+
+@functools.cache
+def _spawner() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="start-children")
+
+
+def isolated(
+    work: Callable[..., Any], *arguments: Any, limits: Limits | None = None, device: str = "", attempt: int = 0
+) -> Outcome:
+    """Run ``work(*arguments)`` in a child process and say what became of it. Never raises on account of the work.
+
+    Outcomes among the arguments are replaced by their values; where one failed, that failure is passed on and nothing
+    runs.
+
+    Args:
+        work: a function at the top level of an importable module (not ``__main__``).
+        arguments: anything that can be pickled.
+        limits: what it may use.
+        device: for the outcome.
+        attempt: for the outcome.
+
+    Raises:
+        EngineError: if the work cannot be named from another process, or no child can be started.
+    """
+    limits = limits or Limits()
+    failed = first_failure(arguments)
+    if failed is not None:
+        message = f"needs a result that failed: {failed.message}"
+        return Outcome(failure=Failure(Reason.DEPENDENCY, message, failed.detail), device=device, attempt=attempt)
+    if work.__module__ == "__main__" or "<" in work.__qualname__:
+        raise EngineError(f"task work {work.__qualname__} of {work.__module__} cannot be imported by another process: "
+                          "define it at the top level of a module")  # fmt: skip
+    call = pickle.dumps(
+        (work.__module__, work.__qualname__, [unwrapped(argument) for argument in arguments], limits.memory_bytes),
+        protocol=pickle.HIGHEST_PROTOCOL,
+    )
+    if _cancelled(limits):
+        return Outcome(failure=Failure(Reason.CANCELLED, "the run was cancelled"), device=device, attempt=attempt)
+    child = _take(limits.threads)
+    started = time.monotonic()
+    answer = _converse(child, call, limits)
+    seconds = time.monotonic() - started
+    if isinstance(answer, Failure):
+        return Outcome(failure=answer, device=device, attempt=attempt, seconds=seconds)
+    kind, payload, seconds = answer
+    if kind == "value":
+        return Outcome(value=payload, device=device, attempt=attempt, seconds=seconds)
+    return Outcome(failure=Failure(Reason(kind), *payload), device=device, attempt=attempt, seconds=seconds)
+
+
+def contained(work: Callable[..., Any], *arguments: Any, device: str = "", attempt: int = 0) -> Outcome:
+    """Run ``work(*arguments)`` here and now; what it raises becomes a failure. For work that cannot die or overrun."""
+    failed = first_failure(arguments)
+    if failed is not None:
+        message = f"needs a result that failed: {failed.message}"
+        return Outcome(failure=Failure(Reason.DEPENDENCY, message, failed.detail), device=device, attempt=attempt)
+    started = time.monotonic()
+    try:
+        value = work(*(unwrapped(argument) for argument in arguments))
+    except Exception as error:
+        reason, message, detail = describe(error)
+        return Outcome(failure=Failure(Reason(reason), message, detail), device=device, attempt=attempt,
+                       seconds=time.monotonic() - started)  # fmt: skip
+    return Outcome(value=value, device=device, attempt=attempt, seconds=time.monotonic() - started)
+
+
+def describe(error: BaseException) -> tuple[str, str, str]:
+    """Reason, one line, and traceback of an exception raised by work. Errors a user can mend are never retried."""
+    reason = Reason.RAISED
+    if isinstance(error, MemoryError):
+        reason = Reason.MEMORY
+    elif isinstance(error, QompassError):
+        reason = Reason.REFUSED
+    text = " ".join(str(error).split())
+    message = text if reason is Reason.REFUSED else f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return reason.value, message, "".join(traceback.format_exception(error))
+
+
+def end_children() -> None:
+    """End every child process of this process."""
+    with _registry_lock:
+        children = [child for child in _children if child.owner == os.getpid()]
+        _idle.clear()
+    for child in children:
+        child.end()
+
+
+def start_children(count: int, threads: int = 1) -> None:
+    """Start ``count`` idle children now, without waiting for them, so that the first tasks find them ready."""
+    children = [_Child(threads) for _ in range(count)]
+    with _registry_lock:
+        _idle.extend(children)
+
+
+def _take(threads: int) -> _Child:
+    while True:
+        with _registry_lock:
+            fits = [child for child in _idle if child.threads == threads and child.owner == os.getpid()]
+            if fits:
+                # The most recently used one: its imports and caches are warm.
+                _idle.remove(fits[-1])
+        child = fits[-1] if fits else _Child(threads)
+        if child.idle:
+            if child.process.poll() is None:
+                return child
+            child.end()
+            continue
+        child.wait_ready()
+        return child
+
+
+def _converse(child: _Child, call: bytes, limits: Limits) -> Any:
+    deadline = None if limits.seconds is None else time.monotonic() + limits.seconds
+    try:
+        child.connection.send_bytes(call)
+        while not child.connection.poll(_POLL_S):
+            if deadline is not None and time.monotonic() > deadline:
+                child.end()
+                return Failure(Reason.TIME, f"ran past its limit of {limits.seconds:g} s and was ended")
+            if _cancelled(limits):
+                child.end()
+                return Failure(Reason.CANCELLED, "the run was cancelled")
+        answer = pickle.loads(child.connection.recv_bytes())
+    except (EOFError, OSError):
+        return _post_mortem(child, limits)
+    child.idle = True
+    with _registry_lock:
+        _idle.append(child)
+    return answer
+
+
+def _post_mortem(child: _Child, limits: Limits) -> Failure:
+    try:
+        status = child.process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        status = 0
+    child.end()
+    if _cancelled(limits):
+        return Failure(Reason.CANCELLED, "the run was cancelled")
+    if status < 0:
+        hint = "; if nobody killed it, the machine ran out of memory" if -status == signal.SIGKILL else ""
+        name = signal.Signals(-status).name
+        return Failure(Reason.KILLED, f"its process was ended by signal {-status} ({name}){hint}")
+    return Failure(Reason.EXITED, f"its process ended by itself with exit status {status}")
+
+
+def _cancelled(limits: Limits) -> bool:
+    return bool(limits.cancel_file) and os.path.exists(limits.cancel_file)
+
+
+def _after_fork() -> None:
+    # A forked process (COMPSs forks its executors) must not use, or end, its parent's children.
+    global _registry_lock
+    _registry_lock = threading.Lock()
+    _children.clear()
+    _idle.clear()
+    _spawner.cache_clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(end_children)

@@ -1,0 +1,129 @@
+"""What a task returns, a value or a failure with its reason, and the policy that reads it: pure functions over data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+
+class Reason(str, Enum):
+    """Why a piece of work has no value."""
+
+    RAISED = "raised"  # the work raised an exception
+    EXITED = "exited"  # its process ended by itself
+    KILLED = "killed"  # its process was ended by a signal
+    MEMORY = "memory"  # it needed more memory than it may use
+    TIME = "time"  # it ran past its time limit
+    CANCELLED = "cancelled"  # the run was cancelled
+    DEPENDENCY = "dependency"  # something it needed had failed
+    REFUSED = "refused"  # the work itself is wrong: no device will ever accept it
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why there is no value.
+
+    Attributes:
+        reason: one word a policy can act on.
+        message: one line for the user.
+        detail: the traceback, or what the process said last; for the log.
+    """
+
+    reason: Reason
+    message: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a task returns; a task never raises.
+
+    Attributes:
+        value: what the work returned, None where it failed.
+        failure: why there is no value, None where there is one.
+        device: name of the device it ran on, "" where it was bound to none.
+        attempt: 0 for the first try.
+        seconds: wall time of the work itself, the engine's overhead not counted.
+    """
+
+    value: Any = None
+    failure: Failure | None = None
+    device: str = ""
+    attempt: int = 0
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is a value."""
+        return self.failure is None
+
+
+class Next(str, Enum):
+    """What to do after an outcome."""
+
+    DONE = "done"
+    SAME_DEVICE = "same device"  # try again where it was
+    OTHER_DEVICE = "other device"  # try again elsewhere
+    GIVE_UP = "give up"
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How often work is tried again, the same on every engine.
+
+    Attributes:
+        attempts: most tries of one piece of work, all devices together.
+        attempts_per_device: most tries on one device.
+    """
+
+    attempts: int = 4
+    attempts_per_device: int = 2
+
+
+_NEVER_AGAIN = frozenset({Reason.REFUSED, Reason.CANCELLED, Reason.DEPENDENCY})
+_NOT_HERE_AGAIN = frozenset({Reason.TIME, Reason.MEMORY})
+
+
+def next_step(outcomes: Sequence[Outcome], policy: RetryPolicy, other_devices: int = 0) -> Next:
+    """Decide from all outcomes of one piece of work, oldest first, what happens to it next.
+
+    Time and memory limits are properties of work and device, so the same device is not asked again unless it is the
+    only one; there one more try is made, since a busy machine can be the cause.
+
+    Args:
+        outcomes: every outcome of this work so far; not empty.
+        policy: how often to try.
+        other_devices: how many devices that could take it have not failed it yet.
+    """
+    last = outcomes[-1]
+    if last.failure is None:
+        return Next.DONE
+    if last.failure.reason in _NEVER_AGAIN or len(outcomes) >= policy.attempts:
+        return Next.GIVE_UP
+    here = sum(1 for outcome in outcomes if outcome.device == last.device)
+    if other_devices and (here >= policy.attempts_per_device or last.failure.reason in _NOT_HERE_AGAIN):
+        return Next.OTHER_DEVICE
+    return Next.SAME_DEVICE if here < policy.attempts_per_device else Next.GIVE_UP
+
+
+def first_failure(values: Sequence[Any]) -> Failure | None:
+    """The first failure among arguments, looking into lists, tuples and dictionaries one level deep."""
+    for value in values:
+        members = value if isinstance(value, (list, tuple)) else value.values() if isinstance(value, dict) else (value,)
+        for member in members:
+            if isinstance(member, Outcome) and member.failure is not None:
+                return member.failure
+    return None
+
+
+def unwrapped(value: Any) -> Any:
+    """The value behind an outcome, or behind the outcomes in a list, tuple or dictionary; anything else unchanged."""
+    if isinstance(value, Outcome):
+        return value.value
+    if isinstance(value, (list, tuple)) and any(isinstance(member, Outcome) for member in value):
+        return type(value)(unwrapped(member) for member in value)
+    if isinstance(value, dict) and any(isinstance(member, Outcome) for member in value.values()):
+        return {key: unwrapped(member) for key, member in value.items()}
+    return value

@@ -1,0 +1,71 @@
+"""Run one function in every rank of an MPI program and collect what each returned: the embedded engine's ``@mpi``."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+from tasks.runtime.errors import EngineError
+
+_ROOT = str(Path(__file__).resolve().parents[2])
+
+
+def mpirun_path() -> str | None:
+    """Where mpirun is: beside this Python (``pip install mpich``) or on the PATH; None where there is none."""
+    beside = Path(sys.executable).parent / "mpirun"
+    return str(beside) if beside.is_file() else which("mpirun")
+
+
+def run(function: Callable[..., Any], arguments: Sequence[Any], named: Mapping[str, Any], processes: int) -> list[Any]:
+    """Start ``processes`` ranks that each call ``function``; return what each returned, in rank order.
+
+    Raises:
+        EngineError: where there is no mpirun, or the program fails.
+    """
+    mpirun = mpirun_path()
+    if mpirun is None:
+        raise EngineError("an @mpi task needs mpirun: pip install mpi4py mpich")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys([_ROOT, *filter(None, sys.path)]))}
+    with tempfile.TemporaryDirectory(prefix="qompass-mpi-") as folder:
+        call = Path(folder) / "call"
+        call.write_bytes(pickle.dumps((function.__module__, function.__qualname__, list(arguments), dict(named))))
+        program = [mpirun, "-n", str(processes), sys.executable, "-m", "tasks.runtime.ranks", folder]
+        done = subprocess.run(program, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        answers = [Path(folder) / f"rank-{rank}" for rank in range(processes)]
+        if done.returncode or not all(answer.is_file() for answer in answers):
+            last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:] or ["it said nothing"]
+            raise EngineError(f"the MPI task {function.__qualname__} ended with status {done.returncode}: {last[0]}")
+        return [pickle.loads(answer.read_bytes()) for answer in answers]
+
+
+def main() -> None:
+    """Be one rank: read the call, make it, leave the answer in the folder that only this run's ranks share."""
+    from mpi4py import MPI
+
+    folder = Path(sys.argv[1])
+    module, name, arguments, named = pickle.loads((folder / "call").read_bytes())
+    function: Any = importlib.import_module(module)
+    for part in name.split("."):
+        function = getattr(function, part)
+    # The module holds the task; what it wraps is what runs here.
+    function = getattr(function, "function", function)
+    answer = folder / f"rank-{MPI.COMM_WORLD.Get_rank()}"
+    try:
+        answer.write_bytes(pickle.dumps(function(*arguments, **named)))
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+        MPI.COMM_WORLD.Abort(1)
+
+
+if __name__ == "__main__":
+    main()
