@@ -1,0 +1,21 @@
+"""QPUs through QRMI: which there are, what they can do, and variants run on them."""
+
+from tasks.execution.qpu.errors import Fault, QpuError
+from tasks.execution.qpu.records import JobRecord, QpuOptions, QpuRun
+from tasks.execution.qpu.resources import QpuResource, qpu_resource, qpu_resources
+from tasks.execution.qpu.run import run_variants
+from tasks.execution.qpu.target import QpuTarget, read_target
+
+__all__ = [
+    "Fault",
+    "JobRecord",
+    "QpuError",
+    "QpuOptions",
+    "QpuResource",
+    "QpuRun",
+    "QpuTarget",
+    "qpu_resource",
+    "qpu_resources",
+    "read_target",
+    "run_variants",
+]

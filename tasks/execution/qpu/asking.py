@@ -1,0 +1,49 @@
+"""Questions to a QPU service that change nothing: asked again while it cannot be reached, and remembered."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from tasks.execution.qpu.client import QpuClient
+from tasks.execution.qpu.errors import Fault, QpuError
+from tasks.execution.qpu.target import QpuTarget, read_target
+
+FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0
+TARGET_SECONDS = 300.0  # age at which a target is read again
+
+T = TypeVar("T")
+_targets: dict[str, tuple[float, QpuTarget]] = {}
+_lock = threading.Lock()
+
+
+def present_target(client: QpuClient, patience: float = 0.0, age: float = TARGET_SECONDS) -> QpuTarget:
+    """The target of a QPU, read now or at most ``age`` seconds ago by this process.
+
+    Raises:
+        QpuError: it cannot be had.
+    """
+    name = client.resource.name
+    with _lock:
+        known = _targets.get(name)
+    if known is not None and time.monotonic() - known[0] <= age:
+        return known[1]
+    target = patiently(lambda: read_target(name, client.target()), patience)
+    with _lock:
+        _targets[name] = (time.monotonic(), target)
+    return target
+
+
+def patiently(call: Callable[[], T], patience: float) -> T:
+    """Repeat a call that has no effect of its own while the service cannot be reached, for ``patience`` seconds."""
+    end, pause = time.monotonic() + patience, FIRST_PAUSE
+    while True:
+        try:
+            return call()
+        except QpuError as error:
+            if error.fault not in {Fault.UNAVAILABLE, Fault.GARBLED} or time.monotonic() + pause > end:
+                raise
+        time.sleep(pause)
+        pause = min(2 * pause, LAST_PAUSE)

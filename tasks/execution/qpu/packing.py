@@ -1,0 +1,73 @@
+"""Which variants share a job: as few jobs as a device's limits allow."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tasks.execution.qpu.target import IBM, QpuTarget
+
+MOST_LEVELS = 4  # where a job has one number of shots, this many different numbers at most
+LEVEL_RATIO = 1.25  # and no variant gets more than this times its share
+
+
+@dataclass
+class Batch:
+    """The variants of one job.
+
+    Attributes:
+        variants: their indices.
+        shots: (variant,) of each in this job.
+        key: digest of the circuits and shots.
+        retries: submissions that got no answer.
+    """
+
+    variants: tuple[int, ...]
+    shots: tuple[int, ...]
+    key: str
+    retries: int = 0
+
+
+def pack(target: QpuTarget, wanted: Sequence[tuple[int, str, int]]) -> list[Batch]:
+    """Batches for (variant, digest of its circuit, shots), each with as many circuits as the device takes.
+
+    A variant that asks for more shots than a job may have appears in several batches. Where a job has one number of
+    shots for all its circuits (IQM), numbers are rounded up to a few levels.
+    """
+    most = target.limits.shots_per_job or max((shots for _, _, shots in wanted), default=1)
+    pieces: list[tuple[int, str, int]] = []
+    for variant, digest, shots in wanted:
+        parts = -(-shots // most)
+        pieces += [(variant, digest, shots // parts + (part < shots % parts)) for part in range(parts)]
+    groups = [pieces] if target.dialect == IBM else _by_level(pieces)
+    batches = []
+    for group in groups:
+        size = target.limits.circuits_per_job or len(group)
+        # Even batches: the last one should not be a job for a single circuit.
+        count = -(-len(group) // size)
+        for index in range(count):
+            chunk = group[index * len(group) // count : (index + 1) * len(group) // count]
+            batches.append(_batch(chunk))
+    return batches
+
+
+def _batch(chunk: Sequence[tuple[int, str, int]]) -> Batch:
+    text = ";".join(f"{digest}:{shots}" for _, digest, shots in chunk)
+    key = hashlib.sha256(text.encode()).hexdigest()
+    return Batch(tuple(piece[0] for piece in chunk), tuple(piece[2] for piece in chunk), key)
+
+
+def _by_level(pieces: Sequence[tuple[int, str, int]]) -> list[list[tuple[int, str, int]]]:
+    numbers = sorted({shots for _, _, shots in pieces})
+    level = {shots: shots for shots in numbers}
+    if len(numbers) > MOST_LEVELS:
+        current = numbers[-1]
+        for shots in reversed(numbers):
+            if shots * LEVEL_RATIO < current:
+                current = shots
+            level[shots] = current
+    groups: dict[int, list[tuple[int, str, int]]] = {}
+    for variant, digest, shots in pieces:
+        groups.setdefault(level[shots], []).append((variant, digest, level[shots]))
+    return [groups[shots] for shots in sorted(groups)]

@@ -1,0 +1,76 @@
+"""What goes into a call to a QPU and what comes out of it, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tasks.execution.qpu.errors import QpuError
+from tasks.execution.qpu.programs import LEVEL, Program
+from tasks.execution.qpu.target import QpuTarget
+from tasks.tensor import VariantCounts
+
+
+@dataclass(frozen=True)
+class QpuOptions:
+    """How to run on a QPU.
+
+    Attributes:
+        time_limit: seconds for everything, from the first call to the last result.
+        patience: seconds to go on asking a service that cannot be reached.
+        level: optimisation level of the transpiler.
+        journal: folder of the journal, None for the user's own.
+        call_seconds: time limit of one call to the service.
+    """
+
+    time_limit: float = 3600.0
+    patience: float = 30.0
+    level: int = LEVEL
+    journal: Path | None = None
+    call_seconds: float = 60.0
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """One job as the run record keeps it.
+
+    Attributes:
+        job: the provider's id.
+        circuits: how many it had.
+        shots: in all.
+        seconds: from submission to result.
+        polls: how often its status was asked for.
+        epoch: calibration it was written for.
+        epoch_after: calibration in force when it was collected; another one if the device was recalibrated meanwhile.
+        recovered: whether an earlier run submitted it.
+    """
+
+    job: str
+    circuits: int
+    shots: int
+    seconds: float
+    polls: int
+    epoch: str
+    epoch_after: str
+    recovered: bool = False
+
+
+@dataclass
+class QpuRun:
+    """What came back.
+
+    Attributes:
+        counts: (variant,) or None where it failed.
+        failures: variant -> why it has no counts.
+        jobs: those collected.
+        programs: (variant,) what ran, None for variants that measure nothing.
+        target: of the device, as last read.
+        notes: sentences for the run record: jobs found again, cancelled, recalibrations.
+    """
+
+    counts: list[VariantCounts | None]
+    failures: dict[int, QpuError] = field(default_factory=dict)
+    jobs: list[JobRecord] = field(default_factory=list)
+    programs: list[Program | None] = field(default_factory=list)
+    target: QpuTarget | None = None
+    notes: list[str] = field(default_factory=list)
