@@ -9,13 +9,14 @@ from typing import TypeVar
 
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.errors import Fault, QpuError
+from tasks.execution.qpu.resources import describe
 from tasks.execution.qpu.target import QpuTarget, read_target
 
 FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0
 TARGET_SECONDS = 300.0  # age at which a target is read again
 
 T = TypeVar("T")
-_targets: dict[str, tuple[float, QpuTarget]] = {}
+_targets: dict[tuple[str, ...], tuple[float, QpuTarget]] = {}
 _lock = threading.Lock()
 
 
@@ -26,13 +27,14 @@ def present_target(client: QpuClient, patience: float = 0.0, age: float = TARGET
         QpuError: it cannot be had.
     """
     name = client.resource.name
+    key = (name, *(f"{k}={v}" for k, v in sorted(describe(client.resource).items())))
     with _lock:
-        known = _targets.get(name)
+        known = _targets.get(key)
     if known is not None and time.monotonic() - known[0] <= age:
         return known[1]
     target = patiently(lambda: read_target(name, client.target()), patience)
     with _lock:
-        _targets[name] = (time.monotonic(), target)
+        _targets[key] = (time.monotonic(), target)
     return target
 
 

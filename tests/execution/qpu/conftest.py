@@ -1,0 +1,59 @@
+"""A real QPU service on loopback for every test that wants one, and the resource by which QRMI reaches it."""
+
+import threading
+
+import pytest
+
+from launch.emulator.__main__ import environment
+from launch.emulator.faults import parse_fault
+from launch.emulator.options import KINDS, DeviceOptions
+from launch.emulator.server import Emulator
+from tasks.execution.qpu import QpuOptions, QpuResource
+
+TOKEN = "token-of-the-tests"
+
+
+class Service:
+    """An emulator that runs in this process, and its devices as resources."""
+
+    def __init__(self, *devices):
+        self.emulator = Emulator(list(devices), TOKEN)
+        self._thread = threading.Thread(target=self.emulator.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+
+    def resource(self, name="QPU_A", token=TOKEN):
+        options = self.emulator.devices[name].options
+        return QpuResource(name, options.kind, environment(options, self.emulator.url, token))
+
+    def fault(self, text, skip=0):
+        rule = parse_fault(text)
+        rule.skip = skip
+        self.emulator.faults.add(rule)
+
+    def jobs(self, name="QPU_A"):
+        return list(self.emulator.devices[name].jobs.values())
+
+    def open_sessions(self):
+        return [s for s in self.emulator.ibm.sessions.values() if s["accepting_jobs"]] if self.emulator.ibm else []
+
+    def stop(self):
+        self.emulator.shutdown()
+        self.emulator.server_close()
+
+
+@pytest.fixture
+def service():
+    running = []
+
+    def start(kind="ibm", **options):
+        running.append(Service(DeviceOptions("QPU_A", KINDS[kind], **options)))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.stop()
+
+
+@pytest.fixture
+def options(tmp_path):
+    return QpuOptions(time_limit=60.0, patience=2.0, journal=tmp_path / "journal", call_seconds=40.0)
