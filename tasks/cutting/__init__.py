@@ -1,1 +1,19 @@
-"""tasks/cutting"""
+"""problem -> plan -> fragments -> variants, as pure functions over plain data."""
+
+from tasks.cutting.errors import CuttingError
+from tasks.cutting.plan import Cut, Fragment, FragmentCost, GateCut, Leg, Plan, WireCut
+from tasks.cutting.planner import make_plan, predicted_bytes, structure_of
+
+__all__ = [
+    "Cut",
+    "CuttingError",
+    "Fragment",
+    "FragmentCost",
+    "GateCut",
+    "Leg",
+    "Plan",
+    "WireCut",
+    "make_plan",
+    "predicted_bytes",
+    "structure_of",
+]

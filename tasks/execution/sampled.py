@@ -27,11 +27,19 @@ from tasks.tensor import SampledData, VariantCounts, VariantData
 _DENSE_BITS = 16  # up to here a multinomial over all outcomes is the cheaper way to draw
 
 
-def variant_seed(seed: int, variant: Variant) -> np.random.Generator:
+def variant_stream(seed: int, variant: Variant) -> np.random.Generator:
     """A random stream that belongs to one variant, whatever batch, order or engine runs it."""
+    return np.random.Generator(np.random.Philox(key=_variant_key(seed, variant)))
+
+
+def circuit_seed(seed: int, variant: Variant) -> int:
+    """The same for a simulator that takes a 31-bit seed."""
+    return int(_variant_key(seed, variant)[0] & 0x7FFFFFFF)
+
+
+def _variant_key(seed: int, variant: Variant) -> np.ndarray:
     text = f"{seed}:{variant.fragment}:{','.join(map(str, variant.settings))}:{variant.group}"
-    key = np.frombuffer(hashlib.blake2b(text.encode(), digest_size=16).digest(), dtype=np.uint64)
-    return np.random.Generator(np.random.Philox(key=key))
+    return np.frombuffer(hashlib.blake2b(text.encode(), digest_size=16).digest(), dtype=np.uint64)
 
 
 def draw_counts(probabilities: np.ndarray, shots: int, rng: np.random.Generator) -> VariantCounts:
@@ -78,7 +86,7 @@ def sample_open(
         state: what ``open_state`` returned.
         variants: which to run.
         shots: for each, how many.
-        seed: of the run; each variant has its own stream (``variant_seed``).
+        seed: of the run; each variant has its own stream (``variant_stream``).
 
     Returns:
         one VariantCounts per variant, in order.
@@ -87,7 +95,7 @@ def sample_open(
     counts: list[VariantCounts | None] = [None] * len(variants)
     distributions = variant_distributions(fragment, schemes, state, [variants[i] for i in order])
     for i, distribution in zip(order, distributions, strict=True):
-        counts[i] = draw_counts(distribution, shots[i], variant_seed(seed, variants[i]))
+        counts[i] = draw_counts(distribution, shots[i], variant_stream(seed, variants[i]))
     return [c for c in counts if c is not None]
 
 

@@ -1,0 +1,164 @@
+"""What a device is asked to do for one fragment, and what comes back: plain arrays that can be stored as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from qiskit_aer import AerSimulator
+
+from tasks.cutting.cost import exact_work
+from tasks.cutting.plan import Fragment, Plan, Scheme
+from tasks.cutting.variants import Variant, VariantBuilder, enumerate_variants
+from tasks.execution.exact import exact_tensor
+from tasks.execution.open_state import open_state
+from tasks.execution.sampled import circuit_seed, run_circuits, sample_open, sampled_data
+from tasks.reconstruction import tensor_values
+from tasks.tensor import FragmentTensor, VariantCounts
+
+# A shot simulator opens the legs up to this many qubits (1 GiB of amplitudes); beyond, variants run one by one.
+_OPEN_QUBITS = 26
+
+
+@dataclass(frozen=True)
+class FragmentJob:
+    """One piece of work on one fragment.
+
+    Attributes:
+        key: unique in its run; names the stored result.
+        fragment: the fragment.
+        schemes: (leg,) the settings of its legs.
+        variants: the variants to run; none on the exact path, which returns the whole tensor.
+        shots: for each variant.
+        seed: of the run.
+    """
+
+    key: str
+    fragment: Fragment
+    schemes: tuple[Scheme, ...] = ()
+    variants: tuple[Variant, ...] = ()
+    shots: tuple[int, ...] = ()
+    seed: int = 0
+
+    @property
+    def exact(self) -> bool:
+        """Whether the whole tensor is asked for."""
+        return not self.variants
+
+
+def exact_jobs(plan: Plan) -> list[FragmentJob]:
+    """One job for each fragment: its whole tensor."""
+    return [FragmentJob(f"fragment-{f.index}-exact", f) for f in plan.fragments]
+
+
+def sampled_jobs(plan: Plan, shots: Sequence[Sequence[int]], seed: int, *, round_index: int = 0) -> list[FragmentJob]:
+    """One job for each fragment: its variants with shots.
+
+    Args:
+        plan: the plan.
+        shots: (fragment, variant) shots, variants in the order of ``enumerate_variants``; zero skips one.
+        seed: of the run; a later round draws other shots.
+        round_index: which round of shots this is.
+    """
+    jobs = []
+    for fragment, schemes, wanted in zip(plan.fragments, plan.schemes, shots, strict=True):
+        chosen = [(v, int(n)) for v, n in zip(enumerate_variants(fragment, schemes), wanted, strict=True) if n > 0]
+        if chosen:
+            variants, numbers = zip(*chosen, strict=True)
+            jobs.append(
+                FragmentJob(
+                    f"fragment-{fragment.index}-round-{round_index}",
+                    fragment,
+                    schemes,
+                    variants,
+                    numbers,
+                    seed + (round_index << 32),
+                )
+            )
+    return jobs
+
+
+def uniform_shots(plan: Plan, total: int) -> list[list[int]]:
+    """(fragment, variant) shots: ``total`` spread evenly over all variants of all fragments."""
+    counts = [c.variants for c in plan.costs]
+    share, extra = divmod(total, sum(counts))
+    flat = np.full(sum(counts), share, dtype=np.int64)
+    flat[:extra] += 1
+    return [part.tolist() for part in np.split(flat, np.cumsum(counts)[:-1])]
+
+
+def predicted_seconds(job: FragmentJob) -> float:
+    """How long a job is likely to take on one core (measured constants of a 2 GHz core; only their ratio matters)."""
+    simulate = 0.004 + 6e-5 * len(job.fragment.circuit.data) + exact_work(job.fragment) / 4e9
+    if job.exact:
+        return simulate
+    return simulate + len(job.variants) * (2e-4 + 4e-9 * 2**job.fragment.num_qubits) + 1e-8 * sum(job.shots)
+
+
+def run_job(job: FragmentJob, *, device: str = "CPU", threads: int = 1) -> dict[str, np.ndarray]:
+    """Do the work on a noiseless simulator.
+
+    Args:
+        job: what to do.
+        device: Aer's device, "CPU" or "GPU".
+        threads: how many threads Aer may use.
+
+    Returns:
+        exact: {"values": (leg..., factor) float64}; sampled: the counts of all variants, concatenated
+        (``pack_counts``).
+
+    Raises:
+        ExecutionError: the simulator refused.
+    """
+    fragment = job.fragment
+    if job.exact:
+        return {"values": exact_tensor(fragment, open_state(fragment, device=device, threads=threads))}
+    if fragment.open_qubits <= _OPEN_QUBITS:
+        state = open_state(fragment, device=device, threads=threads)
+        return pack_counts(sample_open(fragment, job.schemes, state, job.variants, job.shots, job.seed))
+    builder = VariantBuilder(fragment, job.schemes)
+    simulator = AerSimulator(device=device, max_parallel_threads=threads)
+    seeds = [circuit_seed(job.seed, v) for v in job.variants]
+    return pack_counts(run_circuits([builder.circuit(v) for v in job.variants], job.shots, seeds, simulator))
+
+
+def pack_counts(counts: Sequence[VariantCounts]) -> dict[str, np.ndarray]:
+    """Counts of several variants as four arrays.
+
+    Returns:
+        outcomes: (byte,) uint8, all outcome tables one after the other, each row by row; counts: (row,) int64;
+        rows: (variant,) int64, rows of each variant; bits: (variant,) int64, measured bits of each.
+    """
+    return {
+        "outcomes": np.concatenate([c.outcomes.reshape(-1) for c in counts]),
+        "counts": np.concatenate([c.counts for c in counts]),
+        "rows": np.array([len(c.counts) for c in counts], dtype=np.int64),
+        "bits": np.array([c.num_bits for c in counts], dtype=np.int64),
+    }
+
+
+def unpack_counts(arrays: Mapping[str, np.ndarray]) -> list[VariantCounts]:
+    """The inverse of ``pack_counts``."""
+    rows, bits = arrays["rows"], arrays["bits"]
+    widths = np.maximum(1, (bits + 7) // 8)
+    cut_rows = np.cumsum(rows)[:-1]
+    cut_bytes = np.cumsum(rows * widths)[:-1]
+    tables = np.split(arrays["outcomes"], cut_bytes)
+    numbers = np.split(arrays["counts"], cut_rows)
+    return [
+        VariantCounts(table.reshape(-1, width), count, int(n))
+        for table, count, width, n in zip(tables, numbers, widths.tolist(), bits.tolist(), strict=True)
+    ]
+
+
+def fragment_tensor(
+    fragment: Fragment, schemes: tuple[Scheme, ...], results: Sequence[tuple[FragmentJob, Mapping[str, np.ndarray]]]
+) -> FragmentTensor:
+    """The tensor of one fragment from the results of all jobs on it (one exact job, or rounds of shots)."""
+    if results[0][0].exact:
+        return FragmentTensor(fragment.index, results[0][1]["values"])
+    variants = [v for job, _ in results for v in job.variants]
+    counts = [c for _, arrays in results for c in unpack_counts(arrays)]
+    samples = sampled_data(fragment, schemes, variants, counts)
+    return FragmentTensor(fragment.index, tensor_values(samples, fragment.num_factors), samples)
