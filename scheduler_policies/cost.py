@@ -97,7 +97,9 @@ def runs_exact(device: Device, work: Work) -> bool:
 
 def _simulation_seconds(device: Device, work: Work) -> float:
     if runs_exact(device, work):
-        return exact_seconds(device, work.width, work.depth, work.branches, work.outputs, work.factors, work.gates)
+        return exact_seconds(
+            device, work.width, work.depth, work.branches, work.outputs, work.factors, work.gates
+        )
     return work.variants * variant_seconds(device, work.width, work.depth, work.shots, work.gates)
 
 
@@ -114,7 +116,10 @@ def why_not(device: Device, work: Work) -> str | None:
     elif work.mid_circuit_measurements and not device.limits.mid_circuit_measurement:
         ancillas = work.width + work.mid_circuit_measurements
         if device.qubits is not None and ancillas > device.qubits:
-            return f"cannot measure within a circuit and has {device.qubits} qubits, {ancillas} needed with ancillas"
+            return (
+                f"cannot measure within a circuit and has {device.qubits} qubits, "
+                f"{ancillas} needed with ancillas"
+            )
     return None
 
 

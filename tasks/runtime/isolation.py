@@ -62,18 +62,14 @@ class _Child:
         with theirs:
             # From one thread that lives as long as this process: the kernel's death signal, which the child asks for,
             # comes when the *thread* that started it ends.
-            self.process = (
-                _spawner()
-                .submit(
-                    subprocess.Popen,
-                    [sys.executable, "-m", "tasks.runtime.child", str(theirs.fileno())],
-                    stdin=subprocess.DEVNULL,
-                    stdout=sys.__stderr__ if sys.__stderr__ is not None else subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno()],
-                    env=environment,
-                )
-                .result()
-            )
+            self.process = _spawner().submit(
+                subprocess.Popen,
+                [sys.executable, "-m", "tasks.runtime.child", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=sys.__stderr__ if sys.__stderr__ is not None else subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env=environment,
+            ).result()
         self.threads = threads
         self.owner = os.getpid()
         self.connection = Connection(ours.detach())

@@ -63,7 +63,6 @@ def main() -> None:
 
     answer = sys.stdout
     sys.stdout = sys.stderr
-
     def mourn(parent: int) -> None:
         # A fork of the application that outlives it would keep standard input open.
         while os.getppid() == parent:
