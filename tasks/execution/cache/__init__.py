@@ -1,0 +1,1 @@
+"""The semantic cache: circuits that mean the same are run once."""

@@ -1,0 +1,17 @@
+"""What can go wrong in the cache. Only :class:`UnsupportedCircuit` is for callers; the rest ends as a warning."""
+
+
+class CacheError(Exception):
+    """Base of every error of the cache."""
+
+
+class UnsupportedCircuit(CacheError):
+    """A circuit whose semantics the normal form does not cover (control flow, unbound parameters, ...)."""
+
+
+class CorruptEntry(CacheError):
+    """Stored bytes that are not a sound entry: wrong magic, version, checksum or shape."""
+
+
+class StoreUnavailable(CacheError):
+    """A store that cannot be read or written now: disk full, server gone, directory not writable."""
