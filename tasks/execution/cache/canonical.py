@@ -58,13 +58,16 @@ def canonical_form(operations: list[Operation], num_qubits: int, num_bits: int) 
         num_qubits: virtual qubits they are written on.
         num_bits: classical bits of the circuit.
     """
-    operations = replay(operations, num_qubits)
+    size = -1
+    while size != len(operations):
+        size = len(operations)
+        operations = replay(operations, num_qubits, absorb=False)
     while True:
         order = canonical_order(operations, num_qubits)
         ordered = replay([operations[i] for i in order], num_qubits)
         if len(ordered) == len(operations):
             break
-        operations = ordered  # the new order brought equal Paulis together
+        operations = ordered  # introducing qubits brought equal Paulis together
     best = _serialise(ordered, num_bits)
     if not any(op.kind == MARK for op in ordered):
         mirrored = replay([operations[i] for i in order], num_qubits, conjugate=True)
@@ -108,7 +111,7 @@ def canonical_order(operations: Sequence[Operation], num_qubits: int) -> list[in
             break
         colour[chosen] = _mix(int(colour[chosen]) ^ (0x9E3779B97F4A7C15 * (round_number + 1) & _MASK))
         colour = _refine(colour, neighbours)
-    return [int(i) for i in np.lexsort((np.arange(size), colour, level_array))]
+    return sorted(range(size), key=lambda i: (levels[i], int(colour[i]), operations[i].x, operations[i].z, i))
 
 
 def _seed(op: Operation, level: int) -> int:
@@ -146,16 +149,16 @@ def _refine(colour: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
 
 def _first_tie(operations: Sequence[Operation], levels: np.ndarray, colour: np.ndarray) -> int:
     """Return the member to single out of the first class with several: a measured bit if there is such a class."""
-    unique, inverse, sizes = np.unique(colour, return_inverse=True, return_counts=True)
+    _, inverse, sizes = np.unique(colour, return_inverse=True, return_counts=True)
     tied = sizes[inverse] > 1
     if not tied.any():
         return -1
-    candidates = np.flatnonzero(tied)
+    candidates = np.flatnonzero(tied).tolist()
     bits = [i for i in candidates if operations[i].kind == MEASURE]
     pool = bits or candidates
     first = min(pool, key=lambda i: (levels[i], colour[i]))
     members = [i for i in pool if colour[i] == colour[first]]
-    return int(min(members, key=lambda i: (operations[i].tag, i)))
+    return int(min(members, key=lambda i: (operations[i].tag, operations[i].x, operations[i].z, i)))
 
 
 def _serialise(operations: list[Operation], num_bits: int) -> CanonicalForm:

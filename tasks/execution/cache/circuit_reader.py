@@ -2,8 +2,8 @@
 
 Every two-qubit gate is exp(-i theta/2 P Q) with single-qubit gates around it (CX, CZ and CY have theta = -pi/2). A run
 of single-qubit gates between two of them is one SU(2) element; it becomes at most three rotations, the first about the
-letter that commutes with the gate before, the last about the letter that commutes with the gate after, so that rotations
-which a rewrite moved across those gates come back to one place.
+letter that commutes with the gate before, the last about the letter that commutes with the gate after, so that
+rotations which a rewrite moved across those gates come back to one place.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ _TWO_QUBIT: dict[str, Callable[[Sequence[float]], tuple[_Step, ...]]] = {
     "cs": lambda _: _controlled_phase(PI / 2),
     "csdg": lambda _: _controlled_phase(-PI / 2),
     "csx": lambda _: ((((0, Z), (1, X)), -PI / 4), (((0, Z),), PI / 4), (((1, X),), PI / 4)),
-    "ecr": lambda _: ((((0, Z), (1, X)), PI / 4), (((0, X),), PI), (((0, Z), (1, X)), -PI / 4)),
+    "ecr": lambda _: ((((0, Z), (1, X)), PI / 2), (((0, X),), PI)),
 }
 
 
@@ -140,8 +140,9 @@ class Reader:
 
     def swap(self, a: int, b: int) -> None:
         """Append a SWAP: the qubits change names."""
-        for listed in (self._at, self._pending, self._entered):
-            listed[a], listed[b] = listed[b], listed[a]  # type: ignore[index]
+        self._at[a], self._at[b] = self._at[b], self._at[a]
+        self._pending[a], self._pending[b] = self._pending[b], self._pending[a]
+        self._entered[a], self._entered[b] = self._entered[b], self._entered[a]
 
     def measure(self, qubit: int, bit: int | None) -> None:
         """Append a Z measurement into a bit, or one that nobody reads."""
@@ -318,7 +319,7 @@ def _compose(second: Sequence[float], first: Sequence[float]) -> Quaternion:
 
 
 def _euler(q: Sequence[float], entering: int, leaving: int) -> tuple[tuple[int, float], ...]:
-    """Split an SU(2) element into rotations, first about ``entering``, last about ``leaving``; in order of application."""
+    """Split an SU(2) element into rotations in order, the first about ``entering``, the last about ``leaving``."""
     if entering != leaving:
         middle = 3 - entering - leaving
         # R_leaving(a) = R_m(pi/2) R_entering(+-a) R_m(-pi/2): strip R_m(pi/2), split, and put it back

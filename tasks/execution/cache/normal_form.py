@@ -1,8 +1,8 @@
 """Operations on Paulis, reduced: merged through what commutes, qubits introduced one by one, the dead dropped.
 
-The state starts as |0...0>. Everything is an operation on a Pauli: a rotation exp(-i theta/2 P), a measurement of P into
-a bit, a measurement whose bit nobody reads, or a *mark*: a Pauli that is part of the question (an observable, a leg of
-a fragment) and is inserted or not. Clifford gates are no operations; they live in the frame.
+The state starts as |0...0>. Everything is an operation on a Pauli: a rotation exp(-i theta/2 P), a measurement of P
+into a bit, a measurement whose bit nobody reads, or a *mark*: a Pauli that is part of the question (an observable,
+a leg of a fragment) and is inserted or not. Clifford gates are no operations; they live in the frame.
 
 Two rules do most of the work, both exact:
 
@@ -84,11 +84,13 @@ class Builder:
 
     Args:
         num_qubits: virtual qubits; all start in |0>.
+        absorb: introduce qubits one by one, as the module says. Without it every Pauli stays an operator on the
+            original qubits, and so what commutes with what does not depend on the order in which things came.
     """
 
-    def __init__(self, num_qubits: int) -> None:
+    def __init__(self, num_qubits: int, *, absorb: bool = False) -> None:
         self.frame = Frame(num_qubits)
-        self.touched = 0
+        self.touched = 0 if absorb else (1 << num_qubits) - 1
         self.columns = Columns(num_qubits)
         self.operations: list[Operation | None] = []
         self._latest: dict[tuple[int, int], int] = {}
@@ -104,8 +106,8 @@ class Builder:
             self._introduce(Operation(ROTATION, 1 << qubit, 0, abs(theta)), qubit)
             return
         x, z = image[0], image[1] & self.touched
-        if not x | z:
-            return
+        if not x and not self.columns.anticommuting(x, z):
+            return  # the state is still an eigenstate of this product of Z: a phase
         if is_negative((x, z, image[2])):
             theta = -theta
         before = self._adjacent(x, z)
@@ -132,7 +134,7 @@ class Builder:
             self._introduce(Operation(kind, 1 << qubit, 0, tag=tag), qubit)
             return
         x, z = image[0], image[1] & self.touched
-        if kind == DEPHASE and not x | z:
+        if kind == DEPHASE and not x and not self.columns.anticommuting(x, z):
             return
         if kind != MARK and x | z:
             before = self._adjacent(x, z)
@@ -186,18 +188,21 @@ class Builder:
             del self._latest[op.x, op.z]
 
 
-def replay(operations: Iterable[Operation], num_qubits: int, *, conjugate: bool = False) -> list[Operation]:
-    """Run a list of operations through a fresh builder: new qubits are numbered by first use.
+def replay(
+    operations: Iterable[Operation], num_qubits: int, *, absorb: bool = True, conjugate: bool = False
+) -> list[Operation]:
+    """Run a list of operations through a fresh builder.
 
     Args:
         operations: in an order that is valid for them.
         num_qubits: virtual qubits they are written on.
+        absorb: introduce qubits one by one and number them by first use.
         conjugate: replay the complex conjugate instead; every outcome probability stays the same.
 
     Returns:
-        The reduced list on qubits 0, 1, ... in order of introduction.
+        The reduced list, with ``absorb`` on qubits 0, 1, ... in order of introduction.
     """
-    builder = Builder(num_qubits)
+    builder = Builder(num_qubits, absorb=absorb)
     for op in operations:
         p = hermitian(op.x, op.z)
         negate = op.flipped
@@ -209,7 +214,8 @@ def replay(operations: Iterable[Operation], num_qubits: int, *, conjugate: bool 
         else:
             x, z, s = builder.frame.image(p)
             builder.ask(op.kind, (x, z, s ^ 2 if negate else s), op.tag)
-    return _renumber(builder.finish())
+    reduced = builder.finish()
+    return _renumber(reduced) if absorb else reduced
 
 
 def _renumber(operations: list[Operation]) -> list[Operation]:

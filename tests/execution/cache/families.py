@@ -149,10 +149,10 @@ def reordered(circuit: QuantumCircuit, rng: Generator) -> QuantumCircuit:
 
 def resynthesised(circuit: QuantumCircuit, rng: Generator) -> QuantumCircuit:
     """Return the circuit in another basis at a random optimisation level."""
-    bases = (["rz", "sx", "cx"], ["u", "cz"], ["rx", "ry", "rz", "cx"], ["u3", "cx"], ["h", "rz", "cz"], ["rz", "sx", "ecr"])
+    bases = "rz sx cx, u cz, rx ry rz cx, u3 cx, h rz cz, rz sx ecr".split(", ")
     return transpile(
         circuit,
-        basis_gates=bases[rng.integers(len(bases))],
+        basis_gates=bases[rng.integers(len(bases))].split(),
         optimization_level=int(rng.integers(3)),
         seed_transpiler=int(rng.integers(1 << 30)),
     )

@@ -1,0 +1,137 @@
+"""What is stored under a key, and its bytes: a header in JSON, arrays as raw little-endian data, a checksum. No pickle.
+
+Layout: magic ``QPCE``, version (2 bytes), header length (4 bytes), header, arrays in the header's order, 32 bytes of
+BLAKE2b over all before it. Nothing in an entry is ever executed, so a store that others may write to can at worst make
+a lookup miss.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import struct
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tasks.execution.cache.errors import CorruptEntry
+from tasks.tensor import VariantCounts
+
+ENTRY_VERSION = 1
+_MAGIC = b"QPCE"
+_HEAD = struct.Struct("<4sHI")
+_CHECK = 32
+_DTYPES = {"<f8", "<c16", "<i8", "|u1"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A stored result.
+
+    Attributes:
+        material: everything the key is the digest of; compared on every hit.
+        angles: (rotation,) float64, the unrounded angles of the canonical form; compared within 1e-12.
+        blocks: counts in canonical bit order, one per execution that contributed.
+        array: an exact value or tensor, or None.
+        cost: seconds that producing it took.
+        created: seconds since the epoch.
+        expires: seconds since the epoch, or 0 for never.
+        provenance: where it came from, for people.
+    """
+
+    material: bytes
+    angles: np.ndarray
+    blocks: tuple[VariantCounts, ...] = ()
+    array: np.ndarray | None = None
+    cost: float = 0.0
+    created: float = 0.0
+    expires: float = 0.0
+    provenance: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def shots(self) -> int:
+        """Shots in all blocks."""
+        return sum(block.shots for block in self.blocks)
+
+
+def encode(entry: Entry) -> bytes:
+    """Return the entry's bytes."""
+    arrays = [np.frombuffer(entry.material, dtype=np.uint8), entry.angles]
+    for block in entry.blocks:
+        arrays += [block.outcomes, block.counts]
+    if entry.array is not None:
+        arrays.append(entry.array)
+    packed = [np.asarray(a, dtype=np.asarray(a).dtype.newbyteorder("<"), order="C") for a in arrays]
+    header = {
+        "arrays": [[a.dtype.str, list(a.shape)] for a in packed],
+        "bits": [block.num_bits for block in entry.blocks],
+        "has_array": entry.array is not None,
+        "cost": entry.cost,
+        "created": entry.created,
+        "expires": entry.expires,
+        "provenance": entry.provenance,
+    }
+    text = json.dumps(header, separators=(",", ":")).encode()
+    body = _HEAD.pack(_MAGIC, ENTRY_VERSION, len(text)) + text + b"".join(a.tobytes() for a in packed)
+    return body + hashlib.blake2b(body, digest_size=_CHECK).digest()
+
+
+def decode(data: bytes) -> Entry:
+    """Return the entry in these bytes.
+
+    Raises:
+        CorruptEntry: wrong magic, version, checksum, or a header that does not describe the rest.
+    """
+    if len(data) < _HEAD.size + _CHECK or data[:4] != _MAGIC:
+        raise CorruptEntry("not a cache entry: the first bytes are wrong; 'qompass cache prune' removes it")
+    body, check = data[:-_CHECK], data[-_CHECK:]
+    if hashlib.blake2b(body, digest_size=_CHECK).digest() != check:
+        raise CorruptEntry("cache entry fails its checksum; 'qompass cache prune' removes it")
+    _, version, length = _HEAD.unpack_from(body)
+    if version != ENTRY_VERSION:
+        raise CorruptEntry(f"cache entry of version {version}, this program reads {ENTRY_VERSION}; it is run again")
+    try:
+        header = json.loads(body[_HEAD.size : _HEAD.size + length])
+        arrays = _read_arrays(body, _HEAD.size + length, header["arrays"])
+        blocks = []
+        for i, num_bits in enumerate(header["bits"]):
+            blocks.append(_checked_block(arrays[2 + 2 * i], arrays[3 + 2 * i], int(num_bits)))
+        return Entry(
+            material=arrays[0].tobytes(),
+            angles=arrays[1],
+            blocks=tuple(blocks),
+            array=arrays[-1] if header["has_array"] else None,
+            cost=float(header["cost"]),
+            created=float(header["created"]),
+            expires=float(header["expires"]),
+            provenance={str(k): str(v) for k, v in header["provenance"].items()},
+        )
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise CorruptEntry(f"cache entry with an unsound header ({error}); it is run again") from error
+
+
+def _read_arrays(body: bytes, at: int, described: list[list[object]]) -> list[np.ndarray]:
+    arrays = []
+    for dtype, shape in described:
+        if dtype not in _DTYPES or not isinstance(shape, list):
+            raise ValueError(f"array type {dtype}")
+        sizes = [int(n) for n in shape]
+        if any(n < 0 for n in sizes):
+            raise ValueError("negative array size")
+        count = math.prod(sizes)
+        array = np.frombuffer(body, dtype=np.dtype(str(dtype)), count=count, offset=at) if count else np.empty(0, dtype)
+        at += array.nbytes
+        arrays.append(array.reshape(sizes))
+    if at != len(body):
+        raise ValueError("length")
+    return arrays
+
+
+def _checked_block(outcomes: np.ndarray, counts: np.ndarray, num_bits: int) -> VariantCounts:
+    rows, width = outcomes.shape
+    if outcomes.dtype != np.uint8 or width != max(1, (num_bits + 7) // 8):
+        raise ValueError("outcomes")
+    if counts.shape != (rows,) or (counts <= 0).any():
+        raise ValueError("counts")
+    return VariantCounts(outcomes, counts, num_bits)

@@ -1,0 +1,204 @@
+"""What is in a key: the circuit, as written or by its meaning, and everything else a result depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+from qiskit import QuantumCircuit
+from qiskit.circuit import Instruction
+
+from tasks.execution.cache.canonical import ANGLE_GRID, NORMAL_FORM_VERSION, CanonicalForm, canonical_form
+from tasks.execution.cache.circuit_reader import is_standard, read_circuit
+from tasks.execution.cache.errors import UnsupportedCircuit
+
+KEY_VERSION = 1
+AS_WRITTEN = "as written"
+BY_MEANING = "by meaning"
+_MEMO_SIZE = 4096
+
+
+@dataclass(frozen=True)
+class Target:
+    """Everything but the circuit that a result depends on.
+
+    Attributes:
+        backend: what runs the circuit.
+        version: its version.
+        method: simulation method, precision and the like.
+        noise: digest of the noise model; empty means ideal.
+        calibration: calibration epoch of a device; empty means none.
+        options: layout, transpile and mitigation options, and whatever else changes results.
+        share_meaning: on a noisy or calibrated target, share results of circuits that are equal only in the ideal.
+            A choice of the user, recorded with the run: equality of ideal circuits is not equality of noisy results.
+    """
+
+    backend: str
+    version: str = ""
+    method: str = ""
+    noise: str = ""
+    calibration: str = ""
+    options: tuple[tuple[str, str], ...] = ()
+    share_meaning: bool = False
+
+    @property
+    def ideal(self) -> bool:
+        """Whether circuits of equal meaning give equal distributions here."""
+        return not self.noise and not self.calibration
+
+    def digest_material(self) -> bytes:
+        """Return the target as bytes."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":")).encode()
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key and how the stored bits map to the caller's.
+
+    Attributes:
+        digest: 32 bytes, of ``material``.
+        material: all that must be equal; stored, and compared on every hit.
+        level: AS_WRITTEN or BY_MEANING.
+        angles: (rotation,) unrounded angles of the canonical form; empty for AS_WRITTEN.
+        bits: the caller's classical bit of each stored bit.
+        inverted: whether the caller's bit is the inverse.
+        num_bits: classical bits of the caller's circuit.
+    """
+
+    digest: bytes
+    material: bytes
+    level: str
+    angles: np.ndarray
+    bits: tuple[int, ...]
+    inverted: tuple[bool, ...]
+    num_bits: int
+
+    @property
+    def name(self) -> str:
+        """A short name for logs and provenance."""
+        return self.digest.hex()[:16]
+
+
+@dataclass
+class KeyMaker:
+    """Makes keys; remembers the meaning of circuits it has seen as written.
+
+    Attributes:
+        memo: canonical form by digest of the exact circuit, the last few thousand.
+    """
+
+    memo: OrderedDict[bytes, CanonicalForm | None] = field(default_factory=OrderedDict)
+
+    def counts_key(
+        self,
+        circuit: QuantumCircuit,
+        target: Target,
+        *,
+        meaning: bool = True,
+        reproducible: tuple[int, int] | None = None,
+    ) -> Key:
+        """Return the key of a circuit's counts.
+
+        Args:
+            circuit: a variant.
+            target: where it runs.
+            meaning: share with circuits that mean the same, where the target allows it and the circuit can be read.
+            reproducible: (shots, seed) when the caller asked for counts that a repetition gives again; such counts
+                belong to the circuit as written.
+        """
+        exact = exact_material(circuit)
+        if reproducible is None and meaning and (target.ideal or target.share_meaning):
+            form = self._form(exact, circuit)
+            if form is not None:
+                parts = [b"counts", target.digest_material(), tolerance_material(), form.data]
+                return make_key(BY_MEANING, parts, form)
+        parts = [b"counts", target.digest_material(), exact]
+        if reproducible is not None:
+            parts.append(struct.pack("<qq", *reproducible))
+        return make_key(AS_WRITTEN, parts, num_bits=circuit.num_clbits)
+
+    def _form(self, exact: bytes, circuit: QuantumCircuit) -> CanonicalForm | None:
+        digest = hashlib.blake2b(exact, digest_size=32).digest()
+        if digest in self.memo:
+            self.memo.move_to_end(digest)
+            return self.memo[digest]
+        try:
+            builder = read_circuit(circuit)
+            form = canonical_form(builder.finish(), len(builder.frame.xs), circuit.num_clbits)
+        except UnsupportedCircuit:
+            form = None
+        self.memo[digest] = form
+        if len(self.memo) > _MEMO_SIZE:
+            self.memo.popitem(last=False)
+        return form
+
+
+def exact_material(circuit: QuantumCircuit) -> bytes:
+    """Return the circuit as written, byte for byte: instructions, parameters, qubits and bits in order.
+
+    Raises:
+        UnsupportedCircuit: an instruction whose content cannot be put down in bytes (control flow, free parameters).
+    """
+    qubit_at = {bit: i for i, bit in enumerate(circuit.qubits)}
+    bit_at = {bit: i for i, bit in enumerate(circuit.clbits)}
+    out = [struct.pack("<HII", KEY_VERSION, circuit.num_qubits, circuit.num_clbits)]
+    for item in circuit.data:
+        out.append(_instruction_material(item.operation))
+        places = [qubit_at[q] for q in item.qubits] + [bit_at[c] for c in item.clbits]
+        out.append(struct.pack(f"<{len(places) + 1}i", len(places), *places))
+    return b"".join(out)
+
+
+def _instruction_material(operation: Instruction) -> bytes:
+    name = operation.name.encode()
+    out = [struct.pack("<H", len(name)), name]
+    for value in operation.params:
+        if isinstance(value, np.ndarray):
+            out.append(b"a" + np.ascontiguousarray(value, dtype="<c16").tobytes())
+            continue
+        try:
+            out.append(b"f" + struct.pack("<d", float(value)))
+        except TypeError:
+            raise UnsupportedCircuit(f"{operation.name}: a parameter is not a number; bind it first") from None
+    if not is_standard(operation) and operation.name not in ("measure", "reset", "barrier", "delay", "unitary"):
+        definition = getattr(operation, "definition", None)
+        if definition is None or getattr(operation, "blocks", None):
+            raise UnsupportedCircuit(f"{operation.name}: no definition to compare; the circuit is not cached")
+        out.append(b"d" + exact_material(definition))
+    if operation.name == "delay":
+        out.append(str(operation.unit).encode())
+    return b"".join(out) + b";"
+
+
+def tolerance_material() -> bytes:
+    """Return the version and tolerance of the normal form as bytes."""
+    return struct.pack("<Hd", NORMAL_FORM_VERSION, ANGLE_GRID)
+
+
+def make_key(level: str, parts: Sequence[bytes], form: CanonicalForm | None = None, num_bits: int = 0) -> Key:
+    """Return the key over the given parts.
+
+    Args:
+        level: AS_WRITTEN or BY_MEANING.
+        parts: what must be equal, each framed by its length.
+        form: the canonical form behind it, where there is one.
+        num_bits: classical bits of a circuit keyed as written.
+    """
+    framed = [struct.pack("<H", KEY_VERSION), level.encode()]
+    for part in parts:
+        framed += [struct.pack("<I", len(part)), part]
+    material = b"".join(framed)
+    digest = hashlib.blake2b(material, digest_size=32).digest()
+    if form is None:
+        return Key(digest, material, level, np.empty(0), tuple(range(num_bits)), (False,) * num_bits, num_bits)
+    return Key(digest, material, level, form.angles, form.bits, form.inverted, form.num_bits)
+
+
+def exact_digest(circuit: QuantumCircuit) -> str:
+    """Return a digest of the circuit as written, for provenance."""
+    return hashlib.blake2b(exact_material(circuit), digest_size=16).hexdigest()

