@@ -38,7 +38,8 @@ def coverage_problems():
     problem = random_problem(circuit, rng, terms=5, observables=1)
     two = [i for i, item in enumerate(circuit.data) if len(item.qubits) == 2]
     first_qubit = circuit.find_bit(circuit.data[two[-1]].qubits[0]).index
-    made.append((problem, make_plan(problem, cuts=(GateCut(two[0]), WireCut(two[-1], first_qubit)))))
+    cuts = (GateCut(two[0]), WireCut(two[-1], first_qubit))
+    made.append((problem, make_plan(problem, cuts=cuts, shots=4_000)))
     return made
 
 
