@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from qiskit_aer import AerSimulator
@@ -86,6 +87,18 @@ def uniform_shots(plan: Plan, total: int) -> list[list[int]]:
     flat = np.full(sum(counts), share, dtype=np.int64)
     flat[:extra] += 1
     return [part.tolist() for part in np.split(flat, np.cumsum(counts)[:-1])]
+
+
+def split_job(job: FragmentJob, seconds: float) -> list[FragmentJob]:
+    """A sampled job in parts predicted to take at most ``seconds`` each, so that they can run side by side."""
+    parts = min(len(job.variants), int(np.ceil(predicted_seconds(job) / seconds)))
+    if job.exact or parts <= 1:
+        return [job]
+    bounds = np.linspace(0, len(job.variants), parts + 1).astype(int).tolist()
+    return [
+        replace(job, key=f"{job.key}-part-{k}", variants=job.variants[a:b], shots=job.shots[a:b])
+        for k, (a, b) in enumerate(pairwise(bounds))
+    ]
 
 
 def predicted_seconds(job: FragmentJob) -> float:
