@@ -30,6 +30,7 @@ class DeviceOptions:
         circuits: most circuits a job may have.
         shots: most shots a circuit may ask for.
         seconds: longest a job may run; longer ones are cancelled by the service. 0 is no limit.
+        hold: longest a status call is held back until the job ends (IQM).
         dynamic: whether a qubit can be measured before the end of a circuit.
         lacks: gates the device should have but does not, separated by ``+``.
         token_ttl: seconds an access token lives (IBM).
@@ -53,6 +54,7 @@ class DeviceOptions:
     circuits: int = 300
     shots: int = 100_000
     seconds: float = 0.0
+    hold: float = 30.0
     dynamic: bool = True
     lacks: str = ""
     token_ttl: int = 3600

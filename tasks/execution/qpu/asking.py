@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.errors import Fault, QpuError
@@ -32,10 +32,25 @@ def present_target(client: QpuClient, patience: float = 0.0, age: float = TARGET
         known = _targets.get(key)
     if known is not None and time.monotonic() - known[0] <= age:
         return known[1]
-    target = patiently(lambda: read_target(name, client.target()), patience)
+    try:
+        target = patiently(lambda: read_target(name, _whole_target(client)), patience)
+    except QpuError as error:
+        if error.fault is not Fault.UNAVAILABLE:
+            raise
+        # Better without error rates than not at all, if it is only those that are missing.
+        target = read_target(name, client.target())
     with _lock:
         _targets[key] = (time.monotonic(), target)
     return target
+
+
+def _whole_target(client: QpuClient) -> dict[str, Any]:
+    """The target with all its parts; IBM's client folds every failure to fetch one into null."""
+    raw = client.target()
+    if "configuration" in raw and (raw["configuration"] is None or raw.get("properties") is None):
+        client.status()  # says why, if it is the token or the name
+        raise QpuError(Fault.UNAVAILABLE, client.resource.name, "the service did not give all of its target")
+    return raw
 
 
 def patiently(call: Callable[[], T], patience: float) -> T:

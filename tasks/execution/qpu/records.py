@@ -21,6 +21,7 @@ class QpuOptions:
         level: optimisation level of the transpiler.
         journal: folder of the journal, None for the user's own.
         call_seconds: time limit of one call to the service.
+        believe: seconds for which a calibration just read is taken for the present one when a job ends.
     """
 
     time_limit: float = 3600.0
@@ -28,6 +29,7 @@ class QpuOptions:
     level: int = LEVEL
     journal: Path | None = None
     call_seconds: float = 60.0
+    believe: float = 2.0
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from qiskit import QuantumCircuit
 
-from tasks.execution.qpu.asking import TARGET_SECONDS, patiently, present_target
+from tasks.execution.qpu.asking import patiently, present_target
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.dialects import read_result, write_job
 from tasks.execution.qpu.errors import Fault, QpuError
@@ -21,13 +21,16 @@ from tasks.execution.qpu.packing import Batch, pack
 from tasks.execution.qpu.plausible import check_plausible, merge_counts, nothing_measured
 from tasks.execution.qpu.programs import make_programs
 from tasks.execution.qpu.records import JobRecord, QpuOptions, QpuRun
-from tasks.execution.qpu.resources import QpuResource
-from tasks.execution.qpu.target import IBM
+from tasks.execution.qpu.resources import IQM_TYPE, QpuResource
+from tasks.execution.qpu.target import IBM, IQM
 
 log = logging.getLogger(__name__)
 
 FIRST_POLL, LAST_POLL, POLL_GROWTH = 0.02, 5.0, 1.5
-STOP_SECONDS = 10.0  # for clearing up after a time limit
+# For clearing up after a time limit. IQM's client asks for the job's status, which the service holds back for 30 s,
+# before it cancels.
+STOP_SECONDS = {IBM: 10.0, IQM: 40.0}
+SESSION_MARGIN = 120  # seconds a session may outlive the time limit
 AHEAD = 2  # jobs in the service's queue at once: enough to keep the device busy, little to lose
 MOST_RETRIES = 3  # of a submission that got no answer
 
@@ -58,8 +61,18 @@ def run_variants(
     """
     options = options or QpuOptions()
     _forget_handed_over()
-    with QpuClient(resource, options.call_seconds) as client:
+    with QpuClient(_bounded(resource, options.time_limit), options.call_seconds) as client:
         return _Run(client, options).run(circuits, shots)
+
+
+def _bounded(resource: QpuResource, time_limit: float) -> QpuResource:
+    """The resource with sessions that end soon after the time limit, if nobody is left to release them."""
+    variable = "QRMI_IBM_QCS_SESSION_MAX_TTL"
+    if resource.type == IQM_TYPE:
+        return resource
+    allowed = resource.environment.get(variable, "")
+    seconds = min(int(allowed) if allowed.isdigit() else 28800, int(time_limit) + SESSION_MARGIN)
+    return replace(resource, environment={**resource.environment, variable: str(seconds)})
 
 
 @dataclass
@@ -236,6 +249,9 @@ class _Run:
             raise error
         return False
 
+    def _stop_seconds(self) -> float:
+        return STOP_SECONDS[self._out.target.dialect if self._out.target else IBM]
+
     def _has_sessions(self) -> bool:
         return self._out.target is not None and self._out.target.dialect == IBM
 
@@ -280,7 +296,7 @@ class _Run:
         self._flights.remove(flight)
         if error.fault in {Fault.TIME_LIMIT, Fault.UNAVAILABLE, Fault.GARBLED, Fault.AUTHENTICATION}:
             try:
-                with QpuClient(self._client.resource, STOP_SECONDS) as other:
+                with QpuClient(self._client.resource, self._stop_seconds()) as other:
                     other.stop(flight.slot.entry.job)
             except QpuError:
                 flight.slot.close()  # it may still run: the next start finds it or cancels it
@@ -324,7 +340,7 @@ class _Run:
 
     def _epoch_now(self, otherwise: str) -> str:
         try:
-            return present_target(self._client, age=min(TARGET_SECONDS, 2.0)).epoch
+            return present_target(self._client, age=self._options.believe).epoch
         except QpuError:
             return otherwise
 
@@ -352,7 +368,7 @@ class _Run:
         if not session:
             return
         try:
-            patiently(lambda: self._client.release(session), min(self._options.patience, STOP_SECONDS))
+            patiently(lambda: self._client.release(session), min(self._options.patience, self._stop_seconds()))
         except QpuError as error:
             self._note(f"its session could not be released and ends by itself: {error}")
 

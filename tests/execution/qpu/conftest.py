@@ -56,4 +56,4 @@ def service():
 
 @pytest.fixture
 def options(tmp_path):
-    return QpuOptions(time_limit=60.0, patience=2.0, journal=tmp_path / "journal", call_seconds=40.0)
+    return QpuOptions(time_limit=60.0, patience=2.0, journal=tmp_path / "journal", believe=0.0)
