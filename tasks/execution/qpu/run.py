@@ -100,6 +100,7 @@ class _Run:
         self._flights: list[_Flight] = []
         self._out = QpuRun([])
         self._close_later = False
+        self._again: list[Batch] = []
 
     def run(self, circuits: Sequence[QuantumCircuit], shots: Sequence[int]) -> QpuRun:
         out = self._out
@@ -185,6 +186,7 @@ class _Run:
                     break
             if self._flights:
                 self._follow()
+                waiting, self._again = self._again + waiting, []
 
     def _submit(self, batch: Batch, circuits: Sequence[QuantumCircuit]) -> bool:
         """Start a job; False when its submission is to be tried again after the jobs in flight have ended."""
@@ -286,7 +288,11 @@ class _Run:
             if error.fault is Fault.TIME_LIMIT:
                 self._client.abandon()
             self._stop(flight, error)
-            self._fail(flight.batch, error)
+            if flight.recovered and error.fault in {Fault.FAILED, Fault.LOST}:
+                self._note(f"job {entry.job} of an earlier run brought no result and is run anew")
+                self._again.append(flight.batch)
+            else:
+                self._fail(flight.batch, error)
         if not self._flights and self._close_later:
             self._close_later = False
             self._release()

@@ -159,7 +159,8 @@ def test_a_service_down_for_good_ends_within_patience_and_holds_nothing(service,
 def test_no_service_at_all(service, options, kind):
     running = service(kind)
     resource = running.resource()
-    moved = {key: value.replace(running.emulator.url, "http://127.0.0.1:9") for key, value in resource.environment.items()}
+    nowhere = "http://127.0.0.1:9"
+    moved = {key: value.replace(running.emulator.url, nowhere) for key, value in resource.environment.items()}
     _, fault = attempt(replace(resource, environment=moved), replace(options, patience=0.5))
     assert fault is Fault.UNAVAILABLE
 

@@ -1,0 +1,171 @@
+"""A client that dies between start and collect: its job is found again or cancelled, and never paid twice."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from tasks.execution.qpu import run_variants
+from tasks.execution.qpu.journal import Entry, Journal
+from tests.execution.qpu.circuits import ghz
+
+ROOT = Path(__file__).resolve().parents[3]
+CLIENT = """
+import json, sys, time
+from pathlib import Path
+from tasks.execution.qpu import QpuOptions, QpuResource, run_variants
+from tests.execution.qpu.circuits import ghz
+asked = json.loads(sys.stdin.readline())
+run = run_variants(QpuResource(**asked["resource"]), [ghz(2)], [50], QpuOptions(journal=Path(asked["journal"])))
+print("returned", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def client():
+    """Starts a process that runs ``ghz(2)`` with 50 shots, and ends it and its couriers after the test."""
+    started = []
+
+    def start(resource, options):
+        process = subprocess.Popen(
+            [sys.executable, "-c", CLIENT], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        fields = {"name": resource.name, "type": resource.type, "environment": dict(resource.environment)}
+        process.stdin.write(json.dumps({"resource": fields, "journal": str(options.journal)}) + "\n")
+        process.stdin.flush()
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
+
+
+def until(condition, seconds=30.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def couriers(process):
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
+def kill(process, with_courier=False):
+    helpers = couriers(process)
+    for pid in [*(helpers if with_courier else []), process.pid]:
+        os.kill(pid, signal.SIGKILL)
+    process.wait()
+
+
+def started(options):
+    return any('"started"' in path.read_text() for path in options.journal.glob("*.json"))
+
+
+def paid(running):
+    return [job for job in running.jobs() if job.status not in {"cancelled", "queued"}]
+
+
+def test_ibm_releases_when_its_client_is_killed_and_the_next_start_pays_once(service, options, client):
+    running = service("ibm", queue=4.0)
+    process = client(running.resource(), options)
+    until(lambda: started(options))
+    kill(process)
+    until(lambda: not running.open_sessions())
+    until(lambda: running.jobs()[0].status == "cancelled")
+    run = run_variants(running.resource(), [ghz(2)], [50], options)
+    assert run.counts[0].shots == 50
+    assert len(paid(running)) == 1
+    assert any("run anew" in note for note in run.notes)
+
+
+@pytest.mark.parametrize("kind", ["ibm", "iqm"])
+def test_a_job_whose_client_and_courier_died_is_found_again(service, options, client, kind):
+    running = service(kind, queue=2.0)
+    process = client(running.resource(), options)
+    until(lambda: started(options))
+    kill(process, with_courier=True)
+    run = run_variants(running.resource(), [ghz(2)], [50], options)
+    assert run.counts[0].shots == 50
+    assert run.jobs[0].recovered and len(running.jobs()) == 1
+
+
+def test_iqm_jobs_outlive_their_client_and_are_found_again(service, options, client):
+    running = service("iqm", queue=2.0)
+    process = client(running.resource(), options)
+    until(lambda: started(options))
+    kill(process)
+    run = run_variants(running.resource(), [ghz(2)], [50], options)
+    assert run.jobs[0].recovered and len(running.jobs()) == 1
+
+
+def test_a_result_collected_but_not_handed_over_is_kept(service, options, client):
+    running = service("ibm")
+    process = client(running.resource(), options)
+    assert process.stdout.readline() == "returned\n"
+    kill(process)
+    run = run_variants(running.resource(), [ghz(2)], [50], options)
+    assert run.jobs[0].recovered and len(running.jobs()) == 1
+    assert run.jobs[0].polls == 0
+
+
+@pytest.mark.parametrize("kind", ["ibm", "iqm"])
+def test_a_job_nobody_wants_any_more_is_cancelled(service, options, client, kind):
+    running = service(kind, queue=3.0, hold=0.1)
+    process = client(running.resource(), options)
+    until(lambda: started(options))
+    kill(process, with_courier=True)
+    run = run_variants(running.resource(), [ghz(2, 1.5)], [50], options)
+    assert run.counts[0].shots == 50
+    assert [job.status for job in running.jobs()] == ["cancelled", "completed"]
+    assert any("cancelled" in note for note in run.notes)
+
+
+def test_a_client_killed_while_it_submits_leaves_no_session(service, options, client):
+    running = service("ibm", queue=60.0)
+    running.fault("job_create:slow=2")
+    process = client(running.resource(), options)
+    until(lambda: running.emulator.requests.get("job_create"))
+    kill(process, with_courier=True)
+    until(lambda: running.jobs())
+    running.emulator.devices["QPU_A"].options = replace(running.emulator.devices["QPU_A"].options, queue=0.0)
+    run = run_variants(running.resource(), [ghz(2)], [50], options)
+    assert run.counts[0].shots == 50
+    assert not running.open_sessions() and len(paid(running)) == 1
+
+
+def test_a_job_of_a_living_client_is_left_alone(service, options, client):
+    running = service("ibm", queue=1.0)
+    client(running.resource(), options)
+    until(lambda: started(options))
+    run = run_variants(running.resource(), [ghz(2, 1.5)], [50], options)
+    assert run.counts[0].shots == 50 and not run.jobs[0].recovered
+    assert "cancelled" not in {job.status for job in running.jobs()}
+
+
+def test_a_torn_entry_is_told_of_and_does_no_harm(service, options):
+    running = service("ibm")
+    slot = Journal(options.journal).open(Entry("QPU_A", "k" * 64, "started", job="1"))
+    slot.path.write_text(json.dumps(asdict(slot.entry))[:30])
+    slot.close()
+    run = run_variants(running.resource(), [ghz(2)], [50], options)
+    assert run.counts[0].shots == 50 and run.notes
+
+
+def test_the_journal_is_for_its_owner_only(service, options):
+    run_variants(service("ibm").resource(), [ghz(2)], [50], options)
+    files = list(options.journal.iterdir())
+    assert files
+    assert all(path.stat().st_mode & 0o077 == 0 for path in [options.journal, *files])
