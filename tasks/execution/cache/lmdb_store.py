@@ -18,7 +18,8 @@ import lmdb
 from tasks.execution.cache.errors import StoreUnavailable
 
 _AGE = struct.Struct(">d")
-_EVICT_SHARE = 4  # a quarter of the entries, oldest first, make room when the map is full
+_EVICT_SHARE = 4  # a quarter of the entries, oldest first, make room when the bound is reached
+_SLACK = 4 << 20  # map beyond the bound, so that evicting itself never lacks pages
 
 
 @dataclass
@@ -44,7 +45,8 @@ def _share(directory: Path, max_bytes: int) -> _Files:
     files = _OPEN.get(name)
     if files is None:
         # sync=False: a crash of the machine may lose the last entries, never damage old ones (their checksums tell)
-        env = lmdb.open(str(directory), map_size=max_bytes, max_dbs=4, max_readers=1024, sync=False)
+        size = max_bytes + max_bytes // 4 + _SLACK
+        env = lmdb.open(str(directory), map_size=size, max_dbs=4, max_readers=1024, sync=False)
         entries, claims, ages, stamps = (env.open_db(db) for db in (b"entries", b"claims", b"ages", b"stamps"))
         files = _Files(env, entries, claims, ages, stamps, name, 0)
         _OPEN[name] = files
@@ -86,19 +88,14 @@ class LmdbStore:
     def put(self, key: bytes, data: bytes, expires: float) -> None:
         """Store, replacing; makes room by evicting the oldest entries."""
         with self._failures("write"):
-            for attempt in range(4):
-                try:
-                    with self._open().begin(write=True) as txn:
-                        self._forget(txn, key)
-                        stamp = _AGE.pack(time.time())
-                        txn.put(key, data, db=self._entries)
-                        txn.put(stamp + key, b"", db=self._ages)
-                        txn.put(key, stamp, db=self._stamps)
-                    return
-                except lmdb.MapFullError:
-                    if attempt == 3:
-                        raise
-                    self._evict()
+            with self._open().begin(write=True) as txn:
+                self._forget(txn, key)
+                stamp = _AGE.pack(time.time())
+                txn.put(key, data, db=self._entries)
+                txn.put(stamp + key, b"", db=self._ages)
+                txn.put(key, stamp, db=self._stamps)
+            if self.size() > self._max_bytes:
+                self._evict()
 
     def delete(self, key: bytes) -> None:
         """Forget a key."""
