@@ -25,7 +25,7 @@ from scheduler_policies.device import (
 from scheduler_policies.errors import NoDeviceError, PolicyError, UnknownPolicyError
 from scheduler_policies.health import Rules, after_failure, after_success, at, why_leave
 from scheduler_policies.place import Spent, place
-from scheduler_policies.placement import Candidate, Goal, Placement, Policy, Schedule, evaluate, fitting
+from scheduler_policies.placement import Candidate, Goal, Placement, Policy, Schedule, evaluate, fitting, usual_bound
 from scheduler_policies.registry import DEFAULT_POLICY, POLICIES, POLICY_GROUP, find_policy
 
 __all__ = [
@@ -63,6 +63,7 @@ __all__ = [
     "find_policy",
     "fitting",
     "place",
+    "usual_bound",
     "variant_seconds",
     "why_leave",
     "why_not",

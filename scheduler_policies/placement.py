@@ -180,6 +180,17 @@ def evaluate(
     return Schedule(tuple(placements), makespan, math.sqrt(squares), price)
 
 
+def usual_bound(works: Sequence[Work], pool: Sequence[Candidate]) -> float:
+    """The bound on the estimate's error for a user who names none: noise may double what cannot be avoided anyway.
+
+    Not to be avoided is the larger of the statistical error of the shots asked for, all works sampled, and the error
+    of the least noisy device for each work.
+    """
+    shots = math.fsum(work.weight**2 / work.shots for work in works)
+    least = math.fsum(min(squared_error(*pool[i], work) for i in fitting(work, pool)) for work in works)
+    return 2.0 * math.sqrt(max(shots, least))
+
+
 def check_complete(works: Sequence[Work], choices: Sequence[tuple[Work, str]]) -> None:
     """Checks that choices place every variant of every work exactly once.
 

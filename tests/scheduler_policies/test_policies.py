@@ -11,7 +11,7 @@ import pytest
 
 from scheduler_policies import DeviceState, NoDeviceError
 from scheduler_policies.balanced import balanced
-from scheduler_policies.placement import Candidate, Goal, check_complete, evaluate
+from scheduler_policies.placement import Candidate, Goal, check_complete, evaluate, usual_bound
 from scheduler_policies.registry import POLICIES
 from scheduler_policies.simple import availability, fastest, fidelity, least_busy, round_robin
 from tests.scheduler_policies.brute_force import best_makespan
@@ -103,6 +103,15 @@ def test_balanced_keeps_a_budget():
     works = [work(f) for f in range(3)]
     free, kept = (evaluate(balanced(works, pool, goal), pool) for goal in (NO_BOUND, Goal(budget=10.0)))
     assert free.price > 10.0 >= kept.price and kept.makespan > free.makespan
+
+
+def test_the_usual_bound_is_twice_what_cannot_be_avoided():
+    works = [work(0, weight=0.3), work(1, weight=0.4)]
+    shots_alone = 0.5 / math.sqrt(4000)
+    assert usual_bound(works, [qpu("q", 20, 0.02, 1e-3), cpu("c")]) == pytest.approx(2 * shots_alone)
+    noisy = [qpu("q", 20, 0.02, 1e-3), qpu("better", 20, 0.01, 1e-3)]
+    best = evaluate(fidelity(works, noisy, NO_BOUND), noisy)
+    assert usual_bound(works, noisy) == pytest.approx(2 * best.error)
 
 
 def test_balanced_breaks_an_impossible_bound_as_little_as_it_can():

@@ -1,0 +1,65 @@
+"""A plan's fragments as the work that policies place: what `scheduler_policies` needs to know, without circuits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import log2, prod, sqrt
+
+from scheduler_policies import Work
+from tasks.cutting.plan import Fragment, Plan, Scheme
+from tasks.cutting.settings import end_cost
+
+
+def works_of(
+    plan: Plan,
+    shots: int | Sequence[int],
+    weights: Sequence[float] | None = None,
+    fidelities: Mapping[int, Sequence[tuple[str, float]]] | None = None,
+) -> list[Work]:
+    """One `Work` for each fragment of a plan.
+
+    Args:
+        plan: the plan.
+        shots: for each variant, the same for all fragments or one number for each.
+        weights: (fragment,) |d estimate / d fragment| x sigma, from a first round's gradient; when not given, what
+            the cuts alone let expect (see ``expected_weight``).
+        fidelities: for a fragment, (device name, fidelity of its transpiled circuit) where known.
+    """
+    each = [shots] * len(plan.fragments) if isinstance(shots, int) else list(shots)
+    works = []
+    for fragment, cost, schemes in zip(plan.fragments, plan.costs, plan.schemes, strict=True):
+        index = fragment.index
+        operations = fragment.circuit.data
+        outputs = sum(leg.kind == "wire_out" for leg in fragment.legs)
+        weight = expected_weight(plan, fragment, schemes, cost.variants) if weights is None else weights[index]
+        works.append(
+            Work(
+                fragment=index,
+                width=cost.width,
+                depth=cost.depth,
+                one_qubit_gates=len(operations) - cost.two_qubit_gates,
+                two_qubit_gates=cost.two_qubit_gates,
+                measured=len(fragment.outputs) + outputs,
+                branches=fragment.open_qubits - fragment.num_qubits,
+                outputs=outputs,
+                factors=fragment.num_factors,
+                variants=cost.variants,
+                shots=each[index],
+                weight=weight,
+                mid_circuit_measurements=sum(round(log2(leg.rank)) for leg in fragment.legs if leg.kind == "gate"),
+                fidelities=tuple(fidelities.get(index, ())) if fidelities else (),
+            )
+        )
+    return works
+
+
+def expected_weight(plan: Plan, fragment: Fragment, schemes: Sequence[Scheme], variants: int) -> float:
+    """The weight to expect before any gradient is known, for observables of norm 1.
+
+    ``end_cost`` says how many times the shots of an uncut circuit one cut end takes for the same error; ends multiply,
+    so with n shots a variant the variance is ``prod(end_cost) / (n variants)``.
+    """
+    ends = (
+        end_cost(leg, plan.bonds[leg.cut], scheme) for leg, scheme in zip(fragment.legs, schemes, strict=True)
+    )
+    return sqrt(prod(ends) / variants)
