@@ -1,0 +1,117 @@
+"""What a lease is, wherever it is kept, and how one is taken.
+
+Everyone who wants a unit of a device takes a numbered ticket; the holders of the lowest ``units`` tickets have leases.
+So leases are granted in the order asked for, and nobody starves. A ticket whose owner died is taken out of the queue.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from tasks.execution.errors import ExecutionError
+
+PLACE_VARIABLE = "QOMPASS_LEASES"
+FIRST_LOOK, LAST_LOOK, LOOK_GROWTH = 0.002, 0.1, 1.5
+
+
+class LeaseError(ExecutionError):
+    """A lease could not be had, in time or at all."""
+
+
+class LeaseLostError(LeaseError):
+    """A lease ended under its holder, who was out of touch for longer than it lasts; somebody else may have it."""
+
+
+class Lease(ABC):
+    """A ticket for one unit of a device."""
+
+    @abstractmethod
+    def granted(self) -> bool:
+        """Whether its turn has come; asking keeps it alive."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Make sure that a granted lease still is one.
+
+        Raises:
+            LeaseLostError: it ended.
+        """
+
+    @abstractmethod
+    def release(self) -> None:
+        """Give it back. Safe to call twice."""
+
+
+class Leases(ABC):
+    """A place where tickets are kept."""
+
+    @abstractmethod
+    def take(self, device: str, units: int) -> Lease:
+        """Take a ticket for a unit of a device; it is granted later, perhaps at once.
+
+        Raises:
+            LeaseError: the place cannot be used.
+        """
+
+    @contextmanager
+    def hold(self, device: str, units: int, wait: float | None = None) -> Iterator[Lease]:
+        """Hold one unit of a device.
+
+        Args:
+            device: its name, the same for all who share it.
+            units: how many may hold one at once.
+            wait: seconds to wait, None for ever.
+
+        Raises:
+            LeaseError: none became free within ``wait``.
+        """
+        if units < 1:
+            raise LeaseError(f"device {device}: {units} units cannot be leased; declare at least one")
+        ticket = self.take(device, units)
+        try:
+            end, pause = None if wait is None else time.monotonic() + wait, FIRST_LOOK
+            while not ticket.granted():
+                if end is not None and time.monotonic() >= end:
+                    raise LeaseError(f"device {device}: none of its {units} units became free within {wait:g} s")
+                time.sleep(pause)
+                pause = min(pause * LOOK_GROWTH, LAST_LOOK)
+            yield ticket
+        finally:
+            ticket.release()
+
+
+def open_leases(place: str | None = None) -> Leases:
+    """The place named, else the one in ``QOMPASS_LEASES``, else a folder of this node for this user.
+
+    Args:
+        place: a folder, or ``redis://...`` where several nodes share devices.
+
+    Raises:
+        LeaseError: it cannot be used.
+    """
+    from tasks.execution.leases.files import FileLeases
+    from tasks.execution.leases.redis_leases import RedisLeases
+
+    place = place or os.environ.get(PLACE_VARIABLE) or ""
+    if place.startswith(("redis://", "rediss://", "unix://")):
+        return RedisLeases(place)
+    return FileLeases(Path(place) if place else _own_folder())
+
+
+def lease(
+    device: str, units: int, wait: float | None = None, place: str | None = None
+) -> AbstractContextManager[Lease]:
+    """``open_leases(place).hold(device, units, wait)``: ``with lease("QPU_A", 1): ...``."""
+    return open_leases(place).hold(device, units, wait)
+
+
+def _own_folder() -> Path:
+    # The node's own disk: locks on a shared file system are not to be relied on, and several nodes need Redis anyway.
+    base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+    return Path(base) / f"qompass-leases-{os.getuid()}"
