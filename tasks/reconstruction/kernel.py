@@ -9,6 +9,9 @@ _GROUP_FLOPS = 50_000
 # Gathered operands of one batched call; small enough to stay near the cache, large enough to hide the call.
 _CHUNK_BYTES = 8 << 20
 
+SCRATCH_BYTES = 4 * _CHUNK_BYTES
+"""What the products need beside their operands and results."""
+
 
 def gathered_products(a: np.ndarray, b: np.ndarray, rows_a: np.ndarray, rows_b: np.ndarray) -> np.ndarray:
     """Multiply ``a[rows_a[i]] @ b[rows_b[i]].T`` for every i.
@@ -78,7 +81,7 @@ def summed_products(
     order = np.argsort(targets, kind="stable")
     bounds = np.searchsorted(targets[order], np.arange(num_targets + 1))
     out = np.empty((num_targets, a.shape[1], b.shape[1]))
-    step = max(1, (16 * _CHUNK_BYTES) // (8 * a.shape[1] * b.shape[1]))
+    step = max(1, _CHUNK_BYTES // (8 * a.shape[1] * b.shape[1]))
     first = 0
     while first < num_targets:
         last = max(first + 1, int(np.searchsorted(bounds, bounds[first] + step, side="right")) - 1)

@@ -17,6 +17,7 @@ from tasks.tensor import Structure
 
 _OPTIMAL_BELOW = 9  # fragments: exhaustive search still takes milliseconds
 _CANDIDATES = 4
+_REFINE_ABOVE = 1e6  # multiply-adds from which a second or two of refining a path pays
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Tree:
         indices: (node,) the cuts that are indices of each node, in axis order; leaves first, then one node a step.
         counts: (node,) number of distinct combinations.
         factors: (leaf,) the factors each leaf's combinations are, ascending.
-        steps: in an order where operands come before results.
+        steps: depth first, so that few arrays are alive at a time.
         terms: (used term,) the terms that have a coefficient.
         rows: (used term,) the root's combination of each used term.
     """
@@ -65,6 +66,11 @@ class Tree:
     def root(self) -> int:
         """The node that holds the terms' values."""
         return len(self.indices) - 1
+
+
+def needs_copy(indices: tuple[int, ...], rows: tuple[int, ...], columns: tuple[int, ...]) -> bool:
+    """Whether an array must be copied to be seen as matrices: not if its columns are its last or first indices."""
+    return indices not in (rows + columns, columns + rows)
 
 
 Path = tuple[tuple[int, int], ...]
@@ -96,14 +102,25 @@ def find_paths(network: Network, *, seed: int = 0, repeats: int | None = None) -
                 max_repeats=max(1, trials // _CANDIDATES), seed=seed + candidate, accel=False, parallel=False
             )
             found.append(optimizer(inputs, (), sizes))
+    ranked = _ranked(network, found)
+    if len(inputs) >= _OPTIMAL_BELOW and ranked[0][0] > _REFINE_ABOVE:
+        refined = []
+        for _, pairs in ranked[:2]:
+            tree = cotengra.ContractionTree.from_path(inputs, (), sizes, ssa_path=pairs)
+            refined.append(tree.subtree_reconfigure(subtree_size=8, minimize="flops", seed=seed).get_path())
+        ranked = _ranked(network, refined + found)
+    return tuple(pairs for _, pairs in ranked[:_CANDIDATES])
+
+
+def _ranked(network: Network, found: Sequence[Sequence[Sequence[int]]]) -> list[tuple[float, Path]]:
+    """Distinct paths as node pairs with their multiply-adds, cheapest first."""
     ranked: list[tuple[float, Path]] = []
     for path in found:
-        pairs = _node_pairs(path, len(inputs))
+        pairs = _node_pairs(path, len(network.leaves))
         cost = _single_flops(network, pairs)
         if all(pairs != other for _, other in ranked):
             ranked.append((cost, pairs))
-    ranked.sort(key=lambda item: item[0])
-    return tuple(pairs for _, pairs in ranked)
+    return sorted(ranked, key=lambda item: item[0])
 
 
 def _node_pairs(path: Sequence[Sequence[int]], leaves: int) -> Path:
@@ -161,13 +178,14 @@ def bind(structure: Structure, network: Network, path: Path, terms: np.ndarray |
             left, right = right, left
         keys, inverse = np.unique(inverses[right] * max(1, counts[left]) + inverses[left], return_inverse=True)
         in_left, in_right = set(indices[left]), set(indices[right])
+        larger = left if len(indices[left]) >= len(indices[right]) else right
         step = Step(
             left=left,
             right=right,
             out=len(indices),
             kept_left=tuple(i for i in indices[left] if i not in in_right),
             kept_right=tuple(i for i in indices[right] if i not in in_left),
-            summed=tuple(i for i in indices[left] if i in in_right),
+            summed=tuple(i for i in indices[larger] if i in in_left and i in in_right),
             rows_left=keys % max(1, counts[left]),
             rows_right=keys // max(1, counts[left]),
         )
@@ -179,7 +197,30 @@ def bind(structure: Structure, network: Network, path: Path, terms: np.ndarray |
         indices=tuple(indices),
         counts=tuple(counts),
         factors=tuple(factors),
-        steps=tuple(steps),
+        steps=_depth_first(steps, indices, counts, network.sizes, len(network.leaves)),
         terms=terms,
         rows=inverses[-1],
     )
+
+
+def _depth_first(
+    steps: Sequence[Step], indices: Sequence[tuple[int, ...]], counts: Sequence[int], sizes: Sequence[int], leaves: int
+) -> tuple[Step, ...]:
+    """Order steps so that the operand that needs more room while it is made is made first (Sethi and Ullman)."""
+    elements = [count * float(np.prod([sizes[i] for i in node])) for node, count in zip(indices, counts, strict=True)]
+    need = elements[:leaves]
+    for step in steps:
+        first, second = sorted((step.left, step.right), key=lambda node: elements[node] - need[node])
+        need.append(
+            max(need[first], elements[first] + need[second], elements[first] + elements[second] + elements[step.out])
+        )
+    ordered: list[Step] = []
+    stack = [len(indices) - 1]
+    while stack:  # parents before operands; reversed at the end
+        node = stack.pop()
+        if node < leaves:
+            continue
+        step = steps[node - leaves]
+        ordered.append(step)
+        stack.extend(sorted((step.left, step.right), key=lambda child: elements[child] - need[child]))
+    return tuple(reversed(ordered))

@@ -11,26 +11,19 @@ with g the gradient of observable o. Every covariance inside a variant is in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.reconstruction.contraction import (
-    LeafGradient,
-    backward,
-    best_tree,
-    combine,
-    forward,
-    leaf_arrays,
-)
+from tasks.reconstruction.contraction import contract
 from tasks.reconstruction.errors import MissingCountsError
-from tasks.reconstruction.network import Network, network_of, values_by_fragment
-from tasks.reconstruction.path import Tree
+from tasks.reconstruction.gradient import LeafGradient, gradients
+from tasks.reconstruction.network import network_of, values_by_fragment
+from tasks.reconstruction.schedule import schedule
 from tasks.tensor import FragmentTensor, LegSettings, SampledData, Structure, VariantData
 
 _OUTCOME_CHUNK = 1 << 16
-_BACKWARD_BYTES = 1 << 29
 
 
 @dataclass(frozen=True)
@@ -90,31 +83,24 @@ def variances(
 def _values_and_variances(
     structure: Structure, tensors: Sequence[FragmentTensor], *, memory_bytes: int | None, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
+    samples = {tensor.fragment: tensor.samples for tensor in tensors if tensor.samples is not None}
+    num_observables = structure.coefficients.shape[0]
+    total = np.zeros(num_observables)
+    if not samples:
+        return contract(structure, tensors, memory_bytes=memory_bytes, seed=seed), total
     network = network_of(structure)
     values = values_by_fragment(structure, network, tensors)
-    num_observables = structure.coefficients.shape[0]
-    tree = best_tree(structure, network, seed=seed)
-    total = np.zeros(num_observables)
-    if tree.terms.size == 0:
-        return np.zeros(num_observables), total
-    samples = {tensor.fragment: tensor.samples for tensor in tensors if tensor.samples is not None}
-    arrays = forward(tree, network.sizes, leaf_arrays(network, tree, values), keep=bool(samples))
-    for gradients in _gradients(structure, network, tree, arrays, tuple(samples)):
-        total += fragment_variances(samples[gradients.fragment], gradients, num_observables)
-    return combine(structure.coefficients, tree, arrays[tree.root]), total
-
-
-def _gradients(
-    structure: Structure, network: Network, tree: Tree, arrays: Sequence[np.ndarray], fragments: Sequence[int]
-) -> Iterator[LeafGradient]:
-    """All gradients, a block of observables at a time so that the adjoints stay within bounds."""
-    if not fragments:
-        return
-    terms_each = np.diff(structure.coefficients.indptr)
-    widest = max(int(np.prod([network.sizes[i] for i in indices], dtype=np.int64)) for indices in tree.indices)
-    block = np.cumsum(np.maximum(terms_each, 1)) * widest * 8 * 3 // _BACKWARD_BYTES
-    for number in np.unique(block):
-        yield from backward(structure, network, tree, arrays, fragments, np.flatnonzero(block == number))
+    plan = schedule(structure, network, memory_bytes=memory_bytes, gradients=True, seed=seed)
+    estimates = np.zeros(num_observables)
+    some = next(iter(samples))
+    for _, found in gradients(structure, network, plan, values, tuple(samples)):
+        for piece in found:
+            if piece.fragment == some:  # multilinear: the gradient along the tensor itself is the value
+                entries = np.moveaxis(values[some], -1, 0)[piece.factors]
+                along = (piece.gradient * entries).reshape(len(entries), -1).sum(axis=1)
+                np.add.at(estimates, piece.observables, along)
+            total += fragment_variances(samples[piece.fragment], piece, num_observables)
+    return estimates, total
 
 
 def variant_entries(legs: Sequence[LegSettings], variant: VariantData) -> VariantEntries:
@@ -186,7 +172,7 @@ def _check_covered(samples: SampledData, shots: np.ndarray) -> None:
         )
 
 
-def fragment_variances(samples: SampledData, gradients: LeafGradient, num_observables: int) -> np.ndarray:
+def fragment_variances(samples: SampledData, found: LeafGradient, num_observables: int) -> np.ndarray:
     """What one fragment's shots contribute to the variance of every observable.
 
     A pseudo-shot spread evenly over all outcomes is added to each variant (the Wilson interval's centre, at z = 1), so
@@ -196,28 +182,28 @@ def fragment_variances(samples: SampledData, gradients: LeafGradient, num_observ
         (observable,) float64.
     """
     total = np.zeros(num_observables)
-    used, local = np.unique(gradients.observables, return_inverse=True)
+    used, local = np.unique(found.observables, return_inverse=True)
     if used.size == 0:
         return total
-    raw_gradient = gradients.gradient
+    raw_gradient = found.gradient
     for axis, leg in enumerate(samples.legs):
         raw_gradient = np.moveaxis(np.tensordot(raw_gradient, leg.inverse, axes=(1 + axis, 0)), -1, 1 + axis)
     num_factors = 1 + max(int(variant.factors.max(initial=0)) for variant in samples.variants)
-    shots_behind = _shots_behind(samples, max(num_factors, 1 + int(gradients.factors.max())))
+    shots_behind = _shots_behind(samples, max(num_factors, 1 + int(found.factors.max())))
     for variant in samples.variants:
         shots = variant.counts.shots
         if shots == 0:
             continue
         place = np.full(shots_behind.shape[-1], -1, dtype=np.int64)
         place[variant.factors] = np.arange(len(variant.factors))
-        pairs = np.flatnonzero(place[gradients.factors] >= 0)
+        pairs = np.flatnonzero(place[found.factors] >= 0)
         if pairs.size == 0:
             continue
         entries = variant_entries(samples.legs, variant)
         at = tuple(entries.columns.T)
         by_factor = (*(column[:, None] for column in at), np.asarray(variant.factors)[None, :])
         weight = shots / shots_behind[by_factor]
-        factor = place[gradients.factors[pairs]]
+        factor = place[found.factors[pairs]]
         by_pair = (pairs[:, None], *(column[None, :] for column in at))
         picked = raw_gradient[by_pair] * weight.T[factor]
         masks = entries.masks[:, None, :] ^ variant.factor_masks[None, :, :]

@@ -51,18 +51,18 @@ def draw(structure, legs, laws, exact, rng, shots):
     return tensors
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_predicted_variance_is_the_variance_of_repeated_experiments(seed: int) -> None:
     problem = sampled_problem(seed)
     rng = np.random.default_rng(100 + seed)
-    runs = 160
+    runs = 120
     found = np.array([estimate(problem[0], draw(*problem, rng, 400)) for _ in range(runs)])
     seen = found[:, 0].std(axis=0, ddof=1)
     predicted = np.sqrt(np.square(found[:, 1]).mean(axis=0))
-    # the standard deviation of 160 runs is known to 1 / sqrt(320) = 5.6 %; four of those, and the pseudo-shot's share
+    # the standard deviation of 120 runs is known to 1 / sqrt(240) = 6.5 %; four of those, and the pseudo-shot's share
     live = seen > 0
     assert live.any(), f"seed {seed}"
-    np.testing.assert_allclose(predicted[live], seen[live], rtol=0.22, err_msg=f"seed {seed}")
+    np.testing.assert_allclose(predicted[live], seen[live], rtol=0.26, err_msg=f"seed {seed}")
 
 
 @pytest.mark.parametrize("seed", [1, 2])
