@@ -28,14 +28,21 @@ class VariantCounts:
 
     Attributes:
         outcomes: (outcome, byte) uint8, the distinct bit strings seen, measured bit ``i`` at byte ``i // 8``,
-            bit ``i % 8`` (``np.packbits(..., bitorder="little")``). Rows are unique and sorted.
+            bit ``i % 8`` (``np.packbits(..., bitorder="little")``). Rows are unique and sorted (with ``weights``: among
+            those of one weight).
         counts: (outcome,) int64, how often each was seen; positive.
         num_bits: how many bits were measured.
+        readings: (bit, 2) float64, what a 0 and a 1 of each bit contribute to a parity where readout errors are
+            mitigated; None where it is +1 and -1. The first is positive, the second negative.
+        weights: (outcome,) float64, what a shot of each outcome counts for where the mean of all shots extrapolates
+            to zero noise; None where every shot counts for 1. Shots of one weight are one sample of their own.
     """
 
     outcomes: np.ndarray
     counts: np.ndarray
     num_bits: int
+    readings: np.ndarray | None = None
+    weights: np.ndarray | None = None
 
     @property
     def shots(self) -> int:

@@ -137,18 +137,27 @@ def run_job(job: FragmentJob, *, device: str = "CPU", threads: int = 1) -> dict[
 
 
 def pack_counts(counts: Sequence[VariantCounts]) -> dict[str, np.ndarray]:
-    """Counts of several variants as four arrays.
+    """Counts of several variants as four arrays, or more where errors were mitigated.
 
     Returns:
         outcomes: (byte,) uint8, all outcome tables one after the other, each row by row; counts: (row,) int64;
-        rows: (variant,) int64, rows of each variant; bits: (variant,) int64, measured bits of each.
+        rows: (variant,) int64, rows of each variant; bits: (variant,) int64, measured bits of each; where a variant has
+        them, readings: (bit of all variants, 2) float64 and weights: (row,) float64.
     """
-    return {
+    arrays = {
         "outcomes": np.concatenate([c.outcomes.reshape(-1) for c in counts]),
         "counts": np.concatenate([c.counts for c in counts]),
         "rows": np.array([len(c.counts) for c in counts], dtype=np.int64),
         "bits": np.array([c.num_bits for c in counts], dtype=np.int64),
     }
+    if any(c.readings is not None for c in counts):
+        plain = np.array([[1.0, -1.0]])
+        arrays["readings"] = np.concatenate(
+            [np.tile(plain, (c.num_bits, 1)) if c.readings is None else c.readings for c in counts]
+        )
+    if any(c.weights is not None for c in counts):
+        arrays["weights"] = np.concatenate([np.ones(len(c.counts)) if c.weights is None else c.weights for c in counts])
+    return arrays
 
 
 def unpack_counts(arrays: Mapping[str, np.ndarray]) -> list[VariantCounts]:
@@ -159,10 +168,17 @@ def unpack_counts(arrays: Mapping[str, np.ndarray]) -> list[VariantCounts]:
     cut_bytes = np.cumsum(rows * widths)[:-1]
     tables = np.split(arrays["outcomes"], cut_bytes)
     numbers = np.split(arrays["counts"], cut_rows)
-    return [
+    counts = [
         VariantCounts(table.reshape(-1, width), count, int(n))
         for table, count, width, n in zip(tables, numbers, widths.tolist(), bits.tolist(), strict=True)
     ]
+    if "readings" in arrays:
+        parts = np.split(arrays["readings"], np.cumsum(bits)[:-1])
+        counts = [replace(c, readings=part) for c, part in zip(counts, parts, strict=True)]
+    if "weights" in arrays:
+        parts = np.split(arrays["weights"], cut_rows)
+        counts = [replace(c, weights=part) for c, part in zip(counts, parts, strict=True)]
+    return counts
 
 
 def fragment_tensor(

@@ -12,7 +12,7 @@ with g the gradient of observable o. Every covariance inside a variant is in it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from tasks.reconstruction.errors import MissingCountsError
 from tasks.reconstruction.gradient import LeafGradient, gradients
 from tasks.reconstruction.network import network_of, values_by_fragment
 from tasks.reconstruction.schedule import schedule
-from tasks.tensor import FragmentTensor, LegSettings, SampledData, Structure, VariantData
+from tasks.tensor import FragmentTensor, LegSettings, SampledData, Structure, VariantCounts, VariantData
 
 _OUTCOME_CHUNK = 1 << 16
 
@@ -124,12 +124,19 @@ def variant_entries(legs: Sequence[LegSettings], variant: VariantData) -> Varian
 
 
 def signs(variant: VariantData, masks: np.ndarray, start: int = 0, stop: int | None = None) -> np.ndarray:
-    """(outcome, mask) float64 of +1 and -1: the parity of each outcome under each mask (mask, num_bits)."""
-    bits = np.unpackbits(
-        variant.counts.outcomes[start:stop], axis=1, count=variant.counts.num_bits, bitorder="little"
-    ).astype(np.float32)
-    parity = (bits @ masks.T.astype(np.float32)).astype(np.int64) & 1
-    return 1.0 - 2.0 * parity
+    """(outcome, mask) float64: the parity of each outcome under each mask (mask, num_bits), +1 or -1.
+
+    Where readout errors are mitigated it is the product of the bits' readings instead: of the parity's sign, and of a
+    size that makes its mean what a device without readout errors would have given.
+    """
+    counts = variant.counts
+    bits = np.unpackbits(counts.outcomes[start:stop], axis=1, count=counts.num_bits, bitorder="little")
+    parity = (bits.astype(np.float32) @ masks.T.astype(np.float32)).astype(np.int64) & 1
+    sign = 1.0 - 2.0 * parity
+    if counts.readings is None:
+        return sign
+    sizes = np.log(np.abs(counts.readings))
+    return sign * np.exp(np.where(bits, sizes[:, 1], sizes[:, 0]) @ masks.T.astype(np.float64))
 
 
 def _raw_sums(samples: SampledData, num_factors: int) -> tuple[np.ndarray, np.ndarray]:
@@ -149,12 +156,16 @@ def _raw_sums(samples: SampledData, num_factors: int) -> tuple[np.ndarray, np.nd
         found = np.zeros((len(entries.columns), len(variant.factors)))
         for start in range(0, counts.size, _OUTCOME_CHUNK):
             stop = start + _OUTCOME_CHUNK
-            weighted = signs(variant, entries.masks, start, stop) * counts[start:stop, None]
+            weighted = signs(variant, entries.masks, start, stop) * _worth(variant.counts)[start:stop, None]
             found += weighted.T @ signs(variant, variant.factor_masks, start, stop)
         where = (*(column[:, None] for column in entries.columns.T), np.asarray(variant.factors)[None, :])
         sums[where] += found
         shots[where] += variant.counts.shots
     return sums, shots
+
+
+def _worth(counts: VariantCounts) -> np.ndarray:
+    return counts.counts if counts.weights is None else counts.counts * counts.weights
 
 
 def _check_covered(samples: SampledData, shots: np.ndarray) -> None:
@@ -234,7 +245,10 @@ def _variance_of_mean(variant: VariantData, masks: np.ndarray, weights: np.ndarr
     """Variance of the mean over shots of sum_m weights[o, m] * sign_m(outcome), (observable,).
 
     The signs of distinct non-empty masks are uncorrelated with mean 0 under even outcomes, which gives the pseudo-shot.
+    Shots of different weights are samples of their own, and their means are added up.
     """
+    if variant.counts.weights is not None:
+        return _variance_of_sum(variant, masks, weights)
     counts = variant.counts.counts.astype(np.float64)
     shots = counts.sum()
     outcomes, observables, distinct = counts.size, weights.shape[0], len(masks)
@@ -257,3 +271,16 @@ def _variance_of_mean(variant: VariantData, masks: np.ndarray, weights: np.ndarr
     spread = np.maximum(squares - shots * np.square(of_mean), 0.0)
     pseudo = np.square(weights).sum(axis=1) + shots / (shots + 1) * np.square(of_mean)
     return (spread + pseudo) / shots**2
+
+
+def _variance_of_sum(variant: VariantData, masks: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """As ``_variance_of_mean``, for a mean over several samples, each of one weight."""
+    counts = variant.counts
+    assert counts.weights is not None
+    total = np.zeros(weights.shape[0])
+    for weight in np.unique(counts.weights):
+        rows = counts.weights == weight
+        part = replace(counts, outcomes=counts.outcomes[rows], counts=counts.counts[rows], weights=None)
+        share = weight * part.shots / counts.shots
+        total += share**2 * _variance_of_mean(replace(variant, counts=part), masks, weights)
+    return total
