@@ -1,20 +1,53 @@
-"""The execution tasks: a batch of fragment jobs -> their results, on whatever device the task is bound to."""
+"""The execution tasks: a batch of fragment jobs -> their results, one task for each device of the run."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable, Sequence
+from types import FunctionType
+from typing import Any, cast
 
-from tasks.execution.jobs import FragmentJob, run_job
-from tasks.runtime import Limits, Outcome, constraint, isolated, task
+from scheduler_policies import Device
+from tasks.devices import declared_devices
+from tasks.execution.jobs import FragmentJob
+from tasks.execution.on_device import DeviceResults, run_on_device
+from tasks.runtime import Limits, Outcome, constraint, device_tasks, isolated, task
 
 
 @constraint(computing_units="1")
 @task(returns=1)
-def execute(jobs: tuple[FragmentJob, ...], limits: Limits, attempt: int) -> Outcome:
-    """Run jobs one after the other on one core; the value is one dictionary of arrays for each."""
-    return isolated(run_jobs, jobs, limits=limits, device="cpu", attempt=attempt)
+def execute(jobs: tuple[FragmentJob, ...], device: Device, limits: Limits, attempt: int) -> Outcome:
+    """Run jobs one after the other on one core of whatever node is free; the value is a DeviceResults."""
+    return isolated(run_jobs, jobs, device, limits=limits, device=device.name, attempt=attempt)
 
 
-def run_jobs(jobs: tuple[FragmentJob, ...]) -> list[dict[str, np.ndarray]]:
+def execute_bound(jobs: tuple[FragmentJob, ...], device: Device, limits: Limits, attempt: int) -> Outcome:
+    """The body of the tasks that are bound to one device's processor."""
+    return isolated(run_jobs, jobs, device, limits=limits, device=device.name, attempt=attempt)
+
+
+def run_jobs(jobs: tuple[FragmentJob, ...], device: Device) -> DeviceResults:
     """The work itself, in a child process of the task."""
-    return [run_job(job) for job in jobs]
+    return run_on_device(jobs, device)
+
+
+# COMPSs workers find a task by its name in this module, so the tasks of all declared devices are made on import.
+_BODY = cast(FunctionType, execute_bound)
+_bound: dict[str, Callable[..., Any]] = device_tasks(_BODY, declared_devices(), globals(), returns=1)
+
+
+def execute_on(device: Device) -> Callable[..., Any]:
+    """The task that runs jobs on a device: bound to its processor if it names one, else to any core."""
+    if not device.processor:
+        return execute
+    if device.name not in _bound:
+        _bound.update(device_tasks(_BODY, [device], globals(), returns=1))
+    return _bound[device.name]
+
+
+def units_of(devices: Sequence[Device]) -> dict[str, int]:
+    """Computing units of each processor that the devices name, for the embedded engine."""
+    units: dict[str, int] = {}
+    for device in devices:
+        if device.processor:
+            units[device.processor] = units.get(device.processor, 0) + device.units * device.computing_units
+    return units

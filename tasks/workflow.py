@@ -3,60 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import logging
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
+from scheduler_policies import Device, Goal
 from tasks.cut import cut
 from tasks.cutting import Cut, Plan, make_plan, structure_of
 from tasks.cutting.document import cuts_from, plan_document
-from tasks.errors import QompassError
-from tasks.execute import execute
-from tasks.execution.jobs import (
-    FragmentJob,
-    exact_jobs,
-    fragment_tensor,
-    predicted_seconds,
-    sampled_jobs,
-    split_job,
-    uniform_shots,
-)
+from tasks.devices import run_devices
+from tasks.dispatch import Dispatcher, Progress, Results, RunError, Stage, size_of
+from tasks.execute import units_of
+from tasks.execution.jobs import FragmentJob, exact_jobs, fragment_tensor, sampled_jobs, uniform_shots
 from tasks.inputs import make_problem
+from tasks.pool import Pool
 from tasks.problem import Estimate, Problem
 from tasks.reconstruct import reconstruct
-from tasks.runtime import (
-    EngineError,
-    Next,
-    Outcome,
-    RetryPolicy,
-    as_completed,
-    engine,
-    engine_info,
-    limits,
-    next_step,
-    wait_on,
-)
+from tasks.runtime import EngineError, Outcome, engine, engine_info, limits, wait_on
 from tasks.runtime.record import RunDirectory
-from tasks.tensor import FragmentTensor
-
-logger = logging.getLogger(__name__)
-
-_BATCH_SECONDS = 0.2  # a task shorter than this is mostly overhead
-_PART_SECONDS = 1.0  # a sampled fragment longer than this is split, so that its parts run side by side
-_LEAST_LIMIT_S = 60.0
-_LIMIT_FACTOR = 50.0  # a job may take this many times what was predicted
-
-
-class RunError(QompassError):
-    """A fragment could not be run, however often it was tried; what is done is kept."""
 
 
 @dataclass(frozen=True)
@@ -103,20 +74,6 @@ class Result:
     estimates: list[Estimate]
     plan: Plan
     record: dict[str, Any]
-
-
-class Stage(Protocol):
-    """A stage in progress."""
-
-    def advance(self, amount: float = 1) -> None:
-        """So much more is done."""
-
-
-class Progress(Protocol):
-    """Where progress is shown."""
-
-    def stage(self, name: str, total: int) -> AbstractContextManager[Stage]:
-        """Begin a stage of ``total`` steps."""
 
 
 class Quiet:
@@ -176,16 +133,20 @@ def run(problem: Problem, options: Options, directory: RunDirectory, progress: P
         QompassError: with one line that says what to do; everything completed so far stays in ``directory``.
     """
     shown = progress or Quiet()
-    with _engine(options) as info:
+    devices = run_devices(options.resources)
+    with _engine(options, devices) as info:
         directory.update(engine={"name": info.name, "version": info.version})
         with directory.timing("cut"), shown.stage("cut", 1) as stage:
             plan = _planned(problem, options, directory)
             stage.advance()
         jobs = _jobs(plan, options)
-        with directory.timing("execute"), shown.stage("execute", len(jobs)) as stage:
-            results = _execute_all(jobs, directory, stage)
+        pool = Pool(devices, options.policy, Goal(options.target_error, options.budget), units=os.cpu_count() or 1)
+        norm = float(np.sqrt((problem.terms.coefficients.data**2).sum()))
+        dispatcher = Dispatcher(plan, pool, directory, norm)
+        with directory.timing("execute"), shown.stage("execute", sum(map(size_of, jobs))) as stage:
+            results = dispatcher.run(jobs, stage)
         with directory.timing("reconstruct"), shown.stage("reconstruct", 1) as stage:
-            values, errors = _reconstruct(problem, plan, jobs, results)
+            values, errors = _reconstruct(problem, plan, results)
             stage.advance()
     estimates = [
         Estimate(name, float(value), float(error))
@@ -205,12 +166,12 @@ def _plan_limits(options: Options) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _engine(options: Options) -> Iterator[Any]:
+def _engine(options: Options, devices: Sequence[Device]) -> Iterator[Any]:
     """The engine that runs already (a bigger workflow's), else one of our own for as long as this run."""
     try:
         info = engine_info()
     except EngineError:
-        with engine(options.engine) as info:
+        with engine(options.engine, units=units_of(devices)) as info:
             yield info
     else:
         yield info
@@ -229,89 +190,12 @@ def _planned(problem: Problem, options: Options, directory: RunDirectory) -> Pla
 def _jobs(plan: Plan, options: Options) -> list[FragmentJob]:
     if options.shots is None:
         return exact_jobs(plan)
-    whole = sampled_jobs(plan, uniform_shots(plan, options.shots), options.seed)
-    return [part for job in whole for part in split_job(job, _PART_SECONDS)]
+    return sampled_jobs(plan, uniform_shots(plan, options.shots), options.seed)
 
 
-def _execute_all(
-    jobs: Sequence[FragmentJob], directory: RunDirectory, stage: Stage
-) -> dict[str, dict[str, np.ndarray]]:
-    """Every job's result by key, from the run's folder where it is there, else from a task; each is stored at once."""
-    results: dict[str, dict[str, np.ndarray]] = {}
-    waiting = []
-    for job in jobs:
-        stored = directory.load(job.key)
-        if stored is None:
-            waiting.append(job)
-        else:
-            results[job.key] = stored.arrays
-            stage.advance()
-    batches = _batches(waiting)
-    history: list[list[Outcome]] = [[] for _ in batches]
-    retry = RetryPolicy()
-    pending = list(range(len(batches)))
-    while pending:
-        futures = [execute(batches[b], _limits(batches[b]), len(history[b])) for b in pending]
-        again = []
-        for position, outcome in as_completed(futures):
-            b = pending[position]
-            history[b].append(outcome)
-            if outcome.ok:
-                share = outcome.seconds / len(batches[b])
-                for job, arrays in zip(batches[b], outcome.value, strict=True):
-                    meta = {"device": outcome.device, "attempt": outcome.attempt, "seconds": share}
-                    directory.store(job.key, arrays, meta)
-                    results[job.key] = arrays
-                    stage.advance()
-            elif next_step(history[b], retry) is Next.SAME_DEVICE:
-                logger.warning("%s: %s; trying again", _named(batches[b]), outcome.failure.message)
-                again.append(b)
-            else:
-                raise RunError(
-                    f"{_named(batches[b])}: {outcome.failure.message} (device {outcome.device}, attempt "
-                    f"{len(history[b])}); `qompass resume {directory.path}` goes on from here"
-                )
-        pending = again
-    return results
-
-
-def _batches(jobs: Sequence[FragmentJob]) -> list[tuple[FragmentJob, ...]]:
-    """Jobs in tasks that are worth their overhead, the longest first so that none is left for last."""
-    batches: list[list[FragmentJob]] = []
-    room = 0.0
-    for seconds, job in sorted(((predicted_seconds(j), j) for j in jobs), key=lambda pair: -pair[0]):
-        if room >= seconds:
-            batches[-1].append(job)
-            room -= seconds
-        else:
-            batches.append([job])
-            room = _BATCH_SECONDS - seconds
-    return [tuple(batch) for batch in batches]
-
-
-def _limits(batch: Sequence[FragmentJob]) -> Any:
-    return limits(seconds=_LEAST_LIMIT_S + _LIMIT_FACTOR * sum(predicted_seconds(job) for job in batch))
-
-
-def _named(batch: Sequence[FragmentJob]) -> str:
-    numbers = sorted({job.fragment.index for job in batch})
-    return f"fragment{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
-
-
-def _reconstruct(
-    problem: Problem, plan: Plan, jobs: Sequence[FragmentJob], results: dict[str, dict[str, np.ndarray]]
-) -> tuple[np.ndarray, np.ndarray]:
-    structure = structure_of(problem, plan)
-    by_fragment: dict[int, list[FragmentJob]] = {}
-    for job in jobs:
-        by_fragment.setdefault(job.fragment.index, []).append(job)
-    tensors: list[FragmentTensor] = [
-        fragment_tensor(
-            fragment, plan.schemes[fragment.index], [(job, results[job.key]) for job in by_fragment[fragment.index]]
-        )
-        for fragment in plan.fragments
-    ]
-    outcome: Outcome = wait_on(reconstruct(structure, tensors, limits(), 0))
+def _reconstruct(problem: Problem, plan: Plan, results: Results) -> tuple[np.ndarray, np.ndarray]:
+    tensors = [fragment_tensor(f, plan.schemes[f.index], results[f.index]) for f in plan.fragments]
+    outcome: Outcome = wait_on(reconstruct(structure_of(problem, plan), tensors, limits(), 0))
     values, errors = _value(outcome, "the reconstruction")
     return values, errors
 
@@ -320,4 +204,3 @@ def _value(outcome: Outcome, what: str) -> Any:
     if outcome.failure is not None:
         raise RunError(f"{what}: {outcome.failure.message}")
     return outcome.value
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -27,30 +28,64 @@ class FragmentJob:
     """One piece of work on one fragment.
 
     Attributes:
-        key: unique in its run; names the stored result.
         fragment: the fragment.
         schemes: (leg,) the settings of its legs.
         variants: the variants to run; none on the exact path, which returns the whole tensor.
         shots: for each variant.
         seed: of the run.
+        round_index: which round of shots it belongs to.
+        first: place of its first variant among the variants of its fragment and round.
     """
 
-    key: str
     fragment: Fragment
     schemes: tuple[Scheme, ...] = ()
     variants: tuple[Variant, ...] = ()
     shots: tuple[int, ...] = ()
     seed: int = 0
+    round_index: int = 0
+    first: int = 0
 
     @property
     def exact(self) -> bool:
         """Whether the whole tensor is asked for."""
         return not self.variants
 
+    @property
+    def key(self) -> str:
+        """Unique in its run; names the stored result."""
+        if self.exact:
+            return f"fragment-{self.fragment.index}-exact"
+        return f"fragment-{self.fragment.index}-round-{self.round_index}-from-{self.first}-{len(self.variants)}"
+
+    @property
+    def digest(self) -> str:
+        """Of all that determines the result: a stored one is used again only if it was asked for in the same words."""
+        circuit = self.fragment.circuit
+        qubit_of = {bit: i for i, bit in enumerate(circuit.qubits)}
+        state = hashlib.sha256()
+        for item in circuit.data:
+            gate = item.operation
+            values = [p.tobytes() if isinstance(p, np.ndarray) else repr(float(p)) for p in gate.params]
+            state.update(repr((gate.name, values, [qubit_of[q] for q in item.qubits])).encode())
+        state.update(repr((circuit.num_qubits, self.fragment.legs, self.schemes, self.variants, self.shots)).encode())
+        state.update(self.fragment.factors_x.tobytes() + self.fragment.factors_z.tobytes())
+        state.update(b"" if self.exact else repr(self.seed).encode())
+        return state.hexdigest()[:32]
+
+    def share(self, first: int, count: int) -> FragmentJob:
+        """Part of a sampled job: its variants ``first`` to ``first + count - 1``, counted as ``self.first`` is."""
+        start = first - self.first
+        chosen = slice(start, start + count)
+        return replace(self, first=first, variants=self.variants[chosen], shots=self.shots[chosen])
+
+    def as_exact(self) -> FragmentJob:
+        """The job that asks a simulator for the whole tensor instead."""
+        return FragmentJob(self.fragment, self.schemes, seed=self.seed)
+
 
 def exact_jobs(plan: Plan) -> list[FragmentJob]:
     """One job for each fragment: its whole tensor."""
-    return [FragmentJob(f"fragment-{f.index}-exact", f) for f in plan.fragments]
+    return [FragmentJob(f, s) for f, s in zip(plan.fragments, plan.schemes, strict=True)]
 
 
 def sampled_jobs(plan: Plan, shots: Sequence[Sequence[int]], seed: int, *, round_index: int = 0) -> list[FragmentJob]:
@@ -68,14 +103,7 @@ def sampled_jobs(plan: Plan, shots: Sequence[Sequence[int]], seed: int, *, round
         if chosen:
             variants, numbers = zip(*chosen, strict=True)
             jobs.append(
-                FragmentJob(
-                    f"fragment-{fragment.index}-round-{round_index}",
-                    fragment,
-                    schemes,
-                    variants,
-                    numbers,
-                    seed + (round_index << 32),
-                )
+                FragmentJob(fragment, schemes, variants, numbers, seed + (round_index << 32), round_index)
             )
     return jobs
 
@@ -91,14 +119,25 @@ def uniform_shots(plan: Plan, total: int) -> list[list[int]]:
 
 def split_job(job: FragmentJob, seconds: float) -> list[FragmentJob]:
     """A sampled job in parts predicted to take at most ``seconds`` each, so that they can run side by side."""
-    parts = min(len(job.variants), int(np.ceil(predicted_seconds(job) / seconds)))
-    if job.exact or parts <= 1:
+    return deal_job(job, int(np.ceil(predicted_seconds(job) / seconds)))
+
+
+def deal_job(job: FragmentJob, parts: int) -> list[FragmentJob]:
+    """A sampled job in up to ``parts`` parts of about equal size; an exact one stays whole."""
+    parts = min(len(job.variants), parts)
+    if parts <= 1:
         return [job]
-    bounds = np.linspace(0, len(job.variants), parts + 1).astype(int).tolist()
-    return [
-        replace(job, key=f"{job.key}-part-{k}", variants=job.variants[a:b], shots=job.shots[a:b])
-        for k, (a, b) in enumerate(pairwise(bounds))
-    ]
+    bounds = np.linspace(job.first, job.first + len(job.variants), parts + 1).astype(int).tolist()
+    return [job.share(a, b - a) for a, b in pairwise(bounds)]
+
+
+def missing_shares(job: FragmentJob, done: Sequence[tuple[int, int]]) -> list[FragmentJob]:
+    """What of a sampled job is not covered by the given (first, count) ranges."""
+    covered = np.zeros(len(job.variants), dtype=bool)
+    for first, count in done:
+        covered[max(0, first - job.first) : max(0, first - job.first + count)] = True
+    edges = np.flatnonzero(np.diff(np.concatenate([[True], covered, [True]]).astype(np.int8)))
+    return [job.share(int(a) + job.first, int(b - a)) for a, b in zip(edges[0::2], edges[1::2], strict=True)]
 
 
 def predicted_seconds(job: FragmentJob) -> float:
@@ -184,9 +223,10 @@ def unpack_counts(arrays: Mapping[str, np.ndarray]) -> list[VariantCounts]:
 def fragment_tensor(
     fragment: Fragment, schemes: tuple[Scheme, ...], results: Sequence[tuple[FragmentJob, Mapping[str, np.ndarray]]]
 ) -> FragmentTensor:
-    """The tensor of one fragment from the results of all jobs on it (one exact job, or rounds of shots)."""
-    if results[0][0].exact:
-        return FragmentTensor(fragment.index, results[0][1]["values"])
+    """The tensor of one fragment from the results of all jobs on it: an exact one, or all shots of all rounds."""
+    for job, arrays in results:
+        if job.exact:
+            return FragmentTensor(fragment.index, arrays["values"])
     variants = [v for job, _ in results for v in job.variants]
     counts = [c for _, arrays in results for c in unpack_counts(arrays)]
     samples = sampled_data(fragment, schemes, variants, counts)

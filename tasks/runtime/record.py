@@ -212,6 +212,18 @@ class RunDirectory:
         self.record.setdefault("results", {})[key] = stored.meta
         return stored
 
+    def stored(self) -> Iterator[tuple[str, Stored]]:
+        """Every result that is there, with its key; damaged ones are reported and left out."""
+        for path in sorted((self.path / "fragments").glob("*.npz")):
+            try:
+                found = unpack(path.read_bytes())
+                key = found.meta.pop("key")
+            except Exception as error:  # zipfile, NumPy and json each have their own for damaged bytes
+                logger.warning("%s is damaged (%s): it is computed again", path, error)
+                continue
+            self.record.setdefault("results", {})[key] = found.meta
+            yield key, found
+
     def finish(self, status: str, **fields: Any) -> None:
         """Write the final status (``done``, ``interrupted`` or ``failed``) and fields such as estimates."""
         self._settled = True

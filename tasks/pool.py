@@ -1,0 +1,126 @@
+"""The devices of a run: which job goes where, what failed, and when to try elsewhere. The application's side of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib.metadata import entry_points
+from math import sqrt
+
+from scheduler_policies import (
+    CPU_SPEED,
+    POLICY_GROUP,
+    Candidate,
+    Device,
+    DeviceState,
+    Goal,
+    Kind,
+    Rules,
+    Schedule,
+    Spent,
+    Work,
+    after_failure,
+    after_success,
+    find_policy,
+    place,
+)
+from tasks.execution.jobs import FragmentJob
+
+LAST_RESORT = "cpu-last-resort"
+
+
+class Pool:
+    """Devices with their states, a policy, and what has been spent.
+
+    Args:
+        devices: of the run.
+        policy: its name.
+        goal: bounds on error and money.
+        refresh: reads the states of devices whose state lives outside (QPUs); called before each placement.
+        units: cores of this machine, for the simulator of last resort.
+    """
+
+    def __init__(
+        self,
+        devices: Sequence[Device],
+        policy: str,
+        goal: Goal,
+        *,
+        refresh: Callable[[Device], DeviceState] | None = None,
+        units: int = 1,
+    ):
+        self.devices = {device.name: device for device in devices}
+        self._states = {device.name: DeviceState(free_units=device.units) for device in devices}
+        self._policy = find_policy(policy, entry_points(group=POLICY_GROUP))
+        self._goal, self._refresh = goal, refresh
+        self._spent = Spent()
+        self._rules = Rules()
+        resort = Device(LAST_RESORT, Kind.CPU, units=units, speed=CPU_SPEED)
+        self._resort = [] if any(d.exact for d in devices) else [resort]
+        for device in self._resort:
+            self.devices[device.name] = device
+            self._states[device.name] = DeviceState(free_units=device.units)
+
+    @property
+    def single(self) -> Device | None:
+        """The only device, where there is nothing to choose."""
+        return next(iter(self.devices.values())) if len(self.devices) == 1 else None
+
+    def place(self, works: Sequence[Work]) -> Schedule:
+        """Where the works should run now.
+
+        Raises:
+            NoDeviceError: a work fits no device.
+        """
+        resort_names = {device.name for device in self._resort}
+        if self._refresh is not None:
+            for name, device in self.devices.items():
+                if device.kind is Kind.QPU:
+                    self._states[name] = self._seen(self._states[name], self._refresh(device))
+        candidates = [
+            Candidate(device, self._states[name]) for name, device in self.devices.items() if name not in resort_names
+        ]
+        resort = [Candidate(device, self._states[device.name]) for device in self._resort]
+        return place(self._policy, works, candidates, self._goal, time.monotonic(), resort, self._spent)
+
+    def succeeded(self, name: str, price: float) -> None:
+        """A piece succeeded on a device and cost so much."""
+        self._states[name] = after_success(self._states[name])
+        self._spent = replace(self._spent, price=self._spent.price + price)
+
+    def failed(self, name: str) -> None:
+        """A piece failed on a device."""
+        self._states[name] = after_failure(self._states[name], time.monotonic(), self._rules)
+
+    @staticmethod
+    def _seen(known: DeviceState, read: DeviceState) -> DeviceState:
+        """What was read just now, with the failures that only we know of."""
+        return replace(
+            read,
+            consecutive_failures=known.consecutive_failures,
+            set_aside_until=known.set_aside_until,
+            set_aside_count=known.set_aside_count,
+            on_trial=known.on_trial,
+        )
+
+
+def work_of(job: FragmentJob, whole: Work, norm: float, avoid: Sequence[str] = ()) -> Work:
+    """What a policy needs to know of a job.
+
+    Args:
+        job: the job.
+        whole: the work that its whole fragment is (``works_of``).
+        norm: of the observables' coefficients.
+        avoid: devices not to use for it.
+    """
+    count = len(job.variants) or whole.variants
+    return replace(
+        whole,
+        variants=count,
+        shots=max(1, sum(job.shots) // len(job.shots)) if job.shots else 1,
+        weight=norm * whole.weight * sqrt(count / whole.variants),
+        first=job.first,
+        whole=job.exact or count == whole.variants,
+        avoid=tuple(avoid),
+    )
