@@ -225,7 +225,7 @@ class Dispatcher:
         for job in batch:
             history = self._history.setdefault(job.fragment.index, [])
             history.append(outcome)
-            others = len(self._pool.devices) - len(self._avoided(job)) - 1
+            others = len(self._pool.devices.keys() - {device.name, *self._avoided(job)})
             # A QPU that refuses says something of itself; a simulator that refuses says it of the work.
             hopeless = refused and device.kind is not Kind.QPU
             step = Next.OTHER_DEVICE if refused and others > 0 else next_step(history, self._retry, others)

@@ -1,0 +1,147 @@
+"""The workflow end to end on the embedded engine: estimates, the run's folder, resuming, and failures."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from qiskit import qpy
+
+from tasks.runtime.record import RunDirectory, read_record
+from tasks.workflow import Options, RunError, estimate, run
+from tests.oracles import brickwork, random_problem, uncut_values
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def problem():
+    rng = np.random.default_rng(17)
+    return random_problem(brickwork(9, 3, rng), rng)
+
+
+def values(result):
+    return np.array([e.value for e in result.estimates])
+
+
+def test_a_run_gives_the_exact_values_and_leaves_its_record(problem, tmp_path):
+    with RunDirectory.create(tmp_path, {}, problem) as directory:
+        result = run(problem, Options(max_qubits=5), directory)
+    np.testing.assert_allclose(values(result), uncut_values(problem), atol=1e-9)
+    record = read_record(directory.path)
+    assert record["status"] == "done"
+    assert [e["value"] for e in record["estimates"]] == [e.value for e in result.estimates]
+    assert set(record["timings"]) == {"cut", "execute", "reconstruct"}
+    assert len(record["results"]) == len(result.plan.fragments)
+    assert {meta["device"] for meta in record["results"].values()} == {"cpu"}
+    assert not list(directory.path.rglob("*.pkl"))
+
+
+def test_sampled_and_exact_runs_agree_within_the_error_bar(problem, tmp_path):
+    with RunDirectory.create(tmp_path, {}, problem) as directory:
+        result = run(problem, Options(max_qubits=5, shots=400_000, seed=5), directory)
+    errors = np.array([e.std_error for e in result.estimates])
+    assert (errors > 0).all()
+    assert (np.abs(values(result) - uncut_values(problem)) < 5 * errors).all(), "seed 5"
+
+
+def test_what_is_done_is_not_done_again(problem, tmp_path):
+    with RunDirectory.create(tmp_path, {}, problem) as directory:
+        first = run(problem, Options(max_qubits=5, shots=100_000, seed=2), directory)
+        stored = sorted((directory.path / "fragments").iterdir())
+    kept = {path.name: path.stat().st_mtime_ns for path in stored[1:]}
+    stored[0].unlink()
+    with RunDirectory.open(directory.path) as directory:
+        again = run(problem, Options(max_qubits=5, shots=100_000, seed=2), directory)
+    assert again.estimates == first.estimates
+    untouched = {path.name: path.stat().st_mtime_ns for path in (directory.path / "fragments").iterdir()}
+    assert kept.items() <= untouched.items(), "a stored result was written again"
+
+
+def test_a_damaged_result_is_computed_again(problem, tmp_path):
+    with RunDirectory.create(tmp_path, {}, problem) as directory:
+        first = run(problem, Options(max_qubits=5), directory)
+        victim = min((directory.path / "fragments").iterdir())
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    victim.write_bytes(content)
+    with RunDirectory.open(directory.path) as directory:
+        again = run(problem, Options(max_qubits=5), directory)
+    assert again.estimates == first.estimates
+
+
+def test_results_of_other_options_are_not_taken(problem, tmp_path):
+    with RunDirectory.create(tmp_path, {}, problem) as directory:
+        run(problem, Options(max_qubits=5, shots=100_000, seed=2), directory)
+        other = run(problem, Options(max_qubits=5, shots=100_000, seed=3), directory)
+    with RunDirectory.create(tmp_path, {}, problem) as directory:
+        fresh = run(problem, Options(max_qubits=5, shots=100_000, seed=3), directory)
+    assert other.estimates == fresh.estimates
+
+
+def test_a_run_killed_in_the_middle_is_finished_by_another_process(problem, tmp_path):
+    """kill -9 of the whole process group as soon as something is stored; then resume in this process."""
+    program = tmp_path / "victim.py"
+    program.write_text(
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from qiskit import qpy\n"
+        "from tasks.inputs import make_problem\n"
+        "from tasks.runtime.record import RunDirectory\n"
+        "from tasks.workflow import Options, run\n"
+        "def main():\n"
+        "    with open(sys.argv[1], 'rb') as file:\n"
+        "        problem = make_problem(qpy.load(file)[0], ['Z0 Z5', 'X2 Y7'])\n"
+        "    with RunDirectory.create(Path(sys.argv[2]), {}, problem) as directory:\n"
+        "        run(problem, Options(max_qubits=5, shots=60_000_000, seed=4), directory)\n"
+        "if __name__ == '__main__':\n"
+        "    main()\n"
+    )
+    with open(tmp_path / "circuit.qpy", "wb") as file:
+        qpy.dump(problem.circuit, file)
+    runs = tmp_path / "runs"
+    victim = subprocess.Popen(
+        [sys.executable, str(program), str(tmp_path / "circuit.qpy"), str(runs)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(runs.glob("*/fragments/*.npz")) and victim.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(victim.pid, signal.SIGKILL)
+    victim.wait()
+    (path,) = runs.iterdir()
+    done = {p.name: p.stat().st_mtime_ns for p in (path / "fragments").glob("*.npz")}
+    assert done, "nothing was stored before the kill"
+    options = Options(max_qubits=5, shots=60_000_000, seed=4)
+    with RunDirectory.open(path) as directory:
+        stored = directory.problem()
+        resumed = run(stored, options, directory)
+    assert json.loads((path / "record.json").read_text())["status"] == "done"
+    now = {p.name: p.stat().st_mtime_ns for p in (path / "fragments").glob("*.npz")}
+    assert done.items() <= now.items()
+    fresh = estimate(problem.circuit, ["Z0 Z5", "X2 Y7"], max_qubits=5, shots=60_000_000, seed=4)
+    assert resumed.estimates == fresh
+
+
+def test_a_fragment_that_no_device_can_run_stops_the_run_with_a_reason(problem, tmp_path):
+    """Memory that the plan did not count on: the simulator's own refusal reaches the user in one line."""
+    import tasks.dispatch as dispatch
+
+    before = dispatch._LEAST_LIMIT_S, dispatch._LIMIT_FACTOR
+    dispatch._LEAST_LIMIT_S, dispatch._LIMIT_FACTOR = 0.0, 1e-9
+    try:
+        with (
+            pytest.raises(RunError, match=r"fragment \d+: ran past its limit .* qompass resume"),
+            RunDirectory.create(tmp_path, {}, problem) as directory,
+        ):
+            run(problem, Options(max_qubits=5), directory)
+    finally:
+        dispatch._LEAST_LIMIT_S, dispatch._LIMIT_FACTOR = before
