@@ -17,8 +17,20 @@ from tasks.observables import Observable, from_operator, parse_text, pauli_terms
 from tasks.problem import Problem
 
 
-def read_problem(circuit_file: Path, observables: Sequence[str], observables_file: Path | None = None) -> Problem:
+def read_problem(
+    circuit_file: Path,
+    observables: Sequence[str],
+    observables_file: Path | None = None,
+    *,
+    every_qubit: bool = False,
+) -> Problem:
     """The problem that a circuit file and observables in text and in a JSON file state; the text ones come first.
+
+    Args:
+        circuit_file: OpenQASM 2, OpenQASM 3 or QPY.
+        observables: in text.
+        observables_file: JSON.
+        every_qubit: where no observable is given, take Z on every qubit instead of refusing.
 
     Raises:
         InputError: any of them is malformed, or they do not fit together; the message names the file.
@@ -31,6 +43,8 @@ def read_problem(circuit_file: Path, observables: Sequence[str], observables_fil
     parsed = [parse_text(text, unitaries.num_qubits) for text in observables]
     if observables_file is not None:
         parsed += read_observables(Path(observables_file), unitaries.num_qubits)
+    if not parsed and every_qubit:
+        parsed = [parse_text("Z" * unitaries.num_qubits, unitaries.num_qubits)]
     if not parsed:
         raise InputError("no observable is given: add --observable 'Z0 Z1', or --observables FILE.json")
     return _problem(unitaries, parsed, notes)

@@ -62,7 +62,8 @@ class _Engine:
             processes=False,
             resources={name: float(count) for name, count in self.units.items()},
             memory_limit=None,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
+            worker_dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
         )
         self.client = distributed.Client(self.cluster, set_as_default=False)

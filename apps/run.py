@@ -1,0 +1,166 @@
+"""``qompass run`` and ``qompass resume``: a circuit and observables in, value and standard error out."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from apps.machine import free_memory
+from apps.progress import make_progress
+from apps.tables import estimates_table, plan_text, seconds_text
+from tasks import workflow
+from tasks.cutting.document import cuts_document, cuts_from
+from tasks.errors import InputError
+from tasks.inputs import read_cuts, read_problem
+from tasks.problem import Estimate, Problem
+from tasks.runtime.record import RunDirectory, RunRecordError, read_record
+
+SCHEMA = 1
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run a circuit file; the run's folder is made once its inputs are known to be good."""
+    problem = read_problem(arguments.circuit, arguments.observable, arguments.observables)
+    options = options_from(arguments, problem)
+    if options.resources is not None:
+        check_resources(options.resources)
+    fields = {
+        "seed": options.seed,
+        "shots": options.shots,
+        "options": options_document(options),
+        "inputs": {
+            name: {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+            for name, path in (
+                ("circuit", arguments.circuit),
+                ("observables", arguments.observables),
+                ("cuts", arguments.cuts),
+                ("resources", arguments.resources),
+            )
+            if path is not None
+        },
+    }
+    return _finish(RunDirectory.create(arguments.out, fields, problem), problem, options, arguments.json)
+
+
+def resume(arguments: argparse.Namespace) -> int:
+    """Finish a run from what it has stored; a finished one is only shown again."""
+    path = Path(arguments.run)
+    if not path.exists():
+        path = arguments.out / arguments.run
+    record = read_record(path)
+    if record["status"] == "done":
+        _report(path.resolve(), record, arguments.json)
+        return 0
+    if "options" not in record:
+        raise RunRecordError(f"{path}: was not started by `qompass run`: call the program that started it again")
+    directory = RunDirectory.open(path)
+    problem = directory.problem()
+    return _finish(directory, problem, _options_again(record["options"], arguments), arguments.json)
+
+
+def options_from(arguments: argparse.Namespace, problem: Problem) -> workflow.Options:
+    """The options of a command line.
+
+    Raises:
+        InputError: the cuts file does not fit the problem.
+    """
+    return workflow.Options(
+        max_qubits=arguments.max_qubits,
+        cuts=read_cuts(arguments.cuts, problem.circuit) if arguments.cuts else None,
+        shots=arguments.shots,
+        seed=arguments.seed,
+        memory_bytes=arguments.memory or free_memory(),
+        target_error=arguments.target_error,
+        engine=arguments.engine,
+        resources=arguments.resources,
+        policy=arguments.policy,
+        budget=arguments.budget,
+        cache=arguments.cache or default_cache(),
+    )
+
+
+def check_resources(path: Path) -> None:
+    """Refuse a resources file that cannot be one before anything is started.
+
+    Raises:
+        InputError: it cannot be read, or is not XML with COMPSs' root element.
+    """
+    try:
+        root = ElementTree.parse(path).getroot()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}: name a readable COMPSs resources file") from error
+    except ElementTree.ParseError as error:
+        raise InputError(f"{path}, line {error.position[0]}: not valid XML: {error}: correct the file") from error
+    if root.tag.rpartition("}")[2] != "ResourcesList":
+        raise InputError(f"{path}: its root element is <{root.tag}>, not <ResourcesList>: name a COMPSs resources file")
+
+
+def options_document(options: workflow.Options) -> dict[str, Any]:
+    """Options as JSON values, for the record."""
+    document = dict(vars(options))
+    document["cuts"] = None if options.cuts is None else cuts_document(options.cuts)
+    document["resources"] = None if options.resources is None else str(options.resources.resolve())
+    return document
+
+
+def _options_again(document: Mapping[str, Any], arguments: argparse.Namespace) -> workflow.Options:
+    """The options of an interrupted run, on the engine and devices that are to finish it."""
+    again = {field: document[field] for field in workflow.Options.__dataclass_fields__ if field in document}
+    again["cuts"] = None if document["cuts"] is None else cuts_from(document["cuts"])
+    again["resources"] = None if document["resources"] is None else Path(document["resources"])
+    again["memory_bytes"] = free_memory()
+    for field in ("engine", "resources", "policy", "budget", "cache"):
+        if getattr(arguments, field) is not None:
+            again[field] = getattr(arguments, field)
+    return workflow.Options(**again)
+
+
+def default_cache() -> str:
+    """The user's own cache folder."""
+    return str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qompass")
+
+
+def _finish(directory: RunDirectory, problem: Problem, options: workflow.Options, as_json: bool) -> int:
+    for note in problem.notes:
+        print(f"qompass: {note}", file=sys.stderr)
+    try:
+        with directory:
+            result = workflow.run(problem, options, directory, make_progress())
+    except KeyboardInterrupt:
+        print(f"qompass: interrupted; `qompass resume {_shown(directory.path)}` goes on from here", file=sys.stderr)
+        return 130
+    _report(directory.path, result.record, as_json)
+    return 0
+
+
+def _report(path: Path, record: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(run_document(path, record), indent=2))
+        return
+    estimates = [Estimate(**estimate) for estimate in record["estimates"]]
+    print("\n".join([plan_text(record["plan"]), "", estimates_table(estimates), ""]))
+    stages = ", ".join(f"{name} {seconds_text(seconds)}" for name, seconds in record["timings"].items())
+    print(f"Run: {_shown(path)} ({stages})")
+
+
+def run_document(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``run --json`` and ``resume --json`` print; the README describes it."""
+    return {
+        "schema": SCHEMA,
+        "estimates": record["estimates"],
+        "plan": record["plan"],
+        "run": _shown(path),
+        **{name: record[name] for name in ("seed", "shots", "engine", "timings", "notes") if name in record},
+    }
+
+
+def _shown(path: Path) -> str:
+    """Relative to where the user stands, if it is below."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
