@@ -153,7 +153,7 @@ class Dispatcher:
         try:
             schedule = self._pool.place([work for _, work in works.values()])
         except NoDeviceError as error:
-            raise RunError(f"{error}; `qompass resume {self._directory.path}` goes on from here") from error
+            raise RunError(f"{error}{self._how_to_go_on()}") from error
         for note in schedule.notes:
             logger.warning("%s", note)
         owner = sorted(works.values(), key=lambda pair: (pair[0].fragment.index, pair[0].first))
@@ -234,12 +234,15 @@ class Dispatcher:
                     Next.OTHER_DEVICE if others > 0 or len(history) < self._retry.attempts_per_device else Next.GIVE_UP
                 )
             if cancelled or hopeless or len(history) >= self._retry.attempts or step is Next.GIVE_UP:
-                raise RunError(
-                    f"fragment {job.fragment.index}: {why} (device {device.name}, try {len(history)}); "
-                    f"`qompass resume {self._directory.path}` goes on from here"
-                )
+                where = f"(device {device.name}, try {len(history)})"
+                raise RunError(f"fragment {job.fragment.index}: {why} {where}{self._how_to_go_on()}")
             logger.warning("fragment %d on %s: %s; trying again", job.fragment.index, device.name, why)
         return list(batch)
+
+    def _how_to_go_on(self) -> str:
+        """Only where something was kept: a run without results leaves no folder."""
+        kept = self._directory.record.get("results")
+        return f"; `qompass resume {self._directory.path}` goes on from here" if kept else "; nothing was kept"
 
     def _keep(self, device: Device, result: JobResult, outcome: Outcome, batch: Sequence[FragmentJob]) -> None:
         job = result.job
