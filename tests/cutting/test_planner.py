@@ -1,0 +1,100 @@
+"""Plans: within the limits, cheap where they can be, and clear where there is none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qiskit import QuantumCircuit
+
+from tasks.cutting import CuttingError, GateCut, WireCut, make_plan, predicted_bytes
+from tasks.cutting.document import cuts_from, plan_document
+from tasks.cutting.lightcone import light_cone
+from tests.oracles import brickwork, problem_of, random_problem
+
+
+def line(qubits, labels, layers=2):
+    rng = np.random.default_rng(1)
+    return problem_of(brickwork(qubits, layers, rng), labels, np.ones((1, len(labels))))
+
+
+def test_a_long_line_is_cut_at_its_weakest_places():
+    problem = line(30, ["Z" * 30], layers=4)
+    plan = make_plan(problem, max_qubits=10)
+    assert len(plan.fragments) == 3
+    assert len(plan.cuts) == 4, "two cuts at each of two places"
+    assert plan.sampling_overhead == pytest.approx(9.0**4)
+
+
+def test_a_repeated_gate_is_better_left_whole_and_its_wire_cut():
+    """Qubit 2 talks to the left ten times, then to the right ten times: one wire, not ten gates."""
+    circuit = QuantumCircuit(5)
+    for k in range(10):
+        for a, b in ((0, 1), (1, 2), (0, 2)):
+            circuit.rx(0.1 * k + 0.3, a)
+            circuit.cx(a, b)
+    for k in range(10):
+        for a, b in ((2, 3), (3, 4), (2, 4)):
+            circuit.rx(0.2 * k + 0.1, a)
+            circuit.cx(a, b)
+    plan = make_plan(problem_of(circuit, ["ZZZZZ"], np.ones((1, 1))), max_qubits=3)
+    assert [type(cut) for cut in plan.cuts] == [WireCut]
+    assert plan.cuts[0].qubit == 2
+
+
+def test_only_what_the_observable_can_see_is_cut_and_run():
+    problem = line(100, ["I" * 98 + "ZZ"])
+    plan = make_plan(problem, max_qubits=6)
+    assert plan.cuts == ()
+    assert sum(f.num_qubits for f in plan.fragments) <= 6
+
+
+def test_the_light_cone_holds_every_gate_that_matters():
+    circuit = QuantumCircuit(3)
+    circuit.h(0)  # seen through the cx
+    circuit.h(2)  # never seen
+    circuit.cx(0, 1)
+    circuit.x(0)  # after the cx, on a qubit nobody asks: not seen
+    circuit.t(1)
+    assert light_cone(circuit, np.array([False, True, False])).tolist() == [True, False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    "cuts, message",
+    [
+        ((GateCut(99),), "cut at instruction 99: the circuit has instructions 0 to"),
+        ((GateCut(0),), "gate cut at instruction 0: u on qubit 0 is not a two-qubit gate"),
+        ((WireCut(4, 3),), r"wire cut at instruction 4: cz acts on qubits \[0, 1\], not on qubit 3"),
+        ((WireCut(0, 0),), "no gate acts on that wire earlier"),
+    ],
+)
+def test_a_cut_that_names_nothing_says_so(cuts, message):
+    with pytest.raises(CuttingError, match=message):
+        make_plan(line(4, ["ZZZZ"]), cuts=cuts)
+
+
+def test_limits_that_no_plan_keeps_are_said_with_numbers():
+    problem = line(12, ["Z" * 12], layers=6)
+    with pytest.raises(CuttingError, match=r"the plan needs .* GiB of memory and .* GiB may be used"):
+        make_plan(problem, max_qubits=6, memory_bytes=1000)
+    with pytest.raises(CuttingError, match=r"the cuts leave a fragment of 12 qubits .* --max-qubits 6"):
+        make_plan(problem, max_qubits=6, cuts=())
+    with pytest.raises(CuttingError, match=r"--shots 3: the plan has \d+ distinct variants"):
+        make_plan(problem, max_qubits=6, shots=3)
+
+
+def test_fewer_shots_mean_cheaper_settings():
+    problem = line(12, ["Z" * 12], layers=6)
+    rich, poor = (make_plan(problem, max_qubits=6, shots=n) for n in (10**8, 10**3))
+    assert sum(c.variants for c in poor.costs) < sum(c.variants for c in rich.costs)
+
+
+def test_the_document_is_plain_and_its_cuts_read_back():
+    import json
+
+    rng = np.random.default_rng(2)
+    problem = random_problem(brickwork(8, 3, rng), rng)
+    plan = make_plan(problem, max_qubits=4)
+    document = json.loads(json.dumps(plan_document(plan)))
+    assert cuts_from(document["cuts"]) == plan.cuts
+    assert [f["width"] for f in document["fragments"]] == [f.num_qubits for f in plan.fragments]
+    assert document["predicted_bytes"] == predicted_bytes(plan)
