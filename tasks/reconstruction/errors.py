@@ -37,9 +37,5 @@ class SpillError(ReconstructionError):
     """Writing or reading a network on disk failed."""
 
 
-class RankError(ReconstructionError):
-    """The MPI program ended before it had a result."""
-
-
 class DistributionError(ReconstructionError):
     """A distribution was asked for that these tensors cannot give."""

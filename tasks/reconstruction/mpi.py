@@ -1,0 +1,276 @@
+"""The SPMD program: every rank contracts its share, and the sums are the same bits for any number of ranks.
+
+    mpirun -n 4 python -m tasks.reconstruction.mpi FOLDER [--memory BYTES] [--seed N]
+
+FOLDER holds a network (``spill.write_network``); ``values.npy`` and ``std_errors.npy`` are written beside it. The same
+``run_rank`` is what a COMPSs ``@mpi`` task calls in each of its ranks. Without mpi4py one process does it all.
+
+How the work is cut does not depend on the number of ranks, each rank computes with one thread, and partial results meet
+in exact sums: that is why 1, 2 and 4 ranks agree to the last bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from tasks.reconstruction.contraction import contract_block, leaf_arrays
+from tasks.reconstruction.errors import ReconstructionError
+from tasks.reconstruction.exact_sum import ExactSum
+from tasks.reconstruction.gradient import gradients
+from tasks.reconstruction.network import Network, network_of, values_by_fragment
+from tasks.reconstruction.path import Tree
+from tasks.reconstruction.schedule import Schedule, schedule, unit_flops
+from tasks.reconstruction.spill import read_network, write_arrays
+from tasks.reconstruction.statistics import fragment_variances
+from tasks.tensor import FragmentTensor, Structure
+
+logger = logging.getLogger(__name__)
+
+_LEAST_UNITS = 16  # enough to deal to a few ranks evenly; the same for any number of them
+_WORTH_SLICING = 1e8  # floating-point operations below which slicing only adds work
+_GRADIENT_GROUPS = 8
+
+
+class _Alone:
+    """What one process without MPI has for a communicator."""
+
+    rank, size = 0, 1
+
+    def bcast(self, value: Any, root: int = 0) -> Any:
+        """The value itself."""
+        return value
+
+    def sum_into_root(self, array: np.ndarray) -> np.ndarray:
+        """The array itself."""
+        return array
+
+    def share(self, arrays: list[np.ndarray] | None) -> list[np.ndarray]:
+        """The arrays themselves."""
+        assert arrays is not None
+        return arrays
+
+    @property
+    def leads_node(self) -> bool:
+        """One process leads."""
+        return True
+
+
+class _Ranks:
+    """The ranks of an MPI program, and memory that the ranks of one node share."""
+
+    def __init__(self, comm: Any) -> None:
+        from mpi4py import MPI
+
+        self._mpi = MPI
+        self._comm = comm
+        self._node = comm.Split_type(MPI.COMM_TYPE_SHARED, comm.Get_rank())
+        self._windows: list[Any] = []
+        self.rank, self.size = comm.Get_rank(), comm.Get_size()
+
+    @property
+    def leads_node(self) -> bool:
+        """Whether this rank fills the node's shared memory."""
+        return bool(self._node.Get_rank() == 0)
+
+    def bcast(self, value: Any, root: int = 0) -> Any:
+        """Send a rank's value to all."""
+        return self._comm.bcast(value, root=root)
+
+    def sum_into_root(self, array: np.ndarray) -> np.ndarray:
+        """Add integer arrays of all ranks; only rank 0's result counts."""
+        total = np.empty_like(array)
+        self._comm.Reduce(np.ascontiguousarray(array), total, op=self._mpi.SUM, root=0)
+        return total
+
+    def share(self, arrays: list[np.ndarray] | None) -> list[np.ndarray]:
+        """Put the node leader's arrays into memory that all ranks of its node see; others pass None."""
+        shapes = self._node.bcast([array.shape for array in arrays] if arrays is not None else None)
+        sizes = [int(np.prod(shape, dtype=np.int64)) for shape in shapes]
+        leads = self.leads_node
+        window = self._mpi.Win.Allocate_shared(max(1, 8 * sum(sizes)) if leads else 0, 8, comm=self._node)
+        self._windows.append(window)
+        buffer: Any = window.Shared_query(0)[0]
+        flat = np.frombuffer(buffer, dtype=np.float64, count=sum(sizes))
+        shared, start = [], 0
+        for shape, size in zip(shapes, sizes, strict=True):
+            shared.append(flat[start : start + size].reshape(shape))
+            start += size
+        if arrays is not None and leads:
+            for target, source in zip(shared, arrays, strict=True):
+                target[...] = source
+        window.Fence()
+        return shared
+
+    def release(self) -> None:
+        """Give back the shared memory; arrays from ``share`` end here."""
+        while self._windows:
+            self._windows.pop().Free()
+
+
+def run_rank(
+    folder: str | Path, *, memory_bytes: int | None = None, seed: int = 0, comm: Any = None
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Do one rank's share of a reconstruction.
+
+    Args:
+        folder: a network written by ``spill.write_network``, seen by every rank.
+        memory_bytes: bound for one rank's arrays; None sets none.
+        seed: of the path search, which rank 0 does for all.
+        comm: an mpi4py communicator; None takes COMM_WORLD, or one process where there is no mpi4py.
+
+    Returns:
+        On rank 0 values and standard errors, both (observable,); None on other ranks.
+
+    Raises:
+        ReconstructionError: the same on every engine; under MPI the caller must end all ranks (``main`` does).
+    """
+    ranks = _ranks(comm)
+    with threadpool_limits(limits=1):
+        structure, tensors = read_network(Path(folder))
+        network = network_of(structure)
+        values = values_by_fragment(structure, network, tensors) if ranks.leads_node else None
+        plan = ranks.bcast(
+            _planned(structure, network, memory_bytes, seed, gradients=False) if ranks.rank == 0 else None
+        )
+        totals = _sum_values(structure, network, plan, values, ranks)
+        variances = _sum_variances(structure, network, tensors, memory_bytes, seed, ranks)
+        if isinstance(ranks, _Ranks):
+            ranks.release()
+    if ranks.rank != 0:
+        return None
+    return totals, np.sqrt(variances)
+
+
+def _ranks(comm: Any) -> _Alone | _Ranks:
+    if comm is not None:
+        return _Ranks(comm)
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError):  # no wheel for this platform, or no MPI library beside it
+        logger.info("no mpi4py: one process does it all")
+        return _Alone()
+    return _Ranks(MPI.COMM_WORLD)
+
+
+def _planned(
+    structure: Structure, network: Network, memory_bytes: int | None, seed: int, *, gradients: bool
+) -> Schedule:
+    """Slice into enough units to deal, unless the work is too small to be worth it."""
+    plan = schedule(structure, network, memory_bytes=memory_bytes, gradients=gradients, seed=seed)
+    if plan.cost.flops < _WORTH_SLICING or plan.cost.units >= _LEAST_UNITS or gradients:
+        return plan
+    return schedule(
+        structure, network, memory_bytes=memory_bytes, gradients=gradients, least_units=_LEAST_UNITS, seed=seed
+    )
+
+
+def deal(costs: Sequence[float], ranks: int) -> list[list[int]]:
+    """Deal pieces of work to ranks by cost, the dearest first to whoever has least.
+
+    Returns:
+        For each rank the pieces it gets, ascending.
+    """
+    shares: list[list[int]] = [[] for _ in range(ranks)]
+    load = [0.0] * ranks
+    for piece in sorted(range(len(costs)), key=lambda piece: (-costs[piece], piece)):
+        rank = min(range(ranks), key=lambda rank: (load[rank], rank))
+        shares[rank].append(piece)
+        load[rank] += costs[piece]
+    return [sorted(share) for share in shares]
+
+
+def _sum_values(
+    structure: Structure,
+    network: Network,
+    plan: Schedule,
+    values: tuple[np.ndarray, ...] | None,
+    ranks: _Alone | _Ranks,
+) -> np.ndarray:
+    slices = plan.slices
+    units = [(block, number) for block in range(len(plan.trees)) for number in range(len(slices))]
+    per_block = unit_flops(plan)
+    share = deal([per_block[block] for block, _ in units], ranks.size)[ranks.rank]
+    total = ExactSum(structure.coefficients.shape[0])
+    for block, tree in enumerate(plan.trees):
+        leaves = ranks.share(_leaves_if_leader(network, tree, values))
+        mine = [slices[units[piece][1]] for piece in share if units[piece][0] == block]
+        if mine:
+            for partial in contract_block(structure, plan, block, leaves, mine):
+                total.add(partial)
+    total.limbs[:] = ranks.sum_into_root(total.limbs)
+    return total.result() if ranks.rank == 0 else np.empty(0)
+
+
+def _leaves_if_leader(network: Network, tree: Tree, values: tuple[np.ndarray, ...] | None) -> list[np.ndarray] | None:
+    return None if values is None else leaf_arrays(network, tree, values)
+
+
+def _sum_variances(
+    structure: Structure,
+    network: Network,
+    tensors: Sequence[FragmentTensor],
+    memory_bytes: int | None,
+    seed: int,
+    ranks: _Alone | _Ranks,
+) -> np.ndarray:
+    """Each rank goes back down the tree for its groups of fragments; groups do not depend on the number of ranks."""
+    samples = {tensor.fragment: tensor.samples for tensor in tensors if tensor.samples is not None}
+    total = ExactSum(structure.coefficients.shape[0])
+    if samples:
+        plan = ranks.bcast(
+            _planned(structure, network, memory_bytes, seed, gradients=True) if ranks.rank == 0 else None
+        )
+        outcomes = {
+            fragment: float(sum(v.counts.counts.size for v in data.variants)) for fragment, data in samples.items()
+        }
+        groups = [group for group in deal([outcomes[f] for f in sorted(samples)], _GRADIENT_GROUPS) if group]
+        named = [[sorted(samples)[place] for place in group] for group in groups]
+        costs = [sum(outcomes[fragment] for fragment in group) for group in named]
+        values = values_by_fragment(structure, network, tensors)
+        for piece in deal(costs, ranks.size)[ranks.rank]:
+            for _, found in gradients(structure, network, plan, values, named[piece]):
+                for leaf in found:
+                    total.add(fragment_variances(samples[leaf.fragment], leaf, structure.coefficients.shape[0]))
+    total.limbs[:] = ranks.sum_into_root(total.limbs)
+    return total.result() if ranks.rank == 0 else np.empty(0)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Be one rank of ``mpirun``; any failure ends all of them, with its reason on standard error."""
+    parser = argparse.ArgumentParser(description="Contract a network of fragment tensors on the ranks of an MPI job.")
+    parser.add_argument("folder", type=Path, help="where spill.write_network put the network")
+    parser.add_argument("--memory", type=int, default=None, help="bytes each rank may use")
+    parser.add_argument("--seed", type=int, default=0, help="of the path search")
+    options = parser.parse_args(arguments)
+    try:
+        found = run_rank(options.folder, memory_bytes=options.memory, seed=options.seed)
+        if found is not None:
+            write_arrays(options.folder, {"values": found[0], "std_errors": found[1]})
+    except Exception as error:
+        reason = str(error) if isinstance(error, ReconstructionError) else f"{type(error).__name__}: {error}"
+        sys.stderr.write(f"reconstruction failed: {reason}\n")
+        sys.stderr.flush()
+        _end_all_ranks()
+        return 2
+    return 0
+
+
+def _end_all_ranks() -> None:
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError):
+        return
+    if MPI.COMM_WORLD.Get_size() > 1:
+        MPI.COMM_WORLD.Abort(2)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

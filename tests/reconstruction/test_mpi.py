@@ -1,0 +1,152 @@
+"""The SPMD program under a real mpirun: same bits for any number of ranks, and an end with a reason for every fault."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tasks.reconstruction import contract, estimate
+from tasks.reconstruction.errors import SpillError
+from tasks.reconstruction.mpi import deal, run_rank
+from tasks.reconstruction.spill import read_network, write_network
+from tests.reconstruction.networks import exact_tensors, random_structure
+from tests.reconstruction.test_statistics import draw, sampled_problem
+
+ROOT = Path(__file__).resolve().parents[2]
+MPIRUN = Path(sys.executable).parent / "mpirun"
+needs_mpi = pytest.mark.skipif(not MPIRUN.is_file(), reason="the mpich wheel is not installed")
+
+
+def start(folder: Path, ranks: int, *more: str) -> subprocess.Popen:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    program = [str(MPIRUN), "-n", str(ranks), sys.executable, "-m", "tasks.reconstruction.mpi", str(folder), *more]
+    return subprocess.Popen(program, env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+
+def grid(rng: np.random.Generator, columns: int = 5, rows: int = 5):
+    edges = [(columns * r + c, columns * r + c + 1) for r in range(rows) for c in range(columns - 1)]
+    edges += [(columns * r + c, columns * r + c + columns) for r in range(rows - 1) for c in range(columns)]
+    return random_structure(edges, rows * columns, rng, factors=3, terms=30, observables=9)
+
+
+@needs_mpi
+def test_one_two_and_four_ranks_agree_to_the_last_bit(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    structure = grid(rng)
+    tensors = exact_tensors(structure, rng)
+    write_network(tmp_path, structure, tensors)
+    found = []
+    for ranks in (1, 2, 4):
+        job = start(tmp_path, ranks)
+        assert job.wait(timeout=100) == 0, job.stderr.read()
+        found.append(np.load(tmp_path / "values.npy"))
+        (tmp_path / "values.npy").unlink()
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+    expected = contract(structure, tensors)
+    np.testing.assert_allclose(found[0], expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
+
+
+@needs_mpi
+def test_error_bars_do_not_depend_on_the_ranks_either(tmp_path: Path) -> None:
+    problem = sampled_problem(1)
+    tensors = draw(*problem, np.random.default_rng(2), 300)
+    write_network(tmp_path, problem[0], tensors)
+    values, errors = estimate(problem[0], tensors)
+    found = []
+    for ranks in (1, 3):
+        job = start(tmp_path, ranks)
+        assert job.wait(timeout=100) == 0, job.stderr.read()
+        found.append((np.load(tmp_path / "values.npy"), np.load(tmp_path / "std_errors.npy")))
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_allclose(found[0], (values, errors), rtol=1e-9, atol=1e-12)
+
+
+@needs_mpi
+def test_a_killed_rank_ends_the_job(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    structure = grid(rng, 7, 7)
+    write_network(tmp_path, structure, exact_tensors(structure, rng))
+    job = start(tmp_path, 2)
+    victim = None
+    deadline = time.monotonic() + 30
+    while victim is None and time.monotonic() < deadline:
+        victim = next(iter(ranks_below(job.pid)), None)
+        time.sleep(0.05)
+    assert victim is not None
+    os.kill(victim, signal.SIGKILL)
+    assert job.wait(timeout=60) != 0
+    assert not (tmp_path / "values.npy").exists()
+
+
+def ranks_below(pid: int) -> list[int]:
+    """Process ids of the Python ranks below an mpirun."""
+    found, waiting = [], [pid]
+    while waiting:
+        parent = waiting.pop()
+        try:
+            children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        except OSError:
+            continue
+        for child in map(int, children):
+            waiting.append(child)
+            try:
+                words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if b"tasks.reconstruction.mpi" in words and b"python" in words[0]:
+                found.append(child)
+    return found
+
+
+@needs_mpi
+def test_a_limit_that_is_too_small_is_one_line(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    structure = grid(rng, 3, 3)
+    write_network(tmp_path, structure, exact_tensors(structure, rng))
+    job = start(tmp_path, 2, "--memory", "1000")
+    _, said = job.communicate(timeout=100)
+    assert job.returncode != 0
+    assert "reconstruction failed: Contracting 9 fragments does not fit 1,000 bytes" in said
+    assert "Traceback" not in said
+
+
+def test_a_network_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
+    problem = sampled_problem(2)
+    tensors = draw(*problem, np.random.default_rng(5), 100)
+    write_network(tmp_path, problem[0], tensors)
+    structure, again = read_network(tmp_path)
+    np.testing.assert_array_equal(estimate(structure, again), estimate(problem[0], tensors))
+
+
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    rng = np.random.default_rng(6)
+    structure = random_structure([(0, 1)], 2, rng)
+    (tmp_path / "values-1.npy").symlink_to("/dev/full")
+    with pytest.raises(SpillError, match=r"values-1.npy .* failed \(No space left on device\)"):
+        write_network(tmp_path, structure, exact_tensors(structure, rng))
+
+
+def test_a_damaged_network_is_said(tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    structure = random_structure([(0, 1)], 2, rng)
+    write_network(tmp_path, structure, exact_tensors(structure, rng))
+    (tmp_path / "bond-0.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(SpillError, match="cannot be read"):
+        run_rank(tmp_path)
+
+
+def test_work_is_dealt_evenly() -> None:
+    costs = [5.0, 1.0, 1.0, 1.0, 4.0, 4.0]
+    shares = deal(costs, 2)
+    assert sorted(piece for share in shares for piece in share) == list(range(6))
+    assert {sum(costs[piece] for piece in share) for share in shares} == {8.0}
