@@ -2,7 +2,7 @@
 
 Operations are sorted by Foata level (the earliest layer that commutation allows), inside a level by a colour that
 only depends on the commutation graph, angles and kinds; ties are broken by singling out measured bits in the caller's
-order. Replayed in that order the list has exactly one form: new qubits are 0, 1, ... and enter as X.
+order. In that order the list has exactly one form (:mod:`table`): new qubits are 0, 1, ... and enter as X.
 
 What is serialised is itself a circuit (rotations and measurements on a few qubits from |0...0>), and its outcome
 distribution is the original's up to the permutation and the inversion of bits that are returned beside it. Equal
@@ -12,19 +12,19 @@ bytes therefore mean equal distributions; missing an equality costs a run, never
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.execution.cache.normal_form import MARK, MEASURE, ROTATION, Columns, Operation, replay
+from tasks.execution.cache.normal_form import MARK, MEASURE, ROTATION, Operation, reduce_again
+from tasks.execution.cache.table import Table, introduce, reorder, table_of
 
 NORMAL_FORM_VERSION = 1
 ANGLE_GRID = 1e-10
 """Angles are rounded to this in the bytes (radians); the exact ones are compared on a hit."""
 
-_MASK = (1 << 64) - 1
 _MAX_SINGLED_OUT = 24
+_HEAD = struct.Struct("<HII")
 
 
 @dataclass(frozen=True)
@@ -58,77 +58,83 @@ def canonical_form(operations: list[Operation], num_qubits: int, num_bits: int) 
         num_qubits: virtual qubits they are written on.
         num_bits: classical bits of the circuit.
     """
-    size = -1
-    while size != len(operations):
-        size = len(operations)
-        operations = replay(operations, num_qubits, absorb=False)
     while True:
-        order = canonical_order(operations, num_qubits)
-        ordered = replay([operations[i] for i in order], num_qubits)
-        if len(ordered) == len(operations):
+        table = table_of(operations, num_qubits)
+        ordered = reorder(table, canonical_order(table))
+        introduced = introduce(ordered)
+        if not _can_shrink(introduced):
             break
-        operations = ordered  # introducing qubits brought equal Paulis together
-    best = _serialise(ordered, num_bits)
-    if not any(op.kind == MARK for op in ordered):
-        mirrored = replay([operations[i] for i in order], num_qubits, conjugate=True)
-        if len(mirrored) == len(ordered):
-            best = min(best, _serialise(mirrored, num_bits), key=lambda form: form.data)
+        # introducing qubits brought equal Paulis together: merge them and begin again
+        shorter = reduce_again(introduced.operations(), len(introduced.x))
+        if len(shorter) >= len(operations):
+            break
+        operations, num_qubits = shorter, len(introduced.x)
+    best = _serialise(introduced, num_bits)
+    if not (introduced.kinds == MARK).any():
+        best = min(best, _serialise(introduce(introduced, conjugate=True), num_bits), key=lambda form: form.data)
     return best
 
 
-def canonical_order(operations: Sequence[Operation], num_qubits: int) -> list[int]:
+def canonical_order(table: Table) -> np.ndarray:
     """Return the operations' indices by level, then colour; ties broken as the module says."""
-    size = len(operations)
-    if size == 0:
-        return []
-    columns = Columns(num_qubits)
-    neighbours = np.zeros((size, size), dtype=np.uint64)
-    levels: list[int] = []
-    at_level: list[int] = []
+    anti = anticommutation(table)
+    levels = _foata_levels(anti)
+    rotations = table.kinds == ROTATION
+    angles = np.where(rotations, np.rint(table.angles / ANGLE_GRID), 0).astype(np.uint64)
+    tags = np.where(table.kinds == MARK, table.tags + 1, 0).astype(np.uint64)
+    seeds = _mix(_mix(_mix(levels.astype(np.uint64) * np.uint64(4) + table.kinds) ^ angles) ^ tags)
+    neighbours = anti.astype(np.uint64)
+    colour = _refine(seeds, neighbours)
+    rows: list[tuple[int, bytes]] | None = None
+    for round_number in range(_MAX_SINGLED_OUT):
+        tied = _tied(colour)
+        if not tied.any():
+            break
+        rows = rows or _rows(table)
+        chosen = _single_out(tied, table.kinds == MEASURE, levels, colour, rows)
+        colour[chosen] = _mix(colour[chosen : chosen + 1] ^ np.uint64(round_number + 1))[0]
+        colour = _refine(colour, neighbours)
+    else:
+        rows = rows or _rows(table)
+    if rows is None:
+        return np.lexsort((colour, levels))
+    return np.array(sorted(range(table.size), key=lambda i: (levels[i], colour[i], rows[i])), dtype=np.int64)
+
+
+def anticommutation(table: Table) -> np.ndarray:
+    """(operation, operation) uint8: 1 where two do not commute."""
+    x, z = table.x_bits().astype(np.float32), table.z_bits().astype(np.float32)
+    products = x @ z.T
+    return ((products + products.T) % 2).astype(np.uint8)
+
+
+def _foata_levels(anti: np.ndarray) -> np.ndarray:
+    """(operation,) int64: one more than the highest level among earlier operations that do not commute with it."""
+    size = len(anti)
     width = (size + 7) // 8
-    rows = bytearray()
-    for i, op in enumerate(operations):
-        anti = columns.anticommuting(op.x, op.z)
-        columns.toggle(i, op.x, op.z)
+    packed = np.packbits(anti, axis=1, bitorder="little").tobytes()
+    at_level: list[int] = []
+    levels = np.empty(size, dtype=np.int64)
+    for i in range(size):
+        row = int.from_bytes(packed[i * width : (i + 1) * width], "little")
         level = len(at_level)
-        while level and not at_level[level - 1] & anti:
+        while level and not at_level[level - 1] & row:
             level -= 1
         if level == len(at_level):
             at_level.append(0)
         at_level[level] |= 1 << i
-        levels.append(level)
-        rows += anti.to_bytes(width, "little")
-    lower = np.unpackbits(np.frombuffer(bytes(rows), dtype=np.uint8).reshape(size, width), axis=1, bitorder="little")
-    neighbours[:] = lower[:, :size]
-    neighbours |= neighbours.T
-    level_array = np.array(levels, dtype=np.int64)
-    seeds = [_seed(op, level) for op, level in zip(operations, levels, strict=True)]
-    colour = np.array(seeds, dtype=np.uint64)
-    colour = _refine(colour, neighbours)
-    for round_number in range(_MAX_SINGLED_OUT):
-        chosen = _first_tie(operations, level_array, colour)
-        if chosen < 0:
-            break
-        colour[chosen] = _mix(int(colour[chosen]) ^ (0x9E3779B97F4A7C15 * (round_number + 1) & _MASK))
-        colour = _refine(colour, neighbours)
-    return sorted(range(size), key=lambda i: (levels[i], int(colour[i]), operations[i].x, operations[i].z, i))
+        levels[i] = level
+    return levels
 
 
-def _seed(op: Operation, level: int) -> int:
-    angle = abs(round(op.angle / ANGLE_GRID)) if op.kind == ROTATION else 0
-    tag = op.tag if op.kind == MARK else 0
-    return _mix(_mix(_mix(level * 4 + op.kind) ^ angle) ^ tag)
+def _rows(table: Table) -> list[tuple[int, bytes]]:
+    """For each operation what tells it apart when colours do not: its tag, then its Pauli."""
+    bits = np.packbits(np.hstack([table.x_bits(), table.z_bits()]), axis=1)
+    return [(tag, row.tobytes()) for tag, row in zip(table.tags.tolist(), bits, strict=True)]
 
 
-def _mix(value: int) -> int:
-    """One round of splitmix64."""
-    value = (value + 0x9E3779B97F4A7C15) & _MASK
-    value = ((value ^ value >> 30) * 0xBF58476D1CE4E5B9) & _MASK
-    value = ((value ^ value >> 27) * 0x94D049BB133111EB) & _MASK
-    return value ^ value >> 31
-
-
-def _mix_array(values: np.ndarray) -> np.ndarray:
+def _mix(values: np.ndarray) -> np.ndarray:
+    """One round of splitmix64 on each."""
     values = values + np.uint64(0x9E3779B97F4A7C15)
     values = (values ^ values >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ values >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
@@ -139,78 +145,90 @@ def _refine(colour: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
     """Refine colours by the sum over neighbours until no class splits any more."""
     classes = len(np.unique(colour))
     while classes < len(colour):
-        colour = _mix_array(colour + _mix_array(neighbours @ _mix_array(colour)))
-        now = len(np.unique(colour))
+        refined = _mix(colour + _mix(neighbours @ _mix(colour)))
+        now = len(np.unique(refined))
         if now <= classes:
             break
-        classes = now
+        colour, classes = refined, now
     return colour
 
 
-def _first_tie(operations: Sequence[Operation], levels: np.ndarray, colour: np.ndarray) -> int:
-    """Return the member to single out of the first class with several: a measured bit if there is such a class."""
+def _tied(colour: np.ndarray) -> np.ndarray:
     _, inverse, sizes = np.unique(colour, return_inverse=True, return_counts=True)
-    tied = sizes[inverse] > 1
-    if not tied.any():
-        return -1
-    candidates = np.flatnonzero(tied).tolist()
-    bits = [i for i in candidates if operations[i].kind == MEASURE]
-    pool = bits or candidates
-    first = min(pool, key=lambda i: (levels[i], colour[i]))
-    members = [i for i in pool if colour[i] == colour[first]]
-    return int(min(members, key=lambda i: (operations[i].tag, operations[i].x, operations[i].z, i)))
+    return sizes[inverse] > 1
 
 
-def _serialise(operations: list[Operation], num_bits: int) -> CanonicalForm:
-    num_qubits = max((max(op.x, op.z).bit_length() for op in operations), default=0)
-    width = (num_qubits + 7) // 8
-    out = bytearray(struct.pack("<HIIH", NORMAL_FORM_VERSION, len(operations), num_qubits, 0))
-    angles, bits, inverted = [], [], []
-    for op in operations:
-        out.append(op.kind)
-        out += op.x.to_bytes(width, "little") + op.z.to_bytes(width, "little")
-        if op.kind == ROTATION:
-            angles.append(op.angle)
-            out += struct.pack("<q", round(op.angle / ANGLE_GRID))
-        elif op.kind == MARK:
-            out += struct.pack("<qB", op.tag, op.flipped)
-        elif op.kind == MEASURE:
-            bits.append(op.tag)
-            inverted.append(op.flipped)
-    return CanonicalForm(
-        bytes(out),
-        np.array(angles, dtype=np.float64),
-        tuple(bits),
-        tuple(inverted),
-        num_bits,
-        len(operations),
-        num_qubits,
+def _single_out(
+    tied: np.ndarray, measured: np.ndarray, levels: np.ndarray, colour: np.ndarray, rows: list[tuple[int, bytes]]
+) -> int:
+    """Return the member to single out of the first class with several: of measured bits if there is such a class."""
+    pool = np.flatnonzero(tied & measured if (tied & measured).any() else tied)
+    first = pool[np.lexsort((colour[pool], levels[pool]))[0]]
+    return int(min(pool[colour[pool] == colour[first]], key=lambda i: rows[i]))
+
+
+def _can_shrink(table: Table) -> bool:
+    """Say whether two rotations about the same Pauli can merge, or one is nothing but a phase."""
+    anti = anticommutation(table)
+    bits = np.packbits(np.hstack([table.x_bits(), table.z_bits()]), axis=1)
+    latest: dict[bytes, int] = {}
+    for i in np.flatnonzero(table.kinds == ROTATION).tolist():
+        row = bits[i].tobytes()
+        before = latest.get(row, -1)
+        if before >= 0 and not anti[i, before:i].any():
+            return True
+        latest[row] = i
+    phases = np.flatnonzero((table.kinds == ROTATION) & ~table.x_bits().any(axis=1))
+    return any(not anti[i, :i].any() for i in phases)
+
+
+def _serialise(table: Table, num_bits: int) -> CanonicalForm:
+    signs = table.sign_bits()
+    rotations, marks, measured = (table.kinds == kind for kind in (ROTATION, MARK, MEASURE))
+    angles = np.where(signs[rotations], -table.angles[rotations], table.angles[rotations])
+    data = b"".join(
+        (
+            _HEAD.pack(NORMAL_FORM_VERSION, table.size, len(table.x)),
+            table.kinds.tobytes(),
+            np.packbits(table.x_bits(), axis=None).tobytes(),
+            np.packbits(table.z_bits(), axis=None).tobytes(),
+            np.rint(angles / ANGLE_GRID).astype("<i8").tobytes(),
+            table.tags[marks].astype("<i8").tobytes(),
+            signs[marks].tobytes(),
+        )
     )
+    bits, inverted = table.tags[measured].tolist(), signs[measured].astype(bool).tolist()
+    return CanonicalForm(data, angles, tuple(bits), tuple(inverted), num_bits, table.size, len(table.x))
 
 
 def decode(form: CanonicalForm) -> list[Operation]:
     """Return the operations that a form's bytes describe, on the bits of the circuit that the form came from."""
-    _, size, num_qubits, _ = struct.unpack_from("<HIIH", form.data)
-    at = struct.calcsize("<HIIH")
-    width = (num_qubits + 7) // 8
+    _, size, num_qubits = _HEAD.unpack_from(form.data)
+    at = _HEAD.size
+    kinds = np.frombuffer(form.data, np.uint8, size, at)
+    at += size
+    length = (size * num_qubits + 7) // 8
+    x, z = (
+        np.unpackbits(np.frombuffer(form.data, np.uint8, length, at + k * length), count=size * num_qubits)
+        .reshape(size, num_qubits)
+        .dot(2 ** np.arange(num_qubits, dtype=object))
+        .tolist()
+        for k in (0, 1)
+    )
+    at += 2 * length + 8 * len(form.angles)
+    marks = int((kinds == MARK).sum())
+    tags = iter(np.frombuffer(form.data, "<i8", marks, at).tolist())
+    signs = iter(np.frombuffer(form.data, np.uint8, marks, at + 8 * marks).tolist())
+    angles, bits = iter(form.angles.tolist()), iter(zip(form.bits, form.inverted, strict=True))
     out = []
-    angle = bit = 0
-    for _ in range(size):
-        kind = form.data[at]
-        x = int.from_bytes(form.data[at + 1 : at + 1 + width], "little")
-        z = int.from_bytes(form.data[at + 1 + width : at + 1 + 2 * width], "little")
-        at += 1 + 2 * width
+    for i, kind in enumerate(kinds.tolist()):
         if kind == ROTATION:
-            out.append(Operation(kind, x, z, float(form.angles[angle])))
-            angle += 1
-            at += 8
+            out.append(Operation(kind, int(x[i]), int(z[i]), next(angles)))
         elif kind == MARK:
-            tag, flipped = struct.unpack_from("<qB", form.data, at)
-            out.append(Operation(kind, x, z, flipped=bool(flipped), tag=tag))
-            at += 9
+            out.append(Operation(kind, int(x[i]), int(z[i]), 0.0, bool(next(signs)), next(tags)))
         elif kind == MEASURE:
-            out.append(Operation(kind, x, z, flipped=form.inverted[bit], tag=form.bits[bit]))
-            bit += 1
+            bit, flipped = next(bits)
+            out.append(Operation(kind, int(x[i]), int(z[i]), 0.0, flipped, bit))
         else:
-            out.append(Operation(kind, x, z))
+            out.append(Operation(kind, int(x[i]), int(z[i])))
     return out

@@ -101,40 +101,6 @@ class Frame:
                 if anticommute(row, p):
                     rows[q] = _turned(row, p, k)
 
-    def flip(self, qubit: int) -> None:
-        """Pull Z on a virtual qubit past everything that follows."""
-        mask = 1 << qubit
-        for rows in (self.xs, self.zs):
-            for q, (x, z, s) in enumerate(rows):
-                if x & mask:
-                    rows[q] = (x, z, s ^ 2)
-
-    def absorb(self, p: Pauli, qubit: int) -> None:
-        """Pull V past everything that follows, where V acts as 1 while ``qubit`` is |0> and ``V X_qubit V^dagger = p``.
-
-        V = (1 + Z)/2 + (1 - Z)/2 (p X) with Z and X on ``qubit``, a controlled Pauli. It turns the operation about p on
-        a qubit still in |0> into the same operation about X alone.
-
-        Args:
-            p: a Hermitian Pauli with an X part on ``qubit``.
-            qubit: a virtual qubit that nothing has touched.
-        """
-        mask = 1 << qubit
-        q = multiply(p, (mask, 0, 0))
-        if q == (0, 0, 0):
-            return
-        square = multiply(q, q)[2]  # 0 or 2: q q = +1 or -1, hence q^dagger = +q or -q
-        q_dagger: Pauli = (q[0], q[1], (q[2] + square) & 3)
-        z_j: Pauli = (0, mask, 0)
-        for rows in (self.xs, self.zs):
-            for i, row in enumerate(rows):
-                anti = anticommute(row, q)
-                if row[0] & mask:
-                    new = multiply(q_dagger, row)
-                    rows[i] = multiply(new, z_j) if anti != (square == 2) else new
-                elif anti:
-                    rows[i] = multiply(row, z_j)
-
 
 def _turned(row: Pauli, p: Pauli, k: int) -> Pauli:
     """Return exp(i k pi/4 p) row exp(-i k pi/4 p) for anticommuting row and p."""

@@ -129,7 +129,7 @@ class KeyMaker:
             return self.memo[digest]
         try:
             builder = read_circuit(circuit)
-            form = canonical_form(builder.finish(), len(builder.frame.xs), circuit.num_clbits)
+            form = canonical_form(builder.finish(), builder.num_qubits, circuit.num_clbits)
         except UnsupportedCircuit:
             form = None
         self.memo[digest] = form

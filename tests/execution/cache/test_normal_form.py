@@ -13,7 +13,7 @@ from tests.execution.cache.oracle import difference, exact_distribution, form_di
 
 def form_of(circuit: QuantumCircuit) -> CanonicalForm:
     builder = read_circuit(circuit)
-    return canonical_form(builder.finish(), len(builder.frame.xs), circuit.num_clbits)
+    return canonical_form(builder.finish(), builder.num_qubits, circuit.num_clbits)
 
 
 @pytest.mark.parametrize("middle", [False, True], ids=["unitary", "measured inside"])
