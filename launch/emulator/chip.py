@@ -14,7 +14,9 @@ from math import exp
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from qiskit import QuantumCircuit
+from qiskit.circuit import CircuitInstruction
 from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error
 
@@ -85,12 +87,13 @@ class Chip:
         lacks = set(filter(None, self._options.lacks.split("+")))
         properties["backend_name"] = self._options.name
         properties["gates"] = [gate for gate in properties["gates"] if gate["gate"] not in lacks]
-        rates = [entry for gate in properties["gates"] for entry in gate["parameters"] if entry["name"] == "gate_error"]
         names = {"readout_error", "prob_meas0_prep1", "prob_meas1_prep0"}
-        rates += [entry for qubit in properties["qubits"] for entry in qubit if entry["name"] in names]
-        for entry in rates:
-            if entry["value"] < 1:  # 1 marks a broken gate, which stays broken
-                entry["value"] = min(0.5, entry["value"] * self._options.noise)
+        gates = [entry for gate in properties["gates"] for entry in gate["parameters"] if entry["name"] == "gate_error"]
+        reads = [entry for qubit in properties["qubits"] for entry in qubit if entry["name"] in names]
+        for entries, factor in ((gates, 1.0), (reads, self._options.readout)):
+            for entry in entries:
+                if entry["value"] < 1:  # 1 marks a broken gate, which stays broken
+                    entry["value"] = min(0.5, entry["value"] * self._options.noise * factor)
         return properties
 
     def calibrate(self) -> None:
@@ -164,20 +167,54 @@ class Chip:
                 model.add_readout_error(ReadoutError([[1 - p10, p10], [p01, 1 - p01]]), [index])
         return model
 
-    def sample(self, circuit: QuantumCircuit, shots: int) -> list[str]:
-        """Bit strings of ``shots`` shots of a circuit on physical qubits, Qiskit's order, registers split by spaces."""
+    def sample(self, circuit: QuantumCircuit, shots: int) -> np.ndarray:
+        """(shot, classical bit) uint8 of a circuit on physical qubits.
+
+        Noise acts on the qubits of one gate at a time, so parts that no gate connects are independent, and each is
+        simulated by itself.
+        """
         self._age()
-        used = {circuit.find_bit(bit).index for entry in circuit.data for bit in entry.qubits}
-        active = tuple(sorted(used)) or (0,)
-        small = QuantumCircuit(len(active))
-        for register in circuit.cregs:
-            small.add_register(register)
-        for entry in circuit.data:
-            where = [active.index(circuit.find_bit(bit).index) for bit in entry.qubits]
-            small.append(entry.operation, where, list(entry.clbits))
-        method = "density_matrix" if len(active) <= DENSITY_QUBITS else "statevector"
-        simulator = AerSimulator(method=method, noise_model=self._model(active), max_parallel_threads=1)
-        result = simulator.run(small, shots=shots, memory=True, seed_simulator=self._seed.getrandbits(31)).result()
-        if not result.success:
-            raise RuntimeError(result.status)
-        return list(result.get_memory(0))
+        bits = np.zeros((shots, circuit.num_clbits), dtype=np.uint8)
+        for part in _parts(circuit):
+            used = {circuit.find_bit(bit).index for entry in part for bit in entry.qubits}
+            active = tuple(sorted(used))
+            columns = sorted({circuit.find_bit(bit).index for entry in part for bit in entry.clbits})
+            if not columns:
+                continue
+            small = QuantumCircuit(len(active), len(columns))
+            for entry in part:
+                where = [active.index(circuit.find_bit(bit).index) for bit in entry.qubits]
+                small.append(
+                    entry.operation, where, [columns.index(circuit.find_bit(bit).index) for bit in entry.clbits]
+                )
+            method = "density_matrix" if len(active) <= DENSITY_QUBITS else "statevector"
+            simulator = AerSimulator(method=method, noise_model=self._model(active), max_parallel_threads=1)
+            result = simulator.run(small, shots=shots, memory=True, seed_simulator=self._seed.getrandbits(31)).result()
+            if not result.success:
+                raise RuntimeError(result.status)
+            letters = np.array([list(text[::-1]) for text in result.get_memory(0)])
+            bits[:, columns] = letters == "1"
+        return bits
+
+
+def _parts(circuit: QuantumCircuit) -> list[list[CircuitInstruction]]:
+    """The circuit's instructions, those that share a qubit or a classical bit (through others) together, in order."""
+    root = list(range(circuit.num_qubits + circuit.num_clbits))
+
+    def find(bit: int) -> int:
+        while root[bit] != bit:
+            root[bit] = root[root[bit]]
+            bit = root[bit]
+        return bit
+
+    places = []
+    for entry in circuit.data:
+        bits = [circuit.find_bit(bit).index for bit in entry.qubits]
+        bits += [circuit.num_qubits + circuit.find_bit(bit).index for bit in entry.clbits]
+        places.append(bits[0])
+        for bit in bits[1:]:
+            root[find(bit)] = find(bits[0])
+    parts: dict[int, list[CircuitInstruction]] = {}
+    for place, entry in zip(places, circuit.data, strict=True):
+        parts.setdefault(find(place), []).append(entry)
+    return list(parts.values())

@@ -13,7 +13,6 @@ from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import parse_qs
 
-import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.primitives import BitArray, DataBin, PrimitiveResult, SamplerPubResult
 from qiskit_ibm_runtime.json import RuntimeEncoder
@@ -222,12 +221,10 @@ def encode_results(job: Job) -> str:
     """The results of a job as qiskit-ibm-runtime encodes a sampler's."""
     pubs = []
     for circuit, memory in zip(job.circuits, job.memory, strict=True):
-        # Registers are split by spaces, the last one added comes first.
-        columns = list(zip(*(text.split(" ")[::-1] for text in memory), strict=True))
         fields = {}
-        for register, column in zip(circuit.cregs, columns, strict=True):
-            bits = np.array([[letter == "1" for letter in text] for text in column], dtype=bool)
-            fields[register.name] = BitArray.from_bool_array(bits, order="big")
+        for register in circuit.cregs:
+            columns = [circuit.find_bit(bit).index for bit in register]
+            fields[register.name] = BitArray.from_bool_array(memory[:, columns].astype(bool), order="little")
         pubs.append(SamplerPubResult(DataBin(**fields, shape=())))
     return json.dumps(PrimitiveResult(pubs), cls=RuntimeEncoder)
 

@@ -231,13 +231,8 @@ def _reader(asked: dict[str, Any], device: Device) -> Callable[[], QuantumCircui
 def _measurements(job: Job) -> list[dict[str, list[list[int]]]]:
     batch = []
     for circuit, memory in zip(job.circuits, job.memory, strict=True):
-        columns = list(zip(*(text.split(" ")[::-1] for text in memory), strict=True))
-        batch.append(
-            {
-                circuit.metadata[register.name]: [[int(bit) for bit in text[::-1]] for text in column]
-                for register, column in zip(circuit.cregs, columns, strict=True)
-            }
-        )
+        columns = {r.name: [circuit.find_bit(bit).index for bit in r] for r in circuit.cregs}
+        batch.append({circuit.metadata[name]: memory[:, places].tolist() for name, places in columns.items()})
     return batch
 
 

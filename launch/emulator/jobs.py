@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from qiskit import QuantumCircuit
 
 from launch.emulator.chip import Chip
@@ -32,7 +33,7 @@ class Job:
     tag: str = ""
     status: str = QUEUED
     reason: str = ""
-    memory: list[list[str]] = field(default_factory=list)
+    memory: list[np.ndarray] = field(default_factory=list)  # of each circuit, (shot, classical bit) uint8
     circuits: list[QuantumCircuit] = field(default_factory=list)
     charged: float = 0.0
     created: float = field(default_factory=time.time)
@@ -114,7 +115,7 @@ class Device:
             circuit = read()
             memory = self.chip.sample(circuit, shots)
             if fault is not None and fault.kind == "zeros":
-                memory = ["".join("0" if bit in "01" else bit for bit in text) for text in memory]
+                memory[:] = 0
             pace = self.options.overhead + shots * self.options.shot
             job.charged += pace
             if job.stop.wait(max(0.0, pace - (time.monotonic() - begun))):

@@ -18,6 +18,7 @@ class DeviceOptions:
         kind: QRMI resource type: ``ibm-quantum-compute-service`` or ``iqm-server``.
         backend: folder name of a fake backend of qiskit-ibm-runtime (``lagos``, ``hanoi``, ``torino``, ...).
         noise: factor on every error rate of that backend; 0 is noiseless.
+        readout: further factor on readout errors.
         queue: seconds every job waits before it starts.
         shot: seconds a shot takes.
         overhead: seconds a circuit takes besides its shots.
@@ -42,6 +43,7 @@ class DeviceOptions:
     kind: str = IBM
     backend: str = "lagos"
     noise: float = 1.0
+    readout: float = 1.0
     queue: float = 0.0
     shot: float = 0.0
     overhead: float = 0.0

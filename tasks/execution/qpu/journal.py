@@ -33,6 +33,7 @@ class Entry:
         submitted: Unix seconds.
         circuits: how many.
         shots: in all.
+        run: the run it belongs to, "" where that was not said.
     """
 
     resource: str
@@ -43,6 +44,7 @@ class Entry:
     submitted: float = 0.0
     circuits: int = 0
     shots: int = 0
+    run: str = ""
 
 
 class Slot:

@@ -40,6 +40,11 @@ class Program:
     circuit: QuantumCircuit
     measured: tuple[int, ...]
 
+    @property
+    def num_clbits(self) -> int:
+        """How many bits it measures."""
+        return len(self.measured)
+
 
 def circuit_digest(circuit: QuantumCircuit) -> str:
     """Names a circuit by what it does: operations, parameters, qubits and bits, not by names or metadata."""
@@ -135,11 +140,13 @@ def measures_midway(circuit: QuantumCircuit) -> bool:
     return False
 
 
-def make_programs(circuits: Sequence[QuantumCircuit], target: QpuTarget, level: int = LEVEL) -> list[Program]:
+def make_programs(
+    circuits: Sequence[QuantumCircuit | Program], target: QpuTarget, level: int = LEVEL
+) -> list[Program]:
     """Programs of variants on a target; those made before for the same calibration are not made again.
 
     Args:
-        circuits: variants, each with at least one measured bit.
+        circuits: variants, each with at least one measured bit; programs are left as they are.
         target: of the device, at its present calibration.
         level: Qiskit's optimisation level.
 
@@ -148,6 +155,9 @@ def make_programs(circuits: Sequence[QuantumCircuit], target: QpuTarget, level: 
     """
     programs = []
     for circuit in circuits:
+        if isinstance(circuit, Program):
+            programs.append(circuit)
+            continue
         key = (target.resource, target.epoch, level, circuit_digest(circuit))
         with _lock:
             found = _cache.get(key)

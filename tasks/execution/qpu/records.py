@@ -21,6 +21,8 @@ class QpuOptions:
         level: optimisation level of the transpiler.
         journal: folder of the journal, None for the user's own.
         call_seconds: time limit of one call to the service.
+        run: names the run. A result that an earlier process of the same run collected but may not have stored is used;
+            one of another run never is, since that run may have used it: two estimates would share their shots.
         believe: seconds for which a calibration just read is taken for the present one when a job ends.
     """
 
@@ -29,6 +31,7 @@ class QpuOptions:
     level: int = LEVEL
     journal: Path | None = None
     call_seconds: float = 60.0
+    run: str = ""
     believe: float = 2.0
 
 

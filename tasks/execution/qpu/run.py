@@ -19,7 +19,7 @@ from tasks.execution.qpu.errors import Fault, QpuError
 from tasks.execution.qpu.journal import COLLECTED, STARTED, STARTING, Entry, Journal, Slot, default_folder
 from tasks.execution.qpu.packing import Batch, pack
 from tasks.execution.qpu.plausible import check_plausible, merge_counts, nothing_measured
-from tasks.execution.qpu.programs import make_programs
+from tasks.execution.qpu.programs import Program, make_programs
 from tasks.execution.qpu.records import JobRecord, QpuOptions, QpuRun
 from tasks.execution.qpu.resources import IQM_TYPE, QpuResource
 from tasks.execution.qpu.target import IBM, IQM
@@ -40,7 +40,7 @@ _lock = threading.Lock()
 
 def run_variants(
     resource: QpuResource,
-    circuits: Sequence[QuantumCircuit],
+    circuits: Sequence[QuantumCircuit | Program],
     shots: Sequence[int],
     options: QpuOptions | None = None,
 ) -> QpuRun:
@@ -52,7 +52,7 @@ def run_variants(
 
     Args:
         resource: the QPU.
-        circuits: variants; those that measure nothing cost nothing.
+        circuits: variants; those that measure nothing cost nothing. Programs run on the qubits they name.
         shots: (variant,) at least this many each.
         options: time limits and places.
 
@@ -102,7 +102,7 @@ class _Run:
         self._close_later = False
         self._again: list[Batch] = []
 
-    def run(self, circuits: Sequence[QuantumCircuit], shots: Sequence[int]) -> QpuRun:
+    def run(self, circuits: Sequence[QuantumCircuit | Program], shots: Sequence[int]) -> QpuRun:
         out = self._out
         out.counts = [nothing_measured(n) if c.num_clbits == 0 else None for c, n in zip(circuits, shots, strict=True)]
         out.programs = [None] * len(circuits)
@@ -121,7 +121,7 @@ class _Run:
         self._release()
         return out
 
-    def _write(self, circuits: Sequence[QuantumCircuit], indices: Sequence[int]) -> None:
+    def _write(self, circuits: Sequence[QuantumCircuit | Program], indices: Sequence[int]) -> None:
         assert self._out.target is not None
         made = make_programs([circuits[index] for index in indices], self._out.target, self._options.level)
         for index, program in zip(indices, made, strict=True):
@@ -136,7 +136,8 @@ class _Run:
         for slot in self._journal.orphans(self._name):
             entry = slot.entry
             batch = open_batches.get(entry.key)
-            if batch is not None and entry.state in {STARTED, COLLECTED}:
+            ours = entry.state == STARTED or (entry.state == COLLECTED and entry.run == self._options.run != "")
+            if batch is not None and ours:
                 del open_batches[entry.key]
                 epoch = self._out.target.epoch if self._out.target else ""
                 self._flights.append(_Flight(batch, slot, epoch, time.monotonic(), recovered=True))
@@ -166,7 +167,7 @@ class _Run:
             self._note(f"job {entry.job or 'of unknown id'} of an earlier run is not wanted any more and was cancelled")
         slot.drop()
 
-    def _submit_and_follow(self, batches: list[Batch], circuits: Sequence[QuantumCircuit]) -> None:
+    def _submit_and_follow(self, batches: list[Batch], circuits: Sequence[QuantumCircuit | Program]) -> None:
         waiting = list(batches)
         while waiting or self._flights:
             while waiting and len(self._flights) < AHEAD:
@@ -188,7 +189,7 @@ class _Run:
                 self._follow()
                 waiting, self._again = self._again + waiting, []
 
-    def _submit(self, batch: Batch, circuits: Sequence[QuantumCircuit]) -> bool:
+    def _submit(self, batch: Batch, circuits: Sequence[QuantumCircuit | Program]) -> bool:
         """Start a job; False when its submission is to be tried again after the jobs in flight have ended."""
         self._check_time()
         target = present_target(self._client, self._options.patience)
@@ -204,7 +205,7 @@ class _Run:
         kind, fields = write_job(target, programs, batch.shots, f"qompass-{key[:12]}")  # type: ignore[arg-type]
         entry = Entry(
             self._name, key, STARTING, session=self._session, submitted=time.time(),
-            circuits=len(programs), shots=sum(batch.shots),
+            circuits=len(programs), shots=sum(batch.shots), run=self._options.run,
         )  # fmt: skip
         slot = self._journal.open(entry)
         try:

@@ -22,7 +22,8 @@ from pathlib import Path
 from tasks.execution.qpu import QpuOptions, QpuResource, run_variants
 from tests.execution.qpu.circuits import ghz
 asked = json.loads(sys.stdin.readline())
-run = run_variants(QpuResource(**asked["resource"]), [ghz(2)], [50], QpuOptions(journal=Path(asked["journal"])))
+options = QpuOptions(journal=Path(asked["journal"]), run="run-1")
+run = run_variants(QpuResource(**asked["resource"]), [ghz(2)], [50], options)
 print("returned", flush=True)
 time.sleep(600)
 """
@@ -116,9 +117,18 @@ def test_a_result_collected_but_not_handed_over_is_kept(service, options, client
     process = client(running.resource(), options)
     assert process.stdout.readline() == "returned\n"
     kill(process)
-    run = run_variants(running.resource(), [ghz(2)], [50], options)
+    run = run_variants(running.resource(), [ghz(2)], [50], replace(options, run="run-1"))
     assert run.jobs[0].recovered and len(running.jobs()) == 1
     assert run.jobs[0].polls == 0
+
+
+def test_another_run_does_not_use_shots_that_an_earlier_one_may_have_used(service, options, client):
+    running = service("ibm")
+    process = client(running.resource(), options)
+    assert process.stdout.readline() == "returned\n"
+    kill(process)
+    run = run_variants(running.resource(), [ghz(2)], [50], replace(options, run="run-2"))
+    assert not run.jobs[0].recovered and len(running.jobs()) == 2
 
 
 @pytest.mark.parametrize("kind", ["ibm", "iqm"])
