@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
-
-# runcompss sets this for the master and for its workers, and nothing else does.
-_MARK = "COMPSS_HOME"
 
 
 def active() -> bool:
-    """Whether this process is a COMPSs master or one of its workers."""
-    if not os.environ.get(_MARK):
-        return False
-    try:
-        from pycompss.util import context
-    except ImportError:
-        return False
-    return bool(context.in_pycompss())
+    """Whether this process is a COMPSs master or one of its workers: then PyCOMPSs was imported before this."""
+    context = sys.modules.get("pycompss.util.context")
+    return context is not None and bool(context.CONTEXT.in_pycompss())
 
 
 if active():
@@ -52,11 +45,13 @@ if active():
         """Nothing to do: the runtime ends with the program."""
 
     def version() -> str:
-        """The version of COMPSs that runs."""
-        for line in (Path(os.environ[_MARK]) / "RELEASE_NOTES", Path(os.environ[_MARK]) / "changelog"):
-            if line.is_file():
-                return line.read_text().split("\n", 1)[0].strip()
-        return "unknown"
+        """The version of COMPSs that runs, as ``runcompss --version`` says it."""
+        try:
+            said = subprocess.run(["runcompss", "--version"], capture_output=True, text=True, check=False).stdout
+        except OSError:
+            return "COMPSs, unknown version"
+        found = re.search(r"COMPSs version (.+)", said)
+        return f"COMPSs {found[1].strip()}" if found else "COMPSs, unknown version"
 
     def wait_on(value: Any) -> Any:
         """The results behind all futures in ``value``."""

@@ -21,6 +21,7 @@ from typing import Any
 
 from tasks.runtime import ranks
 from tasks.runtime.errors import EngineError
+from tasks.runtime.isolation import start_children
 
 IN = "IN"
 OUT = "OUT"
@@ -39,7 +40,7 @@ class _Engine:
         import dask
         import distributed
 
-        self.units = {_DEFAULT_PROCESSOR: os.cpu_count() or 1, **units}
+        self.units = {_DEFAULT_PROCESSOR: _cores(), **units}
         for name, count in self.units.items():
             if count < 1:
                 raise EngineError(f"processor {name} has {count} computing units: give it at least one")
@@ -83,7 +84,13 @@ _engine: _Engine | None = None
 def start(units: dict[str, int]) -> None:
     """Start scheduler and worker with these computing units for each processor."""
     global _engine
+    # They start while dask is being imported.
+    start_children(units.get(_DEFAULT_PROCESSOR, _cores()))
     _engine = _Engine(units)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def stop() -> None:

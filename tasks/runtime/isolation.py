@@ -66,7 +66,8 @@ class _Child:
                 subprocess.Popen,
                 [sys.executable, "-m", "tasks.runtime.child", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
-                stdout=sys.__stderr__ if sys.__stderr__ is not None else subprocess.DEVNULL,
+                stdout=_standard_error(),
+                stderr=_standard_error(),
                 pass_fds=[theirs.fileno()],
                 env=environment,
             ).result()
@@ -107,6 +108,16 @@ class _Child:
 _children: set[_Child] = set()
 _registry_lock = threading.Lock()
 _idle: list[_Child] = []
+
+
+def _standard_error() -> int:
+    # By number: COMPSs closes and replaces sys.stderr in the processes that run its tasks. Nothing that work prints
+    # may reach standard output, where a program's JSON goes.
+    try:
+        os.fstat(2)
+    except OSError:
+        return subprocess.DEVNULL
+    return 2
 
 
 @functools.cache
