@@ -121,7 +121,8 @@ def unit_limits_of_devices() -> None:
     intervals = {name: [outcome.value for outcome in wait_on(futures)] for name, futures in held.items()}
     for device in work.DEVICES:
         equal((device.name, _most_at_once(intervals[device.name])), (device.name, UNITS[device.processor]))
-    true(_most_at_once([one for several in intervals.values() for one in several]) == 3, "devices waited for each other")
+    together = [one for several in intervals.values() for one in several]
+    equal(("all devices", _most_at_once(together)), ("all devices", 3))
 
 
 def unit_limits_of_cpus() -> None:
@@ -175,7 +176,8 @@ def outcome_of_work_that_overruns() -> None:
 def failures_pass_through_dataflow() -> None:
     """What needs a failed result fails with it and does not run."""
     failed = work.do("raise", "the root", limits(), 0)
-    for outcome in wait_on([work.plus(failed, 1), work.ordered([work.plus(1, 1), failed]), work.weighted({"a": failed})]):
+    after = [work.plus(failed, 1), work.ordered([work.plus(1, 1), failed]), work.weighted({"a": failed})]
+    for outcome in wait_on(after):
         equal(outcome.failure.reason, Reason.DEPENDENCY)
         true("the root" in outcome.failure.message, outcome.failure.message)
 

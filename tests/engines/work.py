@@ -129,7 +129,7 @@ def both(x, y):
     return contained(_plus, x, y), contained(_plus, y, -x)
 
 
-@constraint(computing_units="1")
+@constraint(processors=[{"ProcessorType": "CPU", "ProcessorName": "CPU", "ComputingUnits": "1"}])
 @task(returns=1)
 def busy(seconds):
     """Hold one CPU unit for a while and say when."""
