@@ -53,13 +53,15 @@ if [ -n "$logs" ]; then mkdir -p "$logs" && logs=$(cd -- "$logs" && pwd -P) || e
 # mpirun lives beside the Python that has mpich.
 PATH=$(dirname -- "$python"):$PATH
 export PATH QOMPASS_STATE=$state QOMPASS_STDOUT=3 QOMPASS_RUN_NOTE=$state/run QOMPASS_RESOURCES=$resources
-export COMPSS_PYTHON_VERSION=3
+# COMPSs sets SLURM_* for MPI tasks even where there is no Slurm; here all ranks are on this machine.
+export HYDRA_LAUNCHER=fork OMPI_MCA_plm=isolated PRTE_MCA_plm=ssh
 
 group='' interrupted=''
 end_group() { # everything that runcompss started is in its session, whatever process groups it made
     [ -n "$group" ] || return 0
     pkill -KILL -s "$group" 2>/dev/null
     kill -KILL -- "-$group" 2>/dev/null
+    wait "$group" 2>/dev/null # else bash says "Killed"
     group=''
 }
 pass_on() { # let the program mark its run interrupted, then end the rest
