@@ -1,0 +1,1 @@
+"""tests.resources_xml"""

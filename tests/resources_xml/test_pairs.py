@@ -1,0 +1,79 @@
+"""The four pairs of files: valid for COMPSs, and the devices they stand for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from resources_xml import needs_of_devices, read_devices, read_nodes, this_machine, units_of, unsatisfied
+from scheduler_policies.device import Kind
+
+ROOT = Path(__file__).resolve().parents[2]
+SCHEMAS = ROOT.parent / "shared/data/compss-3.3"
+PAIRS = ("local", "local_gpu", "local_qpu", "cluster")
+needs_schemas = pytest.mark.skipif(
+    not SCHEMAS.is_dir(), reason="COMPSs' schemas (../shared/data/compss-3.3) are absent"
+)
+FOLDERS = [*(ROOT / "resources_xml" / name for name in PAIRS), ROOT / "tests/engines/resources"]
+
+
+@needs_schemas
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+@pytest.mark.parametrize("file", ("project", "resources"))
+def test_validates_against_the_schema_of_compss(folder, file):
+    etree = pytest.importorskip("lxml.etree")
+    schema = etree.XMLSchema(etree.parse(SCHEMAS / f"{file}_schema.xsd"))
+    schema.assertValid(etree.parse(folder / f"{file}.xml"))
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_says_who_it_is_for_and_can_run_every_device_task(folder):
+    assert "<!-- For " in (folder / "project.xml").read_text() + (folder / "resources.xml").read_text()
+    nodes = read_nodes(folder)
+    sizes = {"QPU_A": 5, "QPU_B": 7}
+    assert unsatisfied(needs_of_devices("execute", read_devices(folder, sizes)), nodes) == []
+    for node in nodes:
+        # Tasks that wait must not take the places of those that compute.
+        computing = sum(p.units for p in node.processors if p.type == "CPU" and not p.clients)
+        waiting = sum(p.units for p in node.processors if p.type != "CPU")
+        assert node.most_tasks >= computing + waiting, node.title
+
+
+def _found(name):
+    return [
+        (d.name, d.kind, d.units, d.qubits, d.memory_bytes, d.node) for d in read_devices(ROOT / "resources_xml" / name)
+    ]
+
+
+def test_devices_of_the_pairs():
+    assert _found("local") == [("CPU", Kind.CPU, 2, None, 4 * 10**9, "")]
+    assert _found("local_gpu") == [
+        ("CPU", Kind.CPU, 4, None, 4 * 10**9, ""),
+        ("GPU", Kind.GPU, 1, None, 16 * 10**9, ""),
+    ]
+    assert _found("local_qpu") == [
+        ("CPU", Kind.CPU, 2, None, 4 * 10**9, ""),
+        ("QPU_A", Kind.QPU, 1, 27, None, ""),
+        ("QPU_B", Kind.QPU, 2, 7, None, ""),
+    ]
+    assert _found("cluster") == [
+        ("CPU", Kind.CPU, 48, None, 4 * 10**9, ""),
+        ("GPU", Kind.GPU, 3, None, 40 * 10**9, ""),
+        ("QPU_A", Kind.QPU, 2, 27, None, "node1"),
+    ]
+
+
+def test_either_file_of_a_pair_stands_for_it():
+    folder = ROOT / "resources_xml/local_qpu"
+    assert read_devices(folder / "resources.xml") == read_devices(folder / "project.xml") == read_devices(folder)
+
+
+def test_a_target_says_a_qpus_size_better_than_the_file():
+    devices = read_devices(ROOT / "resources_xml/local_qpu", {"QPU_B": 11})
+    assert [device.qubits for device in devices] == [None, 27, 11]
+
+
+def test_units_for_the_embedded_engine():
+    assert units_of(read_devices(ROOT / "resources_xml/local_qpu")) == {"CPU": 2, "QPU_A": 1, "QPU_B": 2}
+    assert units_of(this_machine(3)) == {"CPU": 3}
