@@ -39,3 +39,7 @@ class SpillError(ReconstructionError):
 
 class DistributionError(ReconstructionError):
     """A distribution was asked for that these tensors cannot give."""
+
+
+class AllocationError(ReconstructionError):
+    """No number of shots does what was asked."""

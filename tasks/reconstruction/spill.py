@@ -131,6 +131,12 @@ def _samples_to_arrays(samples: SampledData) -> dict[str, np.ndarray]:
         "outcomes": np.concatenate([variant.counts.outcomes.ravel() for variant in variants]),
         "counts": np.concatenate([variant.counts.counts for variant in variants]),
     }
+    readings = [variant.counts.readings for variant in variants]
+    weights = [variant.counts.weights for variant in variants]
+    arrays["has_readings"] = np.array([array is not None for array in readings])
+    arrays["has_weights"] = np.array([array is not None for array in weights])
+    arrays["readings"] = np.concatenate([np.zeros((0, 2)), *(array for array in readings if array is not None)])
+    arrays["weights"] = np.concatenate([np.zeros(0), *(array for array in weights if array is not None)])
     for axis, leg in enumerate(samples.legs):
         arrays[f"leg-{axis}-columns"] = leg.columns
         arrays[f"leg-{axis}-inverse"] = leg.inverse
@@ -148,6 +154,9 @@ def _read_samples(folder: Path, fragment: int, num_legs: int) -> SampledData:
     byte_ends, group_ends, mask_ends = np.cumsum(sizes * widths), np.cumsum(groups), np.cumsum(groups * num_bits)
     settings, leg_bits = get("settings").reshape(sizes.size, num_legs), get("leg_bits").reshape(sizes.size, num_legs)
     factors, masks, outcomes, counts = get("factors"), get("masks"), get("outcomes"), get("counts")
+    has_readings, has_weights = get("has_readings"), get("has_weights")
+    reading_ends, weight_ends = np.cumsum(num_bits * has_readings), np.cumsum(sizes * has_weights)
+    readings, weights = get("readings"), get("weights")
     variants = []
     for v in range(sizes.size):
         bits, width, group, size = int(num_bits[v]), int(widths[v]), int(groups[v]), int(sizes[v])
@@ -161,6 +170,8 @@ def _read_samples(folder: Path, fragment: int, num_legs: int) -> SampledData:
                     outcomes[byte_ends[v] - size * width : byte_ends[v]].reshape(size, width),
                     counts[ends[v] - size : ends[v]],
                     bits,
+                    readings[reading_ends[v] - bits : reading_ends[v]] if has_readings[v] else None,
+                    weights[weight_ends[v] - size : weight_ends[v]] if has_weights[v] else None,
                 ),
             )
         )

@@ -11,7 +11,7 @@ with g the gradient of observable o. Every covariance inside a variant is in it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -193,15 +193,26 @@ def fragment_variances(samples: SampledData, found: LeafGradient, num_observable
         (observable,) float64.
     """
     total = np.zeros(num_observables)
+    for _, observables, variance in variant_variances(samples, found):
+        total[observables] += variance
+    return total
+
+
+def variant_variances(samples: SampledData, found: LeafGradient) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """What each variant's shots contribute to the variance of the observables that a gradient speaks of.
+
+    Yields:
+        (position in ``samples.variants``, (observable,) int ascending, (observable,) float64 variance).
+    """
     used, local = np.unique(found.observables, return_inverse=True)
     if used.size == 0:
-        return total
+        return
     raw_gradient = found.gradient
     for axis, leg in enumerate(samples.legs):
         raw_gradient = np.moveaxis(np.tensordot(raw_gradient, leg.inverse, axes=(1 + axis, 0)), -1, 1 + axis)
     num_factors = 1 + max(int(variant.factors.max(initial=0)) for variant in samples.variants)
     shots_behind = _shots_behind(samples, max(num_factors, 1 + int(found.factors.max())))
-    for variant in samples.variants:
+    for number, variant in enumerate(samples.variants):
         shots = variant.counts.shots
         if shots == 0:
             continue
@@ -228,8 +239,7 @@ def fragment_variances(samples: SampledData, found: LeafGradient, num_observable
         np.add.at(weights, (np.asarray(local)[pairs][:, None], group.T[factor]), picked)
         signed = distinct.any(axis=1)  # an entry without a sign is the same in every shot
         bits = np.unpackbits(distinct[signed], axis=1, count=masks.shape[-1], bitorder="little").astype(bool)
-        total[used] += _variance_of_mean(variant, bits, weights[:, signed])
-    return total
+        yield number, used, _variance_of_mean(variant, bits, weights[:, signed])
 
 
 def _shots_behind(samples: SampledData, num_factors: int) -> np.ndarray:

@@ -1,0 +1,90 @@
+"""Shots go where they lower the error most: against brute force, and in repeated experiments."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+from tasks.reconstruction import variances
+from tasks.reconstruction.allocation import Influences, by_fragment, influences, shots_for_error, spend
+from tasks.reconstruction.errors import AllocationError
+from tests.reconstruction.networks import exact_tensors, random_structure
+from tests.reconstruction.test_statistics import draw, sampled_problem
+
+
+def known(variances_: np.ndarray, shots: np.ndarray) -> Influences:
+    count = len(shots)
+    return Influences(np.zeros(count, dtype=int), np.arange(count), np.arange(variances_.shape[1]), variances_, shots)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_spending_is_the_optimum_that_a_general_optimiser_finds(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    table, done = rng.exponential(size=(6, 2)), rng.integers(1, 60, size=6)
+    price = rng.uniform(0.5, 3, size=6)
+    total = float(price @ done) + 200.0
+    found = spend(known(table, done), total, price)
+    assert price @ (found + done) <= total + 1e-9
+    assert price @ (found + done) > total - price.max() - 1e-9, f"seed {seed}"
+    worth = table.sum(axis=1)
+    oracle = minimize(
+        lambda extra: (worth / (done + extra)).sum(),
+        np.full(6, 200 / price.sum()),
+        bounds=[(0, None)] * 6,
+        constraints={"type": "eq", "fun": lambda extra: price @ extra - 200},
+        tol=1e-12,
+    )
+    assert (worth / (done + found)).sum() <= oracle.fun * 1.02, f"seed {seed}"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_target_is_met_at_the_least_price(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    table, done = rng.exponential(size=(5, 3)), np.full(5, 4)
+    some = known(table, done)
+    found = shots_for_error(some, 0.05)
+    assert some.predicted(done + found).max() <= 0.05**2
+    oracle = minimize(
+        lambda n: n.sum(),
+        np.full(5, 5000.0),
+        bounds=[(4, None)] * 5,
+        constraints={"type": "ineq", "fun": lambda n: 1 - (table.T @ (1 / n)) / 0.05**2},
+        tol=1e-10,
+        options={"maxiter": 500},
+    )
+    assert (done + found).sum() <= oracle.fun * 1.03, f"seed {seed}"
+
+
+def test_a_target_already_reached_takes_no_shots() -> None:
+    some = known(np.ones((3, 1)), np.full(3, 1000))
+    assert shots_for_error(some, 0.5).sum() == 0
+
+
+def test_impossible_wishes_are_refused() -> None:
+    some = known(np.ones((3, 1)), np.full(3, 10))
+    with pytest.raises(AllocationError, match="must be positive"):
+        shots_for_error(some, 0.0)
+    with pytest.raises(AllocationError, match="would take about"):
+        shots_for_error(some, 1e-7)
+    with pytest.raises(AllocationError, match="has cost 30 of 20"):
+        spend(some, 20)
+    rng = np.random.default_rng(0)
+    structure = random_structure([(0, 1)], 2, rng)
+    with pytest.raises(AllocationError, match="Every fragment is exact"):
+        influences(structure, exact_tensors(structure, rng))
+
+
+def test_influences_add_up_to_the_variances() -> None:
+    problem = sampled_problem(3)
+    tensors = draw(*problem, np.random.default_rng(1), 500)
+    found = influences(problem[0], tensors)
+    np.testing.assert_allclose(
+        found.predicted(found.shots), variances(problem[0], tensors)[found.observables], rtol=1e-9
+    )
+    split = by_fragment(found, found.shots)
+    for tensor in tensors:
+        if tensor.samples is not None:
+            np.testing.assert_array_equal(
+                split[tensor.fragment], [variant.counts.shots for variant in tensor.samples.variants]
+            )
