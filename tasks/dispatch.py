@@ -64,10 +64,12 @@ class Dispatcher:
         pool: the devices.
         directory: of the run.
         norm: of the observables' coefficients, for the weight of each fragment's error.
+        cache: where results of earlier runs are kept, or "off".
     """
 
-    def __init__(self, plan: Plan, pool: Pool, directory: RunDirectory, norm: float):
+    def __init__(self, plan: Plan, pool: Pool, directory: RunDirectory, norm: float, cache: str = "off"):
         self._pool, self._directory, self._norm = pool, directory, norm
+        self._cache = cache
         self._works = works_of(plan, 1)
         self._retry = RetryPolicy(attempts=6)
         self._history: dict[int, list[Outcome]] = {}
@@ -133,7 +135,7 @@ class Dispatcher:
         launched = []
         for device, batch in _batches(placed):
             attempt = max(len(self._history.get(job.fragment.index, [])) for job in batch)
-            future = execute_on(device)(batch, device, _limits(device, batch), attempt)
+            future = execute_on(device)(batch, device, self._cache, _limits(device, batch), attempt)
             launched.append((device, batch, future))
         return waiting, launched, retry_at
 

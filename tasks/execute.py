@@ -15,19 +15,19 @@ from tasks.runtime import Limits, Outcome, constraint, device_tasks, isolated, t
 
 @constraint(computing_units="1")
 @task(returns=1)
-def execute(jobs: tuple[FragmentJob, ...], device: Device, limits: Limits, attempt: int) -> Outcome:
+def execute(jobs: tuple[FragmentJob, ...], device: Device, cache: str, limits: Limits, attempt: int) -> Outcome:
     """Run jobs one after the other on one core of whatever node is free; the value is a DeviceResults."""
-    return isolated(run_jobs, jobs, device, limits=limits, device=device.name, attempt=attempt)
+    return isolated(run_jobs, jobs, device, cache, limits=limits, device=device.name, attempt=attempt)
 
 
-def execute_bound(jobs: tuple[FragmentJob, ...], device: Device, limits: Limits, attempt: int) -> Outcome:
+def execute_bound(jobs: tuple[FragmentJob, ...], device: Device, cache: str, limits: Limits, attempt: int) -> Outcome:
     """The body of the tasks that are bound to one device's processor."""
-    return isolated(run_jobs, jobs, device, limits=limits, device=device.name, attempt=attempt)
+    return isolated(run_jobs, jobs, device, cache, limits=limits, device=device.name, attempt=attempt)
 
 
-def run_jobs(jobs: tuple[FragmentJob, ...], device: Device) -> DeviceResults:
+def run_jobs(jobs: tuple[FragmentJob, ...], device: Device, cache: str) -> DeviceResults:
     """The work itself, in a child process of the task."""
-    return run_on_device(jobs, device)
+    return run_on_device(jobs, device, cache)
 
 
 # COMPSs workers find a task by its name in this module, so the tasks of all declared devices are made on import.

@@ -142,7 +142,7 @@ def run(problem: Problem, options: Options, directory: RunDirectory, progress: P
         jobs = _jobs(plan, options)
         pool = Pool(devices, options.policy, Goal(options.target_error, options.budget), units=os.cpu_count() or 1)
         norm = float(np.sqrt((problem.terms.coefficients.data**2).sum()))
-        dispatcher = Dispatcher(plan, pool, directory, norm)
+        dispatcher = Dispatcher(plan, pool, directory, norm, options.cache)
         with directory.timing("execute"), shown.stage("execute", sum(map(size_of, jobs))) as stage:
             results = dispatcher.run(jobs, stage)
         with directory.timing("reconstruct"), shown.stage("reconstruct", 1) as stage:

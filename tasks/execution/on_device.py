@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version
 
 import numpy as np
 from qiskit import QuantumCircuit
 
 from scheduler_policies import Device, Kind
 from tasks.cutting.variants import VariantBuilder
+from tasks.execution.cache.cache import OFF, Cache, open_cache
+from tasks.execution.cache.fragment_key import fragment_key
+from tasks.execution.cache.keys import AS_WRITTEN, Target, make_key
 from tasks.execution.errors import ExecutionError
-from tasks.execution.jobs import FragmentJob, pack_counts, run_job
+from tasks.execution.jobs import FragmentJob, pack_counts, predicted_seconds, run_job
+from tasks.runtime.storage import pack, unpack
+
+_WORTH_SECONDS = 0.01  # less than this is run again sooner than it is found
 
 
 @dataclass(frozen=True)
@@ -44,8 +52,13 @@ class DeviceResults:
     failure: str = ""
 
 
-def run_on_device(jobs: Sequence[FragmentJob], device: Device) -> DeviceResults:
+def run_on_device(jobs: Sequence[FragmentJob], device: Device, cache: str = OFF) -> DeviceResults:
     """Run jobs one after the other on one unit of a device.
+
+    Args:
+        jobs: what to do.
+        device: where.
+        cache: where results of earlier runs are kept (``--cache``), or "off".
 
     Raises:
         QompassError: none of them could be run.
@@ -53,7 +66,44 @@ def run_on_device(jobs: Sequence[FragmentJob], device: Device) -> DeviceResults:
     if device.kind is Kind.QPU:
         return _run_on_qpu(jobs, device)
     aer = "GPU" if device.kind is Kind.GPU else "CPU"
-    return DeviceResults(tuple(JobResult(job, run_job(job, device=aer), {}) for job in jobs))
+    worth = [cache != OFF and predicted_seconds(job) >= _WORTH_SECONDS for job in jobs]
+    results = []
+    for job, cached in zip(jobs, worth, strict=True):
+        arrays, hit = recalled(job, aer, cache) if cached else (run_job(job, device=aer), False)
+        results.append(JobResult(job, arrays, {"cache": "hit"} if hit else {}))
+    return DeviceResults(tuple(results))
+
+
+def recalled(job: FragmentJob, aer: str, cache: str) -> tuple[dict[str, np.ndarray], bool]:
+    """A job's result from the cache, or run and put there; and whether it was there.
+
+    An exact tensor is found by what the fragment means. Counts are found only for the same variants, shots and seed:
+    drawing them anew costs less than finding out what two thousand variants mean.
+    """
+    store = _opened(cache)
+    target = Target(f"aer-{aer}", version("qiskit-aer"), "statevector, complex128, legs open")
+    key = (
+        fragment_key(job.fragment, target)
+        if job.exact
+        else make_key(AS_WRITTEN, [b"counts of variants", target.digest_material(), job.digest.encode()])
+    )
+    ran: list[int] = []
+
+    def compute(indices: list[int]) -> list[np.ndarray]:
+        ran.extend(indices)
+        arrays = run_job(job, device=aer)
+        return [arrays["values"] if job.exact else np.frombuffer(pack(arrays, {}), dtype=np.uint8)]
+
+    (found,) = store.arrays([key], compute)
+    if found is None:
+        return run_job(job, device=aer), False
+    arrays = {"values": found} if job.exact else unpack(found.tobytes()).arrays
+    return arrays, not ran
+
+
+@lru_cache(maxsize=4)
+def _opened(cache: str) -> Cache:
+    return open_cache(cache)
 
 
 def _run_on_qpu(jobs: Sequence[FragmentJob], device: Device) -> DeviceResults:

@@ -145,3 +145,19 @@ def test_a_fragment_that_no_device_can_run_stops_the_run_with_a_reason(problem, 
             run(problem, Options(max_qubits=5), directory)
     finally:
         dispatch._LEAST_LIMIT_S, dispatch._LIMIT_FACTOR = before
+
+
+@pytest.mark.parametrize("shots", [None, 3_000_000])
+def test_the_cache_changes_no_value_cold_warm_or_off(tmp_path, shots):
+    rng = np.random.default_rng(23)
+    problem = random_problem(brickwork(18, 5, rng), rng)
+    found = {}
+    for name, cache in (("off", "off"), ("cold", str(tmp_path / "cache")), ("warm", str(tmp_path / "cache"))):
+        with RunDirectory.create(tmp_path / name, {}, problem) as directory:
+            found[name] = values(run(problem, Options(max_qubits=10, shots=shots, seed=6, cache=cache), directory))
+            hits = [meta.get("cache") for meta in directory.record["results"].values()]
+        assert ("hit" in hits) == (name == "warm"), f"{name}: {hits}"
+    if shots is None:
+        np.testing.assert_allclose(found["off"], uncut_values(problem), atol=1e-9)
+    np.testing.assert_allclose(found["cold"], found["off"], atol=1e-12)
+    np.testing.assert_allclose(found["warm"], found["off"], atol=1e-12)
