@@ -72,6 +72,7 @@ class Chip:
         configuration["backend_name"] = self._options.name
         configuration["max_experiments"] = self._options.circuits
         configuration["max_shots"] = self._options.shots
+        configuration["default_rep_delay"] = 1e6 * self._options.shot
         for key in ("basis_gates", "supported_instructions"):
             names = [name for name in configuration[key] if name not in lacks]
             if not self._options.dynamic:

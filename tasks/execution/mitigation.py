@@ -106,20 +106,20 @@ def run_mitigated(
     if calibration:
         _learn(target, calibration, counts[len(wanted) :])
     if mitigation.readout:
-        for index, (program, found) in enumerate(zip(run.programs, counts, strict=True)):
+        for index, (ran, found) in enumerate(zip(run.programs, counts, strict=True)):
             try:
-                counts[index] = _read(target, program, found)
+                counts[index] = _read(target, ran, found)
             except QpuError as error:
                 counts[index], run.failures[index] = None, error
     failures = {index: error for index, error in run.failures.items() if index < len(circuits)}
     for index, places in parts.items():
-        found = [counts[place] for place in places]
+        pieces = [counts[place] for place in places]
         missing = next((place for place in places if counts[place] is None), None)
         if missing is not None:
             failures[index] = run.failures[missing]
             counts[index] = None
         else:
-            counts[index] = extrapolate([one for one in found if one is not None], shares)
+            counts[index] = extrapolate([one for one in pieces if one is not None], shares)
     run.counts, run.programs, run.failures = counts[: len(circuits)], run.programs[: len(circuits)], failures
     return run
 

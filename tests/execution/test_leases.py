@@ -127,6 +127,7 @@ def test_a_waiter_that_dies_is_passed_over(place):
     leases = open_at(place)
     first, gone = leases.take("QPU_A", 1), leases.take("QPU_A", 1)
     assert first.granted() and not gone.granted()
+    assert leases.wanted("QPU_A") == 2 and leases.wanted("QPU_B") == 0
     gone.release()
     third = leases.take("QPU_A", 1)
     assert not third.granted()

@@ -28,14 +28,21 @@ class FileLeases(Leases):
 
     def take(self, device: str, units: int) -> Lease:
         """Take a ticket; see ``Leases.take``."""
-        digest = hashlib.sha256(device.encode()).hexdigest()[:8]
-        readable = "".join(letter if letter.isalnum() else "_" for letter in device)[:60]
-        queue = self._folder / f"{readable}-{digest}"
+        queue = self._queue(device)
         try:
             queue.mkdir(exist_ok=True, mode=0o700)
             return _FileLease(queue, units)
         except OSError as error:
             raise LeaseError(f"device {device}: cannot keep a lease in {queue}: {error.strerror}") from None
+
+    def wanted(self, device: str) -> int:
+        """See ``Leases.wanted``."""
+        return sum(_alive(path) for path in self._queue(device).glob("*.ticket"))
+
+    def _queue(self, device: str) -> Path:
+        digest = hashlib.sha256(device.encode()).hexdigest()[:8]
+        readable = "".join(letter if letter.isalnum() else "_" for letter in device)[:60]
+        return self._folder / f"{readable}-{digest}"
 
 
 class _FileLease(Lease):
@@ -68,23 +75,9 @@ class _FileLease(Lease):
         for path in sorted(self._queue.glob("*.ticket")):
             if int(path.stem) >= self._number:
                 break
-            before += self._alive(path)
+            before += _alive(path)
         self._held = before < self._units
         return self._held
-
-    def _alive(self, path: Path) -> bool:
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink(missing_ok=True)  # its owner died
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
 
     def check(self) -> None:
         """A lease of this kind ends only with its process."""
@@ -95,3 +88,19 @@ class _FileLease(Lease):
             self._path.unlink(missing_ok=True)
             os.close(self._descriptor)
             self._descriptor, self._held = -1, False
+
+
+def _alive(path: Path) -> bool:
+    """Whether a ticket's owner lives; the ticket of a dead one is removed."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink(missing_ok=True)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -59,6 +59,14 @@ class Leases(ABC):
             LeaseError: the place cannot be used.
         """
 
+    @abstractmethod
+    def wanted(self, device: str) -> int:
+        """How many living processes hold a unit of a device or wait for one.
+
+        Raises:
+            LeaseError: the place cannot be used.
+        """
+
     @contextmanager
     def hold(self, device: str, units: int, wait: float | None = None) -> Iterator[Lease]:
         """Hold one unit of a device.

@@ -29,6 +29,8 @@ elseif verb == 'release' then
     redis.call('ZREM', KEYS[1], member)
     redis.call('HDEL', KEYS[2], member)
     return -1
+elseif verb == 'count' then
+    return redis.call('ZCARD', KEYS[1])
 end
 local rank = redis.call('ZRANK', KEYS[1], member)
 if not rank then
@@ -65,6 +67,10 @@ class RedisLeases(Leases):
     def take(self, device: str, units: int) -> Lease:
         """Take a ticket; see ``Leases.take``."""
         return _RedisLease(self, device, units)
+
+    def wanted(self, device: str) -> int:
+        """See ``Leases.wanted``."""
+        return self.run(device, "", "count")
 
     def run(self, device: str, member: str, verb: str) -> int:
         """Run the script; -1 where the ticket is not in the queue, else how many are before it.

@@ -1,5 +1,6 @@
 """QPUs through QRMI: which there are, what they can do, and variants run on them."""
 
+from tasks.execution.qpu.devices import QpuReport, describe_qpu, list_qpus, qpu_state
 from tasks.execution.qpu.errors import Fault, QpuError
 from tasks.execution.qpu.records import JobRecord, QpuOptions, QpuRun
 from tasks.execution.qpu.resources import QpuResource, qpu_resource, qpu_resources
@@ -11,11 +12,15 @@ __all__ = [
     "JobRecord",
     "QpuError",
     "QpuOptions",
+    "QpuReport",
     "QpuResource",
     "QpuRun",
     "QpuTarget",
+    "describe_qpu",
+    "list_qpus",
     "qpu_resource",
     "qpu_resources",
+    "qpu_state",
     "read_target",
     "run_variants",
 ]

@@ -118,6 +118,20 @@ class Journal:
         slot.write()
         return slot
 
+    def in_flight(self, resource: str) -> int:
+        """How many jobs of living processes of this user are with a QPU."""
+        found = 0
+        for path in self.folder.glob(f"{resource}-*.json"):
+            try:
+                entry = Entry(**json.loads(path.read_text()))
+                with open(path, "rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                found += entry.resource == resource and entry.state == STARTED
+            except (OSError, ValueError, TypeError):
+                continue
+        return found
+
     def orphans(self, resource: str) -> Iterator[Slot]:
         """Entries of a QPU whose owner is gone, now ours; the caller closes or drops each."""
         for path in sorted(self.folder.glob(f"{resource}-*.json")):

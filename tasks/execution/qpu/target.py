@@ -42,6 +42,7 @@ class QpuTarget:
         readout_seconds: duration of a measurement.
         limits: what it cannot do.
         names: the device's own names of its qubits.
+        shot_seconds: delay between shots, None where it is not said.
     """
 
     resource: str
@@ -54,6 +55,7 @@ class QpuTarget:
     readout_seconds: float
     limits: Limits
     names: tuple[str, ...]
+    shot_seconds: float | None = None
 
     @property
     def num_qubits(self) -> int:
@@ -134,16 +136,17 @@ def _read_ibm(resource: str, raw: Mapping[str, Any]) -> QpuTarget:
                 entries[place] = InstructionProperties(duration=seconds, error=error)
         if entries:
             target.add_instruction(operation, entries, name=name)
-    readout, read_seconds = [], 0.0
+    readout, wrong, read_seconds = [], [], 0.0
     for qubit in range(size):
         listed_qubits = properties.get("qubits", [])
         values = {entry["name"]: entry for entry in (listed_qubits[qubit] if qubit < len(listed_qubits) else [])}
         both = float(values["readout_error"]["value"]) if "readout_error" in values else 0.0
         pair = [float(values[k]["value"]) if k in values else both for k in ("prob_meas1_prep0", "prob_meas0_prep1")]
         readout.append((pair[0], pair[1]))
+        wrong.append(both if "readout_error" in values else sum(pair) / 2)
         read_seconds = max(read_seconds, _seconds(values.get("readout_length")))
     working = [qubit for qubit in range(size) if qubit not in broken]
-    measured = {(q,): InstructionProperties(duration=read_seconds, error=sum(readout[q]) / 2) for q in working}
+    measured = {(q,): InstructionProperties(duration=read_seconds, error=wrong[q]) for q in working}
     target.add_instruction(Measure(), measured)
     supported = configuration.get("supported_instructions") or []
     if "reset" in supported:
@@ -157,9 +160,11 @@ def _read_ibm(resource: str, raw: Mapping[str, Any]) -> QpuTarget:
     stamp = str(properties.get("last_update_date") or "")
     epoch = _digest(stamp, [[g.name, g.qubits, g.error] for g in gates], readout)
     names = tuple(f"${qubit}" for qubit in range(size))
+    delay = configuration.get("default_rep_delay")  # microseconds
     return QpuTarget(
-        resource, IBM, target, epoch, _timestamp(stamp), tuple(gates), tuple(readout), read_seconds, limits, names
-    )
+        resource, IBM, target, epoch, _timestamp(stamp), tuple(gates), tuple(readout), read_seconds, limits, names,
+        shot_seconds=None if delay is None else float(delay) * 1e-6,
+    )  # fmt: skip
 
 
 def _read_iqm(resource: str, raw: Mapping[str, Any]) -> QpuTarget:

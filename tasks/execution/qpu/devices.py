@@ -1,0 +1,138 @@
+"""QPUs as devices of a run: what their targets say of them, and how they are doing right now."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from scheduler_policies.device import QPU_SPEED, Device, DeviceState, Kind
+from tasks.execution.leases import LeaseError, open_leases
+from tasks.execution.qpu.asking import TARGET_SECONDS, present_target
+from tasks.execution.qpu.client import QpuClient
+from tasks.execution.qpu.errors import QpuError
+from tasks.execution.qpu.journal import Journal, default_folder
+from tasks.execution.qpu.resources import QpuResource, qpu_resource, qpu_resources
+from tasks.execution.qpu.target import QpuTarget
+
+CALL_SECONDS = 20.0
+AWAY_SECONDS = 30.0  # a QPU that cannot be asked is asked again after this
+# A job of somebody else's, of which nothing is known: 20 circuits of 1000 shots.
+THEIR_CIRCUITS, THEIR_SHOTS = 20, 1000
+
+_first_errors: dict[str, float] = {}
+
+
+@dataclass(frozen=True)
+class QpuReport:
+    """One QPU in a list of devices.
+
+    Attributes:
+        device: what it is, None where its target cannot be had.
+        state: how it is doing.
+        status: "online", "paused", "offline" or "unreachable".
+        problem: why something is missing, "" where nothing is.
+    """
+
+    device: Device | None
+    state: DeviceState
+    status: str
+    problem: str = ""
+
+
+def describe_qpu(declared: Device, resource: QpuResource | None = None) -> Device:
+    """A QPU with everything that its target says: qubits, gates, errors, readout, limits, speed.
+
+    Args:
+        declared: what the resources file says; its name is the resource's, and its units and price stay.
+        resource: how to reach it; this process's own of that name when not given.
+
+    Raises:
+        QpuError: there is no such resource, or its target cannot be had.
+    """
+    resource = resource or qpu_resource(declared.name)
+    with QpuClient(resource, CALL_SECONDS) as client:
+        target = present_target(client)
+        return with_target(declared, target, resource.type)
+
+
+def with_target(declared: Device, target: QpuTarget, resource_type: str) -> Device:
+    """A declared QPU as its target has it."""
+    speed = declared.speed if target.shot_seconds is None else replace(declared.speed, shot=target.shot_seconds)
+    return replace(
+        declared,
+        qubits=target.num_qubits,
+        basis_gates=target.basis_gates,
+        coupling=target.coupling,
+        gates=target.gates,
+        readout_errors=tuple(sum(pair) / 2 for pair in target.readout),
+        readout_seconds=target.readout_seconds,
+        speed=speed,
+        limits=target.limits,
+        resource_type=resource_type,
+    )
+
+
+def qpu_state(device: Device, resource: QpuResource | None = None) -> DeviceState:
+    """How a QPU is doing: queue, wait, free units, calibration. One that cannot be asked is set aside for a while."""
+    return _report(device, resource or qpu_resource(device.name)).state
+
+
+def list_qpus(declared: Sequence[Device] = (), environ: Mapping[str, str] | None = None) -> list[QpuReport]:
+    """All QPUs of this process with their state, for ``qompass devices``.
+
+    Args:
+        declared: those of the resources file; the others are shown with one unit.
+        environ: variables to read instead of this process's.
+
+    Raises:
+        QpuError: the configuration cannot be read. A QPU that cannot be reached is in the list, with its problem.
+    """
+    known = {device.name: device for device in declared if device.kind is Kind.QPU}
+    resources = qpu_resources(environ)
+    reports = [
+        _report(known.get(name) or Device(name, Kind.QPU, qubits=1, speed=QPU_SPEED), resource)
+        for name, resource in resources.items()
+    ]
+    for name, device in known.items():
+        if name not in resources:
+            reports.append(
+                QpuReport(device, DeviceState(free_units=0), "unreachable", "no QRMI resource of this name")
+            )
+    return reports
+
+
+def _report(device: Device, resource: QpuResource) -> QpuReport:
+    away = DeviceState(free_units=0, set_aside_until=time.monotonic() + AWAY_SECONDS)
+    try:
+        with QpuClient(resource, CALL_SECONDS) as client:
+            status = client.status()
+            if status.get("status") != "online":
+                why = str(status.get("status_reason") or "")
+                return QpuReport(device, away, str(status.get("status") or "unknown"), why)
+            target = present_target(client, age=min(TARGET_SECONDS, 30.0))
+            device = with_target(device, target, resource.type)
+    except QpuError as error:
+        return QpuReport(None, away, "unreachable", str(error))
+    return QpuReport(device, _state(device, target, status), "online")
+
+
+def _state(device: Device, target: QpuTarget, status: Mapping[str, Any]) -> DeviceState:
+    pending = int(status.get("pending_job_count") or 0)
+    others = max(0, pending - Journal(default_folder()).in_flight(device.name))
+    each = device.speed.job + THEIR_CIRCUITS * (device.speed.circuit + THEIR_SHOTS * device.speed.shot)
+    try:
+        free = max(0, device.units - open_leases().wanted(device.name))
+    except LeaseError:
+        free = device.units
+    now = max(device.two_qubit_error, 1e-9)
+    first = _first_errors.setdefault(device.name, now)
+    return DeviceState(
+        queue_length=others,
+        expected_wait=others * each,
+        free_units=free,
+        calibration_epoch=target.epoch,
+        calibration_age=target.age(),
+        drift=now / first - 1.0,
+    )

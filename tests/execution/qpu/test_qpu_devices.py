@@ -1,0 +1,147 @@
+"""QPUs as policies see them: targets read into devices, and states read from status, queue, leases and calibration."""
+
+import json
+import threading
+import time
+
+import numpy as np
+import pytest
+from qiskit_ibm_runtime.utils.backend_converter import convert_to_target
+from qiskit_ibm_runtime.utils.backend_decoder import configuration_from_server_data, properties_from_server_data
+
+from scheduler_policies.device import QPU_SPEED, Device, Kind
+from tasks.execution.leases import lease
+from tasks.execution.qpu import (
+    Fault,
+    QpuError,
+    QpuOptions,
+    asking,
+    describe_qpu,
+    list_qpus,
+    qpu_state,
+    read_target,
+    run_variants,
+)
+from tasks.execution.qpu.client import QpuClient
+from tests.execution.qpu.circuits import ghz
+
+QPU = Device("QPU_A", Kind.QPU, units=2, qubits=1, speed=QPU_SPEED)
+
+
+@pytest.fixture(autouse=True)
+def own_places(monkeypatch, tmp_path):
+    monkeypatch.setenv("QOMPASS_LEASES", str(tmp_path / "leases"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+def environ(running):
+    resource = running.resource()
+    lists = {"QRMI_JOB_QPU_RESOURCES": resource.name, "QRMI_JOB_QPU_TYPES": resource.type}
+    return lists | {f"{resource.name}_{key}": value for key, value in resource.environment.items()}
+
+
+@pytest.mark.parametrize("backend", ["lagos", "torino"])
+def test_an_ibm_target_is_read_as_ibms_own_client_reads_it(service, backend):
+    with QpuClient(service("ibm", backend=backend).resource()) as client:
+        raw = client.target()
+    found = read_target("QPU_A", raw)
+    judge = convert_to_target(
+        configuration=configuration_from_server_data(raw["configuration"]),
+        properties=properties_from_server_data(raw["properties"]),
+    )
+    assert found.num_qubits == judge.num_qubits
+    checked = 0
+    for name in set(found.target.operation_names) - {"reset"}:
+        for qubits, properties in judge[name].items():
+            if properties is None or (properties.error or 0) >= 1:
+                continue
+            ours = found.target[name][qubits]
+            assert ours.error == pytest.approx(properties.error or 0.0, abs=1e-12)
+            assert ours.duration == pytest.approx(properties.duration or 0.0, rel=1e-6)
+            checked += 1
+    assert checked > 3 * judge.num_qubits
+
+
+@pytest.mark.parametrize("kind", ["ibm", "iqm"])
+def test_a_device_has_what_its_target_says(service, kind):
+    running = service(kind, shot=2e-4)
+    device = describe_qpu(QPU, running.resource())
+    assert (device.units, device.qubits, device.kind) == (2, 7, Kind.QPU)
+    assert 0.003 < device.two_qubit_error < 0.05 and 0.01 < device.readout_error < 0.2
+    assert set(device.coupling) >= {(0, 1), (1, 3), (3, 5)}
+    assert device.resource_type == running.resource().type
+    assert {"cx", "sx"} <= set(device.basis_gates) if kind == "ibm" else {"cz", "r"} == set(device.basis_gates)
+    if kind == "ibm":
+        assert device.speed.shot == pytest.approx(2e-4)
+
+
+def test_the_two_interfaces_tell_the_same_errors(service):
+    ibm, iqm = (describe_qpu(QPU, service(kind).resource()) for kind in ("ibm", "iqm"))
+    assert ibm.two_qubit_error == pytest.approx(iqm.two_qubit_error, rel=1e-6)
+    np.testing.assert_allclose(ibm.readout_errors, iqm.readout_errors)
+
+
+def test_queue_leases_and_calibration_are_in_the_state(service):
+    running = service("ibm", queue=30.0)
+    idle = qpu_state(QPU, running.resource())
+    assert (idle.queue_length, idle.free_units) == (0, 2) and idle.calibration_epoch
+    assert 0 <= idle.calibration_age < 60
+    with QpuClient(running.resource()) as other, lease("QPU_A", 2):
+        pub = 'OPENQASM 3.0; include "stdgates.inc"; bit[1] c; x $0; c[0] = measure $0;'
+        asked = json.dumps({"pubs": [[pub, None, 5]], "version": 2})
+        other.start("QiskitPrimitive", {"input": asked, "program_id": "sampler"})
+        busy = qpu_state(QPU, running.resource())
+    assert (busy.queue_length, busy.free_units) == (1, 1)
+    assert busy.expected_wait > 1
+    running.emulator.devices["QPU_A"].chip.calibrate()
+    asking._targets.clear()
+    assert qpu_state(QPU, running.resource()).calibration_epoch != idle.calibration_epoch
+
+
+def test_our_own_jobs_are_not_others(service, options):
+    running = service("ibm", queue=2.0)
+    thread = threading.Thread(target=run_variants, args=(running.resource(), [ghz(2)], [10], QpuOptions()))
+    thread.start()
+    while not running.jobs():
+        time.sleep(0.02)
+    time.sleep(0.2)
+    assert qpu_state(QPU, running.resource()).queue_length == 0
+    thread.join()
+
+
+@pytest.mark.parametrize("kind", ["ibm", "iqm"])
+def test_the_list_shows_what_is_there_and_why_the_rest_is_not(service, kind):
+    running = service(kind)
+    (report,) = list_qpus([QPU, Device("CPU", Kind.CPU)], environ(running))
+    assert report.status == "online" and report.device.qubits == 7 and not report.problem
+    wrong = environ(running)
+    for key in wrong:
+        if "KEY" in key or "TOKEN" in key:
+            wrong[key] = "wrong-MARK"
+    (report,) = list_qpus([], wrong)
+    assert report.status == "unreachable" and "MARK" not in report.problem
+    assert report.state.set_aside_until > time.monotonic()
+    reports = list_qpus([QPU, Device("QPU_X", Kind.QPU, qubits=5)], environ(running))
+    assert [r.status for r in reports] == ["online", "unreachable"]
+
+
+def test_a_device_that_is_down_is_set_aside(service):
+    running = service("iqm", up=1e-9, down=1e9)
+    running.emulator.command("clear", {})
+    state = qpu_state(QPU, running.resource())
+    assert state.free_units == 0 and state.set_aside_until > time.monotonic()
+
+
+@pytest.mark.parametrize(
+    ("raw", "fault"),
+    [
+        ({"configuration": None, "properties": None}, Fault.UNAVAILABLE),
+        ({}, Fault.UNAVAILABLE),
+        ({"configuration": {"n_qubits": 2}}, Fault.GARBLED),
+        ({"dynamic_quantum_architecture": {"qubits": ["QB1"]}}, Fault.GARBLED),
+    ],
+)
+def test_a_target_that_cannot_be_read_is_told(raw, fault):
+    with pytest.raises(QpuError) as caught:
+        read_target("QPU_A", raw)
+    assert caught.value.fault is fault
