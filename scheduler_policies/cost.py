@@ -40,9 +40,8 @@ def exact_seconds(
 ) -> float:
     """Predicted seconds for a whole fragment tensor from one simulation with its legs left open.
 
-    One state for each of the ``2**branches`` branches, then one Gram matrix for each observable factor: for
-    each of ``4**branches`` pairs of states one pass over ``2**width`` amplitudes (outgoing legs stay open in
-    it at no further cost than ``2**outputs`` more numbers kept).
+    The states of the ``2**branches`` branches, then one Gram matrix for each observable factor: every pair of branches
+    meets on ``2**width`` amplitudes, and outgoing legs, left open in it, multiply the pairs by ``2**outputs``.
 
     Args:
         device: a simulator.
@@ -53,12 +52,14 @@ def exact_seconds(
         factors: observable factors.
         gates: how many gates it has; ``width * depth`` when not given.
     """
-    speed = device.speed
+    pairs = 4.0**branches * 2.0**outputs * max(factors, 1)
+    return open_state_seconds(device, width, depth, branches, gates) + pairs * 2.0**width * device.speed.pair
+
+
+def open_state_seconds(device: Device, width: int, depth: int, branches: int, gates: int | None = None) -> float:
+    """Predicted seconds for the states of all branches of a fragment."""
     count = width * depth if gates is None else gates
-    states = 2.0**branches
-    amplitudes = 2.0**width
-    passes = states * count + max(factors, 1) * (states + states * states * 2.0**outputs / 8.0)
-    return speed.circuit + passes * amplitudes * speed.amplitude_gate
+    return device.speed.circuit + count * 2.0 ** (width + branches) * device.speed.amplitude_gate
 
 
 def exact_bytes(width: int, branches: int) -> int:
@@ -87,6 +88,11 @@ def work_seconds(device: Device, work: Work) -> float:
     return jobs_needed(device, work) * device.speed.job + work.variants * one
 
 
+def steady_pace(state: DeviceState) -> float:
+    """How many times longer than its speed model says a device takes, in steps of a tenth, so that noise is no news."""
+    return 1.1 ** round(math.log(state.pace) / math.log(1.1))
+
+
 def runs_exact(device: Device, work: Work) -> bool:
     """Whether a piece of work is a whole tensor on this device (no error) and not variants with shots."""
     if not device.exact or not work.whole:
@@ -96,11 +102,15 @@ def runs_exact(device: Device, work: Work) -> bool:
 
 
 def _simulation_seconds(device: Device, work: Work) -> float:
+    width, depth, branches = work.width, work.depth, work.branches
     if runs_exact(device, work):
-        return exact_seconds(
-            device, work.width, work.depth, work.branches, work.outputs, work.factors, work.gates
-        )
-    return work.variants * variant_seconds(device, work.width, work.depth, work.shots, work.gates)
+        return exact_seconds(device, width, depth, branches, work.outputs, work.factors, work.gates)
+    one_by_one = work.variants * variant_seconds(device, width, depth, work.shots, work.gates)
+    if device.memory_bytes is not None and exact_bytes(width, branches) > device.memory_bytes:
+        return one_by_one
+    # All variants' distributions from one simulation with the legs open, one pass over the amplitudes each.
+    draw = 2.0**width * device.speed.amplitude_gate + work.shots * device.speed.shot
+    return min(one_by_one, open_state_seconds(device, width, depth, branches, work.gates) + work.variants * draw)
 
 
 def why_not(device: Device, work: Work) -> str | None:

@@ -69,6 +69,7 @@ class Speed:
         shot: fixed cost of one shot (QPU: repetition delay, reset and readout; simulator: drawing one sample).
         layer: one layer of depth within one shot (QPU).
         amplitude_gate: one gate applied to one amplitude (simulator).
+        pair: one amplitude of one pair of branches for one factor of the Gram matrices (simulator; on a GPU, its host).
     """
 
     job: float = 0.0
@@ -76,13 +77,14 @@ class Speed:
     shot: float = 0.0
     layer: float = 0.0
     amplitude_gate: float = 0.0
+    pair: float = 0.0
 
 
-# Typical values, for devices whose resources file says nothing about speed. CPU: one core of a 2020s server running
-# a double-precision state-vector simulator; GPU: the same code limited by about 2 TB/s of memory bandwidth;
-# QPU: a superconducting machine with a 250 us repetition delay.
-CPU_SPEED = Speed(job=0.015, circuit=0.003, shot=2e-7, amplitude_gate=2.5e-9)
-GPU_SPEED = Speed(job=0.2, circuit=0.01, shot=5e-8, amplitude_gate=2.5e-11)
+# Typical values, for devices whose resources file says nothing about speed. CPU: measured on one 2 GHz core with the
+# double-precision state-vector simulator; GPU: the same code at about 2 TB/s of memory bandwidth, Gram matrices on its
+# host; QPU: a superconducting machine with a 250 us repetition delay.
+CPU_SPEED = Speed(job=0.015, circuit=0.004, shot=1e-8, amplitude_gate=4e-9, pair=2e-9)
+GPU_SPEED = Speed(job=0.2, circuit=0.02, shot=1e-8, amplitude_gate=2.5e-11, pair=2e-9)
 QPU_SPEED = Speed(job=2.0, circuit=0.02, shot=2.5e-4, layer=1e-7)
 
 
@@ -191,6 +193,7 @@ class DeviceState:
         calibration_epoch: the device's own name of its calibration ("" where it has none).
         calibration_age: seconds since that calibration.
         drift: error rates now over those calibrated, minus 1: 0 as calibrated, 1 twice as bad.
+        pace: seconds that pieces took of late over those predicted; 1 until something is known.
     """
 
     queue_length: int = 0
@@ -204,6 +207,7 @@ class DeviceState:
     calibration_epoch: str = ""
     calibration_age: float = 0.0
     drift: float = 0.0
+    pace: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,9 @@ from dataclasses import dataclass, replace
 
 from scheduler_policies.device import DeviceState
 
+# How much of the (logarithm of the) pace the latest piece decides.
+_NEWS = 0.4
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -36,9 +39,20 @@ class Rules:
     moves: int = 8
 
 
-def after_success(state: DeviceState) -> DeviceState:
-    """The state after a piece succeeded: failures are forgotten and a trial is passed."""
-    return replace(state, consecutive_failures=0, set_aside_until=None, set_aside_count=0, on_trial=False)
+def after_success(state: DeviceState, predicted: float = 0.0, taken: float = 0.0) -> DeviceState:
+    """The state after a piece succeeded: failures are forgotten, a trial is passed, and its pace is learned.
+
+    Args:
+        state: the state before.
+        predicted: seconds the speed model gave the piece (``work_seconds``); 0 where nothing is to be learned.
+        taken: seconds it took, without its wait for others' jobs.
+    """
+    pace = state.pace
+    if predicted > 0.0 and taken > 0.0:
+        pace *= (taken / predicted / pace) ** _NEWS
+    return replace(
+        state, consecutive_failures=0, set_aside_until=None, set_aside_count=0, on_trial=False, pace=pace
+    )
 
 
 def after_failure(state: DeviceState, now: float, rules: Rules = Rules()) -> DeviceState:

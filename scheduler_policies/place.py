@@ -33,6 +33,8 @@ class Spent:
 
 
 _NO_BOUND = Goal()
+# A device that was set aside more often than this in a row is not waited for.
+_HOPEFUL = 6
 _NOTHING_SPENT = Spent()
 
 
@@ -48,7 +50,8 @@ def place(
     """Decides which device runs which work.
 
     Devices that rest get nothing, devices on trial one small piece each. Work that fits no device in use goes to a
-    device of last resort (a CPU simulator, usually), or waits when one at rest or on trial could take it.
+    device of last resort (a CPU simulator, usually), or waits when one at rest or on trial could take it. Work also
+    waits for such a device when the bound on the error can be kept only with it.
 
     Args:
         policy: the rule of choice.
@@ -77,13 +80,19 @@ def place(
             waiting.append(work)
         else:
             fitting(work, [*current, *last_resort])  # raises, with the reasons
-    rest_goal = Goal(_error_left(goal.max_error, spent.error), _price_left(goal.budget, spent.price))
-    choices = list(policy(now_works, in_use, rest_goal)) if now_works else []
-    check_complete(now_works, choices)
+    left_goal = Goal(_error_left(goal.max_error, spent.error), _price_left(goal.budget, spent.price))
+    choices = _complete(policy, now_works, in_use, left_goal)
+    returning = [_when_back(c, now) for c in current if c not in in_use and c.state.set_aside_count <= _HOPEFUL]
+    if goal.max_error is not None and returning and now_works:
+        # Better devices that will be back soon may be worth waiting for when the bound cannot be kept without them.
+        hopeful = [*in_use, *returning]
+        with_them = _complete(policy, now_works, hopeful, left_goal)
+        if _broken(evaluate(choices, in_use), left_goal) > _broken(evaluate(with_them, hopeful), left_goal):
+            absent = {c.device.name for c in returning}
+            choices = [choice for choice in with_them if choice[1] not in absent]
+            waiting += [work for work, name in with_them if name in absent]
     if resort_works:
-        resort = list(policy(resort_works, last_resort, rest_goal))
-        check_complete(resort_works, resort)
-        choices += resort
+        choices = [*choices, *_complete(policy, resort_works, last_resort, left_goal)]
     schedule = evaluate([*trials, *choices], [*current, *last_resort], spent.error)
     retry = [c.state.set_aside_until for c in current if c.state.set_aside_until is not None]
     return replace(
@@ -92,6 +101,33 @@ def place(
         waiting=tuple(waiting),
         retry_at=min(retry) if retry else None,
     )
+
+
+def _complete(
+    policy: Policy, works: Sequence[Work], pool: Sequence[Candidate], goal: Goal
+) -> Sequence[tuple[Work, str]]:
+    """What the policy answers, checked."""
+    if not works:
+        return []
+    choices = policy(works, pool, goal)
+    check_complete(works, choices)
+    return choices
+
+
+def _when_back(candidate: Candidate, now: float) -> Candidate:
+    """A device at rest or on trial as one whose units are all busy until it may be back."""
+    device, state = candidate
+    until = now if state.set_aside_until is None else state.set_aside_until
+    delay = max(until - now, 0.0) + state.expected_wait + device.speed.job
+    return Candidate(device, replace(state, free_units=0, busy=(delay,) * device.units))
+
+
+def _broken(schedule: Schedule, goal: Goal) -> float:
+    """By how much the bound on the error is broken, relative to it, as far as it matters."""
+    assert goal.max_error is not None
+    if schedule.error <= goal.max_error * 1.01:
+        return 0.0
+    return schedule.error / goal.max_error if goal.max_error > 0 else schedule.error
 
 
 def _trials(works: list[Work], trials: Sequence[Candidate]) -> tuple[list[tuple[Work, str]], list[Work]]:

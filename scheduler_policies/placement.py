@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple, Protocol
 
-from scheduler_policies.cost import squared_error, start_delays, why_not, work_price, work_seconds
+from scheduler_policies.cost import squared_error, start_delays, steady_pace, why_not, work_price, work_seconds
 from scheduler_policies.device import Device, DeviceState, Work
 from scheduler_policies.errors import NoDeviceError, PolicyError
 
@@ -97,7 +97,7 @@ def alike(pool: Sequence[Candidate], apart: frozenset[str] = frozenset()) -> lis
     for index, (device, state) in enumerate(pool):
         name = device.name if device.name in apart else ""
         same = replace(device, name=name, node="", processor="")
-        key = (same, replace(state, free_units=0, busy=()))
+        key = (same, replace(state, free_units=0, busy=(), pace=steady_pace(state)))
         rows.append(first.setdefault(key, index))
     return rows
 
@@ -140,7 +140,8 @@ def fitting(work: Work, pool: Sequence[Candidate]) -> list[int]:
 
 def placed_seconds(candidate: Candidate, work: Work) -> float:
     """Seconds a piece holds a unit: its wait for others' jobs, then its work."""
-    return candidate.state.expected_wait + work_seconds(candidate.device, work)
+    device, state = candidate
+    return state.expected_wait + steady_pace(state) * work_seconds(device, work)
 
 
 def evaluate(

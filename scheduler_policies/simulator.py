@@ -251,7 +251,9 @@ def _execute(
         run.states[piece.device] = after_failure(run.states[piece.device], now, run.rules)
         _give_back(run.pending[number], piece.work)
         return
-    run.states[piece.device] = after_success(run.states[piece.device])
+    run.states[piece.device] = after_success(
+        run.states[piece.device], work_seconds(device, piece.work), seconds
+    )
     run.price += work_price(device, piece.work)
     run.squares += _squares(device, run.world.drift(piece.device, begun), piece.work)
     run.squares_seen += _squares(device, piece.placed.drift, piece.work)

@@ -14,9 +14,9 @@ from scheduler_policies.world import Behaviour
 Pool = tuple[tuple[Device, Behaviour], ...]
 
 # A whole node with a threaded state-vector simulator, bound by memory bandwidth: 32 bytes moved for each amplitude
-# and gate at about 150 GB/s (CPU) and 2 TB/s (GPU).
-_NODE = Speed(job=0.05, circuit=0.02, shot=1e-7, amplitude_gate=2e-10)
-_GPU = Speed(job=0.5, circuit=0.05, shot=5e-8, amplitude_gate=1.6e-11)
+# and gate at about 150 GB/s (CPU) and 2 TB/s (GPU). Gram matrices on the node's cores in both cases.
+_NODE = Speed(job=0.05, circuit=0.02, shot=1e-8, amplitude_gate=2e-10, pair=7e-11)
+_GPU = Speed(job=0.5, circuit=0.05, shot=1e-8, amplitude_gate=1.6e-11, pair=7e-11)
 _GIB = 2**30
 
 

@@ -82,6 +82,30 @@ def test_a_simulator_is_the_last_resort():
     assert {p.device for p in schedule.placements} == {"simulator"}
 
 
+def test_the_bound_is_worth_waiting_for_a_better_device_that_will_be_back():
+    pool = [_with(qpu("good", 20, 0.001, 1e-3), set_aside_until=50.0, set_aside_count=1), qpu("bad", 20, 0.01, 1e-4)]
+    works = [work(0, weight=0.3), work(1, weight=0.01)]
+    patient = place(balanced, works, pool, Goal(max_error=0.05))
+    assert {w.fragment for w in patient.waiting} == {0} and patient.retry_at == 50.0
+    assert {(p.work.fragment, p.device) for p in patient.placements} == {(1, "bad")}
+    for hasty in (place(balanced, works, pool), place(balanced, works, pool, Goal(max_error=0.5))):
+        assert not hasty.waiting and {p.device for p in hasty.placements} == {"bad"}
+    hopeless = [_with(pool[0], set_aside_count=9), pool[1]]
+    given_up = place(balanced, works, hopeless, Goal(max_error=0.05))
+    assert not given_up.waiting and "predicted error" in given_up.notes[0]
+
+
+def test_the_pace_of_a_device_is_learned_and_counted():
+    pool = [qpu("a", 20, 0.01, 1e-3), qpu("b", 20, 0.01, 1.3e-3)]
+    assert [d for _, d in fastest([work(0, variants=1)], pool, Goal())] == ["a"]
+    state = pool[0].state
+    for _ in range(12):
+        state = after_success(state, predicted=10.0, taken=20.0)
+    assert state.pace == pytest.approx(2.0, rel=0.01)
+    slower = [Candidate(pool[0].device, state), pool[1]]
+    assert [d for _, d in fastest([work(0, variants=1)], slower, Goal())] == ["b"]
+
+
 def test_work_that_only_a_resting_device_fits_waits_and_says_until_when():
     wide = [qpu("wide", 60, 0.01, 1e-4), qpu("narrow", 12, 0.01, 1e-4)]
     pool = [_with(wide[0], set_aside_until=40.0), wide[1]]
