@@ -87,12 +87,14 @@ trap end_group EXIT
 run_once() { # run_once PROGRAM ARGUMENTS...: 0 when the program ended by itself, its status then in $state/status
     rm -f "$state/status" "$state/pid"
     mkdir -p "$logs"
+    printf '%s\0' "$@" >"$state/arguments" # runcompss splits arguments at blanks
+    : >"$state/errors"
     setsid runcompss --lang=python --python_interpreter="$python" --pythonpath="$root" \
         --project="$resources/project.xml" --resources="$resources/resources.xml" \
         --log_dir="$logs" --master_working_dir="$state" --log_level="$level" --cpu_affinity=disabled \
         --task_count=1000 --jvm_master_opts="-Xrs" \
-        "$root/launch/compss_main.py" "$@" \
-        3>&1 >"$logs/runcompss.log" 2>"$state/errors" </dev/null &
+        "$root/launch/compss_main.py" \
+        3>&1 >"$logs/runcompss.log" 2>>"$state/errors" </dev/null &
     group=$!
     # The program's own standard error goes to the terminal as it comes; COMPSs' own lines go to the log.
     tail -f --pid="$group" -n +1 "$state/errors" 2>/dev/null | grep --line-buffered -vE "$noise" >&2 &
@@ -127,6 +129,8 @@ reason() { # one line about why the application died, from its logs
     fi
 }
 
+as_json=''
+case " $* " in *' --json '*) as_json=yes ;; esac
 attempt=0
 run_once "$program" "$@"
 while [ ! -f "$state/status" ] && [ -z "$interrupted" ]; do
@@ -136,7 +140,7 @@ while [ ! -f "$state/status" ] && [ -z "$interrupted" ]; do
     [ -s "$state/run" ] || { say "it had not begun a run, so there is nothing to resume"; break; }
     attempt=$((attempt + 1))
     say "resuming $(cat "$state/run") (restart $attempt of $restarts)"
-    run_once "$root/apps/resume.py" "$(cat "$state/run")"
+    run_once "$root/apps/cli.py" resume "$(cat "$state/run")" ${as_json:+--json}
 done
 [ -z "$interrupted" ] || finish "$interrupted"
 if [ -f "$state/status" ]; then
