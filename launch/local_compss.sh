@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # usage: launch/local_compss.sh [OPTIONS] PROGRAM.py [ARGUMENTS...]
 # Runs a Python program under runcompss on this machine, e.g.  launch/local_compss.sh apps/expectation.py CIRCUIT ...
-#   --resources DIR   folder with project.xml and resources.xml (default: resources_xml/local)
+#   --resources PATH  resources.xml with project.xml beside it, or their folder (default: resources_xml/local)
 #   --logs DIR        where COMPSs writes its logs (default: a temporary folder, kept when something fails)
 #   --restarts N      how often a run whose application died is resumed from what it has on disk (default: 2)
 #   --debug           COMPSs' own debug log
@@ -36,6 +36,7 @@ done
 [ $# -gt 0 ] || usage_error "no program given"
 case $restarts in *[!0-9]* | '') usage_error "--restarts $restarts is not a number" ;; esac
 [ -f "$1" ] || usage_error "there is no program $1"
+[ ! -f "$resources" ] || resources=$(dirname -- "$resources")
 [ -f "$resources/project.xml" ] && [ -f "$resources/resources.xml" ] ||
     usage_error "$resources has no project.xml and resources.xml"
 if ! command -v runcompss >/dev/null; then

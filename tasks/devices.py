@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from resources_xml import Need, ResourcesError, devices_of, needs_of_devices, read_nodes, unsatisfied
 from scheduler_policies import CPU_SPEED, Device, Kind
-from tasks.errors import QompassError
 
 RESOURCES_VARIABLE = "QOMPASS_RESOURCES"
 
@@ -15,11 +15,21 @@ def run_devices(resources: Path | None) -> list[Device]:
     """The devices of a run.
 
     Args:
-        resources: a COMPSs resources file, None for this machine's cores.
+        resources: a COMPSs resources file (or the folder of it and its project file), None for the one that
+            ``QOMPASS_RESOURCES`` names, or without that this machine's cores.
+
+    Raises:
+        ResourcesError: the file cannot be used, or a task of Qompass could never run on what it describes.
     """
-    if resources is None:
+    declared = os.environ.get(RESOURCES_VARIABLE)
+    if resources is None and not declared:
         return [Device("cpu", Kind.CPU, units=os.cpu_count() or 1, speed=CPU_SPEED)]
-    raise QompassError(f"{resources}: resources files are not read yet; leave --resources out")
+    nodes = read_nodes(resources or Path(declared or ""))
+    devices = devices_of(nodes)
+    lines = unsatisfied([Need("cut"), Need("reconstruct"), *needs_of_devices("execute", devices)], nodes)
+    if lines:
+        raise ResourcesError(f"{resources or declared}: {lines[0]}")
+    return list(devices)
 
 
 def declared_devices() -> list[Device]:
