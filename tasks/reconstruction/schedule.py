@@ -96,6 +96,7 @@ def schedule(
     gradients: bool = False,
     least_units: int = 1,
     seed: int = 0,
+    paths: Sequence[Path] | None = None,
 ) -> Schedule:
     """Choose path, slices and blocks.
 
@@ -106,6 +107,7 @@ def schedule(
         gradients: keep what the pass backwards needs.
         least_units: slice at least into so many pieces (where that is possible), for the ranks of an MPI job.
         seed: of the path search.
+        paths: candidates from an earlier ``find_paths`` of the same network; None searches.
 
     Raises:
         MemoryLimitError: if no slicing fits; it says the least that works.
@@ -113,7 +115,7 @@ def schedule(
     """
     best: Schedule | None = None
     least: int | None = None
-    for path in find_paths(network, seed=seed):
+    for path in find_paths(network, seed=seed) if paths is None else paths:
         found = _slice(structure, network, path, memory_bytes, gradients, least_units)
         if memory_bytes is not None and found.cost.peak_bytes > memory_bytes:
             least = found.cost.peak_bytes if least is None else min(least, found.cost.peak_bytes)
