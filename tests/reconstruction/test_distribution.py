@@ -151,7 +151,7 @@ def test_error_bars_of_bit_strings_cover_the_truth() -> None:
 
 def test_a_sampled_distribution_is_mapped_to_the_nearest_one() -> None:
     circuit, cuts = two_parts(7)
-    joined, outputs = sampled_outputs(circuit, cuts, 1_500, 1)
+    joined, outputs = sampled_outputs(circuit, cuts, 300, 1)
     found = full_distribution(joined, outputs, 5)
     exact = Statevector(circuit).probabilities()
     assert found.nearest.min() >= 0
@@ -159,7 +159,7 @@ def test_a_sampled_distribution_is_mapped_to_the_nearest_one() -> None:
     np.testing.assert_allclose(found.nearest.sum(), 1.0)
     np.testing.assert_allclose(found.negativity, -found.quasi[found.quasi < 0].sum())
     assert np.linalg.norm(found.nearest - exact) <= np.linalg.norm(found.quasi - exact) + 1e-12
-    assert 0.5 * np.abs(found.nearest - exact).sum() < 0.3
+    assert 0.5 * np.abs(found.nearest - exact).sum() < 0.5
 
 
 @pytest.mark.parametrize("seed", range(3))
