@@ -2,8 +2,8 @@
 
 The problem. Work f takes p(f, d) seconds on device d, adds e(f, d) = weight_f**2 (1 / shots + infidelity**2) to the
 squared error of the estimate and costs c(f, d). Minimise the last completion over all units subject to
-sum e <= max_error**2 and sum c <= budget. A fragment's variants may be spread over devices, each piece paying its
-own wait in the queue and its own start; a simulator takes a fragment whole, without error.
+sum e <= max_error**2 and sum c <= budget. A unit that is used at all begins after its wait in the queue. A fragment's
+variants may be spread over devices, each piece paying its own start; a simulator takes a fragment whole, exactly.
 
 That is scheduling on unrelated machines with two knapsack constraints, NP-hard already without them. The way here:
 both constraints are priced (Lagrange multipliers, raised while violated and lowered while slack), each price gives a

@@ -210,10 +210,13 @@ def work_price(device: Device, work: Work) -> float:
 
 
 def start_delays(device: Device, state: DeviceState) -> tuple[float, ...]:
-    """Seconds until each unit of a device could take a piece of ours, soonest first; never empty."""
+    """Seconds until each unit of a device would start something of ours, soonest first; never empty.
+
+    What one decision gives to a unit is submitted together and waits for others' jobs once.
+    """
     free = min(max(state.free_units, 0), device.units - min(len(state.busy), device.units))
     delays = sorted((*([0.0] * free), *state.busy))
-    return tuple(delays) if delays else (state.expected_wait,)
+    return tuple(delay + state.expected_wait for delay in delays) if delays else (2.0 * state.expected_wait,)
 
 
 def _log_success(error: float) -> float:

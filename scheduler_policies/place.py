@@ -118,7 +118,7 @@ def _when_back(candidate: Candidate, now: float) -> Candidate:
     """A device at rest or on trial as one whose units are all busy until it may be back."""
     device, state = candidate
     until = now if state.set_aside_until is None else state.set_aside_until
-    delay = max(until - now, 0.0) + state.expected_wait + device.speed.job
+    delay = max(until - now, 0.0) + device.speed.job
     return Candidate(device, replace(state, free_units=0, busy=(delay,) * device.units))
 
 

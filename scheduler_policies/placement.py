@@ -36,15 +36,22 @@ class Goal:
 
 @dataclass(frozen=True)
 class Placement:
-    """A piece of work on a device, with its predicted start and length in seconds from now.
+    """A piece of work on a device.
 
-    The length counts the wait for others' jobs in the device's queue.
+    Attributes:
+        work: the piece.
+        device: name of the device.
+        start: predicted seconds from now until it runs, the wait for others' jobs counted.
+        seconds: predicted length.
+        unit: which of the device's units; those that are free now come first. Pieces of one unit are best submitted
+            together, as they then wait in the device's queue only once.
     """
 
     work: Work
     device: str
     start: float = 0.0
     seconds: float = 0.0
+    unit: int = 0
 
 
 @dataclass(frozen=True)
@@ -103,22 +110,28 @@ def alike(pool: Sequence[Candidate], apart: frozenset[str] = frozenset()) -> lis
 
 
 class Loads:
-    """When each unit of each device becomes free while a schedule is being built."""
+    """When each unit of each device is done with what it has while a schedule is being built.
 
-    def __init__(self, pool: Sequence[Candidate]) -> None:
-        self._units = [list(start_delays(device, state)) for device, state in pool]
-        for units in self._units:
-            heapq.heapify(units)
+    Args:
+        pool: the candidates.
+        queues: whether the waits for others' jobs are known.
+    """
+
+    def __init__(self, pool: Sequence[Candidate], queues: bool = True) -> None:
+        self._units: list[list[tuple[float, int]]] = []
+        for device, state in pool:
+            known = state if queues else replace(state, expected_wait=0.0)
+            self._units.append([(delay, unit) for unit, delay in enumerate(start_delays(device, known))])
 
     def free_at(self, device: int) -> float:
         """When the device's first unit is free, in seconds from now."""
-        return self._units[device][0]
+        return self._units[device][0][0]
 
-    def add(self, device: int, seconds: float) -> float:
-        """Occupies the first free unit for that long and returns when it starts."""
-        start = self._units[device][0]
-        heapq.heapreplace(self._units[device], start + seconds)
-        return start
+    def add(self, device: int, seconds: float) -> tuple[float, int]:
+        """Occupies the first free unit for that long; returns when it starts and which unit it is."""
+        start, unit = self._units[device][0]
+        heapq.heapreplace(self._units[device], (start + seconds, unit))
+        return start, unit
 
 
 def fitting(work: Work, pool: Sequence[Candidate]) -> list[int]:
@@ -139,9 +152,8 @@ def fitting(work: Work, pool: Sequence[Candidate]) -> list[int]:
 
 
 def placed_seconds(candidate: Candidate, work: Work) -> float:
-    """Seconds a piece holds a unit: its wait for others' jobs, then its work."""
-    device, state = candidate
-    return state.expected_wait + steady_pace(state) * work_seconds(device, work)
+    """Seconds a piece runs on a unit, as fast as the device has been of late."""
+    return steady_pace(candidate.state) * work_seconds(candidate.device, work)
 
 
 def evaluate(
@@ -172,8 +184,8 @@ def evaluate(
         if reason is not None:
             raise PolicyError(f"the policy placed fragment {work.fragment} on {name}, which {reason}")
         seconds = placed_seconds(candidate, work)
-        start = loads.add(index, seconds)
-        placements.append(Placement(work, name, start, seconds))
+        start, unit = loads.add(index, seconds)
+        placements.append(Placement(work, name, start, seconds, unit))
         squares += squared_error(candidate.device, candidate.state, work)
         price += work_price(candidate.device, work)
         makespan = max(makespan, start + seconds)

@@ -36,13 +36,13 @@ def pieces(work: Work, pool: Sequence[Candidate], fits: Sequence[int]) -> int:
     return max(1, min(work.variants, units, int(median(worth))))
 
 
-def deal(works: Sequence[Work], pool: Sequence[Candidate], rule: Rule) -> list[Choice]:
+def deal(works: Sequence[Work], pool: Sequence[Candidate], rule: Rule, queues: bool = True) -> list[Choice]:
     """Places works in their order by a rule, piece by piece; an exact device takes a fragment whole.
 
     Raises:
         NoDeviceError: a work fits no candidate.
     """
-    loads = Loads(pool)
+    loads = Loads(pool, queues)
     choices: list[Choice] = []
     for work in works:
         fits = fitting(work, pool)
@@ -66,7 +66,7 @@ def availability(works: Sequence[Work], pool: Sequence[Candidate], goal: Goal, /
 
     It sees its own leases only, neither queues nor speeds; when all are taken, it takes the first to become free.
     """
-    return deal(works, pool, lambda options, loads: min(options, key=lambda i: (loads.free_at(i), i)))
+    return deal(works, pool, lambda options, loads: min(options, key=lambda i: (loads.free_at(i), i)), queues=False)
 
 
 def round_robin(works: Sequence[Work], pool: Sequence[Candidate], goal: Goal, /) -> list[Choice]:

@@ -8,7 +8,7 @@ seed by device and event number, never by order of events across devices, so eve
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 
 import simpy
@@ -18,7 +18,7 @@ from scheduler_policies.device import Device, DeviceState, Kind, Work
 from scheduler_policies.errors import PolicyError
 from scheduler_policies.health import Rules, after_failure, after_success, at, why_leave
 from scheduler_policies.place import Spent, place
-from scheduler_policies.placement import Candidate, Goal, Policy
+from scheduler_policies.placement import Candidate, Goal, Placement, Policy
 from scheduler_policies.world import Behaviour, World
 
 _NO_BOUND = Goal()
@@ -74,7 +74,9 @@ class Result:
 
 @dataclass
 class _Running:
-    work: Work
+    """Pieces submitted together to one unit; on a QPU they wait once."""
+
+    works: tuple[Work, ...]
     device: int
     placed: DeviceState
     since: float
@@ -90,6 +92,7 @@ class _Run:
     world: World
     rules: Rules
     states: list[DeviceState]
+    number: dict[int, int]
     running: list[_Running] = field(default_factory=list)
     pending: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     squares: float = 0.0
@@ -113,8 +116,8 @@ def simulate(
 ) -> Result:
     """Runs a scenario under a policy to its end.
 
-    The policy is asked again whenever a piece ends or fails, a device comes back, or a queue is left, with what has
-    not started; only pieces whose predicted start is now are started, so every policy works online.
+    The policy is asked again whenever a unit is done, a device comes back, or a queue is left, with all that has not
+    been submitted. Only units that are free now get anything: a QPU all that it was given, a simulator one piece.
 
     Args:
         scenario: the pool and the work.
@@ -134,6 +137,7 @@ def simulate(
         World(scenario.devices, scenario.seed, scenario.start),
         rules,
         [DeviceState(free_units=device.units) for device in devices],
+        {work.fragment: index for index, work in enumerate(scenario.works)},
         pending={index: [(work.first, work.variants)] for index, work in enumerate(scenario.works)},
     )
     environment.process(_master(run, policy, goal, most_decisions))
@@ -207,58 +211,75 @@ def _decide(run: _Run, policy: Policy, goal: Goal) -> float | None:
     spent = Spent(_predicted_error(run), run.price + _running_price(run))
     schedule = place(policy, works, pool, goal, run.environment.now, spent=spent)
     run.decisions += 1
-    number = {work.fragment: index for index, work in enumerate(run.scenario.works)}
     devices = {candidate.device.name: index for index, candidate in enumerate(pool)}
-    free = [candidate.state.free_units for candidate in pool]
+    begun: dict[tuple[int, int], list[Placement]] = {}
     for placement in schedule.placements:
         index = devices[placement.device]
-        if placement.start > 1e-9 or free[index] == 0:
-            continue
-        free[index] -= 1
-        _take(run.pending[number[placement.work.fragment]], placement.work.first, placement.work.variants)
-        _start(run, placement.work, index, pool[index].state, placement.seconds)
+        if placement.unit < pool[index].state.free_units:
+            begun.setdefault((index, placement.unit), []).append(placement)
+    for (index, _), placements in begun.items():
+        # Waiting once for all makes QPUs take all they were given; on a simulator the rest may be placed anew.
+        together = placements if pool[index].device.kind is Kind.QPU else placements[:1]
+        for placement in together:
+            work = placement.work
+            _take(run.pending[run.number[work.fragment]], work.first, work.variants)
+        _start(run, together, index, pool[index].state)
     return schedule.retry_at
 
 
-def _start(run: _Run, work: Work, index: int, state: DeviceState, seconds: float) -> None:
+def _start(run: _Run, placements: Sequence[Placement], index: int, state: DeviceState) -> None:
     now = run.environment.now
-    fate = run.world.fate(index, now, work_seconds(run.scenario.devices[index][0], work))
-    piece = _Running(work, index, state, now, now + seconds, now + fate.wait)
-    run.running.append(piece)
-    piece.process = run.environment.process(_execute(run, piece, fate.wait, fate.run, fate.succeeds))
+    wait = run.world.queue(index, now)
+    seconds = state.expected_wait + sum(placement.seconds for placement in placements)
+    works = tuple(placement.work for placement in placements)
+    running = _Running(works, index, state, now, now + seconds, now + wait)
+    run.running.append(running)
+    running.process = run.environment.process(_execute(run, running, wait))
 
 
-def _execute(
-    run: _Run, piece: _Running, wait: float, seconds: float, succeeds: bool
-) -> Generator[simpy.Event, None, None]:
-    device, _ = run.scenario.devices[piece.device]
-    number = next(i for i, work in enumerate(run.scenario.works) if work.fragment == piece.work.fragment)
+def _execute(run: _Run, running: _Running, wait: float) -> Generator[simpy.Event, None, None]:
+    left = list(running.works)
     try:
         yield run.environment.timeout(wait)
     except simpy.Interrupt:
         run.moved += 1
-        _give_back(run.pending[number], piece.work)
-        return
-    begun = run.environment.now
-    yield run.environment.timeout(seconds)
-    now = run.environment.now
-    if device.kind is Kind.QPU:
-        run.qpu_seconds += now - begun
-    if not succeeds:
-        run.failures += 1
-        planned = work_seconds(device, piece.work)
-        run.price += work_price(device, piece.work) * min(1.0, seconds / planned if planned > 0 else 1.0)
-        run.states[piece.device] = after_failure(run.states[piece.device], now, run.rules)
-        _give_back(run.pending[number], piece.work)
-        return
-    run.states[piece.device] = after_success(
-        run.states[piece.device], work_seconds(device, piece.work), seconds
-    )
-    run.price += work_price(device, piece.work)
-    run.squares += _squares(device, run.world.drift(piece.device, begun), piece.work)
-    run.squares_seen += _squares(device, piece.placed.drift, piece.work)
+    else:
+        while left:
+            begun = run.environment.now
+            planned = work_seconds(run.scenario.devices[running.device][0], left[0])
+            fate = run.world.fate(running.device, begun, planned)
+            yield run.environment.timeout(fate.run)
+            work = left.pop(0)
+            if fate.succeeds:
+                _succeed(run, running, work, begun)
+            else:
+                _fail(run, running, work, begun)
+            if fate.gone:
+                break
+    for work in left:
+        _give_back(run.pending[run.number[work.fragment]], work)
+
+
+def _succeed(run: _Run, running: _Running, work: Work, begun: float) -> None:
+    device, now = run.scenario.devices[running.device][0], run.environment.now
+    state = run.states[running.device]
+    run.states[running.device] = after_success(state, work_seconds(device, work), now - begun)
+    run.price += work_price(device, work)
+    run.squares += _squares(device, run.world.drift(running.device, begun), work)
+    run.squares_seen += _squares(device, running.placed.drift, work)
     run.completed[device.name] = run.completed.get(device.name, 0) + 1
     run.last_done = now
+    run.qpu_seconds += now - begun if device.kind is Kind.QPU else 0.0
+
+
+def _fail(run: _Run, running: _Running, work: Work, begun: float) -> None:
+    device, now = run.scenario.devices[running.device][0], run.environment.now
+    run.failures += 1
+    planned = work_seconds(device, work)
+    run.price += work_price(device, work) * min(1.0, (now - begun) / planned if planned > 0 else 1.0)
+    run.states[running.device] = after_failure(run.states[running.device], now, run.rules)
+    run.qpu_seconds += now - begun if device.kind is Kind.QPU else 0.0
+    _give_back(run.pending[run.number[work.fragment]], work)
 
 
 def _squares(device: Device, drift: float, work: Work) -> float:
@@ -269,13 +290,14 @@ def _squares(device: Device, drift: float, work: Work) -> float:
 
 def _predicted_error(run: _Run) -> float:
     squares = run.squares_seen
-    for piece in run.running:
-        squares += _squares(run.scenario.devices[piece.device][0], piece.placed.drift, piece.work)
+    for running in run.running:
+        device = run.scenario.devices[running.device][0]
+        squares += sum(_squares(device, running.placed.drift, work) for work in running.works)
     return math.sqrt(squares)
 
 
 def _running_price(run: _Run) -> float:
-    return sum(work_price(run.scenario.devices[piece.device][0], piece.work) for piece in run.running)
+    return sum(work_price(run.scenario.devices[r.device][0], work) for r in run.running for work in r.works)
 
 
 def _leave_grown_queues(run: _Run) -> None:
@@ -288,9 +310,10 @@ def _leave_grown_queues(run: _Run) -> None:
             expected_wait=piece.starts - now,
             drift=run.world.seen(piece.device, now).drift,
         )
-        moves = run.moves.get(piece.work.fragment, 0)
+        fragment = piece.works[0].fragment
+        moves = run.moves.get(fragment, 0)
         if moves < run.rules.moves and why_leave(piece.placed, state, now - piece.since, run.rules) is not None:
-            run.moves[piece.work.fragment] = moves + 1
+            run.moves[fragment] = moves + 1
             piece.process.interrupt()
     waiting = [p for p in run.running if p.process is not None and p.process.is_alive]
     run.running = waiting

@@ -27,7 +27,7 @@ class Behaviour:
         wait: mean wait in its queue, in seconds.
         wait_spread: standard deviation of the logarithm of that wait over the day.
         wait_trace: (time, wait) pairs that replace mean and spread, linear in between.
-        surge: probability that a piece's wait turns out ten times what was reported.
+        surge: probability that a wait turns out ten times what was reported.
         failure: probability that a piece fails.
         dropouts: (begin, end) of times at which the device answers nothing.
         drift: growth of its error rates an hour, relative to those calibrated.
@@ -55,11 +55,11 @@ class Seen(NamedTuple):
 
 
 class Fate(NamedTuple):
-    """What becomes of one piece: seconds in the queue, seconds on the device, and whether it succeeds."""
+    """What becomes of one piece: seconds on the device, whether it succeeds, and whether the device is gone."""
 
-    wait: float
     run: float
     succeeds: bool
+    gone: bool = False
 
 
 # Seconds after which a device that answers nothing counts as failed.
@@ -77,6 +77,7 @@ class World:
         self._seed = seed
         self._start = start
         self._pieces = [0] * len(devices)
+        self._submissions = [0] * len(devices)
         self._waves: dict[int, np.ndarray] = {}
 
     def wait(self, device: int, now: float) -> float:
@@ -112,23 +113,27 @@ class World:
         drift = self.drift(device, now) * math.exp(0.2 * (self._uniform(device, hour, 2) - 0.5) * 2)
         return Seen(wait, round(wait / _OTHERS_JOB), drift)
 
+    def queue(self, device: int, now: float) -> float:
+        """Seconds that what is submitted now waits, surges included."""
+        number = self._submissions[device]
+        self._submissions[device] += 1
+        surge = float(np.random.default_rng((self._seed, 13, device, number)).random())
+        return self.wait(device, now) * (_SURGE if surge < self._devices[device][1].surge else 1.0)
+
     def fate(self, device: int, now: float, predicted: float) -> Fate:
-        """What becomes of a piece submitted now whose run is predicted to take so many seconds."""
+        """What becomes of a piece that starts now and is predicted to run so many seconds."""
         behaviour = self._devices[device][1]
         number = self._pieces[device]
         self._pieces[device] += 1
         rng = np.random.default_rng((self._seed, 17, device, number))
-        jitter, surge, failure, part = rng.standard_normal(), *rng.random(3)
-        wait = self.wait(device, now) * (_SURGE if surge < behaviour.surge else 1.0)
+        jitter, failure, part = rng.standard_normal(), *rng.random(2)
         run = predicted * behaviour.slowness * math.exp(behaviour.jitter * jitter)
-        succeeds = True
-        if failure < behaviour.failure:
-            run, succeeds = run * part, False
+        succeeds = bool(failure >= behaviour.failure)
+        run = run if succeeds else run * part
         for begin, end in behaviour.dropouts:
-            if begin < now + wait + run and now + wait < end:
-                down = max(begin - now, 0.0)
-                return Fate(min(wait, down), max(down - wait, 0.0) + _DETECTION, False)
-        return Fate(wait, run, succeeds)
+            if begin < now + run and now < end:
+                return Fate(max(begin - now, 0.0) + _DETECTION, False, True)
+        return Fate(run, succeeds)
 
     def _wave(self, device: int) -> np.ndarray:
         """A smooth, periodic, standard normal series over a day: an hour's memory."""

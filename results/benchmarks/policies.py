@@ -59,7 +59,7 @@ def main() -> None:
     """Runs, writes the tables and says whether the aims hold."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one seed, without the largest pools")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
     seeds = range(1 if arguments.quick else arguments.seeds)

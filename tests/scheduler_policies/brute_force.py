@@ -51,5 +51,6 @@ def best_makespan(works: Sequence[Work], pool: Sequence[Candidate], goal: Goal) 
         if goal.budget is not None and price > goal.budget * (1 + 1e-9):
             continue
         loads = [sum(option[0][index] for option in combination) for index in range(len(pool))]
-        best = min(best, max(loads))
+        ends = [load + c.state.expected_wait for load, c in zip(loads, pool, strict=True) if load > 0]
+        best = min(best, max(ends))
     return best

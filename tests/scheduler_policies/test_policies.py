@@ -72,7 +72,7 @@ def test_fidelity_follows_errors_and_their_drift():
 
 
 def test_fastest_weighs_a_queue_against_speed():
-    pool = [qpu("fast", 20, 0.01, 1e-4, wait=100.0), qpu("slow", 20, 0.01, 1e-3, wait=0.0)]
+    pool = [qpu("fast", 20, 0.01, 1e-4, wait=200.0), qpu("slow", 20, 0.01, 1e-3, wait=0.0)]
     assert fastest([work(0, variants=1)], pool, NO_BOUND)[0][1] == "slow"
     assert {device for _, device in fastest([work(0, variants=90)], pool, NO_BOUND)} == {"fast", "slow"}
 
