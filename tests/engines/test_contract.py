@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tasks.runtime import engine
 from tests.engines.contract import CHECKS, UNITS
+from tests.engines.launching import needs_runcompss, on_compss
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-needs_runcompss = pytest.mark.skipif(shutil.which("runcompss") is None, reason="runcompss is not on the PATH")
 
 
 @pytest.fixture(scope="module")
@@ -27,24 +23,10 @@ def embedded_engine():
 @pytest.fixture(scope="module")
 def compss_results(tmp_path_factory):
     """All checks in one runcompss, which takes seconds to start."""
-    logs = tmp_path_factory.mktemp("compss")
-    launcher = [ROOT / "launch/local_compss.sh", "--resources", HERE / "resources", "--logs", logs]
-    done = subprocess.run(
-        [*launcher, HERE / "run_contract.py"],
-        env=_environment(),
-        cwd=logs,
-        capture_output=True,
-        text=True,
-        timeout=400,
-    )
+    folder = tmp_path_factory.mktemp("compss")
+    done = on_compss(folder, "--resources", HERE / "resources", HERE / "run_contract.py")
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(done.stdout)
-
-
-def _environment() -> dict[str, str]:
-    import os
-
-    return {**os.environ, "QOMPASS_PYTHON": sys.executable}
 
 
 @pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
