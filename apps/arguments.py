@@ -42,7 +42,7 @@ def build_parser() -> Parser:
     plan = commands.add_parser("plan", help="print the plan without running it")
     _add_problem(plan, needs_observable=False)
     _add_plan(plan)
-    plan.set_defaults(engine="auto", resources=None, policy="balanced", budget=None, cache="off")
+    plan.set_defaults(engine="auto", resources=None, policy="balanced", budget=None, cache="off", mitigation="none")
     plan.add_argument(
         "--instructions", action="store_true", help="list the instructions that a cuts file names by index"
     )
@@ -51,7 +51,8 @@ def build_parser() -> Parser:
     resume = commands.add_parser("resume", help="finish an interrupted run without repeating what is done")
     resume.add_argument("run", metavar="RUN", help="the run's folder, or its name under --out")
     _add_engine(resume)
-    resume.set_defaults(engine=None, resources=None, policy=None, budget=None, cache=None)  # as the run was started
+    # As the run was started, unless said otherwise.
+    resume.set_defaults(engine=None, resources=None, policy=None, budget=None, cache=None, mitigation=None)
     _add_output(resume)
 
     doctor = commands.add_parser("doctor", help="say what this machine has, and how to get what is missing")
@@ -104,10 +105,16 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
         "--engine", choices=("auto", "embedded", "compss"), default="auto", help="default auto: COMPSs under runcompss"
     )
     group.add_argument(
-        "--resources", type=Path, metavar="FILE.xml", help="COMPSs resources file that names the devices"
+        "--resources", type=Path, metavar="FILE.xml", help="COMPSs resources file (or its folder): the devices"
     )
     group.add_argument("--policy", default="balanced", metavar="NAME", help="decides which device runs what")
     group.add_argument("--budget", type=_positive_number, metavar="PRICE", help="spend no more than this on devices")
+    group.add_argument(
+        "--mitigation",
+        choices=("none", "readout", "readout+zne"),
+        default="readout",
+        help="what is done against the errors of QPUs (default readout)",
+    )
     group.add_argument("--cache", metavar="DIR|URL|off", help="where results of circuits are kept for later runs")
 
 

@@ -27,6 +27,8 @@ SCHEMA = 1
 
 def run(arguments: argparse.Namespace) -> int:
     """Run a circuit file; the run's folder is made once its inputs are known to be good."""
+    if arguments.resources is not None and arguments.resources.is_dir():
+        arguments.resources /= "resources.xml"
     problem = read_problem(arguments.circuit, arguments.observable, arguments.observables)
     options = options_from(arguments, problem)
     if options.resources is not None:
@@ -83,6 +85,7 @@ def options_from(arguments: argparse.Namespace, problem: Problem) -> workflow.Op
         policy=arguments.policy,
         budget=arguments.budget,
         cache=arguments.cache or default_cache(),
+        mitigation=arguments.mitigation,
     )
 
 
@@ -116,7 +119,7 @@ def _options_again(document: Mapping[str, Any], arguments: argparse.Namespace) -
     again["cuts"] = None if document["cuts"] is None else cuts_from(document["cuts"])
     again["resources"] = None if document["resources"] is None else Path(document["resources"])
     again["memory_bytes"] = free_memory()
-    for field in ("engine", "resources", "policy", "budget", "cache"):
+    for field in ("engine", "resources", "policy", "budget", "cache", "mitigation"):
         if getattr(arguments, field) is not None:
             again[field] = getattr(arguments, field)
     return workflow.Options(**again)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
 from resources_xml import Need, ResourcesError, devices_of, needs_of_devices, read_nodes, unsatisfied
-from scheduler_policies import CPU_SPEED, Device, Kind
+from scheduler_policies import CPU_SPEED, Device, DeviceState, Kind
+
+logger = logging.getLogger(__name__)
 
 RESOURCES_VARIABLE = "QOMPASS_RESOURCES"
 
 
 def run_devices(resources: Path | None) -> list[Device]:
-    """The devices of a run.
+    """The devices of a run, QPUs as their targets describe them now.
+
+    A QPU that cannot be reached is left as the file declares it: it may be back before its turn comes.
 
     Args:
         resources: a COMPSs resources file (or the folder of it and its project file), None for the one that
@@ -20,7 +25,26 @@ def run_devices(resources: Path | None) -> list[Device]:
 
     Raises:
         ResourcesError: the file cannot be used, or a task of Qompass could never run on what it describes.
+        QpuError: a QPU's name, type, token or configuration is wrong.
     """
+    return [_described(device) for device in _file_devices(resources)]
+
+
+def declared_devices() -> list[Device]:
+    """The devices that this process, master or worker, must have tasks for: those of ``QOMPASS_RESOURCES``."""
+    path = os.environ.get(RESOURCES_VARIABLE)
+    return _file_devices(Path(path)) if path else []
+
+
+def state_of(device: Device) -> DeviceState:
+    """How a QPU is doing now."""
+    # Imported here: a run without QPUs needs no QRMI.
+    from tasks.execution.qpu import qpu_state
+
+    return qpu_state(device)
+
+
+def _file_devices(resources: Path | None) -> list[Device]:
     declared = os.environ.get(RESOURCES_VARIABLE)
     if resources is None and not declared:
         return [Device("cpu", Kind.CPU, units=os.cpu_count() or 1, speed=CPU_SPEED)]
@@ -32,7 +56,15 @@ def run_devices(resources: Path | None) -> list[Device]:
     return list(devices)
 
 
-def declared_devices() -> list[Device]:
-    """The devices that this process, master or worker, must have tasks for: those of ``QOMPASS_RESOURCES``."""
-    path = os.environ.get(RESOURCES_VARIABLE)
-    return run_devices(Path(path)) if path else []
+def _described(device: Device) -> Device:
+    if device.kind is not Kind.QPU:
+        return device
+    from tasks.execution.qpu import QpuError, describe_qpu
+
+    try:
+        return describe_qpu(device)
+    except QpuError as error:
+        if not error.fault.again:
+            raise
+        logger.warning("%s", error)
+        return device

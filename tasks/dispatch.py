@@ -15,7 +15,7 @@ from tasks.cutting import Plan
 from tasks.errors import QompassError
 from tasks.execute import execute_on
 from tasks.execution.jobs import FragmentJob, deal_job, missing_shares, predicted_seconds, split_job
-from tasks.execution.on_device import DeviceResults, JobResult
+from tasks.execution.on_device import DeviceResults, How, JobResult
 from tasks.execution.works import works_of
 from tasks.pool import Pool, work_of
 from tasks.runtime import Next, Outcome, Reason, RetryPolicy, as_completed, limits, next_step
@@ -65,11 +65,20 @@ class Dispatcher:
         directory: of the run.
         norm: of the observables' coefficients, for the weight of each fragment's error.
         cache: where results of earlier runs are kept, or "off".
+        mitigation: what is done against the errors of QPUs.
     """
 
-    def __init__(self, plan: Plan, pool: Pool, directory: RunDirectory, norm: float, cache: str = "off"):
+    def __init__(
+        self,
+        plan: Plan,
+        pool: Pool,
+        directory: RunDirectory,
+        norm: float,
+        cache: str = "off",
+        mitigation: str = "none",
+    ):
         self._pool, self._directory, self._norm = pool, directory, norm
-        self._cache = cache
+        self._how = How(cache, mitigation)
         self._works = works_of(plan, 1)
         self._retry = RetryPolicy(attempts=6)
         self._history: dict[int, list[Outcome]] = {}
@@ -135,7 +144,7 @@ class Dispatcher:
         launched = []
         for device, batch in _batches(placed):
             attempt = max(len(self._history.get(job.fragment.index, [])) for job in batch)
-            future = execute_on(device)(batch, device, self._cache, _limits(device, batch), attempt)
+            future = execute_on(device)(batch, device, self._how, _limits(device, batch), attempt)
             launched.append((device, batch, future))
         return waiting, launched, retry_at
 

@@ -9,25 +9,25 @@ from typing import Any, cast
 from scheduler_policies import Device
 from tasks.devices import declared_devices
 from tasks.execution.jobs import FragmentJob
-from tasks.execution.on_device import DeviceResults, run_on_device
+from tasks.execution.on_device import DeviceResults, How, run_on_device
 from tasks.runtime import Limits, Outcome, constraint, device_tasks, isolated, task
 
 
 @constraint(computing_units="1")
 @task(returns=1)
-def execute(jobs: tuple[FragmentJob, ...], device: Device, cache: str, limits: Limits, attempt: int) -> Outcome:
+def execute(jobs: tuple[FragmentJob, ...], device: Device, how: How, limits: Limits, attempt: int) -> Outcome:
     """Run jobs one after the other on one core of whatever node is free; the value is a DeviceResults."""
-    return isolated(run_jobs, jobs, device, cache, limits=limits, device=device.name, attempt=attempt)
+    return isolated(run_jobs, jobs, device, how, limits=limits, device=device.name, attempt=attempt)
 
 
-def execute_bound(jobs: tuple[FragmentJob, ...], device: Device, cache: str, limits: Limits, attempt: int) -> Outcome:
+def execute_bound(jobs: tuple[FragmentJob, ...], device: Device, how: How, limits: Limits, attempt: int) -> Outcome:
     """The body of the tasks that are bound to one device's processor."""
-    return isolated(run_jobs, jobs, device, cache, limits=limits, device=device.name, attempt=attempt)
+    return isolated(run_jobs, jobs, device, how, limits=limits, device=device.name, attempt=attempt)
 
 
-def run_jobs(jobs: tuple[FragmentJob, ...], device: Device, cache: str) -> DeviceResults:
+def run_jobs(jobs: tuple[FragmentJob, ...], device: Device, how: How) -> DeviceResults:
     """The work itself, in a child process of the task."""
-    return run_on_device(jobs, device, cache)
+    return run_on_device(jobs, device, how)
 
 
 # COMPSs workers find a task by its name in this module, so the tasks of all declared devices are made on import.

@@ -18,7 +18,7 @@ from scheduler_policies import Device, Goal
 from tasks.cut import cut
 from tasks.cutting import Cut, Plan, make_plan, structure_of
 from tasks.cutting.document import cuts_from, plan_document
-from tasks.devices import run_devices
+from tasks.devices import run_devices, state_of
 from tasks.dispatch import Dispatcher, Progress, Results, RunError, Stage, size_of
 from tasks.execute import units_of
 from tasks.execution.jobs import FragmentJob, exact_jobs, fragment_tensor, sampled_jobs, uniform_shots
@@ -43,6 +43,7 @@ class Options:
         resources: a COMPSs resources file that says which devices there are; None means this machine's cores.
         memory_bytes: refuse plans that need more; None refuses none.
         cache: directory or URL of the semantic cache, or "off".
+        mitigation: what is done against the errors of QPUs: "none", "readout" or "readout+zne".
         policy: which device runs which fragment.
         budget: most money to spend, None for any.
         target_error: standard error to reach, None for whatever the shots give.
@@ -56,6 +57,7 @@ class Options:
     resources: Path | None = None
     memory_bytes: int | None = None
     cache: str = "off"
+    mitigation: str = "readout"
     policy: str = "balanced"
     budget: float | None = None
     target_error: float | None = None
@@ -140,9 +142,10 @@ def run(problem: Problem, options: Options, directory: RunDirectory, progress: P
             plan = _planned(problem, options, directory)
             stage.advance()
         jobs = _jobs(plan, options)
-        pool = Pool(devices, options.policy, Goal(options.target_error, options.budget), units=os.cpu_count() or 1)
+        goal = Goal(options.target_error, options.budget)
+        pool = Pool(devices, options.policy, goal, refresh=state_of, units=os.cpu_count() or 1)
         norm = float(np.sqrt((problem.terms.coefficients.data**2).sum()))
-        dispatcher = Dispatcher(plan, pool, directory, norm, options.cache)
+        dispatcher = Dispatcher(plan, pool, directory, norm, options.cache, options.mitigation)
         with directory.timing("execute"), shown.stage("execute", sum(map(size_of, jobs))) as stage:
             results = dispatcher.run(jobs, stage)
         with directory.timing("reconstruct"), shown.stage("reconstruct", 1) as stage:

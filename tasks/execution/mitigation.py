@@ -61,6 +61,22 @@ class Mitigation:
 
 
 NO_MITIGATION = Mitigation(readout=False)
+_NAMED = {
+    "none": NO_MITIGATION,
+    "readout": Mitigation(),
+    "readout+zne": Mitigation(noise_factors=(1, 3)),
+}
+
+
+def mitigation_of(name: str) -> Mitigation:
+    """The mitigation that ``--mitigation`` names: none, readout or readout+zne.
+
+    Raises:
+        QpuError: there is none of that name.
+    """
+    if name not in _NAMED:
+        raise QpuError(Fault.CONFIGURATION, "any", f"no mitigation {name!r}; there are {', '.join(_NAMED)}")
+    return _NAMED[name]
 
 
 def run_mitigated(

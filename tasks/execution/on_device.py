@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +21,19 @@ from tasks.execution.jobs import FragmentJob, pack_counts, predicted_seconds, ru
 from tasks.runtime.storage import pack, unpack
 
 _WORTH_SECONDS = 0.01  # less than this is run again sooner than it is found
+
+
+@dataclass(frozen=True)
+class How:
+    """What a run says about its jobs on any device.
+
+    Attributes:
+        cache: where results of earlier runs are kept (``--cache``), or "off".
+        mitigation: what is done against the errors of QPUs (``mitigation_of``).
+    """
+
+    cache: str = OFF
+    mitigation: str = "none"
 
 
 @dataclass(frozen=True)
@@ -52,19 +66,20 @@ class DeviceResults:
     failure: str = ""
 
 
-def run_on_device(jobs: Sequence[FragmentJob], device: Device, cache: str = OFF) -> DeviceResults:
+def run_on_device(jobs: Sequence[FragmentJob], device: Device, how: How = How()) -> DeviceResults:
     """Run jobs one after the other on one unit of a device.
 
     Args:
         jobs: what to do.
         device: where.
-        cache: where results of earlier runs are kept (``--cache``), or "off".
+        how: cache and mitigation.
 
     Raises:
         QompassError: none of them could be run.
     """
     if device.kind is Kind.QPU:
-        return _run_on_qpu(jobs, device)
+        return _run_on_qpu(jobs, device, how.mitigation)
+    cache = how.cache
     aer = "GPU" if device.kind is Kind.GPU else "CPU"
     worth = [cache != OFF and predicted_seconds(job) >= _WORTH_SECONDS for job in jobs]
     results = []
@@ -106,9 +121,11 @@ def _opened(cache: str) -> Cache:
     return open_cache(cache)
 
 
-def _run_on_qpu(jobs: Sequence[FragmentJob], device: Device) -> DeviceResults:
+def _run_on_qpu(jobs: Sequence[FragmentJob], device: Device, mitigation: str) -> DeviceResults:
     # Imported here: a run without QPUs needs no QRMI.
-    from tasks.execution.qpu import qpu_resource, run_variants
+    from tasks.execution.leases import lease
+    from tasks.execution.mitigation import mitigation_of, run_mitigated
+    from tasks.execution.qpu import QpuOptions, qpu_resource
 
     circuits: list[QuantumCircuit] = []
     shots: list[int] = []
@@ -120,11 +137,16 @@ def _run_on_qpu(jobs: Sequence[FragmentJob], device: Device) -> DeviceResults:
         circuits += [builder.circuit(variant) for variant in job.variants]
         shots += job.shots
         owners += [(number, place) for place in range(len(job.variants))]
-    run = run_variants(qpu_resource(device.name), circuits, shots)
+    # The same work with the same seed is the same run: shots that a task collected and lost are its own.
+    asked = hashlib.sha256("".join(job.digest for job in jobs).encode()).hexdigest()
+    resource = qpu_resource(device.name)
+    with lease(device.name, device.units):
+        run = run_mitigated(resource, circuits, shots, mitigation_of(mitigation), QpuOptions(run=asked))
     done: list[JobResult] = []
     origin = {
         "provider_jobs": ",".join(record.job for record in run.jobs),
         "calibration": run.target.epoch if run.target else "",
+        "mitigation": mitigation,
     }
     counts = [[run.counts[i] for i, (owner, _) in enumerate(owners) if owner == number] for number in range(len(jobs))]
     for job, found in zip(jobs, counts, strict=True):
