@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
 
-from scheduler_policies import Device, Kind, NoDeviceError, work_price
+from scheduler_policies import Device, Kind, NoDeviceError, Work
 from tasks.cutting import Plan
 from tasks.errors import QompassError
 from tasks.execute import execute_on
@@ -59,6 +59,8 @@ def size_of(job: FragmentJob) -> int:
 class Dispatcher:
     """Runs jobs on a pool; every result is in the run's folder before the next is waited for.
 
+    ``device_of`` says which device last ran each fragment, ``task_seconds`` how long each task's work took.
+
     Args:
         plan: the plan that the jobs belong to.
         pool: the devices.
@@ -83,6 +85,12 @@ class Dispatcher:
         self._retry = RetryPolicy(attempts=6)
         self._history: dict[int, list[Outcome]] = {}
         self.task_seconds: list[float] = []
+        self.device_of: dict[int, str] = {}
+
+    @property
+    def devices(self) -> Mapping[str, Device]:
+        """The devices, by name."""
+        return self._pool.devices
 
     def run(self, jobs: Sequence[FragmentJob], stage: Stage) -> Results:
         """All results of the jobs, from the run's folder where they are there, else from tasks.
@@ -129,6 +137,7 @@ class Dispatcher:
                 if (meta.get("fragment"), meta.get("round")) == (job.fragment.index, job.round_index):
                     part = job.share(meta["first"], meta["count"])
                     if part.digest == meta["digest"]:
+                        self.device_of[job.fragment.index] = str(meta["device"])
                         own.append((part, stored.arrays))
                         ranges.append((meta["first"], meta["count"]))
             todo += missing_shares(job, ranges)
@@ -156,11 +165,7 @@ class Dispatcher:
             return [(single, part) for job in todo for part in _parts(single, job)], [], None
         works = {}
         for job in todo:
-            avoid = self._avoided(job)
-            works[job.fragment.index, job.first] = (
-                job,
-                work_of(job, self._works[job.fragment.index], self._norm, avoid),
-            )
+            works[job.fragment.index, job.first] = (job, self._work(job, self._avoided(job)))
         try:
             schedule = self._pool.place([work for _, work in works.values()])
         except NoDeviceError as error:
@@ -172,14 +177,15 @@ class Dispatcher:
         def job_of(fragment: int, first: int) -> FragmentJob:
             return next(j for j, _ in reversed(owner) if j.fragment.index == fragment and j.first <= first)
 
+        noisy = any(not device.exact for device in self._pool.devices.values())
         placed = []
         for placement in schedule.placements:
             work, device = placement.work, self._pool.devices[placement.device]
             job = job_of(work.fragment, work.first)
             if not job.exact:
                 job = job.share(work.first, work.variants)
-            if device.exact and work.whole:
-                job = job.as_exact()  # a simulator that has the whole fragment need not sample it
+            if device.exact and work.whole and noisy:
+                job = job.as_exact()  # beside QPUs, a simulator that has a whole fragment need not sample it
             placed += [(device, part) for part in _parts(device, job)]
         waiting = [job_of(w.fragment, w.first).share(w.first, w.variants) for w in schedule.waiting]
         return placed, waiting, schedule.retry_at
@@ -212,7 +218,8 @@ class Dispatcher:
             for note in found.notes:
                 logger.info("%s: %s", device.name, note)
             if not found.failure:
-                self._pool.succeeded(device.name, self._price(device, batch))
+                for job in batch:
+                    self._pool.succeeded(device.name, self._work(job), outcome.seconds / len(batch))
                 return []
             missing = [
                 part
@@ -257,6 +264,7 @@ class Dispatcher:
 
     def _keep(self, device: Device, result: JobResult, outcome: Outcome, batch: Sequence[FragmentJob]) -> None:
         job = result.job
+        self.device_of[job.fragment.index] = device.name
         meta: dict[str, Any] = {
             "device": device.name,
             "attempt": outcome.attempt,
@@ -274,9 +282,8 @@ class Dispatcher:
             }
         self._directory.store(job.key, result.arrays, meta)
 
-    def _price(self, device: Device, batch: Sequence[FragmentJob]) -> float:
-        works = (work_of(job, self._works[job.fragment.index], self._norm) for job in batch)
-        return sum(work_price(device, work) for work in works)
+    def _work(self, job: FragmentJob, avoid: Sequence[str] = ()) -> Work:
+        return work_of(job, self._works[job.fragment.index], self._norm, avoid)
 
 
 def _parts(device: Device, job: FragmentJob) -> list[FragmentJob]:

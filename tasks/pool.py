@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import entry_points
-from math import sqrt
+from math import hypot, sqrt
 
 from scheduler_policies import (
     CPU_SPEED,
@@ -24,7 +24,10 @@ from scheduler_policies import (
     after_success,
     find_policy,
     place,
+    work_price,
+    work_seconds,
 )
+from scheduler_policies.cost import squared_error
 from tasks.execution.jobs import FragmentJob
 
 LAST_RESORT = "cpu-last-resort"
@@ -84,10 +87,12 @@ class Pool:
         resort = [Candidate(device, self._states[device.name]) for device in self._resort]
         return place(self._policy, works, candidates, self._goal, time.monotonic(), resort, self._spent)
 
-    def succeeded(self, name: str, price: float) -> None:
-        """A piece succeeded on a device and cost so much."""
-        self._states[name] = after_success(self._states[name])
-        self._spent = replace(self._spent, price=self._spent.price + price)
+    def succeeded(self, name: str, work: Work, seconds: float) -> None:
+        """A piece succeeded on a device and took so long."""
+        device = self.devices[name]
+        self._states[name] = after_success(self._states[name], work_seconds(device, work), seconds)
+        error = squared_error(device, self._states[name], work)
+        self._spent = Spent(hypot(self._spent.error, sqrt(error)), self._spent.price + work_price(device, work))
 
     def failed(self, name: str) -> None:
         """A piece failed on a device."""
@@ -99,10 +104,15 @@ class Pool:
         return replace(
             read,
             consecutive_failures=known.consecutive_failures,
-            set_aside_until=known.set_aside_until,
+            set_aside_until=_later(known.set_aside_until, read.set_aside_until),
+            pace=known.pace,
             set_aside_count=known.set_aside_count,
             on_trial=known.on_trial,
         )
+
+
+def _later(a: float | None, b: float | None) -> float | None:
+    return b if a is None else a if b is None else max(a, b)
 
 
 def work_of(job: FragmentJob, whole: Work, norm: float, avoid: Sequence[str] = ()) -> Work:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tasks.reconstruction import estimate
+from tasks.reconstruction.allocation import by_fragment, influences, shots_for_error, spend
 from tasks.runtime import COLLECTION_IN, Limits, Outcome, constraint, isolated, task
 from tasks.tensor import FragmentTensor, Structure
 
@@ -13,9 +14,54 @@ from tasks.tensor import FragmentTensor, Structure
 @task(returns=1, tensors=COLLECTION_IN)
 def reconstruct(structure: Structure, tensors: list[FragmentTensor], limits: Limits, attempt: int) -> Outcome:
     """Contract the network; the value is two (observable,) arrays: values and standard errors."""
-    return isolated(contract_network, structure, tensors, limits=limits, device="cpu", attempt=attempt)
+    return isolated(contract_network, structure, tensors, limits=limits, device="CPU", attempt=attempt)
 
 
 def contract_network(structure: Structure, tensors: list[FragmentTensor]) -> tuple[np.ndarray, np.ndarray]:
     """The work itself, in a child process of the task."""
     return estimate(structure, tensors)
+
+
+@constraint(computing_units="1")
+@task(returns=1, tensors=COLLECTION_IN)
+def allocate(
+    structure: Structure,
+    tensors: list[FragmentTensor],
+    shots: int | None,
+    target_error: float | None,
+    prices: dict[int, float],
+    limits: Limits,
+    attempt: int,
+) -> Outcome:
+    """Shots still to take: the value is {fragment: (variant,) int64}; ``prices``: of a shot, by fragment."""
+    return isolated(
+        allocate_shots, structure, tensors, shots, target_error, prices, limits=limits, device="CPU", attempt=attempt
+    )
+
+
+def allocate_shots(
+    structure: Structure,
+    tensors: list[FragmentTensor],
+    shots: int | None,
+    target_error: float | None,
+    prices: dict[int, float],
+) -> dict[int, np.ndarray]:
+    """The work itself: spend what is left of ``shots``, or as many as the target error takes if that is fewer."""
+    sampled = [t for t in tensors if t.samples is not None]
+    if any(len({(v.settings, v.factors.tobytes()) for v in t.samples.variants}) < len(t.samples.variants)
+           for t in sampled if t.samples is not None):  # fmt: skip
+        return {}  # calibrations changed between rounds: their counts do not merge, and nothing more is spent
+    known = influences(structure, tensors)
+    paid = any(prices.values())
+    each = np.array([prices[int(f)] for f in known.fragments]) if paid else None
+    more = None
+    if shots is not None:
+        done = int(known.shots.sum())
+        total = float(shots) if each is None else float(each @ known.shots) + (shots - done) * float(each.mean())
+        more = spend(known, total, each)
+    if target_error is not None:
+        needed = shots_for_error(known, target_error, each)
+        if more is None or needed.sum() < more.sum():
+            more = needed
+    assert more is not None
+    return dict(by_fragment(known, more))

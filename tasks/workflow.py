@@ -19,15 +19,17 @@ from tasks.cut import cut
 from tasks.cutting import Cut, Plan, make_plan, structure_of
 from tasks.cutting.document import cuts_from, plan_document
 from tasks.devices import run_devices, state_of
-from tasks.dispatch import Dispatcher, Progress, Results, RunError, Stage, size_of
+from tasks.dispatch import Dispatcher, Progress, Results, RunError, Stage
 from tasks.execute import units_of
-from tasks.execution.jobs import FragmentJob, exact_jobs, fragment_tensor, sampled_jobs, uniform_shots
 from tasks.inputs import make_problem
 from tasks.pool import Pool
 from tasks.problem import Estimate, Problem
 from tasks.reconstruct import reconstruct
+from tasks.rounds import exact_round, shot_rounds, tensors_of
 from tasks.runtime import EngineError, Outcome, engine, engine_info, limits, wait_on
 from tasks.runtime.record import RunDirectory
+
+_SHOTS_FOR_TARGET = 10_000_000  # what a plan may count on where as many shots are spent as it takes
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Options:
         mitigation: what is done against the errors of QPUs: "none", "readout" or "readout+zne".
         policy: which device runs which fragment.
         budget: most money to spend, None for any.
-        target_error: standard error to reach, None for whatever the shots give.
+        target_error: standard error to reach, None for whatever the shots give; without shots, as many are spent as
+            it takes.
     """
 
     max_qubits: int | None = None
@@ -141,13 +144,12 @@ def run(problem: Problem, options: Options, directory: RunDirectory, progress: P
         with directory.timing("cut"), shown.stage("cut", 1) as stage:
             plan = _planned(problem, options, directory)
             stage.advance()
-        jobs = _jobs(plan, options)
         goal = Goal(options.target_error, options.budget)
         pool = Pool(devices, options.policy, goal, refresh=state_of, units=os.cpu_count() or 1)
         norm = float(np.sqrt((problem.terms.coefficients.data**2).sum()))
         dispatcher = Dispatcher(plan, pool, directory, norm, options.cache, options.mitigation)
-        with directory.timing("execute"), shown.stage("execute", sum(map(size_of, jobs))) as stage:
-            results = dispatcher.run(jobs, stage)
+        with directory.timing("execute"):
+            results = _executed(problem, plan, options, dispatcher, shown)
         with directory.timing("reconstruct"), shown.stage("reconstruct", 1) as stage:
             values, errors = _reconstruct(problem, plan, results)
             stage.advance()
@@ -162,7 +164,7 @@ def run(problem: Problem, options: Options, directory: RunDirectory, progress: P
 def _plan_limits(options: Options) -> dict[str, Any]:
     return {
         "max_qubits": options.max_qubits,
-        "shots": options.shots,
+        "shots": options.shots if options.target_error is None else options.shots or _SHOTS_FOR_TARGET,
         "memory_bytes": options.memory_bytes,
         "seed": options.seed,
     }
@@ -190,15 +192,23 @@ def _planned(problem: Problem, options: Options, directory: RunDirectory) -> Pla
     return plan
 
 
-def _jobs(plan: Plan, options: Options) -> list[FragmentJob]:
-    if options.shots is None:
-        return exact_jobs(plan)
-    return sampled_jobs(plan, uniform_shots(plan, options.shots), options.seed)
+def _executed(problem: Problem, plan: Plan, options: Options, dispatcher: Dispatcher, shown: Progress) -> Results:
+    if options.shots is None and options.target_error is None:
+        return exact_round(plan, dispatcher, shown)
+    return shot_rounds(
+        problem,
+        plan,
+        dispatcher,
+        shown,
+        shots=options.shots,
+        target_error=options.target_error,
+        seed=options.seed,
+        prices={name: device.price.per_shot for name, device in dispatcher.devices.items()},
+    )
 
 
 def _reconstruct(problem: Problem, plan: Plan, results: Results) -> tuple[np.ndarray, np.ndarray]:
-    tensors = [fragment_tensor(f, plan.schemes[f.index], results[f.index]) for f in plan.fragments]
-    outcome: Outcome = wait_on(reconstruct(structure_of(problem, plan), tensors, limits(), 0))
+    outcome: Outcome = wait_on(reconstruct(structure_of(problem, plan), tensors_of(plan, results), limits(), 0))
     values, errors = _value(outcome, "the reconstruction")
     return values, errors
 

@@ -176,12 +176,13 @@ def run_job(job: FragmentJob, *, device: str = "CPU", threads: int = 1) -> dict[
 
 
 def pack_counts(counts: Sequence[VariantCounts]) -> dict[str, np.ndarray]:
-    """Counts of several variants as four arrays, or more where errors were mitigated.
+    """Counts of several variants as arrays that can be stored.
 
     Returns:
         outcomes: (byte,) uint8, all outcome tables one after the other, each row by row; counts: (row,) int64;
-        rows: (variant,) int64, rows of each variant; bits: (variant,) int64, measured bits of each; where a variant has
-        them, readings: (bit of all variants, 2) float64 and weights: (row,) float64.
+        rows: (variant,) int64, rows of each variant; bits: (variant,) int64, measured bits of each; where a device's
+        errors were mitigated also readings: (bit, 2) float64, and weights: (row,) float64, those of all variants one
+        after the other (see ``VariantCounts``).
     """
     arrays = {
         "outcomes": np.concatenate([c.outcomes.reshape(-1) for c in counts]),
@@ -192,7 +193,7 @@ def pack_counts(counts: Sequence[VariantCounts]) -> dict[str, np.ndarray]:
     if any(c.readings is not None for c in counts):
         plain = np.array([[1.0, -1.0]])
         arrays["readings"] = np.concatenate(
-            [np.tile(plain, (c.num_bits, 1)) if c.readings is None else c.readings for c in counts]
+            [np.repeat(plain, c.num_bits, axis=0) if c.readings is None else c.readings for c in counts]
         )
     if any(c.weights is not None for c in counts):
         arrays["weights"] = np.concatenate([np.ones(len(c.counts)) if c.weights is None else c.weights for c in counts])
@@ -203,21 +204,31 @@ def unpack_counts(arrays: Mapping[str, np.ndarray]) -> list[VariantCounts]:
     """The inverse of ``pack_counts``."""
     rows, bits = arrays["rows"], arrays["bits"]
     widths = np.maximum(1, (bits + 7) // 8)
-    cut_rows = np.cumsum(rows)[:-1]
-    cut_bytes = np.cumsum(rows * widths)[:-1]
-    tables = np.split(arrays["outcomes"], cut_bytes)
-    numbers = np.split(arrays["counts"], cut_rows)
-    counts = [
-        VariantCounts(table.reshape(-1, width), count, int(n))
-        for table, count, width, n in zip(tables, numbers, widths.tolist(), bits.tolist(), strict=True)
+    by_row, by_bit = np.cumsum(rows)[:-1], np.cumsum(bits)[:-1]
+    tables = np.split(arrays["outcomes"], np.cumsum(rows * widths)[:-1])
+    numbers = np.split(arrays["counts"], by_row)
+    readings = np.split(arrays["readings"], by_bit) if "readings" in arrays else [None] * len(rows)
+    weights = np.split(arrays["weights"], by_row) if "weights" in arrays else [None] * len(rows)
+    return [
+        VariantCounts(table.reshape(-1, width), count, int(n), reading, weight)
+        for table, count, width, n, reading, weight in zip(
+            tables, numbers, widths.tolist(), bits.tolist(), readings, weights, strict=True
+        )
     ]
-    if "readings" in arrays:
-        parts = np.split(arrays["readings"], np.cumsum(bits)[:-1])
-        counts = [replace(c, readings=part) for c, part in zip(counts, parts, strict=True)]
-    if "weights" in arrays:
-        parts = np.split(arrays["weights"], cut_rows)
-        counts = [replace(c, weights=part) for c, part in zip(counts, parts, strict=True)]
-    return counts
+
+
+def merge_counts(rounds: Sequence[VariantCounts]) -> Sequence[VariantCounts]:
+    """Counts of one variant from several rounds as one, unless their errors were mitigated in different ways."""
+    first = rounds[0]
+    if len(rounds) == 1 or any(c.weights is not None for c in rounds):
+        return rounds
+    readings = {None if c.readings is None else c.readings.tobytes() for c in rounds}
+    if len(readings) > 1:
+        return rounds
+    outcomes, inverse = np.unique(np.concatenate([c.outcomes for c in rounds]), axis=0, return_inverse=True)
+    counts = np.zeros(len(outcomes), dtype=np.int64)
+    np.add.at(counts, inverse.reshape(-1), np.concatenate([c.counts for c in rounds]))
+    return [VariantCounts(outcomes, counts, first.num_bits, first.readings)]
 
 
 def fragment_tensor(
@@ -227,7 +238,12 @@ def fragment_tensor(
     for job, arrays in results:
         if job.exact:
             return FragmentTensor(fragment.index, arrays["values"])
-    variants = [v for job, _ in results for v in job.variants]
-    counts = [c for _, arrays in results for c in unpack_counts(arrays)]
-    samples = sampled_data(fragment, schemes, variants, counts)
+    # In the order of the variants, round by round, whatever order they came back in.
+    ordered = sorted(results, key=lambda pair: (pair[0].round_index, pair[0].first))
+    found: dict[Variant, list[VariantCounts]] = {}
+    for job, arrays in ordered:
+        for variant, counts in zip(job.variants, unpack_counts(arrays), strict=True):
+            found.setdefault(variant, []).append(counts)
+    pairs = [(variant, merged) for variant, rounds in found.items() for merged in merge_counts(rounds)]
+    samples = sampled_data(fragment, schemes, [v for v, _ in pairs], [c for _, c in pairs])
     return FragmentTensor(fragment.index, tensor_values(samples, fragment.num_factors), samples)
