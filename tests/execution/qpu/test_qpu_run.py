@@ -1,0 +1,106 @@
+"""``qompass run`` on two emulated QPUs: right values, every number's origin, no token anywhere, and failing devices."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from launch.emulator.__main__ import environment
+from launch.emulator.options import IBM, IQM, DeviceOptions
+from launch.emulator.server import Emulator
+from tests.execution.qpu.test_qpu_secrets import MARK
+
+ROOT = Path(__file__).resolve().parents[3]
+GHZ = """OPENQASM 3.0;
+include "stdgates.inc";
+qubit[8] q;
+ry(0.9) q[0];
+cx q[0], q[1]; cx q[1], q[2]; cx q[2], q[3]; cx q[3], q[4]; cx q[4], q[5]; cx q[5], q[6]; cx q[6], q[7];
+"""
+Z_OF_EACH = 0.6216099682706644  # cos(0.9)
+
+
+@pytest.fixture
+def qpus(tmp_path):
+    """An emulator of the two QPUs of resources_xml/local_qpu, and a run on them: (emulator, run)."""
+    devices = [
+        DeviceOptions("QPU_A", IBM, noise=0.2, readout=5.0),
+        DeviceOptions("QPU_B", IQM, noise=0.2, readout=5.0, seed=2),
+    ]
+    emulator = Emulator(devices, MARK)
+    threading.Thread(target=emulator.serve_forever, args=(0.02,), daemon=True).start()
+    entries = [{"name": d.name, "type": d.kind, "environment": environment(d, emulator.url, MARK)} for d in devices]
+    config = tmp_path / "secret" / "qrmi_config.json"
+    config.parent.mkdir()
+    config.write_text(json.dumps({"resources": entries}))
+    config.chmod(0o600)
+    (tmp_path / "ghz.qasm").write_text(GHZ)
+    environ = os.environ | {
+        "PYTHONPATH": str(ROOT), "QOMPASS_QRMI_CONFIG": str(config), "HOME": str(tmp_path / "home"),
+        "XDG_STATE_HOME": str(tmp_path / "state"), "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "QOMPASS_LEASES": str(tmp_path / "leases"),
+    }  # fmt: skip
+
+    def run(*more):
+        command = [
+            sys.executable, "-m", "apps.cli", "run", str(tmp_path / "ghz.qasm"), "--observable", "Z0",
+            "--observable", "Z7", "--observable", "Z0 Z7", "--max-qubits", "4", "--shots", "40000",
+            "--resources", str(ROOT / "resources_xml" / "local_qpu"), "--out", str(tmp_path / "runs"),
+            "--cache", "off", "--engine", "embedded", "--json", *more,
+        ]  # fmt: skip
+        done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=300)
+        return done, sorted((tmp_path / "runs").glob("*"))[-1:]
+
+    yield emulator, run
+    emulator.shutdown()
+    emulator.server_close()
+
+
+def devices_of(folder):
+    """The device of every stored result, as the run's record has it."""
+    return {result["device"] for result in json.loads((folder / "record.json").read_text())["results"].values()}
+
+
+def test_a_run_on_two_qpus_is_right_says_what_ran_where_and_shows_no_token(qpus, tmp_path):
+    emulator, run = qpus
+    done, (folder,) = run("--policy", "round_robin")
+    assert done.returncode == 0, done.stderr
+    estimates = {e["observable"]: e for e in json.loads(done.stdout)["estimates"]}
+    for name, wanted in (("Z0", Z_OF_EACH), ("Z7", Z_OF_EACH), ("Z0 Z7", 1.0)):
+        off = abs(estimates[name]["value"] - wanted)
+        # Gates err by 0.2 % each here, a fifth of the chip's; readout errors are the chip's own, and mitigated.
+        assert off < 5 * estimates[name]["std_error"] + 0.04, (name, estimates[name])
+    used = {name for name, device in emulator.devices.items() if device.jobs}
+    assert used and used <= devices_of(folder)
+    assert not [session for session in emulator.ibm.sessions.values() if session["accepting_jobs"]]
+    written = [path for path in tmp_path.rglob("*") if path.is_file() and path.parent.name != "secret"]
+    assert len(written) > 3
+    assert not [path for path in written if MARK.encode() in path.read_bytes()]
+    assert MARK not in done.stdout + done.stderr
+
+
+def test_when_every_qpu_refuses_the_simulator_does_the_work(qpus):
+    emulator, run = qpus
+    for _ in range(2):
+        emulator.command("fault", {"step": "job", "kind": "fail", "times": 1000})
+    done, (folder,) = run("--policy", "round_robin")
+    assert done.returncode == 0, done.stderr
+    estimates = {e["observable"]: e["value"] for e in json.loads(done.stdout)["estimates"]}
+    assert estimates["Z0 Z7"] == pytest.approx(1.0, abs=0.1)
+    assert "QPU_A" not in devices_of(folder) and "QPU_B" not in devices_of(folder)
+    assert "ended as failed" in done.stderr
+
+
+def test_a_wrong_token_stops_the_run_with_one_line(qpus, tmp_path):
+    _, run = qpus
+    config = tmp_path / "secret" / "qrmi_config.json"
+    config.write_text(config.read_text().replace(MARK, MARK + "-wrong"))
+    done, _ = run()
+    assert done.returncode == 2
+    assert done.stdout == "" or "error" in done.stdout
+    assert "authentication failed" in done.stderr and MARK not in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2
