@@ -1,0 +1,113 @@
+"""The rooms and the arrows between them, held by a test: a room imports only rooms below it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# From the top floor down; a file belongs to the longest prefix that matches.
+FLOORS = [
+    ["apps"],
+    ["tasks.workflow"],
+    ["tasks.rounds"],
+    ["tasks.dispatch"],
+    ["tasks.cut", "tasks.execute", "tasks.reconstruct"],
+    ["tasks.pool", "tasks.devices", "tasks.inputs", "tasks.circuit_file", "tasks.observables"],
+    ["tasks.execution"],
+    ["tasks.reconstruction"],
+    ["tasks.cutting"],
+    ["resources_xml"],
+    ["scheduler_policies"],
+    ["tasks.runtime"],
+    ["tasks.problem", "tasks.tensor"],
+    ["tasks.errors"],
+]
+LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
+PURE = ["tasks.cutting", "tasks.reconstruction", "scheduler_policies"]
+# What tells a function the time, the environment or the content of a file.
+IMPURE = {"os", "time", "datetime", "subprocess", "socket", "random", "dask", "distributed", "pycompss"}
+# The MPI program is a program of its own and spills to disk; so is the part of the simulator that reads traces.
+PROGRAMS = {"tasks/reconstruction/mpi.py", "tasks/reconstruction/spill.py"}
+
+
+def sources() -> list[Path]:
+    return [
+        p
+        for top in ("apps", "tasks", "scheduler_policies", "resources_xml")
+        for p in sorted((ROOT / top).rglob("*.py"))
+    ]
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def room_of(module: str) -> str | None:
+    parts = module.split(".")
+    for length in range(len(parts), 0, -1):
+        if ".".join(parts[:length]) in LEVEL:
+            return ".".join(parts[:length])
+    return None
+
+
+def imports_of(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return found
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_room_imports_only_rooms_below_it(path):
+    own = room_of(module_of(path))
+    if own is None:
+        assert module_of(path) == "tasks", f"{path}: no floor is given for it: add it to FLOORS"
+        return
+    for name in imports_of(path):
+        other = room_of(name)
+        if other is not None and other != own:
+            assert LEVEL[other] >= LEVEL[own], f"{path} ({own}) imports {name}, which is on a floor above"
+
+
+@pytest.mark.parametrize("room", PURE)
+def test_pure_rooms_know_no_engine_file_clock_or_environment(room):
+    for path in sources():
+        if room_of(module_of(path)) != room or str(path.relative_to(ROOT)) in PROGRAMS:
+            continue
+        tops = {name.split(".")[0] for name in imports_of(path)}
+        assert not tops & IMPURE, f"{path} imports {sorted(tops & IMPURE)}"
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id != "open", f"{path}:{node.lineno} opens a file"
+
+
+def test_only_the_seam_imports_pycompss():
+    users = {
+        str(path.relative_to(ROOT))
+        for path in sources()
+        if any(name.split(".")[0] == "pycompss" for name in imports_of(path))
+    }
+    assert users == {"tasks/runtime/compss.py"}
+
+
+def test_nothing_is_pickled_from_outside_and_only_programs_print():
+    """Pickles travel only between a process and its own children, in tasks/runtime."""
+    for path in sources():
+        where = str(path.relative_to(ROOT))
+        if any(
+            name.split(".")[0] in {"pickle", "dill", "cloudpickle", "marshal", "shelve"} for name in imports_of(path)
+        ):
+            assert where.startswith("tasks/runtime/"), f"{where} pickles"
+        if where.startswith("apps/"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id not in {"print", "eval", "exec"}, f"{where}:{node.lineno} calls {node.func.id}"
