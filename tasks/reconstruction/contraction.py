@@ -153,5 +153,18 @@ def as_matrices(
     width = int(np.prod([size[i] for i in columns], dtype=np.int64))
     if indices == columns + rows:  # the transposed matrix is a view, which the product takes as it is
         return array.reshape(array.shape[0], width, height).transpose(0, 2, 1)
+    if indices != rows + columns and _run(indices, size, rows) >= _run(indices, size, columns):
+        order = [1 + indices.index(i) for i in (*columns, *rows)]  # the copy that moves the longer runs
+        return np.transpose(array, [0, *order]).reshape(array.shape[0], width, height).transpose(0, 2, 1)
     order = [1 + indices.index(i) for i in (*rows, *columns)]
     return np.transpose(array, [0, *order]).reshape(array.shape[0], height, width)
+
+
+def _run(indices: tuple[int, ...], size: dict[int, int], last: tuple[int, ...]) -> int:
+    """Elements that stay together when ``last`` become the last axes."""
+    run = 1
+    for index, wanted in zip(reversed(indices), reversed(last), strict=False):
+        if index != wanted:
+            break
+        run *= size[index]
+    return run

@@ -6,6 +6,7 @@ that the terms take on those fragments, never once a term.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ from tasks.tensor import Structure
 
 _OPTIMAL_BELOW = 9  # fragments: exhaustive search still takes milliseconds
 _CANDIDATES = 4
+_MOVE = 8  # multiply-adds that take as long as moving one element of an array
+_WIDE = 1 << 14  # multiply-adds of one matrix product that pay for a call of their own
 _REFINE_ABOVE = 1e6  # multiply-adds from which a second or two of refining a path pays
 
 
@@ -86,7 +89,7 @@ def find_paths(network: Network, *, seed: int = 0, repeats: int | None = None) -
         repeats: greedy trials; None takes more for larger networks.
 
     Returns:
-        Distinct candidate paths, the one with the fewest flops (for a single term) first.
+        Distinct candidate paths, the cheapest (for a single term) first.
     """
     inputs = [leaf.indices for leaf in network.leaves]
     if len(inputs) == 1:
@@ -107,17 +110,17 @@ def find_paths(network: Network, *, seed: int = 0, repeats: int | None = None) -
         refined = []
         for _, pairs in ranked[:2]:
             tree = cotengra.ContractionTree.from_path(inputs, (), sizes, ssa_path=pairs)
-            refined.append(tree.subtree_reconfigure(subtree_size=8, minimize="flops", seed=seed).get_path())
+            refined.append(tree.subtree_reconfigure(subtree_size=8, minimize=f"combo-{_MOVE}", seed=seed).get_path())
         ranked = _ranked(network, refined + found)
     return tuple(pairs for _, pairs in ranked[:_CANDIDATES])
 
 
 def _ranked(network: Network, found: Sequence[Sequence[Sequence[int]]]) -> list[tuple[float, Path]]:
-    """Distinct paths as node pairs with their multiply-adds, cheapest first."""
+    """Distinct paths as node pairs with their prices, cheapest first."""
     ranked: list[tuple[float, Path]] = []
     for path in found:
         pairs = _node_pairs(path, len(network.leaves))
-        cost = _single_flops(network, pairs)
+        cost = _price(network, pairs)
         if all(pairs != other for _, other in ranked):
             ranked.append((cost, pairs))
     return sorted(ranked, key=lambda item: item[0])
@@ -143,13 +146,14 @@ def _node_pairs(path: Sequence[Sequence[int]], leaves: int) -> Path:
     return tuple(pairs)
 
 
-def _single_flops(network: Network, pairs: Path) -> float:
-    """Multiply-adds of a path when there is one term only."""
+def _price(network: Network, pairs: Path) -> float:
+    """Multiply-adds of a path when there is one term only, and what moving its arrays takes, in the same unit."""
     nodes = [set(leaf.indices) for leaf in network.leaves]
     total = 0.0
     for left, right in pairs:
-        total += float(np.prod([float(network.sizes[i]) for i in nodes[left] | nodes[right]]))
+        total += math.prod(float(network.sizes[i]) for i in nodes[left] | nodes[right])
         nodes.append(nodes[left] ^ nodes[right])
+        total += _MOVE * math.prod(float(network.sizes[i]) for i in nodes[-1])
     return total
 
 
@@ -174,8 +178,7 @@ def bind(structure: Structure, network: Network, path: Path, terms: np.ndarray |
     counts = [used.size for used in factors]
     steps: list[Step] = []
     for left, right in path:
-        if counts[left] < counts[right]:  # one matrix product for each distinct right-hand side: take the fewer
-            left, right = right, left
+        left, right = _sides(left, right, indices, counts, network.sizes)
         keys, inverse = np.unique(inverses[right] * max(1, counts[left]) + inverses[left], return_inverse=True)
         in_left, in_right = set(indices[left]), set(indices[right])
         larger = left if len(indices[left]) >= len(indices[right]) else right
@@ -201,6 +204,22 @@ def bind(structure: Structure, network: Network, path: Path, terms: np.ndarray |
         terms=terms,
         rows=inverses[-1],
     )
+
+
+def _sides(
+    left: int, right: int, indices: Sequence[tuple[int, ...]], counts: Sequence[int], sizes: Sequence[int]
+) -> tuple[int, int]:
+    """Which operand comes first: with small matrices the one with more combinations, else the one that keeps less.
+
+    One matrix product is made for each distinct right-hand side, so small ones are stacked on the left. Large arrays
+    keep their long axis last: the copies that later steps make of them then move long runs.
+    """
+    summed = set(indices[left]) & set(indices[right])
+    kept = [math.prod(sizes[i] for i in indices[node] if i not in summed) for node in (left, right)]
+    work = kept[0] * kept[1] * math.prod(sizes[i] for i in summed)
+    if work < _WIDE:
+        return (left, right) if counts[left] >= counts[right] else (right, left)
+    return (left, right) if kept[0] <= kept[1] else (right, left)
 
 
 def _depth_first(
