@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tasks.reconstruction.batches import Batch, batches, histograms, walsh
 from tasks.reconstruction.contraction import contract
 from tasks.reconstruction.errors import MissingCountsError
 from tasks.reconstruction.gradient import LeafGradient, gradients
@@ -24,6 +25,8 @@ from tasks.reconstruction.schedule import schedule
 from tasks.tensor import FragmentTensor, LegSettings, SampledData, Structure, VariantCounts, VariantData
 
 _OUTCOME_CHUNK = 1 << 16
+# Transforming so many weights a variant takes longer than the calls that a batch saves.
+_BATCH_WEIGHTS = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -150,17 +153,24 @@ def _raw_sums(samples: SampledData, num_factors: int) -> tuple[np.ndarray, np.nd
                 f"Variant {number} (settings {variant.settings}) has counts that are not numbers of shots: no estimate"
                 " can be made from it. Delete this fragment's result and resume the run."
             )
-        if counts.size == 0:
-            continue
+    together, singles = batches(samples)
+    for batch in together:
+        for part in batch.chunks(1 << batch.num_bits):
+            spectrum = walsh(histograms([samples.variants[p] for p in batch.members[part]], batch.num_bits))
+            where = batch.entries(part)
+            np.add.at(sums, where, spectrum[:, batch.all_masks])  # several groups can determine one entry
+            np.add.at(shots, where, spectrum[:, :1, None])
+    for number in singles:
+        variant = samples.variants[number]
         entries = variant_entries(samples.legs, variant)
         found = np.zeros((len(entries.columns), len(variant.factors)))
-        for start in range(0, counts.size, _OUTCOME_CHUNK):
+        for start in range(0, variant.counts.counts.size, _OUTCOME_CHUNK):
             stop = start + _OUTCOME_CHUNK
             weighted = signs(variant, entries.masks, start, stop) * _worth(variant.counts)[start:stop, None]
             found += weighted.T @ signs(variant, variant.factor_masks, start, stop)
-        where = (*(column[:, None] for column in entries.columns.T), np.asarray(variant.factors)[None, :])
-        sums[where] += found
-        shots[where] += variant.counts.shots
+        one = (*(column[:, None] for column in entries.columns.T), np.asarray(variant.factors)[None, :])
+        sums[one] += found
+        shots[one] += variant.counts.shots
     return sums, shots
 
 
@@ -211,40 +221,101 @@ def variant_variances(samples: SampledData, found: LeafGradient) -> Iterator[tup
     for axis, leg in enumerate(samples.legs):
         raw_gradient = np.moveaxis(np.tensordot(raw_gradient, leg.inverse, axes=(1 + axis, 0)), -1, 1 + axis)
     num_factors = 1 + max(int(variant.factors.max(initial=0)) for variant in samples.variants)
-    shots_behind = _shots_behind(samples, max(num_factors, 1 + int(found.factors.max())))
-    for number, variant in enumerate(samples.variants):
-        shots = variant.counts.shots
-        if shots == 0:
+    together, singles = batches(samples)
+    shots_behind = _shots_behind(samples, together, singles, max(num_factors, 1 + int(found.factors.max())))
+    pairs = _Pairs(found.factors, np.asarray(local), raw_gradient, used.size)
+    for batch in together:
+        if used.size << batch.num_bits > _BATCH_WEIGHTS:
+            singles = [*singles, *batch.members.tolist()]
             continue
-        place = np.full(shots_behind.shape[-1], -1, dtype=np.int64)
-        place[variant.factors] = np.arange(len(variant.factors))
-        pairs = np.flatnonzero(place[found.factors] >= 0)
-        if pairs.size == 0:
-            continue
-        entries = variant_entries(samples.legs, variant)
-        at = tuple(entries.columns.T)
-        by_factor = (*(column[:, None] for column in at), np.asarray(variant.factors)[None, :])
-        weight = shots / shots_behind[by_factor]
-        factor = place[found.factors[pairs]]
-        by_pair = (pairs[:, None], *(column[None, :] for column in at))
-        picked = raw_gradient[by_pair] * weight.T[factor]
-        masks = entries.masks[:, None, :] ^ variant.factor_masks[None, :, :]
-        distinct, group = np.unique(
-            np.packbits(masks.reshape(-1, masks.shape[-1]), axis=1, bitorder="little"),
-            axis=0,
-            return_inverse=True,
-        )
-        group = group.reshape(masks.shape[:2])
-        weights = np.zeros((used.size, len(distinct)))
-        np.add.at(weights, (np.asarray(local)[pairs][:, None], group.T[factor]), picked)
-        signed = distinct.any(axis=1)  # an entry without a sign is the same in every shot
-        bits = np.unpackbits(distinct[signed], axis=1, count=masks.shape[-1], bitorder="little").astype(bool)
-        yield number, used, _variance_of_mean(variant, bits, weights[:, signed])
+        for part in batch.chunks(used.size << batch.num_bits):
+            variances_ = _batch_variances(samples, batch, part, pairs, shots_behind)
+            if variances_ is not None:
+                for number, variance in zip(batch.members[part].tolist(), variances_, strict=True):
+                    yield number, used, variance
+    for number in singles:
+        variance = _single_variance(samples, samples.variants[number], pairs, shots_behind)
+        if variance is not None:
+            yield number, used, variance
 
 
-def _shots_behind(samples: SampledData, num_factors: int) -> np.ndarray:
+@dataclass(frozen=True)
+class _Pairs:
+    """A gradient by raw entries: (pair,) factor and observable (counted from 0) of each, (pair, raw...) gradient."""
+
+    factors: np.ndarray
+    observables: np.ndarray
+    gradient: np.ndarray
+    num_observables: int
+
+    def of(self, factors: np.ndarray, num_factors: int) -> tuple[np.ndarray, np.ndarray]:
+        """Which pairs take one of ``factors``, and which of these each takes."""
+        place = np.full(num_factors, -1, dtype=np.int64)
+        place[factors] = np.arange(len(factors))
+        chosen = np.flatnonzero(place[self.factors] >= 0)
+        return chosen, place[self.factors[chosen]]
+
+
+def _batch_variances(
+    samples: SampledData, batch: Batch, part: slice, pairs: _Pairs, shots_behind: np.ndarray
+) -> np.ndarray | None:
+    """(variant, observable) variances of the means of a batch's variants; None where no observable asks for them."""
+    chosen, factor = pairs.of(batch.factors, shots_behind.shape[-1])
+    if chosen.size == 0:
+        return None
+    counts = histograms([samples.variants[p] for p in batch.members[part]], batch.num_bits)
+    shots = counts.sum(axis=1)
+    weight = shots[:, None, None] / shots_behind[batch.entries(part)]  # (variant, entry, k)
+    columns = batch.columns[part]
+    by_pair = (chosen[None, None, :], *(columns[:, :, leg, None] for leg in range(columns.shape[2])))
+    picked = pairs.gradient[by_pair] * weight[:, :, factor]  # (variant, entry, pair)
+    size = 1 << batch.num_bits
+    row = np.arange(len(shots))[:, None, None] * pairs.num_observables + pairs.observables[chosen]
+    place = row * size + batch.all_masks[:, factor]
+    weights = np.bincount(place.reshape(-1), picked.reshape(-1), len(shots) * pairs.num_observables * size)
+    weights = weights.reshape(len(shots), pairs.num_observables, size)
+    weights[:, :, 0] = 0.0  # an entry without a sign is the same in every shot
+    scalar = walsh(weights)
+    mean = np.matmul(scalar, counts[:, :, None])[:, :, 0] / shots[:, None]
+    squares = np.matmul(np.square(scalar), counts[:, :, None])[:, :, 0]
+    return _with_pseudo_shot(squares, mean, np.square(weights).sum(axis=2), shots[:, None])
+
+
+def _single_variance(
+    samples: SampledData, variant: VariantData, pairs: _Pairs, shots_behind: np.ndarray
+) -> np.ndarray | None:
+    """(observable,) variance of the means of one variant; None where no observable asks for them."""
+    chosen, factor = pairs.of(variant.factors, shots_behind.shape[-1])
+    if variant.counts.shots == 0 or chosen.size == 0:
+        return None
+    entries = variant_entries(samples.legs, variant)
+    at = tuple(entries.columns.T)
+    by_factor = (*(column[:, None] for column in at), np.asarray(variant.factors)[None, :])
+    weight = variant.counts.shots / shots_behind[by_factor]
+    by_pair = (chosen[:, None], *(column[None, :] for column in at))
+    picked = pairs.gradient[by_pair] * weight.T[factor]
+    masks = entries.masks[:, None, :] ^ variant.factor_masks[None, :, :]
+    distinct, group = np.unique(
+        np.packbits(masks.reshape(-1, masks.shape[-1]), axis=1, bitorder="little"),
+        axis=0,
+        return_inverse=True,
+    )
+    group = group.reshape(masks.shape[:2])
+    weights = np.zeros((pairs.num_observables, len(distinct)))
+    np.add.at(weights, (pairs.observables[chosen][:, None], group.T[factor]), picked)
+    signed = distinct.any(axis=1)  # an entry without a sign is the same in every shot
+    bits = np.unpackbits(distinct[signed], axis=1, count=masks.shape[-1], bitorder="little").astype(bool)
+    return _variance_of_mean(variant, bits, weights[:, signed])
+
+
+def _shots_behind(samples: SampledData, together: list[Batch], singles: list[int], num_factors: int) -> np.ndarray:
     shots = np.zeros((*(len(leg.columns) for leg in samples.legs), num_factors))
-    for variant in samples.variants:
+    for batch in together:
+        numbers = np.array([samples.variants[p].counts.shots for p in batch.members], dtype=np.float64)
+        for part in batch.chunks(batch.masks.size * batch.factors.size):
+            np.add.at(shots, batch.entries(part), numbers[part, None, None])
+    for number in singles:
+        variant = samples.variants[number]
         columns = variant_entries(samples.legs, variant).columns
         where = (*(column[:, None] for column in columns.T), np.asarray(variant.factors)[None, :])
         shots[where] += variant.counts.shots
@@ -278,9 +349,14 @@ def _variance_of_mean(variant: VariantData, masks: np.ndarray, weights: np.ndarr
     if through_matrix:
         squares = np.einsum("om,om->o", weights @ matrix, weights)
     of_mean = weights @ mean
-    spread = np.maximum(squares - shots * np.square(of_mean), 0.0)
-    pseudo = np.square(weights).sum(axis=1) + shots / (shots + 1) * np.square(of_mean)
-    return (spread + pseudo) / shots**2
+    return _with_pseudo_shot(squares, of_mean, np.square(weights).sum(axis=1), shots)
+
+
+def _with_pseudo_shot(squares: np.ndarray, mean: np.ndarray, even: np.ndarray, shots: np.ndarray | float) -> np.ndarray:
+    """Variance of a mean from its sum of squares, with one more shot whose square is ``even``."""
+    spread = np.maximum(squares - shots * np.square(mean), 0.0)
+    pseudo = even + shots / (shots + 1) * np.square(mean)
+    return np.asarray((spread + pseudo) / np.square(shots))
 
 
 def _variance_of_sum(variant: VariantData, masks: np.ndarray, weights: np.ndarray) -> np.ndarray:
