@@ -55,6 +55,10 @@ def build_parser() -> Parser:
     resume.set_defaults(engine=None, resources=None, policy=None, budget=None, cache=None, mitigation=None)
     _add_output(resume)
 
+    devices = commands.add_parser("devices", help="list the devices a run could use, and how they are doing")
+    devices.add_argument("--resources", type=Path, metavar="FILE.xml", help="COMPSs resources file (or its folder)")
+    _add_json(devices)
+
     doctor = commands.add_parser("doctor", help="say what this machine has, and how to get what is missing")
     doctor.add_argument("--resources", type=Path, metavar="FILE.xml", help="check this COMPSs resources file too")
     _add_json(doctor)

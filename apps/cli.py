@@ -69,6 +69,8 @@ def _dispatch(options: argparse.Namespace) -> int:
         from apps.run import resume as subcommand
     elif command == "plan":
         from apps.plan import plan as subcommand
+    elif command == "devices":
+        from apps.devices import devices as subcommand
     else:
         from apps.doctor import doctor as subcommand
     return subcommand(options)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
+from qiskit_aer import AerSimulator
+
 from resources_xml import Need, ResourcesError, devices_of, needs_of_devices, read_nodes, unsatisfied
-from scheduler_policies import CPU_SPEED, Device, DeviceState, Kind
+from scheduler_policies import CPU_SPEED, GPU_SPEED, Device, DeviceState, Kind
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +37,44 @@ def declared_devices() -> list[Device]:
     """The devices that this process, master or worker, must have tasks for: those of ``QOMPASS_RESOURCES``."""
     path = os.environ.get(RESOURCES_VARIABLE)
     return _file_devices(Path(path)) if path else []
+
+
+@dataclass(frozen=True)
+class DeviceReport:
+    """A device in a list.
+
+    Attributes:
+        device: what it is, as far as is known.
+        state: how it is doing.
+        status: "ready" for simulators; "online", "paused", "offline" or "unreachable" for QPUs.
+        problem: why something is missing, "" where nothing is.
+    """
+
+    device: Device
+    state: DeviceState
+    status: str
+    problem: str = ""
+
+
+def report_devices(resources: Path | None) -> list[DeviceReport]:
+    """The devices of a resources file or of this machine, and every QPU that QRMI knows of, with their states.
+
+    Raises:
+        ResourcesError: the file cannot be used.
+        QpuError: the configuration of QRMI cannot be read.
+    """
+    declared = _file_devices(resources)
+    if resources is None and "GPU" in AerSimulator().available_devices():
+        declared.append(Device("gpu", Kind.GPU, speed=GPU_SPEED))
+    known = {device.name: device for device in declared}
+    reports = [DeviceReport(d, DeviceState(free_units=d.units), "ready") for d in declared if d.exact]
+    from tasks.execution.qpu import list_qpus
+
+    for report in list_qpus(declared):
+        name = report.name
+        device = report.device or known.get(name) or Device(name, Kind.QPU, qubits=1)
+        reports.append(DeviceReport(device, report.state, report.status, report.problem))
+    return reports
 
 
 def state_of(device: Device) -> DeviceState:

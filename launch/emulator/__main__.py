@@ -17,7 +17,7 @@ from launch.emulator.ibm import CRN
 from launch.emulator.options import IBM, DeviceOptions, parse_device
 from launch.emulator.server import Emulator
 
-DEFAULT_DEVICES = ["QPU_A:kind=ibm,backend=hanoi", "QPU_B:kind=iqm,backend=lagos,seed=2"]
+DEFAULT_DEVICES = ["QPU_A:kind=ibm,backend=hanoi", "QPU_B:kind=iqm,backend=nairobi,seed=2"]
 START_SECONDS = 60.0
 
 

@@ -29,12 +29,14 @@ class QpuReport:
     """One QPU in a list of devices.
 
     Attributes:
+        name: its name.
         device: what it is, None where its target cannot be had.
         state: how it is doing.
         status: "online", "paused", "offline" or "unreachable".
         problem: why something is missing, "" where nothing is.
     """
 
+    name: str
     device: Device | None
     state: DeviceState
     status: str
@@ -98,7 +100,7 @@ def list_qpus(declared: Sequence[Device] = (), environ: Mapping[str, str] | None
     for name, device in known.items():
         if name not in resources:
             reports.append(
-                QpuReport(device, DeviceState(free_units=0), "unreachable", "no QRMI resource of this name")
+                QpuReport(name, device, DeviceState(free_units=0), "unreachable", "no QRMI resource of this name")
             )
     return reports
 
@@ -110,12 +112,12 @@ def _report(device: Device, resource: QpuResource) -> QpuReport:
             status = client.status()
             if status.get("status") != "online":
                 why = str(status.get("status_reason") or "")
-                return QpuReport(device, away, str(status.get("status") or "unknown"), why)
+                return QpuReport(device.name, device, away, str(status.get("status") or "unknown"), why)
             target = present_target(client, age=min(TARGET_SECONDS, 30.0))
             device = with_target(device, target, resource.type)
     except QpuError as error:
-        return QpuReport(None, away, "unreachable", str(error))
-    return QpuReport(device, _state(device, target, status), "online")
+        return QpuReport(device.name, None, away, "unreachable", str(error))
+    return QpuReport(device.name, device, _state(device, target, status), "online")
 
 
 def _state(device: Device, target: QpuTarget, status: Mapping[str, Any]) -> DeviceState:

@@ -55,6 +55,7 @@ def qpus(tmp_path):
         done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=300)
         return done, sorted((tmp_path / "runs").glob("*"))[-1:]
 
+    run.environ = environ
     yield emulator, run
     emulator.shutdown()
     emulator.server_close()
@@ -104,3 +105,16 @@ def test_a_wrong_token_stops_the_run_with_one_line(qpus, tmp_path):
     assert done.stdout == "" or "error" in done.stdout
     assert "authentication failed" in done.stderr and MARK not in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 2
+
+
+def test_the_devices_are_listed_with_their_state(qpus):
+    _, run = qpus
+    command = [sys.executable, "-m", "apps.cli", "devices", "--resources", str(ROOT / "resources_xml" / "local_qpu")]
+    text = subprocess.run(command, cwd=ROOT, env=run.environ, capture_output=True, text=True, timeout=120)
+    assert text.returncode == 0, text.stderr
+    assert [line.split()[0] for line in text.stdout.splitlines()[2:]] == ["CPU", "QPU_A", "QPU_B"]
+    told = subprocess.run([*command, "--json"], cwd=ROOT, env=run.environ, capture_output=True, text=True, timeout=120)
+    found = {device["name"]: device for device in json.loads(told.stdout)["devices"]}
+    assert found["QPU_A"]["status"] == "online" and found["QPU_A"]["qubits"] == 7
+    assert 0 < found["QPU_B"]["two_qubit_error"] < 0.02 and found["QPU_B"]["basis_gates"] == ["cz", "r"]
+    assert MARK not in text.stdout + told.stdout
