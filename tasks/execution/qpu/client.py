@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import os
@@ -200,6 +201,11 @@ class QpuClient:
         return line
 
     def _start(self) -> subprocess.Popen[bytes]:
+        if importlib.util.find_spec("qrmi") is None:
+            raise self._error(
+                Fault.CONFIGURATION,
+                "QPUs need the package qrmi, which needs Python 3.11 or newer: pip install 'qompass[qpu]'",
+            )
         command = [sys.executable, "-P", str(Path(__file__).with_name("courier.py"))]
         # Its own session: a signal to the run's process group must not keep it from releasing.
         self._process = subprocess.Popen(
