@@ -18,12 +18,12 @@ from tasks.execution.jobs import FragmentJob, deal_job, missing_shares, predicte
 from tasks.execution.on_device import DeviceResults, How, JobResult
 from tasks.execution.works import works_of
 from tasks.pool import Pool, work_of
-from tasks.runtime import Next, Outcome, Reason, RetryPolicy, as_completed, limits, next_step
+from tasks.runtime import Next, Outcome, Reason, RetryPolicy, as_completed, engine_info, limits, next_step
+from tasks.runtime.batching import TaskStatistics, batches, task_statistics
 from tasks.runtime.record import RunDirectory
 
 logger = logging.getLogger(__name__)
 
-_BATCH_SECONDS = 0.2  # a task shorter than this is mostly overhead
 _PART_SECONDS = 1.0  # a sampled job longer than this on a simulator is split, so that its parts run side by side
 _JOBS_A_TASK = 4  # provider jobs that one task on a QPU submits: what is lost at most when it dies
 _LEAST_LIMIT_S = 60.0
@@ -84,7 +84,8 @@ class Dispatcher:
         self._works = works_of(plan, 1)
         self._retry = RetryPolicy(attempts=6)
         self._history: dict[int, list[Outcome]] = {}
-        self.task_seconds: list[float] = []
+        self._task_seconds: list[float] = []
+        self._wall_s = 0.0
         self.device_of: dict[int, str] = {}
 
     @property
@@ -100,6 +101,7 @@ class Dispatcher:
         """
         results, todo = self._found(jobs)
         stage.advance(sum(map(size_of, jobs)) - sum(map(size_of, todo)))
+        began = time.monotonic()
         flying: list[tuple[Device, tuple[FragmentJob, ...], Any]] = []
         while todo or flying:
             todo, launched, retry_at = self._launch(todo)
@@ -115,7 +117,13 @@ class Dispatcher:
                 if todo:  # place it at once, while the others fly on
                     break
             flying = [flight for i, flight in enumerate(flying) if i not in landed]
+        self._wall_s += time.monotonic() - began
         return results
+
+    def statistics(self) -> TaskStatistics:
+        """How the tasks' work and its overhead compare so far; the start of the first processes counts as overhead."""
+        units = sum(device.units for device in self._pool.devices.values())
+        return task_statistics(self._task_seconds, self._wall_s, units)
 
     def _found(self, jobs: Sequence[FragmentJob]) -> tuple[Results, list[FragmentJob]]:
         """What an interrupted run has left, and the jobs (or parts of them) that are still to do."""
@@ -208,7 +216,7 @@ class Dispatcher:
         stage: Stage,
     ) -> list[FragmentJob]:
         """Keep what came back; return what has to run again."""
-        self.task_seconds.append(outcome.seconds)
+        self._task_seconds.append(outcome.seconds)
         if outcome.failure is None:
             found: DeviceResults = outcome.value
             for result in found.results:
@@ -307,9 +315,9 @@ def _batches(
             most = (device.limits.circuits_per_job or 1 << 30) * _JOBS_A_TASK
             yield from ((device, batch) for batch in _filled(jobs, [float(len(j.variants)) for j in jobs], float(most)))
             continue
-        timed = sorted(((predicted_seconds(j), j) for j in jobs), key=lambda pair: -pair[0])
-        ordered, seconds = [j for _, j in timed], [s for s, _ in timed]
-        yield from ((device, batch) for batch in _filled(ordered, seconds, _BATCH_SECONDS))
+        seconds = [predicted_seconds(job) for job in jobs]
+        for members in batches(seconds, engine_info().overhead_s, device.units):
+            yield device, tuple(jobs[member] for member in members)
 
 
 def _filled(jobs: Sequence[FragmentJob], sizes: Sequence[float], room: float) -> Iterator[tuple[FragmentJob, ...]]:

@@ -150,6 +150,7 @@ def run(problem: Problem, options: Options, directory: RunDirectory, progress: P
         dispatcher = Dispatcher(plan, pool, directory, norm, options.cache, options.mitigation)
         with directory.timing("execute"):
             results = _executed(problem, plan, options, dispatcher, shown)
+        directory.update(tasks=vars(dispatcher.statistics()))
         with directory.timing("reconstruct"), shown.stage("reconstruct", 1) as stage:
             values, errors = _reconstruct(problem, plan, results)
             stage.advance()

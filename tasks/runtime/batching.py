@@ -10,13 +10,19 @@ WORTH = 10.0  # a task lasts at least this many times its overhead, where there 
 
 
 def batches(
-    seconds: Sequence[float], overhead_s: float, workers: int, rounds: int = 4, worth: float = WORTH
+    seconds: Sequence[float],
+    overhead_s: float,
+    workers: int,
+    rounds: int = 4,
+    worth: float = WORTH,
+    most_s: float = 5.0,
 ) -> list[tuple[int, ...]]:
     """Indices of the pieces of work that travel together, the longest batch first.
 
     A batch lasts ``worth`` times the overhead or longer. With more work than that for every worker, batches grow until
-    each worker has about ``rounds`` of them: fewer tasks cost less, and a few rounds even out wrong predictions. Work
-    too little for one such batch is one batch. Pieces longer than a batch stay alone.
+    each worker has about ``rounds`` of them (fewer tasks cost less, and a few rounds even out wrong predictions) or
+    they last ``most_s`` (what is lost at most when a run is killed). Work too little for one such batch is one batch.
+    Pieces longer than a batch stay alone.
 
     Args:
         seconds: (piece,) predicted seconds of each, not negative.
@@ -24,11 +30,12 @@ def batches(
         workers: how many tasks run at once.
         rounds: how many batches for each worker when there is plenty of work.
         worth: least ratio of a batch's work to the overhead.
+        most_s: no batch grows past this only to have fewer tasks.
     """
     if not seconds:
         return []
     total = sum(seconds)
-    target = max(worth * overhead_s, total / (workers * rounds))
+    target = max(worth * overhead_s, min(total / (workers * rounds), most_s))
     count = len(seconds) if target <= 0 else max(1, min(len(seconds), int(total / target)))
     # Longest first into the batch with least so far: no batch exceeds the mean by more than its longest piece.
     heap: list[tuple[float, int]] = [(0.0, number) for number in range(count)]

@@ -47,12 +47,16 @@ class EngineInfo:
         name: "compss" or "embedded".
         version: of COMPSs, or of dask.distributed.
         cancel_file: appears when the run is cancelled.
+        overhead_s: what a task costs beside its work, as measured (results/benchmarks/engines.md).
     """
 
     name: str
     version: str
     cancel_file: str
+    overhead_s: float
 
+
+_OVERHEAD_S = {"compss": 0.025, "embedded": 0.005}
 
 _running: EngineInfo | None = None
 
@@ -84,9 +88,8 @@ def start_engine(name: str = "auto", *, units: Mapping[str, int] | None = None) 
         raise EngineError("this program was started by runcompss: use --engine compss or auto, or start it without")
     _backend.start(dict(units or {}))
     folder = tempfile.mkdtemp(prefix="qompass-")
-    _running = EngineInfo(
-        "compss" if under_compss() else "embedded", _backend.version(), str(Path(folder) / "cancelled")
-    )
+    kind = "compss" if under_compss() else "embedded"
+    _running = EngineInfo(kind, _backend.version(), str(Path(folder) / "cancelled"), _OVERHEAD_S[kind])
     return _running
 
 
