@@ -112,7 +112,7 @@ run_once() { # run_once PROGRAM ARGUMENTS...: 0 when the program ended by itself
     [ -f "$state/status" ]
 }
 
-noise='^(WARNING: |\[ ?(INFO|ERRMGR|ERROR)|\[\([0-9]+\)|	at |Piped mirrors|es\.bsc\.compss|Exception executing task|  *Possible causes|  *-|  *Check files| *$|Error )'
+noise='^(WARNING: |\[ ?(INFO|ERRMGR|ERROR)|\[\([0-9]+\)|	at |Piped mirrors|es\.bsc\.compss|Exception executing task|  *Possible causes|  *-|  *Check files| *$|Error )|^Shutting down|Error running application'
 
 reason() { # one line about why the application died, from its logs
     local job

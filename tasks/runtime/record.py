@@ -20,6 +20,7 @@ import fcntl
 import hashlib
 import json
 import logging
+import os
 import platform
 import re
 import secrets
@@ -99,6 +100,7 @@ class RunDirectory:
         except BaseException:
             directory.discard()
             raise
+        directory._note()
         return directory
 
     @classmethod
@@ -119,7 +121,15 @@ class RunDirectory:
         directory._settled = record["status"] == "done"
         if not directory._settled:
             directory.update(status="running", resumed=_now().isoformat(timespec="seconds"), error=None)
+        directory._note()
         return directory
+
+    def _note(self) -> None:
+        # A launcher that restarts a run whose program died learns here which run that is.
+        note = os.environ.get("QOMPASS_RUN_NOTE")
+        if note:
+            with contextlib.suppress(OSError):
+                Path(note).write_text(str(self.path))
 
     def __enter__(self) -> RunDirectory:
         """Nothing more: the lock is held since :meth:`create` or :meth:`open`."""

@@ -11,7 +11,6 @@ import numpy as np
 from tasks.runtime import (
     COLLECTION_IN,
     DICTIONARY_IN,
-    Limits,
     constraint,
     contained,
     device_tasks,
@@ -78,11 +77,6 @@ def _threads() -> str:
     return os.environ["OMP_NUM_THREADS"]
 
 
-def _double_fault(values: list[float]) -> list[float]:
-    os.kill(os.getpid(), 9)
-    return values
-
-
 WORK = {"raise": _raise, "exit": _exit, "kill": _kill, "memory": _eat, "time": _interval, "threads": _threads}
 
 
@@ -103,6 +97,12 @@ def do(what, argument, limits, attempt):
     """One of WORK, within limits."""
     arguments = () if argument is None else (argument,)
     return isolated(WORK[what], *arguments, limits=limits, device="somewhere", attempt=attempt)
+
+
+@task(returns=1)
+def raises(what):
+    """A task that raises, as Qompass' own never do."""
+    raise LookupError(f"no such thing as {what}")
 
 
 @task(returns=1)
@@ -166,8 +166,3 @@ def ranks(x):
     from mpi4py import MPI
 
     return MPI.COMM_WORLD.Get_rank(), MPI.COMM_WORLD.allreduce(x + MPI.COMM_WORLD.Get_rank())
-
-
-def no_limits() -> Limits:
-    """Nothing limited."""
-    return Limits()

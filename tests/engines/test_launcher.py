@@ -1,0 +1,149 @@
+"""launch/local_compss.sh: the program's own output and status, restarts of what died, and nothing left running."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.engines.launching import LAUNCHER, ROOT, environment, needs_runcompss, on_compss, run
+
+PROGRAMS = Path(__file__).with_name("programs.py")
+
+
+def left_running(folder):
+    """Processes that still mention the folder, where the runtime's state and logs are."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            text = (process / "cmdline").read_text().replace("\0", " ")
+        except OSError:
+            continue
+        if str(folder) in text and "pytest" not in text:
+            found.append(text)
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    yield tmp_path
+    deadline = time.monotonic() + 10
+    while left_running(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert left_running(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "no program"),
+        (["no-such.py"], "no program no-such.py"),
+        (["--restarts", "many", PROGRAMS], "not a number"),
+        (["--colour", PROGRAMS], "unknown option --colour"),
+        (["--resources", ROOT / "apps", PROGRAMS], "project.xml"),
+    ],
+)
+def test_wrong_options_are_one_line_and_status_2(folder, arguments, words):
+    done = run(folder, "bash", LAUNCHER, *arguments)
+    assert done.returncode == 2
+    assert words in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_a_machine_without_compss_is_told_what_to_do(folder, monkeypatch):
+    tools = folder / "bin"
+    tools.mkdir()
+    for tool in ("bash", "dirname", "basename", "cat"):
+        (tools / tool).symlink_to(shutil.which(tool))
+    monkeypatch.setenv("PATH", str(tools))
+    done = run(folder, "bash", LAUNCHER, PROGRAMS)
+    assert done.returncode == 2
+    assert "runcompss is not on the PATH" in done.stderr and "./launch/qompass" in done.stderr
+
+
+@needs_runcompss
+def test_output_status_and_arguments_are_the_programs_own(folder):
+    done = on_compss(folder, PROGRAMS, "arguments", "Z0 Z1", "", "a'b\"c", "*", "$HOME", "é")
+    assert done.returncode == 7, done.stderr
+    assert done.stdout == "Z0 Z1\n\na'b\"c\n*\n$HOME\né\n"
+    assert done.stderr == "said aside\n"
+
+
+@needs_runcompss
+def test_a_task_that_raises_ends_the_application_and_the_reason_is_said_without_a_stack(folder):
+    done = on_compss(folder, PROGRAMS, "task raises")
+    assert done.returncode == 1
+    assert "LookupError: no such thing as this" in done.stderr
+    assert f"logs: {folder / 'logs'}" in done.stderr
+    assert "at es.bsc" not in done.stderr and len(done.stderr.splitlines()) < 15, done.stderr
+
+
+@needs_runcompss
+def test_restarts_are_bounded(folder):
+    (folder / "run").mkdir()
+    (folder / "run/record.json").write_text("{")  # what is resumed cannot be read, so each restart fails at once
+    done = on_compss(folder, "--restarts", 1, PROGRAMS, "always dies", folder / "run")
+    assert done.stderr.count("resuming") == 1, done.stderr
+    assert done.returncode != 0
+
+
+@needs_runcompss
+def test_a_run_whose_application_is_killed_is_resumed_and_gives_the_same(folder):
+    arguments = [ROOT / "apps/circuits/qaoa40.qasm", "--observable", "Z0 Z1 Z20", "--max-qubits", "6"]
+    arguments += ["--shots", "400000", "--seed", "3", "--json", "--cache", "off"]
+    plain = run(folder, sys.executable, "-m", "apps.cli", "run", *arguments)
+    assert plain.returncode == 0, plain.stderr
+    process = start(folder, ROOT / "apps/expectation.py", *arguments)
+    run_folder = Path(wait_for(folder, "run"))
+    deadline = time.monotonic() + 60
+    while not any((run_folder / "fragments").iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(int(wait_for(folder, "pid")), signal.SIGKILL)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert "resuming" in err
+    assert json.loads(out)["estimates"] == json.loads(plain.stdout)["estimates"]
+    assert json.loads((run_folder / "record.json").read_text())["status"] == "done"
+
+
+@needs_runcompss
+def test_ctrl_c_ends_everything_and_leaves_the_run_marked_interrupted(folder):
+    arguments = [ROOT / "apps/circuits/qaoa40.qasm", "--observable", "Z0", "--max-qubits", "6", "--shots", "100000000"]
+    process = start(folder, ROOT / "apps/expectation.py", *arguments, "--cache", "off")
+    run_folder = Path(wait_for(folder, "run"))
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    record = run_folder / "record.json"
+    # A run that had stored nothing leaves no folder.
+    assert not record.exists() or json.loads(record.read_text())["status"] == "interrupted"
+
+
+def start(folder, *command):
+    return subprocess.Popen(
+        ["bash", str(LAUNCHER), "--logs", str(folder / "logs"), *map(str, command)],
+        env=environment(),
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(folder, name):
+    """The content of a file of the launcher's state, once it is there."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        for path in folder.glob(f"qompass-compss.*/{name}"):
+            if text := path.read_text():
+                return text
+        time.sleep(0.02)
+    raise AssertionError(f"{name} did not appear")
