@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
-from results.benchmarks.policies_scenarios import scenarios
+from results.benchmarks.policies_scenarios import COUNT, scenario
 from scheduler_policies import POLICIES, Candidate, DeviceState, Goal, usual_bound
 from scheduler_policies.simulator import Result, Scenario, simulate
 
@@ -28,25 +28,25 @@ Row = dict[str, dict[str, float]]
 def run_scenario(task: tuple[int, int]) -> tuple[str, Row]:
     """All policies on one scenario of one seed."""
     number, seed = task
-    scenario = scenarios(seed)[number]
-    pool = [Candidate(device, DeviceState(free_units=device.units)) for device, _ in scenario.devices]
+    world = scenario(number, seed)
+    pool = [Candidate(device, DeviceState(free_units=device.units)) for device, _ in world.devices]
     row: Row = {}
     for name in SIMPLE:
-        row[name] = _numbers(simulate(scenario, POLICIES[name]))
-    bound = usual_bound(scenario.works, pool)
-    row["balanced"] = _numbers(simulate(scenario, POLICIES["balanced"], Goal(max_error=bound)))
-    row["balanced, no bound"] = _numbers(simulate(scenario, POLICIES["balanced"]))
+        row[name] = _numbers(simulate(world, POLICIES[name]))
+    bound = usual_bound(world.works, pool)
+    row["balanced"] = _numbers(simulate(world, POLICIES["balanced"], Goal(max_error=bound)))
+    row["balanced, no bound"] = _numbers(simulate(world, POLICIES["balanced"]))
     known: dict[float, dict[str, float]] = {}
     for name in SIMPLE:
         error = row[name]["error"]
         if error not in known:
-            known[error] = _at_error(scenario, error)
+            known[error] = _at_error(world, error)
         row[f"balanced at {name}"] = known[error]
-    return scenario.name, row
+    return world.name, row
 
 
-def _at_error(scenario: Scenario, error: float) -> dict[str, float]:
-    return _numbers(simulate(scenario, POLICIES["balanced"], Goal(max_error=error)))
+def _at_error(world: Scenario, error: float) -> dict[str, float]:
+    return _numbers(simulate(world, POLICIES["balanced"], Goal(max_error=error)))
 
 
 def _numbers(result: Result) -> dict[str, float]:
@@ -62,21 +62,25 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
-    seeds = range(1 if arguments.quick else arguments.seeds)
-    numbers = range(len(scenarios(0)) - (6 if arguments.quick else 0))
-    tasks = [(number, seed) for number in numbers for seed in seeds]
-    with ProcessPoolExecutor(arguments.workers) as pool:
-        rows: dict[str, list[Row]] = {}
-        for done, (name, row) in enumerate(pool.map(run_scenario, tasks), 1):
-            rows.setdefault(name, []).append(row)
-            sys.stderr.write(f"\r{done} of {len(tasks)}")
-    sys.stderr.write("\n")
+    seeds = 1 if arguments.quick else arguments.seeds
+    count = COUNT - (6 if arguments.quick else 0)
     stem = "policies_quick" if arguments.quick else "policies"
+    rows: dict[str, list[Row]] = {}
+    with ProcessPoolExecutor(arguments.workers) as pool:
+        for seed in range(seeds):
+            for done, (name, row) in enumerate(pool.map(run_scenario, [(n, seed) for n in range(count)]), 1):
+                rows.setdefault(name, []).append(row)
+                sys.stderr.write(f"seed {seed}: {done} of {count}\n")
+            # After each seed, so that a run that is stopped early leaves a table of what it did.
+            write(rows, stem)
+
+
+def write(rows: dict[str, list[Row]], stem: str) -> None:
+    """Table, figure and numbers beside this file."""
     summary = summarise(rows)
     (_HERE / f"{stem}.json").write_text(json.dumps({"summary": summary, "scenarios": rows}, indent=1) + "\n")
-    (_HERE / f"{stem}.md").write_text(table(rows, summary, len(seeds)))
+    (_HERE / f"{stem}.md").write_text(table(rows, summary))
     figure(rows, _HERE / f"{stem}.png")
-    sys.stderr.write(json.dumps(summary, indent=1) + "\n")
 
 
 def ratios(rows: list[Row], name: str) -> list[float]:
@@ -111,9 +115,10 @@ def summarise(rows: dict[str, list[Row]]) -> dict[str, object]:
     }
 
 
-def table(rows: dict[str, list[Row]], summary: dict[str, object], seeds: int) -> str:
+def table(rows: dict[str, list[Row]], summary: dict[str, object]) -> str:
     """The committed table."""
     names = [*SIMPLE, "balanced"]
+    seeds = len(next(iter(rows.values())))
     lines = [
         "# Policies in the simulator",
         "",
@@ -123,9 +128,9 @@ def table(rows: dict[str, list[Row]], summary: dict[str, object], seeds: int) ->
         "| scenario | " + " | ".join(names) + " |",
         "|---" * (len(names) + 1) + "|",
     ]
-    for scenario, runs in rows.items():
+    for title, runs in rows.items():
         cells = [_cell(run[name] for run in runs) for name in names]
-        lines.append(f"| {scenario} | " + " | ".join(cells) + " |")
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
     lines += [
         "",
         "## balanced at the same error",
@@ -136,9 +141,9 @@ def table(rows: dict[str, list[Row]], summary: dict[str, object], seeds: int) ->
         "| scenario | " + " | ".join(SIMPLE) + " |",
         "|---" * (len(SIMPLE) + 1) + "|",
     ]
-    for scenario, runs in rows.items():
+    for title, runs in rows.items():
         cells = [f"{median(ratios(runs, n)):.2f} ({max(ratios(runs, n)):.2f})" for n in SIMPLE]
-        lines.append(f"| {scenario} | " + " | ".join(cells) + " |")
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
     lines += ["", "## Summary", ""]
     lines += [f"* {key}: {_plain(value)}" for key, value in summary.items()]
     return "\n".join(lines) + "\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -101,43 +102,58 @@ def _dropping(pool: Pool, seed: int) -> Pool:
     return tuple(troubled)
 
 
-def scenarios(seed: int) -> list[Scenario]:
-    """All scenarios with the random parts of one seed."""
-    s = seed
+def _three(s: int) -> Pool:
+    return qpus(3, s, (36, 60))
 
-    def make(name: str, plan: str, pool: Pool) -> Scenario:
-        return Scenario(f"{name}, {plan}", pool, workload(plan), seed=s, start=3600.0 * (7 * s % 24))
 
-    three = qpus(3, s, (36, 60))
-    lab = cpus(4, s) + qpus(3, s)
-    site = cpus(16, s) + gpus(4, s) + qpus(4, s)
-    centre = cpus(100, s) + gpus(20, s) + qpus(8, s)
-    nation = cpus(1000, s) + gpus(200, s) + qpus(20, s)
-    return [
-        make("1 CPU 1 QPU", "chain-60/20", cpus(1, s, 16 * _GIB) + qpus(1, s)),
-        make("1 CPU 1 QPU", "chain-100/27", cpus(1, s, 16 * _GIB) + qpus(1, s)),
-        make("1 CPU 3 QPU", "ladder-40/24", cpus(1, s, 16 * _GIB) + three),
-        make("1 CPU 3 QPU", "chain-100/27", cpus(1, s, 16 * _GIB) + three),
-        make("1 CPU 3 QPU", "chain-120/32", cpus(1, s, 16 * _GIB) + three),
-        make("1 small CPU 3 QPU", "qaoa-32/22", cpus(1, s, 2**22) + three),
-        make("1 small CPU 3 QPU", "sweep-60/30", cpus(1, s, 2**22) + three),
-        make("4 CPU 3 QPU", "chain-120/32", lab),
-        make("4 CPU 3 QPU", "ladder-80/30", lab),
-        make("4 CPU 3 QPU", "sweep-60/30", lab),
-        make("4 CPU 3 QPU, long queues", "sweep-100/34", cpus(4, s) + _scaled(qpus(3, s), wait=10.0)),
-        make("16 CPU 4 GPU 4 QPU", "sweep-60/30", site),
-        make("16 CPU 4 GPU 4 QPU", "sweep-100/34", site),
-        make("16 CPU 4 GPU 4 QPU", "hex-115/40", site),
-        make("16 CPU 4 GPU 4 QPU, rising queues", "sweep-100/34", _rising_queues(site, s)),
-        make("4 CPU 8 QPU", "hex-115/40", cpus(4, s) + qpus(8, s)),
-        make("4 CPU 8 QPU, surges", "hex-115/40", cpus(4, s) + qpus(8, s, surge=0.1)),
-        make("4 CPU 8 QPU, failures", "hex-115/40", cpus(4, s) + qpus(8, s, failure=0.15)),
-        make("4 CPU 8 QPU, drop-outs", "hex-115/40", cpus(4, s) + _dropping(qpus(8, s), s)),
-        make("4 CPU 8 QPU, drift", "hex-115/40", cpus(4, s) + qpus(8, s, drift=0.4, calibration=28_800.0)),
-        make("100 CPU 20 GPU 8 QPU", "sweep-100/34", centre),
-        make("100 CPU 20 GPU 8 QPU", "hex-115/40", centre),
-        make("100 CPU 8 QPU", "chain-100/27", cpus(100, s) + qpus(8, s)),
-        make("1000 CPU 200 GPU 20 QPU", "hex-115/40", nation),
-        make("1000 CPU 200 GPU 20 QPU", "sweep-100/34", nation),
-        make("1000 CPU 20 QPU, failures", "hex-115/40", cpus(1000, s) + qpus(20, s, failure=0.15)),
-    ]
+def _site(s: int) -> Pool:
+    return cpus(16, s) + gpus(4, s) + qpus(4, s)
+
+
+def _centre(s: int) -> Pool:
+    return cpus(100, s) + gpus(20, s) + qpus(8, s)
+
+
+def _nation(s: int) -> Pool:
+    return cpus(1000, s) + gpus(200, s) + qpus(20, s)
+
+
+_LAPTOP = 16 * _GIB
+_SMALL = 2**22
+
+# (pool in words, plan, pool of a seed)
+_TABLE: list[tuple[str, str, Callable[[int], Pool]]] = [
+    ("1 CPU 1 QPU", "chain-60/20", lambda s: cpus(1, s, _LAPTOP) + qpus(1, s)),
+    ("1 CPU 1 QPU", "chain-100/27", lambda s: cpus(1, s, _LAPTOP) + qpus(1, s)),
+    ("1 CPU 3 QPU", "ladder-40/24", lambda s: cpus(1, s, _LAPTOP) + _three(s)),
+    ("1 CPU 3 QPU", "chain-100/27", lambda s: cpus(1, s, _LAPTOP) + _three(s)),
+    ("1 CPU 3 QPU", "chain-120/32", lambda s: cpus(1, s, _LAPTOP) + _three(s)),
+    ("1 small CPU 3 QPU", "qaoa-32/22", lambda s: cpus(1, s, _SMALL) + _three(s)),
+    ("1 small CPU 3 QPU", "sweep-60/30", lambda s: cpus(1, s, _SMALL) + _three(s)),
+    ("4 CPU 3 QPU", "chain-120/32", lambda s: cpus(4, s) + qpus(3, s)),
+    ("4 CPU 3 QPU", "ladder-80/30", lambda s: cpus(4, s) + qpus(3, s)),
+    ("4 CPU 3 QPU", "sweep-60/30", lambda s: cpus(4, s) + qpus(3, s)),
+    ("4 CPU 3 QPU, long queues", "sweep-100/34", lambda s: cpus(4, s) + _scaled(qpus(3, s), wait=10.0)),
+    ("16 CPU 4 GPU 4 QPU", "sweep-60/30", _site),
+    ("16 CPU 4 GPU 4 QPU", "sweep-100/34", _site),
+    ("16 CPU 4 GPU 4 QPU", "hex-115/40", _site),
+    ("16 CPU 4 GPU 4 QPU, rising queues", "sweep-100/34", lambda s: _rising_queues(_site(s), s)),
+    ("4 CPU 8 QPU", "hex-115/40", lambda s: cpus(4, s) + qpus(8, s)),
+    ("4 CPU 8 QPU, surges", "hex-115/40", lambda s: cpus(4, s) + qpus(8, s, surge=0.1)),
+    ("4 CPU 8 QPU, failures", "hex-115/40", lambda s: cpus(4, s) + qpus(8, s, failure=0.15)),
+    ("4 CPU 8 QPU, drop-outs", "hex-115/40", lambda s: cpus(4, s) + _dropping(qpus(8, s), s)),
+    ("4 CPU 8 QPU, drift", "hex-115/40", lambda s: cpus(4, s) + qpus(8, s, drift=0.4, calibration=28_800.0)),
+    ("100 CPU 20 GPU 8 QPU", "sweep-100/34", _centre),
+    ("100 CPU 20 GPU 8 QPU", "hex-115/40", _centre),
+    ("100 CPU 8 QPU", "chain-100/27", lambda s: cpus(100, s) + qpus(8, s)),
+    ("1000 CPU 200 GPU 20 QPU", "hex-115/40", _nation),
+    ("1000 CPU 200 GPU 20 QPU", "sweep-100/34", _nation),
+    ("1000 CPU 20 QPU, failures", "hex-115/40", lambda s: cpus(1000, s) + qpus(20, s, failure=0.15)),
+]
+COUNT = len(_TABLE)
+
+
+def scenario(number: int, seed: int) -> Scenario:
+    """One scenario with the random parts of one seed."""
+    words, plan, pool = _TABLE[number]
+    return Scenario(f"{words}, {plan}", pool(seed), workload(plan), seed, start=3600.0 * (7 * seed % 24))

@@ -21,7 +21,7 @@ from tasks.problem import PauliTerms, Problem
 from tasks.reconstruction.contraction import contract
 from tasks.tensor import FragmentTensor, Structure
 
-_DRAWS = 16
+_DRAWS = 6
 
 
 def trotter(qubits: int, edges: list[tuple[int, int]], steps: int, seed: int = 1) -> QuantumCircuit:
