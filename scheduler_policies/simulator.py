@@ -74,9 +74,9 @@ class Result:
 
 @dataclass
 class _Running:
-    """Pieces submitted together to one unit; on a QPU they wait once."""
+    """Pieces submitted together to one unit, those done left out; on a QPU they wait once."""
 
-    works: tuple[Work, ...]
+    works: list[Work]
     device: int
     placed: DeviceState
     since: float
@@ -231,14 +231,14 @@ def _start(run: _Run, placements: Sequence[Placement], index: int, state: Device
     now = run.environment.now
     wait = run.world.queue(index, now)
     seconds = state.expected_wait + sum(placement.seconds for placement in placements)
-    works = tuple(placement.work for placement in placements)
+    works = [placement.work for placement in placements]
     running = _Running(works, index, state, now, now + seconds, now + wait)
     run.running.append(running)
     running.process = run.environment.process(_execute(run, running, wait))
 
 
 def _execute(run: _Run, running: _Running, wait: float) -> Generator[simpy.Event, None, None]:
-    left = list(running.works)
+    left = running.works
     try:
         yield run.environment.timeout(wait)
     except simpy.Interrupt:
@@ -246,8 +246,9 @@ def _execute(run: _Run, running: _Running, wait: float) -> Generator[simpy.Event
     else:
         while left:
             begun = run.environment.now
-            planned = work_seconds(run.scenario.devices[running.device][0], left[0])
-            fate = run.world.fate(running.device, begun, planned)
+            device = run.scenario.devices[running.device][0]
+            circuits = 1 if runs_exact(device, left[0]) else left[0].variants
+            fate = run.world.fate(running.device, begun, work_seconds(device, left[0]), circuits)
             yield run.environment.timeout(fate.run)
             work = left.pop(0)
             if fate.succeeds:
@@ -310,7 +311,7 @@ def _leave_grown_queues(run: _Run) -> None:
             expected_wait=piece.starts - now,
             drift=run.world.seen(piece.device, now).drift,
         )
-        fragment = piece.works[0].fragment
+        fragment = piece.works[0].fragment  # nothing of it is done: it still waits
         moves = run.moves.get(fragment, 0)
         if moves < run.rules.moves and why_leave(piece.placed, state, now - piece.since, run.rules) is not None:
             run.moves[fragment] = moves + 1

@@ -23,7 +23,7 @@ class Behaviour:
 
     Attributes:
         slowness: what it takes over what its speed model says.
-        jitter: standard deviation of the logarithm of a piece's length.
+        jitter: standard deviation of the logarithm of one circuit's length; n circuits together have 1/sqrt(n) of it.
         wait: mean wait in its queue, in seconds.
         wait_spread: standard deviation of the logarithm of that wait over the day.
         wait_trace: (time, wait) pairs that replace mean and spread, linear in between.
@@ -120,14 +120,14 @@ class World:
         surge = float(np.random.default_rng((self._seed, 13, device, number)).random())
         return self.wait(device, now) * (_SURGE if surge < self._devices[device][1].surge else 1.0)
 
-    def fate(self, device: int, now: float, predicted: float) -> Fate:
-        """What becomes of a piece that starts now and is predicted to run so many seconds."""
+    def fate(self, device: int, now: float, predicted: float, circuits: int) -> Fate:
+        """What becomes of a piece of so many circuits that starts now and is predicted to run so many seconds."""
         behaviour = self._devices[device][1]
         number = self._pieces[device]
         self._pieces[device] += 1
         rng = np.random.default_rng((self._seed, 17, device, number))
         jitter, failure, part = rng.standard_normal(), *rng.random(2)
-        run = predicted * behaviour.slowness * math.exp(behaviour.jitter * jitter)
+        run = predicted * behaviour.slowness * math.exp(behaviour.jitter * jitter / math.sqrt(circuits))
         succeeds = bool(failure >= behaviour.failure)
         run = run if succeeds else run * part
         for begin, end in behaviour.dropouts:

@@ -186,7 +186,8 @@ def figure(rows: dict[str, list[Row]], path: Path) -> None:
     axes.set_xscale("log")
     axes.set_yticks(range(len(rows)), list(rows), fontsize=7)
     axes.invert_yaxis()
-    axes.set_xlabel("makespan of balanced over the simple policy's, at the same error (below 1: balanced is faster)")
+    label = "makespan of balanced over the simple policy's at the same error (left: balanced is faster)"
+    axes.set_xlabel(label, fontsize=8)
     axes.legend(fontsize=7, loc="lower left")
     fig.tight_layout()
     fig.savefig(path, dpi=130)
