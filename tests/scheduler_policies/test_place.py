@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from scheduler_policies import DeviceState, NoDeviceError, PolicyError, UnknownPolicyError
+from scheduler_policies import DeviceState, NoDeviceError, PolicyError, UnknownPolicyError, fitting, work_price
 from scheduler_policies.balanced import balanced
 from scheduler_policies.health import Rules, after_failure, after_success, at, why_leave
 from scheduler_policies.place import Spent, place
@@ -128,8 +128,15 @@ def test_bounds_hold_for_the_whole_run_and_broken_ones_are_told():
 
 
 def cheapest(works, pool, goal, /):
-    """A user's policy, found through an entry point below."""
-    return [(work, pool[-1].device.name) for work in works]
+    """A user's policy, the one of the documentation, found through an entry point below."""
+
+    def price(work, candidate):
+        return work_price(candidate.device, work)
+
+    return [
+        (work, min((pool[i] for i in fitting(work, pool)), key=lambda c: price(work, c)).device.name)
+        for work in works
+    ]
 
 
 def forgetful(works, pool, goal, /):
@@ -143,7 +150,7 @@ def _installed(*names: str) -> list[EntryPoint]:
 
 def test_a_users_policy_is_found_by_its_entry_point():
     policy = find_policy("cheapest", _installed("cheapest"))
-    pool = [qpu("a", 20, 0.01, 1e-4), qpu("b", 20, 0.01, 1e-4)]
+    pool = [qpu("a", 20, 0.01, 1e-4, price=2e-4), qpu("b", 20, 0.01, 1e-4, price=1e-4)]
     assert {p.device for p in place(policy, [work(0)], pool).placements} == {"b"}
     assert find_policy("balanced", _installed("cheapest")) is balanced
 
