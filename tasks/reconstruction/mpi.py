@@ -12,8 +12,10 @@ in exact sums: that is why 1, 2 and 4 ranks agree to the last bit.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -249,10 +251,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="where spill.write_network put the network")
     parser.add_argument("--memory", type=int, default=None, help="bytes each rank may use")
     parser.add_argument("--seed", type=int, default=0, help="of the path search")
+    parser.add_argument("--timing", action="store_true", help="say on standard error how long rank 0 took, as JSON")
     options = parser.parse_args(arguments)
     try:
+        start = time.perf_counter()
         found = run_rank(options.folder, memory_bytes=options.memory, seed=options.seed)
         if found is not None:
+            if options.timing:
+                sys.stderr.write(json.dumps({"contraction_s": time.perf_counter() - start}) + "\n")
             write_arrays(options.folder, {"values": found[0], "std_errors": found[1]})
     except Exception as error:
         reason = str(error) if isinstance(error, ReconstructionError) else f"{type(error).__name__}: {error}"
