@@ -10,14 +10,13 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 from apps.machine import free_memory
 from apps.progress import make_progress
 from apps.tables import estimates_table, plan_text, seconds_text
+from resources_xml import pair_of, read_devices
 from tasks import workflow
 from tasks.cutting.document import cuts_document, cuts_from
-from tasks.errors import InputError
 from tasks.inputs import read_cuts, read_problem
 from tasks.problem import Estimate, Problem
 from tasks.runtime.record import RunDirectory, RunRecordError, read_record
@@ -27,12 +26,12 @@ SCHEMA = 1
 
 def run(arguments: argparse.Namespace) -> int:
     """Run a circuit file; the run's folder is made once its inputs are known to be good."""
-    if arguments.resources is not None and arguments.resources.is_dir():
-        arguments.resources /= "resources.xml"
+    if arguments.resources is not None:
+        arguments.resources = pair_of(arguments.resources)[1]
     problem = read_problem(arguments.circuit, arguments.observable, arguments.observables)
     options = options_from(arguments, problem)
     if options.resources is not None:
-        check_resources(options.resources)
+        read_devices(options.resources)  # refuse a file that would stop the run later, before anything is started
     fields = {
         "seed": options.seed,
         "shots": options.shots,
@@ -87,22 +86,6 @@ def options_from(arguments: argparse.Namespace, problem: Problem) -> workflow.Op
         cache=arguments.cache or default_cache(),
         mitigation=arguments.mitigation,
     )
-
-
-def check_resources(path: Path) -> None:
-    """Refuse a resources file that cannot be one before anything is started.
-
-    Raises:
-        InputError: it cannot be read, or is not XML with COMPSs' root element.
-    """
-    try:
-        root = ElementTree.parse(path).getroot()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}: name a readable COMPSs resources file") from error
-    except ElementTree.ParseError as error:
-        raise InputError(f"{path}, line {error.position[0]}: not valid XML: {error}: correct the file") from error
-    if root.tag.rpartition("}")[2] != "ResourcesList":
-        raise InputError(f"{path}: its root element is <{root.tag}>, not <ResourcesList>: name a COMPSs resources file")
 
 
 def options_document(options: workflow.Options) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from resources_xml.check import Need, needs_of_devices, unsatisfied
 from resources_xml.devices import devices_of, read_devices, this_machine, units_of
 from resources_xml.errors import ResourcesError
-from resources_xml.reader import Node, Processor, read_nodes
+from resources_xml.reader import Node, Processor, pair_of, read_nodes
 
 __all__ = [
     "Need",
@@ -12,6 +12,7 @@ __all__ = [
     "ResourcesError",
     "devices_of",
     "needs_of_devices",
+    "pair_of",
     "read_devices",
     "read_nodes",
     "this_machine",

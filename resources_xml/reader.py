@@ -72,6 +72,10 @@ def pair_of(path: Path) -> tuple[Path, Path]:
     Raises:
         ResourcesError: if one of them is missing.
     """
+    if not path.exists() and path.suffix == ".xml" and path.with_suffix("").is_dir():
+        path = path.with_suffix("")  # resources_xml/local_qpu.xml names the pair in resources_xml/local_qpu/
+    if not path.exists():
+        raise ResourcesError(f"{path}: no such file or folder: name a folder that holds project.xml and resources.xml")
     folder = path if path.is_dir() else path.parent
     project, resources = folder / "project.xml", folder / "resources.xml"
     if path.is_file() and path.name not in ("project.xml", "resources.xml"):

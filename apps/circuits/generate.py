@@ -33,15 +33,15 @@ def qaoa_path(size: int, layers: int) -> QuantumCircuit:
 
 
 def real_amplitudes(size: int, layers: int, seed: int) -> QuantumCircuit:
-    """The usual variational ansatz: RY on every qubit, then a staircase of CX, so the last qubit depends on all."""
+    """A variational ansatz: RY on every qubit, then a staircase of CX that ends at qubit 0, which so depends on all."""
     angles = np.random.default_rng(seed).uniform(-0.7, 0.7, size=(layers + 1, size)).round(6)
     circuit = QuantumCircuit(size)
     for layer in range(layers + 1):
         for qubit in range(size):
             circuit.ry(float(angles[layer, qubit]), qubit)
         if layer < layers:
-            for qubit in range(size - 1):
-                circuit.cx(qubit, qubit + 1)
+            for qubit in range(size - 1, 0, -1):
+                circuit.cx(qubit, qubit - 1)
     return circuit
 
 
