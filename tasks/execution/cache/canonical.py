@@ -103,9 +103,19 @@ def canonical_order(table: Table) -> np.ndarray:
 
 def anticommutation(table: Table) -> np.ndarray:
     """(operation, operation) uint8: 1 where two do not commute."""
-    x, z = table.x_bits().astype(np.float32), table.z_bits().astype(np.float32)
-    products = x @ z.T
-    return ((products + products.T) % 2).astype(np.uint8)
+    x, z = _words(table.x_bits()), _words(table.z_bits())
+    odd = np.zeros((table.size, table.size), dtype=np.uint8)
+    for x_word, z_word in zip(x.T, z.T, strict=True):
+        odd ^= np.bitwise_count(x_word[:, None] & z_word[None, :])
+    return (odd ^ odd.T) & np.uint8(1)
+
+
+def _words(bits: np.ndarray) -> np.ndarray:
+    """(operation, word) uint64 from (operation, qubit) bits."""
+    packed = np.packbits(bits, axis=1, bitorder="little")
+    padded = np.zeros((len(bits), -(-packed.shape[1] // 8) * 8), dtype=np.uint8)
+    padded[:, : packed.shape[1]] = packed
+    return padded.view(np.uint64)
 
 
 def _foata_levels(anti: np.ndarray) -> np.ndarray:

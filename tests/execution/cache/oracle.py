@@ -6,6 +6,7 @@ from collections import defaultdict
 
 import numpy as np
 from qiskit import QuantumCircuit
+from qiskit.circuit import Instruction
 from qiskit.quantum_info import Operator
 
 from tasks.execution.cache.canonical import CanonicalForm
@@ -44,7 +45,7 @@ def exact_distribution(circuit: QuantumCircuit) -> dict[tuple[int, ...], float]:
                     new[bits].append(_project(s, qubits[0], 0))
                     new[bits].append(_apply(_PAULI[1, 0], _project(s, qubits[0], 1), qubits))
         else:
-            matrix = Operator(item.operation).data
+            matrix = _matrix(item.operation)
             for bits, states in branches.items():
                 new[bits] = [_apply(matrix, s, qubits) for s in states]
         branches = {b: [s for s in states if np.vdot(s, s).real > 1e-14] for b, states in new.items()}
@@ -89,6 +90,19 @@ def pauli_on(state: np.ndarray, x: int, z: int, n: int) -> np.ndarray:
 def difference(a: dict[tuple[int, ...], float], b: dict[tuple[int, ...], float]) -> float:
     """Return the largest difference of a probability."""
     return max((abs(a.get(k, 0.0) - b.get(k, 0.0)) for k in a.keys() | b.keys()), default=0.0)
+
+
+_KNOWN: dict[tuple[object, ...], np.ndarray] = {}
+
+
+def _matrix(operation: Instruction) -> np.ndarray:
+    """Return the gate's matrix from Qiskit, remembered where name and numbers define it."""
+    if getattr(operation, "_standard_gate", None) is None:
+        return Operator(operation).data
+    key = (operation.name, *map(float, operation.params))
+    if key not in _KNOWN:
+        _KNOWN[key] = Operator(operation).data
+    return _KNOWN[key]
 
 
 def _project(state: np.ndarray, qubit: int, value: int) -> np.ndarray:
