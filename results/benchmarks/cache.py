@@ -18,6 +18,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # CPU times are of one core
 _HERE = Path(__file__).parent
 Numbers = dict[str, Any]
 

@@ -229,7 +229,7 @@ def _prepared(circuit: QuantumCircuit) -> QuantumCircuit:
     moved = QuantumCircuit(idle, ancillas, ClassicalRegister(n + 1, "c"))
     to = {qubit: bit + 1 for bit, qubit in enumerate(order)}
     for item in out.data:
-        moved.append(item.operation, [0 if out.find_bit(q).index == 0 else to[out.find_bit(q).index] for q in item.qubits])
+        moved.append(item.operation, [to[out.find_bit(q).index] for q in item.qubits])
     for bit in range(n):
         moved.measure(bit + 1, bit)
     moved.measure(0, n)

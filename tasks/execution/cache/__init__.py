@@ -1,1 +1,22 @@
 """The semantic cache: circuits that mean the same are run once."""
+
+from tasks.execution.cache.cache import Cache, open_cache, spread
+from tasks.execution.cache.draws import Draw, Job, Request
+from tasks.execution.cache.errors import CacheError, UnsupportedCircuit
+from tasks.execution.cache.fragment_key import fragment_key
+from tasks.execution.cache.keys import Key, KeyMaker, Target
+
+__all__ = [
+    "Cache",
+    "CacheError",
+    "Draw",
+    "Job",
+    "Key",
+    "KeyMaker",
+    "Request",
+    "Target",
+    "UnsupportedCircuit",
+    "fragment_key",
+    "open_cache",
+    "spread",
+]

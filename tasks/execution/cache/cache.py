@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from qiskit import QuantumCircuit
 
+from tasks.execution.cache.draws import Draw, Job, Request, Tally
 from tasks.execution.cache.entry import Entry
 from tasks.execution.cache.errors import StoreUnavailable, UnsupportedCircuit
 from tasks.execution.cache.keys import BY_MEANING, Key, KeyMaker, Target, exact_digest
@@ -22,69 +22,6 @@ from tasks.tensor import VariantCounts
 logger = logging.getLogger(__name__)
 
 OFF = "off"
-
-
-@dataclass(frozen=True)
-class Request:
-    """Counts wanted of one variant.
-
-    Attributes:
-        circuit: the variant.
-        shots: how many at least.
-        seed: given, the counts are those of this circuit as written with these shots and this seed, and no others:
-            a repetition returns the same ones. Not given, any valid shots of a circuit that means the same will do.
-        skip: how many shots of this circuit's meaning the run has used already (see ``spread``).
-        exactly: take exactly ``shots`` even if more are stored.
-    """
-
-    circuit: QuantumCircuit
-    shots: int
-    seed: int | None = None
-    skip: int = 0
-    exactly: bool = False
-
-
-@dataclass(frozen=True)
-class Job:
-    """A circuit that has to be run, because no valid counts are stored."""
-
-    circuit: QuantumCircuit
-    shots: int
-    seed: int | None
-
-
-@dataclass(frozen=True)
-class Draw:
-    """Counts for one request.
-
-    Attributes:
-        counts: the counts, on the request's classical bits; at least as many shots as asked for.
-        start: their first shot in the pool of the key; ranges of one key that overlap are the same shots.
-        from_cache: nothing was run for it.
-        key: name of the key.
-    """
-
-    counts: VariantCounts
-    start: int
-    from_cache: bool
-    key: str
-
-
-@dataclass
-class Tally:
-    """What the cache did in this process.
-
-    Attributes:
-        requests: how many results were asked for.
-        executed: circuits or fragments that were run for them.
-        topped_up: executions among those that only added shots.
-        shared: requests answered by an execution for another request of the same call.
-    """
-
-    requests: int = 0
-    executed: int = 0
-    topped_up: int = 0
-    shared: int = 0
 
 
 Run = Callable[[list[Job]], Sequence[VariantCounts | None]]
@@ -227,13 +164,19 @@ class Cache:
         meaning = reproducible is None and self.worth.use_meaning()
         began = time.perf_counter()
         try:
-            key = self.keys.counts_key(request.circuit, target, meaning=meaning, reproducible=reproducible)
+            key = self.keys.counts_key(
+                request.circuit, target, meaning=meaning, reproducible=reproducible, recall=self.flight.recall
+            )
         except UnsupportedCircuit as error:
             logger.warning("%s", error)
             return None
-        if key.level == BY_MEANING:
+        seconds = time.perf_counter() - began
+        while self.keys.worked_out:
+            exact, form = self.keys.worked_out.popleft()
             self.worth.keys += 1
-            self.worth.key_seconds += time.perf_counter() - began
+            self.worth.key_seconds += seconds
+            if form is not None:
+                self.flight.remember(exact, form, time.time() + self.lifetime if self.lifetime else 0.0)
         return key
 
     def _entry(
@@ -283,7 +226,7 @@ class Cache:
             counts = take(pool.blocks, start, start + size)
             if key is not None:
                 counts = from_canonical(counts, key.bits, key.inverted, key.num_bits)
-                self._note_hit(requests[i], key, pool, ran)
+                self._note_hit(requests[i], key, pool, ran and i == group[0])
             draws[i] = Draw(counts, start, not ran, key.name if key else "")
             if requests[i].seed is None:
                 start += size

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -90,9 +90,11 @@ class KeyMaker:
 
     Attributes:
         memo: canonical form by digest of the exact circuit, the last few thousand.
+        worked_out: circuits as written whose form was computed, until someone takes them away.
     """
 
     memo: OrderedDict[bytes, CanonicalForm | None] = field(default_factory=OrderedDict)
+    worked_out: deque[tuple[bytes, CanonicalForm | None]] = field(default_factory=lambda: deque(maxlen=64))
 
     def counts_key(
         self,
@@ -101,19 +103,22 @@ class KeyMaker:
         *,
         meaning: bool = True,
         reproducible: tuple[int, int] | None = None,
+        recall: Callable[[bytes], CanonicalForm | None] | None = None,
     ) -> Key:
         """Return the key of a circuit's counts.
 
         Args:
             circuit: a variant.
             target: where it runs.
-            meaning: share with circuits that mean the same, where the target allows it and the circuit can be read.
+            meaning: work out what the circuit means, where the target allows sharing by meaning and the circuit can
+                be read; without it only a meaning that is known already is used.
             reproducible: (shots, seed) when the caller asked for counts that a repetition gives again; such counts
                 belong to the circuit as written.
+            recall: returns the form of a circuit as written if it is known from elsewhere.
         """
         exact = exact_material(circuit)
-        if reproducible is None and meaning and (target.ideal or target.share_meaning):
-            form = self._form(exact, circuit)
+        if reproducible is None and (target.ideal or target.share_meaning):
+            form = self._form(exact, circuit, meaning, recall)
             if form is not None:
                 parts = [b"counts", target.digest_material(), tolerance_material(), form.data]
                 return make_key(BY_MEANING, parts, form)
@@ -122,16 +127,27 @@ class KeyMaker:
             parts.append(struct.pack("<qq", *reproducible))
         return make_key(AS_WRITTEN, parts, num_bits=circuit.num_clbits)
 
-    def _form(self, exact: bytes, circuit: QuantumCircuit) -> CanonicalForm | None:
+    def _form(
+        self,
+        exact: bytes,
+        circuit: QuantumCircuit,
+        meaning: bool,
+        recall: Callable[[bytes], CanonicalForm | None] | None,
+    ) -> CanonicalForm | None:
         digest = hashlib.blake2b(exact, digest_size=32).digest()
         if digest in self.memo:
             self.memo.move_to_end(digest)
             return self.memo[digest]
-        try:
-            builder = read_circuit(circuit)
-            form = canonical_form(builder.finish(), builder.num_qubits, circuit.num_clbits)
-        except UnsupportedCircuit:
-            form = None
+        form = recall(exact) if recall is not None else None
+        if form is None and not meaning:
+            return None
+        if form is None:
+            try:
+                builder = read_circuit(circuit)
+                form = canonical_form(builder.finish(), builder.num_qubits, circuit.num_clbits)
+            except UnsupportedCircuit:
+                form = None
+            self.worked_out.append((exact, form))
         self.memo[digest] = form
         if len(self.memo) > _MEMO_SIZE:
             self.memo.popitem(last=False)

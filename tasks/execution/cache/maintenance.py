@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tasks.execution.cache.entry import Entry, decode
 from tasks.execution.cache.errors import CorruptEntry
+from tasks.execution.cache.spelling import SPELLING
 from tasks.execution.cache.store import Store
 
 _EXPORT_MAGIC = b"QPCX\x01\x00"
@@ -31,6 +32,7 @@ class Statistics:
         shots: shots in all counts.
         cost: seconds that producing everything took: what the cache is worth.
         by_backend: entries by the backend that made them.
+        spellings: circuits as written whose meaning is remembered.
     """
 
     entries: int
@@ -40,6 +42,7 @@ class Statistics:
     shots: int
     cost: float
     by_backend: dict[str, int]
+    spellings: int
 
 
 def statistics(store: Store) -> Statistics:
@@ -49,19 +52,22 @@ def statistics(store: Store) -> Statistics:
         StoreUnavailable: it cannot be read.
     """
     now = time.time()
-    sound = unsound = expired = shots = 0
+    sound = unsound = expired = shots = spellings = 0
     cost = 0.0
     backends: Counter[str] = Counter()
     for _, entry in _entries(store):
         if entry is None:
             unsound += 1
             continue
+        if entry.provenance.get("level") == SPELLING:
+            spellings += 1
+            continue
         sound += 1
         expired += bool(entry.expires and entry.expires < now)
         shots += entry.shots
         cost += entry.cost
         backends[entry.provenance.get("backend", "?")] += 1
-    return Statistics(sound, unsound, expired, store.size(), shots, cost, dict(backends))
+    return Statistics(sound, unsound, expired, store.size(), shots, cost, dict(backends), spellings)
 
 
 def verify(store: Store) -> list[str]:

@@ -15,7 +15,7 @@ import redis
 from tasks.execution.cache.errors import StoreUnavailable
 
 PASSWORD_VARIABLE = "QOMPASS_REDIS_PASSWORD"
-_TIMEOUT = 2.0  # seconds for one command; a server that takes longer is slower than running the circuit
+_TIMEOUT = 5.0  # seconds for one command; a server that takes longer is slower than running the circuit
 _IF_MINE = "if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end "
 _RENEW = _IF_MINE + "return redis.call('pexpire', KEYS[1], ARGV[2])"
 _RELEASE = _IF_MINE + "return redis.call('del', KEYS[1])"

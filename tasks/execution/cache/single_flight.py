@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tasks.execution.cache.canonical import CanonicalForm
 from tasks.execution.cache.entry import Entry, decode, encode
 from tasks.execution.cache.errors import CorruptEntry, StoreUnavailable
 from tasks.execution.cache.keys import Key
+from tasks.execution.cache.spelling import form_of_spelling, spelling_entry, spelling_key
 from tasks.execution.cache.store import Store
 
 logger = logging.getLogger(__name__)
@@ -97,6 +99,28 @@ class SingleFlight:
                 pause = min(0.1, pause * 1.5)
             open_wants = waiting
         return found, produced
+
+    def recall(self, exact: bytes) -> CanonicalForm | None:
+        """Return what a circuit as written means, if the store knows."""
+        if not self._usable():
+            return None
+        try:
+            data = self.store.get(spelling_key(exact))
+            return None if data is None else form_of_spelling(decode(data), exact)
+        except StoreUnavailable as error:
+            self._failed(error)
+        except (CorruptEntry, KeyError, ValueError) as error:
+            self.corrupt += 1
+            logger.warning("what a circuit means: %s", error)
+        return None
+
+    def remember(self, exact: bytes, form: CanonicalForm, expires: float) -> None:
+        """Keep what a circuit as written means."""
+        if self._usable():
+            try:
+                self.store.put(spelling_key(exact), encode(spelling_entry(exact, form, expires)), expires)
+            except StoreUnavailable as error:
+                self._failed(error)
 
     def _produce_mine(
         self,

@@ -13,6 +13,8 @@ from typing import Protocol
 
 from tasks.execution.cache.errors import StoreUnavailable
 
+_REDIS = re.compile(r"rediss?://|unix://")
+
 
 class Store(Protocol):
     """Bytes under keys, and claims on keys."""
@@ -59,15 +61,33 @@ def open_store(where: str, *, max_bytes: int = 1 << 30) -> Store:
     Raises:
         StoreUnavailable: the directory cannot be written, or the URL is not understood.
     """
-    from tasks.execution.cache.lmdb_store import LmdbStore
-    from tasks.execution.cache.redis_store import RedisStore
-    from tasks.execution.cache.tiered_store import TieredStore
-
     directory, comma, url = where.rpartition(",")
-    if comma and re.match(r"rediss?://|unix://", url):
-        return TieredStore(LmdbStore(Path(directory), max_bytes), RedisStore(url))
-    if re.match(r"rediss?://|unix://", where):
-        return RedisStore(where)
+    if comma and _REDIS.match(url):
+        return _tiered(Path(directory), url, max_bytes)
+    if _REDIS.match(where):
+        return _redis(where)
     if "://" in where:
         raise StoreUnavailable(f"cache {where!r}: give a directory, a redis:// or rediss:// URL, or off")
-    return LmdbStore(Path(where), max_bytes)
+    return _lmdb(Path(where), max_bytes)
+
+
+def _lmdb(directory: Path, max_bytes: int) -> Store:
+    try:
+        from tasks.execution.cache.lmdb_store import LmdbStore
+    except ImportError as error:
+        raise StoreUnavailable(f"a cache in a directory needs the package lmdb ({error}): pip install lmdb") from error
+    return LmdbStore(directory, max_bytes)
+
+
+def _redis(url: str) -> Store:
+    try:
+        from tasks.execution.cache.redis_store import RedisStore
+    except ImportError as error:
+        raise StoreUnavailable(f"a cache by URL needs the package redis ({error}): pip install redis") from error
+    return RedisStore(url)
+
+
+def _tiered(directory: Path, url: str, max_bytes: int) -> Store:
+    from tasks.execution.cache.tiered_store import TieredStore
+
+    return TieredStore(_lmdb(directory, max_bytes), _redis(url))

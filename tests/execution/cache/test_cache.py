@@ -10,7 +10,8 @@ from qiskit import QuantumCircuit
 from scipy.stats import chi2
 
 from tasks.execution.cache import shots as shot_pools
-from tasks.execution.cache.cache import Cache, Job, Request, open_cache, spread
+from tasks.execution.cache.cache import Cache, open_cache, spread
+from tasks.execution.cache.draws import Job, Request
 from tasks.execution.cache.keys import KeyMaker, Target
 from tasks.execution.cache.maintenance import export_entries, import_entries, prune, statistics, verify
 from tasks.execution.cache.store import open_store
@@ -226,14 +227,14 @@ def test_maintenance_counts_verifies_prunes_exports_and_imports(where: str, tmp_
     cache, run = open_cache(where), Sampler()
     cache.counts([Request(bell(angle), 100) for angle in (0.1, 0.2, 0.3)], IDEAL, run)
     store = open_store(where)
-    assert (statistics(store).entries, statistics(store).shots) == (3, 300)
+    assert (statistics(store).entries, statistics(store).spellings, statistics(store).shots) == (3, 3, 300)
     assert verify(store) == []
-    assert export_entries(store, tmp_path / "out") == 3
-    victim = next(iter(store.keys()))
+    assert export_entries(store, tmp_path / "out") == 6
+    victim = cache.keys.counts_key(bell(0.1), IDEAL).digest
     store.put(victim, (store.get(victim) or b"")[:-1] + b"?", 0)
     assert verify(store) == [victim.hex()]
     assert prune(store) == 1 and statistics(store).entries == 2
-    assert import_entries(store, tmp_path / "out") == (1, 2)
+    assert import_entries(store, tmp_path / "out") == (1, 5)
     assert cache.counts([Request(bell(0.2), 100)], IDEAL, run)[0] is not None and len(run.jobs) == 3
     cache.close()
     store.close()
@@ -256,3 +257,16 @@ def test_meaning_is_skipped_when_it_does_not_pay(tmp_path: Path) -> None:
     assert cache.worth.skipped > 100
     assert "did not pay" in str(cache.describe()["by_meaning"])
     cache.close()
+
+
+def test_another_process_need_not_work_a_meaning_out_again(where: str) -> None:
+    first, run = open_cache(where), Sampler()
+    first.counts([Request(bell(), 100)], IDEAL, run)
+    first.close()
+    second = open_cache(where)
+    second.worth.keys, second.worth.key_seconds, second.worth.saved_seconds = 1000, 1e9, 0.0  # meaning does not pay
+    draw = second.counts([Request(bell(), 100)], IDEAL, run)[0]
+    assert draw is not None and draw.from_cache and second.worth.keys == 1000
+    other = second.counts([Request(bell_otherwise(), 100)], IDEAL, run)[0]
+    assert other is not None and not other.from_cache
+    second.close()

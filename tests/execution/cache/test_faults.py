@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.execution.cache.cache import Request, open_cache
+from tasks.execution.cache.cache import open_cache
+from tasks.execution.cache.draws import Request
 from tasks.execution.cache.entry import Entry, decode, encode
 from tasks.execution.cache.errors import CorruptEntry
 from tasks.execution.cache.store import open_store
@@ -62,7 +63,7 @@ def test_an_entry_under_the_wrong_key_is_no_hit(where: str) -> None:
     cache, run = open_cache(where), Sampler()
     cache.counts([Request(bell(0.1), 100)], IDEAL, run)
     store = open_store(where)
-    stolen = store.get(next(iter(store.keys()))) or b""
+    stolen = store.get(cache.keys.counts_key(bell(0.1), IDEAL).digest) or b""
     store.put(cache.keys.counts_key(bell(3.0), IDEAL).digest, stolen, 0)
     draw = cache.counts([Request(bell(3.0), 100)], IDEAL, run)[0]
     assert draw is not None and not draw.from_cache and fits(draw.counts, bell(3.0)) > 1e-6

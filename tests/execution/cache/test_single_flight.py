@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from qiskit import QuantumCircuit
 
-from tasks.execution.cache.cache import Job, Request, open_cache
+from tasks.execution.cache.cache import open_cache
+from tasks.execution.cache.draws import Job, Request
 from tasks.execution.cache.keys import Target
 from tasks.tensor import VariantCounts
 
 TARGET = Target("counter")
-LEASE = 2.0
+LEASE = 5.0  # seconds; workers of a busy machine must not miss three renewals
 SPAWN = multiprocessing.get_context("fork")
 
 

@@ -1,0 +1,187 @@
+"""The cache benchmark's tables and figure from the numbers of its parts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+Numbers = dict[str, Any]
+
+
+def write_report(folder: Path, stem: str) -> None:
+    """Write STEM.md and STEM.png from every STEM_PART.json that is there."""
+    parts: dict[str, Numbers] = {}
+    for name in ("soundness", "recall", "cost", "workloads", "once"):
+        path = folder / f"{stem}_{name}.json"
+        if path.exists():
+            parts[name] = json.loads(path.read_text())
+    quick = " --quick" if stem.endswith("quick") else ""
+    text = [f"# The semantic cache, measured\n\nMade by `python -m results.benchmarks.cache{quick}`.\n"]
+    writers = {
+        "soundness": _soundness, "recall": _recall, "cost": _cost, "workloads": _workloads, "once": _once,
+    }  # fmt: skip
+    for name, numbers in parts.items():
+        text.append(writers[name](numbers))
+        text.append(f"({numbers['machine']})\n")
+    (folder / f"{stem}.md").write_text("\n".join(text))
+    _figure(parts, folder / f"{stem}.png")
+
+
+def _table(head: list[str], rows: list[list[object]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _soundness(numbers: Numbers) -> str:
+    rows: list[list[object]] = []
+    hits = false = 0
+    for family, row in numbers.items():
+        if isinstance(row, dict) and "hits" in row:
+            rows.append([family, row["circuits"], row["hits"], row["false"], f"{row['worst']:.0e}"])
+            hits += row["hits"]
+            false += row["false"]
+    asked = numbers["mqt.qcec"]
+    return (
+        f"## 1. Soundness: {hits} hits, {false} false\n\nEvery hit against the exact distribution of its circuit; "
+        "the last column is the largest difference of a probability.\n\n"
+        + _table(["family", "circuits", "hits", "false", "largest difference"], rows)
+        + f"\nmqt.qcec calls {asked['equivalent']} of {asked['common key']} pairs with a common key equivalent "
+        "(bits permuted and inverted as the keys say), and "
+        f"{asked['missed']} of {asked['different keys']} random pairs with different keys (missed hits).\n"
+    )
+
+
+def _recall(numbers: Numbers) -> str:
+    families = [name for name, row in numbers.items() if isinstance(row, dict) and "reordered" in row]
+    rewrites = list(numbers[families[0]])
+    peer = numbers.get("qdislib", {})
+    rows: list[list[object]] = []
+    for family in families:
+        row: list[object] = [family]
+        for rewrite in rewrites:
+            own = f"{100 * numbers[family][rewrite]:.0f}"
+            row.append(own + (f" ({100 * peer[family][rewrite]:.0f})" if family in peer else ""))
+        rows.append(row)
+    text = (
+        "## 2. Recall: equivalent pairs that share a key, percent\n\nIn brackets ZX + WL as Qdislib 1.0.1 builds it, "
+        "on the circuits without measurements. *padded* puts in gate-inverse pairs and phases before measurements; "
+        "*bits permuted* also inverts outcomes: both keep distributions, not unitaries, and Qdislib does not look for "
+        "them.\n\n"
+        + _table(["family", *rewrites], rows)
+    )
+    own = numbers["own false hits"]
+    text += f"\nA parameter-shift set over a uniform ansatz (24 circuits): {own['hits']} hits, {own['false']} false"
+    if "false hits" in peer:
+        text += f"; Qdislib {peer['false hits']['hits']} hits, {peer['false hits']['false']} false"
+    if "counter-example shares a key" in peer:
+        shares = "share" if peer["counter-example shares a key"] else "do not share"
+        text += f". Under Qdislib's key, `H0; CX01` and `CX01; H0` {shares} a key"
+    return text + ".\n"
+
+
+def _cost(numbers: Numbers) -> str:
+    rows: list[list[object]] = []
+    peer = numbers.get("qdislib")
+    for i, row in enumerate(numbers["rows"]):
+        cells = [row["qubits"], row["depth"], row["operations"]]
+        cells += [f"{row[name]:.2f}" for name in ("as written", "by meaning", "execution")]
+        rows.append([*cells, f"{peer[i]:.0f}" if peer else "-"])
+    head = ["qubits", "depth", "operations left", "key as written", "key by meaning", "execution", "Qdislib's key"]
+    return (
+        "## 3. Cost of a key, CPU milliseconds\n\nHardware-efficient circuits; execution is Aer's statevector with "
+        "1000 shots on one core.\n\n" + _table(head, rows)
+    )
+
+
+def _workloads(numbers: Numbers) -> str:
+    text = "## 4. Whole workloads\n\n"
+    first: list[list[object]] = []
+    second: list[list[object]] = []
+    for name, row in numbers.items():
+        if not isinstance(row, dict) or "off, 1 worker" not in row:
+            continue
+        done, off = row["LMDB, 1 worker"], row["off, 1 worker"]
+        avoided = 100 * (1 - done["executions"] / row["requests"])
+        first.append(
+            [name, row["requests"], row["distinct as written"], done["executions"], f"{avoided:.0f} %",
+             f"{100 * (1 - done['executions'] / row['distinct as written']):.0f} %",
+             max(cell["wrong"] for cell in row.values() if isinstance(cell, dict))]
+        )  # fmt: skip
+        eight = row["off, 8 workers"]["seconds"]
+        second.append(
+            [name, f"{off['seconds']:.1f}"]
+            + [f"{off['seconds'] / row[k]['seconds']:.1f}" for k in ("LMDB, 1 worker", "Redis, 1 worker")]
+            + [f"{off['seconds'] / row[k]['seconds']:.1f}" for k in ("LMDB, after a restart", "Redis, after a restart")]
+            + [f"{eight / row[k]['seconds']:.1f}" for k in ("LMDB, 8 workers", "Redis, 8 workers")]
+        )
+    text += "Executions (1024 shots each). *Avoided* is of all requests; *beyond* is of those distinct as written.\n\n"
+    head = ["workload", "requests", "distinct as written", "executed", "avoided", "beyond", "wrong values"]
+    text += _table(head, first)
+    text += "\nWall time without the cache over with it, Aer on one core an execution:\n\n"
+    head = ["workload", "seconds without", "LMDB", "Redis", "LMDB again", "Redis again", "LMDB, 8", "Redis, 8 workers"]
+    text += _table(head, second)
+    paced = numbers["at a QPU's pace"]
+    text += (
+        f"\nAt a QPU's pace ({paced['seconds an execution']} s an execution), wire cutting with 2 cuts: "
+        f"{paced['executions']} of {paced['requests']} executed, {paced['ratio']:.1f}x faster, "
+        f"{paced['wrong']} wrong.\n"
+    )
+    if "qdislib" in numbers:
+        rows: list[list[object]] = []
+        for name, row in numbers["qdislib"].items():
+            stats = row["stats"]
+            rows.append(
+                [name, stats["hits"] + stats["misses"], stats["misses"], f"{row['exact']:.4f}",
+                 f"{row['on']['value']:.4f}", f"{row['off']['value']:.4f}",
+                 f"{row['off']['seconds'] / row['on']['seconds']:.1f}"]
+            )  # fmt: skip
+        head = ["Qdislib's wire cutting", "circuits", "executed", "exact", "with its cache", "without", "time ratio"]
+        text += "\nQdislib 1.0.1 on its own workload with its own cache (one wire cut, 20,000 shots):\n\n"
+        text += _table(head, rows)
+    return text + "\nPublished beside it: 91.98 % avoided and 7.0x (wire cutting), 27.6 % (DE-QAOA), 11.2x on a QPU.\n"
+
+
+def _once(numbers: Numbers) -> str:
+    rows: list[list[object]] = []
+    for name, row in numbers.items():
+        if isinstance(row, dict):
+            rows.append([name, row["runs"], row["requests"], row["distinct"], row["executions"], row["wrong"],
+                         f"{row['seconds']:.1f}"])  # fmt: skip
+    head = ["store", "runs", "requests answered", "distinct", "executions", "wrong", "seconds"]
+    return (
+        "## 5. Exactly once: 16 processes\n\nWorst of all runs. The killed holder had claimed twenty circuits; its own "
+        "requests died with it, and completed executions are counted.\n\n" + _table(head, rows)
+    )
+
+
+def _figure(parts: dict[str, Numbers], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.2))
+    if "cost" in parts:
+        rows = parts["cost"]["rows"]
+        x = [row["operations"] for row in rows]
+        for name, marker in (("as written", "v"), ("by meaning", "o"), ("execution", "s")):
+            axes[0].plot(x, [row[name] for row in rows], marker, label=name if name == "execution" else f"key {name}")
+        if "qdislib" in parts["cost"]:
+            axes[0].plot(x, parts["cost"]["qdislib"], "x", label="key of Qdislib 1.0.1")
+        axes[0].set(xlabel="rotations and measured bits", ylabel="CPU milliseconds", xscale="log", yscale="log")
+        axes[0].legend(fontsize=8)
+    if "workloads" in parts:
+        names = [n for n, row in parts["workloads"].items() if isinstance(row, dict) and "off, 1 worker" in row]
+        for offset, (label, of) in enumerate(
+            (("distinct as written", "distinct as written"), ("executed by meaning", "distinct by meaning"))
+        ):
+            share = [100 * parts["workloads"][n][of] / parts["workloads"][n]["requests"] for n in names]
+            axes[1].barh([k + 0.38 * offset for k in range(len(names))], share, 0.36, label=label)
+        axes[1].set_yticks([k + 0.19 for k in range(len(names))], names, fontsize=7)
+        axes[1].set(xlabel="percent of requests")
+        axes[1].legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=130)
+    pyplot.close(figure)
