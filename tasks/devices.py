@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from qiskit_aer import AerSimulator
 
 from resources_xml import Need, ResourcesError, devices_of, needs_of_devices, read_nodes, unsatisfied
 from scheduler_policies import CPU_SPEED, GPU_SPEED, Device, DeviceState, Kind
+from tasks.cutting.plan import Plan
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +85,15 @@ def state_of(device: Device) -> DeviceState:
     from tasks.execution.qpu import qpu_state
 
     return qpu_state(device)
+
+
+def fidelities_of(plan: Plan, devices: Sequence[Device], mitigation: str) -> dict[int, list[tuple[str, float]]]:
+    """For each fragment, (QPU, expected fidelity along the transpiled circuit), as far as it can be known."""
+    if not any(device.kind is Kind.QPU for device in devices):
+        return {}
+    from tasks.execution.qpu.fidelity import fragment_fidelities
+
+    return fragment_fidelities(plan, devices, readout_mitigated=mitigation != "none")
 
 
 def _file_devices(resources: Path | None) -> list[Device]:

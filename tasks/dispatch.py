@@ -68,6 +68,7 @@ class Dispatcher:
         norm: of the observables' coefficients, for the weight of each fragment's error.
         cache: where results of earlier runs are kept, or "off".
         mitigation: what is done against the errors of QPUs.
+        fidelities: for a fragment, (QPU, fidelity of its transpiled circuit) where known.
     """
 
     def __init__(
@@ -78,10 +79,11 @@ class Dispatcher:
         norm: float,
         cache: str = "off",
         mitigation: str = "none",
+        fidelities: Mapping[int, Sequence[tuple[str, float]]] | None = None,
     ):
         self._pool, self._directory, self._norm = pool, directory, norm
         self._how = How(cache, mitigation)
-        self._works = works_of(plan, 1)
+        self._works = works_of(plan, 1, fidelities=fidelities)
         self._retry = RetryPolicy(attempts=6)
         self._history: dict[int, list[Outcome]] = {}
         self._task_seconds: list[float] = []

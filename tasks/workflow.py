@@ -18,7 +18,7 @@ from scheduler_policies import Device, Goal
 from tasks.cut import cut
 from tasks.cutting import Cut, Plan, make_plan, structure_of
 from tasks.cutting.document import cuts_from, plan_document
-from tasks.devices import run_devices, state_of
+from tasks.devices import fidelities_of, run_devices, state_of
 from tasks.dispatch import Dispatcher, Progress, Results, RunError, Stage
 from tasks.execute import units_of
 from tasks.inputs import make_problem
@@ -147,7 +147,8 @@ def run(problem: Problem, options: Options, directory: RunDirectory, progress: P
         goal = Goal(options.target_error, options.budget)
         pool = Pool(devices, options.policy, goal, refresh=state_of, units=os.cpu_count() or 1)
         norm = float(np.sqrt((problem.terms.coefficients.data**2).sum()))
-        dispatcher = Dispatcher(plan, pool, directory, norm, options.cache, options.mitigation)
+        fidelities = fidelities_of(plan, devices, options.mitigation) if options.shots else None
+        dispatcher = Dispatcher(plan, pool, directory, norm, options.cache, options.mitigation, fidelities)
         with directory.timing("execute"):
             results = _executed(problem, plan, options, dispatcher, shown)
         directory.update(tasks=vars(dispatcher.statistics()))

@@ -6,10 +6,12 @@ import time
 
 import numpy as np
 import pytest
+from qiskit import QuantumCircuit
 from qiskit_ibm_runtime.utils.backend_converter import convert_to_target
 from qiskit_ibm_runtime.utils.backend_decoder import configuration_from_server_data, properties_from_server_data
 
 from scheduler_policies.device import QPU_SPEED, Device, Kind
+from tasks.cutting import make_plan
 from tasks.execution.leases import lease
 from tasks.execution.qpu import (
     Fault,
@@ -23,6 +25,8 @@ from tasks.execution.qpu import (
     run_variants,
 )
 from tasks.execution.qpu.client import QpuClient
+from tasks.execution.qpu.fidelity import fragment_fidelities, program_fidelity
+from tasks.inputs import make_problem
 from tests.execution.qpu.circuits import ghz
 
 QPU = Device("QPU_A", Kind.QPU, units=2, qubits=1, speed=QPU_SPEED)
@@ -145,3 +149,31 @@ def test_a_target_that_cannot_be_read_is_told(raw, fault):
     with pytest.raises(QpuError) as caught:
         read_target("QPU_A", raw)
     assert caught.value.fault is fault
+
+
+def test_the_fidelity_of_a_transpiled_circuit_predicts_what_noise_leaves_of_it(service, options):
+    running = service("ibm", backend="nairobi", noise=2.0)
+    device = describe_qpu(QPU, running.resource())
+    circuit = ghz(4, np.pi / 2)
+    run = run_variants(running.resource(), [circuit], [8000], options)
+    predicted = program_fidelity(device, run.programs[0])
+    counts = run.counts[0]
+    right = counts.counts[np.isin(counts.outcomes[:, 0], [0, 15])].sum() / counts.shots
+    # A depolarised state is still in one of the two right outcomes now and then: more is left than predicted.
+    assert predicted - 0.02 < right < predicted + 0.12
+    assert program_fidelity(device, run.programs[0], readout_mitigated=True) > predicted
+
+
+def test_every_fragment_of_a_plan_has_a_fidelity_on_every_qpu_that_fits(service, monkeypatch):
+    running = service("iqm")
+    for key, value in environ(running).items():
+        monkeypatch.setenv(key, value)
+    wide = QuantumCircuit(6)
+    for qubit in range(5):
+        wide.rzz(0.3, qubit, qubit + 1)
+    plan = make_plan(make_problem(wide, "Z0 Z5"), max_qubits=3, shots=1000)
+    device = describe_qpu(QPU, running.resource())
+    found = fragment_fidelities(plan, [device, Device("CPU", Kind.CPU)], readout_mitigated=True)
+    assert set(found) == {fragment.index for fragment in plan.fragments}
+    for ((name, fidelity),) in found.values():
+        assert name == "QPU_A" and 0.7 < fidelity < 0.999
