@@ -102,12 +102,15 @@ def schmidt_form(gate: Gate, where: str = "the gate") -> SchmidtForm:
     Raises:
         CuttingError: the gate has no usable decomposition.
     """
-    unitary = np.asarray(gate.to_matrix(), dtype=complex)
-    return _schmidt_of_matrix(unitary.tobytes(), where)
+    form = _schmidt_of_matrix(np.asarray(gate.to_matrix(), dtype=complex).tobytes())
+    if form is None:
+        raise CuttingError(f"{where} cannot be cut: its KAK decomposition does not reproduce it; cut another gate")
+    return form
 
 
 @lru_cache(maxsize=4096)
-def _schmidt_of_matrix(raw: bytes, where: str) -> SchmidtForm:
+def _schmidt_of_matrix(raw: bytes) -> SchmidtForm | None:
+    # A circuit has many gates of few kinds, so forms are kept by matrix.
     unitary = np.frombuffer(raw, dtype=complex).reshape(4, 4)
     weyl = TwoQubitWeylDecomposition(unitary)
     angles = (weyl.a, weyl.b, weyl.c)
@@ -131,6 +134,4 @@ def _schmidt_of_matrix(raw: bytes, where: str) -> SchmidtForm:
         for c, s in zip(form.coefficients, form.sigmas, strict=True)
     )
     phase = np.trace(rebuilt.conj().T @ unitary) / 4
-    if np.abs(unitary - phase * rebuilt).max() > 1e-9:
-        raise CuttingError(f"{where} cannot be cut: its KAK decomposition does not reproduce it; cut another gate")
-    return form
+    return form if np.abs(unitary - phase * rebuilt).max() < 1e-9 else None
