@@ -55,6 +55,32 @@ def build_parser() -> Parser:
     resume.set_defaults(engine=None, resources=None, policy=None, budget=None, cache=None, mitigation=None)
     _add_output(resume)
 
+    again = commands.add_parser("reconstruct", help="repeat the last stage of a run from its stored fragment results")
+    again.add_argument("run", metavar="RUN", help="the run's folder, or its name under --out")
+    again.set_defaults(engine=None, resources=None, policy=None, budget=None, cache=None, mitigation=None)
+    _add_output(again)
+
+    sample = commands.add_parser("sample", help="bit strings that measuring every qubit would give")
+    sample.add_argument("circuit", type=Path, metavar="CIRCUIT", help="OpenQASM 2, OpenQASM 3 or QPY file")
+    sample.add_argument("--max-qubits", type=_positive, metavar="N", help="widest fragment; cuts are searched for")
+    sample.add_argument("--cuts", type=Path, metavar="FILE.json", help="cut here instead of searching")
+    which = sample.add_mutually_exclusive_group()
+    which.add_argument("--shots", type=_shots, metavar="N", help="how many to draw (default 1024)")
+    which.add_argument("--top", type=_positive, metavar="K", help="list the K most likely ones instead")
+    sample.add_argument("--seed", type=_seed, default=0, metavar="N", help="same seed, same draws (default 0)")
+    sample.add_argument("--memory", type=memory_size, metavar="SIZE", help="refuse plans that need more, e.g. 4GiB")
+    sample.set_defaults(
+        engine="auto", resources=None, policy="balanced", budget=None, cache="off", mitigation="none", target_error=None
+    )
+    _add_json(sample)
+
+    cache = commands.add_parser("cache", help="what the cache holds; verify, prune, export or import it")
+    cache.add_argument("action", choices=("stats", "verify", "prune", "export", "import"))
+    cache.add_argument("file", nargs="?", type=Path, metavar="FILE", help="to export to or import from")
+    cache.add_argument("--cache", metavar="DIR|URL", help="which one (default: your own)")
+    cache.add_argument("--older-than", type=_positive_number, metavar="DAYS", help="prune: also what is older")
+    _add_json(cache)
+
     devices = commands.add_parser("devices", help="list the devices a run could use, and how they are doing")
     devices.add_argument("--resources", type=Path, metavar="FILE.xml", help="COMPSs resources file (or its folder)")
     _add_json(devices)

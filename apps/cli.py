@@ -27,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help(sys.stderr)
         return USER_ERROR
+    if options.command == "cache" and options.action in ("export", "import") and options.file is None:
+        parser.error(f"cache {options.action} needs a FILE")
     _log_to_stderr()
     _end_in_order()
     try:
@@ -69,6 +71,12 @@ def _dispatch(options: argparse.Namespace) -> int:
         from apps.run import resume as subcommand
     elif command == "plan":
         from apps.plan import plan as subcommand
+    elif command == "reconstruct":
+        from apps.run import reconstruct as subcommand
+    elif command == "sample":
+        from apps.sample import sample as subcommand
+    elif command == "cache":
+        from apps.cache import cache as subcommand
     elif command == "devices":
         from apps.devices import devices as subcommand
     else:

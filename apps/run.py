@@ -66,6 +66,19 @@ def resume(arguments: argparse.Namespace) -> int:
     return _finish(directory, problem, _options_again(record["options"], arguments), arguments.json)
 
 
+def reconstruct(arguments: argparse.Namespace) -> int:
+    """Repeat the last stage of a run from its stored fragment results; what is missing among them is run."""
+    path = Path(arguments.run)
+    if not path.exists():
+        path = arguments.out / arguments.run
+    record = read_record(path)
+    if "options" not in record:
+        raise RunRecordError(f"{path}: was not started by `qompass run`: call the program that started it again")
+    directory = RunDirectory.open(path)
+    options = _options_again(record["options"], arguments)
+    return _finish(directory, directory.problem(), options, arguments.json)
+
+
 def options_from(arguments: argparse.Namespace, problem: Problem) -> workflow.Options:
     """The options of a command line.
 

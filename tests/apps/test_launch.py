@@ -1,0 +1,84 @@
+"""The launchers before anything is installed: one line where they cannot go on, and nobody's folder is touched."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """The launchers alone, so that nothing can be installed by mistake."""
+    folder = tmp_path / "a checkout"
+    shutil.copytree(ROOT / "launch", folder / "launch", ignore=shutil.ignore_patterns("emulator", "__pycache__"))
+    return folder
+
+
+def launched(checkout: Path, program: str = "qompass", **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("QOMPASS_")} | variables
+    command = [str(checkout / "launch" / program), "--help"]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def one_line(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("qompass: ")
+    return done.stderr
+
+
+@pytest.mark.parametrize("program", ["qompass", "test"])
+def test_without_python_it_says_how_to_get_one(checkout: Path, tmp_path: Path, program: str) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("sh", "dirname", "cat", "cmp"):
+        (tools / name).symlink_to(shutil.which(name) or "")
+    assert "no Python >= 3.10 on PATH" in one_line(launched(checkout, program, PATH=str(tools)))
+
+
+def test_a_named_python_that_is_none_is_refused(checkout: Path) -> None:
+    assert "/bin/false is not a Python >= 3.10" in one_line(launched(checkout, QOMPASS_PYTHON="/bin/false"))
+
+
+def test_an_environment_of_somebody_else_is_left_alone(checkout: Path) -> None:
+    theirs = checkout / ".venv" / "theirs"
+    theirs.mkdir(parents=True)
+    message = one_line(launched(checkout, QOMPASS_PYTHON=sys.executable))
+    assert "was not made by Qompass" in message and "QOMPASS_VENV" in message
+    assert [path.name for path in (checkout / ".venv").iterdir()] == ["theirs"]
+
+
+def test_an_environment_that_cannot_be_written_is_one_line(checkout: Path) -> None:
+    (checkout / "file").write_text("")
+    where = str(checkout / "file" / "venv")
+    assert "cannot write" in one_line(launched(checkout, QOMPASS_PYTHON=sys.executable, QOMPASS_VENV=where))
+
+
+def test_a_ready_environment_is_used_at_once_with_its_programs_on_the_path(checkout: Path) -> None:
+    marker = checkout / ".venv" / ".qompass"
+    marker.mkdir(parents=True)
+    (marker / "root").write_text(f"{checkout}\n")
+    shutil.copy(checkout / "launch" / "requirements.txt", marker)
+    program = checkout / ".venv" / "bin" / "qompass"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\necho "$0 $1 $VIRTUAL_ENV"\n')
+    program.chmod(0o755)
+    done = launched(checkout)
+    assert done.stdout == f"{program} --help {checkout / '.venv'}\n" and done.stderr == ""
+
+
+def test_every_pin_is_exact_and_the_first_run_is_a_part_of_the_test_set() -> None:
+    pins = {
+        name: {line for line in (ROOT / "launch" / name).read_text().splitlines() if not line.startswith("#")}
+        for name in ("requirements.txt", "requirements-test.txt")
+    }
+    for lines in pins.values():
+        assert all("==" in line.split(";")[0] for line in lines)
+    versions = {name: {line.split(";")[0].strip() for line in lines} for name, lines in pins.items()}
+    assert versions["requirements.txt"] <= versions["requirements-test.txt"]

@@ -1,0 +1,126 @@
+"""Sampling, the cache's upkeep and the last stage alone, from the command line."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from qiskit import QuantumCircuit, qasm2
+from qiskit.quantum_info import Statevector
+
+from apps.cli import main
+from tasks.execution.cache.store import open_store
+
+ROOT = Path(__file__).resolve().parents[2]
+GHZ = str(ROOT / "apps" / "circuits" / "ghz12.qasm")
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def circuit(tmp_path: Path) -> QuantumCircuit:
+    """Eight qubits that cannot be told apart from their neighbours' by any symmetry; in circuit.qasm too."""
+    angles = np.random.default_rng(8).uniform(-np.pi, np.pi, size=(2, 8))
+    circuit = QuantumCircuit(8)
+    for layer in angles:
+        for qubit, angle in enumerate(layer):
+            circuit.ry(angle, qubit)
+        for qubit in range(7):
+            circuit.rzz(0.3 + 0.1 * qubit, qubit, qubit + 1)
+            circuit.rx(0.2, qubit)
+    (tmp_path / "circuit.qasm").write_text(qasm2.dumps(circuit))
+    return circuit
+
+
+def test_likely_strings_have_the_uncut_circuits_probabilities(
+    circuit: QuantumCircuit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sample", "circuit.qasm", "--max-qubits", "4", "--top", "10", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert len(document["plan"]["fragments"]) > 1
+    truth = Statevector(circuit).probabilities_dict()
+    best = sorted(truth, key=lambda bits: -truth[bits])[:10]
+    assert [entry["bits"] for entry in document["likely"]] == best
+    for entry in document["likely"]:
+        assert entry["probability"] == pytest.approx(truth[entry["bits"]], abs=1e-9) and entry["std_error"] == 0
+
+
+def test_drawn_strings_follow_the_uncut_circuits_distribution(
+    circuit: QuantumCircuit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shots = 20_000
+    assert main(["sample", "circuit.qasm", "--max-qubits", "4", "--shots", str(shots), "--seed", "3", "--json"]) == 0
+    counts = json.loads(capsys.readouterr().out)["counts"]
+    truth = Statevector(circuit).probabilities_dict()
+    assert sum(counts.values()) == shots
+    # Pearson's statistic over cells of at least 10 expected counts: its mean is the number of cells less one.
+    cells = [(counts.get(bits, 0), shots * p) for bits, p in truth.items() if shots * p >= 10]
+    statistic = sum((seen - expected) ** 2 / expected for seen, expected in cells)
+    assert statistic < len(cells) + 5 * np.sqrt(2 * len(cells)), "seed 3"
+
+
+def test_a_wide_circuit_is_sampled_without_building_its_distribution(capsys: pytest.CaptureFixture[str]) -> None:
+    circuit = str(ROOT / "apps" / "circuits" / "vqe40.qasm")
+    assert main(["sample", circuit, "--max-qubits", "12", "--shots", "50", "--json"]) == 0
+    counts = json.loads(capsys.readouterr().out)["counts"]
+    assert sum(counts.values()) == 50 and {len(bits) for bits in counts} == {40}
+
+
+def test_the_last_stage_alone_gives_the_same_and_runs_no_fragment(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = ["--observable", "Z0 Z11", "--max-qubits", "6", "--shots", "5000", "--cache", "off"]
+    assert main(["run", GHZ, *wanted, "--json"]) == 0
+    first = json.loads(capsys.readouterr().out)
+    stored = {path: path.stat().st_mtime_ns for path in (tmp_path / first["run"] / "fragments").iterdir()}
+    assert main(["reconstruct", first["run"], "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["estimates"] == first["estimates"]
+    assert again["timings"]["reconstruct"] > first["timings"]["reconstruct"]
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / first["run"] / "fragments").iterdir()} == stored
+
+
+def test_the_cache_is_counted_checked_pruned_and_moved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def act(*arguments: str) -> tuple[int, dict[str, object]]:
+        status = main(["cache", *arguments, "--json"])
+        return status, json.loads(capsys.readouterr().out)
+
+    open_store("store").put(b"\x00" * 32, b"not an entry", 0.0)
+    assert act("stats", "--cache", "store")[1]["unsound"] == 1
+    assert act("verify", "--cache", "store") == (2, {"schema": 1, "cache": "store", "unsound": ["00" * 32]})
+    assert act("export", "out.bin", "--cache", "store")[1]["written"] == 0  # what is unsound stays behind
+    assert act("prune", "--cache", "store")[1]["removed"] == 1
+    assert act("verify", "--cache", "store")[0] == 0
+    assert act("import", "out.bin", "--cache", "other")[1]["stored"] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["cache", "export"], "needs a FILE"),
+        (["cache", "import", "none.bin"], "No such file"),
+        (["cache", "fly"], "invalid choice"),
+        (["sample", "none.qasm"], "none.qasm"),
+        (["sample", GHZ, "--top", "0"], "at least 1"),
+        (["reconstruct", "nothing"], "is not a run"),
+    ],
+)
+def test_bad_input_is_one_line(capfd: pytest.CaptureFixture[str], arguments: list[str], expected: str) -> None:
+    try:
+        status = main(arguments)
+    except SystemExit as leaving:  # argparse leaves by itself
+        status = int(leaving.code or 0)
+    out, err = capfd.readouterr()
+    assert status == 2 and out == "" and err.count("\n") == 1 and expected in err
