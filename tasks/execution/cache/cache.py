@@ -12,7 +12,7 @@ import numpy as np
 from tasks.execution.cache.draws import Draw, Job, Request, Tally
 from tasks.execution.cache.entry import Entry
 from tasks.execution.cache.errors import StoreUnavailable, UnsupportedCircuit
-from tasks.execution.cache.keys import BY_MEANING, Key, KeyMaker, Target, exact_digest
+from tasks.execution.cache.keys import AS_WRITTEN, Key, KeyMaker, Target, exact_digest
 from tasks.execution.cache.shots import from_canonical, shares, take, to_canonical
 from tasks.execution.cache.single_flight import SingleFlight, Want
 from tasks.execution.cache.store import open_store
@@ -233,7 +233,7 @@ class Cache:
         self.tally.shared += len(group) - 1
 
     def _note_hit(self, request: Request, key: Key, pool: Entry, ran: bool) -> None:
-        if not ran and key.level == BY_MEANING and pool.provenance.get("written") != exact_digest(request.circuit):
+        if not ran and key.level != AS_WRITTEN and pool.provenance.get("written") != exact_digest(request.circuit):
             self.worth.extra_hits += 1
             self.worth.saved_seconds += pool.cost
 

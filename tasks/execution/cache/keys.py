@@ -15,11 +15,13 @@ from qiskit.circuit import Instruction
 
 from tasks.execution.cache.canonical import ANGLE_GRID, NORMAL_FORM_VERSION, CanonicalForm, canonical_form
 from tasks.execution.cache.circuit_reader import is_standard, read_circuit
+from tasks.execution.cache.distribution import CanonicalDistribution, canonical_distribution
 from tasks.execution.cache.errors import UnsupportedCircuit
 
 KEY_VERSION = 1
 AS_WRITTEN = "as written"
 BY_MEANING = "by meaning"
+BY_DISTRIBUTION = "by distribution"
 _MEMO_SIZE = 4096
 
 
@@ -36,6 +38,8 @@ class Target:
         options: layout, transpile and mitigation options, and whatever else changes results.
         share_meaning: on a noisy or calibrated target, share results of circuits that are equal only in the ideal.
             A choice of the user, recorded with the run: equality of ideal circuits is not equality of noisy results.
+        by_distribution: key small circuits by their exact distribution (``distribution``): finds more, costs a
+            simulation; for targets whose executions are slow or paid.
     """
 
     backend: str
@@ -45,6 +49,7 @@ class Target:
     calibration: str = ""
     options: tuple[tuple[str, str], ...] = ()
     share_meaning: bool = False
+    by_distribution: bool = False
 
     @property
     def ideal(self) -> bool:
@@ -63,8 +68,8 @@ class Key:
     Attributes:
         digest: 32 bytes, of ``material``.
         material: all that must be equal; stored, and compared on every hit.
-        level: AS_WRITTEN or BY_MEANING.
-        angles: (rotation,) unrounded angles of the canonical form; empty for AS_WRITTEN.
+        level: AS_WRITTEN, BY_MEANING or BY_DISTRIBUTION.
+        angles: unrounded angles of the canonical form, or probabilities; empty for AS_WRITTEN.
         bits: the caller's classical bit of each stored bit.
         inverted: whether the caller's bit is the inverse.
         num_bits: classical bits of the caller's circuit.
@@ -118,6 +123,10 @@ class KeyMaker:
         """
         exact = exact_material(circuit)
         if reproducible is None and (target.ideal or target.share_meaning):
+            exactly = canonical_distribution(circuit) if target.by_distribution else None
+            if exactly is not None:
+                parts = [b"counts", target.digest_material(), exactly.data]
+                return make_key(BY_DISTRIBUTION, parts, exactly, circuit.num_clbits)
             form = self._form(exact, circuit, meaning, recall)
             if form is not None:
                 parts = [b"counts", target.digest_material(), tolerance_material(), form.data]
@@ -196,14 +205,19 @@ def tolerance_material() -> bytes:
     return struct.pack("<Hd", NORMAL_FORM_VERSION, ANGLE_GRID)
 
 
-def make_key(level: str, parts: Sequence[bytes], form: CanonicalForm | None = None, num_bits: int = 0) -> Key:
+def make_key(
+    level: str,
+    parts: Sequence[bytes],
+    form: CanonicalForm | CanonicalDistribution | None = None,
+    num_bits: int = 0,
+) -> Key:
     """Return the key over the given parts.
 
     Args:
-        level: AS_WRITTEN or BY_MEANING.
+        level: AS_WRITTEN, BY_MEANING or BY_DISTRIBUTION.
         parts: what must be equal, each framed by its length.
-        form: the canonical form behind it, where there is one.
-        num_bits: classical bits of a circuit keyed as written.
+        form: the canonical form or distribution behind it, where there is one.
+        num_bits: classical bits of the circuit, where the form does not say.
     """
     framed = [struct.pack("<H", KEY_VERSION), level.encode()]
     for part in parts:
@@ -212,6 +226,8 @@ def make_key(level: str, parts: Sequence[bytes], form: CanonicalForm | None = No
     digest = hashlib.blake2b(material, digest_size=32).digest()
     if form is None:
         return Key(digest, material, level, np.empty(0), tuple(range(num_bits)), (False,) * num_bits, num_bits)
+    if isinstance(form, CanonicalDistribution):
+        return Key(digest, material, level, form.probabilities, form.bits, form.inverted, num_bits)
     return Key(digest, material, level, form.angles, form.bits, form.inverted, form.num_bits)
 
 

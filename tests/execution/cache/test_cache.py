@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from qiskit import QuantumCircuit
+from qiskit import QuantumCircuit, transpile
 from scipy.stats import chi2
 
 from tasks.execution.cache import shots as shot_pools
 from tasks.execution.cache.cache import Cache, open_cache, spread
 from tasks.execution.cache.draws import Job, Request
-from tasks.execution.cache.keys import KeyMaker, Target
+from tasks.execution.cache.keys import BY_MEANING, KeyMaker, Target
 from tasks.execution.cache.maintenance import export_entries, import_entries, prune, statistics, verify
 from tasks.execution.cache.store import open_store
 from tasks.tensor import VariantCounts
@@ -270,3 +270,29 @@ def test_another_process_need_not_work_a_meaning_out_again(where: str) -> None:
     other = second.counts([Request(bell_otherwise(), 100)], IDEAL, run)[0]
     assert other is not None and not other.from_cache
     second.close()
+
+
+def test_a_key_by_distribution_finds_what_rewriting_does_not(tmp_path: Path) -> None:
+    target = Target("paid emulator", by_distribution=True)
+    cache, run = open_cache(str(tmp_path)), Sampler()
+    hits = 0
+    for seed in range(25):
+        rng = np.random.default_rng(seed)
+        circuit = any_gates(rng, int(rng.integers(2, 5)), 15, middle=False)
+        rewritten = transpile(circuit, basis_gates=["rz", "sx", "cx"], optimization_level=2, seed_transpiler=seed)
+        for variant in (circuit, rewritten, rebitted(rewritten, rng)):
+            draw = cache.counts([Request(variant, 2000)], target, run)[0]
+            assert draw is not None and fits(draw.counts, variant) > 1e-6, f"seed {seed}"
+            hits += draw.from_cache
+    assert hits >= 45, hits
+    cache.close()
+
+
+def test_circuits_measured_inside_are_keyed_by_meaning_even_where_distributions_are_asked_for() -> None:
+    circuit = QuantumCircuit(1, 2)
+    circuit.h(0)
+    circuit.measure(0, 0)
+    circuit.h(0)
+    circuit.measure(0, 1)
+    key = KeyMaker().counts_key(circuit, Target("paid emulator", by_distribution=True))
+    assert key.level == BY_MEANING
