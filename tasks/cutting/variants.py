@@ -119,16 +119,24 @@ class VariantBuilder:
         self.defer = defer
         letters = factor_letters(fragment)
         self._asked = [letters[g.factors][:, np.flatnonzero(g.bases)] != 0 for g in self.groups]
+        # Thousands of variants read the same bits: one meaning serves them all.
+        self._meanings: dict[tuple[tuple[int, ...], int], VariantMeaning] = {}
         # Legs in the order in which they act.
         self._order = sorted(range(len(fragment.legs)), key=lambda k: (fragment.legs[k].position, k))
 
     def meaning(self, variant: Variant) -> VariantMeaning:
         """What the bits of ``variant`` mean."""
-        signed = [k for k, s in enumerate(variant.settings) if self.choices[k][s].measured]
+        signed = tuple(k for k, s in enumerate(variant.settings) if self.choices[k][s].measured)
+        known = self._meanings.get((signed, variant.group))
+        if known is None:
+            known = self._meanings[signed, variant.group] = self._meaning(signed, variant.group)
+        return known
+
+    def _meaning(self, signed: tuple[int, ...], group: int) -> VariantMeaning:
         leg_bits = [-1] * len(self.choices)
         for bit, k in enumerate(signed):
             leg_bits[k] = bit
-        factors, asked = self.groups[variant.group].factors, self._asked[variant.group]
+        factors, asked = self.groups[group].factors, self._asked[group]
         masks = np.zeros((len(factors), len(signed) + asked.shape[1]), dtype=bool)
         masks[:, len(signed) :] = asked
         return VariantMeaning(tuple(leg_bits), factors, masks)

@@ -25,6 +25,8 @@ from tasks.execution.open_state import aer_gate
 from tasks.tensor import SampledData, VariantCounts, VariantData
 
 _DENSE_BITS = 16  # up to here a multinomial over all outcomes is the cheaper way to draw
+_TOGETHER_AMPLITUDES = 1 << 13  # of an open state: up to here variants are cheaper many at a time than one by one
+_CHUNK_AMPLITUDES = 1 << 22
 
 
 def variant_stream(seed: int, variant: Variant) -> np.random.Generator:
@@ -91,12 +93,63 @@ def sample_open(
     Returns:
         one VariantCounts per variant, in order.
     """
-    order = sorted(range(len(variants)), key=lambda i: (variants[i].group, variants[i].settings))
     counts: list[VariantCounts | None] = [None] * len(variants)
-    distributions = variant_distributions(fragment, schemes, state, [variants[i] for i in order])
-    for i, distribution in zip(order, distributions, strict=True):
-        counts[i] = draw_counts(distribution, shots[i], variant_stream(seed, variants[i]))
+    if state.size <= _TOGETHER_AMPLITUDES:
+        for members, table in distributions_together(fragment, schemes, state, variants):
+            for i, distribution in zip(members, table, strict=True):
+                counts[i] = draw_counts(distribution, shots[i], variant_stream(seed, variants[i]))
+    else:
+        order = sorted(range(len(variants)), key=lambda i: (variants[i].group, variants[i].settings))
+        distributions = variant_distributions(fragment, schemes, state, [variants[i] for i in order])
+        for i, distribution in zip(order, distributions, strict=True):
+            counts[i] = draw_counts(distribution, shots[i], variant_stream(seed, variants[i]))
     return [c for c in counts if c is not None]
+
+
+def distributions_together(
+    fragment: Fragment, schemes: tuple[Scheme, ...], state: np.ndarray, variants: Sequence[Variant]
+) -> Iterator[tuple[list[int], np.ndarray]]:
+    """What ``variant_distributions`` gives, for many variants of a small fragment in one array operation.
+
+    Yields:
+        positions in ``variants``, and their distributions (variant, 2**m): variants that read the same bits.
+    """
+    legs, choices = fragment.legs, leg_choices(fragment, schemes)
+    groups = measurement_groups(fragment)
+    branching = [k for k, leg in enumerate(legs) if leg.kind != "wire_out"]
+    operators = [[_setting_operator(leg, s) for s in choice] for leg, choice in zip(legs, choices, strict=True)]
+    axis_of = {k: branching.index(k) if k in branching else len(branching) + legs[k].qubit for k in range(len(legs))}
+    order = [*branching, *(k for k in range(len(legs)) if k not in branching)]
+    blocks: dict[tuple, list[int]] = {}
+    for i, variant in enumerate(variants):
+        reads = tuple(len(operators[k][s]) for k, s in enumerate(variant.settings))
+        blocks.setdefault((variant.group, reads), []).append(i)
+    for (group, reads), members in blocks.items():
+        rotated = _rotate_group(state, len(branching), groups[group].bases)[None]
+        width = rotated.size // int(np.prod([state.shape[axis_of[k]] for k in branching], dtype=np.int64))
+        for k in branching:
+            width *= reads[k]
+        members.sort(key=lambda i: variants[i].settings)
+        step = max(1, _CHUNK_AMPLITUDES // width)
+        for start in range(0, len(members), step):
+            part = members[start : start + step]
+            settings = np.array([variants[i].settings for i in part], dtype=np.int64).reshape(len(part), len(legs))
+            value, prefix = rotated, np.zeros(len(part), dtype=np.int64)
+            for k in order:  # variants that begin alike share what they have in common
+                keys, prefix_of = np.unique(prefix * len(choices[k]) + settings[:, k], return_inverse=True)
+                parents, chosen = np.divmod(keys, len(choices[k]))
+                matrices = np.stack([operators[k][c] for c in chosen.tolist()])
+                value = _apply_each(matrices, value[parents], 1 + axis_of[k])
+                prefix = prefix_of.reshape(-1)
+            first = [choice[s] for choice, s in zip(choices, variants[part[0]].settings, strict=True)]
+            yield part, _marginals(fragment, first, branching, groups[group].bases, value)[prefix]
+
+
+def _apply_each(matrices: np.ndarray, states: np.ndarray, axis: int) -> np.ndarray:
+    """Matrix i on axis ``axis`` of state i."""
+    shape = states.shape
+    flat = states.reshape(shape[0], int(np.prod(shape[1:axis], dtype=np.int64)), shape[axis], -1)
+    return np.matmul(matrices[:, None], flat).reshape(*shape[:axis], matrices.shape[1], *shape[axis + 1 :])
 
 
 def variant_distributions(
@@ -180,16 +233,24 @@ def _marginal(
     fragment: Fragment, chosen: list[Setting], branching: list[int], bases: np.ndarray, amplitudes: np.ndarray
 ) -> np.ndarray:
     """Probabilities over the measured bits only, bit 0 fastest."""
+    return _marginals(fragment, chosen, branching, bases, amplitudes[None])[0]
+
+
+def _marginals(
+    fragment: Fragment, chosen: list[Setting], branching: list[int], bases: np.ndarray, amplitudes: np.ndarray
+) -> np.ndarray:
+    """The same for several states that read the same bits, (state, 2**m)."""
     probabilities = np.square(amplitudes.real) + np.square(amplitudes.imag)
     axes = []  # in bit order: legs that measure, then the group's qubits
     for k, (leg, setting) in enumerate(zip(fragment.legs, chosen, strict=True)):
         if setting.measured:
-            axes.append(len(branching) + leg.qubit if leg.kind == "wire_out" else branching.index(k))
-    axes += [len(branching) + int(q) for q in np.flatnonzero(bases)]
-    gone = tuple(a for a in range(probabilities.ndim) if a not in set(axes))
+            axes.append(1 + (len(branching) + leg.qubit if leg.kind == "wire_out" else branching.index(k)))
+    axes += [1 + len(branching) + int(q) for q in np.flatnonzero(bases)]
+    gone = tuple(a for a in range(1, probabilities.ndim) if a not in set(axes))
     kept = sorted(axes)
     summed = probabilities.sum(axis=gone)
-    return summed.transpose([kept.index(a) for a in reversed(axes)]).reshape(-1)
+    order = [0, *(1 + kept.index(a) for a in reversed(axes))]
+    return summed.transpose(order).reshape(len(amplitudes), -1)
 
 
 def run_circuits(
