@@ -118,6 +118,8 @@ def markdown(document: dict[str, Any]) -> str:
                 ],
             ),
         ]
+    calls = " and ".join(_seconds(s) for s in document["bundled_s"])
+    parts += ["", f"`qompass run` of the bundled example, second and third call, engine start included: {calls}."]
     return "\n".join(parts) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Variants of a small fragment, many at a time: the distributions that each gives alone, whatever it is batched with."""
+"""Variants of a small fragment, many at a time, have the distributions that each has alone."""
 
 from __future__ import annotations
 
