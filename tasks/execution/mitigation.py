@@ -16,9 +16,13 @@ not in it.
 
 from __future__ import annotations
 
-import threading
+import hashlib
+import json
+import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister, transpile
@@ -26,6 +30,7 @@ from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister, transpile
 from tasks.execution.qpu.asking import present_target
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.errors import Fault, QpuError
+from tasks.execution.qpu.journal import default_folder
 from tasks.execution.qpu.programs import REGISTER, SEED, Program, circuit_digest, make_programs
 from tasks.execution.qpu.records import QpuOptions, QpuRun
 from tasks.execution.qpu.resources import QpuResource
@@ -36,8 +41,7 @@ from tasks.tensor import VariantCounts
 CALIBRATION_SHOTS = 8192
 LEAST_CONTRAST = 0.1  # a qubit whose readout tells 0 from 1 worse than this cannot be mitigated, only avoided
 
-_calibrations: dict[tuple[str, str], dict[int, tuple[float, float]]] = {}
-_lock = threading.Lock()
+Flips = dict[int, tuple[float, float]]  # qubit -> (probability of 1 read for 0, of 0 read for 1)
 
 
 @dataclass(frozen=True)
@@ -114,17 +118,19 @@ def run_mitigated(
                 parts[index].append(len(wanted))
                 wanted.append(fold(program, factor))
                 asked.append(part)
-    calibration = _calibration_programs(resource, target, programs) if mitigation.readout else []
+    book = _Book(options.journal or default_folder(), target)
+    calibration = _calibration_programs(book, target, programs) if mitigation.readout else []
     run = run_variants(
         resource, [*wanted, *calibration], [*asked, *[mitigation.calibration_shots] * len(calibration)], options
     )
     counts = list(run.counts)
     if calibration:
-        _learn(target, calibration, counts[len(wanted) :])
+        _learn(book, calibration, counts[len(wanted) :])
     if mitigation.readout:
+        known = book.read()
         for index, (ran, found) in enumerate(zip(run.programs, counts, strict=True)):
             try:
-                counts[index] = _read(target, ran, found)
+                counts[index] = _read(known, target, ran, found)
             except QpuError as error:
                 counts[index], run.failures[index] = None, error
     failures = {index: error for index, error in run.failures.items() if index < len(circuits)}
@@ -187,11 +193,33 @@ def _shares(factors: Sequence[int]) -> np.ndarray:
     return np.linalg.pinv(np.column_stack([np.ones_like(places), places]))[0]
 
 
-def _calibration_programs(resource: QpuResource, target: QpuTarget, programs: Sequence[Program]) -> list[Program]:
+class _Book:
+    """The readout calibrations of a QPU at one epoch, on disk: every process of every run pays for them once."""
+
+    def __init__(self, folder: Path, target: QpuTarget) -> None:
+        digest = hashlib.sha256(f"{target.resource}:{target.epoch}".encode()).hexdigest()[:16]
+        self._path = folder / f"readout-{digest}.calibration"
+
+    def read(self) -> Flips:
+        """What is known; nothing where the file is missing or torn."""
+        try:
+            known = json.loads(self._path.read_text())
+            return {int(qubit): (float(low), float(high)) for qubit, (low, high) in known.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return {}
+
+    def add(self, flips: Flips) -> None:
+        """Add to it; two writers at once may lose one's, which is then measured again."""
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=".readout-")
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(self.read() | flips, file)
+        os.replace(name, self._path)
+
+
+def _calibration_programs(book: _Book, target: QpuTarget, programs: Sequence[Program]) -> list[Program]:
     """The two readout circuits for the qubits measured that are not calibrated yet; none where all are."""
-    with _lock:
-        known = _calibrations.setdefault((resource.name, target.epoch), {})
-        qubits = sorted({qubit for program in programs for qubit in program.measured} - set(known))
+    qubits = sorted({qubit for program in programs for qubit in program.measured} - set(book.read()))
     if not qubits:
         return []
     made = []
@@ -208,7 +236,7 @@ def _calibration_programs(resource: QpuResource, target: QpuTarget, programs: Se
     return made
 
 
-def _learn(target: QpuTarget, calibration: Sequence[Program], counts: Sequence[VariantCounts | None]) -> None:
+def _learn(book: _Book, calibration: Sequence[Program], counts: Sequence[VariantCounts | None]) -> None:
     low, high = counts
     if low is None or high is None:
         return  # its failure is told with the run's; published rates are used
@@ -216,18 +244,20 @@ def _learn(target: QpuTarget, calibration: Sequence[Program], counts: Sequence[V
         (np.unpackbits(found.outcomes, axis=1, count=found.num_bits, bitorder="little").T @ found.counts) / found.shots
         for found in (low, high)
     ]
-    with _lock:
-        known = _calibrations.setdefault((target.resource, target.epoch), {})
-        for qubit, zero, one in zip(calibration[0].measured, *ones, strict=True):
-            known[qubit] = (float(zero), float(1 - one))
+    book.add(
+        {
+            qubit: (float(zero), float(1 - one))
+            for qubit, zero, one in zip(calibration[0].measured, *ones, strict=True)
+        }
+    )
 
 
-def _read(target: QpuTarget, program: Program | None, found: VariantCounts | None) -> VariantCounts | None:
+def _read(
+    known: Flips, target: QpuTarget, program: Program | None, found: VariantCounts | None
+) -> VariantCounts | None:
     if program is None or found is None or found.num_bits == 0:
         return found
-    with _lock:
-        known = _calibrations.get((target.resource, target.epoch), {})
-        flips = [known.get(qubit, target.readout[qubit]) for qubit in program.measured]
+    flips = [known.get(qubit, target.readout[qubit]) for qubit in program.measured]
     worst = min(1 - low - high for low, high in flips)
     if worst < LEAST_CONTRAST:
         raise QpuError(
