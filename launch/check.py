@@ -16,6 +16,7 @@ from lxml import etree
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
+PARALLEL = ["-n", "2", "--dist", "loadgroup"]  # tests of one xdist_group share a worker, and so its fixtures
 
 # What a test's name says it needs: engines and services that not every machine has.
 COVERAGE = {
@@ -38,7 +39,7 @@ def main(arguments: list[str]) -> int:
             ("ruff", [PYTHON, "-m", "ruff", "check", "."]),
             # NumPy for Python 3.10 describes its arrays' shapes differently; the code is written for newer ones.
             *([("mypy", [PYTHON, "-m", "mypy"])] if sys.version_info >= (3, 11) else []),
-            ("pytest", [PYTHON, "-m", "pytest", "-n", "2", "-rs", f"--junitxml={report}", *arguments]),
+            ("pytest", [PYTHON, "-m", "pytest", *PARALLEL, "-rs", f"--junitxml={report}", *arguments]),
         ]
         failed = [name for name, command in steps if not step(name, command)]
         if report.exists():

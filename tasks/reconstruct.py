@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 
 from tasks.reconstruction import estimate
 from tasks.reconstruction.allocation import by_fragment, influences, shots_for_error, spend
-from tasks.runtime import COLLECTION_IN, Limits, Outcome, constraint, isolated, task
+from tasks.reconstruction.network import network_of
+from tasks.reconstruction.schedule import schedule
+from tasks.reconstruction.spill import write_network
+from tasks.runtime import COLLECTION_IN, Limits, Outcome, constraint, isolated, mpi, task
+from tasks.runtime.ranks import mpirun_path
 from tasks.tensor import FragmentTensor, Structure
+
+RANKS = 2
+_FEWEST_BONDS = 8  # a smaller network is done before its cost is known
+_WORTH_RANKS = 1e10  # floating-point operations: several seconds of one core
 
 
 @constraint(computing_units="1")
@@ -20,6 +33,38 @@ def reconstruct(structure: Structure, tensors: list[FragmentTensor], limits: Lim
 def contract_network(structure: Structure, tensors: list[FragmentTensor]) -> tuple[np.ndarray, np.ndarray]:
     """The work itself, in a child process of the task."""
     return estimate(structure, tensors)
+
+
+@mpi(runner="mpirun", processes=RANKS)
+@task(returns=RANKS)
+def reconstruct_in_ranks(folder: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Every rank's share of the network in ``folder``; rank 0's result is (values, standard errors), others' None."""
+    from mpi4py import MPI
+
+    from tasks.reconstruction.mpi import run_rank
+
+    try:
+        return run_rank(folder, comm=MPI.COMM_WORLD)
+    except Exception:
+        traceback.print_exc(file=sys.stderr)
+        MPI.COMM_WORLD.Abort(2)  # the other ranks would wait for this one for ever
+        raise
+
+
+def worth_ranks(structure: Structure) -> bool:
+    """Whether a network is so large that starting MPI ranks pays, and this machine has an mpirun."""
+    if len(structure.bonds) < _FEWEST_BONDS or mpirun_path() is None:
+        return False
+    return schedule(structure, network_of(structure)).cost.flops >= _WORTH_RANKS
+
+
+def write_for_ranks(folder: Path, structure: Structure, tensors: Sequence[FragmentTensor]) -> str:
+    """Put a network where every rank can read it, in place of what an interrupted run may have left there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.iterdir():
+        old.unlink()
+    write_network(folder, structure, tensors)
+    return str(folder)
 
 
 @constraint(computing_units="1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from tasks.execute import units_of
 from tasks.inputs import make_problem
 from tasks.pool import Pool
 from tasks.problem import Estimate, Problem
-from tasks.reconstruct import reconstruct
+from tasks.reconstruct import reconstruct, reconstruct_in_ranks, worth_ranks, write_for_ranks
 from tasks.rounds import exact_round, shot_rounds, tensors_of
 from tasks.runtime import EngineError, Outcome, engine, engine_info, limits, wait_on
 from tasks.runtime.record import RunDirectory
@@ -153,7 +154,7 @@ def run(problem: Problem, options: Options, directory: RunDirectory, progress: P
             results = _executed(problem, plan, options, dispatcher, shown)
         directory.update(tasks=vars(dispatcher.statistics()))
         with directory.timing("reconstruct"), shown.stage("reconstruct", 1) as stage:
-            values, errors = _reconstruct(problem, plan, results)
+            values, errors = _reconstruct(problem, plan, results, directory)
             stage.advance()
     estimates = [
         Estimate(name, float(value), float(error))
@@ -209,8 +210,16 @@ def _executed(problem: Problem, plan: Plan, options: Options, dispatcher: Dispat
     )
 
 
-def _reconstruct(problem: Problem, plan: Plan, results: Results) -> tuple[np.ndarray, np.ndarray]:
-    outcome: Outcome = wait_on(reconstruct(structure_of(problem, plan), tensors_of(plan, results), limits(), 0))
+def _reconstruct(
+    problem: Problem, plan: Plan, results: Results, directory: RunDirectory
+) -> tuple[np.ndarray, np.ndarray]:
+    structure, tensors = structure_of(problem, plan), tensors_of(plan, results)
+    if worth_ranks(structure):
+        folder = directory.path / "network"
+        found = wait_on(reconstruct_in_ranks(write_for_ranks(folder, structure, tensors)))
+        shutil.rmtree(folder)
+        return found[0]
+    outcome: Outcome = wait_on(reconstruct(structure, tensors, limits(), 0))
     values, errors = _value(outcome, "the reconstruction")
     return values, errors
 

@@ -6,11 +6,17 @@ No bare assert: runcompss runs the program with ``python -O``.
 from __future__ import annotations
 
 import random
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
+from tasks.cutting import make_plan, structure_of
+from tasks.execution.jobs import exact_jobs, fragment_tensor, run_job
+from tasks.reconstruct import reconstruct_in_ranks, write_for_ranks
+from tasks.reconstruction import estimate
 from tasks.runtime import (
     Next,
     Outcome,
@@ -24,6 +30,7 @@ from tasks.runtime import (
     wait_on,
 )
 from tests.engines import work
+from tests.oracles import brickwork, random_problem, uncut_values
 
 CPU_UNITS = 2
 UNITS = {"CPU": CPU_UNITS, "QPU_A": 1, "QPU_B": 2}
@@ -236,6 +243,23 @@ def ranks_of_an_mpi_task() -> None:
     equal((tuple(wait_on(first)), tuple(wait_on(second))), ((0, 21), (1, 21)))
 
 
+def reconstruction_in_ranks() -> None:
+    """The @mpi reconstruction of a network gives what one process gives."""
+    generator = np.random.default_rng(4)
+    problem = random_problem(brickwork(6, 3, generator), generator)
+    plan = make_plan(problem, max_qubits=3)
+    structure = structure_of(problem, plan)
+    tensors = [
+        fragment_tensor(job.fragment, schemes, [(job, run_job(job))])
+        for job, schemes in zip(exact_jobs(plan), plan.schemes, strict=True)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        found = wait_on(reconstruct_in_ranks(write_for_ranks(Path(folder) / "network", structure, tensors)))
+    np.testing.assert_allclose(found[0][0], uncut_values(problem), atol=1e-9)
+    np.testing.assert_allclose(found[0], estimate(structure, tensors), atol=1e-12)
+    equal(found[1], None)
+
+
 CHECKS: dict[str, Callable[[], None]] = {
     check.__name__: check
     for check in (
@@ -262,5 +286,6 @@ CHECKS: dict[str, Callable[[], None]] = {
         threads_of_numerical_libraries,
         alternatives_of_a_task,
         ranks_of_an_mpi_task,
+        reconstruction_in_ranks,
     )
 }

@@ -29,12 +29,14 @@ def compss_results(tmp_path_factory):
     return json.loads(done.stdout)
 
 
+@pytest.mark.xdist_group("embedded")
 @pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
 def test_embedded(check, embedded_engine):
     check()
 
 
 @needs_runcompss
+@pytest.mark.xdist_group("runcompss")  # so that one worker of pytest-xdist has the fixture
 @pytest.mark.parametrize("name", CHECKS)
 def test_compss(name, compss_results):
     assert compss_results["engine"] == "compss"

@@ -16,6 +16,8 @@ import pytest
 from tests.engines.launching import LAUNCHER, ROOT, environment, needs_runcompss, on_compss, run
 
 PROGRAMS = Path(__file__).with_name("programs.py")
+# One worker of pytest-xdist for all that starts runcompss or many processes: they would only slow each other.
+pytestmark = pytest.mark.xdist_group("runcompss")
 
 
 def left_running(folder):

@@ -13,6 +13,8 @@ from tests.engines.launching import ROOT, needs_runcompss, on_compss, run
 
 SEED = 2024
 PROGRAM = Path(__file__).with_name("run_truth.py")
+# One worker of pytest-xdist for all that starts runcompss or many processes: they would only slow each other.
+pytestmark = pytest.mark.xdist_group("runcompss")
 
 
 @pytest.fixture(scope="module")
