@@ -44,6 +44,8 @@ class Finding:
 def doctor(arguments: argparse.Namespace) -> int:
     """Look at everything Qompass can use; what is missing is no error."""
     findings = [check() for check in CHECKS]
+    if arguments.resources is not None:
+        findings.append(check_resources(arguments.resources))
     if arguments.json:
         print(json.dumps({"schema": SCHEMA, "findings": [asdict(finding) for finding in findings]}, indent=2))
         return 0
@@ -162,6 +164,18 @@ def check_slurm() -> Finding:
     if shutil.which("sbatch") is None:
         return Finding("Slurm", False, "sbatch is not on PATH")
     return Finding("Slurm", True, str(Path(shutil.which("sbatch") or "")))
+
+
+def check_resources(path: Path) -> Finding:
+    """What a COMPSs resources file offers."""
+    from resources_xml import read_devices
+
+    try:
+        devices = read_devices(path)
+    except QompassError as error:
+        return Finding("resources file", False, str(error), "correct it; `qompass devices --resources FILE` shows more")
+    shown = ", ".join(f"{device.name} ({device.kind.value}, {device.units} units)" for device in devices)
+    return Finding("resources file", True, shown)
 
 
 CHECKS: tuple[Callable[[], Finding], ...] = (

@@ -17,6 +17,7 @@ from apps.tables import estimates_table, plan_text, seconds_text
 from resources_xml import pair_of, read_devices
 from tasks import workflow
 from tasks.cutting.document import cuts_document, cuts_from
+from tasks.errors import InputError
 from tasks.inputs import read_cuts, read_problem
 from tasks.problem import Estimate, Problem
 from tasks.runtime.record import RunDirectory, RunRecordError, read_record
@@ -52,39 +53,43 @@ def run(arguments: argparse.Namespace) -> int:
 
 def resume(arguments: argparse.Namespace) -> int:
     """Finish a run from what it has stored; a finished one is only shown again."""
-    path = Path(arguments.run)
-    if not path.exists():
-        path = arguments.out / arguments.run
+    path = _run_path(arguments)
     record = read_record(path)
     if record["status"] == "done":
         _report(path.resolve(), record, arguments.json)
         return 0
-    if "options" not in record:
-        raise RunRecordError(f"{path}: was not started by `qompass run`: call the program that started it again")
-    directory = RunDirectory.open(path)
-    problem = directory.problem()
-    return _finish(directory, problem, _options_again(record["options"], arguments), arguments.json)
+    return reconstruct(arguments)
 
 
 def reconstruct(arguments: argparse.Namespace) -> int:
-    """Repeat the last stage of a run from its stored fragment results; what is missing among them is run."""
-    path = Path(arguments.run)
-    if not path.exists():
-        path = arguments.out / arguments.run
+    """Go through a run again with its stored fragment results: what is missing among them is run, the rest is not."""
+    path = _run_path(arguments)
     record = read_record(path)
     if "options" not in record:
         raise RunRecordError(f"{path}: was not started by `qompass run`: call the program that started it again")
-    directory = RunDirectory.open(path)
     options = _options_again(record["options"], arguments)
-    return _finish(directory, directory.problem(), options, arguments.json)
+    directory = RunDirectory.open(path)
+    try:
+        problem = directory.problem()
+    except BaseException:
+        directory.close()
+        raise
+    return _finish(directory, problem, options, arguments.json)
+
+
+def _run_path(arguments: argparse.Namespace) -> Path:
+    path = Path(arguments.run)
+    return path if path.exists() else Path(arguments.out / arguments.run)
 
 
 def options_from(arguments: argparse.Namespace, problem: Problem) -> workflow.Options:
     """The options of a command line.
 
     Raises:
-        InputError: the cuts file does not fit the problem.
+        InputError: the cuts file does not fit the problem, or the options contradict each other.
     """
+    if getattr(arguments, "exact", False) and arguments.target_error is not None:
+        raise InputError("--exact has no error to aim at: leave out --exact or --target-error")
     return workflow.Options(
         max_qubits=arguments.max_qubits,
         cuts=read_cuts(arguments.cuts, problem.circuit) if arguments.cuts else None,

@@ -146,6 +146,7 @@ BAD = [
     (["run", GHZ, "--observable", "Z0", "--shots", "-5"], "'-5' is not a number of shots"),
     (["run", GHZ, "--observable", "Z0", "--shots", "1" + "0" * 30], "is not a number of shots"),
     (["run", GHZ, "--observable", "Z0", "--shots", "10", "--exact"], "not allowed with"),
+    (["run", GHZ, "--observable", "Z0", "--exact", "--target-error", "0.1"], "no error to aim at"),
     (["run", GHZ, "--observable", "Z0", "--max-qubits", "0"], "at least 1"),
     (["run", GHZ, "--observable", "Z0", "--seed", "x"], "'x' is not a whole number"),
     (["run", GHZ, "--observable", "Z0", "--memory", "lots"], "'lots' is not an amount of memory"),
