@@ -34,6 +34,8 @@ class Entry:
         circuits: how many.
         shots: in all.
         run: the run it belongs to, "" where that was not said.
+        epoch: calibration it was written for.
+        measured: (circuit, bit) physical qubits measured, which the next start may choose otherwise.
     """
 
     resource: str
@@ -45,6 +47,8 @@ class Entry:
     circuits: int = 0
     shots: int = 0
     run: str = ""
+    epoch: str = ""
+    measured: tuple[tuple[int, ...], ...] = ()
 
 
 class Slot:
@@ -64,7 +68,8 @@ class Slot:
         data = json.dumps(asdict(self.entry)).encode()
         # In place, not by renaming: the lock is on this file. A torn write is an orphan that cannot be read, and
         # those are told of, not adopted.
-        os.pwrite(self._descriptor, data.ljust(1024), 0)
+        os.pwrite(self._descriptor, data, 0)
+        os.ftruncate(self._descriptor, len(data))
         os.fsync(self._descriptor)
 
     def keep_result(self, text: str) -> None:
@@ -123,7 +128,7 @@ class Journal:
         found = 0
         for path in self.folder.glob(f"{resource}-*.json"):
             try:
-                entry = Entry(**json.loads(path.read_text()))
+                entry = read_entry(path.read_bytes())
                 with open(path, "rb") as file:
                     fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -141,7 +146,7 @@ class Journal:
                 continue  # its owner dropped it meanwhile
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                entry = Entry(**json.loads(os.pread(descriptor, 4096, 0)))
+                entry = read_entry(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
             except BlockingIOError:
                 os.close(descriptor)
                 continue
@@ -151,6 +156,16 @@ class Journal:
                 os.close(descriptor)
                 continue
             yield Slot(path, descriptor, entry)
+
+
+def read_entry(data: bytes) -> Entry:
+    """An entry from what ``Slot.write`` wrote.
+
+    Raises:
+        ValueError, TypeError: it is torn or of another version.
+    """
+    entry = Entry(**json.loads(data))
+    return replace(entry, measured=tuple(tuple(map(int, qubits)) for qubits in entry.measured))
 
 
 def default_folder() -> Path:

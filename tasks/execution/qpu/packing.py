@@ -19,7 +19,7 @@ class Batch:
     Attributes:
         variants: their indices.
         shots: (variant,) of each in this job.
-        key: digest of the circuits and shots.
+        key: digest of the circuits and shots, and of how many jobs before it ask for the same.
         retries: submissions that got no answer.
     """
 
@@ -41,21 +41,20 @@ def pack(target: QpuTarget, wanted: Sequence[tuple[int, str, int]]) -> list[Batc
         parts = -(-shots // most)
         pieces += [(variant, digest, shots // parts + (part < shots % parts)) for part in range(parts)]
     groups = [pieces] if target.dialect == IBM else _by_level(pieces)
-    batches = []
+    batches: list[Batch] = []
+    seen: dict[str, int] = {}
     for group in groups:
         size = target.limits.circuits_per_job or len(group)
         # Even batches: the last one should not be a job for a single circuit.
         count = -(-len(group) // size)
         for index in range(count):
             chunk = group[index * len(group) // count : (index + 1) * len(group) // count]
-            batches.append(_batch(chunk))
+            text = ";".join(f"{digest}:{shots}" for _, digest, shots in chunk)
+            # Two jobs that ask for the same are two jobs all the same.
+            seen[text] = seen.get(text, 0) + 1
+            key = hashlib.sha256(f"{text}#{seen[text]}".encode()).hexdigest()
+            batches.append(Batch(tuple(piece[0] for piece in chunk), tuple(piece[2] for piece in chunk), key))
     return batches
-
-
-def _batch(chunk: Sequence[tuple[int, str, int]]) -> Batch:
-    text = ";".join(f"{digest}:{shots}" for _, digest, shots in chunk)
-    key = hashlib.sha256(text.encode()).hexdigest()
-    return Batch(tuple(piece[0] for piece in chunk), tuple(piece[2] for piece in chunk), key)
 
 
 def _by_level(pieces: Sequence[tuple[int, str, int]]) -> list[list[tuple[int, str, int]]]:

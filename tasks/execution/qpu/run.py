@@ -12,15 +12,16 @@ from dataclasses import dataclass, replace
 
 from qiskit import QuantumCircuit
 
-from tasks.execution.qpu.asking import patiently, present_target
+from tasks.execution.qpu.asking import FIRST_PAUSE, patiently, present_target
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.dialects import read_result, write_job
 from tasks.execution.qpu.errors import Fault, QpuError
-from tasks.execution.qpu.journal import COLLECTED, STARTED, STARTING, Entry, Journal, Slot, default_folder
+from tasks.execution.qpu.journal import STARTED, STARTING, Entry, Journal, Slot, default_folder
 from tasks.execution.qpu.packing import Batch, pack
 from tasks.execution.qpu.plausible import check_plausible, merge_counts, nothing_measured
 from tasks.execution.qpu.programs import Program, make_programs
 from tasks.execution.qpu.records import JobRecord, QpuOptions, QpuRun
+from tasks.execution.qpu.recovery import adopt
 from tasks.execution.qpu.resources import IQM_TYPE, QpuResource
 from tasks.execution.qpu.target import IBM, IQM
 
@@ -131,41 +132,16 @@ class _Run:
         return self._end - time.monotonic()
 
     def _recover(self, batches: list[Batch]) -> list[Batch]:
-        """Adopt jobs that a dead client left and that do what is wanted now; cancel its others."""
-        open_batches = {self._key(batch): batch for batch in batches}
-        for slot in self._journal.orphans(self._name):
-            entry = slot.entry
-            batch = open_batches.get(entry.key)
-            ours = entry.state == STARTED or (entry.state == COLLECTED and entry.run == self._options.run != "")
-            if batch is not None and ours:
-                del open_batches[entry.key]
-                epoch = self._out.target.epoch if self._out.target else ""
-                self._flights.append(_Flight(batch, slot, epoch, time.monotonic(), recovered=True))
-                self._note(f"job {entry.job} of an earlier run was found again and is not paid twice")
-                continue
-            self._cancel(slot)
-        return list(open_batches.values())
-
-    def _cancel(self, slot: Slot) -> None:
-        entry = slot.entry
-        try:
-            if entry.state == STARTED:
-                self._client.stop(entry.job)
-            if entry.session and entry.state != COLLECTED:
-                self._client.release(entry.session)
-        except QpuError as error:
-            if error.fault in {Fault.UNAVAILABLE, Fault.TIME_LIMIT, Fault.GARBLED, Fault.AUTHENTICATION}:
-                slot.close()  # for the next start to try again
-                self._note(f"job {entry.job or 'of unknown id'} of an earlier run could not be cancelled yet: {error}")
-                return
-        if entry.state == STARTING and not entry.session:
-            self._note(
-                f"an earlier run died while it submitted {entry.circuits} circuits; the service may run them "
-                f"under the tag qompass-{entry.key[:12]}"
-            )
-        elif entry.state != COLLECTED:
-            self._note(f"job {entry.job or 'of unknown id'} of an earlier run is not wanted any more and was cancelled")
-        slot.drop()
+        """Take over what an earlier run left behind; returns the batches that are still to be submitted."""
+        wanted = {self._key(batch): batch for batch in batches}
+        for slot in adopt(self._client, self._journal, set(wanted), self._options.run, self._note):
+            batch = wanted.pop(slot.entry.key)
+            for index, qubits in zip(batch.variants, slot.entry.measured, strict=False):
+                program = self._out.programs[index]
+                assert program is not None
+                self._out.programs[index] = replace(program, measured=qubits)
+            self._flights.append(_Flight(batch, slot, slot.entry.epoch, time.monotonic(), recovered=True))
+        return list(wanted.values())
 
     def _submit_and_follow(self, batches: list[Batch], circuits: Sequence[QuantumCircuit | Program]) -> None:
         waiting = list(batches)
@@ -205,7 +181,8 @@ class _Run:
         kind, fields = write_job(target, programs, batch.shots, f"qompass-{key[:12]}")  # type: ignore[arg-type]
         entry = Entry(
             self._name, key, STARTING, session=self._session, submitted=time.time(),
-            circuits=len(programs), shots=sum(batch.shots), run=self._options.run,
+            circuits=len(programs), shots=sum(batch.shots), run=self._options.run, epoch=target.epoch,
+            measured=tuple(program.measured for program in programs if program is not None),
         )  # fmt: skip
         slot = self._journal.open(entry)
         try:
@@ -250,6 +227,7 @@ class _Run:
         batch.retries += 1
         if batch.retries > MOST_RETRIES:
             raise error
+        time.sleep(max(0.0, min(FIRST_PAUSE * 2**batch.retries, self._left())))
         return False
 
     def _stop_seconds(self) -> float:
@@ -332,6 +310,8 @@ class _Run:
         with _lock:
             _handed_over.append(flight.slot)
         for index, found in zip(batch.variants, counts, strict=True):
+            if index in self._out.failures:
+                continue  # another part of its shots is missing
             earlier = self._out.counts[index]
             self._out.counts[index] = found if earlier is None else merge_counts(earlier, found)
         entry = flight.slot.entry

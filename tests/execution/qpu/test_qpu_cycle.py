@@ -96,3 +96,18 @@ def test_polling_waits_longer_and_longer(service, options):
     run = run_variants(service("ibm", queue=1.0).resource(), [ghz(2)], [10], options)
     # 20 ms growing by half reaches a second within 8 polls; at a fixed 20 ms it would be 50.
     assert run.jobs[0].polls <= 10
+
+
+def test_jobs_that_ask_for_the_same_are_all_run(service, options):
+    running = service("ibm", circuits=1, shots=1000, noise=0.0)
+    run = run_variants(running.resource(), [ghz(2), ghz(2)], [3000, 1000], options)
+    assert [counts.shots for counts in run.counts] == [3000, 1000]
+    assert len(running.jobs()) == 4
+
+
+def test_a_variant_some_of_whose_shots_are_missing_has_no_counts(service, options):
+    running = service("ibm", circuits=1, shots=1000)
+    running.fault("job:fail")
+    run = run_variants(running.resource(), [ghz(2), ghz(2, 1.0)], [2000, 500], options)
+    assert run.counts[0] is None and set(run.failures) == {0}
+    assert run.counts[1].shots == 500

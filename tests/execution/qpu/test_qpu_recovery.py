@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.execution.qpu import run_variants
+from tasks.execution.qpu import asking, run_variants
 from tasks.execution.qpu.journal import Entry, Journal
 from tests.execution.qpu.circuits import ghz
 
@@ -172,6 +172,26 @@ def test_a_torn_entry_is_told_of_and_does_no_harm(service, options):
     slot.close()
     run = run_variants(running.resource(), [ghz(2)], [50], options)
     assert run.counts[0].shots == 50 and run.notes
+
+
+def test_a_job_found_again_after_a_calibration_keeps_the_qubits_it_ran_on(service, options, client):
+    running = service("iqm", queue=2.0)
+    process = client(running.resource(), options)
+    until(lambda: started(options))
+    (slot,) = options.journal.glob("*.json")
+    ran_on = json.loads(slot.read_text())["measured"]
+    kill(process, with_courier=True)
+    chip = running.emulator.devices["QPU_A"].chip
+    for gate in chip._properties["gates"]:  # the best pair of qubits is another one now
+        if len(gate["qubits"]) == 2 and sorted(gate["qubits"]) == sorted(ran_on[0]):
+            gate["parameters"][0]["value"] = 0.4
+    chip.calibrate()
+    asking._targets.clear()
+    run = run_variants(running.resource(), [ghz(2)], [50], options)
+    assert run.jobs[0].recovered
+    assert [list(program.measured) for program in run.programs] == ran_on
+    fresh = run_variants(running.resource(), [ghz(2)], [60], options)
+    assert [list(program.measured) for program in fresh.programs] != ran_on
 
 
 def test_the_journal_is_for_its_owner_only(service, options):
