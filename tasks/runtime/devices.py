@@ -7,6 +7,7 @@ from types import FunctionType
 from typing import Any, Protocol
 
 from tasks.runtime.engine import constraint, task
+from tasks.runtime.errors import EngineError
 
 _PROCESSOR_TYPES = {"CPU": "CPU", "GPU": "GPU", "QPU": "OTHER"}
 
@@ -47,10 +48,15 @@ def device_tasks(
 
     Returns:
         The tasks by device name.
+
+    Raises:
+        EngineError: two devices' names differ only in characters that a function's name cannot have.
     """
     made: dict[str, Callable[..., Any]] = {}
     for device in devices:
         name = f"{body.__name__}_on_{''.join(c if c.isalnum() else '_' for c in device.name)}"
+        if any(name == one.__name__ for one in made.values()):
+            raise EngineError(f"device {device.name}: its name is too like another's: rename it in the resources file")
         # A function object of its own: PyCOMPSs keeps a task's constraints under the function's name.
         bound = FunctionType(body.__code__, body.__globals__, name, body.__defaults__, body.__closure__)
         bound.__kwdefaults__ = body.__kwdefaults__

@@ -40,10 +40,7 @@ class _Engine:
         import dask
         import distributed
 
-        self.units = {_DEFAULT_PROCESSOR: _cores(), **units}
-        for name, count in self.units.items():
-            if count < 1:
-                raise EngineError(f"processor {name} has {count} computing units: give it at least one")
+        self.units = units
         self.folder = tempfile.TemporaryDirectory(prefix="qompass-dask-")
         dask.config.set(
             {
@@ -54,6 +51,8 @@ class _Engine:
                 "distributed.worker.memory.pause": False,
                 "distributed.worker.memory.terminate": False,
                 "distributed.admin.system-monitor.interval": "10s",
+                "distributed.scheduler.http.routes": [],
+                "distributed.worker.http.routes": [],
                 "distributed.comm.timeouts.connect": "60s",
             }
         )
@@ -84,9 +83,13 @@ _engine: _Engine | None = None
 def start(units: dict[str, int]) -> None:
     """Start scheduler and worker with these computing units for each processor."""
     global _engine
-    # They start while dask is being imported.
-    start_children(units.get(_DEFAULT_PROCESSOR, _cores()))
-    _engine = _Engine(units)
+    all_units = {_DEFAULT_PROCESSOR: _cores(), **units}
+    for name, count in all_units.items():
+        if count < 1:
+            raise EngineError(f"processor {name} has {count} computing units: give it at least one")
+    # The first few start while dask is being imported, the others when they are needed.
+    start_children(min(4, all_units[_DEFAULT_PROCESSOR]))
+    _engine = _Engine(all_units)
 
 
 def _cores() -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tasks.errors import QompassError
 from tasks.runtime import (
     COLLECTION_IN,
     DICTIONARY_IN,
@@ -47,6 +48,11 @@ def _interval(seconds: float) -> tuple[float, float, int]:
 
 def _raise(message: str) -> None:
     raise ValueError(message)
+
+
+def refused(message: str) -> None:
+    """Work that is wrong on every device."""
+    raise QompassError(message)
 
 
 def _exit(status: int) -> None:
