@@ -17,7 +17,7 @@ from qiskit_aer import AerSimulator
 from qiskit_aer.primitives import SamplerV2
 
 from results.benchmarks.speed_problems import Case
-from tests.peers.addon import PeerFragment, PeerProblem, marked, peer_problem
+from tests.peers.addon import Key, PeerFragment, marked, peer_problem
 
 _MOST_LISTED = 3_000  # sub-experiments; beyond, a random part of them is generated and timed
 _GENERATED_SAMPLES = 100
@@ -126,7 +126,7 @@ def addon_error(case: Case, shots: int) -> float | None:
     coefficients = np.array([value for value, _ in peer.coefficients])
     means, spreads = [], []  # (sample, term) and (sample, term, term) for each fragment
     for fragment in peer.fragments:
-        distinct = {key: _moments(peer, fragment, key, c) for key, c in fragment.distinct().items()}
+        distinct = {key: moments(fragment, key, c) for key, c in fragment.distinct().items()}
         means.append(np.array([distinct[key][0] for key in fragment.keys]))
         spreads.append(np.array([distinct[key][1] for key in fragment.keys]))
     variance = 0.0
@@ -140,18 +140,22 @@ def addon_error(case: Case, shots: int) -> float | None:
     return float(np.sqrt(variance / shots))
 
 
-def _moments(peer: PeerProblem, fragment: PeerFragment, key: tuple, circuit: QuantumCircuit) -> tuple:
+def moments(fragment: PeerFragment, key: Key, circuit: QuantumCircuit) -> tuple[np.ndarray, np.ndarray]:
     """Means and covariances (term,), (term, term) of the signs of one shot of a sub-experiment."""
+    probabilities, signs = outcomes(fragment, key, circuit)
+    mean = signs @ probabilities
+    return mean, (signs * probabilities) @ signs.T - np.outer(mean, mean)
+
+
+def outcomes(fragment: PeerFragment, key: Key, circuit: QuantumCircuit) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities (outcome,) of one shot of a sub-experiment, and the sign (term, outcome) that each gives."""
     probabilities, qpd_bits = _distribution(circuit)
     index = np.arange(probabilities.size)
     qpd = _parity(index & ((1 << qpd_bits) - 1))
     group = fragment.observables.groups[key[1]]
     mask_of = dict(zip([p.to_label() for p in group.commuting_observables], group.pauli_bitmasks, strict=True))
     signs = np.array([1.0 - 2.0 * (qpd ^ _parity((index >> qpd_bits) & mask_of[f])) for f in fragment.factors])
-    mean = signs @ probabilities
-    spread = (signs * probabilities) @ signs.T - np.outer(mean, mean)
-    take = fragment.factor_index
-    return mean[take], spread[np.ix_(take, take)]
+    return probabilities, signs[fragment.factor_index]
 
 
 def _parity(values: np.ndarray) -> np.ndarray:
