@@ -58,14 +58,17 @@ def step(name: str, command: list[str]) -> bool:
 
 
 def covered(report: Path) -> list[str]:
-    """One line for each engine and service: how many of its tests ran, and why the others did not."""
+    """One line for each engine and service: how many of its tests passed, failed, and why others did not run."""
     cases = list(etree.parse(str(report)).iter("testcase"))
     lines = []
     for name, words in COVERAGE.items():
         mine = [case for case in cases if any(word in full_name(case) for word in words)]
         skipped = [case.find("skipped") for case in mine if case.find("skipped") is not None]
         reasons = sorted({entry.get("message") or "" for entry in skipped})
-        line = f"  {name:16} {len(mine) - len(skipped):4} tests ran"
+        failed = [case for case in mine if case.find("failure") is not None or case.find("error") is not None]
+        line = f"  {name:16} {len(mine) - len(skipped) - len(failed):4} tests passed"
+        if failed:
+            line += f", {len(failed)} failed"
         if skipped:
             line += f", {len(skipped)} skipped: {'; '.join(reasons)}"
         lines.append(line)
