@@ -251,21 +251,22 @@ def _einsum(structure: Structure, tensors: Sequence[FragmentTensor]) -> np.ndarr
 
 def memory(quick: bool) -> list[dict]:
     """The peak of a process of its own beside the limit it was given."""
-    size = (10, 12) if quick else (10, 16)
-    free = contraction_cost(network(*grid(*size), 4, 1)[0]).peak_bytes
+    case = (6, 8, 4, 3_000) if quick else (4, 8, 16, 100)
+    rows_, columns, dimension, terms = case
+    free = contraction_cost(network(*grid(rows_, columns), dimension, terms)[0]).peak_bytes
     rows = []
-    for share in (None, 0.5) if quick else (None, 0.5, 0.25, 0.15):
+    for share in (None, 0.3) if quick else (None, 0.6, 0.3, 0.15):
         limit = 0 if share is None else int(SCRATCH_BYTES + share * (free - SCRATCH_BYTES))
-        program = [sys.executable, "-m", "results.benchmarks.reconstruction", "--one-peak", *map(str, (*size, limit))]
+        program = [sys.executable, "-m", "results.benchmarks.reconstruction", "--one-peak", *map(str, (*case, limit))]
         done = subprocess.run(program, capture_output=True, text=True, check=True, cwd=_ROOT, env=_environment())
         rows.append(json.loads(done.stdout))
         print(rows[-1], file=sys.stderr, flush=True)
     return rows
 
 
-def one_peak(rows: int, columns: int, limit: int) -> dict:
+def one_peak(rows: int, columns: int, dimension: int, terms: int, limit: int) -> dict:
     """Contract a grid under a limit and report this process's growth."""
-    structure, tensors = network(*grid(rows, columns), 4, 1)
+    structure, tensors = network(*grid(rows, columns), dimension, terms)
     cost = contraction_cost(structure, memory_bytes=limit or None)
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     before = _resident("VmRSS")
@@ -273,7 +274,7 @@ def one_peak(rows: int, columns: int, limit: int) -> dict:
     contract(structure, tensors, memory_bytes=limit or None)
     seconds = time.process_time() - start
     return {
-        "grid": f"{rows} x {columns}",
+        "network": f"grid {rows} x {columns}, cuts of {dimension}, {terms} observables",
         "limit_mb": limit / 1e6 if limit else None,
         "predicted_mb": cost.peak_bytes / 1e6,
         "measured_mb": (_resident("VmHWM") - before) / 1e6,
@@ -296,7 +297,7 @@ def scaling(quick: bool) -> list[dict]:
     rows = []
     mpirun = Path(sys.executable).parent / "mpirun"
     with tempfile.TemporaryDirectory() as folder:
-        structure, tensors = network(*(grid(4, 7) if quick else grid(4, 12)), 16, 1 if quick else 8)
+        structure, tensors = network(*grid(4, 8), 16, 10 if quick else 100)
         write_network(Path(folder), structure, tensors)
         found = []
         for ranks in (1, 2):
@@ -360,14 +361,16 @@ def main() -> None:
     """Run everything and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, about a minute")
-    parser.add_argument("--six", action="store_true", help="the peer with six cuts too (about half an hour)")
-    parser.add_argument("--one-peak", nargs=3, type=int, metavar=("ROWS", "COLUMNS", "BYTES"), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--most-cuts", type=int, default=5, help="for the comparison with the peer (6 takes it half an hour)"
+    )
+    parser.add_argument("--one-peak", nargs=5, type=int, metavar="N", help=argparse.SUPPRESS)
     options = parser.parse_args()
     with threadpool_limits(limits=1):
         if options.one_peak:
             print(json.dumps(one_peak(*options.one_peak)))
             return
-        cuts = (2, 3) if options.quick else (2, 3, 4, 5, 6) if options.six else (2, 3, 4, 5)
+        cuts = range(2, 4 if options.quick else options.most_cuts + 1)
         found = {
             "speed": speed(options.quick),
             "peer": beside_the_peer(cuts, 1024 if options.quick else 4096),
@@ -376,7 +379,7 @@ def main() -> None:
         }
     name = "reconstruction_quick" if options.quick else "reconstruction"
     command = "python -m results.benchmarks.reconstruction" + (" --quick" if options.quick else "")
-    command += " --six" if options.six else ""
+    command += f" --most-cuts {options.most_cuts}" if options.most_cuts != 5 else ""
     (_HERE / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
     figure(found, _HERE / f"{name}.png")
     text = [
