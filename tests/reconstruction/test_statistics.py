@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from tasks.reconstruction import estimate, tensor_values, variances
+from tasks.reconstruction import contract, estimate, tensor_values, variances
 from tasks.reconstruction.errors import MissingCountsError
 from tasks.tensor import FragmentTensor, SampledData, Structure, VariantCounts, VariantData
 from tests.reconstruction.networks import (
@@ -93,6 +93,62 @@ def test_variance_is_the_sum_over_shots_of_squared_influence(seed: int) -> None:
             share = variant.counts.counts / variant.counts.shots
             total += share @ np.square(moved) / variant.counts.shots
     np.testing.assert_allclose(variances(structure, tensors), total, rtol=0.02, err_msg=f"seed {seed}")
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_variance_agrees_with_the_bootstrap(seed: int) -> None:
+    """Draw every variant's shots again from what was seen, and look how much the estimate moves."""
+    structure, legs, laws, exact = sampled_problem(seed)
+    rng = np.random.default_rng(300 + seed)
+    tensors = draw(structure, legs, laws, exact, rng, 2000)
+    found = []
+    for _ in range(150):
+        again = [tensors[0]]
+        for tensor in tensors[1:]:
+            variants = []
+            for variant in tensor.samples.variants:
+                counts = variant.counts
+                seen = rng.multinomial(counts.shots, counts.counts / counts.shots)
+                kept = seen > 0
+                new = VariantCounts(counts.outcomes[kept], seen[kept], counts.num_bits)
+                variants.append(
+                    VariantData(variant.settings, variant.leg_bits, variant.factors, variant.factor_masks, new)
+                )
+            samples = SampledData(tensor.samples.legs, tuple(variants))
+            again.append(FragmentTensor(tensor.fragment, tensor_values(samples, tensor.values.shape[-1]), samples))
+        found.append(contract(structure, again))
+    seen_error, predicted = np.std(found, axis=0, ddof=1), np.sqrt(variances(structure, tensors))
+    live = seen_error > 0
+    np.testing.assert_allclose(predicted[live], seen_error[live], rtol=0.25, err_msg=f"seed {seed}")
+
+
+def test_where_the_gradient_vanishes_the_error_bar_is_wide_enough() -> None:
+    """A product of two fair coins has gradient zero at its mean, and its error is of second order.
+
+    At the estimate itself the gradient does not vanish; x y with error sqrt(x**2 + y**2) / sqrt(n) is the Sobel test,
+    which is conservative there: the deviation in error bars follows a normal law of half the width.
+    """
+    rng = np.random.default_rng(17)
+    inside, runs = 0, 400
+    for _ in range(runs):
+        coins = [coin(400, int(rng.binomial(400, 0.5))) for _ in range(2)]
+        structure, tensors = product_of_coins(*coins)
+        value, error = estimate(structure, tensors)
+        inside += abs(value[0]) <= error[0]
+    assert 0.9 < inside / runs < 1.0
+
+
+def product_of_coins(first: FragmentTensor, second: FragmentTensor) -> tuple[Structure, list[FragmentTensor]]:
+    """Two fragments without a cut between them, and the product of their factors."""
+    structure = Structure(((), ()), (), np.zeros((1, 2), dtype=int), (1, 1), csr_array(np.ones((1, 1))))
+    return structure, [FragmentTensor(f, t.values, t.samples) for f, t in enumerate((first, second))]
+
+
+def test_a_gradient_of_exactly_zero_is_not_certainty() -> None:
+    structure, tensors = product_of_coins(coin(100, 50), coin(100, 50))
+    value, error = estimate(structure, tensors)
+    assert value[0] == 0.0
+    assert 0.006 < error[0] < 0.016  # the true error is 1 / 100
 
 
 def coin(shots: int, ones: int) -> FragmentTensor:
