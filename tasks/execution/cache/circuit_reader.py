@@ -4,89 +4,64 @@ Every two-qubit gate is exp(-i theta/2 P Q) with single-qubit gates around it (C
 of single-qubit gates between two of them is one SU(2) element; it becomes at most three rotations, the first about the
 letter that commutes with the gate before, the last about the letter that commutes with the gate after, so that
 rotations which a rewrite moved across those gates come back to one place.
+
+Several two-qubit gates in a row on one pair are one SU(4) element. Where its KAK form has two or three angles that are
+no multiples of pi/2, it is read as that form, because a compiler may have spelled it anew; else gate by gate.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.circuit import Instruction
-from qiskit.synthesis import TwoQubitWeylDecomposition
 
 from tasks.execution.cache.errors import UnsupportedCircuit
 from tasks.execution.cache.frame import ANGLE_TOLERANCE, Pauli, multiply, split_angle
+from tasks.execution.cache.gate_table import ONE_QUBIT, TWO_QUBIT, controlled_pauli, is_standard
 from tasks.execution.cache.normal_form import DEPHASE, MARK, MEASURE, Builder
-
-X, Y, Z = 0, 1, 2
-Quaternion = tuple[float, float, float, float]  # w - i (x X + y Y + z Z)
-PI = math.pi
-
-# single-qubit gates as rotations (axis, angle) in order of application, up to a global phase
-_ONE_QUBIT: dict[str, Callable[[Sequence[float]], tuple[tuple[int, float], ...]]] = {
-    "id": lambda _: (),
-    "x": lambda _: ((X, PI),),
-    "y": lambda _: ((Y, PI),),
-    "z": lambda _: ((Z, PI),),
-    "h": lambda _: ((Y, PI / 2), (X, PI)),
-    "s": lambda _: ((Z, PI / 2),),
-    "sdg": lambda _: ((Z, -PI / 2),),
-    "t": lambda _: ((Z, PI / 4),),
-    "tdg": lambda _: ((Z, -PI / 4),),
-    "sx": lambda _: ((X, PI / 2),),
-    "sxdg": lambda _: ((X, -PI / 2),),
-    "rx": lambda p: ((X, p[0]),),
-    "ry": lambda p: ((Y, p[0]),),
-    "rz": lambda p: ((Z, p[0]),),
-    "p": lambda p: ((Z, p[0]),),
-    "u1": lambda p: ((Z, p[0]),),
-    "u2": lambda p: ((Z, p[1]), (Y, PI / 2), (Z, p[0])),
-    "u3": lambda p: ((Z, p[2]), (Y, p[0]), (Z, p[1])),
-    "u": lambda p: ((Z, p[2]), (Y, p[0]), (Z, p[1])),
-    "r": lambda p: ((Z, -p[1]), (X, p[0]), (Z, p[1])),
-}
-
-# two-qubit gates: rotations in order of application, each ((place, axis), ..., angle)
-_Step = tuple[tuple[tuple[int, int], ...], float]
+from tasks.execution.cache.rotations import (
+    PI,
+    Quaternion,
+    X,
+    Y,
+    Z,
+    compose,
+    euler,
+    matrix_of,
+    pair_matrix,
+    quaternion,
+    quaternion_of,
+    weyl_error,
+    weyl_parts,
+)
 
 
-def _controlled_pauli(axis: int) -> tuple[_Step, ...]:
-    return ((((0, Z), (1, axis)), -PI / 2), (((0, Z),), PI / 2), (((1, axis),), PI / 2))
+@dataclass(frozen=True)
+class _Step2:
+    """A two-qubit step of a block: a Pauli-pair rotation, or with no axes any unitary (lower qubit first)."""
+
+    axes: tuple[tuple[int, int], ...]
+    theta: float
+    given: np.ndarray | None = None
+
+    def matrix(self) -> np.ndarray:
+        """(4, 4) complex, the lower qubit the less significant."""
+        if self.given is not None:
+            return self.given
+        (first, a), (second, b) = self.axes
+        return pair_matrix(first, second, self.theta) if a < b else pair_matrix(second, first, self.theta)
 
 
-def _controlled_rotation(axis: int, theta: float) -> tuple[_Step, ...]:
-    return ((((1, axis),), theta / 2), (((0, Z), (1, axis)), -theta / 2))
+@dataclass
+class _Block:
+    """Consecutive steps on one pair of qubits, and the runs that were held on them before."""
 
-
-def _controlled_phase(theta: float) -> tuple[_Step, ...]:
-    return ((((0, Z), (1, Z)), -theta / 2), (((0, Z),), theta / 2), (((1, Z),), theta / 2))
-
-
-_TWO_QUBIT: dict[str, Callable[[Sequence[float]], tuple[_Step, ...]]] = {
-    "cx": lambda _: _controlled_pauli(X),
-    "cy": lambda _: _controlled_pauli(Y),
-    "cz": lambda _: _controlled_pauli(Z),
-    "rxx": lambda p: ((((0, X), (1, X)), p[0]),),
-    "ryy": lambda p: ((((0, Y), (1, Y)), p[0]),),
-    "rzz": lambda p: ((((0, Z), (1, Z)), p[0]),),
-    "rzx": lambda p: ((((0, Z), (1, X)), p[0]),),
-    "crx": lambda p: _controlled_rotation(X, p[0]),
-    "cry": lambda p: _controlled_rotation(Y, p[0]),
-    "crz": lambda p: _controlled_rotation(Z, p[0]),
-    "cp": lambda p: _controlled_phase(p[0]),
-    "cu1": lambda p: _controlled_phase(p[0]),
-    "cs": lambda _: _controlled_phase(PI / 2),
-    "csdg": lambda _: _controlled_phase(-PI / 2),
-    "csx": lambda _: ((((0, Z), (1, X)), -PI / 4), (((0, Z),), PI / 4), (((1, X),), PI / 4)),
-    "ecr": lambda _: ((((0, Z), (1, X)), PI / 2), (((0, X),), PI)),
-}
-
-
-def is_standard(operation: Instruction) -> bool:
-    """Say whether the operation is Qiskit's own gate of that name, so that its name and parameters define it."""
-    return getattr(operation, "_standard_gate", None) is not None
+    qubits: tuple[int, int]
+    before: dict[int, tuple[float, ...] | None]
+    steps: list[_Step2 | tuple[int, Quaternion]] = field(default_factory=list)
 
 
 class Reader:
@@ -108,6 +83,8 @@ class Reader:
         self._pending: list[tuple[float, ...] | None] = [None] * num_qubits
         self._entered = [Z] * num_qubits  # the letter that commutes with the gate before
 
+        self._blocks: dict[int, _Block] = {}  # by qubit; both qubits of a block have it
+
     def turn(self, axis: int, qubit: int, theta: float) -> None:
         """Append a single-qubit rotation."""
         held = self._pending[qubit]
@@ -116,18 +93,18 @@ class Reader:
         elif len(held) == 2 and held[0] == axis:
             self._pending[qubit] = (axis, held[1] + theta)
         else:
-            first = _quaternion(int(held[0]), held[1]) if len(held) == 2 else held
-            self._pending[qubit] = _compose(_quaternion(axis, theta), first)
+            self._pending[qubit] = compose(quaternion(axis, theta), _as_quaternion(held))
 
     def turn_pair(self, axes: tuple[tuple[int, int], ...], theta: float) -> None:
-        """Append exp(-i theta/2 P), P given as (axis, qubit) letters."""
-        for axis, qubit in axes:
-            self.flush(qubit, axis)
-            self._entered[qubit] = axis
-        self._emit(axes, theta)
+        """Append exp(-i theta/2 P), P given as two (axis, qubit) letters."""
+        self._join_block(axes[0][1], axes[1][1], _Step2(axes, theta))
 
     def flush(self, qubit: int, leaving: int) -> None:
-        """Emit the single-qubit run that ends here; ``leaving`` is the letter that commutes with what comes next."""
+        """Emit what is held on a qubit; ``leaving`` is the letter that commutes with what comes next."""
+        self._close_block(qubit)
+        self._flush_run(qubit, leaving)
+
+    def _flush_run(self, qubit: int, leaving: int) -> None:
         held = self._pending[qubit]
         if held is None:
             return
@@ -135,11 +112,106 @@ class Reader:
         if len(held) == 2:
             self._emit(((int(held[0]), qubit),), held[1])
             return
-        for axis, theta in _euler(held, self._entered[qubit], leaving):
+        for axis, theta in euler(held, self._entered[qubit], leaving):
             self._emit(((axis, qubit),), theta)
+
+    def _join_block(self, a: int, b: int, step: _Step2) -> None:
+        """Add a step to the block of consecutive two-qubit steps on this pair, or begin a new one."""
+        block = self._blocks.get(a)
+        if block is None or block is not self._blocks.get(b):
+            self._close_block(a)
+            self._close_block(b)
+            block = _Block((min(a, b), max(a, b)), {a: self._pending[a], b: self._pending[b]})
+            self._blocks[a] = self._blocks[b] = block
+        else:
+            for q in (a, b):
+                held = self._pending[q]
+                if held is not None:
+                    block.steps.append((q, _as_quaternion(held)))
+        self._pending[a] = self._pending[b] = None
+        block.steps.append(step)
+
+    def _close_block(self, qubit: int) -> None:
+        """Emit the block that a qubit is in: by its KAK form where that is the only one that all spellings share."""
+        block = self._blocks.get(qubit)
+        if block is None:
+            return
+        low, high = block.qubits
+        del self._blocks[low], self._blocks[high]
+        after = {q: self._pending[q] for q in block.qubits}
+        for q in block.qubits:
+            self._pending[q] = block.before[q]
+        if not self._emit_weyl(block):
+            for step in block.steps:
+                if isinstance(step, _Step2):
+                    self._emit_step(block, step)
+                else:
+                    self._hold(step[0], step[1])
+        for q in block.qubits:
+            held = after[q]
+            if held is not None:
+                if self._pending[q] is None:
+                    self._pending[q] = held
+                else:
+                    self._hold(q, _as_quaternion(held))
+
+    def _emit_weyl(self, block: _Block) -> bool:
+        pairs = [step for step in block.steps if isinstance(step, _Step2)]
+        if len(pairs) < 2 and pairs[0].axes:
+            return False
+        low, high = block.qubits
+        matrix = np.eye(4, dtype=complex)
+        for step in block.steps:
+            if isinstance(step, _Step2):
+                matrix = step.matrix() @ matrix
+            else:
+                one = matrix_of(step[1])
+                matrix = (np.kron(np.eye(2), one) if step[0] == low else np.kron(one, np.eye(2))) @ matrix
+        angles, before, after = weyl_parts(matrix)
+        generic = [angle for angle in angles if abs(split_angle(angle)[1]) > 1e-6]
+        if len(generic) < 2 or weyl_error(matrix, angles, before, after) > ANGLE_TOLERANCE / 4:
+            return False
+        self._emit_parts(low, high, angles, before, after)
+        return True
+
+    def _emit_step(self, block: _Block, step: _Step2) -> None:
+        if step.axes:
+            for axis, qubit in step.axes:
+                self._flush_run(qubit, axis)
+                self._entered[qubit] = axis
+            self._emit(step.axes, step.theta)
+        else:
+            angles, before, after = weyl_parts(step.matrix())
+            self._emit_parts(*block.qubits, angles, before, after)
+
+    def _emit_parts(
+        self,
+        low: int,
+        high: int,
+        angles: Sequence[float],
+        before: Sequence[Quaternion],
+        after: Sequence[Quaternion],
+    ) -> None:
+        self._hold(low, before[0])
+        self._hold(high, before[1])
+        for axis, angle in enumerate(angles):
+            if abs(angle) > ANGLE_TOLERANCE:
+                for qubit in (low, high):
+                    self._flush_run(qubit, axis)
+                    self._entered[qubit] = axis
+                self._emit(((axis, low), (axis, high)), angle)
+        self._hold(low, after[0])
+        self._hold(high, after[1])
+
+    def _hold(self, qubit: int, then: Quaternion) -> None:
+        """Put a single-qubit gate after what is held on a qubit."""
+        held = self._pending[qubit]
+        self._pending[qubit] = then if held is None else compose(then, _as_quaternion(held))
 
     def swap(self, a: int, b: int) -> None:
         """Append a SWAP: the qubits change names."""
+        self._close_block(a)
+        self._close_block(b)
         self._at[a], self._at[b] = self._at[b], self._at[a]
         self._pending[a], self._pending[b] = self._pending[b], self._pending[a]
         self._entered[a], self._entered[b] = self._entered[b], self._entered[a]
@@ -164,6 +236,7 @@ class Reader:
 
     def reset(self, qubit: int) -> None:
         """Append a reset: the circuit goes on with a fresh qubit, nobody asks about the old one."""
+        self._close_block(qubit)
         self._pending[qubit] = None
         self._entered[qubit] = Z
         self._at[qubit] = self._fresh
@@ -178,7 +251,7 @@ class Reader:
         self._pending.append(None)
         self._entered.append(Z)
         self.turn(Y, partner, PI / 2)
-        for letters, theta in _controlled_pauli(X):
+        for letters, theta in controlled_pauli(X):
             self._steps(letters, theta, (partner, qubit))
         self.mark(((X, partner),), tag_x)
         self.mark(((Z, partner),), tag_z)
@@ -191,12 +264,12 @@ class Reader:
         """
         name = operation.name
         if is_standard(operation):
-            if name in _ONE_QUBIT:
-                for axis, theta in _ONE_QUBIT[name](_numbers(operation)):
+            if name in ONE_QUBIT:
+                for axis, theta in ONE_QUBIT[name](_numbers(operation)):
                     self.turn(axis, qubits[0], theta)
                 return
-            if name in _TWO_QUBIT:
-                for letters, theta in _TWO_QUBIT[name](_numbers(operation)):
+            if name in TWO_QUBIT:
+                for letters, theta in TWO_QUBIT[name](_numbers(operation)):
                     self._steps(letters, theta, qubits)
                 return
             if name == "swap":
@@ -222,31 +295,12 @@ class Reader:
 
     def _matrix(self, matrix: np.ndarray, qubits: Sequence[int]) -> None:
         if matrix.shape == (2, 2):
-            self._one_qubit_matrix(matrix, qubits[0])
+            self._hold(qubits[0], quaternion_of(matrix))
             return
-        parts = TwoQubitWeylDecomposition(matrix, fidelity=None)
-        low, high = qubits
-        self._one_qubit_matrix(parts.K2r, low)
-        self._one_qubit_matrix(parts.K2l, high)
-        for axis, angle in ((X, parts.a), (Y, parts.b), (Z, parts.c)):
-            self.turn_pair(((axis, low), (axis, high)), -2 * angle)
-        self._one_qubit_matrix(parts.K1r, low)
-        self._one_qubit_matrix(parts.K1l, high)
-
-    def _one_qubit_matrix(self, matrix: np.ndarray, qubit: int) -> None:
-        u = matrix / np.sqrt(complex(np.linalg.det(matrix)))
-        quaternion = (
-            float((u[0, 0] + u[1, 1]).real) / 2,
-            -float((u[0, 1] + u[1, 0]).imag) / 2,
-            float((u[1, 0] - u[0, 1]).real) / 2,
-            -float((u[0, 0] - u[1, 1]).imag) / 2,
-        )
-        held = self._pending[qubit]
-        if held is None:
-            self._pending[qubit] = quaternion
-        else:
-            first = _quaternion(int(held[0]), held[1]) if len(held) == 2 else held
-            self._pending[qubit] = _compose(quaternion, first)
+        a, b = qubits
+        if a > b:  # lower qubit first
+            matrix = matrix.reshape(2, 2, 2, 2).transpose(1, 0, 3, 2).reshape(4, 4)
+        self._join_block(a, b, _Step2((), 0.0, matrix))
 
     def _emit(self, axes: tuple[tuple[int, int], ...], theta: float) -> None:
         turns, rest = split_angle(theta)
@@ -301,43 +355,8 @@ def _numbers(operation: Instruction) -> list[float]:
         raise UnsupportedCircuit(f"{operation.name}: a parameter is not a number; bind it first") from error
 
 
-def _quaternion(axis: int, theta: float) -> Quaternion:
-    s = math.sin(theta / 2)
-    return (math.cos(theta / 2), s if axis == X else 0.0, s if axis == Y else 0.0, s if axis == Z else 0.0)
-
-
-def _compose(second: Sequence[float], first: Sequence[float]) -> Quaternion:
-    """Return the rotation ``first`` followed by ``second``."""
-    a, b, c, d = second
-    e, f, g, h = first
-    return (
-        a * e - b * f - c * g - d * h,
-        a * f + b * e + c * h - d * g,
-        a * g - b * h + c * e + d * f,
-        a * h + b * g - c * f + d * e,
-    )
-
-
-def _euler(q: Sequence[float], entering: int, leaving: int) -> tuple[tuple[int, float], ...]:
-    """Split an SU(2) element into rotations in order, the first about ``entering``, the last about ``leaving``."""
-    if entering != leaving:
-        middle = 3 - entering - leaving
-        # R_leaving(a) = R_m(pi/2) R_entering(+-a) R_m(-pi/2): strip R_m(pi/2), split, and put it back
-        inner = _compose(_quaternion(middle, -PI / 2), q)
-        return (*_symmetric_euler(inner, entering, middle), (middle, PI / 2))
-    return _symmetric_euler(q, entering, (entering + 1) % 3)
-
-
-def _symmetric_euler(q: Sequence[float], outer: int, inner: int) -> tuple[tuple[int, float], ...]:
-    third = 3 - outer - inner
-    sign = 1.0 if (inner - outer) % 3 == 1 else -1.0
-    w, o, i, t = q[0], q[1 + outer], q[1 + inner], sign * q[1 + third]
-    plain, crossed = math.hypot(w, o), math.hypot(i, t)
-    total = 2 * math.atan2(o, w) if plain > ANGLE_TOLERANCE else 0.0
-    difference = 2 * math.atan2(t, i) if crossed > ANGLE_TOLERANCE else 0.0
-    if plain <= ANGLE_TOLERANCE:
-        total = -difference  # only one of the outer angles matters: the last is zero
-    if crossed <= ANGLE_TOLERANCE:
-        difference = -total
-    last, first = (total + difference) / 2, (total - difference) / 2
-    return ((outer, first), (inner, 2 * math.atan2(crossed, plain)), (outer, last))
+def _as_quaternion(held: Sequence[float]) -> Quaternion:
+    """Return what is held on a qubit, one rotation (axis, angle) or a quaternion, as a quaternion."""
+    if len(held) == 2:
+        return quaternion(int(held[0]), held[1])
+    return held[0], held[1], held[2], held[3]

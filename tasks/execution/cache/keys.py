@@ -14,9 +14,10 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Instruction
 
 from tasks.execution.cache.canonical import ANGLE_GRID, NORMAL_FORM_VERSION, CanonicalForm, canonical_form
-from tasks.execution.cache.circuit_reader import is_standard, read_circuit
+from tasks.execution.cache.circuit_reader import read_circuit
 from tasks.execution.cache.distribution import CanonicalDistribution, canonical_distribution
 from tasks.execution.cache.errors import UnsupportedCircuit
+from tasks.execution.cache.gate_table import is_standard
 
 KEY_VERSION = 1
 AS_WRITTEN = "as written"
