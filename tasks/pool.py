@@ -24,6 +24,7 @@ from scheduler_policies import (
     after_success,
     find_policy,
     place,
+    usual_bound,
     work_price,
     work_seconds,
 )
@@ -57,6 +58,7 @@ class Pool:
         self._states = {device.name: DeviceState(free_units=device.units) for device in devices}
         self._policy = find_policy(policy, entry_points(group=POLICY_GROUP))
         self._goal, self._refresh = goal, refresh
+        self._goal_error: float | None = None
         self._spent = Spent()
         self._rules = Rules()
         resort = Device(LAST_RESORT, Kind.CPU, units=units, speed=CPU_SPEED)
@@ -85,7 +87,10 @@ class Pool:
             Candidate(device, self._states[name]) for name, device in self.devices.items() if name not in resort_names
         ]
         resort = [Candidate(device, self._states[device.name]) for device in self._resort]
-        return place(self._policy, works, candidates, self._goal, time.monotonic(), resort, self._spent)
+        if self._goal.max_error is None and self._goal_error is None:
+            self._goal_error = usual_bound(works, [*candidates, *resort])  # of the whole run, so from its first works
+        goal = self._goal if self._goal_error is None else replace(self._goal, max_error=self._goal_error)
+        return place(self._policy, works, candidates, goal, time.monotonic(), resort, self._spent)
 
     def succeeded(self, name: str, work: Work, seconds: float) -> None:
         """A piece succeeded on a device and took so long."""
