@@ -2,6 +2,7 @@
 
 from tasks.reconstruction.contraction import contract
 from tasks.reconstruction.errors import ReconstructionError
-from tasks.reconstruction.statistics import estimate, tensor_values, variances
+from tasks.reconstruction.raw import tensor_values
+from tasks.reconstruction.statistics import estimate, variances
 
 __all__ = ["ReconstructionError", "contract", "estimate", "tensor_values", "variances"]

@@ -13,7 +13,7 @@ import numpy as np
 
 from tasks.reconstruction.errors import DistributionError
 from tasks.reconstruction.gradient import LeafGradient
-from tasks.reconstruction.statistics import signs, variant_entries
+from tasks.reconstruction.raw import signs, variant_entries
 from tasks.tensor import SampledData, VariantData
 
 
@@ -89,6 +89,11 @@ class SampledOutputs:
                 raise DistributionError(
                     f"Variant {number} measures {outputs} outputs of {len(self.qubits)}: a distribution needs every"
                     " output measured in Z. Run the circuit through `qompass sample`."
+                )
+            if variant.counts.readings is not None or variant.counts.weights is not None:
+                raise DistributionError(
+                    f"Variant {number} has counts corrected bit by bit, which are no counts of bit strings. Run with"
+                    " --mitigation none."
                 )
 
     def projectors(self, fixed: np.ndarray, codes: np.ndarray) -> np.ndarray:
