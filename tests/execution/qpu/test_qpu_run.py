@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from launch.emulator.__main__ import environment
 from launch.emulator.options import IBM, IQM, DeviceOptions
 from launch.emulator.server import Emulator
+from tests.execution.qpu.test_qpu_recovery import until
 from tests.execution.qpu.test_qpu_secrets import MARK
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -55,7 +58,7 @@ def qpus(tmp_path):
         done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=300)
         return done, sorted((tmp_path / "runs").glob("*"))[-1:]
 
-    run.environ = environ
+    run.environ, run.out = environ, tmp_path / "runs"
     yield emulator, run
     emulator.shutdown()
     emulator.server_close()
@@ -118,3 +121,55 @@ def test_the_devices_are_listed_with_their_state(qpus):
     assert found["QPU_A"]["status"] == "online" and found["QPU_A"]["qubits"] == 7
     assert 0 < found["QPU_B"]["two_qubit_error"] < 0.02 and found["QPU_B"]["basis_gates"] == ["cz", "r"]
     assert MARK not in text.stdout + told.stdout
+
+
+def only_qpus(folder):
+    """A resources file without a processor that could simulate."""
+    named = {"Clients": "CPU", "QPU_A": "OTHER", "QPU_B": "OTHER"}
+    processors = "".join(
+        f'<Processor Name="{name}"><ComputingUnits>{3 if kind == "CPU" else 1}</ComputingUnits><Type>{kind}</Type>'
+        f"<ProcessorProperty><Key>qompass</Key><Value>{'clients' if kind == 'CPU' else 'qubits=7'}</Value>"
+        "</ProcessorProperty></Processor>"
+        for name, kind in named.items()
+    )
+    (folder / "qpus").mkdir()
+    (folder / "qpus" / "resources.xml").write_text("<ResourcesList/>")
+    (folder / "qpus" / "project.xml").write_text(f"<Project><MasterNode>{processors}</MasterNode></Project>")
+    return folder / "qpus"
+
+
+def test_a_killed_run_is_resumed_and_no_shot_is_paid_twice(qpus, tmp_path):
+    emulator, run = qpus
+    for device in emulator.devices.values():
+        device.options = replace(device.options, queue=5.0, hold=0.2)
+    asked = ["run", str(tmp_path / "ghz.qasm"), "--observable", "Z0 Z7", "--max-qubits", "4", "--shots", "20000"]
+    asked += ["--resources", str(only_qpus(tmp_path)), "--out", str(run.out), "--cache", "off"]
+    asked += ["--engine", "embedded", "--policy", "round_robin", "--mitigation", "none"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "apps.cli", *asked], cwd=ROOT, env=run.environ,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        until(lambda: all(device.jobs for device in emulator.devices.values()), 120)
+        time.sleep(0.5)
+    finally:
+        process.kill()
+        process.wait()
+    for device in emulator.devices.values():
+        device.options = replace(device.options, queue=0.0)
+    (folder,) = run.out.iterdir()
+    command = [sys.executable, "-m", "apps.cli", "resume", str(folder), "--json"]
+    done = subprocess.run(command, cwd=ROOT, env=run.environ, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    (estimate,) = json.loads(done.stdout)["estimates"]
+    # Nothing is mitigated here, and two readouts that err by a fifth leave 0.36 of the 1 that it should be.
+    assert estimate["value"] == pytest.approx(0.36, abs=0.15)
+    jobs = [job for device in emulator.devices.values() for job in device.jobs.values() if job.status == "completed"]
+    on_qpus = sum(
+        result["shots"]
+        for result in json.loads((folder / "record.json").read_text())["results"].values()
+        if result["device"].startswith("QPU")
+    )
+    assert on_qpus > 0
+    # IQM rounds shots up to a few levels; twice the same job would be far more than that.
+    assert sum(shots for job in jobs for _, shots in job.work) <= 1.25 * on_qpus
