@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tasks.execution.cache.errors import UnsupportedCircuit
 from tasks.execution.cache.normal_form import MARK, MEASURE, ROTATION, Operation, reduce_again
 from tasks.execution.cache.table import Table, introduce, reorder, table_of
 
@@ -23,6 +24,7 @@ NORMAL_FORM_VERSION = 1
 ANGLE_GRID = 1e-10
 """Angles are rounded to this in the bytes (radians); the exact ones are compared on a hit."""
 
+MOST_OPERATIONS = 4000
 _MAX_SINGLED_OUT = 24
 _HEAD = struct.Struct("<HII")
 
@@ -57,7 +59,15 @@ def canonical_form(operations: list[Operation], num_qubits: int, num_bits: int) 
         operations: from ``Builder.finish``.
         num_qubits: virtual qubits they are written on.
         num_bits: classical bits of the circuit.
+
+    Raises:
+        UnsupportedCircuit: more than MOST_OPERATIONS are left; memory grows with their square.
     """
+    if len(operations) > MOST_OPERATIONS:
+        raise UnsupportedCircuit(
+            f"{len(operations)} rotations and measurements are left of a circuit, more than the {MOST_OPERATIONS} that "
+            "are put in order; it is shared as written only"
+        )
     while True:
         table = table_of(operations, num_qubits)
         ordered = reorder(table, canonical_order(table))

@@ -28,11 +28,11 @@ def fragment_key(fragment: Fragment, target: Target) -> Key:
     parts = [b"tensor", target.digest_material(), head]
     try:
         reader = _read(fragment)
+        form = canonical_form(reader.builder.finish(), reader.builder.num_qubits, 0)
     except UnsupportedCircuit:
         places = json.dumps([(leg.qubit, leg.position) for leg in fragment.legs]).encode()
         factors = np.packbits(np.stack([fragment.factors_x, fragment.factors_z])).tobytes()
         return make_key(AS_WRITTEN, [*parts, places, factors, exact_material(fragment.circuit)])
-    form = canonical_form(reader.builder.finish(), reader.builder.num_qubits, 0)
     return make_key(BY_MEANING, [*parts, tolerance_material(), form.data], form)
 
 

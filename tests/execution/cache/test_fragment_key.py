@@ -7,7 +7,7 @@ from qiskit import QuantumCircuit, transpile
 from tasks.cutting.plan import Fragment, Leg
 from tasks.execution.cache.cache import open_cache
 from tasks.execution.cache.fragment_key import fragment_key
-from tasks.execution.cache.keys import BY_MEANING, Target
+from tasks.execution.cache.keys import AS_WRITTEN, BY_MEANING, Target
 from tasks.execution.exact import exact_tensor
 from tasks.execution.open_state import open_state
 from tests.execution.cache.families import any_gates, padded
@@ -131,3 +131,12 @@ def test_the_cache_gives_back_the_very_tensor(where: str) -> None:
         assert a is not None and b is not None
         assert np.array_equal(a, b) and np.array_equal(a, tensor(fragment))
     cache.close()
+
+
+def test_a_fragment_too_long_to_order_is_keyed_as_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.execution.cache.canonical.MOST_OPERATIONS", 2)
+    rng = np.random.default_rng(4)
+    fragments = [assemble(*random_fragment(rng, 12)) for _ in range(2)]
+    keys = [fragment_key(f, EXACT) for f in fragments]
+    assert [key.level for key in keys] == [AS_WRITTEN, AS_WRITTEN] and keys[0].digest != keys[1].digest
+    assert fragment_key(fragments[0], EXACT).digest == keys[0].digest
