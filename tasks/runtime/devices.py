@@ -31,6 +31,10 @@ class DeviceLike(Protocol):
     def computing_units(self) -> int:
         """Computing units of that processor one task takes."""
 
+    @property
+    def memory_bytes(self) -> int | None:
+        """Memory one unit may use for states, None where unknown or meaningless."""
+
 
 def device_tasks(
     body: FunctionType, devices: Iterable[DeviceLike], namespace: dict[str, Any], **task_arguments: Any
@@ -69,6 +73,10 @@ def device_tasks(
             "ProcessorName": device.processor or device.name,
             "ComputingUnits": str(device.computing_units),
         }
-        made[device.name] = constraint(processors=[processor])(task(**task_arguments)(bound))
+        needs: dict[str, Any] = {"processors": [processor]}
+        if processor["ProcessorType"] == "CPU" and device.memory_bytes is not None:
+            # COMPSs keeps it on compute nodes (not on the master): tasks together stay within the node's memory.
+            needs["memory_size"] = f"{device.computing_units * device.memory_bytes / 1e9:.3f}"
+        made[device.name] = constraint(**needs)(task(**task_arguments)(bound))
         namespace[name] = made[device.name]
     return made

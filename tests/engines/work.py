@@ -30,6 +30,7 @@ class Bound:
     kind: str
     processor: str
     computing_units: int
+    memory_bytes: int | None = None
 
 
 # The units of these processors are in `units` of contract.py and in the pair of resources files beside it.
