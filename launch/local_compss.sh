@@ -67,8 +67,9 @@ end_group() { # everything that runcompss started is in its session, whatever pr
 }
 pass_on() { # let the program mark its run interrupted, then end the rest
     interrupted=$1
+    : >"$state/cancelled" # Qompass' work ends when this appears; until then the program waits inside COMPSs, deaf
     [ -f "$state/pid" ] && kill -INT "$(cat "$state/pid")" 2>/dev/null
-    for _ in $(seq 100); do
+    for _ in $(seq 150); do
         [ -f "$state/status" ] && break
         [ -f "$state/pid" ] || break
         sleep 0.1
@@ -86,7 +87,7 @@ trap 'pass_on 143' TERM HUP
 trap end_group EXIT
 
 run_once() { # run_once PROGRAM ARGUMENTS...: 0 when the program ended by itself, its status then in $state/status
-    rm -f "$state/status" "$state/pid"
+    rm -f "$state/status" "$state/pid" "$state/cancelled"
     mkdir -p "$logs"
     printf '%s\0' "$@" >"$state/arguments" # runcompss splits arguments at blanks
     : >"$state/errors"

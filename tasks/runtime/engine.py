@@ -87,7 +87,9 @@ def start_engine(name: str = "auto", *, units: Mapping[str, int] | None = None) 
     if name == "embedded" and under_compss():
         raise EngineError("this program was started by runcompss: use --engine compss or auto, or start it without")
     _backend.start(dict(units or {}))
-    folder = tempfile.mkdtemp(prefix="qompass-")
+    # The launcher's folder where there is one, so that it can cancel: while this program waits inside COMPSs for a
+    # task, no signal reaches it.
+    folder = os.environ.get("QOMPASS_STATE") or tempfile.mkdtemp(prefix="qompass-")
     kind = "compss" if under_compss() else "embedded"
     _running = EngineInfo(kind, _backend.version(), str(Path(folder) / "cancelled"), _OVERHEAD_S[kind])
     return _running
