@@ -52,7 +52,7 @@ def _answer(call: bytes) -> bytes:
 
 
 def _within(memory_bytes: int | None, work: Any, arguments: list[Any]) -> Any:
-    if memory_bytes is None:
+    if memory_bytes is None or sys.platform != "linux":  # elsewhere the kernel keeps no such limit
         return work(*arguments)
     import resource
 
