@@ -25,14 +25,18 @@ _WORTH_RANKS = 1e10  # floating-point operations: several seconds of one core
 
 @constraint(computing_units="1")
 @task(returns=1, tensors=COLLECTION_IN)
-def reconstruct(structure: Structure, tensors: list[FragmentTensor], limits: Limits, attempt: int) -> Outcome:
+def reconstruct(
+    structure: Structure, tensors: list[FragmentTensor], memory_bytes: int | None, limits: Limits, attempt: int
+) -> Outcome:
     """Contract the network; the value is two (observable,) arrays: values and standard errors."""
-    return isolated(contract_network, structure, tensors, limits=limits, device="CPU", attempt=attempt)
+    return isolated(contract_network, structure, tensors, memory_bytes, limits=limits, device="CPU", attempt=attempt)
 
 
-def contract_network(structure: Structure, tensors: list[FragmentTensor]) -> tuple[np.ndarray, np.ndarray]:
+def contract_network(
+    structure: Structure, tensors: list[FragmentTensor], memory_bytes: int | None
+) -> tuple[np.ndarray, np.ndarray]:
     """The work itself, in a child process of the task."""
-    return estimate(structure, tensors)
+    return estimate(structure, tensors, memory_bytes=memory_bytes)
 
 
 @mpi(runner="mpirun", processes=RANKS)
@@ -51,19 +55,25 @@ def reconstruct_in_ranks(folder: str) -> tuple[np.ndarray, np.ndarray] | None:
         raise
 
 
-def worth_ranks(structure: Structure) -> bool:
+def worth_ranks(structure: Structure, memory_bytes: int | None = None) -> bool:
     """Whether a network is so large that starting MPI ranks pays, and this machine has an mpirun."""
     if len(structure.bonds) < _FEWEST_BONDS or mpirun_path() is None:
         return False
-    return schedule(structure, network_of(structure)).cost.flops >= _WORTH_RANKS
+    plan = schedule(structure, network_of(structure), memory_bytes=memory_bytes)
+    return plan.cost.flops >= _WORTH_RANKS
 
 
-def write_for_ranks(folder: Path, structure: Structure, tensors: Sequence[FragmentTensor]) -> str:
-    """Put a network where every rank can read it, in place of what an interrupted run may have left there."""
+def write_for_ranks(
+    folder: Path, structure: Structure, tensors: Sequence[FragmentTensor], memory_bytes: int | None = None
+) -> str:
+    """Put a network where every rank can read it, in place of what an interrupted run may have left there.
+
+    ``memory_bytes`` is what all ranks together may use.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
         old.unlink()
-    write_network(folder, structure, tensors)
+    write_network(folder, structure, tensors, rank_bytes=None if memory_bytes is None else memory_bytes // RANKS)
     return str(folder)
 
 

@@ -154,7 +154,7 @@ def run(problem: Problem, options: Options, directory: RunDirectory, progress: P
             results = _executed(problem, plan, options, dispatcher, shown)
         directory.update(tasks=vars(dispatcher.statistics()))
         with directory.timing("reconstruct"), shown.stage("reconstruct", 1) as stage:
-            values, errors = _reconstruct(problem, plan, results, directory)
+            values, errors = _reconstruct(problem, plan, results, directory, options)
             stage.advance()
     estimates = [
         Estimate(name, float(value), float(error))
@@ -211,15 +211,16 @@ def _executed(problem: Problem, plan: Plan, options: Options, dispatcher: Dispat
 
 
 def _reconstruct(
-    problem: Problem, plan: Plan, results: Results, directory: RunDirectory
+    problem: Problem, plan: Plan, results: Results, directory: RunDirectory, options: Options
 ) -> tuple[np.ndarray, np.ndarray]:
     structure, tensors = structure_of(problem, plan), tensors_of(plan, results)
-    if worth_ranks(structure):
+    room = None if options.memory_bytes is None else options.memory_bytes // 2  # the other half holds the results
+    if worth_ranks(structure, room):
         folder = directory.path / "network"
-        found = wait_on(reconstruct_in_ranks(write_for_ranks(folder, structure, tensors)))
+        found = wait_on(reconstruct_in_ranks(write_for_ranks(folder, structure, tensors, room)))
         shutil.rmtree(folder)
         return found[0]
-    outcome: Outcome = wait_on(reconstruct(structure, tensors, limits(), 0))
+    outcome: Outcome = wait_on(reconstruct(structure, tensors, room, limits(), 0))
     values, errors = _value(outcome, "the reconstruction")
     return values, errors
 

@@ -30,7 +30,7 @@ from tasks.reconstruction.gradient import gradients
 from tasks.reconstruction.network import Network, network_of, values_by_fragment
 from tasks.reconstruction.path import Tree
 from tasks.reconstruction.schedule import Schedule, schedule, unit_flops
-from tasks.reconstruction.spill import read_network, write_arrays
+from tasks.reconstruction.spill import read_network, stored_bound, write_arrays
 from tasks.reconstruction.statistics import fragment_variances
 from tasks.tensor import FragmentTensor, Structure
 
@@ -124,7 +124,7 @@ def run_rank(
 
     Args:
         folder: a network written by ``spill.write_network``, seen by every rank.
-        memory_bytes: bound for one rank's arrays; None sets none.
+        memory_bytes: bound for one rank's arrays; None takes what the network was written with.
         seed: of the path search, which rank 0 does for all.
         comm: an mpi4py communicator; None takes COMM_WORLD, or one process where there is no mpi4py.
 
@@ -137,6 +137,7 @@ def run_rank(
     ranks = _ranks(comm)
     with threadpool_limits(limits=1):
         structure, tensors = read_network(Path(folder))
+        memory_bytes = stored_bound(Path(folder)) if memory_bytes is None else memory_bytes
         network = network_of(structure)
         values = values_by_fragment(structure, network, tensors) if ranks.leads_node else None
         plan = ranks.bcast(

@@ -18,8 +18,16 @@ from tasks.tensor import FragmentTensor, LegSettings, SampledData, Structure, Va
 _INDEX = "network.json"
 
 
-def write_network(folder: Path, structure: Structure, tensors: Sequence[FragmentTensor]) -> None:
+def write_network(
+    folder: Path, structure: Structure, tensors: Sequence[FragmentTensor], *, rank_bytes: int | None = None
+) -> None:
     """Write a network into an existing, empty folder.
+
+    Args:
+        folder: where to.
+        structure: how the fragments are joined.
+        tensors: one per fragment.
+        rank_bytes: what each rank that contracts it may use, unless it is told otherwise; None sets no bound.
 
     Raises:
         SpillError: if the disk is full or the folder cannot be written.
@@ -36,6 +44,7 @@ def write_network(folder: Path, structure: Structure, tensors: Sequence[Fragment
     index = {
         "legs": structure.legs,
         "shape": structure.coefficients.shape,
+        "rank_bytes": rank_bytes,
         "tensors": [
             {"fragment": tensor.fragment, "legs": None if tensor.samples is None else len(tensor.samples.legs)}
             for tensor in tensors
@@ -81,6 +90,19 @@ def read_network(folder: Path) -> tuple[Structure, list[FragmentTensor]]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SpillError(f"The network in {folder} cannot be read ({error}). Repeat the reconstruction.") from error
     return structure, tensors
+
+
+def stored_bound(folder: Path) -> int | None:
+    """The ``rank_bytes`` that a network was written with.
+
+    Raises:
+        SpillError: if the network cannot be read.
+    """
+    try:
+        found: int | None = json.loads((folder / _INDEX).read_bytes())["rank_bytes"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SpillError(f"The network in {folder} cannot be read ({error}). Repeat the reconstruction.") from error
+    return found
 
 
 def write_arrays(folder: Path, arrays: dict[str, np.ndarray]) -> None:
