@@ -59,6 +59,7 @@ class EngineInfo:
 _OVERHEAD_S = {"compss": 0.025, "embedded": 0.005}
 
 _running: EngineInfo | None = None
+_cancel_files: list[Path] = []
 
 
 def under_compss() -> bool:
@@ -91,8 +92,13 @@ def start_engine(name: str = "auto", *, units: Mapping[str, int] | None = None) 
     # task, no signal reaches it.
     folder = os.environ.get("QOMPASS_STATE") or tempfile.mkdtemp(prefix="qompass-")
     kind = "compss" if under_compss() else "embedded"
-    _running = EngineInfo(kind, _backend.version(), str(Path(folder) / "cancelled"), _OVERHEAD_S[kind])
+    _running = EngineInfo(kind, _backend.version(), _cancel_file(Path(folder)), _OVERHEAD_S[kind])
     return _running
+
+
+def _cancel_file(folder: Path) -> str:
+    _cancel_files.append(folder / "cancelled")
+    return str(folder / "cancelled")
 
 
 def stop_engine() -> None:
@@ -100,14 +106,17 @@ def stop_engine() -> None:
     global _running
     if _running is None:
         return
-    cancel_file, _running = Path(_running.cancel_file), None
-    with contextlib.suppress(OSError):
-        cancel_file.touch()
+    _running = None
+    for file in _cancel_files:
+        with contextlib.suppress(OSError):
+            file.touch()
     _backend.stop()
     end_children()
-    with contextlib.suppress(OSError):
-        cancel_file.unlink()
-        cancel_file.parent.rmdir()
+    for file in _cancel_files:
+        with contextlib.suppress(OSError):
+            file.unlink()
+            file.parent.rmdir()
+    _cancel_files.clear()
 
 
 @contextlib.contextmanager
@@ -160,4 +169,4 @@ def cancel() -> None:
     info = engine_info()
     Path(info.cancel_file).touch()
     # What is submitted from now on is not part of what was cancelled.
-    _running = replace(info, cancel_file=os.path.join(tempfile.mkdtemp(prefix="qompass-"), "cancelled"))
+    _running = replace(info, cancel_file=_cancel_file(Path(tempfile.mkdtemp(prefix="qompass-"))))
