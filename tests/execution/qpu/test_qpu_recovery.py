@@ -144,13 +144,13 @@ def test_a_job_nobody_wants_any_more_is_cancelled(service, options, client, kind
 
 
 def test_a_client_killed_while_it_submits_leaves_no_session(service, options, client):
-    running = service("ibm", queue=60.0)
+    running = service("ibm")
     running.fault("job_create:slow=2")
+    running.fault("job:stall=60")
     process = client(running.resource(), options)
     until(lambda: running.emulator.requests.get("job_create"))
     kill(process, with_courier=True)
     until(lambda: running.jobs())
-    running.emulator.devices["QPU_A"].options = replace(running.emulator.devices["QPU_A"].options, queue=0.0)
     run = run_variants(running.resource(), [ghz(2)], [50], options)
     assert run.counts[0].shots == 50
     assert not running.open_sessions() and len(paid(running)) == 1
