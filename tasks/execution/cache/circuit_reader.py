@@ -169,7 +169,7 @@ class Reader:
                 matrix = (np.kron(np.eye(2), one) if step[0] == low else np.kron(one, np.eye(2))) @ matrix
         angles, before, after = weyl_parts(matrix)
         generic = [angle for angle in angles if abs(split_angle(angle)[1]) > 1e-6]
-        if len(generic) < 2 or weyl_error(matrix, angles, before, after) > ANGLE_TOLERANCE / 4:
+        if len(generic) < 2 or weyl_error(matrix, angles, before, after) > 5 * ANGLE_TOLERANCE:
             return False
         self._emit_parts(low, high, angles, before, after)
         return True

@@ -12,7 +12,7 @@ import math
 Pauli = tuple[int, int, int]
 
 HALF_PI = math.pi / 2
-ANGLE_TOLERANCE = 1e-12
+ANGLE_TOLERANCE = 5e-14
 """Angles below this (radians) are zero; it bounds what dropping one rotation changes in any probability."""
 
 

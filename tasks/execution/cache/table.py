@@ -101,6 +101,7 @@ def introduce(table: Table, *, conjugate: bool = False) -> Table:
     if conjugate:
         work.conjugate(_mask(table.kinds == ROTATION))
     quarters = _mask((table.kinds == ROTATION) & (np.abs(table.angles - HALF_PI / 2) < 1e-9))
+    angles = table.angles.copy()
     untouched = list(range(len(table.x)))
     pivots: list[tuple[int, int]] = []
     position = 0
@@ -111,7 +112,8 @@ def introduce(table: Table, *, conjugate: bool = False) -> Table:
         pivot = _lowest(fresh, table.size)
         quarter = _lowest(quarters & work.signs & -(1 << position), table.size)
         if quarter < pivot:
-            # a rotation by -pi/4 is one by pi/4 and a Clifford
+            # a rotation by -pi/4 is one by pi/4 and a Clifford; so are their neighbours, to the last digit
+            angles[quarter] = HALF_PI - angles[quarter]
             for q in untouched:
                 work.z[q] &= ~(1 << quarter)
             work.turn_back(quarter)
@@ -126,7 +128,7 @@ def introduce(table: Table, *, conjugate: bool = False) -> Table:
         position = pivot + 1
     x = tuple(work.x[q] for q, _ in pivots)
     z = tuple(work.z[q] & -(1 << first) for q, first in pivots)
-    return Table(table.kinds, table.angles, table.tags, x, z, work.signs)
+    return Table(table.kinds, angles, table.tags, x, z, work.signs)
 
 
 class _Work:
