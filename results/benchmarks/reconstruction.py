@@ -377,9 +377,14 @@ def main() -> None:
             "memory": memory(options.quick),
             "scaling": scaling(options.quick),
         }
-    name = "reconstruction_quick" if options.quick else "reconstruction"
-    command = "python -m results.benchmarks.reconstruction" + (" --quick" if options.quick else "")
-    command += f" --most-cuts {options.most_cuts}" if options.most_cuts != 5 else ""
+    write(found, options.quick, options.most_cuts)
+
+
+def write(found: dict, quick: bool, most_cuts: int) -> None:
+    """Tables, numbers and figure beside this file."""
+    name = "reconstruction_quick" if quick else "reconstruction"
+    command = "python -m results.benchmarks.reconstruction" + (" --quick" if quick else "")
+    command += f" --most-cuts {most_cuts}" if most_cuts != 5 else ""
     (_HERE / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
     figure(found, _HERE / f"{name}.png")
     text = [

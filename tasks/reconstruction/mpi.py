@@ -23,12 +23,11 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from tasks.reconstruction.contraction import contract_block, leaf_arrays
+from tasks.reconstruction.contraction import contract_block
 from tasks.reconstruction.errors import ReconstructionError
 from tasks.reconstruction.exact_sum import ExactSum
 from tasks.reconstruction.gradient import gradients
 from tasks.reconstruction.network import Network, network_of, values_by_fragment
-from tasks.reconstruction.path import Tree
 from tasks.reconstruction.schedule import Schedule, schedule, unit_flops
 from tasks.reconstruction.spill import read_network, stored_bound, write_arrays
 from tasks.reconstruction.statistics import fragment_variances
@@ -202,18 +201,25 @@ def _sum_values(
     per_block = unit_flops(plan)
     share = deal([per_block[block] for block, _ in units], ranks.size)[ranks.rank]
     total = ExactSum(structure.coefficients.shape[0])
+    shared = ranks.share(_whole_leaves(network, values))  # once: ranks that wait for each other here would take turns
     for block, tree in enumerate(plan.trees):
-        leaves = ranks.share(_leaves_if_leader(network, tree, values))
         mine = [slices[units[piece][1]] for piece in share if units[piece][0] == block]
         if mine:
+            leaves = [
+                array if used.size == len(array) else array[used]
+                for array, used in zip(shared, tree.factors, strict=True)
+            ]
             for partial in contract_block(structure, plan, block, leaves, mine):
                 total.add(partial)
     total.limbs[:] = ranks.sum_into_root(total.limbs)
     return total.result() if ranks.rank == 0 else np.empty(0)
 
 
-def _leaves_if_leader(network: Network, tree: Tree, values: tuple[np.ndarray, ...] | None) -> list[np.ndarray] | None:
-    return None if values is None else leaf_arrays(network, tree, values)
+def _whole_leaves(network: Network, values: tuple[np.ndarray, ...] | None) -> list[np.ndarray] | None:
+    """(factor, indices...) of every leaf with all of its factors, from the node's leader; None from others."""
+    if values is None:
+        return None
+    return [leaf.absorb(value) for leaf, value in zip(network.leaves, values, strict=True)]
 
 
 def _sum_variances(

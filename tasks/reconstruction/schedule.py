@@ -139,7 +139,8 @@ def schedule(
 
 def unit_flops(plan: Schedule) -> list[float]:
     """Floating-point operations of one slice of each block, for dealing units to ranks."""
-    return [2 * _load(_shape_of(tree, plan.sizes), plan.sliced, False).each for tree in plan.trees]
+    loads = [_load(_shape_of(tree, plan.sizes), plan.sliced, False) for tree in plan.trees]
+    return [2 * (load.each + load.once / len(plan.slices)) for load in loads]
 
 
 @dataclass(frozen=True)

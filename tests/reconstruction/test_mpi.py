@@ -15,6 +15,8 @@ import pytest
 from tasks.reconstruction import contract, estimate
 from tasks.reconstruction.errors import SpillError
 from tasks.reconstruction.mpi import deal, run_rank
+from tasks.reconstruction.network import network_of
+from tasks.reconstruction.schedule import schedule, unit_flops
 from tasks.reconstruction.spill import read_network, write_network
 from tests.reconstruction.networks import exact_tensors, random_structure
 from tests.reconstruction.test_statistics import draw, sampled_problem
@@ -150,3 +152,13 @@ def test_work_is_dealt_evenly() -> None:
     shares = deal(costs, 2)
     assert sorted(piece for share in shares for piece in share) == list(range(6))
     assert {sum(costs[piece] for piece in share) for share in shares} == {8.0}
+
+
+def test_every_unit_has_its_price() -> None:
+    """Blocks without slices are work too: dealt at no price they would all go to one rank."""
+    rng = np.random.default_rng(8)
+    structure = grid(rng)
+    plan = schedule(structure, network_of(structure), least_units=8)
+    prices = unit_flops(plan)
+    assert all(price > 0 for price in prices)
+    np.testing.assert_allclose(sum(prices) * len(plan.slices), plan.cost.flops, rtol=1e-9)
