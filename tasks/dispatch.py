@@ -163,7 +163,8 @@ class Dispatcher:
         launched = []
         for device, batch in _batches(placed):
             attempt = max(len(self._history.get(job.fragment.index, [])) for job in batch)
-            future = execute_on(device)(batch, device, self._how, _limits(device, batch), attempt)
+            late = self._pool.late_binding and attempt == 0
+            future = execute_on(device, late=late)(batch, device, self._how, _limits(device, batch), attempt)
             launched.append((device, batch, future))
         return waiting, launched, retry_at
 
@@ -218,6 +219,7 @@ class Dispatcher:
         stage: Stage,
     ) -> list[FragmentJob]:
         """Keep what came back; return what has to run again."""
+        device = self._pool.devices.get(outcome.device, device)  # another one where the runtime bound late
         self._task_seconds.append(outcome.seconds)
         if outcome.failure is None:
             found: DeviceResults = outcome.value
@@ -254,8 +256,8 @@ class Dispatcher:
             history = self._history.setdefault(job.fragment.index, [])
             history.append(outcome)
             others = len(self._pool.devices.keys() - {device.name, *self._avoided(job)})
-            # A QPU that refuses says something of itself; a simulator that refuses says it of the work.
-            hopeless = refused and device.kind is not Kind.QPU
+            # A QPU or GPU that refuses says something of itself; a CPU that refuses says it of the work.
+            hopeless = refused and device.kind is Kind.CPU
             step = Next.OTHER_DEVICE if refused and others > 0 else next_step(history, self._retry, others)
             if outcome.ok:  # part of it was done
                 step = (

@@ -10,6 +10,7 @@ from math import hypot, sqrt
 
 from scheduler_policies import (
     CPU_SPEED,
+    POLICIES,
     POLICY_GROUP,
     Candidate,
     Device,
@@ -71,6 +72,11 @@ class Pool:
     def single(self) -> Device | None:
         """The only device, where there is nothing to choose."""
         return next(iter(self.devices.values())) if len(self.devices) == 1 else None
+
+    @property
+    def late_binding(self) -> bool:
+        """Whether the runtime may choose among simulators: with the policy that takes whatever is free first."""
+        return self._policy is POLICIES["availability"]
 
     def place(self, works: Sequence[Work]) -> Schedule:
         """Where the works should run now.
