@@ -67,6 +67,15 @@ def build_parser() -> Parser:
     which = sample.add_mutually_exclusive_group()
     which.add_argument("--shots", type=_shots, metavar="N", help="how many to draw (default 1024)")
     which.add_argument("--top", type=_positive, metavar="K", help="list the K most likely ones instead")
+    which.add_argument(
+        "--vector", type=Path, metavar="FILE.npz", help="write all probabilities instead, of up to 24 qubits"
+    )
+    sample.add_argument(
+        "--fragment-shots",
+        type=_shots,
+        metavar="N",
+        help="with --top or --vector: sample the fragments, N shots in all, which gives errors (default: exact)",
+    )
     sample.add_argument("--seed", type=_seed, default=0, metavar="N", help="same seed, same draws (default 0)")
     sample.add_argument("--memory", type=memory_size, metavar="SIZE", help="refuse plans that need more, e.g. 4GiB")
     sample.set_defaults(

@@ -100,7 +100,8 @@ def check_compss() -> Finding:
             "runcompss is not on PATH",
             "install COMPSs 3.3 (https://compss-doc.readthedocs.io), or use its docker image compss/compss",
         )
-    return Finding("COMPSs engine", True, f"{path}: runcompss apps/expectation.py takes the arguments of `qompass run`")
+    how = "launch/local_compss.sh apps/expectation.py takes the arguments of `qompass run`"
+    return Finding("COMPSs engine", True, f"{path}: {how}")
 
 
 def check_mpi() -> Finding:

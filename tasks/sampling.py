@@ -1,18 +1,28 @@
-"""Bit strings from a cut circuit: its fragments' outputs, exactly, and draws from their reconstructed distribution."""
+"""Bit strings from a cut circuit: its fragments' outputs, and what their reconstructed distribution says of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
 from tasks.cutting import Plan, structure_of
 from tasks.dispatch import Progress
+from tasks.execution.jobs import run_job, sampled_jobs, uniform_shots, unpack_counts
 from tasks.execution.open_state import open_state
 from tasks.execution.outputs import exact_outputs
+from tasks.execution.sampled import sampled_data
 from tasks.problem import Problem
-from tasks.reconstruction.distribution import LikelyOutcomes, Outcomes, most_likely, sample
-from tasks.reconstruction.outputs import ExactOutputs
+from tasks.reconstruction.distribution import (
+    Distribution,
+    LikelyOutcomes,
+    Outcomes,
+    full_distribution,
+    most_likely,
+    sample,
+)
+from tasks.reconstruction.outputs import ExactOutputs, Outputs, SampledOutputs
 from tasks.tensor import Structure
 
 
@@ -27,8 +37,13 @@ class FragmentOutputs:
     """
 
     joined: Structure
-    outputs: tuple[ExactOutputs, ...]
+    outputs: tuple[Outputs, ...]
     num_qubits: int
+
+    @property
+    def sampled(self) -> bool:
+        """Whether what follows from it has errors."""
+        return any(isinstance(output, SampledOutputs) for output in self.outputs)
 
 
 def fragment_outputs(problem: Problem, plan: Plan, progress: Progress) -> FragmentOutputs:
@@ -41,9 +56,37 @@ def fragment_outputs(problem: Problem, plan: Plan, progress: Progress) -> Fragme
     return FragmentOutputs(structure_of(problem, plan), tuple(found), problem.num_qubits)
 
 
+def sampled_outputs(problem: Problem, plan: Plan, shots: int, seed: int, progress: Progress) -> FragmentOutputs:
+    """Sample the fragments instead, ``shots`` in all: what follows then has error bars.
+
+    The problem's observable must be Z on every qubit, so that every variant measures all outputs.
+    """
+    found = []
+    with progress.stage("execute", len(plan.fragments)) as stage:
+        for job in sampled_jobs(plan, uniform_shots(plan, shots), seed):
+            data = sampled_data(job.fragment, job.schemes, job.variants, unpack_counts(run_job(job)))
+            qubits = tuple(qubit for _, qubit in sorted(job.fragment.outputs))
+            found.append(SampledOutputs(qubits, data))
+            stage.advance()
+    return FragmentOutputs(structure_of(problem, plan), tuple(found), problem.num_qubits)
+
+
 def draw(outputs: FragmentOutputs, shots: int, seed: int) -> Outcomes:
-    """Draw bit strings: qubit by qubit from contracted conditionals, never from the whole distribution."""
-    return sample(outputs.joined, outputs.outputs, outputs.num_qubits, shots, seed=seed)
+    """Draw bit strings: qubit by qubit from contracted conditionals, never from the whole distribution.
+
+    The fragments' outputs must be exact.
+    """
+    exact = cast(tuple[ExactOutputs, ...], outputs.outputs)
+    return sample(outputs.joined, exact, outputs.num_qubits, shots, seed=seed)
+
+
+def vector(outputs: FragmentOutputs) -> Distribution:
+    """The whole distribution, of up to 24 qubits, with the nearest true one and the negativity.
+
+    Raises:
+        DistributionError: the circuit is wider.
+    """
+    return full_distribution(outputs.joined, outputs.outputs, outputs.num_qubits)
 
 
 def likeliest(outputs: FragmentOutputs, top: int, seed: int) -> LikelyOutcomes:

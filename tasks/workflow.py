@@ -27,7 +27,7 @@ from tasks.pool import Pool
 from tasks.problem import Estimate, Problem
 from tasks.reconstruct import reconstruct, reconstruct_in_ranks, worth_ranks, write_for_ranks
 from tasks.rounds import exact_round, shot_rounds, tensors_of
-from tasks.runtime import EngineError, Outcome, engine, engine_info, limits, wait_on
+from tasks.runtime import EngineError, Outcome, Reason, engine, engine_info, limits, wait_on
 from tasks.runtime.record import RunDirectory
 
 _SHOTS_FOR_TARGET = 10_000_000  # what a plan may count on where as many shots are spent as it takes
@@ -227,5 +227,6 @@ def _reconstruct(
 
 def _value(outcome: Outcome, what: str) -> Any:
     if outcome.failure is not None:
-        raise RunError(f"{what}: {outcome.failure.message}")
+        refused = outcome.failure.reason is Reason.REFUSED  # then the message says all that there is to say
+        raise RunError(outcome.failure.message if refused else f"{what}: {outcome.failure.message}")
     return outcome.value

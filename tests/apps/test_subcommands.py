@@ -124,3 +124,36 @@ def test_bad_input_is_one_line(capfd: pytest.CaptureFixture[str], arguments: lis
         status = int(leaving.code or 0)
     out, err = capfd.readouterr()
     assert status == 2 and out == "" and err.count("\n") == 1 and expected in err
+
+
+def test_likely_strings_of_sampled_fragments_have_error_bars_that_hold(
+    circuit: QuantumCircuit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["sample", "circuit.qasm", "--max-qubits", "4", "--top", "12", "--fragment-shots", "2000000", "--json"]
+    assert main(command) == 0
+    likely = json.loads(capsys.readouterr().out)["likely"]
+    truth = Statevector(circuit).probabilities_dict()
+    pulls = [(entry["probability"] - truth[entry["bits"]]) / entry["std_error"] for entry in likely]
+    assert all(0 < entry["std_error"] < 0.01 for entry in likely)
+    assert max(map(abs, pulls)) < 4.5, f"seed 0: {pulls}"
+    assert max(truth.values()) - truth[likely[0]["bits"]] < 5 * likely[0]["std_error"]
+
+
+@pytest.mark.parametrize("shots", [None, "400000"])
+def test_the_whole_vector_is_near_the_uncut_circuits(
+    circuit: QuantumCircuit, capsys: pytest.CaptureFixture[str], shots: str | None
+) -> None:
+    command = ["sample", "circuit.qasm", "--max-qubits", "4", "--vector", "all.npz", "--json"]
+    assert main([*command, *(["--fragment-shots", shots] if shots else [])]) == 0
+    document = json.loads(capsys.readouterr().out)
+    with np.load("all.npz", allow_pickle=False) as file:
+        quasi, nearest = file["quasi"], file["nearest"]
+    truth = Statevector(circuit).probabilities()
+    assert nearest.min() >= 0 and nearest.sum() == pytest.approx(1)
+    assert document["negativity"] == pytest.approx(-quasi[quasi < 0].sum(), abs=1e-12)
+    if shots is None:
+        np.testing.assert_allclose(quasi, truth, atol=1e-9)
+        assert document["negativity"] < 1e-9
+    else:
+        assert document["negativity"] > 0
+        assert 0.5 * np.abs(nearest - truth).sum() < 0.1, "total-variation distance, seed 0"
