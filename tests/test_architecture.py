@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = [
     ["apps"],
     ["tasks.workflow"],
-    ["tasks.rounds"],
+    ["tasks.rounds", "tasks.sampling"],
     ["tasks.dispatch"],
     ["tasks.cut", "tasks.execute", "tasks.reconstruct"],
     ["tasks.pool", "tasks.devices", "tasks.inputs", "tasks.circuit_file", "tasks.observables"],
