@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from apps.run import SCHEMA, default_cache
+from apps.run import SCHEMA, checked_cache
 from apps.tables import bytes_text, seconds_text
 from tasks.errors import InputError
 from tasks.execution.cache.errors import CacheError
@@ -19,7 +19,7 @@ _DAY_S = 86_400.0
 
 def cache(arguments: argparse.Namespace) -> int:
     """Do one thing with the cache; ``verify`` ends with status 2 when it finds unsound entries."""
-    where = arguments.cache or default_cache()
+    where = checked_cache(arguments.cache)
     try:
         document = _act(open_store(where), arguments)
     except (CacheError, OSError) as error:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from apps.machine import free_memory
 from apps.progress import make_progress
@@ -101,7 +102,7 @@ def options_from(arguments: argparse.Namespace, problem: Problem) -> workflow.Op
         resources=arguments.resources,
         policy=arguments.policy,
         budget=arguments.budget,
-        cache=arguments.cache or default_cache(),
+        cache=checked_cache(arguments.cache),
         mitigation=arguments.mitigation,
     )
 
@@ -124,6 +125,17 @@ def _options_again(document: Mapping[str, Any], arguments: argparse.Namespace) -
         if getattr(arguments, field) is not None:
             again[field] = getattr(arguments, field)
     return workflow.Options(**again)
+
+
+def checked_cache(where: str | None) -> str:
+    """The cache that ``--cache`` names, else the user's own.
+
+    Raises:
+        InputError: it holds a password, which arguments, records and process lists would show.
+    """
+    if where and any(urlsplit(part).password for part in where.split(",")):
+        raise InputError("--cache: leave the password out of the URL and put it into QOMPASS_REDIS_PASSWORD")
+    return where or default_cache()
 
 
 def default_cache() -> str:

@@ -29,8 +29,17 @@ _JOBS_A_TASK = 4  # provider jobs that one task on a QPU submits: what is lost a
 _LEAST_LIMIT_S = 60.0
 _LIMIT_FACTOR = 50.0  # a simulator may take this many times what was predicted
 _QPU_LIMIT_S = 3600.0
+_MOST_FAILURES = 200  # of tasks in one run
+_LONGEST_WAIT_S = 600.0  # for devices at rest, with nothing else to do
 
 Results = dict[int, list[tuple[FragmentJob, dict[str, np.ndarray]]]]
+
+
+_Piece = tuple[int, int, int]  # fragment, round, first variant
+
+
+def _piece(job: FragmentJob) -> _Piece:
+    return job.fragment.index, job.round_index, job.first
 
 
 class RunError(QompassError):
@@ -85,7 +94,8 @@ class Dispatcher:
         self._how = How(cache, mitigation)
         self._works = works_of(plan, 1, fidelities=fidelities)
         self._retry = RetryPolicy(attempts=6)
-        self._history: dict[int, list[Outcome]] = {}
+        self._history: dict[_Piece, list[Outcome]] = {}
+        self._failures = 0
         self._task_seconds: list[float] = []
         self._wall_s = 0.0
         self.device_of: dict[int, str] = {}
@@ -105,12 +115,14 @@ class Dispatcher:
         stage.advance(sum(map(size_of, jobs)) - sum(map(size_of, todo)))
         began = time.monotonic()
         flying: list[tuple[Device, tuple[FragmentJob, ...], Any]] = []
+        idle_since: float | None = None
         while todo or flying:
             todo, launched, retry_at = self._launch(todo)
             flying += launched
             if not flying:
-                time.sleep(max(0.1, min(5.0, (retry_at or 0.0) - time.monotonic())))
+                idle_since = self._wait(idle_since, retry_at, todo)
                 continue
+            idle_since = None
             landed: set[int] = set()
             for position, outcome in as_completed([future for _, _, future in flying]):
                 device, batch, _ = flying[position]
@@ -126,6 +138,19 @@ class Dispatcher:
         """How the tasks' work and its overhead compare so far; the start of the first processes counts as overhead."""
         units = sum(device.units for device in self._pool.devices.values())
         return task_statistics(self._task_seconds, self._wall_s, units)
+
+    def _wait(self, since: float | None, retry_at: float | None, todo: Sequence[FragmentJob]) -> float:
+        """Pass some time while all devices that could take the work are at rest; since when that is so."""
+        now = time.monotonic()
+        if since is None:
+            logger.warning("fragment %d waits for a device that is at rest", todo[0].fragment.index)
+        elif now - since > _LONGEST_WAIT_S:
+            raise RunError(
+                f"fragment {todo[0].fragment.index}: no device that could take it came back within "
+                f"{_LONGEST_WAIT_S:.0f} s{self._how_to_go_on()}"
+            )
+        time.sleep(max(0.1, min(5.0, (retry_at or 0.0) - now)))
+        return now if since is None else since
 
     def _found(self, jobs: Sequence[FragmentJob]) -> tuple[Results, list[FragmentJob]]:
         """What an interrupted run has left, and the jobs (or parts of them) that are still to do."""
@@ -162,7 +187,7 @@ class Dispatcher:
         placed, waiting, retry_at = self._placed(todo)
         launched = []
         for device, batch in _batches(placed):
-            attempt = max(len(self._history.get(job.fragment.index, [])) for job in batch)
+            attempt = max(len(self._history.get(_piece(job), [])) for job in batch)
             late = self._pool.late_binding and attempt == 0
             future = execute_on(device, late=late)(batch, device, self._how, _limits(device, batch), attempt)
             launched.append((device, batch, future))
@@ -202,12 +227,13 @@ class Dispatcher:
         return placed, waiting, schedule.retry_at
 
     def _avoided(self, job: FragmentJob) -> list[str]:
-        """Devices that failed this fragment as often as a device may."""
-        history = self._history.get(job.fragment.index, [])
+        """Devices that failed this piece as often as a device may, and QPUs where exact numbers are asked for."""
+        history = self._history.get(_piece(job), [])
         return [
             name
-            for name in self._pool.devices
-            if sum(o.device == name for o in history) >= self._retry.attempts_per_device
+            for name, device in self._pool.devices.items()
+            if (job.exact and not device.exact)
+            or sum(o.device == name for o in history) >= self._retry.attempts_per_device
         ]
 
     def _landed(
@@ -227,8 +253,9 @@ class Dispatcher:
                 self._keep(device, result, outcome, batch)
                 results[result.job.fragment.index].append((result.job, result.arrays))
                 stage.advance(size_of(result.job))
-            for note in found.notes:
-                logger.info("%s: %s", device.name, note)
+            if found.notes:
+                told = self._directory.record.setdefault("notes", [])
+                told += [f"{device.name}: {note}" for note in found.notes]
             if not found.failure:
                 for job in batch:
                     self._pool.succeeded(device.name, self._work(job), outcome.seconds / len(batch))
@@ -250,10 +277,13 @@ class Dispatcher:
 
     def _again(self, device: Device, batch: Sequence[FragmentJob], outcome: Outcome, why: str) -> list[FragmentJob]:
         self._pool.failed(device.name)
+        self._failures += 1
+        # Pieces are cut anew when they move, so their own counts alone would not end every run.
+        exhausted = self._failures > _MOST_FAILURES
         cancelled = outcome.failure is not None and outcome.failure.reason is Reason.CANCELLED
         refused = outcome.failure is not None and outcome.failure.reason is Reason.REFUSED
         for job in batch:
-            history = self._history.setdefault(job.fragment.index, [])
+            history = self._history.setdefault(_piece(job), [])
             history.append(outcome)
             others = len(self._pool.devices.keys() - {device.name, *self._avoided(job)})
             # A QPU or GPU that refuses says something of itself; a CPU that refuses says it of the work.
@@ -263,7 +293,7 @@ class Dispatcher:
                 step = (
                     Next.OTHER_DEVICE if others > 0 or len(history) < self._retry.attempts_per_device else Next.GIVE_UP
                 )
-            if cancelled or hopeless or len(history) >= self._retry.attempts or step is Next.GIVE_UP:
+            if cancelled or hopeless or exhausted or len(history) >= self._retry.attempts or step is Next.GIVE_UP:
                 where = f"(device {device.name}, try {len(history)})"
                 raise RunError(f"fragment {job.fragment.index}: {why} {where}{self._how_to_go_on()}")
             logger.warning("fragment %d on %s: %s; trying again", job.fragment.index, device.name, why)
@@ -271,7 +301,7 @@ class Dispatcher:
 
     def _how_to_go_on(self) -> str:
         """Only where something was kept: a run without results leaves no folder."""
-        kept = self._directory.record.get("results")
+        kept = self._directory.record.get("results") and "options" in self._directory.record
         return f"; `qompass resume {self._directory.path}` goes on from here" if kept else "; nothing was kept"
 
     def _keep(self, device: Device, result: JobResult, outcome: Outcome, batch: Sequence[FragmentJob]) -> None:

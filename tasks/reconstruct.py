@@ -11,6 +11,7 @@ import numpy as np
 
 from tasks.reconstruction import estimate
 from tasks.reconstruction.allocation import by_fragment, influences, shots_for_error, spend
+from tasks.reconstruction.errors import AllocationError
 from tasks.reconstruction.network import network_of
 from tasks.reconstruction.schedule import schedule
 from tasks.reconstruction.spill import write_network
@@ -115,7 +116,12 @@ def allocate_shots(
         total = float(shots) if each is None else float(each @ known.shots) + (shots - done) * float(each.mean())
         more = spend(known, total, each)
     if target_error is not None:
-        needed = shots_for_error(known, target_error, each)
+        try:
+            needed = shots_for_error(known, target_error, each)
+        except AllocationError:
+            if more is None:
+                raise
+            needed = more  # out of reach: the shots there are do what they can
         if more is None or needed.sum() < more.sum():
             more = needed
     assert more is not None

@@ -15,7 +15,7 @@ from tasks.reconstruction.allocation import FIRST_ROUND
 from tasks.runtime import Outcome, limits, wait_on
 from tasks.tensor import FragmentTensor
 
-_SHOTS_FOR_ROUNDS = 20  # a variant: with fewer, a first round says too little about where the others should go
+_SHOTS_FOR_ROUNDS = 100  # a variant: with fewer, a first round says too little and starves what looks certain
 _FIRST_SHOTS = 200  # a variant, in the first round towards a target error
 _MOST_ROUNDS = 5
 
@@ -64,7 +64,7 @@ def shot_rounds(
         ) as stage:
             for fragment, found in dispatcher.run(jobs, stage).items():
                 results.setdefault(fragment, []).extend(found)
-        spent_all = shots is not None and (number == 1 or first >= shots)
+        spent_all = shots is not None and (first >= shots or (number == 1 and target_error is None))
         if spent_all or not any(job.variants for own in results.values() for job, _ in own):
             break
         more = _allocated(problem, plan, results, dispatcher, shots, target_error, prices)

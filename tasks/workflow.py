@@ -148,7 +148,8 @@ def run(problem: Problem, options: Options, directory: RunDirectory, progress: P
         goal = Goal(options.target_error, options.budget)
         pool = Pool(devices, options.policy, goal, refresh=state_of, units=os.cpu_count() or 1)
         norm = float(np.sqrt((problem.terms.coefficients.data**2).sum()))
-        fidelities = fidelities_of(plan, devices, options.mitigation) if options.shots else None
+        sampled = options.shots is not None or options.target_error is not None
+        fidelities = fidelities_of(plan, devices, options.mitigation) if sampled else None
         dispatcher = Dispatcher(plan, pool, directory, norm, options.cache, options.mitigation, fidelities)
         with directory.timing("execute"):
             results = _executed(problem, plan, options, dispatcher, shown)

@@ -81,7 +81,8 @@ def choose_schemes(
     fragments: Sequence[Fragment], bonds: Sequence[np.ndarray], shots: int | None
 ) -> tuple[tuple[Scheme, ...], ...]:
     """The settings of every leg: those of least predicted error, with no more variants than the shots can feed."""
-    allowed = MAX_VARIANTS if shots is None else max(1, min(MAX_VARIANTS, shots // _SHOTS_A_VARIANT // len(fragments)))
+    fed = MAX_VARIANTS if shots is None else shots // _SHOTS_A_VARIANT // max(1, len(fragments))
+    allowed = max(1, min(MAX_VARIANTS, fed))
     chosen = []
     for fragment in fragments:
         groups = len(measurement_groups(fragment))

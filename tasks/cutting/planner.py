@@ -24,6 +24,7 @@ from tasks.tensor import Structure
 _FIND_CUTS_GATES = 40  # qiskit-addon-cutting's search takes well under a second up to here
 _MOVES_A_NODE = 200
 _MOST_MOVES = 60_000
+_MOST_TENSOR_BITS = 60
 
 
 def make_plan(
@@ -51,7 +52,9 @@ def make_plan(
     if max_qubits is not None and max_qubits < 1:
         raise CuttingError(f"--max-qubits {max_qubits}: a fragment has at least 1 qubit")
     if cuts is not None:
-        return _checked(_costed(partition(problem, cuts), shots), shots, max_qubits, memory_bytes)
+        given = partition(problem, cuts)
+        _refuse_too_many_ends(given)
+        return _checked(_costed(given, shots), shots, max_qubits, memory_bytes)
     candidates = [partition(problem, c) for c in _candidates(problem, max_qubits, shots is None, seed)]
     within = [p for p in candidates if max_qubits is None or _widest(p.fragments) <= max_qubits]
     if not within:
@@ -59,7 +62,10 @@ def make_plan(
             f"no plan within --max-qubits {max_qubits}: the narrowest fragments found have "
             f"{min(_widest(p.fragments) for p in candidates)} qubits; allow more qubits or name the cuts with --cuts"
         )
-    best = min(within, key=lambda p: _score(p, shots is None))
+    possible = [p for p in within if _tensor_bits(p) <= _MOST_TENSOR_BITS]
+    if not possible:
+        _refuse_too_many_ends(within[0])
+    best = min(possible, key=lambda p: _score(p, shots is None))
     return _checked(_costed(best, shots), shots, max_qubits, memory_bytes)
 
 
@@ -160,7 +166,7 @@ def _addon_cuts(circuit: QuantumCircuit, matters: np.ndarray, max_qubits: int, s
         for q in sorted(waiting.intersection(qubits)):
             cuts.append(WireCut(original, q))
             waiting.discard(q)
-        if item.operation.name.startswith("cut_"):
+        if item.operation.name == "qpd_2q":
             cuts.append(GateCut(original))
         done += 1
     return [tuple(cuts)]
@@ -168,6 +174,21 @@ def _addon_cuts(circuit: QuantumCircuit, matters: np.ndarray, max_qubits: int, s
 
 def _widest(fragments: tuple[Fragment, ...]) -> int:
     return max((f.num_qubits for f in fragments), default=0)
+
+
+def _tensor_bits(candidate: Partition) -> int:
+    """log2 of the entries of the largest fragment tensor, for one observable factor."""
+    return max((sum(2 * (leg.rank.bit_length() - 1) for leg in f.legs) for f in candidate.fragments), default=0)
+
+
+def _refuse_too_many_ends(candidate: Partition) -> None:
+    """Before anything is counted in numbers that a machine cannot hold."""
+    if _tensor_bits(candidate) > _MOST_TENSOR_BITS:
+        worst = max(candidate.fragments, key=lambda f: sum(leg.rank for leg in f.legs))
+        raise CuttingError(
+            f"fragment {worst.index} has {len(worst.legs)} cut ends: its tensor alone would have "
+            f"2**{_tensor_bits(candidate)} numbers; allow more qubits a fragment or cut elsewhere"
+        )
 
 
 def _score(candidate: Partition, exact: bool) -> float:

@@ -111,6 +111,8 @@ def sampled_jobs(plan: Plan, shots: Sequence[Sequence[int]], seed: int, *, round
 def uniform_shots(plan: Plan, total: int) -> list[list[int]]:
     """(fragment, variant) shots: ``total`` spread evenly over all variants of all fragments."""
     counts = [c.variants for c in plan.costs]
+    if not counts:
+        return []
     share, extra = divmod(total, sum(counts))
     flat = np.full(sum(counts), share, dtype=np.int64)
     flat[:extra] += 1

@@ -55,7 +55,7 @@ def draw_counts(probabilities: np.ndarray, shots: int, rng: np.random.Generator)
     """
     num_bits = int(probabilities.size).bit_length() - 1
     weights = np.clip(probabilities, 0.0, None)
-    if num_bits <= _DENSE_BITS:
+    if num_bits <= _DENSE_BITS or shots >= probabilities.size:  # so that memory never grows with the shots
         drawn = rng.multinomial(shots, weights / weights.sum())
         outcomes = np.flatnonzero(drawn)
         counts = drawn[outcomes]

@@ -187,7 +187,8 @@ def full_distribution(joined: Structure, outputs: Sequence[Outputs], num_qubits:
     held = sorted((q for output in outputs for q in output.qubits), reverse=True)
     labels = {label: number for number, label in enumerate(dict.fromkeys(i for part in operands[1::2] for i in part))}
     named = [[labels[i] for i in part] if isinstance(part, list) else part for part in operands]
-    found = opt_einsum.contract(*named, [labels[-1 - q] for q in held], optimize="greedy")
+    asked = [labels[-1 - q] for q in held]
+    found = opt_einsum.contract(*named, asked, optimize="greedy") if named else np.array(1.0)
     quasi = np.zeros((2,) * num_qubits)
     quasi[tuple(slice(None) if q in held else 0 for q in reversed(range(num_qubits)))] = found
     quasi = quasi.reshape(-1)

@@ -107,7 +107,7 @@ class SampledOutputs:
             seen = place >= 0
             found = np.zeros((codes.size, sign.shape[1]))
             np.add.at(found, place[seen], sign[seen] * variant.counts.counts[seen, None])
-            sums[at] += found.T
+            sums[at] += found.T if legs else found[:, 0]
             shots[at] += variant.counts.shots
         raw = np.divide(sums, shots[..., None], out=np.zeros(shape), where=shots[..., None] > 0)
         for axis, leg in enumerate(legs):

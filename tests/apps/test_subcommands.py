@@ -157,3 +157,16 @@ def test_the_whole_vector_is_near_the_uncut_circuits(
     else:
         assert document["negativity"] > 0
         assert 0.5 * np.abs(nearest - truth).sum() < 0.1, "total-variation distance, seed 0"
+
+
+@pytest.mark.parametrize("how", [["--top", "3"], ["--vector", "all.npz"]])
+def test_sampled_fragments_without_cuts_or_gates(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], how: list[str]
+) -> None:
+    for name, gates in (("bell", "h q[0]; cx q[0],q[1];"), ("bare", "")):
+        text = f'OPENQASM 2.0; include "qelib1.inc"; qreg q[3]; {gates}'
+        (tmp_path / f"{name}.qasm").write_text(text)
+        assert main(["sample", str(tmp_path / f"{name}.qasm"), *how, "--fragment-shots", "100", "--json"]) == 0
+        document = json.loads(capsys.readouterr().out)
+        if "likely" in document:
+            assert document["likely"][0]["bits"] in ("000", "011")

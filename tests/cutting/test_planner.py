@@ -98,3 +98,22 @@ def test_the_document_is_plain_and_its_cuts_read_back():
     assert cuts_from(document["cuts"]) == plan.cuts
     assert [f["width"] for f in document["fragments"]] == [f.num_qubits for f in plan.fragments]
     assert document["predicted_bytes"] == predicted_bytes(plan)
+
+
+def test_more_cut_ends_than_numbers_can_count_are_refused_in_one_line():
+    circuit = QuantumCircuit(24)
+    for a in range(24):
+        for b in range(a):
+            circuit.cz(a, b)
+    with pytest.raises(CuttingError, match=r"fragment \d+ has \d+ cut ends: its tensor alone"):
+        make_plan(problem_of(circuit, ["Z" * 24], np.ones((1, 1))), max_qubits=12)
+
+
+def test_the_peers_gate_cuts_are_read():
+    from tasks.cutting.planner import _addon_cuts
+
+    circuit = line(6, ["Z" * 6], layers=2).circuit
+    (cuts,) = _addon_cuts(circuit, np.ones(len(circuit.data), dtype=bool), 3, seed=1)
+    assert cuts and all(isinstance(cut, GateCut) for cut in cuts)
+    plan = make_plan(line(6, ["Z" * 6], layers=2), cuts=cuts)
+    assert max(f.num_qubits for f in plan.fragments) <= 3

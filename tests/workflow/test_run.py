@@ -161,3 +161,55 @@ def test_the_cache_changes_no_value_cold_warm_or_off(tmp_path, shots):
         np.testing.assert_allclose(found["off"], uncut_values(problem), atol=1e-9)
     np.testing.assert_allclose(found["cold"], found["off"], atol=1e-12)
     np.testing.assert_allclose(found["warm"], found["off"], atol=1e-12)
+
+
+@pytest.mark.parametrize("text, value", [("0.1", 0.1), ("Z3", 1.0), ("X3", 0.0)])
+def test_nothing_to_sample_is_no_reason_to_fail(text, value):
+    """A constant, or an observable on a qubit that no gate touches, asked with shots."""
+    from qiskit import QuantumCircuit
+
+    circuit = QuantumCircuit(4)
+    circuit.h(0)
+    circuit.cx(0, 1)
+    (found,) = estimate(circuit, text, shots=1000)
+    assert (found.value, found.std_error) == (pytest.approx(value), 0.0)
+
+
+def test_a_task_that_dies_with_several_parts_of_one_fragment_costs_one_retry(problem, tmp_path, monkeypatch):
+    """The first task is ended by its time limit; its parts run again instead of ending the run."""
+    import tasks.dispatch as dispatch
+
+    given = []
+    real = dispatch._limits
+
+    def once(device, batch):
+        given.append(len(batch))
+        if len(given) == 1:
+            from tasks.runtime import limits
+
+            return limits(seconds=1e-9)
+        return real(device, batch)
+
+    monkeypatch.setattr(dispatch, "_limits", once)
+    monkeypatch.setattr(dispatch, "_PART_SECONDS", 1e-3)
+    with RunDirectory.create(tmp_path, {}, problem) as directory:
+        result = run(problem, Options(max_qubits=5, shots=40_000, seed=8), directory)
+        attempts = [meta["attempt"] for meta in directory.record["results"].values()]
+    assert given[0] > 1, "the first task holds several parts"
+    assert 1 in attempts and max(attempts) == 1
+    errors = np.array([e.std_error for e in result.estimates])
+    assert (np.abs(values(result) - uncut_values(problem)) < 5 * errors).all(), "seed 8"
+
+
+def test_a_target_error_is_met_with_as_many_shots_as_it_takes(problem, tmp_path):
+    with RunDirectory.create(tmp_path, {}, problem) as directory:
+        result = run(problem, Options(max_qubits=5, target_error=0.02, seed=3), directory)
+    assert all(0 < e.std_error <= 0.021 for e in result.estimates)
+    assert (np.abs(values(result) - uncut_values(problem)) < 0.1).all(), "seed 3"
+
+
+def test_a_target_out_of_reach_spends_the_shots_there_are(problem, tmp_path):
+    with RunDirectory.create(tmp_path, {}, problem) as directory:
+        result = run(problem, Options(max_qubits=5, shots=60_000, target_error=1e-9, seed=3), directory)
+        shots = sum(meta["shots"] for meta in directory.record["results"].values())
+    assert all(e.std_error > 1e-9 for e in result.estimates) and shots <= 60_000
