@@ -37,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     fields = {
         "seed": options.seed,
         "shots": options.shots,
+        "memory": arguments.memory,
         "options": options_document(options),
         "inputs": {
             name: {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
@@ -68,7 +69,7 @@ def reconstruct(arguments: argparse.Namespace) -> int:
     record = read_record(path)
     if "options" not in record:
         raise RunRecordError(f"{path}: was not started by `qompass run`: call the program that started it again")
-    options = _options_again(record["options"], arguments)
+    options = _options_again(record["options"], record.get("memory"), arguments)
     directory = RunDirectory.open(path)
     try:
         problem = directory.problem()
@@ -115,12 +116,17 @@ def options_document(options: workflow.Options) -> dict[str, Any]:
     return document
 
 
-def _options_again(document: Mapping[str, Any], arguments: argparse.Namespace) -> workflow.Options:
-    """The options of an interrupted run, on the engine and devices that are to finish it."""
+def _options_again(
+    document: Mapping[str, Any], memory: int | None, arguments: argparse.Namespace
+) -> workflow.Options:
+    """The options of an interrupted run, on the engine and devices that are to finish it.
+
+    ``memory`` is what the user allowed; without a word of theirs it is what is free now.
+    """
     again = {field: document[field] for field in workflow.Options.__dataclass_fields__ if field in document}
     again["cuts"] = None if document["cuts"] is None else cuts_from(document["cuts"])
     again["resources"] = None if document["resources"] is None else Path(document["resources"])
-    again["memory_bytes"] = free_memory()
+    again["memory_bytes"] = memory or free_memory()
     for field in ("engine", "resources", "policy", "budget", "cache", "mitigation"):
         if getattr(arguments, field) is not None:
             again[field] = getattr(arguments, field)

@@ -65,6 +65,7 @@ class RunDirectory:
         self._lock = lock
         self._settled = False
         self._resumed = False
+        self._was_done = False  # then what fails now takes nothing from it
 
     @classmethod
     def create(cls, parent: Path, fields: Mapping[str, Any], problem: Problem) -> RunDirectory:
@@ -118,7 +119,7 @@ class RunDirectory:
             raise RunRecordError(f"cannot write {path}: {error.strerror}: make the run's folder writable") from error
         directory = cls(path, record, lock)
         directory._resumed = True
-        directory._settled = record["status"] == "done"
+        directory._settled = directory._was_done = record["status"] == "done"
         if not directory._settled:
             directory.update(status="running", resumed=_now().isoformat(timespec="seconds"), error=None)
         directory._note()
@@ -143,6 +144,8 @@ class RunDirectory:
             if kind is None:
                 if not self._settled:
                     self.finish("done")
+            elif self._was_done:
+                pass
             elif issubclass(kind, KeyboardInterrupt):
                 self.finish("interrupted")
             elif not self._resumed and not self.record.get("results"):

@@ -205,3 +205,13 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, problem: Pr
     with pytest.raises(RunRecordError, match=r"cannot write runs into .*--out"):
         RunDirectory.create(tmp_path / "file" / "runs", {}, problem)
     assert json.dumps(sorted(path.name for path in tmp_path.iterdir())) == '["file"]'
+
+
+def test_what_fails_on_a_finished_run_takes_nothing_from_it(tmp_path, problem):
+    """`qompass reconstruct` on a done run: a failure or Ctrl-C leaves the record saying done."""
+    with RunDirectory.create(tmp_path, {}, problem) as directory:
+        directory.finish("done", estimates=[])
+    for error in (ValueError, KeyboardInterrupt):
+        with pytest.raises(error), RunDirectory.open(directory.path):
+            raise error
+        assert read_record(directory.path)["status"] == "done"
