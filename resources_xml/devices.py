@@ -46,7 +46,7 @@ def devices_of(nodes: Iterable[Node], qubits: Mapping[str, int] | None = None) -
 
 def units_of(devices: Iterable[Device]) -> dict[str, int]:
     """Computing units of each processor, as the embedded engine wants them."""
-    return {device.processor: device.units * device.computing_units for device in devices}
+    return {device.processor: device.units * device.computing_units for device in devices if device.processor}
 
 
 def this_machine(cores: int) -> tuple[Device, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import FunctionType
 from typing import Any, cast
 
@@ -40,8 +40,9 @@ def run_jobs(jobs: tuple[FragmentJob, ...], device: Device, how: How) -> DeviceR
 
 # COMPSs workers find a task by its name in this module, so the tasks of all declared devices are made on import.
 _BODY = cast(FunctionType, execute_bound)
-_bound: dict[str, Callable[..., Any]] = device_tasks(_BODY, declared_devices(), globals(), returns=1)
-_DECLARED = {kind: [device for device in declared_devices() if device.kind is kind] for kind in Kind}
+_devices = declared_devices()
+_bound: dict[str, Callable[..., Any]] = device_tasks(_BODY, _devices, globals(), returns=1)
+_DECLARED = {kind: [device for device in _devices if device.kind is kind] for kind in Kind}
 
 if _DECLARED[Kind.CPU] and _DECLARED[Kind.GPU]:
     _GPU = _DECLARED[Kind.GPU][0]
@@ -70,12 +71,3 @@ def execute_on(device: Device, *, late: bool = False) -> Callable[..., Any]:
     if device.name not in _bound:
         _bound.update(device_tasks(_BODY, [device], globals(), returns=1))
     return _bound[device.name]
-
-
-def units_of(devices: Sequence[Device]) -> dict[str, int]:
-    """Computing units of each processor that the devices name, for the embedded engine."""
-    units: dict[str, int] = {}
-    for device in devices:
-        if device.processor:
-            units[device.processor] = units.get(device.processor, 0) + device.units * device.computing_units
-    return units

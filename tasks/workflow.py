@@ -15,13 +15,13 @@ import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
+from resources_xml import units_of
 from scheduler_policies import Device, Goal
 from tasks.cut import cut
 from tasks.cutting import Cut, Plan, make_plan, structure_of
 from tasks.cutting.document import cuts_from, plan_document
 from tasks.devices import fidelities_of, run_devices, state_of
 from tasks.dispatch import Dispatcher, Progress, Results, RunError, Stage
-from tasks.execute import units_of
 from tasks.inputs import make_problem
 from tasks.pool import Pool
 from tasks.problem import Estimate, Problem

@@ -146,7 +146,7 @@ def setting_rows(kind: LegKind, rank: int, setting: Setting) -> tuple[np.ndarray
     Returns:
         two (leg,) float64 arrays, the second None where no bit is measured.
     """
-    before, after = _product(setting.before), _product(setting.after)
+    before, after = gate_product(setting.before), gate_product(setting.after)
     if kind == "wire_in":
         state = before[:, 0]
         return 0.5 * np.einsum("i,pij,j->p", state.conj(), PAULIS, state).real, None
@@ -162,7 +162,8 @@ def setting_rows(kind: LegKind, rank: int, setting: Setting) -> tuple[np.ndarray
     return _channel_row(rank, kraus, (1.0, 1.0)), _channel_row(rank, kraus, (1.0, -1.0))
 
 
-def _product(names: tuple[str, ...]) -> np.ndarray:
+def gate_product(names: tuple[str, ...]) -> np.ndarray:
+    """(2, 2) complex, the unitary of gates (keys of ``GATES``) in time order."""
     matrix = np.eye(2, dtype=complex)
     for name in names:
         matrix = GATES[name].to_matrix() @ matrix

@@ -18,7 +18,7 @@ from qiskit_aer import AerSimulator
 
 from tasks.cutting.plan import Fragment, Leg, Scheme
 from tasks.cutting.schmidt import schmidt_operators
-from tasks.cutting.settings import GATES, Setting, leg_settings
+from tasks.cutting.settings import Setting, gate_product, leg_settings
 from tasks.cutting.variants import Variant, VariantBuilder, leg_choices, measurement_groups
 from tasks.execution.errors import ExecutionError
 from tasks.execution.open_state import aer_gate
@@ -198,7 +198,7 @@ def _setting_operator(leg: Leg, setting: Setting) -> np.ndarray:
 
     For an outgoing wire it is the 2 x 2 rotation into the measured basis instead.
     """
-    before, after = _product(setting.before), _product(setting.after)
+    before, after = gate_product(setting.before), gate_product(setting.after)
     if leg.kind == "wire_out":
         return before
     if leg.kind == "wire_in":
@@ -208,13 +208,6 @@ def _setting_operator(leg: Leg, setting: Setting) -> np.ndarray:
     return np.array([np.einsum("jab,ba->j", sigmas, k) / 2 for k in kraus])
 
 
-def _product(names: tuple[str, ...]) -> np.ndarray:
-    matrix = np.eye(2, dtype=complex)
-    for name in names:
-        matrix = GATES[name].to_matrix() @ matrix
-    return matrix
-
-
 def _apply(matrix: np.ndarray, state: np.ndarray, axis: int) -> np.ndarray:
     shape = state.shape
     flat = state.reshape(int(np.prod(shape[:axis], dtype=np.int64)), shape[axis], -1)
@@ -222,7 +215,7 @@ def _apply(matrix: np.ndarray, state: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _rotate_group(state: np.ndarray, branching: int, bases: np.ndarray) -> np.ndarray:
-    rotations = {1: _product(("h",)), 2: _product(("sdg", "h"))}
+    rotations = {1: gate_product(("h",)), 2: gate_product(("sdg", "h"))}
     for qubit, basis in enumerate(bases):
         if int(basis) in rotations:
             state = _apply(rotations[int(basis)], state, branching + qubit)

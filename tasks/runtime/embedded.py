@@ -88,7 +88,6 @@ def start(units: dict[str, int]) -> None:
         if count < 1:
             raise EngineError(f"processor {name} has {count} computing units: give it at least one")
     # The first few start while dask is being imported, the others when they are needed.
-    # The first few start while dask is being imported, the others when they are needed.
     start_children(min(4, all_units[_DEFAULT_PROCESSOR]))
     _engine = _Engine(all_units)
 
