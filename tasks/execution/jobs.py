@@ -102,9 +102,7 @@ def sampled_jobs(plan: Plan, shots: Sequence[Sequence[int]], seed: int, *, round
         chosen = [(v, int(n)) for v, n in zip(enumerate_variants(fragment, schemes), wanted, strict=True) if n > 0]
         if chosen:
             variants, numbers = zip(*chosen, strict=True)
-            jobs.append(
-                FragmentJob(fragment, schemes, variants, numbers, seed + (round_index << 32), round_index)
-            )
+            jobs.append(FragmentJob(fragment, schemes, variants, numbers, seed + (round_index << 32), round_index))
     return jobs
 
 

@@ -168,9 +168,7 @@ def fold(program: Program, factor: int) -> Program:
 def extrapolate(parts: Sequence[VariantCounts], shares: np.ndarray) -> VariantCounts:
     """Counts at several noise factors as one sample whose weighted mean is their combination ``shares``."""
     total = sum(part.shots for part in parts)
-    weights = [
-        np.full(len(part.counts), share * total / part.shots) for part, share in zip(parts, shares, strict=True)
-    ]
+    weights = [np.full(len(part.counts), share * total / part.shots) for part, share in zip(parts, shares, strict=True)]
     return replace(
         parts[0],
         outcomes=np.concatenate([part.outcomes for part in parts]),
@@ -245,10 +243,7 @@ def _learn(book: _Book, calibration: Sequence[Program], counts: Sequence[Variant
         for found in (low, high)
     ]
     book.add(
-        {
-            qubit: (float(zero), float(1 - one))
-            for qubit, zero, one in zip(calibration[0].measured, *ones, strict=True)
-        }
+        {qubit: (float(zero), float(1 - one)) for qubit, zero, one in zip(calibration[0].measured, *ones, strict=True)}
     )
 
 

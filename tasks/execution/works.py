@@ -59,7 +59,5 @@ def expected_weight(plan: Plan, fragment: Fragment, schemes: Sequence[Scheme], v
     ``end_cost`` says how many times the shots of an uncut circuit one cut end takes for the same error; ends multiply,
     so with n shots a variant the variance is ``prod(end_cost) / (n variants)``.
     """
-    ends = (
-        end_cost(leg, plan.bonds[leg.cut], scheme) for leg, scheme in zip(fragment.legs, schemes, strict=True)
-    )
+    ends = (end_cost(leg, plan.bonds[leg.cut], scheme) for leg, scheme in zip(fragment.legs, schemes, strict=True))
     return sqrt(prod(ends) / variants)

@@ -6,12 +6,13 @@ Each node of the tree is one array (combination, indices...). The terms meet the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from tasks.reconstruction.exact_sum import ExactSum
-from tasks.reconstruction.kernel import gathered_products
+from tasks.reconstruction.kernel import gathered_products, placed_products
 from tasks.reconstruction.network import Network, network_of, values_by_fragment
 from tasks.reconstruction.path import Step, Tree
 from tasks.reconstruction.schedule import Schedule, schedule
@@ -136,12 +137,16 @@ def run_steps(
     """Carry out steps in place on ``arrays`` (node), freeing operands unless ``keep`` or ``held[node]``."""
     for step in steps:
         left = as_matrices(arrays[step.left], tree.indices[step.left], step.kept_left, step.summed)
-        right = as_matrices(arrays[step.right], tree.indices[step.right], step.kept_right, step.summed)
+        if step.split:
+            right = _around(arrays[step.right], tree.indices[step.right], step)
+        else:
+            right = as_matrices(arrays[step.right], tree.indices[step.right], step.kept_right, step.summed)
         if not keep:
             for operand in (step.left, step.right):
                 if held is None or not held[operand]:
                     arrays[operand] = np.empty(0)
-        product = gathered_products(left, right, step.rows_left, step.rows_right)
+        multiply = placed_products if step.split else gathered_products
+        product = multiply(left, right, step.rows_left, step.rows_right)
         del left, right
         arrays[step.out] = product.reshape(tree.counts[step.out], *(sizes[i] for i in tree.indices[step.out]))
 
@@ -160,6 +165,16 @@ def as_matrices(
         return np.transpose(array, [0, *order]).reshape(array.shape[0], width, height).transpose(0, 2, 1)
     order = [1 + indices.index(i) for i in (*rows, *columns)]
     return np.transpose(array, [0, *order]).reshape(array.shape[0], height, width)
+
+
+def _around(array: np.ndarray, indices: tuple[int, ...], step: Step) -> np.ndarray:
+    """See ``array`` (combination, indices...) as (combination, indices before, summed, indices after)."""
+    order = step.kept_right[: step.split] + step.summed + step.kept_right[step.split :]
+    array = np.transpose(array, [0, *(1 + indices.index(i) for i in order)])
+    shape = array.shape[1:]
+    before = math.prod(shape[: step.split])
+    width = math.prod(shape[step.split : step.split + len(step.summed)])
+    return array.reshape(array.shape[0], before, width, -1)
 
 
 def _run(indices: tuple[int, ...], size: dict[int, int], last: tuple[int, ...]) -> int:

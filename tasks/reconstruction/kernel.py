@@ -6,11 +6,21 @@ import numpy as np
 
 # Below this many multiply-adds a group, one Python step a group costs more than gathering everything for one call.
 _GROUP_FLOPS = 50_000
+# From this many rows and multiply-adds on, a product is as fast alone as stacked, and nothing is gathered for it.
+_TALL = 64
+_LARGE_FLOPS = 1 << 19
 # Gathered operands of one batched call; small enough to stay near the cache, large enough to hide the call.
 _CHUNK_BYTES = 8 << 20
+# Gathered arrays that are still in a core's cache when they are multiplied.
+_CACHE_BYTES = 1 << 18
 
 SCRATCH_BYTES = 4 * _CHUNK_BYTES
 """What the products need beside their operands and results."""
+
+
+def alone(m: int, n: int, k: int) -> bool:
+    """Whether a product of these sizes is so large that nothing is gained by stacking several."""
+    return m >= _TALL and m * n * k >= _LARGE_FLOPS
 
 
 def gathered_products(a: np.ndarray, b: np.ndarray, rows_a: np.ndarray, rows_b: np.ndarray) -> np.ndarray:
@@ -30,6 +40,11 @@ def gathered_products(a: np.ndarray, b: np.ndarray, rows_a: np.ndarray, rows_b: 
     n = b.shape[1]
     if products == 0:
         return np.zeros((0, m, n))
+    if alone(m, n, k):
+        out = np.empty((products, m, n))
+        for product, (row_a, row_b) in enumerate(zip(rows_a.tolist(), rows_b.tolist(), strict=True)):
+            np.matmul(a[row_a], b[row_b].T, out=out[product])
+        return out
     if b.shape[0] == 1:
         left = a if _is_range(rows_a, a.shape[0]) else a[rows_a]
         return (left.reshape(products * m, k) @ b[0].T).reshape(products, m, n)
@@ -46,6 +61,31 @@ def gathered_products(a: np.ndarray, b: np.ndarray, rows_a: np.ndarray, rows_b: 
     for start in range(0, products, step):
         stop = min(start + step, products)
         np.matmul(a[rows_a[start:stop]], b[rows_b[start:stop]].transpose(0, 2, 1), out=out[start:stop])
+    return out
+
+
+def placed_products(matrices: np.ndarray, wide: np.ndarray, rows_a: np.ndarray, rows_b: np.ndarray) -> np.ndarray:
+    """Multiply ``matrices[rows_a[i]]`` onto the middle axis of ``wide[rows_b[i]]`` for every i, copying neither.
+
+    Args:
+        matrices: (row, n, k) float64.
+        wide: (row, before, k, after) float64.
+        rows_a: (product,) int, rows of ``matrices``.
+        rows_b: (product,) int, rows of ``wide``.
+
+    Returns:
+        (product, before, n, after) float64.
+    """
+    products = rows_b.shape[0]
+    _, before, k, after = wide.shape
+    out = np.empty((products, before, matrices.shape[1], after))
+    step = max(1, _CACHE_BYTES // (8 * before * k * after))
+    for start in range(0, products, step):
+        stop = min(start + step, products)
+        rows = rows_b[start:stop]
+        run = rows[-1] - rows[0] == stop - start - 1 and (np.diff(rows) == 1).all()
+        array = wide[rows[0] : rows[-1] + 1] if run else wide[rows]
+        np.matmul(matrices[rows_a[start:stop], None], array, out=out[start:stop])
     return out
 
 

@@ -1,6 +1,6 @@
 """The SPMD program: every rank contracts its share, and the sums are the same bits for any number of ranks.
 
-    mpirun -n 4 python -m tasks.reconstruction.mpi FOLDER [--memory BYTES] [--seed N]
+    mpirun -n 4 python -m tasks.reconstruction.mpi FOLDER [--memory BYTES] [--seed N] [--planned-ranks R]
 
 FOLDER holds a network (``spill.write_network``); ``values.npy`` and ``std_errors.npy`` are written beside it. The same
 ``run_rank`` is what a COMPSs ``@mpi`` task calls in each of its ranks. Without mpi4py one process does it all.
@@ -28,14 +28,17 @@ from tasks.reconstruction.errors import ReconstructionError
 from tasks.reconstruction.exact_sum import ExactSum
 from tasks.reconstruction.gradient import gradients
 from tasks.reconstruction.network import Network, network_of, values_by_fragment
-from tasks.reconstruction.schedule import Schedule, schedule, unit_flops
+from tasks.reconstruction.schedule import Schedule, schedule, unit_work
+from tasks.reconstruction.sharing import deal, deal_units
 from tasks.reconstruction.spill import read_network, stored_bound, write_arrays
 from tasks.reconstruction.statistics import fragment_variances
 from tasks.tensor import FragmentTensor, Structure
 
 logger = logging.getLogger(__name__)
 
-_LEAST_UNITS = 16  # enough to deal to a few ranks evenly; the same for any number of them
+PLANNED_RANKS = 4
+"""How many ranks the work is cut for; the last bits depend on it, and never on how many ranks there really are."""
+
 _WORTH_SLICING = 1e8  # floating-point operations below which slicing only adds work
 _GRADIENT_GROUPS = 8
 
@@ -117,7 +120,12 @@ class _Ranks:
 
 
 def run_rank(
-    folder: str | Path, *, memory_bytes: int | None = None, seed: int = 0, comm: Any = None
+    folder: str | Path,
+    *,
+    memory_bytes: int | None = None,
+    seed: int = 0,
+    planned_ranks: int = PLANNED_RANKS,
+    comm: Any = None,
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Do one rank's share of a reconstruction.
 
@@ -125,6 +133,7 @@ def run_rank(
         folder: a network written by ``spill.write_network``, seen by every rank.
         memory_bytes: bound for one rank's arrays; None takes what the network was written with.
         seed: of the path search, which rank 0 does for all.
+        planned_ranks: how many ranks the work is cut for.
         comm: an mpi4py communicator; None takes COMM_WORLD, or one process where there is no mpi4py.
 
     Returns:
@@ -139,9 +148,10 @@ def run_rank(
         memory_bytes = stored_bound(Path(folder)) if memory_bytes is None else memory_bytes
         network = network_of(structure)
         values = values_by_fragment(structure, network, tensors) if ranks.leads_node else None
-        plan = ranks.bcast(
-            _planned(structure, network, memory_bytes, seed, gradients=False) if ranks.rank == 0 else None
-        )
+        plan = None
+        if ranks.rank == 0:
+            plan = _planned(structure, network, memory_bytes, seed, planned_ranks, gradients=False)
+        plan = ranks.bcast(plan)
         totals = _sum_values(structure, network, plan, values, ranks)
         variances = _sum_variances(structure, network, tensors, memory_bytes, seed, ranks)
         if isinstance(ranks, _Ranks):
@@ -163,30 +173,13 @@ def _ranks(comm: Any) -> _Alone | _Ranks:
 
 
 def _planned(
-    structure: Structure, network: Network, memory_bytes: int | None, seed: int, *, gradients: bool
+    structure: Structure, network: Network, memory_bytes: int | None, seed: int, planned_ranks: int, *, gradients: bool
 ) -> Schedule:
-    """Slice into enough units to deal, unless the work is too small to be worth it."""
+    """Cut into enough pieces to deal, unless the work is too small to be worth it."""
     plan = schedule(structure, network, memory_bytes=memory_bytes, gradients=gradients, seed=seed)
-    if plan.cost.flops < _WORTH_SLICING or plan.cost.units >= _LEAST_UNITS or gradients:
+    if plan.cost.flops < _WORTH_SLICING or gradients:
         return plan
-    return schedule(
-        structure, network, memory_bytes=memory_bytes, gradients=gradients, least_units=_LEAST_UNITS, seed=seed
-    )
-
-
-def deal(costs: Sequence[float], ranks: int) -> list[list[int]]:
-    """Deal pieces of work to ranks by cost, the dearest first to whoever has least.
-
-    Returns:
-        For each rank the pieces it gets, ascending.
-    """
-    shares: list[list[int]] = [[] for _ in range(ranks)]
-    load = [0.0] * ranks
-    for piece in sorted(range(len(costs)), key=lambda piece: (-costs[piece], piece)):
-        rank = min(range(ranks), key=lambda rank: (load[rank], rank))
-        shares[rank].append(piece)
-        load[rank] += costs[piece]
-    return [sorted(share) for share in shares]
+    return schedule(structure, network, memory_bytes=memory_bytes, ranks=planned_ranks, paths=(plan.path,))
 
 
 def _sum_values(
@@ -197,20 +190,16 @@ def _sum_values(
     ranks: _Alone | _Ranks,
 ) -> np.ndarray:
     slices = plan.slices
-    units = [(block, number) for block in range(len(plan.trees)) for number in range(len(slices))]
-    per_block = unit_flops(plan)
-    share = deal([per_block[block] for block, _ in units], ranks.size)[ranks.rank]
+    once, each = unit_work(plan)
     total = ExactSum(structure.coefficients.shape[0])
     shared = ranks.share(_whole_leaves(network, values))  # once: ranks that wait for each other here would take turns
-    for block, tree in enumerate(plan.trees):
-        mine = [slices[units[piece][1]] for piece in share if units[piece][0] == block]
-        if mine:
-            leaves = [
-                array if used.size == len(array) else array[used]
-                for array, used in zip(shared, tree.factors, strict=True)
-            ]
-            for partial in contract_block(structure, plan, block, leaves, mine):
-                total.add(partial)
+    for block, start, stop in deal_units(once, each, len(slices), ranks.size)[ranks.rank]:
+        tree = plan.trees[block]
+        leaves = [
+            array if used.size == len(array) else array[used] for array, used in zip(shared, tree.factors, strict=True)
+        ]
+        for partial in contract_block(structure, plan, block, leaves, slices[start:stop]):
+            total.add(partial)
     total.limbs[:] = ranks.sum_into_root(total.limbs)
     return total.result() if ranks.rank == 0 else np.empty(0)
 
@@ -235,7 +224,7 @@ def _sum_variances(
     total = ExactSum(structure.coefficients.shape[0])
     if samples:
         plan = ranks.bcast(
-            _planned(structure, network, memory_bytes, seed, gradients=True) if ranks.rank == 0 else None
+            _planned(structure, network, memory_bytes, seed, 1, gradients=True) if ranks.rank == 0 else None
         )
         outcomes = {
             fragment: float(sum(v.counts.counts.size for v in data.variants)) for fragment, data in samples.items()
@@ -258,11 +247,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="where spill.write_network put the network")
     parser.add_argument("--memory", type=int, default=None, help="bytes each rank may use")
     parser.add_argument("--seed", type=int, default=0, help="of the path search")
+    parser.add_argument(
+        "--planned-ranks",
+        type=int,
+        default=PLANNED_RANKS,
+        help="cut the work for so many ranks, however many there are",
+    )
     parser.add_argument("--timing", action="store_true", help="say on standard error how long rank 0 took, as JSON")
     options = parser.parse_args(arguments)
     try:
         start = time.perf_counter()
-        found = run_rank(options.folder, memory_bytes=options.memory, seed=options.seed)
+        found = run_rank(
+            options.folder, memory_bytes=options.memory, seed=options.seed, planned_ranks=options.planned_ranks
+        )
         if found is not None:
             if options.timing:
                 sys.stderr.write(json.dumps({"contraction_s": time.perf_counter() - start}) + "\n")

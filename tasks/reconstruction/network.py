@@ -7,6 +7,7 @@ and what remains is an ordinary tensor network whose index ``c`` is cut ``c``. B
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,22 +43,34 @@ class Leaf:
             positions = (1 + axes.index(axis_0), 1 + axes.index(axis_1))
             array = np.tensordot(array, bond, axes=(positions, (0, 1)))
             axes = [axis for axis in axes if axis not in (axis_0, axis_1)]
+        array = np.ascontiguousarray(array)
         for position, bond_matrix in enumerate(self.bonds):
             if bond_matrix is not None:
-                array = np.moveaxis(np.tensordot(array, bond_matrix, axes=(1 + position, 0)), -1, 1 + position)
-        return np.ascontiguousarray(array)
+                array = _along(array, 1 + position, bond_matrix)
+        return array
 
     def pull_back(self, gradient: np.ndarray) -> np.ndarray:
         """Turn a gradient (row, indices...) at the leaf into one at the fragment tensor, (row, legs...)."""
-        array = gradient
+        array = np.ascontiguousarray(gradient)
         for position, bond_matrix in enumerate(self.bonds):
             if bond_matrix is not None:
-                array = np.moveaxis(np.tensordot(array, bond_matrix, axes=(1 + position, 1)), -1, 1 + position)
+                array = _along(array, 1 + position, bond_matrix.T)
         axes = list(self.open_axes)
         for axis_0, axis_1, bond in self.loops:
             array = np.tensordot(array, bond, axes=0)
             axes += [axis_0, axis_1]
         return np.transpose(array, [0, *(1 + axes.index(axis) for axis in range(len(self.legs)))])
+
+
+def _along(array: np.ndarray, axis: int, matrix: np.ndarray) -> np.ndarray:
+    """Multiply ``matrix`` (old, new) into one axis of ``array``, where it stands."""
+    shape = array.shape
+    before, after = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
+    if after == 1:
+        product = array.reshape(before, shape[axis]) @ matrix
+    else:
+        product = matrix.T @ array.reshape(before, shape[axis], after)
+    return product.reshape(*shape[:axis], matrix.shape[1], *shape[axis + 1 :])
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 import cotengra
 import numpy as np
 
+from tasks.reconstruction.grouping import distinct, distinct_pairs
+from tasks.reconstruction.layout import Path, copies_of, ends_of, lay_out, product_effort
 from tasks.reconstruction.network import Network
 from tasks.tensor import Structure
 
 _OPTIMAL_BELOW = 9  # fragments: exhaustive search still takes milliseconds
 _CANDIDATES = 4
-_MOVE = 8  # multiply-adds that take as long as moving one element of an array
-_WIDE = 1 << 14  # multiply-adds of one matrix product that pay for a call of their own
+_REFINED_FOR = ("combo-15", "limit-64")  # multiply-adds and entries written, in cotengra's terms: small steps and large
 _REFINE_ABOVE = 1e6  # multiply-adds from which a second or two of refining a path pays
 
 
@@ -28,9 +29,12 @@ class Step:
     """Contract node ``left`` with node ``right`` into node ``out``.
 
     Attributes:
-        kept_left: indices of ``left`` that ``out`` keeps, in the order of ``left``.
-        kept_right: the same of ``right``.
+        kept_left: indices of ``left`` that ``out`` keeps.
+        kept_right: the same of ``right``, in the order of ``right``.
+        split: where in ``kept_right`` the indices of ``left`` come to stand. Above 0, ``summed`` stands there in
+            ``right``: a matrix is multiplied onto the middle of a wide array, which is not copied.
         summed: indices that end here.
+        copies: whether ``left`` and ``right`` must be copied to be seen as matrices.
         rows_left: (combination,) which combination of ``left`` each combination of ``out`` takes.
         rows_right: the same of ``right``, ascending.
     """
@@ -40,9 +44,16 @@ class Step:
     out: int
     kept_left: tuple[int, ...]
     kept_right: tuple[int, ...]
+    split: int
     summed: tuple[int, ...]
+    copies: tuple[bool, bool]
     rows_left: np.ndarray
     rows_right: np.ndarray
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """The indices of ``out``, in order."""
+        return self.kept_right[: self.split] + self.kept_left + self.kept_right[self.split :]
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,7 @@ class Tree:
         steps: depth first, so that few arrays are alive at a time.
         terms: (used term,) the terms that have a coefficient.
         rows: (used term,) the root's combination of each used term.
+        effort: what all steps take, in multiply-adds of a large matrix product.
     """
 
     indices: tuple[tuple[int, ...], ...]
@@ -64,20 +76,12 @@ class Tree:
     steps: tuple[Step, ...]
     terms: np.ndarray
     rows: np.ndarray
+    effort: float
 
     @property
     def root(self) -> int:
         """The node that holds the terms' values."""
         return len(self.indices) - 1
-
-
-def needs_copy(indices: tuple[int, ...], rows: tuple[int, ...], columns: tuple[int, ...]) -> bool:
-    """Whether an array must be copied to be seen as matrices: not if its columns are its last or first indices."""
-    return indices not in (rows + columns, columns + rows)
-
-
-Path = tuple[tuple[int, int], ...]
-"""Pairs of node numbers; the i-th pair makes node ``fragments + i``."""
 
 
 def find_paths(network: Network, *, seed: int = 0, repeats: int | None = None) -> tuple[Path, ...]:
@@ -108,9 +112,9 @@ def find_paths(network: Network, *, seed: int = 0, repeats: int | None = None) -
     ranked = _ranked(network, found)
     if len(inputs) >= _OPTIMAL_BELOW and ranked[0][0] > _REFINE_ABOVE:
         refined = []
-        for _, pairs in ranked[:2]:
-            tree = cotengra.ContractionTree.from_path(inputs, (), sizes, ssa_path=pairs)
-            refined.append(tree.subtree_reconfigure(subtree_size=8, minimize=f"combo-{_MOVE}", seed=seed).get_path())
+        for minimize in _REFINED_FOR:
+            tree = cotengra.ContractionTree.from_path(inputs, (), sizes, ssa_path=ranked[0][1])
+            refined.append(tree.subtree_reconfigure(subtree_size=8, minimize=minimize, seed=seed).get_path())
         ranked = _ranked(network, refined + found)
     return tuple(pairs for _, pairs in ranked[:_CANDIDATES])
 
@@ -147,14 +151,22 @@ def _node_pairs(path: Sequence[Sequence[int]], leaves: int) -> Path:
 
 
 def _price(network: Network, pairs: Path) -> float:
-    """Multiply-adds of a path when there is one term only, and what moving its arrays takes, in the same unit."""
+    """The effort of a path when there is one term only."""
     nodes = [set(leaf.indices) for leaf in network.leaves]
     total = 0.0
     for left, right in pairs:
-        total += math.prod(float(network.sizes[i]) for i in nodes[left] | nodes[right])
+        k, m, n = (
+            math.prod(network.sizes[i] for i in part)
+            for part in (nodes[left] & nodes[right], nodes[left] - nodes[right], nodes[right] - nodes[left])
+        )
+        total += product_effort(k=k, m=m, n=n, products=1, lefts=1, rights=1)
         nodes.append(nodes[left] ^ nodes[right])
-        total += _MOVE * math.prod(float(network.sizes[i]) for i in nodes[-1])
     return total
+
+
+def used_terms(structure: Structure) -> np.ndarray:
+    """The terms that have a coefficient, ascending."""
+    return np.asarray(np.unique(structure.coefficients.indices[structure.coefficients.data != 0]))
 
 
 def bind(structure: Structure, network: Network, path: Path, terms: np.ndarray | None = None) -> Tree:
@@ -167,35 +179,42 @@ def bind(structure: Structure, network: Network, path: Path, terms: np.ndarray |
         terms: which terms to compute; None takes every term that has a coefficient.
     """
     if terms is None:
-        terms = np.unique(structure.coefficients.indices[structure.coefficients.data != 0])
+        terms = used_terms(structure)
     factors: list[np.ndarray] = []
     inverses: list[np.ndarray] = []
     for fragment in range(len(network.leaves)):
-        used, inverse = np.unique(structure.factor_index[terms, fragment], return_inverse=True)
+        used, inverse = distinct(structure.factor_index[terms, fragment], structure.num_factors[fragment])
         factors.append(used)
-        inverses.append(inverse.astype(np.int64).ravel())
+        inverses.append(inverse)
     indices: list[tuple[int, ...]] = [leaf.indices for leaf in network.leaves]
     counts = [used.size for used in factors]
     steps: list[Step] = []
-    for left, right in path:
-        left, right = _sides(left, right, indices, counts, network.sizes)
-        keys, inverse = np.unique(inverses[right] * max(1, counts[left]) + inverses[left], return_inverse=True)
-        in_left, in_right = set(indices[left]), set(indices[right])
-        larger = left if len(indices[left]) >= len(indices[right]) else right
+    effort = 0.0
+    ends = ends_of(indices, path)
+    for pair in path:
+        left, right = pair
+        keys, inverse = distinct_pairs(inverses[left], inverses[right], counts[left], counts[right])
+        layout = lay_out(pair, indices, counts, keys.size, network.sizes, ends[len(indices)])
+        if (left, right) != (layout.left, layout.right):
+            left, right = right, left
+            keys, inverse = distinct_pairs(inverses[left], inverses[right], counts[left], counts[right])
+        effort += layout.effort
         step = Step(
             left=left,
             right=right,
             out=len(indices),
-            kept_left=tuple(i for i in indices[left] if i not in in_right),
-            kept_right=tuple(i for i in indices[right] if i not in in_left),
-            summed=tuple(i for i in indices[larger] if i in in_left and i in in_right),
+            kept_left=layout.kept_left,
+            kept_right=layout.kept_right,
+            split=layout.split,
+            summed=layout.summed,
+            copies=copies_of(layout, indices),
             rows_left=keys % max(1, counts[left]),
             rows_right=keys // max(1, counts[left]),
         )
         steps.append(step)
-        indices.append(step.kept_left + step.kept_right)
+        indices.append(step.kept)
         counts.append(keys.size)
-        inverses.append(inverse.astype(np.int64).ravel())
+        inverses.append(inverse)
     return Tree(
         indices=tuple(indices),
         counts=tuple(counts),
@@ -203,23 +222,8 @@ def bind(structure: Structure, network: Network, path: Path, terms: np.ndarray |
         steps=_depth_first(steps, indices, counts, network.sizes, len(network.leaves)),
         terms=terms,
         rows=inverses[-1],
+        effort=effort,
     )
-
-
-def _sides(
-    left: int, right: int, indices: Sequence[tuple[int, ...]], counts: Sequence[int], sizes: Sequence[int]
-) -> tuple[int, int]:
-    """Which operand comes first: with small matrices the one with more combinations, else the one that keeps less.
-
-    One matrix product is made for each distinct right-hand side, so small ones are stacked on the left. Large arrays
-    keep their long axis last: the copies that later steps make of them then move long runs.
-    """
-    summed = set(indices[left]) & set(indices[right])
-    kept = [math.prod(sizes[i] for i in indices[node] if i not in summed) for node in (left, right)]
-    work = kept[0] * kept[1] * math.prod(sizes[i] for i in summed)
-    if work < _WIDE:
-        return (left, right) if counts[left] >= counts[right] else (right, left)
-    return (left, right) if kept[0] <= kept[1] else (right, left)
 
 
 def _depth_first(

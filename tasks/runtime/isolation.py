@@ -62,15 +62,19 @@ class _Child:
         with theirs:
             # From one thread that lives as long as this process: the kernel's death signal, which the child asks for,
             # comes when the *thread* that started it ends.
-            self.process = _spawner().submit(
-                subprocess.Popen,
-                [sys.executable, "-m", "tasks.runtime.child", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=_standard_error(),
-                stderr=_standard_error(),
-                pass_fds=[theirs.fileno()],
-                env=environment,
-            ).result()
+            self.process = (
+                _spawner()
+                .submit(
+                    subprocess.Popen,
+                    [sys.executable, "-m", "tasks.runtime.child", str(theirs.fileno())],
+                    stdin=subprocess.DEVNULL,
+                    stdout=_standard_error(),
+                    stderr=_standard_error(),
+                    pass_fds=[theirs.fileno()],
+                    env=environment,
+                )
+                .result()
+            )
         self.threads = threads
         self.owner = os.getpid()
         self.connection = Connection(ours.detach())

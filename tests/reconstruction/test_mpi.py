@@ -14,9 +14,10 @@ import pytest
 
 from tasks.reconstruction import contract, estimate
 from tasks.reconstruction.errors import SpillError
-from tasks.reconstruction.mpi import deal, run_rank
+from tasks.reconstruction.mpi import run_rank
 from tasks.reconstruction.network import network_of
-from tasks.reconstruction.schedule import schedule, unit_flops
+from tasks.reconstruction.schedule import schedule, unit_work
+from tasks.reconstruction.sharing import deal, deal_units, slowest
 from tasks.reconstruction.spill import read_network, write_network
 from tests.reconstruction.networks import exact_tensors, random_structure
 from tests.reconstruction.test_statistics import draw, sampled_problem
@@ -158,7 +159,26 @@ def test_every_unit_has_its_price() -> None:
     """Blocks without slices are work too: dealt at no price they would all go to one rank."""
     rng = np.random.default_rng(8)
     structure = grid(rng)
-    plan = schedule(structure, network_of(structure), least_units=8)
-    prices = unit_flops(plan)
-    assert all(price > 0 for price in prices)
-    np.testing.assert_allclose(sum(prices) * len(plan.slices), plan.cost.flops, rtol=1e-9)
+    plan = schedule(structure, network_of(structure), ranks=4)
+    once, each = unit_work(plan)
+    assert plan.cost.units > 1
+    assert all(common + one > 0 for common, one in zip(once, each, strict=True))
+    np.testing.assert_allclose(2 * (sum(once) + sum(each) * len(plan.slices)), plan.cost.flops, rtol=1e-9)
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 7])
+@pytest.mark.parametrize(
+    ("once", "each", "slices"), [([8.0, 1.0], [0.5, 2.0], 16), ([3.0, 2.0, 2.0, 1.0], [0.0] * 4, 1)]
+)
+def test_every_slice_of_every_block_has_one_owner(once, each, slices: int, ranks: int) -> None:
+    shares = deal_units(once, each, slices, ranks)
+    dealt = sorted((block, number) for share in shares for block, a, b in share for number in range(a, b))
+    assert dealt == [(block, number) for block in range(len(once)) for number in range(slices)]
+    total = sum(once) + slices * sum(each)
+    assert total / ranks <= slowest(shares, once, each) <= total
+
+
+def test_what_slices_share_is_not_done_by_every_rank() -> None:
+    """Two blocks whose slices cost next to nothing: each rank takes a block, none takes half of both."""
+    shares = deal_units([10.0, 10.0], [0.1, 0.1], 16, 2)
+    assert shares == [[(0, 0, 16)], [(1, 0, 16)]]

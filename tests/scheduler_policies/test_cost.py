@@ -42,8 +42,18 @@ QPU = Device(
     limits=Limits(mid_circuit_measurement=False, shots_per_job=1000, circuits_per_job=4),
 )
 WORK = Work(
-    fragment=0, width=4, depth=10, one_qubit_gates=20, two_qubit_gates=8, measured=4, branches=2, outputs=1,
-    factors=2, variants=12, shots=2500, weight=0.3,
+    fragment=0,
+    width=4,
+    depth=10,
+    one_qubit_gates=20,
+    two_qubit_gates=8,
+    measured=4,
+    branches=2,
+    outputs=1,
+    factors=2,
+    variants=12,
+    shots=2500,
+    weight=0.3,
 )
 
 

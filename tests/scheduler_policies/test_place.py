@@ -134,8 +134,7 @@ def cheapest(works, pool, goal, /):
         return work_price(candidate.device, work)
 
     return [
-        (work, min((pool[i] for i in fitting(work, pool)), key=lambda c: price(work, c)).device.name)
-        for work in works
+        (work, min((pool[i] for i in fitting(work, pool)), key=lambda c: price(work, c)).device.name) for work in works
     ]
 
 

@@ -63,6 +63,7 @@ def main() -> None:
 
     answer = sys.stdout
     sys.stdout = sys.stderr
+
     def mourn(parent: int) -> None:
         # A fork of the application that outlives it would keep standard input open.
         while os.getppid() == parent:

@@ -140,9 +140,7 @@ def measures_midway(circuit: QuantumCircuit) -> bool:
     return False
 
 
-def make_programs(
-    circuits: Sequence[QuantumCircuit | Program], target: QpuTarget, level: int = LEVEL
-) -> list[Program]:
+def make_programs(circuits: Sequence[QuantumCircuit | Program], target: QpuTarget, level: int = LEVEL) -> list[Program]:
     """Programs of variants on a target; those made before for the same calibration are not made again.
 
     Args:

@@ -11,9 +11,7 @@ from tasks.execution.qpu.journal import COLLECTED, STARTED, STARTING, Journal, S
 _LATER = {Fault.UNAVAILABLE, Fault.TIME_LIMIT, Fault.GARBLED, Fault.AUTHENTICATION}
 
 
-def adopt(
-    client: QpuClient, journal: Journal, wanted: set[str], run: str, note: Callable[[str], None]
-) -> list[Slot]:
+def adopt(client: QpuClient, journal: Journal, wanted: set[str], run: str, note: Callable[[str], None]) -> list[Slot]:
     """Entries whose jobs do what is wanted now, one for each key at most; all others of dead clients are cleared up.
 
     A job that was submitted and never collected is anybody's. A result that was collected may have been used by the

@@ -85,9 +85,7 @@ def deal(seed: int, workers: int) -> list[list[int]]:
 
 def start(where: str, log: Path, shares: list[list[int]], batch: int, pause: float) -> list[multiprocessing.Process]:
     log.mkdir(exist_ok=True)
-    workers = [
-        SPAWN.Process(target=work, args=(where, log, k, share, batch, pause)) for k, share in enumerate(shares)
-    ]
+    workers = [SPAWN.Process(target=work, args=(where, log, k, share, batch, pause)) for k, share in enumerate(shares)]
     for worker in workers:
         worker.start()
     return workers
