@@ -53,7 +53,7 @@ def contract(
 def leaf_arrays(network: Network, tree: Tree, values: Sequence[np.ndarray]) -> list[np.ndarray]:
     """The leaves' arrays (combination, indices...), only the factors that are used."""
     return [
-        leaf.absorb(np.ascontiguousarray(value[..., used]))
+        leaf.absorb(value if used.size == value.shape[-1] else value[..., used])
         for leaf, value, used in zip(network.leaves, values, tree.factors, strict=True)
     ]
 

@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 from qiskit import qpy
 
+from tasks import reconstruct as reconstruct_tasks
+from tasks import workflow
+from tasks.runtime.ranks import mpirun_path
 from tasks.runtime.record import RunDirectory, read_record
 from tasks.workflow import Options, RunError, estimate, run
 from tests.oracles import brickwork, random_problem, uncut_values
@@ -213,3 +216,23 @@ def test_a_target_out_of_reach_spends_the_shots_there_are(problem, tmp_path):
         result = run(problem, Options(max_qubits=5, shots=60_000, target_error=1e-9, seed=3), directory)
         shots = sum(meta["shots"] for meta in directory.record["results"].values())
     assert all(e.std_error > 1e-9 for e in result.estimates) and shots <= 60_000
+
+
+def test_a_large_reconstruction_goes_to_ranks_and_gives_the_same(tmp_path: Path, monkeypatch) -> None:
+    """The threshold itself is lowered; everything behind it is what a large network would meet."""
+    if mpirun_path() is None:
+        pytest.skip("the mpich wheel is not installed")
+    monkeypatch.setattr(reconstruct_tasks, "_FEWEST_BONDS", 1)
+    circuit = brickwork(10, 4, np.random.default_rng(3))
+    options = {"max_qubits": 5, "shots": 50_000, "seed": 4, "out": tmp_path}
+    called = []
+    in_ranks = workflow.reconstruct_in_ranks
+    monkeypatch.setattr(workflow, "reconstruct_in_ranks", lambda folder: called.append(folder) or in_ranks(folder))
+    alone = estimate(circuit, ["Z0 Z9", "X3 + 0.5*Z4 Z5"], **options)
+    assert not called
+    monkeypatch.setattr(reconstruct_tasks, "_WORTH_RANKS", 1.0)
+    together = estimate(circuit, ["Z0 Z9", "X3 + 0.5*Z4 Z5"], **options)
+    assert called and not Path(called[0]).exists()
+    for one, other in zip(alone, together, strict=True):
+        assert other.value == pytest.approx(one.value, abs=1e-12)
+        assert other.std_error == pytest.approx(one.std_error, rel=1e-9)
