@@ -11,7 +11,7 @@ HTTP_STEPS = (
 )  # fmt: skip
 JOB_STEPS = ("job",)
 HTTP_KINDS = ("slow", "500", "401", "404", "truncate", "garbage", "hang", "reset")
-JOB_KINDS = ("fail", "lose", "zeros", "stall", "calibrate", "worsen")
+JOB_KINDS = ("fail", "lose", "zeros", "stall", "calibrate", "worsen", "publish")
 
 
 @dataclass

@@ -67,7 +67,7 @@ class Emulator(ThreadingHTTPServer):
         }  # fmt: skip
 
     def command(self, verb: str, asked: dict[str, Any]) -> Reply:
-        """The emulator's own commands: state, fault, clear, calibrate, worsen, expire."""
+        """The emulator's own commands: state, fault, clear, calibrate, worsen, publish, expire."""
         if verb == "state":
             return json_reply(self.state())
         if verb == "fault":
@@ -76,9 +76,9 @@ class Emulator(ThreadingHTTPServer):
             self.faults.clear()
         elif verb == "expire" and self.ibm is not None:
             self.ibm.expire_tokens()
-        elif verb in {"calibrate", "worsen"}:
+        elif verb in {"calibrate", "worsen", "publish"}:
             chip = self.devices[asked["device"]].chip
-            chip.calibrate() if verb == "calibrate" else chip.worsen(float(asked["factor"]))
+            chip.worsen(float(asked["factor"])) if verb == "worsen" else getattr(chip, verb)()
         else:
             return json_reply({"message": f"no command {verb}"}, 404)
         return Reply(204)

@@ -1,12 +1,6 @@
 """Error mitigation on a QPU: readout errors taken out of every parity, and extrapolation to zero noise by folding.
 
-Readout. Two extra circuits, all measured qubits at 0 and all at 1, give each qubit's two flip probabilities
-a = P(1|0) and b = P(0|1). A parity is then the mean over shots of a product of *readings*, (1 - b + a) / (1 - a - b)
-for a bit read as 0 and -(1 - a + b) / (1 - a - b) for a 1, instead of +1 and -1: unbiased where qubits are misread
-independently, the model of mthree's tensored calibration. mthree's own quasi-probabilities give the same means (a test
-holds one against the other), but only a bound on their error, the overhead of all bits together; readings keep every
-shot, so the sample covariance that the error bar is made of pays for exactly the bits that a parity has. The
-calibration's own error, below 0.5 % of a parity for each bit at 8192 shots, is not in the error bar.
+Readout: ``tasks/execution/readout.py``.
 
 Zero noise. Every two-qubit gate G becomes G (G^-1 G)^k, which multiplies its noise by 2k + 1 and does nothing else; a
 straight line through the values at several such factors, taken at 0, is a weighted sum of them, and so the shots carry
@@ -16,33 +10,25 @@ not in it.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
-from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister, transpile
+from qiskit import QuantumCircuit
 
 from tasks.execution.qpu.asking import present_target
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.errors import Fault, QpuError
 from tasks.execution.qpu.journal import default_folder
-from tasks.execution.qpu.programs import REGISTER, SEED, Program, circuit_digest, make_programs
+from tasks.execution.qpu.programs import Program, make_programs
 from tasks.execution.qpu.records import QpuOptions, QpuRun
 from tasks.execution.qpu.resources import QpuResource
-from tasks.execution.qpu.run import run_variants
+from tasks.execution.qpu.run import run_besides, run_variants
 from tasks.execution.qpu.target import QpuTarget
+from tasks.execution.readout import learn, mitigate, readout_programs, unmeasured
 from tasks.tensor import VariantCounts
 
 CALIBRATION_SHOTS = 8192
-LEAST_CONTRAST = 0.1  # a qubit whose readout tells 0 from 1 worse than this cannot be mitigated, only avoided
-
-Flips = dict[int, tuple[float, float]]  # qubit -> (probability of 1 read for 0, of 0 read for 1)
-
 
 @dataclass(frozen=True)
 class Mitigation:
@@ -118,21 +104,22 @@ def run_mitigated(
                 parts[index].append(len(wanted))
                 wanted.append(fold(program, factor))
                 asked.append(part)
-    book = _Book(options.journal or default_folder(), target)
-    calibration = _calibration_programs(book, target, programs) if mitigation.readout else []
+    folder = options.journal or default_folder()
+    calibration: list[Program] = []
+    if mitigation.readout:
+        measured = {qubit for program in programs for qubit in program.measured}
+        calibration = readout_programs(folder, target, measured)
     run = run_variants(
         resource, [*wanted, *calibration], [*asked, *[mitigation.calibration_shots] * len(calibration)], options
     )
-    counts = list(run.counts)
     if calibration:
-        _learn(book, calibration, counts[len(wanted) :])
+        learn(folder, resource.name, run, len(wanted))
     if mitigation.readout:
-        known = book.read()
-        for index, (ran, found) in enumerate(zip(run.programs, counts, strict=True)):
-            try:
-                counts[index] = _read(known, target, ran, found)
-            except QpuError as error:
-                counts[index], run.failures[index] = None, error
+        *_, newest = run.targets.values()
+        if newest.epoch != target.epoch:
+            _measure_again(resource, run, newest, mitigation, replace(options, watch=None))
+        mitigate(folder, run)
+    counts = list(run.counts)
     failures = {index: error for index, error in run.failures.items() if index < len(circuits)}
     for index, places in parts.items():
         pieces = [counts[place] for place in places]
@@ -143,7 +130,26 @@ def run_mitigated(
         else:
             counts[index] = extrapolate([one for one in pieces if one is not None], shares)
     run.counts, run.programs, run.failures = counts[: len(circuits)], run.programs[: len(circuits)], failures
+    run.sources = run.sources[: len(circuits)]
     return run
+
+
+def _measure_again(
+    resource: QpuResource, run: QpuRun, target: QpuTarget, mitigation: Mitigation, options: QpuOptions
+) -> None:
+    """The device was recalibrated on the way: measure the readout of the qubits that were read since."""
+    folder = options.journal or default_folder()
+    programs = readout_programs(folder, target, unmeasured(folder, run, target))
+    if not programs:
+        return
+    try:
+        more = run_besides(resource, programs, [mitigation.calibration_shots] * len(programs), options)
+    except QpuError as error:
+        run.notes.append(f"readout could not be measured after the recalibration, published rates are used: {error}")
+        return
+    learn(folder, resource.name, more, 0)
+    run.jobs += more.jobs
+    run.notes += more.notes
 
 
 def fold(program: Program, factor: int) -> Program:
@@ -177,85 +183,9 @@ def extrapolate(parts: Sequence[VariantCounts], shares: np.ndarray) -> VariantCo
     )
 
 
-def readings(flips: Sequence[tuple[float, float]]) -> np.ndarray:
-    """(bit, 2) what a 0 and a 1 of each bit contribute to a parity, from its P(1|0) and P(0|1)."""
-    low, high = np.asarray(flips, dtype=np.float64).reshape(-1, 2).T
-    return np.column_stack([1 - high + low, -(1 - low + high)]) / (1 - low - high)[:, None]
-
-
 def _shares(factors: Sequence[int]) -> np.ndarray:
     """Coefficients of the value at 0 of the least-squares line through values at ``factors``; they add up to 1."""
     places = np.asarray(factors, dtype=np.float64)
     if len(places) == 1:
         return np.ones(1)
     return np.linalg.pinv(np.column_stack([np.ones_like(places), places]))[0]
-
-
-class _Book:
-    """The readout calibrations of a QPU at one epoch, on disk: every process of every run pays for them once."""
-
-    def __init__(self, folder: Path, target: QpuTarget) -> None:
-        digest = hashlib.sha256(f"{target.resource}:{target.epoch}".encode()).hexdigest()[:16]
-        self._path = folder / f"readout-{digest}.calibration"
-
-    def read(self) -> Flips:
-        """What is known; nothing where the file is missing or torn."""
-        try:
-            known = json.loads(self._path.read_text())
-            return {int(qubit): (float(low), float(high)) for qubit, (low, high) in known.items()}
-        except (OSError, ValueError, TypeError, AttributeError):
-            return {}
-
-    def add(self, flips: Flips) -> None:
-        """Add to it; two writers at once may lose one's, which is then measured again."""
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=".readout-")
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(self.read() | flips, file)
-        os.replace(name, self._path)
-
-
-def _calibration_programs(book: _Book, target: QpuTarget, programs: Sequence[Program]) -> list[Program]:
-    """The two readout circuits for the qubits measured that are not calibrated yet; none where all are."""
-    qubits = sorted({qubit for program in programs for qubit in program.measured} - set(book.read()))
-    if not qubits:
-        return []
-    made = []
-    for value in (0, 1):
-        circuit = QuantumCircuit(QuantumRegister(target.num_qubits, "q"), ClassicalRegister(len(qubits), REGISTER))
-        if value:
-            circuit.x(qubits)
-        circuit.measure(qubits, range(len(qubits)))
-        written = transpile(
-            circuit, target=target.target, optimization_level=0, initial_layout=range(target.num_qubits),
-            seed_transpiler=SEED,
-        )  # fmt: skip
-        made.append(Program(circuit_digest(circuit), written, tuple(qubits)))
-    return made
-
-
-def _learn(book: _Book, calibration: Sequence[Program], counts: Sequence[VariantCounts | None]) -> None:
-    low, high = counts
-    if low is None or high is None:
-        return  # its failure is told with the run's; published rates are used
-    ones = [
-        (np.unpackbits(found.outcomes, axis=1, count=found.num_bits, bitorder="little").T @ found.counts) / found.shots
-        for found in (low, high)
-    ]
-    book.add(
-        {qubit: (float(zero), float(1 - one)) for qubit, zero, one in zip(calibration[0].measured, *ones, strict=True)}
-    )
-
-
-def _read(
-    known: Flips, target: QpuTarget, program: Program | None, found: VariantCounts | None
-) -> VariantCounts | None:
-    if program is None or found is None or found.num_bits == 0:
-        return found
-    flips = [known.get(qubit, target.readout[qubit]) for qubit in program.measured]
-    worst = min(1 - low - high for low, high in flips)
-    if worst < LEAST_CONTRAST:
-        raise QpuError(
-            Fault.IMPLAUSIBLE, target.resource, f"a qubit's readout hardly tells 0 from 1 (contrast {worst:.2f})"
-        )
-    return replace(found, readings=readings(flips))

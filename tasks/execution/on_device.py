@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,7 +12,7 @@ from importlib.metadata import version
 import numpy as np
 from qiskit import QuantumCircuit
 
-from scheduler_policies import Device, Kind
+from scheduler_policies import Device, DeviceState, Kind
 from tasks.cutting.variants import VariantBuilder
 from tasks.execution.cache.cache import OFF, Cache, open_cache
 from tasks.execution.cache.fragment_key import fragment_key
@@ -30,10 +31,13 @@ class How:
     Attributes:
         cache: where results of earlier runs are kept (``--cache``), or "off".
         mitigation: what is done against the errors of QPUs (``mitigation_of``).
+        placed: how a QPU did when the jobs were placed on it; they leave its queue when that got too bad to wait on
+            (``scheduler_policies.why_leave``). None: they stay.
     """
 
     cache: str = OFF
     mitigation: str = "none"
+    placed: DeviceState | None = None
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,16 @@ class DeviceResults:
     Attributes:
         results: what was done; parts of a sampled job that failed are missing.
         notes: sentences for the record.
-        failure: why something is missing, "" where nothing is.
+        failure: why something is missing, "" where nothing is or all that is has left.
+        left: why what is missing was taken back before it started, "" where it was not.
+        waited: seconds spent waiting, for a unit of the device and in its queue.
     """
 
     results: tuple[JobResult, ...]
     notes: tuple[str, ...] = ()
     failure: str = ""
+    left: str = ""
+    waited: float = 0.0
 
 
 def run_on_device(jobs: Sequence[FragmentJob], device: Device, how: How = How()) -> DeviceResults:
@@ -78,7 +86,7 @@ def run_on_device(jobs: Sequence[FragmentJob], device: Device, how: How = How())
         QompassError: none of them could be run.
     """
     if device.kind is Kind.QPU:
-        return _run_on_qpu(jobs, device, how.mitigation)
+        return _run_on_qpu(jobs, device, how)
     cache = how.cache
     aer = "GPU" if device.kind is Kind.GPU else "CPU"
     worth = [cache != OFF and predicted_seconds(job) >= _WORTH_SECONDS for job in jobs]
@@ -121,12 +129,14 @@ def _opened(cache: str) -> Cache:
     return open_cache(cache)
 
 
-def _run_on_qpu(jobs: Sequence[FragmentJob], device: Device, mitigation: str) -> DeviceResults:
+def _run_on_qpu(jobs: Sequence[FragmentJob], device: Device, how: How) -> DeviceResults:
     # Imported here: a run without QPUs needs no QRMI.
     from tasks.execution.leases import lease
     from tasks.execution.mitigation import mitigation_of, run_mitigated
-    from tasks.execution.qpu import QpuOptions, qpu_resource
+    from tasks.execution.qpu import Fault, QpuOptions, Watch, qpu_resource
 
+    watch = None if how.placed is None else Watch(device, how.placed)
+    began = time.monotonic()
     circuits: list[QuantumCircuit] = []
     shots: list[int] = []
     owners: list[tuple[int, int]] = []
@@ -141,12 +151,15 @@ def _run_on_qpu(jobs: Sequence[FragmentJob], device: Device, mitigation: str) ->
     asked = hashlib.sha256("".join(job.digest for job in jobs).encode()).hexdigest()
     resource = qpu_resource(device.name)
     with lease(device.name, device.units):
-        run = run_mitigated(resource, circuits, shots, mitigation_of(mitigation), QpuOptions(run=asked))
+        waited = time.monotonic() - began
+        run = run_mitigated(
+            resource, circuits, shots, mitigation_of(how.mitigation), QpuOptions(run=asked, watch=watch)
+        )
     done: list[JobResult] = []
     origin = {
         "provider_jobs": ",".join(record.job for record in run.jobs),
         "calibration": run.target.epoch if run.target else "",
-        "mitigation": mitigation,
+        "mitigation": how.mitigation,
     }
     counts = [[run.counts[i] for i, (owner, _) in enumerate(owners) if owner == number] for number in range(len(jobs))]
     for job, found in zip(jobs, counts, strict=True):
@@ -160,10 +173,13 @@ def _run_on_qpu(jobs: Sequence[FragmentJob], device: Device, mitigation: str) ->
                 kept = [c for c in found[start:stop] if c is not None]
                 done.append(JobResult(part, pack_counts(kept), origin))
             start = max(stop, start + 1)
-    failure = str(next(iter(run.failures.values()))) if run.failures else ""
-    if failure and not done:
-        raise next(iter(run.failures.values()))
-    return DeviceResults(tuple(done), tuple(run.notes), failure)
+    waited += run.waited
+    failed = [error for error in run.failures.values() if error.fault is not Fault.LEFT]
+    if failed and not done:
+        raise failed[0]
+    failure = str(failed[0]) if failed else ""
+    left = str(next(iter(run.failures.values()))) if run.failures and not failed else ""
+    return DeviceResults(tuple(done), tuple(run.notes), failure, left, waited)
 
 
 def _must_defer(job: FragmentJob, device: Device) -> bool:

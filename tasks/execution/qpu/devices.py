@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from scheduler_policies.device import QPU_SPEED, Device, DeviceState, Kind
@@ -114,27 +115,43 @@ def _report(device: Device, resource: QpuResource) -> QpuReport:
                 why = str(status.get("status_reason") or "")
                 return QpuReport(device.name, device, away, str(status.get("status") or "unknown"), why)
             target = present_target(client, age=min(TARGET_SECONDS, 30.0))
-            device = with_target(device, target, resource.type)
     except QpuError as error:
         return QpuReport(device.name, None, away, "unreachable", str(error))
-    return QpuReport(device.name, device, _state(device, target, status), "online")
+    now = with_target(device, target, resource.type)
+    return QpuReport(device.name, now, online_state(device, target, status), "online")
 
 
-def _state(device: Device, target: QpuTarget, status: Mapping[str, Any]) -> DeviceState:
+def their_seconds(device: Device) -> float:
+    """How long a job of somebody else is likely to take on a QPU."""
+    return device.speed.job + THEIR_CIRCUITS * (device.speed.circuit + THEIR_SHOTS * device.speed.shot)
+
+
+def online_state(
+    known: Device, target: QpuTarget, status: Mapping[str, Any], journal: Path | None = None
+) -> DeviceState:
+    """How a QPU that is online is doing.
+
+    Args:
+        known: what the run knows of it; its error rates are those that drift is counted from.
+        target: as it is now.
+        status: what ``QpuClient.status`` returned.
+        journal: where our own jobs are written down, None for the user's own folder.
+    """
+    device = with_target(known, target, known.resource_type)
     pending = int(status.get("pending_job_count") or 0)
-    others = max(0, pending - Journal(default_folder()).in_flight(device.name))
-    each = device.speed.job + THEIR_CIRCUITS * (device.speed.circuit + THEIR_SHOTS * device.speed.shot)
+    others = max(0, pending - Journal(journal or default_folder()).in_flight(device.name))
     try:
         free = max(0, device.units - open_leases().wanted(device.name))
     except LeaseError:
         free = device.units
     now = max(device.two_qubit_error, 1e-9)
-    first = _first_errors.setdefault(device.name, now)
+    # A device that could not be described when the run began is compared with what it was when first seen.
+    first = known.two_qubit_error if known.gates else _first_errors.setdefault(device.name, now)
     return DeviceState(
         queue_length=others,
-        expected_wait=others * each,
+        expected_wait=others * their_seconds(device),
         free_units=free,
         calibration_epoch=target.epoch,
         calibration_age=target.age(),
-        drift=now / first - 1.0,
+        drift=now / max(first, 1e-9) - 1.0,
     )

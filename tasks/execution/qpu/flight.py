@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -11,6 +11,8 @@ from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.errors import Fault, QpuError
 from tasks.execution.qpu.journal import Slot
 from tasks.execution.qpu.packing import Batch
+from tasks.execution.qpu.programs import Program
+from tasks.execution.qpu.target import IQM, QpuTarget
 
 FIRST_POLL, LAST_POLL, POLL_GROWTH = 0.02, 5.0, 1.5
 
@@ -39,20 +41,51 @@ class Flight:
     Attributes:
         batch: its variants and shots.
         slot: its entry in the journal.
-        epoch: calibration it was written for.
+        programs: what it runs.
+        target: the device, at the calibration the programs were written for.
         submitted: when, on the monotonic clock.
         pause: seconds until its status is asked for again.
         polls: how often it was asked for.
         recovered: whether an earlier run submitted it.
+        waits: whether it was waiting when last asked.
+        looked: when the device was last looked at while this job waited, on the monotonic clock; 0 for never.
+        ahead: others' jobs that were there at the first of these looks.
+        leaving: why it is being taken back, "" where it is not.
     """
 
     batch: Batch
     slot: Slot
-    epoch: str
+    programs: Sequence[Program]
+    target: QpuTarget
     submitted: float
     pause: float = FIRST_POLL
     polls: int = 0
     recovered: bool = False
+    waits: bool = False
+    looked: float = 0.0
+    ahead: int | None = None
+    leaving: str = ""
+    _seen: str = ""
+    _waited_in: str = ""
+
+    @property
+    def epoch(self) -> str:
+        """The calibration it was written for."""
+        return self.slot.entry.epoch
+
+    def saw(self, epoch: str) -> None:
+        """This calibration was in force a moment ago, when the job was last said to be waiting."""
+        self._seen = epoch
+
+    def epochs(self, after: str) -> tuple[str, ...]:
+        """Calibrations under which its shots may have been taken, oldest first.
+
+        Args:
+            after: the one in force after it ended.
+        """
+        if self.target.dialect == IQM:
+            return (self.epoch,)  # a job names its calibration set
+        return tuple(dict.fromkeys((self._waited_in or self.epoch, after)))
 
     def look(self, service: Service) -> str | None:
         """Its result, kept in the journal too, or None after a pause where it still waits or runs.
@@ -71,13 +104,27 @@ class Flight:
             text = service.patiently(lambda: client.result(job, within=max(1.0, service.left())))
             self.slot.keep_result(text)
             return text
+        if status == "Cancelled" and self.leaving:
+            raise QpuError(Fault.LEFT, client.resource.name, self.leaving)
         if status in {"Failed", "Cancelled"}:
             raise QpuError(
                 Fault.FAILED, client.resource.name, f"job {job} ended as {status.lower()}{_why(client, job)}"
             )
+        self.waits = status == "Queued"
+        if self.waits and self._seen:
+            self._waited_in = self._seen  # seen before this answer, which says that nothing had started yet
         time.sleep(max(0.0, min(self.pause, service.left())))
         self.pause = min(self.pause * POLL_GROWTH, LAST_POLL)
         return None
+
+    def take_back(self, why: str, service: Service) -> None:
+        """Ask the service to cancel it; it goes on being followed, since it may have been done by then."""
+        client, job = service.client, self.slot.entry.job
+        try:
+            service.patiently(lambda: client.stop(job))
+        except QpuError:
+            return  # then it stays where it is
+        self.leaving, self.pause = why, FIRST_POLL
 
     def stop(self, error: QpuError, client: QpuClient, seconds: float) -> None:
         """Its result will not be used: cancel it where that makes sense, and forget it.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.execution.qpu.errors import QpuError
+from tasks.execution.qpu.leaving import Watch
 from tasks.execution.qpu.programs import LEVEL, Program
 from tasks.execution.qpu.target import QpuTarget
 from tasks.tensor import VariantCounts
@@ -24,6 +25,8 @@ class QpuOptions:
         run: names the run. A result that an earlier process of the same run collected but may not have stored is used;
             one of another run never is, since that run may have used it: two estimates would share their shots.
         believe: seconds for which a calibration just read is taken for the present one when a job ends.
+        watch: says when jobs that wait should be taken back; None where they stay, whatever happens.
+        look: seconds between looks at the device while a job waits in its queue.
     """
 
     time_limit: float = 3600.0
@@ -33,6 +36,8 @@ class QpuOptions:
     call_seconds: float = 60.0
     run: str = ""
     believe: float = 2.0
+    watch: Watch | None = None
+    look: float = 15.0
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,22 @@ class JobRecord:
     recovered: bool = False
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where some shots of a variant come from.
+
+    Attributes:
+        shots: how many.
+        measured: (bit,) physical qubit that gave each bit.
+        epochs: calibrations under which they may have been taken: one where that is certain, two where the device was
+            recalibrated while the job may have run.
+    """
+
+    shots: int
+    measured: tuple[int, ...]
+    epochs: tuple[str, ...]
+
+
 @dataclass
 class QpuRun:
     """What came back.
@@ -69,13 +90,19 @@ class QpuRun:
         failures: variant -> why it has no counts.
         jobs: those collected.
         programs: (variant,) what ran, None for variants that measure nothing.
+        sources: (variant,) where its shots come from; none where it has no counts or measures nothing.
         target: of the device, as last read.
+        targets: the device at each calibration seen, by epoch.
         notes: sentences for the run record: jobs found again, cancelled, recalibrations.
+        waited: seconds during which the first of its jobs waited in the service's queue.
     """
 
     counts: list[VariantCounts | None]
     failures: dict[int, QpuError] = field(default_factory=dict)
     jobs: list[JobRecord] = field(default_factory=list)
     programs: list[Program | None] = field(default_factory=list)
+    sources: list[list[Source]] = field(default_factory=list)
     target: QpuTarget | None = None
+    targets: dict[str, QpuTarget] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    waited: float = 0.0

@@ -21,11 +21,11 @@ from tasks.execution.qpu.journal import Journal, Slot, default_folder
 from tasks.execution.qpu.packing import Batch, pack
 from tasks.execution.qpu.plausible import check_plausible, merge_counts, nothing_measured
 from tasks.execution.qpu.programs import Program, make_programs
-from tasks.execution.qpu.records import JobRecord, QpuOptions, QpuRun
+from tasks.execution.qpu.records import JobRecord, QpuOptions, QpuRun, Source
 from tasks.execution.qpu.recovery import adopt
 from tasks.execution.qpu.resources import QpuResource
 from tasks.execution.qpu.session import STOP_SECONDS, Session, bounded
-from tasks.execution.qpu.target import IBM
+from tasks.execution.qpu.target import IBM, QpuTarget
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +56,18 @@ def run_variants(
     Raises:
         QpuError: nothing could be run at all (configuration, authentication, unfit circuits, unreachable service).
     """
-    options = options or QpuOptions()
     _forget_handed_over()
+    return run_besides(resource, circuits, shots, options)
+
+
+def run_besides(
+    resource: QpuResource,
+    circuits: Sequence[QuantumCircuit | Program],
+    shots: Sequence[int],
+    options: QpuOptions | None = None,
+) -> QpuRun:
+    """``run_variants`` while results of an earlier call are still to be handed over: those stay in the journal."""
+    options = options or QpuOptions()
     with QpuClient(bounded(resource, options.time_limit), options.call_seconds) as client:
         return _Run(client, options).run(circuits, shots)
 
@@ -72,21 +82,23 @@ class _Run:
         self._session = Session(client, self._journal, options, self._note)
         self._flights: list[Flight] = []
         self._out = QpuRun([])
-        self._again: list[Batch] = []
+        self._waiting: list[Batch] = []
+        self._written: dict[int, str] = {}  # variant -> calibration that its program was written for
 
     def run(self, circuits: Sequence[QuantumCircuit | Program], shots: Sequence[int]) -> QpuRun:
         out = self._out
         out.counts = [nothing_measured(n) if c.num_clbits == 0 else None for c, n in zip(circuits, shots, strict=True)]
         out.programs = [None] * len(circuits)
+        out.sources = [[] for _ in circuits]
         wanted = [index for index, found in enumerate(out.counts) if found is None]
         if not wanted:
             return out
-        out.target = present_target(self._client, self._options.patience)
+        out.target = self._present()
         self._write(circuits, wanted)
         batches = pack(out.target, [(i, out.programs[i].digest, int(shots[i])) for i in wanted])  # type: ignore[union-attr]
-        batches = self._recover(batches)
+        self._waiting = self._recover(batches)
         try:
-            self._submit_and_follow(batches, circuits)
+            self._submit_and_follow(circuits)
         except BaseException:
             for flight in list(self._flights):
                 flight.slot.close()
@@ -100,6 +112,14 @@ class _Run:
         made = make_programs([circuits[index] for index in indices], self._out.target, self._options.level)
         for index, program in zip(indices, made, strict=True):
             self._out.programs[index] = program
+            self._written[index] = self._out.target.epoch
+
+    def _present(self, age: float | None = None) -> QpuTarget:
+        """The device as it is now, or was ``age`` seconds ago at most."""
+        more = {} if age is None else {"age": age}
+        target = present_target(self._client, self._options.patience if age is None else 0.0, **more)
+        self._out.targets[target.epoch] = target
+        return target
 
     def _programs(self, batch: Batch) -> list[Program]:
         return [program for index in batch.variants if (program := self._out.programs[index]) is not None]
@@ -113,39 +133,40 @@ class _Run:
                 program = self._out.programs[index]
                 assert program is not None
                 self._out.programs[index] = replace(program, measured=qubits)
-            self._flights.append(Flight(batch, slot, slot.entry.epoch, time.monotonic(), recovered=True))
+            assert self._out.target is not None
+            programs = self._programs(batch)
+            self._flights.append(Flight(batch, slot, programs, self._out.target, time.monotonic(), recovered=True))
         return list(wanted.values())
 
-    def _submit_and_follow(self, batches: list[Batch], circuits: Sequence[QuantumCircuit | Program]) -> None:
-        waiting = list(batches)
-        while waiting or self._flights:
-            while waiting and len(self._flights) < AHEAD:
-                batch = waiting.pop(0)
+    def _submit_and_follow(self, circuits: Sequence[QuantumCircuit | Program]) -> None:
+        while self._waiting or self._flights:
+            while self._waiting and len(self._flights) < AHEAD:
+                if not self._flights and self._gone_before_submission():
+                    break
+                batch = self._waiting.pop(0)
                 try:
                     submitted = self._submit(batch, circuits)
                 except QpuError as error:
                     self._fail(batch, error)
                     if not error.fault.again or not (self._out.jobs or self._flights):
                         # What stops this job stops the others too: a wrong token, a service that is down.
-                        for other in waiting:
-                            self._fail(other, error)
-                        waiting = []
+                        self._fail_waiting(error)
                     continue
                 if not submitted:
-                    waiting.insert(0, batch)
+                    self._waiting.insert(0, batch)
                     break
             if self._flights:
                 self._follow()
-                waiting, self._again = self._again + waiting, []
 
     def _submit(self, batch: Batch, circuits: Sequence[QuantumCircuit | Program]) -> bool:
         """Start a job; False when its submission is to be tried again after the jobs in flight have ended."""
         self._session.check_time()
-        target = present_target(self._client, self._options.patience)
+        target = self._present()
         assert self._out.target is not None
         if target.epoch != self._out.target.epoch:
             self._note(f"calibration changed from {self._out.target.epoch} to {target.epoch}: circuits written anew")
             self._out.target = target
+        if any(self._written[index] != target.epoch for index in batch.variants):
             self._write(circuits, batch.variants)
         flight = self._session.submit(
             batch, self._key(batch), target, self._programs(batch), bool(self._flights)
@@ -155,11 +176,53 @@ class _Run:
         self._flights.append(flight)
         return True
 
+    def _gone_before_submission(self) -> bool:
+        """Whether what waits here was told to go elsewhere; it may have waited long for its turn."""
+        watch = self._options.watch
+        if watch is None or watch.waited < self._options.look:
+            return False
+        try:
+            why = watch.why(self._present(self._options.look), self._client.status(), self._options.journal)
+        except QpuError:
+            return False  # the submission tells what is wrong
+        if why is not None:
+            self._leave(why)
+        return why is not None
+
+    def _look(self, flight: Flight) -> None:
+        """While the first job waits in the service's queue: which calibration is in force, and should we stay?"""
+        if flight.looked and time.monotonic() - flight.looked < self._options.look:
+            return
+        first, flight.looked = not flight.looked, time.monotonic()
+        watch = self._options.watch
+        try:
+            target = self._present(self._options.believe)
+            status = None if watch is None else self._client.status()
+        except QpuError:
+            return  # the next question about the job tells what is wrong
+        for one in self._flights:
+            one.saw(target.epoch)
+        if watch is None or status is None:
+            return
+        if first:
+            flight.ahead = watch.others(target, status, self._options.journal)
+        queued = time.monotonic() - flight.submitted
+        why = watch.why(target, status, self._options.journal, flight.ahead, queued)
+        if why is not None:
+            self._leave(why)
+
+    def _leave(self, why: str) -> None:
+        """Take back every job: none of those in flight has started, since the first of them has not."""
+        self._note(f"leaves the queue: {why}")
+        self._fail_waiting(QpuError(Fault.LEFT, self._name, why))
+        for flight in self._flights:
+            flight.take_back(why, self._session)
+
     def _stop_seconds(self) -> float:
         return STOP_SECONDS[self._out.target.dialect if self._out.target else IBM]
 
     def _follow(self) -> None:
-        flight = self._flights[0]
+        flight, began = self._flights[0], time.monotonic()
         try:
             text = flight.look(self._session)
         except QpuError as error:
@@ -169,19 +232,21 @@ class _Run:
             flight.stop(error, self._client, self._stop_seconds())
             if flight.recovered and error.fault in {Fault.FAILED, Fault.LOST}:
                 self._note(f"job {flight.slot.entry.job} of an earlier run brought no result and is run anew")
-                self._again.append(flight.batch)
+                self._waiting.insert(0, flight.batch)
             else:
                 self._fail(flight.batch, error)
         else:
             if text is not None:
                 self._collect(flight, text)
+            elif flight.waits:
+                self._out.waited += time.monotonic() - began
+                if not flight.leaving:
+                    self._look(flight)
         if not self._flights:
             self._session.none_in_flight()
 
     def _collect(self, flight: Flight, text: str) -> None:
-        target, batch = self._out.target, flight.batch
-        assert target is not None
-        programs = self._programs(batch)
+        target, batch, programs = flight.target, flight.batch, flight.programs
         self._flights.remove(flight)
         try:
             counts = read_result(target, programs, batch.shots, text)
@@ -192,15 +257,19 @@ class _Run:
             return
         with _lock:
             _handed_over.append(flight.slot)
-        for index, found in zip(batch.variants, counts, strict=True):
+        entry = flight.slot.entry
+        after = self._epoch_now(flight.epoch)
+        epochs = flight.epochs(after)
+        if len(epochs) > 1:
+            self._note(f"the device was recalibrated while job {entry.job} ran, or may have been")
+        elif after != flight.epoch:
+            self._note(f"the device was recalibrated while job {entry.job} waited or after it ran")
+        for index, program, found in zip(batch.variants, programs, counts, strict=True):
             if index in self._out.failures:
                 continue  # another part of its shots is missing
             earlier = self._out.counts[index]
             self._out.counts[index] = found if earlier is None else merge_counts(earlier, found)
-        entry = flight.slot.entry
-        after = self._epoch_now(flight.epoch)
-        if after != flight.epoch:
-            self._note(f"the device was recalibrated while job {entry.job} ran")
+            self._out.sources[index].append(Source(found.shots, program.measured, epochs))
         self._out.jobs.append(
             JobRecord(
                 entry.job, len(programs), sum(found.shots for found in counts), time.monotonic() - flight.submitted,
@@ -210,7 +279,7 @@ class _Run:
 
     def _epoch_now(self, otherwise: str) -> str:
         try:
-            return present_target(self._client, age=self._options.believe).epoch
+            return self._present(self._options.believe).epoch
         except QpuError:
             return otherwise
 
@@ -218,6 +287,12 @@ class _Run:
         for index in batch.variants:
             self._out.failures[index] = error
             self._out.counts[index] = None
+            self._out.sources[index] = []
+
+    def _fail_waiting(self, error: QpuError) -> None:
+        waiting, self._waiting = self._waiting, []
+        for batch in waiting:
+            self._fail(batch, error)
 
     def _key(self, batch: Batch) -> str:
         text = f"{self._name}:{batch.key}"

@@ -112,7 +112,7 @@ class Session:
             slot.close()
             raise
         slot.write(state=STARTED, job=job)
-        return Flight(batch, slot, target.epoch, time.monotonic())
+        return Flight(batch, slot, programs, target, time.monotonic())
 
     def _lost_answer(self, batch: Batch, slot: Slot, error: QpuError, has_sessions: bool, flying: bool) -> None:
         """The submission was not answered: the job may exist. Closing its session ends it, where there are sessions."""

@@ -1,16 +1,21 @@
 """Mitigation on the emulator: against what mthree makes of the same counts, and against the ideal value."""
 
+import threading
+import time
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import Operator
 from scipy.sparse import csr_array
 
-from tasks.execution.mitigation import Mitigation, extrapolate, fold, readings, run_mitigated
+from tasks.execution.mitigation import Mitigation, extrapolate, fold, run_mitigated
 from tasks.execution.qpu import QpuError
 from tasks.execution.qpu.asking import present_target
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.programs import make_programs
+from tasks.execution.readout import Book, readings
 from tasks.reconstruction import estimate, tensor_values
 from tasks.tensor import FragmentTensor, SampledData, Structure, VariantCounts, VariantData
 from tests.execution.qpu.circuits import ghz
@@ -120,3 +125,74 @@ def test_the_error_of_an_extrapolation_is_that_of_its_parts():
 def test_noise_factors_that_cannot_be_folded_are_refused(factors):
     with pytest.raises(QpuError, match="odd, rising"):
         Mitigation(noise_factors=factors)
+
+
+def worse(running, factor=3.0):
+    """The device's error rates triple, and its next calibration says so."""
+    chip = running.emulator.devices["QPU_A"].chip
+    chip.worsen(factor)
+    chip.publish()
+
+
+def after(condition, act):
+    """A thread that acts as soon as the condition holds."""
+
+    def wait():
+        end = time.monotonic() + 30
+        while not condition() and time.monotonic() < end:
+            time.sleep(0.005)
+        act()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+def test_a_calibration_that_changes_while_a_job_waits_brings_its_own_rates(service, options):
+    running = service("ibm", noise=0.2, readout=15.0)
+    device, resource = running.emulator.devices["QPU_A"], running.resource()
+    run_mitigated(resource, [ones(2)], [100], Mitigation(), options)  # this process knows the first calibration now
+    device.options = replace(device.options, queue=1.0)
+    thread = after(lambda: len(running.jobs()) == 2, lambda: worse(running))
+    run = run_mitigated(resource, [ones(2)], [SHOTS], Mitigation(), replace(options, look=0.1))
+    thread.join()
+    value, error = parity(run.counts[0], [1, 1])
+    assert abs(value - 1) < 4 * error + 0.02
+    old, new = run.targets
+    assert run.sources[0][0].epochs == (new,)
+    # The two readout circuits of the new calibration are the third job.
+    assert [len(job.work) for job in running.jobs()] == [3, 1, 2]
+    assert len(list(options.journal.glob("*.result"))) == 2, "nothing is forgotten before it is handed over"
+    stale = replace(run.counts[0], readings=readings([run.targets[old].readout[q] for q in run.sources[0][0].measured]))
+    assert abs(parity(stale, [1, 1])[0] - 1) > 0.1, "the old rates would have been wrong"
+
+
+def test_jobs_before_and_after_a_recalibration_are_each_read_with_their_own_rates(service, options):
+    running = service("ibm", circuits=1, queue=2.0, noise=0.2, readout=15.0)
+
+    def collected():
+        # The calibration is read once more right after the result; the next job waits for two seconds then.
+        return running.emulator.requests.get("result") and not time.sleep(0.4)
+
+    thread = after(collected, lambda: worse(running))
+    run = run_mitigated(running.resource(), [ones(2)] * 3, [SHOTS] * 3, Mitigation(), replace(options, look=0.1))
+    thread.join()
+    assert [len(source.epochs) for (source,) in run.sources] == [1, 1, 1]
+    assert len({source.epochs for (source,) in run.sources}) == 2
+    for counts in run.counts:
+        value, error = parity(counts, [1, 1])
+        assert abs(value - 1) < 4 * error + 0.02
+
+
+def test_a_job_that_ran_across_a_recalibration_takes_the_mean_of_both_and_says_so(service, options):
+    running = service("ibm", noise=0.2, readout=5.0)
+    resource = running.resource()
+    run_mitigated(resource, [ones(2)], [100], Mitigation(), options)
+    running.fault("job:publish=3")
+    run = run_mitigated(resource, [ones(2), ones(2)], [SHOTS] * 2, Mitigation(), options)
+    (source,) = run.sources[0]
+    assert len(source.epochs) == 2 and any("recalibrated while job" in note for note in run.notes)
+    known = [Book(options.journal, "QPU_A", epoch).read() for epoch in source.epochs]
+    mean = [np.mean([rates[qubit] for rates in known], axis=0) for qubit in source.measured]
+    np.testing.assert_allclose(run.counts[0].readings, readings(mean))
+    assert known[1][source.measured[0]][1] > 1.5 * known[0][source.measured[0]][1], "measured again after the change"
