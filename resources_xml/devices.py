@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from resources_xml.errors import ResourcesError
 from resources_xml.reader import Node, Processor, read_nodes
-from scheduler_policies.device import CPU_SPEED, GPU_SPEED, QPU_SPEED, Device, Kind
+from scheduler_policies.device import CPU_SPEED, GPU_SPEED, QPU_SPEED, Device, Kind, Price
 
 _KINDS = {"CPU": (Kind.CPU, CPU_SPEED), "GPU": (Kind.GPU, GPU_SPEED), "OTHER": (Kind.QPU, QPU_SPEED)}
 _GIGABYTE = 10**9
@@ -77,6 +78,7 @@ def _device(name: str, places: Sequence[tuple[Node, Processor]], qubits: Mapping
         units=sum(where.units for _, where in places),
         qubits=size,
         speed=speed,
+        price=_price(name, words),
         memory_bytes=None if kind is Kind.QPU else _memory(kind, places),
         processor=name,
         node=places[0][0].name if len(places) == 1 else "",
@@ -95,3 +97,24 @@ def _memory(kind: Kind, places: Iterable[tuple[Node, Processor]]) -> int | None:
         else:
             return None
     return int(min(sizes) * _GIGABYTE)
+
+
+def _price(name: str, words: Mapping[str, str]) -> Price:
+    """What using a processor costs: ``price_per_job``, ``price_per_shot`` and ``price_per_second`` in its property."""
+    found = {}
+    for key in ("per_job", "per_shot", "per_second"):
+        text = words.get(f"price_{key}", "0")
+        try:
+            found[key] = float(text)
+        except ValueError:
+            found[key] = math.nan
+        if not 0 <= found[key] < math.inf:
+            raise ResourcesError(
+                f"Processor {name}: price_{key}={text} is not a price: write a number that is not negative, as 0.0002"
+            )
+    unknown = [word for word in words if word.startswith("price") and word.removeprefix("price_") not in found]
+    if unknown:
+        raise ResourcesError(
+            f"Processor {name}: there is no {unknown[0]}: prices are price_per_job, price_per_shot, price_per_second"
+        )
+    return Price(**found)

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from resources_xml import needs_of_devices, read_devices, read_nodes, this_machine, units_of, unsatisfied
+from resources_xml import (
+    ResourcesError,
+    needs_of_devices,
+    read_devices,
+    read_nodes,
+    this_machine,
+    units_of,
+    unsatisfied,
+)
 from scheduler_policies.device import Kind
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,3 +85,27 @@ def test_a_target_says_a_qpus_size_better_than_the_file():
 def test_units_for_the_embedded_engine():
     assert units_of(read_devices(ROOT / "resources_xml/local_qpu")) == {"CPU": 2, "QPU_A": 1, "QPU_B": 2}
     assert units_of(this_machine(3)) == {"CPU": 3}
+
+
+def test_prices_are_read_from_the_property(tmp_path):
+    text = "qubits=5 price_per_job=0.5 price_per_shot=0.0002 price_per_second=1.6"
+    (device,) = read_devices(_one(tmp_path, text))
+    assert vars(device.price) == {"per_job": 0.5, "per_shot": 0.0002, "per_second": 1.6}
+    (free,) = read_devices(_one(tmp_path, "qubits=5"))
+    assert not any(vars(free.price).values())
+
+
+@pytest.mark.parametrize("word", ["price_per_shot=cheap", "price_per_shot=-1", "price_per_job=inf", "price=3"])
+def test_a_price_that_is_none_is_refused(tmp_path, word):
+    with pytest.raises(ResourcesError, match=r"^Processor QPU_A: .*price"):
+        read_devices(_one(tmp_path, f"qubits=5 {word}"))
+
+
+def _one(folder, words):
+    (folder / "resources.xml").write_text("<ResourcesList/>")
+    (folder / "project.xml").write_text(
+        "<Project><MasterNode><Processor Name='QPU_A'><ComputingUnits>1</ComputingUnits><Type>OTHER</Type>"
+        f"<ProcessorProperty><Key>qompass</Key><Value>{words}</Value></ProcessorProperty></Processor>"
+        "</MasterNode></Project>"
+    )
+    return folder
