@@ -40,6 +40,8 @@ def device_document(report: DeviceReport) -> dict[str, Any]:
         "expected_wait_s": state.expected_wait,
         "basis_gates": list(device.basis_gates),
         "coupling": None if device.coupling is None else [list(pair) for pair in device.coupling],
+        "gates": [vars(gate) for gate in device.gates],
+        "readout_errors": list(device.readout_errors),
         "one_qubit_error": device.one_qubit_error,
         "two_qubit_error": device.two_qubit_error,
         "readout_error": device.readout_error,

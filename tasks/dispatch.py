@@ -4,36 +4,33 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
-
-import numpy as np
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from scheduler_policies import Device, Kind, NoDeviceError, Work
+from tasks.batches import parts_of, tasks_of
 from tasks.cutting import Plan
 from tasks.errors import QompassError
 from tasks.execute import execute_on
-from tasks.execution.jobs import FragmentJob, deal_job, missing_shares, predicted_seconds, split_job
-from tasks.execution.on_device import DeviceResults, How, JobResult
+from tasks.execution.jobs import FragmentJob, missing_shares, predicted_seconds
+from tasks.execution.on_device import DeviceResults, How
 from tasks.execution.works import works_of
+from tasks.kept import Results, found_results, keep
 from tasks.pool import Pool, work_of
-from tasks.runtime import Next, Outcome, Reason, RetryPolicy, as_completed, engine_info, limits, next_step
-from tasks.runtime.batching import TaskStatistics, batches, task_statistics
+from tasks.progress import Stage
+from tasks.runtime import Next, Outcome, Reason, RetryPolicy, as_completed, limits, next_step
+from tasks.runtime.batching import TaskStatistics, task_statistics
 from tasks.runtime.record import RunDirectory
 
 logger = logging.getLogger(__name__)
 
-_PART_SECONDS = 1.0  # a sampled job longer than this on a simulator is split, so that its parts run side by side
-_JOBS_A_TASK = 4  # provider jobs that one task on a QPU submits: what is lost at most when it dies
 _LEAST_LIMIT_S = 60.0
 _LIMIT_FACTOR = 50.0  # a simulator may take this many times what was predicted
 _QPU_LIMIT_S = 3600.0
 _MOST_FAILURES = 200  # of tasks in one run
 _LONGEST_WAIT_S = 600.0  # for devices at rest, with nothing else to do
-
-Results = dict[int, list[tuple[FragmentJob, dict[str, np.ndarray]]]]
-
 
 _Piece = tuple[int, int, int]  # fragment, round, first variant
 
@@ -46,20 +43,6 @@ class RunError(QompassError):
     """A fragment could not be run, however often it was tried; what is done is kept."""
 
 
-class Stage(Protocol):
-    """A stage in progress."""
-
-    def advance(self, amount: float = 1) -> None:
-        """So much more is done."""
-
-
-class Progress(Protocol):
-    """Where progress is shown."""
-
-    def stage(self, name: str, total: int) -> AbstractContextManager[Stage]:
-        """Begin a stage of ``total`` steps."""
-
-
 def size_of(job: FragmentJob) -> int:
     """How many steps of progress a job is."""
     return max(1, len(job.variants))
@@ -67,8 +50,6 @@ def size_of(job: FragmentJob) -> int:
 
 class Dispatcher:
     """Runs jobs on a pool; every result is in the run's folder before the next is waited for.
-
-    ``device_of`` says which device last ran each fragment, ``task_seconds`` how long each task's work took.
 
     Args:
         plan: the plan that the jobs belong to.
@@ -96,9 +77,16 @@ class Dispatcher:
         self._retry = RetryPolicy(attempts=6)
         self._history: dict[_Piece, list[Outcome]] = {}
         self._failures = 0
+        self._moved: dict[_Piece, tuple[str, str, bool]] = {}  # (device it came from, why, whether it left a queue)
+        self._leaves: Counter[int] = Counter()  # how often pieces of each fragment left a queue
+        self._shots: dict[int, Counter[str]] = {}
         self._task_seconds: list[float] = []
         self._wall_s = 0.0
-        self.device_of: dict[int, str] = {}
+
+    @property
+    def directory(self) -> RunDirectory:
+        """The run's folder."""
+        return self._directory
 
     @property
     def devices(self) -> Mapping[str, Device]:
@@ -111,7 +99,9 @@ class Dispatcher:
         Raises:
             RunError: a job failed too often, or everywhere.
         """
-        results, todo = self._found(jobs)
+        results, todo, ran = found_results(jobs, self._directory)
+        for name, job in ran:
+            self._tally(name, job)
         stage.advance(sum(map(size_of, jobs)) - sum(map(size_of, todo)))
         began = time.monotonic()
         flying: list[tuple[Device, tuple[FragmentJob, ...], Any]] = []
@@ -152,31 +142,12 @@ class Dispatcher:
         time.sleep(max(0.1, min(5.0, (retry_at or 0.0) - now)))
         return now if since is None else since
 
-    def _found(self, jobs: Sequence[FragmentJob]) -> tuple[Results, list[FragmentJob]]:
-        """What an interrupted run has left, and the jobs (or parts of them) that are still to do."""
-        kept: dict[str, Any] = {key: stored for key, stored in self._directory.stored()}
-        results: Results = {}
-        todo: list[FragmentJob] = []
-        for job in jobs:
-            own = results.setdefault(job.fragment.index, [])
-            whole = job.as_exact()
-            if whole.key in kept and kept[whole.key].meta.get("digest") == whole.digest:
-                own.append((whole, kept[whole.key].arrays))
-                continue
-            if job.exact:
-                todo.append(job)
-                continue
-            ranges = []
-            for stored in kept.values():
-                meta = stored.meta
-                if (meta.get("fragment"), meta.get("round")) == (job.fragment.index, job.round_index):
-                    part = job.share(meta["first"], meta["count"])
-                    if part.digest == meta["digest"]:
-                        self.device_of[job.fragment.index] = str(meta["device"])
-                        own.append((part, stored.arrays))
-                        ranges.append((meta["first"], meta["count"]))
-            todo += missing_shares(job, ranges)
-        return results, todo
+    def shots_of(self, fragment: int) -> Mapping[str, int]:
+        """Shots that each device has made of a fragment's variants, in this process or an earlier one of this run."""
+        return self._shots.get(fragment, {})
+
+    def _tally(self, device: str, job: FragmentJob) -> None:
+        self._shots.setdefault(job.fragment.index, Counter())[device] += sum(job.shots)
 
     def _launch(
         self, todo: Sequence[FragmentJob]
@@ -186,19 +157,32 @@ class Dispatcher:
             return [], [], None
         placed, waiting, retry_at = self._placed(todo)
         launched = []
-        for device, batch in _batches(placed):
+        for device, batch in tasks_of(placed):
             attempt = max(len(self._history.get(_piece(job), [])) for job in batch)
             late = self._pool.late_binding and attempt == 0
-            future = execute_on(device, late=late)(batch, device, self._how, _limits(device, batch), attempt)
+            seen = self._pool.state(device.name) if self._may_leave(device, batch) else None
+            how = replace(self._how, placed=seen)
+            future = execute_on(device, late=late)(batch, device, how, _limits(device, batch), attempt)
+            self._pool.launched(device.name)
             launched.append((device, batch, future))
         return waiting, launched, retry_at
+
+    def _may_leave(self, device: Device, batch: Sequence[FragmentJob]) -> bool:
+        """Whether jobs may leave the queue of a QPU: where another device would take them, and not for ever."""
+        if device.exact:
+            return False
+        return all(
+            self._leaves[job.fragment.index] < self._pool.rules.moves
+            and self._pool.elsewhere(device.name, self._work(job, self._failed_on(job)))
+            for job in batch
+        )
 
     def _placed(
         self, todo: Sequence[FragmentJob]
     ) -> tuple[list[tuple[Device, FragmentJob]], list[FragmentJob], float | None]:
         single = self._pool.single
         if single is not None:
-            return [(single, part) for job in todo for part in _parts(single, job)], [], None
+            return [(single, part) for job in todo for part in parts_of(single, job)], [], None
         works = {}
         for job in todo:
             works[job.fragment.index, job.first] = (job, self._work(job, self._avoided(job)))
@@ -218,15 +202,42 @@ class Dispatcher:
         for placement in schedule.placements:
             work, device = placement.work, self._pool.devices[placement.device]
             job = job_of(work.fragment, work.first)
+            self._tell_move(job, work, device)
             if not job.exact:
                 job = job.share(work.first, work.variants)
             if device.exact and work.whole and noisy:
                 job = job.as_exact()  # beside QPUs, a simulator that has a whole fragment need not sample it
-            placed += [(device, part) for part in _parts(device, job)]
-        waiting = [job_of(w.fragment, w.first).share(w.first, w.variants) for w in schedule.waiting]
+            placed += [(device, part) for part in parts_of(device, job)]
+        waiting = []
+        for work in schedule.waiting:
+            job = job_of(work.fragment, work.first)
+            waiting.append(job.share(work.first, work.variants))
+            if _piece(job) in self._moved:
+                self._moved[_piece(waiting[-1])] = self._moved[_piece(job)]
         return placed, waiting, schedule.retry_at
 
+    def _tell_move(self, job: FragmentJob, work: Work, device: Device) -> None:
+        """Put into the record that a piece goes elsewhere, and why."""
+        source, why, _ = self._moved.get(_piece(job), (device.name, "", False))
+        if source == device.name:
+            return
+        moves = self._directory.record.setdefault("moves", [])
+        moves.append(
+            {
+                "fragment": work.fragment, "round": job.round_index, "first": work.first, "count": work.variants,
+                "from": source, "to": device.name, "why": why,
+            }
+        )  # fmt: skip
+
     def _avoided(self, job: FragmentJob) -> list[str]:
+        """Devices not to use for a piece: those that failed it, and the one whose queue it left if there is another."""
+        failed = self._failed_on(job)
+        source, _, left = self._moved.get(_piece(job), ("", "", False))
+        if left and source not in failed and self._pool.elsewhere(source, self._work(job, failed)):
+            return [*failed, source]
+        return failed
+
+    def _failed_on(self, job: FragmentJob) -> list[str]:
         """Devices that failed this piece as often as a device may, and QPUs where exact numbers are asked for."""
         history = self._history.get(_piece(job), [])
         return [
@@ -245,35 +256,38 @@ class Dispatcher:
         stage: Stage,
     ) -> list[FragmentJob]:
         """Keep what came back; return what has to run again."""
+        self._pool.landed(device.name)
         device = self._pool.devices.get(outcome.device, device)  # another one where the runtime bound late
         self._task_seconds.append(outcome.seconds)
-        if outcome.failure is None:
-            found: DeviceResults = outcome.value
-            for result in found.results:
-                self._keep(device, result, outcome, batch)
-                results[result.job.fragment.index].append((result.job, result.arrays))
-                stage.advance(size_of(result.job))
-            if found.notes:
-                told = self._directory.record.setdefault("notes", [])
-                told += [f"{device.name}: {note}" for note in found.notes]
-            if not found.failure:
-                for job in batch:
-                    self._pool.succeeded(device.name, self._work(job), outcome.seconds / len(batch))
-                return []
-            missing = [
-                part
-                for job in batch
-                for part in missing_shares(
-                    job,
-                    [
-                        (r.job.first, len(r.job.variants))
-                        for r in found.results
-                        if r.job.fragment.index == job.fragment.index
-                    ],
-                )
-            ]
+        if outcome.failure is not None:
+            return self._again(device, batch, outcome, outcome.failure.message)
+        found: DeviceResults = outcome.value
+        for result in found.results:
+            keep(self._directory, device, result, outcome, len(batch))
+            self._tally(device.name, result.job)
+            results[result.job.fragment.index].append((result.job, result.arrays))
+            stage.advance(size_of(result.job))
+        if found.notes:
+            told = self._directory.record.setdefault("notes", [])
+            told += [f"{device.name}: {note}" for note in found.notes]
+        if not found.failure and not found.left:
+            for job in batch:
+                self._pool.succeeded(device.name, self._work(job), (outcome.seconds - found.waited) / len(batch))
+            return []
+        done = [(r.job.fragment.index, r.job.first, len(r.job.variants)) for r in found.results]
+        missing = [
+            part
+            for job in batch
+            for part in missing_shares(job, [(first, n) for index, first, n in done if index == job.fragment.index])
+        ]
+        if found.failure:
             return self._again(device, missing, outcome, found.failure)
-        return self._again(device, batch, outcome, outcome.failure.message)
+        for fragment in {job.fragment.index for job in missing}:
+            self._leaves[fragment] += 1
+        for job in missing:
+            self._moved[_piece(job)] = (device.name, found.left, True)
+            logger.warning("fragment %d leaves %s: %s", job.fragment.index, device.name, found.left)
+        return missing
 
     def _again(self, device: Device, batch: Sequence[FragmentJob], outcome: Outcome, why: str) -> list[FragmentJob]:
         self._pool.failed(device.name)
@@ -285,6 +299,7 @@ class Dispatcher:
         for job in batch:
             history = self._history.setdefault(_piece(job), [])
             history.append(outcome)
+            self._moved[_piece(job)] = (device.name, why, False)
             others = len(self._pool.devices.keys() - {device.name, *self._avoided(job)})
             # A QPU or GPU that refuses says something of itself; a CPU that refuses says it of the work.
             hopeless = refused and device.kind is Kind.CPU
@@ -304,67 +319,8 @@ class Dispatcher:
         kept = self._directory.record.get("results") and "options" in self._directory.record
         return f"; `qompass resume {self._directory.path}` goes on from here" if kept else "; nothing was kept"
 
-    def _keep(self, device: Device, result: JobResult, outcome: Outcome, batch: Sequence[FragmentJob]) -> None:
-        job = result.job
-        self.device_of[job.fragment.index] = device.name
-        meta: dict[str, Any] = {
-            "device": device.name,
-            "attempt": outcome.attempt,
-            "seconds": round(outcome.seconds / len(batch), 6),
-            "digest": job.digest,
-            **result.origin,
-        }
-        if not job.exact:
-            meta |= {
-                "fragment": job.fragment.index,
-                "round": job.round_index,
-                "first": job.first,
-                "count": len(job.variants),
-                "shots": sum(job.shots),
-            }
-        self._directory.store(job.key, result.arrays, meta)
-
     def _work(self, job: FragmentJob, avoid: Sequence[str] = ()) -> Work:
         return work_of(job, self._works[job.fragment.index], self._norm, avoid)
-
-
-def _parts(device: Device, job: FragmentJob) -> list[FragmentJob]:
-    if device.exact:
-        return split_job(job, _PART_SECONDS)
-    most = device.limits.circuits_per_job
-    return [job] if most is None else deal_job(job, -(-len(job.variants) // (most * _JOBS_A_TASK)))
-
-
-def _batches(
-    placed: Sequence[tuple[Device, FragmentJob]],
-) -> Iterator[tuple[Device, tuple[FragmentJob, ...]]]:
-    """Jobs in tasks that are worth their overhead: on a QPU all of a device's together, else the longest first."""
-    by_device: dict[str, list[FragmentJob]] = {}
-    devices = {device.name: device for device, _ in placed}
-    for device, job in placed:
-        by_device.setdefault(device.name, []).append(job)
-    for name, jobs in by_device.items():
-        device = devices[name]
-        if not device.exact:
-            most = (device.limits.circuits_per_job or 1 << 30) * _JOBS_A_TASK
-            yield from ((device, batch) for batch in _filled(jobs, [float(len(j.variants)) for j in jobs], float(most)))
-            continue
-        seconds = [predicted_seconds(job) for job in jobs]
-        for members in batches(seconds, engine_info().overhead_s, device.units):
-            yield device, tuple(jobs[member] for member in members)
-
-
-def _filled(jobs: Sequence[FragmentJob], sizes: Sequence[float], room: float) -> Iterator[tuple[FragmentJob, ...]]:
-    batch: list[FragmentJob] = []
-    used = 0.0
-    for job, size in zip(jobs, sizes, strict=True):
-        if batch and used + size > room:
-            yield tuple(batch)
-            batch, used = [], 0.0
-        batch.append(job)
-        used += size
-    if batch:
-        yield tuple(batch)
 
 
 def _limits(device: Device, batch: Sequence[FragmentJob]) -> Any:

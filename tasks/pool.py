@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import entry_points
@@ -26,6 +27,7 @@ from scheduler_policies import (
     find_policy,
     place,
     usual_bound,
+    why_not,
     work_price,
     work_seconds,
 )
@@ -61,7 +63,8 @@ class Pool:
         self._goal, self._refresh = goal, refresh
         self._goal_error: float | None = None
         self._spent = Spent()
-        self._rules = Rules()
+        self.rules = Rules()
+        self._flying: Counter[str] = Counter()
         resort = Device(LAST_RESORT, Kind.CPU, units=units, speed=CPU_SPEED)
         self._resort = [] if any(d.exact for d in devices) else [resort]
         for device in self._resort:
@@ -90,7 +93,7 @@ class Pool:
                 if device.kind is Kind.QPU:
                     self._states[name] = self._seen(self._states[name], self._refresh(device))
         candidates = [
-            Candidate(device, self._states[name]) for name, device in self.devices.items() if name not in resort_names
+            Candidate(device, self._now(name)) for name, device in self.devices.items() if name not in resort_names
         ]
         resort = [Candidate(device, self._states[device.name]) for device in self._resort]
         if self._goal.max_error is None and self._goal_error is None:
@@ -98,8 +101,36 @@ class Pool:
         goal = self._goal if self._goal_error is None else replace(self._goal, max_error=self._goal_error)
         return place(self._policy, works, candidates, goal, time.monotonic(), resort, self._spent)
 
+    def _now(self, name: str) -> DeviceState:
+        """A device's state; one that comes back from a rest and has its trial job in flight gets no second one."""
+        state = self._states[name]
+        return replace(state, busy=(0.0,)) if self._flying[name] and state.set_aside_until is not None else state
+
+    def state(self, name: str) -> DeviceState:
+        """A device's state as it was when something was placed last."""
+        return self._states[name]
+
+    def elsewhere(self, name: str, work: Work) -> bool:
+        """Whether another device than ``name`` is in use that could take a piece; the last resort does not count."""
+        now = time.monotonic()
+        return any(
+            device.name != name
+            and device not in self._resort
+            and ((until := self._states[device.name].set_aside_until) is None or until <= now)
+            and why_not(device, work) is None
+            for device in self.devices.values()
+        )
+
+    def launched(self, name: str) -> None:
+        """A task was submitted to a device."""
+        self._flying[name] += 1
+
+    def landed(self, name: str) -> None:
+        """A task that was submitted to a device came back."""
+        self._flying[name] -= 1
+
     def succeeded(self, name: str, work: Work, seconds: float) -> None:
-        """A piece succeeded on a device and took so long."""
+        """A piece succeeded on a device and took so long, its wait for others not counted."""
         device = self.devices[name]
         self._states[name] = after_success(self._states[name], work_seconds(device, work), seconds)
         error = squared_error(device, self._states[name], work)
@@ -107,7 +138,7 @@ class Pool:
 
     def failed(self, name: str) -> None:
         """A piece failed on a device."""
-        self._states[name] = after_failure(self._states[name], time.monotonic(), self._rules)
+        self._states[name] = after_failure(self._states[name], time.monotonic(), self.rules)
 
     @staticmethod
     def _seen(known: DeviceState, read: DeviceState) -> DeviceState:

@@ -86,13 +86,15 @@ def allocate(
     shots: int | None,
     target_error: float | None,
     prices: dict[int, float],
+    memory_bytes: int | None,
     limits: Limits,
     attempt: int,
 ) -> Outcome:
     """Shots still to take: the value is {fragment: (variant,) int64}; ``prices``: of a shot, by fragment."""
     return isolated(
-        allocate_shots, structure, tensors, shots, target_error, prices, limits=limits, device="CPU", attempt=attempt
-    )
+        allocate_shots, structure, tensors, shots, target_error, prices, memory_bytes,
+        limits=limits, device="CPU", attempt=attempt,
+    )  # fmt: skip
 
 
 def allocate_shots(
@@ -101,13 +103,14 @@ def allocate_shots(
     shots: int | None,
     target_error: float | None,
     prices: dict[int, float],
+    memory_bytes: int | None = None,
 ) -> dict[int, np.ndarray]:
     """The work itself: spend what is left of ``shots``, or as many as the target error takes if that is fewer."""
     sampled = [t for t in tensors if t.samples is not None]
     if any(len({(v.settings, v.factors.tobytes()) for v in t.samples.variants}) < len(t.samples.variants)
            for t in sampled if t.samples is not None):  # fmt: skip
         return {}  # calibrations changed between rounds: their counts do not merge, and nothing more is spent
-    known = influences(structure, tensors)
+    known = influences(structure, tensors, memory_bytes=memory_bytes)
     paid = any(prices.values())
     each = np.array([prices[int(f)] for f in known.fragments]) if paid else None
     more = None

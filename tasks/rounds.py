@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
 import numpy as np
 
 from tasks.cutting import Plan, structure_of
-from tasks.dispatch import Dispatcher, Progress, Results, RunError, size_of
+from tasks.dispatch import Dispatcher, RunError, size_of
 from tasks.execution.jobs import exact_jobs, fragment_tensor, sampled_jobs, uniform_shots
+from tasks.kept import Results
 from tasks.problem import Problem
+from tasks.progress import Progress
 from tasks.reconstruct import allocate
 from tasks.reconstruction.allocation import FIRST_ROUND
 from tasks.runtime import Outcome, limits, wait_on
@@ -37,6 +40,7 @@ def shot_rounds(
     target_error: float | None,
     seed: int,
     prices: Mapping[str, float],
+    memory_bytes: int | None = None,
 ) -> Results:
     """Counts of all variants, in as many rounds as pay.
 
@@ -49,6 +53,7 @@ def shot_rounds(
         target_error: standard error to reach for every observable, None for what the shots give.
         seed: of the run.
         prices: price of a shot on each device, by name.
+        memory_bytes: how much the contraction between rounds may use, None for any.
     """
     variants = sum(cost.variants for cost in plan.costs)
     if shots is None:
@@ -56,9 +61,11 @@ def shot_rounds(
     else:
         first = int(FIRST_ROUND * shots) if shots >= _SHOTS_FOR_ROUNDS * variants else shots
     results: Results = {}
+    asked: list[str] = [repr((shots, target_error))]
     wanted = uniform_shots(plan, first)
     for number in range(_MOST_ROUNDS):
         jobs = sampled_jobs(plan, wanted, seed, round_index=number)
+        asked += [job.digest for job in jobs]
         with shown.stage(
             "execute" if number == 0 else f"execute, round {number + 1}", sum(map(size_of, jobs))
         ) as stage:
@@ -67,7 +74,11 @@ def shot_rounds(
         spent_all = shots is not None and (first >= shots or (number == 1 and target_error is None))
         if spent_all or not any(job.variants for own in results.values() for job, _ in own):
             break
-        more = _allocated(problem, plan, results, dispatcher, shots, target_error, prices)
+        digest = hashlib.sha256(" ".join(asked).encode()).hexdigest()
+        more = dispatcher.directory.load_round(number + 1, digest)
+        if more is None:
+            more = _allocated(problem, plan, results, dispatcher, shots, target_error, prices, memory_bytes)
+            dispatcher.directory.store_round(number + 1, digest, more)
         if not any(n.any() for n in more.values()):
             break
         wanted = [
@@ -90,13 +101,22 @@ def _allocated(
     shots: int | None,
     target_error: float | None,
     prices: Mapping[str, float],
+    memory_bytes: int | None,
 ) -> dict[int, np.ndarray]:
     """(variant,) shots still to take, by fragment."""
-    cost = {f.index: prices.get(dispatcher.device_of.get(f.index, ""), 0.0) for f in plan.fragments}
+    cost = {f.index: _mean_price(dispatcher.shots_of(f.index), prices) for f in plan.fragments}
     outcome: Outcome = wait_on(
-        allocate(structure_of(problem, plan), tensors_of(plan, results), shots, target_error, cost, limits(), 0)
+        allocate(
+            structure_of(problem, plan), tensors_of(plan, results), shots, target_error, cost, memory_bytes, limits(), 0
+        )
     )
     if outcome.failure is not None:
         raise RunError(outcome.failure.message)
     found: dict[int, np.ndarray] = outcome.value
     return found
+
+
+def _mean_price(shots: Mapping[str, int], prices: Mapping[str, float]) -> float:
+    """Price of a shot of a fragment, if the devices that took its shots so far go on as they did."""
+    total = sum(shots.values())
+    return sum(prices.get(name, 0.0) * count for name, count in sorted(shots.items())) / total if total else 0.0

@@ -8,12 +8,12 @@ from typing import cast
 import numpy as np
 
 from tasks.cutting import Plan, structure_of
-from tasks.dispatch import Progress
 from tasks.execution.jobs import run_job, sampled_jobs, uniform_shots, unpack_counts
 from tasks.execution.open_state import open_state
 from tasks.execution.outputs import exact_outputs
 from tasks.execution.sampled import sampled_data
 from tasks.problem import Problem
+from tasks.progress import Progress
 from tasks.reconstruction.distribution import (
     Distribution,
     LikelyOutcomes,

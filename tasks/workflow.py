@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import tempfile
@@ -21,14 +22,18 @@ from tasks.cut import cut
 from tasks.cutting import Cut, Plan, make_plan, structure_of
 from tasks.cutting.document import cuts_from, plan_document
 from tasks.devices import fidelities_of, run_devices, state_of
-from tasks.dispatch import Dispatcher, Progress, Results, RunError, Stage
+from tasks.dispatch import Dispatcher, RunError
 from tasks.inputs import make_problem
+from tasks.kept import Results
 from tasks.pool import Pool
 from tasks.problem import Estimate, Problem
+from tasks.progress import Progress, Stage
 from tasks.reconstruct import reconstruct, reconstruct_in_ranks, worth_ranks, write_for_ranks
 from tasks.rounds import exact_round, shot_rounds, tensors_of
 from tasks.runtime import EngineError, Outcome, Reason, engine, engine_info, limits, wait_on
 from tasks.runtime.record import RunDirectory
+
+logger = logging.getLogger(__name__)
 
 _SHOTS_FOR_TARGET = 10_000_000  # what a plan may count on where as many shots are spent as it takes
 
@@ -129,7 +134,10 @@ def estimate(
     with contextlib.ExitStack() as stack:
         parent = Path(out) if out is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))
         directory = stack.enter_context(RunDirectory.create(parent, {"seed": chosen.seed}, problem))
-        return run(problem, chosen, directory).estimates
+        result = run(problem, chosen, directory)
+    for note in result.record["notes"]:
+        logger.warning("%s", note)
+    return result.estimates
 
 
 def run(problem: Problem, options: Options, directory: RunDirectory, progress: Progress | None = None) -> Result:
@@ -208,6 +216,7 @@ def _executed(problem: Problem, plan: Plan, options: Options, dispatcher: Dispat
         target_error=options.target_error,
         seed=options.seed,
         prices={name: device.price.per_shot for name, device in dispatcher.devices.items()},
+        memory_bytes=_room(options),
     )
 
 
@@ -215,7 +224,7 @@ def _reconstruct(
     problem: Problem, plan: Plan, results: Results, directory: RunDirectory, options: Options
 ) -> tuple[np.ndarray, np.ndarray]:
     structure, tensors = structure_of(problem, plan), tensors_of(plan, results)
-    room = None if options.memory_bytes is None else options.memory_bytes // 2  # the other half holds the results
+    room = _room(options)
     if worth_ranks(structure, room):
         folder = directory.path / "network"
         found = wait_on(reconstruct_in_ranks(write_for_ranks(folder, structure, tensors, room)))
@@ -224,6 +233,11 @@ def _reconstruct(
     outcome: Outcome = wait_on(reconstruct(structure, tensors, room, limits(), 0))
     values, errors = _value(outcome, "the reconstruction")
     return values, errors
+
+
+def _room(options: Options) -> int | None:
+    """Memory that a contraction may use: half of what is allowed, the other half holds the results."""
+    return None if options.memory_bytes is None else options.memory_bytes // 2
 
 
 def _value(outcome: Outcome, what: str) -> Any:

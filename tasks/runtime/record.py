@@ -237,6 +237,29 @@ class RunDirectory:
             self.record.setdefault("results", {})[key] = found.meta
             yield key, found
 
+    def store_round(self, number: int, digest: str, shots: Mapping[int, np.ndarray]) -> None:
+        """Keep what a round of shots is to take: a resumed run must ask for the same, whatever prices are then.
+
+        Args:
+            number: of the round.
+            digest: of everything asked for in the rounds before.
+            shots: (variant,) by fragment.
+        """
+        arrays = {str(fragment): counts for fragment, counts in shots.items()}
+        self._write(f"round-{number}.npz", pack(arrays, {"digest": digest}))
+
+    def load_round(self, number: int, digest: str) -> dict[int, np.ndarray] | None:
+        """What :meth:`store_round` kept after the same rounds, or None."""
+        path = self.path / f"round-{number}.npz"
+        try:
+            stored = unpack(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # as in load
+            logger.warning("%s is damaged (%s): it is computed again", path, error)
+            return None
+        return {int(name): array for name, array in stored.arrays.items()} if stored.meta["digest"] == digest else None
+
     def finish(self, status: str, **fields: Any) -> None:
         """Write the final status (``done``, ``interrupted`` or ``failed``) and fields such as estimates."""
         self._settled = True

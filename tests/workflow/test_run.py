@@ -194,7 +194,7 @@ def test_a_task_that_dies_with_several_parts_of_one_fragment_costs_one_retry(pro
         return real(device, batch)
 
     monkeypatch.setattr(dispatch, "_limits", once)
-    monkeypatch.setattr(dispatch, "_PART_SECONDS", 1e-3)
+    monkeypatch.setattr("tasks.batches.PART_SECONDS", 1e-3)
     with RunDirectory.create(tmp_path, {}, problem) as directory:
         result = run(problem, Options(max_qubits=5, shots=40_000, seed=8), directory)
         attempts = [meta["attempt"] for meta in directory.record["results"].values()]
@@ -236,3 +236,62 @@ def test_a_large_reconstruction_goes_to_ranks_and_gives_the_same(tmp_path: Path,
     for one, other in zip(alone, together, strict=True):
         assert other.value == pytest.approx(one.value, abs=1e-12)
         assert other.std_error == pytest.approx(one.std_error, rel=1e-9)
+
+
+def priced(folder, first, second):
+    """A resources file with two kinds of core whose shots have these prices."""
+    processors = "".join(
+        f"<Processor Name='{name}'><ComputingUnits>1</ComputingUnits><Type>CPU</Type><ProcessorProperty>"
+        f"<Key>qompass</Key><Value>price_per_shot={price}</Value></ProcessorProperty></Processor>"
+        for name, price in (("ONE", first), ("TWO", second))
+    )
+    folder.mkdir(exist_ok=True)
+    (folder / "project.xml").write_text(f"<Project><MasterNode>{processors}</MasterNode></Project>")
+    (folder / "resources.xml").write_text("<ResourcesList/>")
+    return folder
+
+
+def test_a_resumed_run_asks_for_the_shots_that_the_first_process_chose(problem, tmp_path):
+    """Prices that changed meanwhile change nothing that was decided; a fresh run shows that they would have."""
+
+    def shots(record):
+        return sorted((r["fragment"], r["round"], r["first"], r["shots"]) for r in record["results"].values())
+
+    def options(first, second):
+        where = priced(tmp_path / "devices", first, second)
+        return Options(max_qubits=5, shots=100_000, seed=2, resources=where, policy="round_robin")
+
+    with RunDirectory.create(tmp_path, {}, problem) as directory:
+        first = run(problem, options(1.0, 100.0), directory)
+        second_round = [path for path in (directory.path / "fragments").iterdir() if "round-1" in path.name]
+    assert (directory.path / "round-1.npz").exists() and second_round
+    second_round[0].unlink()
+    kept = {p.name: p.stat().st_mtime_ns for p in (directory.path / "fragments").iterdir()}
+    with RunDirectory.open(directory.path) as directory:
+        again = run(problem, options(100.0, 1.0), directory)
+    assert again.estimates == first.estimates, "seed 2"
+    now = {p.name: p.stat().st_mtime_ns for p in (directory.path / "fragments").iterdir()}
+    assert kept.items() <= now.items() and len(now) == len(kept) + 1
+    with RunDirectory.create(tmp_path, {}, problem) as directory:
+        other = run(problem, options(100.0, 1.0), directory)
+    assert shots(other.record) != shots(first.record), "these prices would have asked for other shots"
+
+
+def test_a_damaged_allocation_is_made_again(problem, tmp_path):
+    options = Options(max_qubits=5, shots=100_000, seed=2)
+    with RunDirectory.create(tmp_path, {}, problem) as directory:
+        first = run(problem, options, directory)
+    (directory.path / "round-1.npz").write_bytes(b"torn")
+    with RunDirectory.open(directory.path) as directory:
+        assert run(problem, options, directory).estimates == first.estimates
+
+
+def test_estimate_warns_of_what_a_run_notes(caplog):
+    from qiskit import QuantumCircuit
+
+    circuit = QuantumCircuit(2, 2)
+    circuit.h(0)
+    circuit.cx(0, 1)
+    circuit.measure([0, 1], [0, 1])
+    estimate(circuit, "Z0 Z1")
+    assert any("measure" in record.getMessage() for record in caplog.records if record.levelname == "WARNING")

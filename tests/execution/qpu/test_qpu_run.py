@@ -119,6 +119,7 @@ def test_the_devices_are_listed_with_their_state(qpus):
     told = subprocess.run([*command, "--json"], cwd=ROOT, env=run.environ, capture_output=True, text=True, timeout=120)
     found = {device["name"]: device for device in json.loads(told.stdout)["devices"]}
     assert found["QPU_A"]["status"] == "online" and found["QPU_A"]["qubits"] == 7
+    assert len(found["QPU_A"]["readout_errors"]) == 7 and len(found["QPU_A"]["gates"]) > 7
     assert 0 < found["QPU_B"]["two_qubit_error"] < 0.02 and found["QPU_B"]["basis_gates"] == ["cz", "r"]
     assert MARK not in text.stdout + told.stdout
 

@@ -1,0 +1,84 @@
+"""``qompass run`` while a QPU's queue grows or its calibration gets worse: what waits goes elsewhere, nothing twice."""
+
+import json
+import threading
+from dataclasses import replace
+
+import pytest
+from qiskit import QuantumCircuit
+
+from launch.emulator.jobs import Job, new_id
+from tests.execution.qpu.test_qpu_recovery import until
+from tests.execution.qpu.test_qpu_run import only_qpus, qpus
+
+__all__ = ["qpus"]  # a fixture
+OPTIONS = ("--policy", "round_robin", "--mitigation", "none", "--shots", "900")  # so few are taken in one round
+
+
+def once_placed(tmp_path, act):
+    """A thread that acts as soon as a task wants a unit of QPU_A: its jobs are placed and not submitted yet."""
+
+    def wait():
+        until(lambda: list((tmp_path / "leases").glob("QPU_A-*/*.ticket")), 120)
+        act()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+def variants(entries):
+    return [(e["fragment"], e["round"], e["first"] + k) for e in entries for k in range(e["count"])]
+
+
+def check_moved(emulator, folder, why):
+    """All of QPU_A's pieces went to QPU_B, for this reason, unpaid and uncounted at QPU_A."""
+    record = json.loads((folder / "record.json").read_text())
+    assert record["moves"]
+    for move in record["moves"]:
+        assert (move["from"], move["to"]) == ("QPU_A", "QPU_B") and why in move["why"], move
+    results = list(record["results"].values())
+    assert {result["device"] for result in results} == {"QPU_B"}
+    assert {result["attempt"] for result in results} == {0}, "to leave is not to fail"
+    done = variants(results)
+    assert len(done) == len(set(done)), "a variant was counted twice"
+    assert set(variants(record["moves"])) <= set(done)
+    ours = [job for job in emulator.devices["QPU_A"].jobs.values() if job.session]
+    assert [job.charged for job in ours] == [0.0] * len(ours)
+    assert {job.status for job in ours} <= {"cancelled"}
+    assert not [session for session in emulator.ibm.sessions.values() if session["accepting_jobs"]]
+
+
+@pytest.mark.timeout(400)
+def test_pieces_behind_a_queue_that_grew_go_elsewhere_and_the_record_says_why(qpus, tmp_path):
+    emulator, run = qpus
+    crowded = emulator.devices["QPU_A"]
+
+    def crowd():
+        crowded.options = replace(crowded.options, queue=600.0)
+        for _ in range(20):
+            crowded.submit(Job(new_id(), [(lambda: QuantumCircuit(1), 5)]))
+
+    thread = once_placed(tmp_path, crowd)
+    done, (folder,) = run("--resources", str(only_qpus(tmp_path)), *OPTIONS)
+    thread.join()
+    assert done.returncode == 0, done.stderr
+    assert "leaves QPU_A" in done.stderr and "queue grew" in done.stderr
+    check_moved(emulator, folder, "queue grew")
+
+
+@pytest.mark.timeout(400)
+def test_pieces_that_wait_leave_a_qpu_whose_calibration_got_worse(qpus, tmp_path):
+    emulator, run = qpus
+    slow = emulator.devices["QPU_A"]
+
+    def worsen():
+        slow.options = replace(slow.options, queue=600.0)
+        emulator.command("worsen", {"device": "QPU_A", "factor": 4.0})
+        emulator.command("publish", {"device": "QPU_A"})
+
+    thread = once_placed(tmp_path, worsen)
+    done, (folder,) = run("--resources", str(only_qpus(tmp_path)), *OPTIONS)
+    thread.join()
+    assert done.returncode == 0, done.stderr
+    check_moved(emulator, folder, "error rates grew")

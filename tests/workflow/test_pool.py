@@ -1,0 +1,63 @@
+"""What the application knows of its devices: who else could take a piece, and that a trial is one job."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from scheduler_policies import Device, DeviceState, Goal, Kind
+from tasks.pool import LAST_RESORT, Pool
+from tests.scheduler_policies.instances import qpu, work
+
+
+def two_qpus():
+    return [replace(qpu(name, 20, 0.01, 1e-3).device, name=name) for name in ("A", "B")]
+
+
+def test_a_piece_can_go_elsewhere_only_where_another_device_in_use_takes_it():
+    pool = Pool(two_qpus(), "fastest", Goal())
+    piece = work(0)
+    assert pool.elsewhere("A", piece)
+    assert not pool.elsewhere("A", replace(piece, avoid=("B",)))
+    assert not pool.elsewhere("A", replace(piece, width=21)), "the simulator of last resort does not count"
+    for _ in range(pool.rules.failures):
+        pool.failed("B")
+    assert not pool.elsewhere("A", piece), "B rests"
+    assert not Pool(two_qpus()[:1], "fastest", Goal()).elsewhere("A", piece)
+    assert Pool([*two_qpus()[:1], Device("cpu", Kind.CPU)], "fastest", Goal()).elsewhere("A", piece)
+
+
+def test_a_device_that_comes_back_gets_one_small_job_until_that_is_done(monkeypatch):
+    pool = Pool(two_qpus(), "fastest", Goal())
+    now = time.monotonic()
+    for _ in range(pool.rules.failures):
+        pool.failed("A")
+    monkeypatch.setattr("tasks.pool.time.monotonic", lambda: now + 10 * pool.rules.rest)
+    works = [work(f, variants=6) for f in range(2)]
+
+    def on(name):
+        return [p.work for p in pool.place(works).placements if p.device == name]
+
+    (trial,) = on("A")
+    assert trial.variants == 1
+    pool.launched("A")
+    assert on("A") == [] and sum(w.variants for w in on("B")) == 12
+    pool.landed("A")
+    pool.succeeded("A", trial, 1.0)
+    assert sum(w.variants for w in on("A")) > 1, "the trial is passed"
+
+
+def test_the_last_resort_is_there_only_where_nothing_simulates():
+    assert LAST_RESORT in Pool(two_qpus(), "fastest", Goal()).devices
+    assert LAST_RESORT not in Pool([*two_qpus(), Device("cpu", Kind.CPU)], "fastest", Goal()).devices
+
+
+@pytest.mark.parametrize("name", ["balanced", "availability"])
+def test_a_state_is_what_was_seen_at_the_last_placement(name):
+    waits = iter([0.0, 50.0])
+    pool = Pool(two_qpus()[:1], name, Goal(), refresh=lambda device: DeviceState(expected_wait=next(waits)))
+    for wait in (0.0, 50.0):
+        pool.place([work(0)])
+        assert pool.state("A").expected_wait == wait
