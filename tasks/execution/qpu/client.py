@@ -207,10 +207,12 @@ class QpuClient:
                 "QPUs need the package qrmi, which needs Python 3.11 or newer: pip install 'qompass[qpu]'",
             )
         command = [sys.executable, "-P", str(Path(__file__).with_name("courier.py"))]
-        # Its own session: a signal to the run's process group must not keep it from releasing.
+        # Its own session: a signal to the run's process group must not keep it from releasing. In the root folder:
+        # COMPSs removes the one a task was started in when the task ends, and Python does not start without one.
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
-        )
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
+            cwd=os.sep,
+        )  # fmt: skip
         self._buffer = b""
         opening = {
             "name": self.resource.name,

@@ -219,3 +219,12 @@ def test_a_drop_out_is_survived_within_patience(service, options):
     running = service("ibm", up=1.0, down=1.0)
     run, fault = attempt(running.resource(), replace(options, patience=5.0), [ghz(2, 0.1 * k) for k in range(3)])
     assert fault is None and run.counts[0].shots == 50
+
+
+def test_a_working_folder_that_is_gone_is_no_obstacle(service, options, tmp_path, monkeypatch):
+    """COMPSs removes the folder of a task when it ends, and the process that did the work goes on to the next."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert run_variants(service("ibm").resource(), [ghz(2)], [50], options).counts[0].shots == 50

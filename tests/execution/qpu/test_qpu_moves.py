@@ -1,6 +1,8 @@
 """``qompass run`` while a QPU's queue grows or its calibration gets worse: what waits goes elsewhere, nothing twice."""
 
 import json
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 
@@ -8,6 +10,7 @@ import pytest
 from qiskit import QuantumCircuit
 
 from launch.emulator.jobs import Job, new_id
+from tests.engines.launching import LAUNCHER, ROOT, needs_runcompss
 from tests.execution.qpu.test_qpu_recovery import until
 from tests.execution.qpu.test_qpu_run import only_qpus, qpus
 
@@ -25,6 +28,14 @@ def once_placed(tmp_path, act):
     thread = threading.Thread(target=wait)
     thread.start()
     return thread
+
+
+def crowd(emulator):
+    """Twenty jobs of somebody else, each of which waits ten minutes."""
+    crowded = emulator.devices["QPU_A"]
+    crowded.options = replace(crowded.options, queue=600.0)
+    for _ in range(20):
+        crowded.submit(Job(new_id(), [(lambda: QuantumCircuit(1), 5)]))
 
 
 def variants(entries):
@@ -52,14 +63,7 @@ def check_moved(emulator, folder, why):
 @pytest.mark.timeout(400)
 def test_pieces_behind_a_queue_that_grew_go_elsewhere_and_the_record_says_why(qpus, tmp_path):
     emulator, run = qpus
-    crowded = emulator.devices["QPU_A"]
-
-    def crowd():
-        crowded.options = replace(crowded.options, queue=600.0)
-        for _ in range(20):
-            crowded.submit(Job(new_id(), [(lambda: QuantumCircuit(1), 5)]))
-
-    thread = once_placed(tmp_path, crowd)
+    thread = once_placed(tmp_path, lambda: crowd(emulator))
     done, (folder,) = run("--resources", str(only_qpus(tmp_path)), *OPTIONS)
     thread.join()
     assert done.returncode == 0, done.stderr
@@ -82,3 +86,24 @@ def test_pieces_that_wait_leave_a_qpu_whose_calibration_got_worse(qpus, tmp_path
     thread.join()
     assert done.returncode == 0, done.stderr
     check_moved(emulator, folder, "error rates grew")
+
+
+@needs_runcompss
+@pytest.mark.xdist_group("runcompss")
+@pytest.mark.timeout(500)
+def test_on_compss_they_go_elsewhere_too(qpus, tmp_path):
+    emulator, run = qpus
+    thread = once_placed(tmp_path, lambda: crowd(emulator))
+    done = subprocess.run(
+        [
+            "bash", str(LAUNCHER), "--resources", str(only_qpus(tmp_path)), "--logs", str(tmp_path / "logs"),
+            str(ROOT / "apps/expectation.py"), str(tmp_path / "ghz.qasm"), "--observable", "Z0 Z7", "--max-qubits", "4",
+            "--out", str(run.out), "--cache", "off", "--json", *OPTIONS,
+        ],
+        cwd=tmp_path, env=run.environ | {"QOMPASS_PYTHON": sys.executable}, capture_output=True, text=True, timeout=400,
+    )  # fmt: skip
+    thread.join()
+    assert done.returncode == 0, done.stderr
+    (folder,) = run.out.iterdir()
+    assert json.loads(done.stdout)["engine"]["name"] == "compss"
+    check_moved(emulator, folder, "queue grew")
