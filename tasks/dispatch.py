@@ -282,6 +282,8 @@ class Dispatcher:
         ]
         if found.failure:
             return self._again(device, missing, outcome, found.failure)
+        for result in found.results:
+            self._pool.succeeded(device.name, self._work(result.job), 0.0)
         for fragment in {job.fragment.index for job in missing}:
             self._leaves[fragment] += 1
         for job in missing:

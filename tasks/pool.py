@@ -130,7 +130,7 @@ class Pool:
         self._flying[name] -= 1
 
     def succeeded(self, name: str, work: Work, seconds: float) -> None:
-        """A piece succeeded on a device and took so long, its wait for others not counted."""
+        """A piece succeeded on a device and took so long, without its wait for others; 0 where that is not known."""
         device = self.devices[name]
         self._states[name] = after_success(self._states[name], work_seconds(device, work), seconds)
         error = squared_error(device, self._states[name], work)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+from tasks.reconstruct import allocate_shots
 from tasks.reconstruction import variances
 from tasks.reconstruction.allocation import Influences, by_fragment, influences, shots_for_error, spend
-from tasks.reconstruction.errors import AllocationError
+from tasks.reconstruction.errors import AllocationError, MemoryLimitError
 from tests.reconstruction.networks import exact_tensors, random_structure
 from tests.reconstruction.test_statistics import draw, sampled_problem
 
@@ -88,3 +89,16 @@ def test_influences_add_up_to_the_variances() -> None:
             np.testing.assert_array_equal(
                 split[tensor.fragment], [variant.counts.shots for variant in tensor.samples.variants]
             )
+
+
+def test_the_memory_of_the_run_bounds_the_contraction_between_rounds() -> None:
+    problem = sampled_problem(3)
+    tensors = draw(*problem, np.random.default_rng(3), shots=200)
+    prices = {0: 0.0, 1: 0.0}
+    free = allocate_shots(problem[0], tensors, 100_000, None, prices)
+    with pytest.raises(MemoryLimitError) as caught:
+        allocate_shots(problem[0], tensors, 100_000, None, prices, memory_bytes=1)
+    bounded = allocate_shots(problem[0], tensors, 100_000, None, prices, memory_bytes=caught.value.least_bytes)
+    assert bounded.keys() == free.keys() and sum(shots.sum() for shots in free.values()) > 0
+    for fragment, shots in free.items():
+        np.testing.assert_allclose(bounded[fragment], shots, atol=1, err_msg="seed 3")

@@ -239,10 +239,10 @@ def test_a_large_reconstruction_goes_to_ranks_and_gives_the_same(tmp_path: Path,
 
 
 def priced(folder, first, second):
-    """A resources file with two kinds of core whose shots have these prices."""
+    """A resources file with two kinds of core that have these prices."""
     processors = "".join(
         f"<Processor Name='{name}'><ComputingUnits>1</ComputingUnits><Type>CPU</Type><ProcessorProperty>"
-        f"<Key>qompass</Key><Value>price_per_shot={price}</Value></ProcessorProperty></Processor>"
+        f"<Key>qompass</Key><Value>{price}</Value></ProcessorProperty></Processor>"
         for name, price in (("ONE", first), ("TWO", second))
     )
     folder.mkdir(exist_ok=True)
@@ -258,7 +258,7 @@ def test_a_resumed_run_asks_for_the_shots_that_the_first_process_chose(problem, 
         return sorted((r["fragment"], r["round"], r["first"], r["shots"]) for r in record["results"].values())
 
     def options(first, second):
-        where = priced(tmp_path / "devices", first, second)
+        where = priced(tmp_path / "devices", f"price_per_shot={first}", f"price_per_shot={second}")
         return Options(max_qubits=5, shots=100_000, seed=2, resources=where, policy="round_robin")
 
     with RunDirectory.create(tmp_path, {}, problem) as directory:
@@ -275,6 +275,16 @@ def test_a_resumed_run_asks_for_the_shots_that_the_first_process_chose(problem, 
     with RunDirectory.create(tmp_path, {}, problem) as directory:
         other = run(problem, options(100.0, 1.0), directory)
     assert shots(other.record) != shots(first.record), "these prices would have asked for other shots"
+
+
+def test_a_budget_sends_work_where_it_costs_nothing(problem, tmp_path):
+    where = priced(tmp_path / "devices", "price_per_job=100", "price_per_job=0")
+    used = {}
+    for budget in (None, 1.0):
+        with RunDirectory.create(tmp_path, {}, problem) as directory:
+            run(problem, Options(max_qubits=5, resources=where, budget=budget), directory)
+            used[budget] = {meta["device"] for meta in directory.record["results"].values()}
+    assert used == {None: {"ONE", "TWO"}, 1.0: {"TWO"}}
 
 
 def test_a_damaged_allocation_is_made_again(problem, tmp_path):

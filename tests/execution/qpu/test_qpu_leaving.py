@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from launch.emulator.jobs import Device as EmulatedDevice
+from launch.emulator.options import DeviceOptions
 from scheduler_policies.device import QPU_SPEED, Device, DeviceState, Kind
 from tasks.execution.qpu import Fault, asking, describe_qpu, run_variants
 from tasks.execution.qpu.client import QpuClient
@@ -190,6 +192,23 @@ def test_a_cancellation_that_fails_leaves_the_job_where_it_is(service, watched):
     thread.join()
     assert not run.failures, run.failures
     assert run.counts[0].shots == 50 and len(running.jobs()) == 1
+
+
+def test_a_waiting_job_leaves_a_device_that_went_offline(service, watched):
+    running = service("ibm", queue=20.0)
+    device = running.emulator.devices["QPU_A"]
+    # Where every device is away the service itself is down, so there is a second one.
+    running.emulator.devices["QPU_Z"] = EmulatedDevice(DeviceOptions("QPU_Z"), running.emulator.faults)
+
+    def leave():
+        device.options = replace(device.options, up=1e-9, down=1e9)
+
+    thread = threading.Thread(target=lambda: (_until(running.jobs), leave()))
+    thread.start()
+    run = run_variants(running.resource(), [ghz(2)], [50], watched(running, believe=0.0))
+    thread.join()
+    assert run.failures[0].fault is Fault.LEFT and "offline" in str(run.failures[0])
+    assert [job.status for job in running.jobs()] == ["cancelled"]
 
 
 def test_a_device_that_got_worse_before_anything_was_submitted_is_left_at_once(service, watched):

@@ -11,7 +11,7 @@ from qiskit.quantum_info import Operator
 from scipy.sparse import csr_array
 
 from tasks.execution.mitigation import Mitigation, extrapolate, fold, run_mitigated
-from tasks.execution.qpu import QpuError
+from tasks.execution.qpu import Fault, QpuError
 from tasks.execution.qpu.asking import present_target
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.programs import make_programs
@@ -125,6 +125,12 @@ def test_the_error_of_an_extrapolation_is_that_of_its_parts():
 def test_noise_factors_that_cannot_be_folded_are_refused(factors):
     with pytest.raises(QpuError, match="odd, rising"):
         Mitigation(noise_factors=factors)
+
+
+def test_a_qubit_whose_readout_tells_nothing_is_avoided_not_mitigated(service, options):
+    run = run_mitigated(service("ibm", readout=1000.0).resource(), [ones(2)], [500], Mitigation(), options)
+    assert run.counts == [None]
+    assert run.failures[0].fault is Fault.IMPLAUSIBLE and "hardly tells 0 from 1" in str(run.failures[0])
 
 
 def worse(running, factor=3.0):

@@ -88,6 +88,30 @@ def test_pieces_that_wait_leave_a_qpu_whose_calibration_got_worse(qpus, tmp_path
     check_moved(emulator, folder, "error rates grew")
 
 
+def test_what_a_qpu_refuses_is_planned_elsewhere_and_not_sent_there_again(qpus, tmp_path):
+    emulator, run = qpus
+    picky = emulator.devices["QPU_A"]
+    picky.options = replace(picky.options, circuits=0)  # its target still says 300
+    done, (folder,) = run("--resources", str(only_qpus(tmp_path)), *OPTIONS)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((folder / "record.json").read_text())
+    assert {result["device"] for result in record["results"].values()} == {"QPU_B"}
+    assert {(move["from"], move["to"]) for move in record["moves"]} == {("QPU_A", "QPU_B")}
+    assert all("1 to 0 circuits" in move["why"] for move in record["moves"])
+    assert not picky.jobs and emulator.requests["job_create"] - len(emulator.devices["QPU_B"].jobs) == 1
+
+
+def test_a_qpu_that_is_offline_when_work_is_placed_is_not_waited_for(qpus, tmp_path):
+    emulator, run = qpus
+    away = emulator.devices["QPU_A"]
+    away.options = replace(away.options, up=1e-9, down=1e9)
+    done, (folder,) = run("--resources", str(only_qpus(tmp_path)), *OPTIONS)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((folder / "record.json").read_text())
+    assert {result["device"] for result in record["results"].values()} == {"QPU_B"}
+    assert not away.jobs
+
+
 @needs_runcompss
 @pytest.mark.xdist_group("runcompss")
 @pytest.mark.timeout(500)
