@@ -238,12 +238,14 @@ class Dispatcher:
         return failed
 
     def _failed_on(self, job: FragmentJob) -> list[str]:
-        """Devices that failed this piece as often as a device may, and QPUs where exact numbers are asked for."""
+        """Devices that refused a piece or failed it as often as one may, and QPUs where exact numbers are asked for."""
         history = self._history.get(_piece(job), [])
+        refused = {o.device for o in history if o.failure is not None and o.failure.reason is Reason.REFUSED}
         return [
             name
             for name, device in self._pool.devices.items()
             if (job.exact and not device.exact)
+            or name in refused
             or sum(o.device == name for o in history) >= self._retry.attempts_per_device
         ]
 

@@ -133,7 +133,7 @@ def _run_on_qpu(jobs: Sequence[FragmentJob], device: Device, how: How) -> Device
     # Imported here: a run without QPUs needs no QRMI.
     from tasks.execution.leases import lease
     from tasks.execution.mitigation import mitigation_of, run_mitigated
-    from tasks.execution.qpu import Fault, QpuOptions, Watch, qpu_resource
+    from tasks.execution.qpu import Fault, QpuError, QpuOptions, Watch, qpu_resource
 
     watch = None if how.placed is None else Watch(device, how.placed)
     began = time.monotonic()
@@ -152,9 +152,13 @@ def _run_on_qpu(jobs: Sequence[FragmentJob], device: Device, how: How) -> Device
     resource = qpu_resource(device.name)
     with lease(device.name, device.units):
         waited = time.monotonic() - began
-        run = run_mitigated(
-            resource, circuits, shots, mitigation_of(how.mitigation), QpuOptions(run=asked, watch=watch)
-        )
+        options = QpuOptions(run=asked, watch=watch)
+        try:
+            run = run_mitigated(resource, circuits, shots, mitigation_of(how.mitigation), options)
+        except QpuError as error:
+            if error.fault.again:
+                return DeviceResults((), failure=str(error), waited=waited)
+            raise  # the same device will never take this work
     done: list[JobResult] = []
     origin = {
         "provider_jobs": ",".join(record.job for record in run.jobs),
@@ -175,7 +179,7 @@ def _run_on_qpu(jobs: Sequence[FragmentJob], device: Device, how: How) -> Device
             start = max(stop, start + 1)
     waited += run.waited
     failed = [error for error in run.failures.values() if error.fault is not Fault.LEFT]
-    if failed and not done:
+    if failed and not done and not any(error.fault.again for error in failed):
         raise failed[0]
     failure = str(failed[0]) if failed else ""
     left = str(next(iter(run.failures.values()))) if run.failures and not failed else ""
