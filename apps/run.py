@@ -116,9 +116,7 @@ def options_document(options: workflow.Options) -> dict[str, Any]:
     return document
 
 
-def _options_again(
-    document: Mapping[str, Any], memory: int | None, arguments: argparse.Namespace
-) -> workflow.Options:
+def _options_again(document: Mapping[str, Any], memory: int | None, arguments: argparse.Namespace) -> workflow.Options:
     """The options of an interrupted run, on the engine and devices that are to finish it.
 
     ``memory`` is what the user allowed; without a word of theirs it is what is free now.

@@ -62,9 +62,7 @@ def unsatisfied(needs: Iterable[Need], nodes: Sequence[Node]) -> list[str]:
 def _units(node: Node, need: Need) -> int:
     # A task takes units of one processor; COMPSs does not add up processors of a node for one constraint.
     fits = [
-        p.units
-        for p in node.processors
-        if p.type == need.type and (p.name == need.processor or not need.processor)
+        p.units for p in node.processors if p.type == need.type and (p.name == need.processor or not need.processor)
     ]
     return max(fits, default=0)
 

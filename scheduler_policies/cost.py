@@ -126,10 +126,7 @@ def why_not(device: Device, work: Work) -> str | None:
     elif work.mid_circuit_measurements and not device.limits.mid_circuit_measurement:
         ancillas = work.width + work.mid_circuit_measurements
         if device.qubits is not None and ancillas > device.qubits:
-            return (
-                f"cannot measure within a circuit and has {device.qubits} qubits, "
-                f"{ancillas} needed with ancillas"
-            )
+            return f"cannot measure within a circuit and has {device.qubits} qubits, {ancillas} needed with ancillas"
     return None
 
 

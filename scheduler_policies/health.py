@@ -50,9 +50,7 @@ def after_success(state: DeviceState, predicted: float = 0.0, taken: float = 0.0
     pace = state.pace
     if predicted > 0.0 and taken > 0.0:
         pace *= (taken / predicted / pace) ** _NEWS
-    return replace(
-        state, consecutive_failures=0, set_aside_until=None, set_aside_count=0, on_trial=False, pace=pace
-    )
+    return replace(state, consecutive_failures=0, set_aside_until=None, set_aside_count=0, on_trial=False, pace=pace)
 
 
 def after_failure(state: DeviceState, now: float, rules: Rules = Rules()) -> DeviceState:

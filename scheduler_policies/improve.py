@@ -100,9 +100,7 @@ def _steps(plan: Plan, last: int, targets: list[int]) -> Iterator[tuple[_Change,
                     yield (last, work, -held), (target, work, held), (target, other, -others), (last, other, others)
 
 
-def _try(
-    plan: Plan, changes: tuple[_Change, ...], goal: Goal, allowed: float, best_load: float
-) -> float | None:
+def _try(plan: Plan, changes: tuple[_Change, ...], goal: Goal, allowed: float, best_load: float) -> float | None:
     # Works of a swap differ, so the changes of one unit are independent of each other.
     squares, price = plan.squares, plan.price
     loads: dict[int, float] = {}

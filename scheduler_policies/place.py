@@ -170,5 +170,3 @@ def _notes(schedule: Schedule, goal: Goal, spent: Spent) -> tuple[str, ...]:
     if goal.budget is not None and price > goal.budget * (1 + 1e-6):
         notes.append(f"the predicted price {price:.4g} is above the budget {goal.budget:.4g}")
     return tuple(notes)
-
-

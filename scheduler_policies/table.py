@@ -51,8 +51,7 @@ class CostTable:
         self.device_of_unit = [unit[1] for unit in units]
         self.delays = [unit[2] for unit in units]
         self.fits = [
-            [row for row, index in enumerate(self.rows) if why_not(pool[index].device, work) is None]
-            for work in works
+            [row for row, index in enumerate(self.rows) if why_not(pool[index].device, work) is None] for work in works
         ]
         for work, rows in zip(works, self.fits, strict=True):
             if not rows:
@@ -100,9 +99,7 @@ class Plan:
         row = self.table.row_of_unit[unit]
         now = self.pieces[unit].get(work, 0)
         before, after = self.table.cost(work, now, row), self.table.cost(work, now + variants, row)
-        return Cost(
-            after.seconds - before.seconds, after.squares - before.squares, after.price - before.price
-        )
+        return Cost(after.seconds - before.seconds, after.squares - before.squares, after.price - before.price)
 
     def give(self, unit: int, work: int, variants: int) -> None:
         """Gives a unit more (or fewer) variants of a work."""
@@ -154,9 +151,7 @@ def plan_from(table: CostTable, choices: Iterable[tuple[Work, str]]) -> Plan:
         units.setdefault(table.pool[device].device.name, []).append(unit)
     for piece, name in choices:
         index = next(
-            i
-            for i in of_fragment[piece.fragment]
-            if 0 <= piece.first - table.works[i].first < table.works[i].variants
+            i for i in of_fragment[piece.fragment] if 0 <= piece.first - table.works[i].first < table.works[i].variants
         )
         unit = min(units[name], key=lambda u: plan.loads[u])
         plan.give(unit, index, piece.variants)

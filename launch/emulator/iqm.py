@@ -130,9 +130,7 @@ class IqmService:
                 raise _error(404, "job_artifact_not_found", f"The job has no {parts[2]}.")
             return Reply(200, json.dumps(_measurements(job)).encode(), "application/octet-stream")
         if request.query.get("wait_until_terminal") == "true":
-            end = time.monotonic() + min(
-                float(request.query.get("timeout_seconds", 30)), device.options.hold
-            )
+            end = time.monotonic() + min(float(request.query.get("timeout_seconds", 30)), device.options.hold)
             while job.status in PENDING and time.monotonic() < end and job.id in device.jobs:
                 time.sleep(0.005)
         if job.id not in device.jobs:

@@ -105,9 +105,7 @@ def summarise(rows: dict[str, list[Row]]) -> dict[str, object]:
         "scenarios": len(rows),
         "runs compared": len(runs),
         "balanced over availability, median scenario": median(typical[s, "availability"] for s in rows),
-        "balanced over each simple policy, median scenario": {
-            n: median(typical[s, n] for s in rows) for n in SIMPLE
-        },
+        "balanced over each simple policy, median scenario": {n: median(typical[s, n] for s in rows) for n in SIMPLE},
         "worst scenario (median of seeds)": [typical[worst], *worst],
         "worst single run": [single[worst_single], *worst_single],
         "single runs more than 5 % slower": sum(ratio > 1.05 for ratio in runs) / len(runs),

@@ -61,9 +61,7 @@ def qpus(count: int, seed: int, qubits: tuple[int, int] = (27, 156), **behaviour
             coupling=tuple((q, q + 1) for q in range(8)),
             gates=pairs + ones,
             readout_errors=tuple(float(e) for e in error * 3 * rng.lognormal(0, 0.3, size=8)),
-            speed=Speed(
-                job=2.0, circuit=0.03, shot=float(rng.choice([5e-5, 2.5e-4, 2.5e-4, 1e-3])), layer=8e-8
-            ),
+            speed=Speed(job=2.0, circuit=0.03, shot=float(rng.choice([5e-5, 2.5e-4, 2.5e-4, 1e-3])), layer=8e-8),
             price=Price(per_second=float(rng.choice([0.5, 1.0, 1.6]))),
             limits=Limits(circuits_per_job=300, shots_per_job=100_000, mid_circuit_measurement=False),
         )

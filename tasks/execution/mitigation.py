@@ -30,6 +30,7 @@ from tasks.tensor import VariantCounts
 
 CALIBRATION_SHOTS = 8192
 
+
 @dataclass(frozen=True)
 class Mitigation:
     """What is done against errors.

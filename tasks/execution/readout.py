@@ -153,9 +153,7 @@ def mitigate(folder: Path, run: QpuRun) -> None:
         )
 
 
-def _flips(
-    sources: Sequence[Source], bit: int, rates: dict[str, Flips], target: QpuTarget
-) -> tuple[float, float]:
+def _flips(sources: Sequence[Source], bit: int, rates: dict[str, Flips], target: QpuTarget) -> tuple[float, float]:
     """Rates of one bit: the mean over the calibrations a source may be of, weighted over sources by their shots."""
     pairs, weights = [], []
     for source in sources:
@@ -165,4 +163,3 @@ def _flips(
         weights.append(source.shots)
     low, high = np.average(pairs, axis=0, weights=weights)
     return float(low), float(high)
-

@@ -168,9 +168,7 @@ class _Run:
             self._out.target = target
         if any(self._written[index] != target.epoch for index in batch.variants):
             self._write(circuits, batch.variants)
-        flight = self._session.submit(
-            batch, self._key(batch), target, self._programs(batch), bool(self._flights)
-        )
+        flight = self._session.submit(batch, self._key(batch), target, self._programs(batch), bool(self._flights))
         if flight is None:
             return False
         self._flights.append(flight)

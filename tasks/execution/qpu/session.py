@@ -48,9 +48,7 @@ class Session:
         note: takes sentences for the run record.
     """
 
-    def __init__(
-        self, client: QpuClient, journal: Journal, options: QpuOptions, note: Callable[[str], None]
-    ) -> None:
+    def __init__(self, client: QpuClient, journal: Journal, options: QpuOptions, note: Callable[[str], None]) -> None:
         self.client, self._journal, self._options, self._note = client, journal, options, note
         self._name = client.resource.name
         self._end = time.monotonic() + options.time_limit
