@@ -39,14 +39,14 @@ def _soundness(numbers: Numbers) -> str:
     hits = false = 0
     for family, row in numbers.items():
         if isinstance(row, dict) and "hits" in row:
-            rows.append([family, row["circuits"], row["hits"], row["false"], f"{row['worst']:.0e}"])
+            rows.append([family, row["circuits"], row["hits"], row["false"], f"{row['worst']:.0e}", row["turned away"]])
             hits += row["hits"]
             false += row["false"]
     asked = numbers["mqt.qcec"]
     return (
         f"## 1. Soundness: {hits} hits, {false} false\n\nEvery hit against the exact distribution of its circuit; "
-        "the last column is the largest difference of a probability.\n\n"
-        + _table(["family", "circuits", "hits", "false", "largest difference"], rows)
+        "*largest difference* is of a probability; *turned away* are circuits with the same form and other angles.\n\n"
+        + _table(["family", "circuits", "hits", "false", "largest difference", "turned away"], rows)
         + f"\nmqt.qcec calls {asked['equivalent']} of {asked['common key']} pairs with a common key equivalent "
         "(bits permuted and inverted as the keys say), and "
         f"{asked['missed']} of {asked['different keys']} random pairs with different keys (missed hits).\n"
@@ -68,8 +68,7 @@ def _recall(numbers: Numbers) -> str:
         "## 2. Recall: equivalent pairs that share a key, percent\n\nIn brackets ZX + WL as Qdislib 1.0.1 builds it, "
         "on the circuits without measurements. *padded* puts in gate-inverse pairs and phases before measurements; "
         "*bits permuted* also inverts outcomes: both keep distributions, not unitaries, and Qdislib does not look for "
-        "them.\n\n"
-        + _table(["family", *rewrites], rows)
+        "them.\n\n" + _table(["family", *rewrites], rows)
     )
     own = numbers["own false hits"]
     text += f"\nA parameter-shift set over a uniform ansatz (24 circuits): {own['hits']} hits, {own['false']} false"

@@ -1,8 +1,8 @@
 """Cache benchmark 1: every hit compared with the exact distribution; and mqt.qcec asked about pairs that share a key.
 
-A hit is a circuit whose key another circuit had before. The first circuit's exact distribution is kept in canonical
-bits; each later one is mapped to canonical bits by its own key and must agree to 1e-9 (grid of the angles times their
-number).
+A hit is a circuit whose key another circuit had before, with the same angles, as the cache compares them. The first
+circuit's exact distribution is kept in canonical bits; each later one is mapped to canonical bits by its own key and
+must agree to 1e-10. Circuits with equal bytes and other angles are turned away, and counted.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from qiskit import AncillaRegister, ClassicalRegister, QuantumCircuit, QuantumRe
 
 from tasks.execution.cache.canonical import CanonicalForm, canonical_form
 from tasks.execution.cache.circuit_reader import read_circuit
+from tasks.execution.cache.single_flight import same_angles
 from tests.execution.cache.families import any_gates, padded, rebitted, relabelled, reordered
 from tests.execution.cache.oracle import exact_distribution
 
@@ -84,12 +85,34 @@ def matchings(rng: Generator) -> Iterator[QuantumCircuit]:
             yield circuit
 
 
+def beside_special(rng: Generator) -> Iterator[QuantumCircuit]:
+    """Angles beside multiples of pi/4, where cases change: a circuit, and twice the same a little off."""
+    n, length = int(rng.integers(1, 4)), int(rng.integers(2, 9))
+    steps = [(int(rng.integers(6)), [int(q) for q in rng.permutation(n)], float(rng.choice(_SPECIAL)))
+             for _ in range(length)]  # fmt: skip
+    for off in (0.0, float(rng.choice(_OFFSETS)), float(rng.choice(_OFFSETS))):
+        circuit = QuantumCircuit(n, n)
+        for kind, qubits, angle in steps:
+            if kind < 4 or n == 1:
+                (circuit.rx, circuit.ry, circuit.rz, circuit.p)[kind % 4](angle + off, qubits[0])
+            elif kind == 4:
+                circuit.rzz(angle - off, *qubits[:2])
+            else:
+                circuit.cx(*qubits[:2])
+        circuit.measure(range(n), range(n))
+        yield circuit
+
+
+_SPECIAL = np.concatenate([np.arange(-4, 5) * np.pi / 4, [0.3]])
+_OFFSETS = (0.0, 1e-15, -1e-15, 5e-14, -5e-14, 1e-13, 1e-12, -1e-11, 3e-11, -1e-10, 1e-9, -1e-9)
+
 FAMILIES: dict[str, Callable[[Generator], Iterator[QuantumCircuit]]] = {
     "random, few angles": random_small,
     "measured and reset inside": measured_inside,
     "rewritten, permuted, transposed, conjugated": rewritten,
     "parameter-shift sets": parameter_shifts,
     "mid-layer matchings": matchings,
+    "angles beside special ones": beside_special,
 }
 
 
@@ -97,10 +120,11 @@ def soundness(family: str, hits: int, seed: int) -> dict[str, float]:
     """Make circuits until there are so many hits.
 
     Returns:
-        circuits, hits, false hits, the largest difference of a probability, and distinct distributions among hits.
+        circuits, hits, false hits, the largest difference of a probability, keys, and circuits turned away for their
+        angles.
     """
     known: dict[bytes, tuple[np.ndarray, Distribution]] = {}
-    count = false = circuits = 0
+    count = false = circuits = turned_away = 0
     worst = 0.0
     number = 0
     while count < hits:
@@ -113,12 +137,16 @@ def soundness(family: str, hits: int, seed: int) -> dict[str, float]:
             if form.data not in known:
                 known[form.data] = (form.angles, canonical)
                 continue
+            angles, other = known[form.data]
+            if not same_angles(angles, form.angles):
+                turned_away += 1
+                continue
             count += 1
-            other = known[form.data][1]
             off = max(abs(canonical.get(k, 0.0) - other.get(k, 0.0)) for k in canonical.keys() | other.keys())
             worst = max(worst, off)
-            false += off > 1e-9
-    return {"circuits": circuits, "hits": count, "false": false, "worst": worst, "keys": len(known)}
+            false += off > 1e-10
+    return {"circuits": circuits, "hits": count, "false": false, "worst": worst, "keys": len(known),
+            "turned away": turned_away}  # fmt: skip
 
 
 def second_oracle(pairs: int, seed: int) -> dict[str, int]:

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from qiskit import QuantumCircuit
-from qiskit.circuit import Instruction
+from qiskit.circuit import Barrier, Delay, Instruction, Measure, Reset
+from qiskit.circuit.library import UnitaryGate
 
 from tasks.execution.cache.errors import UnsupportedCircuit
 from tasks.execution.cache.frame import ANGLE_TOLERANCE, Pauli, multiply, split_angle
@@ -275,9 +276,9 @@ class Reader:
             if name == "swap":
                 self.swap(qubits[0], qubits[1])
                 return
-        if name in ("barrier", "delay"):
+        if isinstance(operation, Barrier | Delay):
             return
-        if name == "unitary" and operation.num_qubits <= 2:
+        if isinstance(operation, UnitaryGate) and operation.num_qubits <= 2:
             self._matrix(np.asarray(operation.params[0], dtype=complex), qubits)
             return
         definition = getattr(operation, "definition", None)
@@ -330,16 +331,16 @@ def read_circuit(circuit: QuantumCircuit) -> Builder:
     for i, item in enumerate(data):
         if item.clbits:
             last_write[item.clbits[0]] = i
-        resets += item.name == "reset"
+        resets += isinstance(item.operation, Reset)
     reader = Reader(circuit.num_qubits, resets)
     for i, item in enumerate(data):
         operation = item.operation
         name = operation.name
         qubits = [qubit_at[bit] for bit in item.qubits]
-        if name == "measure":
+        if isinstance(operation, Measure):
             bit = item.clbits[0]
             reader.measure(qubits[0], bit_at[bit] if last_write[bit] == i else None)
-        elif name == "reset":
+        elif isinstance(operation, Reset):
             reader.reset(qubits[0])
         elif item.clbits or getattr(operation, "blocks", None):
             raise UnsupportedCircuit(f"{name}: classical control is not read; the circuit is not shared by its meaning")

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from qiskit import QuantumCircuit
+from qiskit.circuit import Barrier, Delay, Gate, Measure
+from qiskit.exceptions import QiskitError
 from qiskit.quantum_info import Statevector
 
 MOST_QUBITS = 12
@@ -38,7 +40,8 @@ class CanonicalDistribution:
 def canonical_distribution(circuit: QuantumCircuit) -> CanonicalDistribution | None:
     """Return the distribution of a circuit's measured bits, or None if this is no way to key it.
 
-    None: more than MOST_QUBITS qubits, resets, a bit written twice, or anything after a measurement on its qubit.
+    None: more than MOST_QUBITS qubits, a bit written twice, anything after a measurement on its qubit, or an operation
+    that is no gate (resets, initial states, control flow).
     """
     if circuit.num_qubits > MOST_QUBITS:
         return None
@@ -46,20 +49,24 @@ def canonical_distribution(circuit: QuantumCircuit) -> CanonicalDistribution | N
     qubit_of: dict[int, int] = {}
     for item in circuit.data:
         qubits = [circuit.find_bit(q).index for q in item.qubits]
-        name = item.operation.name
-        if name == "barrier":
+        operation = item.operation
+        if isinstance(operation, Barrier | Delay):
             continue
-        if name == "reset" or not set(qubits).isdisjoint(qubit_of.values()) or getattr(item.operation, "blocks", None):
+        # Gates only: what may hold a reset (initialize, ...) has no one final state.
+        if not isinstance(operation, Measure | Gate) or not set(qubits).isdisjoint(qubit_of.values()):
             return None
-        if name == "measure":
+        if isinstance(operation, Measure):
             bit = circuit.find_bit(item.clbits[0]).index
             if bit in qubit_of:
                 return None
             qubit_of[bit] = qubits[0]
         else:
-            unitary.append(item.operation, qubits)
+            unitary.append(operation, qubits)
     bits = sorted(qubit_of)
-    exact = Statevector(unitary).probabilities([qubit_of[bit] for bit in bits]) if bits else np.ones(1)
+    try:
+        exact = Statevector(unitary).probabilities([qubit_of[bit] for bit in bits]) if bits else np.ones(1)
+    except (QiskitError, TypeError):  # not unitary, or a free parameter
+        return None
     tensor = exact.reshape((2,) * len(bits)).transpose(range(len(bits) - 1, -1, -1))  # axis k is bits[k]
     ones = _marginals(tensor)
     inverted = ones > 0.5 + PROBABILITY_GRID

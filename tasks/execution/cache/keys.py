@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 from qiskit import QuantumCircuit
-from qiskit.circuit import Instruction
+from qiskit.circuit import Barrier, Delay, Instruction, Measure, Reset
+from qiskit.circuit.library import UnitaryGate
 
 from tasks.execution.cache.canonical import ANGLE_GRID, NORMAL_FORM_VERSION, CanonicalForm, canonical_form
 from tasks.execution.cache.circuit_reader import read_circuit
@@ -19,7 +20,7 @@ from tasks.execution.cache.distribution import CanonicalDistribution, canonical_
 from tasks.execution.cache.errors import UnsupportedCircuit
 from tasks.execution.cache.gate_table import is_standard
 
-KEY_VERSION = 1
+KEY_VERSION = 2
 AS_WRITTEN = "as written"
 BY_MEANING = "by meaning"
 BY_DISTRIBUTION = "by distribution"
@@ -184,21 +185,29 @@ def _instruction_material(operation: Instruction) -> bytes:
     name = operation.name.encode()
     out = [struct.pack("<H", len(name)), name]
     for value in operation.params:
+        if isinstance(value, str):  # the letters of a PauliGate
+            out.append(_framed(b"s", value.encode()))
+            continue
         if isinstance(value, np.ndarray):
-            out.append(b"a" + np.ascontiguousarray(value, dtype="<c16").tobytes())
+            out.append(_framed(b"a", np.ascontiguousarray(value, dtype="<c16").tobytes()))
             continue
         try:
             out.append(b"f" + struct.pack("<d", float(value)))
-        except TypeError:
+        except (TypeError, ValueError):
             raise UnsupportedCircuit(f"{operation.name}: a parameter is not a number; bind it first") from None
-    if not is_standard(operation) and operation.name not in ("measure", "reset", "barrier", "delay", "unitary"):
+    # By class: a gate that only borrows one of these names has a definition, and is that.
+    if not is_standard(operation) and not isinstance(operation, Measure | Reset | Barrier | Delay | UnitaryGate):
         definition = getattr(operation, "definition", None)
         if definition is None or getattr(operation, "blocks", None):
             raise UnsupportedCircuit(f"{operation.name}: no definition to compare; the circuit is not cached")
-        out.append(b"d" + exact_material(definition))
-    if operation.name == "delay":
+        out.append(_framed(b"d", exact_material(definition)))
+    if isinstance(operation, Delay):
         out.append(str(operation.unit).encode())
     return b"".join(out) + b";"
+
+
+def _framed(kind: bytes, data: bytes) -> bytes:
+    return kind + struct.pack("<I", len(data)) + data
 
 
 def tolerance_material() -> bytes:

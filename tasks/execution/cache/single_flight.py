@@ -173,7 +173,7 @@ class SingleFlight:
             return None
         if entry.expires and entry.expires < time.time():
             return None
-        if entry.material != key.material or not _same_angles(entry.angles, key.angles):
+        if entry.material != key.material or not same_angles(entry.angles, key.angles):
             return None  # a digest collision, or angles that only agree when rounded
         return entry
 
@@ -209,6 +209,6 @@ class SingleFlight:
         logger.warning("%s; going on without the cache for %.0f s", error, _RETRY_AFTER)
 
 
-def _same_angles(a: np.ndarray, b: np.ndarray) -> bool:
+def same_angles(a: np.ndarray, b: np.ndarray) -> bool:
     """Say whether two forms differ by less than 1e-12 in any probability (each angle moves one by at most half)."""
     return a.shape == b.shape and float(np.abs(a - b).sum()) <= _ANGLES_AGREE * (2 + 0.01 * a.size)
