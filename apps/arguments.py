@@ -42,7 +42,8 @@ def build_parser() -> Parser:
     plan = commands.add_parser("plan", help="print the plan without running it")
     _add_problem(plan, needs_observable=False)
     _add_plan(plan)
-    plan.set_defaults(engine="auto", resources=None, policy="balanced", budget=None, cache="off", mitigation="none")
+    plan.set_defaults(engine="auto", resources=None, policy="balanced", budget=None, cache="off", mitigation="none",
+                      share_meaning=False)  # fmt: skip
     plan.add_argument(
         "--instructions", action="store_true", help="list the instructions that a cuts file names by index"
     )
@@ -52,12 +53,14 @@ def build_parser() -> Parser:
     resume.add_argument("run", metavar="RUN", help="the run's folder, or its name under --out")
     _add_engine(resume)
     # As the run was started, unless said otherwise.
-    resume.set_defaults(engine=None, resources=None, policy=None, budget=None, cache=None, mitigation=None)
+    resume.set_defaults(engine=None, resources=None, policy=None, budget=None, cache=None, mitigation=None,
+                        share_meaning=None)  # fmt: skip
     _add_output(resume)
 
     again = commands.add_parser("reconstruct", help="repeat the last stage of a run from its stored fragment results")
     again.add_argument("run", metavar="RUN", help="the run's folder, or its name under --out")
-    again.set_defaults(engine=None, resources=None, policy=None, budget=None, cache=None, mitigation=None)
+    again.set_defaults(engine=None, resources=None, policy=None, budget=None, cache=None, mitigation=None,
+                        share_meaning=None)  # fmt: skip
     _add_output(again)
 
     sample = commands.add_parser("sample", help="bit strings that measuring every qubit would give")
@@ -79,8 +82,9 @@ def build_parser() -> Parser:
     sample.add_argument("--seed", type=_seed, default=0, metavar="N", help="same seed, same draws (default 0)")
     sample.add_argument("--memory", type=memory_size, metavar="SIZE", help="refuse plans that need more, e.g. 4GiB")
     sample.set_defaults(
-        engine="auto", resources=None, policy="balanced", budget=None, cache="off", mitigation="none", target_error=None
-    )
+        engine="auto", resources=None, policy="balanced", budget=None, cache="off", mitigation="none",
+        share_meaning=False, target_error=None,
+    )  # fmt: skip
     _add_json(sample)
 
     cache = commands.add_parser("cache", help="what the cache holds; verify, prune, export or import it")
@@ -155,6 +159,11 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
         help="what is done against the errors of QPUs (default readout)",
     )
     group.add_argument("--cache", metavar="DIR|URL|off", help="where results of circuits are kept for later runs")
+    group.add_argument(
+        "--share-meaning",
+        action="store_true",
+        help="on QPUs, also use stored counts of circuits that are equal only without noise",
+    )
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:

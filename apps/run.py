@@ -105,6 +105,7 @@ def options_from(arguments: argparse.Namespace, problem: Problem) -> workflow.Op
         budget=arguments.budget,
         cache=checked_cache(arguments.cache),
         mitigation=arguments.mitigation,
+        share_meaning=arguments.share_meaning,
     )
 
 
@@ -125,7 +126,7 @@ def _options_again(document: Mapping[str, Any], memory: int | None, arguments: a
     again["cuts"] = None if document["cuts"] is None else cuts_from(document["cuts"])
     again["resources"] = None if document["resources"] is None else Path(document["resources"])
     again["memory_bytes"] = memory or free_memory()
-    for field in ("engine", "resources", "policy", "budget", "cache", "mitigation"):
+    for field in ("engine", "resources", "policy", "budget", "cache", "mitigation", "share_meaning"):
         if getattr(arguments, field) is not None:
             again[field] = getattr(arguments, field)
     return workflow.Options(**again)

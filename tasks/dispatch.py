@@ -59,6 +59,7 @@ class Dispatcher:
         cache: where results of earlier runs are kept, or "off".
         mitigation: what is done against the errors of QPUs.
         fidelities: for a fragment, (QPU, fidelity of its transpiled circuit) where known.
+        share_meaning: on QPUs, also use stored counts of circuits that are equal only in the ideal.
     """
 
     def __init__(
@@ -70,9 +71,10 @@ class Dispatcher:
         cache: str = "off",
         mitigation: str = "none",
         fidelities: Mapping[int, Sequence[tuple[str, float]]] | None = None,
+        share_meaning: bool = False,
     ):
         self._pool, self._directory, self._norm = pool, directory, norm
-        self._how = How(cache, mitigation)
+        self._how = How(cache, mitigation, share_meaning=share_meaning)
         self._works = works_of(plan, 1, fidelities=fidelities)
         self._retry = RetryPolicy(attempts=6)
         self._history: dict[_Piece, list[Outcome]] = {}
@@ -272,6 +274,7 @@ class Dispatcher:
         if found.notes:
             told = self._directory.record.setdefault("notes", [])
             told += [f"{device.name}: {note}" for note in found.notes]
+        self._count(found.cache)
         if not found.failure and not found.left:
             for job in batch:
                 self._pool.succeeded(device.name, self._work(job), (outcome.seconds - found.waited) / len(batch))
@@ -322,6 +325,13 @@ class Dispatcher:
         """Only where something was kept: a run without results leaves no folder."""
         kept = self._directory.record.get("results") and "options" in self._directory.record
         return f"; `qompass resume {self._directory.path}` goes on from here" if kept else "; nothing was kept"
+
+    def _count(self, cache: Mapping[str, float]) -> None:
+        """Add to what the record says of the cache."""
+        if cache:
+            total = self._directory.record.setdefault("cache", {"store": self._how.cache})
+            for name, number in cache.items():
+                total[name] = round(total.get(name, 0) + number, 6)
 
     def _work(self, job: FragmentJob, avoid: Sequence[str] = ()) -> Work:
         return work_of(job, self._works[job.fragment.index], self._norm, avoid)

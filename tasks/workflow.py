@@ -56,6 +56,7 @@ class Options:
         budget: most money to spend, None for any.
         target_error: standard error to reach, None for whatever the shots give; without shots, as many are spent as
             it takes.
+        share_meaning: on QPUs, also use stored counts of circuits that are equal only in the ideal.
     """
 
     max_qubits: int | None = None
@@ -70,6 +71,7 @@ class Options:
     policy: str = "balanced"
     budget: float | None = None
     target_error: float | None = None
+    share_meaning: bool = False
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,9 @@ def run(problem: Problem, options: Options, directory: RunDirectory, progress: P
         norm = float(np.sqrt((problem.terms.coefficients.data**2).sum()))
         sampled = options.shots is not None or options.target_error is not None
         fidelities = fidelities_of(plan, devices, options.mitigation) if sampled else None
-        dispatcher = Dispatcher(plan, pool, directory, norm, options.cache, options.mitigation, fidelities)
+        dispatcher = Dispatcher(
+            plan, pool, directory, norm, options.cache, options.mitigation, fidelities, options.share_meaning
+        )
         with directory.timing("execute"):
             results = _executed(problem, plan, options, dispatcher, shown)
         directory.update(tasks=vars(dispatcher.statistics()))

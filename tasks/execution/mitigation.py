@@ -20,15 +20,17 @@ from tasks.execution.qpu.asking import present_target
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.errors import Fault, QpuError
 from tasks.execution.qpu.journal import default_folder
+from tasks.execution.qpu.kept import run_kept
 from tasks.execution.qpu.programs import Program, make_programs
 from tasks.execution.qpu.records import QpuOptions, QpuRun
 from tasks.execution.qpu.resources import QpuResource
-from tasks.execution.qpu.run import run_besides, run_variants
 from tasks.execution.qpu.target import QpuTarget
 from tasks.execution.readout import learn, mitigate, readout_programs, unmeasured
 from tasks.tensor import VariantCounts
 
 CALIBRATION_SHOTS = 8192
+READOUT_STREAM = "readout"
+
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def run_mitigated(
     """
     options = options or QpuOptions()
     if mitigation == NO_MITIGATION or all(circuit.num_clbits == 0 for circuit in circuits):
-        return run_variants(resource, circuits, shots, options)
+        return run_kept(resource, circuits, shots, options, options.streams)
     with QpuClient(resource, options.call_seconds) as client:
         target = present_target(client, options.patience)
     measuring = [index for index, circuit in enumerate(circuits) if circuit.num_clbits]
@@ -95,6 +97,7 @@ def run_mitigated(
     shares = _shares(mitigation.noise_factors)
     wanted: list[QuantumCircuit | Program] = list(circuits)
     asked = list(map(int, shots))
+    streams = list(options.streams)
     parts: dict[int, list[int]] = {}  # variant -> where each of its noise factors is in ``wanted``
     if len(mitigation.noise_factors) > 1:
         for index, program in zip(measuring, programs, strict=True):
@@ -105,14 +108,17 @@ def run_mitigated(
                 parts[index].append(len(wanted))
                 wanted.append(fold(program, factor))
                 asked.append(part)
+                streams += streams[index : index + 1]
     folder = options.journal or default_folder()
     calibration: list[Program] = []
     if mitigation.readout:
         measured = {qubit for program in programs for qubit in program.measured}
         calibration = readout_programs(folder, target, measured)
-    run = run_variants(
-        resource, [*wanted, *calibration], [*asked, *[mitigation.calibration_shots] * len(calibration)], options
-    )
+    streams += [READOUT_STREAM] * len(calibration) if streams else []
+    run = run_kept(
+        resource, [*wanted, *calibration], [*asked, *[mitigation.calibration_shots] * len(calibration)], options,
+        streams,
+    )  # fmt: skip
     if calibration:
         learn(folder, resource.name, run, len(wanted))
     if mitigation.readout:
@@ -132,6 +138,10 @@ def run_mitigated(
             counts[index] = extrapolate([one for one in pieces if one is not None], shares)
     run.counts, run.programs, run.failures = counts[: len(circuits)], run.programs[: len(circuits)], failures
     run.sources = run.sources[: len(circuits)]
+    for index, places in parts.items():  # from the cache is what is so at every noise factor
+        if run.origins and not all(run.origins[place] for place in places):
+            run.origins[index] = {}
+    run.origins = run.origins[: len(circuits)]
     return run
 
 
@@ -144,7 +154,9 @@ def _measure_again(
     if not programs:
         return
     try:
-        more = run_besides(resource, programs, [mitigation.calibration_shots] * len(programs), options)
+        shots = [mitigation.calibration_shots] * len(programs)
+        streams = [READOUT_STREAM] * len(programs) if options.streams else []
+        more = run_kept(resource, programs, shots, options, streams, besides=True)
     except QpuError as error:
         run.notes.append(f"readout could not be measured after the recalibration, published rates are used: {error}")
         return

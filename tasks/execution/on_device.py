@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import version
 
@@ -15,11 +17,13 @@ from qiskit import QuantumCircuit
 from scheduler_policies import Device, DeviceState, Kind
 from tasks.cutting.variants import VariantBuilder
 from tasks.execution.cache.cache import OFF, Cache, open_cache
-from tasks.execution.cache.fragment_key import fragment_key
 from tasks.execution.cache.keys import AS_WRITTEN, Target, make_key
 from tasks.execution.errors import ExecutionError
 from tasks.execution.jobs import FragmentJob, pack_counts, predicted_seconds, run_job
+from tasks.execution.sampled import stream_name
 from tasks.runtime.storage import pack, unpack
+
+logger = logging.getLogger(__name__)
 
 _WORTH_SECONDS = 0.01  # less than this is run again sooner than it is found
 
@@ -33,11 +37,13 @@ class How:
         mitigation: what is done against the errors of QPUs (``mitigation_of``).
         placed: how a QPU did when the jobs were placed on it; they leave its queue when that got too bad to wait on
             (``scheduler_policies.why_leave``). None: they stay.
+        share_meaning: on QPUs, also use stored counts of circuits that are equal only in the ideal.
     """
 
     cache: str = OFF
     mitigation: str = "none"
     placed: DeviceState | None = None
+    share_meaning: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class JobResult:
     Attributes:
         job: what was done.
         arrays: as ``run_job`` returns them.
-        origin: what the record says beside the device: provider job ids, calibration epoch.
+        origin: what the record says beside the device: provider job ids, calibration epoch, what the cache gave.
     """
 
     job: FragmentJob
@@ -65,6 +71,7 @@ class DeviceResults:
         failure: why something is missing, "" where nothing is or all that is has left.
         left: why what is missing was taken back before it started, "" where it was not.
         waited: seconds spent waiting, for a unit of the device and in its queue.
+        cache: what the cache did for them (``Cache.numbers``).
     """
 
     results: tuple[JobResult, ...]
@@ -72,6 +79,7 @@ class DeviceResults:
     failure: str = ""
     left: str = ""
     waited: float = 0.0
+    cache: Mapping[str, float] = field(default_factory=dict)
 
 
 def run_on_device(jobs: Sequence[FragmentJob], device: Device, how: How = How()) -> DeviceResults:
@@ -87,41 +95,55 @@ def run_on_device(jobs: Sequence[FragmentJob], device: Device, how: How = How())
     """
     if device.kind is Kind.QPU:
         return _run_on_qpu(jobs, device, how)
-    cache = how.cache
     aer = "GPU" if device.kind is Kind.GPU else "CPU"
-    worth = [cache != OFF and predicted_seconds(job) >= _WORTH_SECONDS for job in jobs]
+    worth = [how.cache != OFF and predicted_seconds(job) >= _WORTH_SECONDS for job in jobs]
+    before = _opened(how.cache).numbers() if any(worth) else {}
     results = []
     for job, cached in zip(jobs, worth, strict=True):
-        arrays, hit = recalled(job, aer, cache) if cached else (run_job(job, device=aer), False)
-        results.append(JobResult(job, arrays, {"cache": "hit"} if hit else {}))
-    return DeviceResults(tuple(results))
+        if cached:
+            results.append(recalled(job, device.name, aer, how.cache))
+        else:
+            results.append(JobResult(job, run_job(job, device=aer), {}))
+    return DeviceResults(tuple(results), cache=_since(before, how.cache))
 
 
-def recalled(job: FragmentJob, aer: str, cache: str) -> tuple[dict[str, np.ndarray], bool]:
-    """A job's result from the cache, or run and put there; and whether it was there.
+def recalled(job: FragmentJob, device: str, aer: str, cache: str) -> JobResult:
+    """A job's result from the cache, or run and put there.
 
-    An exact tensor is found by what the fragment means. Counts are found only for the same variants, shots and seed:
-    drawing them anew costs less than finding out what two thousand variants mean.
+    An exact tensor is found by what the fragment means, while that pays. Counts are found only for the same variants,
+    shots and seed: drawing them anew costs less than finding out what two thousand variants mean.
     """
     store = _opened(cache)
     target = Target(f"aer-{aer}", version("qiskit-aer"), "statevector, complex128, legs open")
-    key = (
-        fragment_key(job.fragment, target)
-        if job.exact
-        else make_key(AS_WRITTEN, [b"counts of variants", target.digest_material(), job.digest.encode()])
-    )
-    ran: list[int] = []
+    written = ""
+    if job.exact:
+        key, written = store.tensor_key(job.fragment, target)
+    else:
+        key = make_key(AS_WRITTEN, [b"counts of variants", target.digest_material(), job.digest.encode()])
 
     def compute(indices: list[int]) -> list[np.ndarray]:
-        ran.extend(indices)
         arrays = run_job(job, device=aer)
         return [arrays["values"] if job.exact else np.frombuffer(pack(arrays, {}), dtype=np.uint8)]
 
-    (found,) = store.arrays([key], compute)
-    if found is None:
-        return run_job(job, device=aer), False
-    arrays = {"values": found} if job.exact else unpack(found.tobytes()).arrays
-    return arrays, not ran
+    about = {"device": device, "backend": f"{target.backend} {target.version}"}
+    (found,) = store.arrays([key], compute, provenance=about, written=[written] if written else ())
+    try:
+        if found is not None:
+            arrays = {"values": found.array} if job.exact else unpack(found.array.tobytes()).arrays
+            return JobResult(job, arrays, _made_by(found.origin) if found.from_cache else {})
+    except Exception as error:  # whatever a file that somebody else wrote can make of itself
+        logger.warning("fragment %d: what the cache holds for it cannot be read (%s)", job.fragment.index, error)
+    return JobResult(job, run_job(job, device=aer), {})
+
+
+def _made_by(origin: Mapping[str, str]) -> dict[str, str]:
+    """What the record says of a result from the cache: which device had made it."""
+    return {"cache": "hit", "made_by": origin.get("device", origin.get("backend", "unknown"))}
+
+
+def _since(before: Mapping[str, float], cache: str) -> dict[str, float]:
+    """What this process's cache did since then: the process lives on from task to task."""
+    return {name: number - before[name] for name, number in _opened(cache).numbers().items()} if before else {}
 
 
 @lru_cache(maxsize=4)
@@ -136,10 +158,10 @@ def _run_on_qpu(jobs: Sequence[FragmentJob], device: Device, how: How) -> Device
     from tasks.execution.qpu import Fault, QpuError, QpuOptions, Watch, qpu_resource
 
     watch = None if how.placed is None else Watch(device, how.placed)
-    began = time.monotonic()
     circuits: list[QuantumCircuit] = []
     shots: list[int] = []
     owners: list[tuple[int, int]] = []
+    streams: list[str] = []
     for number, job in enumerate(jobs):
         if job.exact:
             raise ExecutionError(f"fragment {job.fragment.index}: {device.name} is a QPU and cannot give exact tensors")
@@ -147,18 +169,36 @@ def _run_on_qpu(jobs: Sequence[FragmentJob], device: Device, how: How) -> Device
         circuits += [builder.circuit(variant) for variant in job.variants]
         shots += job.shots
         owners += [(number, place) for place in range(len(job.variants))]
+        streams += [stream_name(job.seed, variant) for variant in job.variants]
     # The same work with the same seed is the same run: shots that a task collected and lost are its own.
     asked = hashlib.sha256("".join(job.digest for job in jobs).encode()).hexdigest()
     resource = qpu_resource(device.name)
-    with lease(device.name, device.units):
-        waited = time.monotonic() - began
-        options = QpuOptions(run=asked, watch=watch)
-        try:
-            run = run_mitigated(resource, circuits, shots, mitigation_of(how.mitigation), options)
-        except QpuError as error:
-            if error.fault.again:
-                return DeviceResults((), failure=str(error), waited=waited)
-            raise  # the same device will never take this work
+    store = _opened(how.cache)
+    before = store.numbers()
+    waited = 0.0
+
+    @contextmanager
+    def reserve() -> Iterator[None]:
+        nonlocal waited
+        began = time.monotonic()
+        with lease(device.name, device.units):
+            waited += time.monotonic() - began
+            yield
+
+    options = QpuOptions(
+        run=asked,
+        watch=watch,
+        cache=store if store.flight is not None else None,
+        streams=tuple(streams),
+        share_meaning=how.share_meaning,
+        reserve=reserve,
+    )
+    try:
+        run = run_mitigated(resource, circuits, shots, mitigation_of(how.mitigation), options)
+    except QpuError as error:
+        if error.fault.again:
+            return DeviceResults((), failure=str(error), waited=waited)
+        raise  # the same device will never take this work
     done: list[JobResult] = []
     origin = {
         "provider_jobs": ",".join(record.job for record in run.jobs),
@@ -166,7 +206,7 @@ def _run_on_qpu(jobs: Sequence[FragmentJob], device: Device, how: How) -> Device
         "mitigation": how.mitigation,
     }
     counts = [[run.counts[i] for i, (owner, _) in enumerate(owners) if owner == number] for number in range(len(jobs))]
-    for job, found in zip(jobs, counts, strict=True):
+    for number, (job, found) in enumerate(zip(jobs, counts, strict=True)):
         start = 0
         while start < len(found):
             stop = start
@@ -175,7 +215,9 @@ def _run_on_qpu(jobs: Sequence[FragmentJob], device: Device, how: How) -> Device
             if stop > start:
                 part = job.share(job.first + start, stop - start)
                 kept = [c for c in found[start:stop] if c is not None]
-                done.append(JobResult(part, pack_counts(kept), origin))
+                first = owners.index((number, start))
+                told = origin | _told(run.origins[first : first + stop - start])
+                done.append(JobResult(part, pack_counts(kept), told))
             start = max(stop, start + 1)
     waited += run.waited
     failed = [error for error in run.failures.values() if error.fault is not Fault.LEFT]
@@ -183,7 +225,19 @@ def _run_on_qpu(jobs: Sequence[FragmentJob], device: Device, how: How) -> Device
         raise failed[0]
     failure = str(failed[0]) if failed else ""
     left = str(next(iter(run.failures.values()))) if run.failures and not failed else ""
-    return DeviceResults(tuple(done), tuple(run.notes), failure, left, waited)
+    return DeviceResults(tuple(done), tuple(run.notes), failure, left, waited, _since(before, how.cache))
+
+
+def _told(origins: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """What the record says of variants some of which came from the cache: how many, and who had measured them."""
+    held = [origin for origin in origins if origin]
+    if not held:
+        return {}
+    told = {
+        name: ",".join(sorted({part for o in held for part in o.get(field, "").split(",") if part}))
+        for name, field in (("made_by", "device"), ("made_in_jobs", "provider_jobs"))
+    }
+    return {"cache": "hit" if len(held) == len(origins) else f"{len(held)} of {len(origins)} variants", **told}
 
 
 def _must_defer(job: FragmentJob, device: Device) -> bool:

@@ -39,9 +39,14 @@ def circuit_seed(seed: int, variant: Variant) -> int:
     return int(_variant_key(seed, variant)[0] & 0x7FFFFFFF)
 
 
+def stream_name(seed: int, variant: Variant) -> str:
+    """Names the stream of shots that belongs to one variant in one round of a run; the seed has the round in it."""
+    return f"{seed}:{variant.fragment}:{','.join(map(str, variant.settings))}:{variant.group}"
+
+
 def _variant_key(seed: int, variant: Variant) -> np.ndarray:
-    text = f"{seed}:{variant.fragment}:{','.join(map(str, variant.settings))}:{variant.group}"
-    return np.frombuffer(hashlib.blake2b(text.encode(), digest_size=16).digest(), dtype=np.uint64)
+    digest = hashlib.blake2b(stream_name(seed, variant).encode(), digest_size=16).digest()
+    return np.frombuffer(digest, dtype=np.uint64)
 
 
 def draw_counts(probabilities: np.ndarray, shots: int, rng: np.random.Generator) -> VariantCounts:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from tasks.execution.cache.draws import Draw, Job, Request, Tally
+from tasks.cutting.plan import Fragment
+from tasks.execution.cache.dealing import deal, grouped, needed
+from tasks.execution.cache.draws import Draw, Found, Job, Made, Request, Tally
 from tasks.execution.cache.entry import Entry
 from tasks.execution.cache.errors import StoreUnavailable, UnsupportedCircuit
-from tasks.execution.cache.keys import AS_WRITTEN, Key, KeyMaker, Target, exact_digest
-from tasks.execution.cache.shots import from_canonical, shares, take, to_canonical
+from tasks.execution.cache.fragment_key import fragment_digest, fragment_key
+from tasks.execution.cache.keys import AS_WRITTEN, BY_DISTRIBUTION, Key, KeyMaker, Target, exact_digest
+from tasks.execution.cache.new_entries import array_entry, counts_entry, topped_up
 from tasks.execution.cache.single_flight import SingleFlight, Want
 from tasks.execution.cache.store import open_store
 from tasks.execution.cache.worth import Worth
@@ -24,7 +27,7 @@ logger = logging.getLogger(__name__)
 OFF = "off"
 
 
-Run = Callable[[list[Job]], Sequence[VariantCounts | None]]
+Run = Callable[[list[Job]], Sequence[VariantCounts | Made | None]]
 Compute = Callable[[list[int]], Sequence[np.ndarray | None]]
 
 
@@ -37,6 +40,7 @@ class Cache:
         lifetime: seconds until an entry expires, 0 for never.
         keys: the key maker, with its memo.
         worth: whether keys by meaning pay.
+        worth_distribution: whether keys by distribution pay.
         tally: what happened.
     """
 
@@ -44,6 +48,7 @@ class Cache:
     lifetime: float = 0.0
     keys: KeyMaker = field(default_factory=KeyMaker)
     worth: Worth = field(default_factory=Worth)
+    worth_distribution: Worth = field(default_factory=Worth)
     tally: Tally = field(default_factory=Tally)
 
     def counts(self, requests: Sequence[Request], target: Target, run: Run) -> list[Draw | None]:
@@ -54,25 +59,27 @@ class Cache:
         Args:
             requests: variants with shots.
             target: where they run.
-            run: runs jobs and returns their counts in order, None for one that failed.
+            run: runs jobs and returns their counts in order, None for one that failed; counts of circuits without a
+                key are run last. It may be called several times, once others that were waited for are known.
 
         Returns:
             one Draw per request, None where running failed.
         """
         self.tally.requests += len(requests)
         keys = [self._counts_key(request, target) for request in requests]
-        groups: dict[bytes, list[int]] = {}
-        for i, key in enumerate(keys):
-            groups.setdefault(key.digest if key else b"unkeyed %d" % i, []).append(i)
-        members = list(groups.values())
+        # What has no key has no pool in which earlier shots could be skipped.
+        requests = [r if key is not None else replace(r, skip=0) for r, key in zip(requests, keys, strict=True)]
+        members = grouped(keys)
         pools: list[Entry | None] = [None] * len(members)
         ran = [False] * len(members)
         keyed = [g for g, group in enumerate(members) if self.flight is not None and keys[group[0]] is not None]
 
+        def shots_of(g: int) -> int:
+            return needed([requests[i] for i in members[g]])
+
         def produce_group(g: int, stored: Entry | None) -> Job:
             first = requests[members[g][0]]
-            missing = _needed(requests, members[g]) - (stored.shots if stored else 0)
-            return Job(first.circuit, missing, first.seed)
+            return Job(first.circuit, shots_of(g) - (stored.shots if stored else 0), first.seed, members[g][0])
 
         def run_groups(todo: list[tuple[int, Entry | None]]) -> list[Entry | None]:
             jobs = [produce_group(g, stored) for g, stored in todo]
@@ -82,13 +89,19 @@ class Cache:
             self.tally.executed += len(jobs)
             self.tally.topped_up += sum(stored is not None for _, stored in todo)
             out: list[Entry | None] = []
-            for (g, stored), counts in zip(todo, results, strict=True):
+            for (g, stored), found in zip(todo, results, strict=True):
                 i = members[g][0]
-                out.append(None if counts is None else self._entry(keys[i], stored, counts, cost, requests[i], target))
+                made = Made(found) if isinstance(found, VariantCounts) else found
+                if made is None:
+                    out.append(None)
+                elif stored is not None:
+                    out.append(topped_up(_present(keys[i]), stored, made, cost))
+                else:
+                    out.append(counts_entry(keys[i], made, cost, self._expires(), requests[i].circuit, target))
             return out
 
         if self.flight is not None and keyed:
-            wants = [Want(_present(keys[members[g][0]]), _needed(requests, members[g])) for g in keyed]
+            wants = [Want(_present(keys[members[g][0]]), shots_of(g)) for g in keyed]
             found, produced = self.flight.obtain(
                 wants, lambda todo: run_groups([(keyed[i], stored) for i, stored in todo])
             )
@@ -100,42 +113,71 @@ class Cache:
         draws: list[Draw | None] = [None] * len(requests)
         for group, pool, new in zip(members, pools, ran, strict=True):
             if pool is not None:
-                self._deal(requests, keys, group, pool, new, draws)
+                own = deal([requests[i] for i in group], [keys[i] for i in group], pool, new)
+                for i, draw in zip(group, own, strict=True):
+                    draws[i] = draw
+                self._note_hits(requests, keys, group, pool, new)
         return draws
 
     def arrays(
-        self, keys: Sequence[Key], compute: Compute, *, provenance: dict[str, str] | None = None
-    ) -> list[np.ndarray | None]:
+        self,
+        keys: Sequence[Key],
+        compute: Compute,
+        *,
+        provenance: Mapping[str, str] | None = None,
+        written: Sequence[str] = (),
+    ) -> list[Found | None]:
         """Return the array of every key; missing ones are computed in one call.
 
         Args:
-            keys: of the arrays, e.g. from ``fragment_key``.
+            keys: of the arrays, e.g. from ``tensor_key``.
             compute: gets indices into ``keys`` and returns their arrays, None for one that failed.
             provenance: put into new entries.
+            written: (key,) digests of what is computed as it is written, to know which hits meaning has brought.
         """
         self.tally.requests += len(keys)
+        about = [{**(provenance or {}), **({"written": written[i]} if written else {})} for i in range(len(keys))]
         if self.flight is None:
             self.tally.executed += len(keys)
-            return list(compute(list(range(len(keys)))))
-        first: dict[bytes, int] = {}
-        for i, key in enumerate(keys):
-            first.setdefault(key.digest, i)
-        distinct = list(first.values())
+            made = compute(list(range(len(keys))))
+            return [None if a is None else Found(a, False, about[i]) for i, a in enumerate(made)]
+        members = grouped(keys)
+        first = [group[0] for group in members]
 
         def produce(todo: list[tuple[int, Entry | None]]) -> list[Entry | None]:
             began = time.perf_counter()
-            results = compute([distinct[i] for i, _ in todo])
+            results = compute([first[g] for g, _ in todo])
             cost = (time.perf_counter() - began) / max(1, len(todo))
             self.tally.executed += len(todo)
             return [
-                None if array is None else self._array_entry(keys[distinct[i]], array, cost, provenance or {})
-                for (i, _), array in zip(todo, results, strict=True)
+                None if a is None else array_entry(keys[first[g]], a, cost, self._expires(), about[first[g]])
+                for (g, _), a in zip(todo, results, strict=True)
             ]
 
-        found, _ = self.flight.obtain([Want(keys[i], 0) for i in distinct], produce)
-        arrays = {keys[i].digest: entry.array for i, entry in zip(distinct, found, strict=True) if entry is not None}
-        self.tally.shared += len(keys) - len(distinct)
-        return [arrays.get(key.digest) for key in keys]
+        entries, ran = self.flight.obtain([Want(keys[i], 0) for i in first], produce)
+        out: list[Found | None] = [None] * len(keys)
+        for group, entry, new in zip(members, entries, ran, strict=True):
+            if entry is None or entry.array is None:
+                continue
+            self.tally.shared += len(group) - 1
+            for i in group:
+                out[i] = Found(entry.array, not new, entry.provenance)
+                if written and keys[i].level != AS_WRITTEN and not (new and i == group[0]):
+                    self.worth.hit(entry, written[i])
+        return out
+
+    def tensor_key(self, fragment: Fragment, target: Target) -> tuple[Key, str]:
+        """A fragment's key, by meaning while that pays, and the digest of the fragment as written."""
+        written = fragment_digest(fragment)
+        plain = fragment_key(fragment, target, meaning=False)
+        if self.flight is None or self.flight.holds(plain):
+            return plain, written
+        if not self.worth.pays():
+            return plain, written
+        began = time.perf_counter()
+        key = fragment_key(fragment, target)
+        self.worth.spent(time.perf_counter() - began)
+        return key, written
 
     def describe(self) -> dict[str, object]:
         """Return what the run record says about the cache."""
@@ -149,8 +191,23 @@ class Cache:
             "shared_in_call": self.tally.shared,
             "corrupt_entries": self.flight.corrupt,
             "store_failures": self.flight.failures,
-            "by_meaning": self.worth.describe(),
+            "by_meaning": self.worth.describe("meaning"),
+            "by_distribution": self.worth_distribution.describe("distribution"),
         }
+
+    def numbers(self) -> dict[str, float]:
+        """What happened so far, in numbers that can be added up over processes."""
+        flight = self.flight
+        out: dict[str, float] = {
+            "requests": self.tally.requests,
+            "executed": self.tally.executed,
+            "topped_up": self.tally.topped_up,
+            "corrupt_entries": flight.corrupt if flight else 0,
+            "store_failures": flight.failures if flight else 0,
+        }
+        for kind, worth in (("meaning", self.worth), ("distribution", self.worth_distribution)):
+            out |= {f"{kind}_{name}": number for name, number in vars(worth).items()}
+        return out
 
     def close(self) -> None:
         """Close the store."""
@@ -161,81 +218,46 @@ class Cache:
         if self.flight is None:
             return None
         reproducible = None if request.seed is None else (request.shots, request.seed)
-        meaning = reproducible is None and self.worth.use_meaning()
+        shared = reproducible is None and not request.as_written and (target.ideal or target.share_meaning)
+        distribution = shared and target.by_distribution and self.worth_distribution.pays()
         began = time.perf_counter()
         try:
             key = self.keys.counts_key(
-                request.circuit, target, meaning=meaning, reproducible=reproducible, recall=self.flight.recall
+                request.circuit,
+                target,
+                meaning=shared and self.worth.pays(),
+                distribution=distribution,
+                as_written=request.as_written,
+                reproducible=reproducible,
+                stream=request.stream,
+                recall=self.flight.recall,
+                stored=self.flight.holds,
             )
         except UnsupportedCircuit as error:
             logger.warning("%s", error)
             return None
         seconds = time.perf_counter() - began
+        if distribution:
+            self.worth_distribution.spent(seconds)
         while self.keys.worked_out:
             exact, form = self.keys.worked_out.popleft()
-            self.worth.keys += 1
-            self.worth.key_seconds += seconds
+            self.worth.spent(seconds)
             if form is not None:
-                self.flight.remember(exact, form, time.time() + self.lifetime if self.lifetime else 0.0)
+                self.flight.remember(exact, form, self._expires())
         return key
 
-    def _entry(
-        self, key: Key | None, stored: Entry | None, counts: VariantCounts, cost: float, first: Request, target: Target
-    ) -> Entry:
-        if key is None:
-            return Entry(b"", np.empty(0), blocks=(counts,))
-        block = to_canonical(counts, key.bits, key.inverted)
-        if stored is not None:
-            return replace(stored, blocks=(*stored.blocks, block), cost=stored.cost + cost)
-        now = time.time()
-        provenance = {
-            "circuit": first.circuit.name,
-            "written": exact_digest(first.circuit),
-            "backend": f"{target.backend} {target.version}".strip(),
-            "level": key.level,
-        }
-        expires = now + self.lifetime if self.lifetime else 0.0
-        return Entry(key.material, key.angles, (block,), None, cost, now, expires, provenance)
+    def _expires(self) -> float:
+        return time.time() + self.lifetime if self.lifetime else 0.0
 
-    def _array_entry(self, key: Key, array: np.ndarray, cost: float, provenance: dict[str, str]) -> Entry:
-        now = time.time()
-        expires = now + self.lifetime if self.lifetime else 0.0
-        about = {"level": key.level, **provenance}
-        return Entry(key.material, key.angles, (), np.asarray(array), cost, now, expires, about)
-
-    def _deal(
-        self,
-        requests: Sequence[Request],
-        keys: Sequence[Key | None],
-        group: list[int],
-        pool: Entry,
-        ran: bool,
-        draws: list[Draw | None],
+    def _note_hits(
+        self, requests: Sequence[Request], keys: Sequence[Key | None], group: list[int], pool: Entry, ran: bool
     ) -> None:
-        """Give each request of a group its own range of the pool."""
-        start = max(requests[i].skip for i in group)
-        wanted = [requests[i].shots for i in group]
-        if any(requests[i].exactly or requests[i].seed is not None for i in group):
-            sizes = wanted
-        else:
-            sizes = shares(pool.shots - start, wanted)
-        if len(group) > 1 and requests[group[0]].seed is not None:
-            sizes = [wanted[0]] * len(group)
-        for i, size in zip(group, sizes, strict=True):
-            key = keys[i]
-            counts = take(pool.blocks, start, start + size)
-            if key is not None:
-                counts = from_canonical(counts, key.bits, key.inverted, key.num_bits)
-                self._note_hit(requests[i], key, pool, ran and i == group[0])
-            draws[i] = Draw(counts, start, not ran, key.name if key else "")
-            if requests[i].seed is None:
-                start += size
         self.tally.shared += len(group) - 1
-
-    def _note_hit(self, request: Request, key: Key, pool: Entry, ran: bool) -> None:
-        if not ran and key.level != AS_WRITTEN and pool.provenance.get("written") != exact_digest(request.circuit):
-            self.worth.extra_hits += 1
-            self.worth.saved_seconds += pool.cost
+        for i in group[1:] if ran else group:
+            key = keys[i]
+            if key is not None and key.level != AS_WRITTEN:
+                worth = self.worth_distribution if key.level == BY_DISTRIBUTION else self.worth
+                worth.hit(pool, exact_digest(requests[i].circuit))
 
 
 def open_cache(where: str, *, lifetime: float = 0.0, max_bytes: int = 1 << 30, lease: float = 10.0) -> Cache:
@@ -255,35 +277,6 @@ def open_cache(where: str, *, lifetime: float = 0.0, max_bytes: int = 1 << 30, l
         logger.warning("%s; going on without a cache", error)
         return Cache(None)
     return Cache(SingleFlight(store, lease=lease), lifetime)
-
-
-def spread(requests: Sequence[Request], target: Target, keys: KeyMaker) -> list[Request]:
-    """Give requests that will be made in different calls or processes disjoint shots where they mean the same.
-
-    Call it where the variants of a run are planned; the requests it returns take exactly their shots, from ``skip`` on.
-    """
-    used: dict[bytes, int] = {}
-    out = []
-    for request in requests:
-        if request.seed is not None:
-            out.append(request)
-            continue
-        try:
-            digest = keys.counts_key(request.circuit, target).digest
-        except UnsupportedCircuit:
-            out.append(request)
-            continue
-        skip = max(request.skip, used.get(digest, 0))
-        used[digest] = skip + request.shots
-        out.append(replace(request, skip=skip, exactly=True))
-    return out
-
-
-def _needed(requests: Sequence[Request], group: list[int]) -> int:
-    """Return the shots a group's pool must have."""
-    if requests[group[0]].seed is not None:
-        return requests[group[0]].shots
-    return max(requests[i].skip for i in group) + sum(requests[i].shots for i in group)
 
 
 def _present(key: Key | None) -> Key:

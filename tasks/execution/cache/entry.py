@@ -38,6 +38,7 @@ class Entry:
         created: seconds since the epoch.
         expires: seconds since the epoch, or 0 for never.
         provenance: where it came from, for people.
+        keep: whether it may be stored; not part of what is stored.
     """
 
     material: bytes
@@ -48,6 +49,7 @@ class Entry:
     created: float = 0.0
     expires: float = 0.0
     provenance: dict[str, str] = field(default_factory=dict)
+    keep: bool = True
 
     @property
     def shots(self) -> int:

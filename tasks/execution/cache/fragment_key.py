@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import numpy as np
@@ -13,27 +14,43 @@ from tasks.execution.cache.errors import UnsupportedCircuit
 from tasks.execution.cache.keys import AS_WRITTEN, BY_MEANING, Key, Target, exact_material, make_key, tolerance_material
 
 
-def fragment_key(fragment: Fragment, target: Target) -> Key:
+def fragment_key(fragment: Fragment, target: Target, *, meaning: bool = True) -> Key:
     """Return the key of the fragment's exact tensor.
 
     A tensor entry is <psi| (Paulis on legs, each on either side) (a factor) |psi>. Legs and factors keep their
-    identity: fragments share a key only if their tensors are equal entry by entry.
+    identity: fragments share a key only if their tensors are equal entry by entry. Without legs and with one factor
+    this is the key of one Pauli expectation value.
 
     Args:
         fragment: the fragment.
         target: what computes the tensor.
+        meaning: by what the fragment means; else by the fragment as it is written.
     """
+    parts = [b"tensor", target.digest_material()]
+    if meaning:
+        try:
+            reader = _read(fragment)
+            form = canonical_form(reader.builder.finish(), reader.builder.num_qubits, 0)
+            return make_key(BY_MEANING, [*parts, _head(fragment), tolerance_material(), form.data], form)
+        except UnsupportedCircuit:
+            pass
+    return make_key(AS_WRITTEN, [*parts, *_as_written(fragment)])
+
+
+def fragment_digest(fragment: Fragment) -> str:
+    """Return a digest of the fragment as written, for provenance."""
+    return hashlib.blake2b(b"".join(_as_written(fragment)), digest_size=16).hexdigest()
+
+
+def _head(fragment: Fragment) -> bytes:
     legs = [(leg.kind, leg.rank) for leg in fragment.legs]
-    head = json.dumps({"legs": legs, "factors": fragment.num_factors}, sort_keys=True).encode()
-    parts = [b"tensor", target.digest_material(), head]
-    try:
-        reader = _read(fragment)
-        form = canonical_form(reader.builder.finish(), reader.builder.num_qubits, 0)
-    except UnsupportedCircuit:
-        places = json.dumps([(leg.qubit, leg.position) for leg in fragment.legs]).encode()
-        factors = np.packbits(np.stack([fragment.factors_x, fragment.factors_z])).tobytes()
-        return make_key(AS_WRITTEN, [*parts, places, factors, exact_material(fragment.circuit)])
-    return make_key(BY_MEANING, [*parts, tolerance_material(), form.data], form)
+    return json.dumps({"legs": legs, "factors": fragment.num_factors}, sort_keys=True).encode()
+
+
+def _as_written(fragment: Fragment) -> list[bytes]:
+    places = json.dumps([(leg.qubit, leg.position) for leg in fragment.legs]).encode()
+    factors = np.packbits(np.stack([fragment.factors_x, fragment.factors_z])).tobytes()
+    return [_head(fragment), places, factors, exact_material(fragment.circuit)]
 
 
 def _read(fragment: Fragment) -> Reader:

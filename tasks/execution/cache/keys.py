@@ -109,8 +109,12 @@ class KeyMaker:
         target: Target,
         *,
         meaning: bool = True,
+        distribution: bool = True,
+        as_written: bool = False,
         reproducible: tuple[int, int] | None = None,
+        stream: str = "",
         recall: Callable[[bytes], CanonicalForm | None] | None = None,
+        stored: Callable[[Key], bool] | None = None,
     ) -> Key:
         """Return the key of a circuit's counts.
 
@@ -119,50 +123,61 @@ class KeyMaker:
             target: where it runs.
             meaning: work out what the circuit means, where the target allows sharing by meaning and the circuit can
                 be read; without it only a meaning that is known already is used.
+            distribution: likewise its exact distribution, where the target asks for it.
+            as_written: use neither.
             reproducible: (shots, seed) when the caller asked for counts that a repetition gives again; such counts
                 belong to the circuit as written.
+            stream: names a sequence of shots that no other stream shares.
             recall: returns the form of a circuit as written if it is known from elsewhere.
+            stored: says whether something is stored under a key; a meaning is not worked out where the circuit as
+                written has something already.
         """
         exact = exact_material(circuit)
-        if reproducible is None and (target.ideal or target.share_meaning):
-            exactly = canonical_distribution(circuit) if target.by_distribution else None
-            if exactly is not None:
-                parts = [b"counts", target.digest_material(), exactly.data]
-                return make_key(BY_DISTRIBUTION, parts, exactly, circuit.num_clbits)
-            form = self._form(exact, circuit, meaning, recall)
-            if form is not None:
-                parts = [b"counts", target.digest_material(), tolerance_material(), form.data]
-                return make_key(BY_MEANING, parts, form)
-        parts = [b"counts", target.digest_material(), exact]
+        parts = [b"counts", target.digest_material(), *([b"stream", stream.encode()] if stream else [])]
         if reproducible is not None:
-            parts.append(struct.pack("<qq", *reproducible))
-        return make_key(AS_WRITTEN, parts, num_bits=circuit.num_clbits)
+            written = [*parts, exact, struct.pack("<qq", *reproducible)]
+            return make_key(AS_WRITTEN, written, num_bits=circuit.num_clbits)
+        plainly = make_key(AS_WRITTEN, [*parts, exact], num_bits=circuit.num_clbits)
+        if as_written or not (target.ideal or target.share_meaning):
+            return plainly
+        if target.by_distribution and distribution:
+            exactly = canonical_distribution(circuit)
+            if exactly is not None:
+                return make_key(BY_DISTRIBUTION, [*parts, exactly.data], exactly, circuit.num_clbits)
+        form = self._known(exact, recall)
+        if form is None and meaning and not (stored is not None and stored(plainly)):
+            form = self._worked_out(exact, circuit)
+        if form is None:
+            return plainly
+        return make_key(BY_MEANING, [*parts, tolerance_material(), form.data], form)
 
-    def _form(
-        self,
-        exact: bytes,
-        circuit: QuantumCircuit,
-        meaning: bool,
-        recall: Callable[[bytes], CanonicalForm | None] | None,
-    ) -> CanonicalForm | None:
+    def _known(self, exact: bytes, recall: Callable[[bytes], CanonicalForm | None] | None) -> CanonicalForm | None:
         digest = hashlib.blake2b(exact, digest_size=32).digest()
         if digest in self.memo:
             self.memo.move_to_end(digest)
             return self.memo[digest]
         form = recall(exact) if recall is not None else None
-        if form is None and not meaning:
+        if form is not None:
+            self._remember(digest, form)
+        return form
+
+    def _worked_out(self, exact: bytes, circuit: QuantumCircuit) -> CanonicalForm | None:
+        digest = hashlib.blake2b(exact, digest_size=32).digest()
+        if digest in self.memo:  # it was tried, and cannot be read
             return None
-        if form is None:
-            try:
-                builder = read_circuit(circuit)
-                form = canonical_form(builder.finish(), builder.num_qubits, circuit.num_clbits)
-            except UnsupportedCircuit:
-                form = None
-            self.worked_out.append((exact, form))
+        try:
+            builder = read_circuit(circuit)
+            form = canonical_form(builder.finish(), builder.num_qubits, circuit.num_clbits)
+        except UnsupportedCircuit:
+            form = None
+        self.worked_out.append((exact, form))
+        self._remember(digest, form)
+        return form
+
+    def _remember(self, digest: bytes, form: CanonicalForm | None) -> None:
         self.memo[digest] = form
         if len(self.memo) > _MEMO_SIZE:
             self.memo.popitem(last=False)
-        return form
 
 
 def exact_material(circuit: QuantumCircuit) -> bytes:

@@ -100,6 +100,10 @@ class SingleFlight:
             open_wants = waiting
         return found, produced
 
+    def holds(self, key: Key) -> bool:
+        """Say whether something is stored under a key."""
+        return self._read(Want(key, 0)) is not None
+
     def recall(self, exact: bytes) -> CanonicalForm | None:
         """Return what a circuit as written means, if the store knows."""
         if not self._usable():
@@ -139,7 +143,7 @@ class SingleFlight:
             for (i, _), entry in zip(mine, produce(mine), strict=True):
                 found[i] = entry
                 produced[i] = True
-                if entry is not None:
+                if entry is not None and entry.keep:
                     self._write(wants[i].key, entry)
         finally:
             stop.set()
@@ -175,6 +179,10 @@ class SingleFlight:
             return None
         if entry.material != key.material or not same_angles(entry.angles, key.angles):
             return None  # a digest collision, or angles that only agree when rounded
+        if any(block.num_bits != len(key.bits) for block in entry.blocks):
+            self.corrupt += 1
+            logger.warning("cache entry with other bits than its key says (key %s); it is run again", key.name)
+            return None
         return entry
 
     def _write(self, key: Key, entry: Entry) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tasks.execution.cache.cache import Cache
 from tasks.execution.qpu.errors import QpuError
 from tasks.execution.qpu.leaving import Watch
 from tasks.execution.qpu.programs import LEVEL, Program
@@ -27,6 +30,10 @@ class QpuOptions:
         believe: seconds for which a calibration just read is taken for the present one when a job ends.
         watch: says when jobs that wait should be taken back; None where they stay, whatever happens.
         look: seconds between looks at the device while a job waits in its queue.
+        cache: where counts are kept for later runs, None for nowhere.
+        streams: (variant,) the sequence of shots that each draws from there.
+        share_meaning: on a noisy device, also use counts of circuits that are equal only in the ideal.
+        reserve: reserves a unit of the device for as long as something runs on it.
     """
 
     time_limit: float = 3600.0
@@ -38,6 +45,10 @@ class QpuOptions:
     believe: float = 2.0
     watch: Watch | None = None
     look: float = 15.0
+    cache: Cache | None = None
+    streams: tuple[str, ...] = ()
+    share_meaning: bool = False
+    reserve: Callable[[], AbstractContextManager[object]] = nullcontext
 
 
 @dataclass(frozen=True)
@@ -95,6 +106,7 @@ class QpuRun:
         targets: the device at each calibration seen, by epoch.
         notes: sentences for the run record: jobs found again, cancelled, recalibrations.
         waited: seconds during which the first of its jobs waited in the service's queue.
+        origins: (variant,) of counts from the cache what is stored about where they come from; empty for the others.
     """
 
     counts: list[VariantCounts | None]
@@ -106,3 +118,4 @@ class QpuRun:
     targets: dict[str, QpuTarget] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     waited: float = 0.0
+    origins: list[Mapping[str, str]] = field(default_factory=list)

@@ -10,7 +10,8 @@ from qiskit import QuantumCircuit, transpile
 from scipy.stats import chi2
 
 from tasks.execution.cache import shots as shot_pools
-from tasks.execution.cache.cache import Cache, open_cache, spread
+from tasks.execution.cache.cache import Cache, open_cache
+from tasks.execution.cache.dealing import spread
 from tasks.execution.cache.draws import Job, Request
 from tasks.execution.cache.keys import BY_MEANING, KeyMaker, Target
 from tasks.execution.cache.maintenance import export_entries, import_entries, prune, statistics, verify

@@ -129,7 +129,8 @@ def test_the_cache_gives_back_the_very_tensor(where: str) -> None:
     assert sorted(computed) == [0, 1, 2, 3, 4, 5]
     for fragment, a, b in zip(fragments, cold, warm, strict=True):
         assert a is not None and b is not None
-        assert np.array_equal(a, b) and np.array_equal(a, tensor(fragment))
+        assert np.array_equal(a.array, b.array) and np.array_equal(a.array, tensor(fragment))
+        assert b.from_cache
     cache.close()
 
 

@@ -53,7 +53,7 @@ def qpus(tmp_path):
             sys.executable, "-m", "apps.cli", "run", str(tmp_path / "ghz.qasm"), "--observable", "Z0",
             "--observable", "Z7", "--observable", "Z0 Z7", "--max-qubits", "4", "--shots", "40000",
             "--resources", str(ROOT / "resources_xml" / "local_qpu"), "--out", str(tmp_path / "runs"),
-            "--cache", "off", "--engine", "embedded", "--json", *more,
+            *([] if "--cache" in more else ["--cache", "off"]), "--engine", "embedded", "--json", *more,
         ]  # fmt: skip
         done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=300)
         return done, sorted((tmp_path / "runs").glob("*"))[-1:]
@@ -85,6 +85,37 @@ def test_a_run_on_two_qpus_is_right_says_what_ran_where_and_shows_no_token(qpus,
     assert len(written) > 3
     assert not [path for path in written if MARK.encode() in path.read_bytes()]
     assert MARK not in done.stdout + done.stderr
+
+
+def test_the_same_run_again_costs_no_shot_and_the_record_says_who_had_measured(qpus, tmp_path):
+    """Two rounds of shots on two QPUs, mitigated; then again, in a process and a folder of its own."""
+    emulator, run = qpus
+
+    def asked(*more):
+        where = ["--resources", str(resources), "--cache", str(tmp_path / "store")]
+        done, _ = run("--policy", "round_robin", *where, *more)
+        assert done.returncode == 0, done.stderr
+        document = json.loads(done.stdout)
+        record = json.loads((ROOT / document["run"] / "record.json").read_text())
+        jobs = [job for device in emulator.devices.values() for job in device.jobs.values()]
+        return document["estimates"], record, sum(shots for job in jobs for _, shots in job.work)
+
+    resources = only_qpus(tmp_path)
+    first, record, paid = asked()
+    results = record["results"].values()
+    assert {result["round"] for result in results} == {0, 1} and not any("cache" in result for result in results)
+    for book in (tmp_path / "state").rglob("*.calibration"):
+        book.unlink()  # the readout, too, is remembered by the cache
+    again, record, paid_again = asked()
+    assert paid_again == paid > 40_000
+    assert again == first
+    assert {(result["cache"], result["made_by"]) for result in record["results"].values()} == {
+        ("hit", "QPU_A"), ("hit", "QPU_B"),
+    }  # fmt: skip
+    assert all(result["made_in_jobs"] for result in record["results"].values())
+    assert record["cache"]["executed"] == 0 and record["cache"]["requests"] > 0
+    other, record, paid_other = asked("--seed", "1")
+    assert paid_other >= paid + 40_000 and other != first, "another seed is another repetition"
 
 
 def test_when_every_qpu_refuses_the_simulator_does_the_work(qpus):
