@@ -39,6 +39,20 @@ FAMILIES = [
 ]
 
 
+def benchmark_circuit(family, qubits):
+    circuit = get_benchmark(family, BenchmarkLevel.INDEP, qubits)
+    return PassManager([RemoveBarriers(), RemoveFinalMeasurements()]).run(circuit)
+
+
+def random_case(seed, kind):
+    """A random problem and cuts at random places of it."""
+    rng = np.random.default_rng([seed, ["gates", "wires", "mixed"].index(kind)])
+    qubits = int(rng.integers(4, 9))
+    circuit = random_circuit(qubits, int(rng.integers(3, 7)), max_operands=2, seed=int(rng.integers(1 << 30)))
+    problem = random_problem(circuit, rng)
+    return problem, random_cuts(circuit, rng, gates=kind != "wires", wires=kind != "gates")
+
+
 def computed(problem, plan):
     structure = structure_of(problem, plan)
     tensors = [
@@ -53,9 +67,7 @@ def computed(problem, plan):
 @pytest.mark.parametrize("family, qubits, width", FAMILIES)
 def test_benchmark_families_in_fragments(family, qubits, width):
     seed = 1000 + qubits
-    circuit = get_benchmark(family, BenchmarkLevel.INDEP, qubits)
-    circuit = PassManager([RemoveBarriers(), RemoveFinalMeasurements()]).run(circuit)
-    problem = random_problem(circuit, np.random.default_rng(seed))
+    problem = random_problem(benchmark_circuit(family, qubits), np.random.default_rng(seed))
     plan = make_plan(problem, max_qubits=width)
     assert len(plan.fragments) > 1 or not plan.cuts
     assert max(f.num_qubits for f in plan.fragments) <= width
@@ -76,11 +88,7 @@ def test_brickwork_in_fragments(seed):
 @pytest.mark.parametrize("seed", range(14))
 def test_random_circuits_with_cuts_anywhere(seed, kind):
     """Cuts at random places: several legs a fragment, both ends on one fragment, cuts that separate nothing."""
-    rng = np.random.default_rng([seed, ["gates", "wires", "mixed"].index(kind)])
-    qubits = int(rng.integers(4, 9))
-    circuit = random_circuit(qubits, int(rng.integers(3, 7)), max_operands=2, seed=int(rng.integers(1 << 30)))
-    problem = random_problem(circuit, rng)
-    cuts = random_cuts(circuit, rng, gates=kind != "wires", wires=kind != "gates")
+    problem, cuts = random_case(seed, kind)
     plan = make_plan(problem, cuts=cuts)
     np.testing.assert_allclose(
         computed(problem, plan), uncut_values(problem), atol=1e-9, err_msg=f"seed {seed}, {kind}, cuts {cuts}"

@@ -13,6 +13,7 @@ from tasks.execution.cache import shots as shot_pools
 from tasks.execution.cache.cache import Cache, open_cache
 from tasks.execution.cache.dealing import spread
 from tasks.execution.cache.draws import Job, Request
+from tasks.execution.cache.entry import Entry, encode
 from tasks.execution.cache.keys import BY_MEANING, KeyMaker, Target
 from tasks.execution.cache.maintenance import export_entries, import_entries, prune, statistics, verify
 from tasks.execution.cache.store import open_store
@@ -258,6 +259,67 @@ def test_meaning_is_skipped_when_it_does_not_pay(tmp_path: Path) -> None:
     assert cache.worth.skipped > 100
     assert "did not pay" in str(cache.describe()["by_meaning"])
     cache.close()
+
+
+def test_distributions_are_skipped_when_they_do_not_pay(tmp_path: Path) -> None:
+    target = Target("paid emulator", by_distribution=True)
+    cache, run = open_cache(str(tmp_path)), Sampler()
+    levels = []
+    for k in range(1, 200):
+        cache.counts([Request(bell(0.01 * k), 10)], target, run)
+        levels.append(cache.worth_distribution.keys)
+    assert cache.worth_distribution.skipped > 100 and levels[-1] < 80
+    said = cache.describe()
+    assert "keyed by distribution" in str(said["by_distribution"]) and "did not pay" in str(said["by_distribution"])
+    assert cache.numbers()["distribution_skipped"] == cache.worth_distribution.skipped
+    cache.close()
+
+
+def test_what_was_kept_as_written_is_found_by_a_process_that_still_looks_for_meaning(tmp_path: Path) -> None:
+    first, run = open_cache(str(tmp_path)), Sampler()
+    first.worth.keys, first.worth.key_seconds = 1000, 1e9
+    first.counts([Request(bell(), 100)], IDEAL, run)
+    assert first.worth.keys == 1000
+    first.close()
+    second = open_cache(str(tmp_path))
+    draw = second.counts([Request(bell(), 100)], IDEAL, run)[0]
+    assert draw is not None and draw.from_cache and second.worth.keys == 0
+    second.close()
+
+
+def test_angles_that_agree_only_when_rounded_share_nothing_in_a_call_either(where: str) -> None:
+    """3e-11 apart: the same bytes, another circuit; what one call groups is held to what a hit is held to."""
+    keys = KeyMaker()
+    near, far = bell(0.6), bell(0.6 + 3e-11)
+    assert keys.counts_key(near, IDEAL).digest == keys.counts_key(far, IDEAL).digest
+    cache, run = open_cache(where), Sampler()
+    draws = cache.counts([Request(near, 100), Request(far, 100), Request(near, 100)], IDEAL, run)
+    assert sorted(job.shots for job in run.jobs) == [100, 200] and all(draws)
+    both = [keys.counts_key(c, Target("values")) for c in (near, far)]
+    found = cache.arrays(both, lambda indices: [np.array([float(i)]) for i in indices])
+    assert [f.array[0] for f in found if f] == [0.0, 1.0]
+    cache.close()
+
+
+def test_counts_of_other_bits_than_the_key_says_are_run_again(tmp_path: Path) -> None:
+    cache, run = open_cache(str(tmp_path)), Sampler()
+    cache.counts([Request(bell(), 100)], IDEAL, run)
+    key = cache.keys.counts_key(bell(), IDEAL)
+    wrong = VariantCounts(np.array([[1]], dtype=np.uint8), np.array([100]), 1)
+    store = open_store(str(tmp_path))
+    store.put(key.digest, encode(Entry(key.material, key.angles, (wrong,))), 0)
+    draw = cache.counts([Request(bell(), 100)], IDEAL, run)[0]
+    assert draw is not None and draw.counts.num_bits == 2 and len(run.jobs) == 2
+    assert cache.flight is not None and cache.flight.corrupt > 0
+    cache.close()
+    store.close()
+
+
+def test_without_a_cache_nothing_is_run_for_shots_that_others_take(tmp_path: Path) -> None:
+    planned = spread([Request(bell(), 300), Request(bell_otherwise(), 100)], IDEAL, KeyMaker())
+    run = Sampler()
+    draws = [Cache(None).counts([request], IDEAL, run)[0] for request in planned]
+    assert [job.shots for job in run.jobs] == [300, 100] and [d.counts.shots for d in draws if d] == [300, 100]
 
 
 def test_another_process_need_not_work_a_meaning_out_again(where: str) -> None:
