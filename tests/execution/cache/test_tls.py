@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tasks.execution.cache.draws import Request
 from tasks.execution.cache.store import open_store
 from tests.execution.cache.conftest import free_port, redis_binary
 from tests.execution.cache.test_cache import IDEAL, Sampler, bell
+from tests.execution.cache.tls_front import tls_front
 
 PASSWORD = "behind-tls"
 
@@ -29,7 +31,7 @@ def certificate(folder: Path, name: str) -> tuple[Path, Path]:
 
 @pytest.fixture
 def server(tmp_path: Path):
-    """A server that speaks TLS only and asks for a password; its address with the certificate to trust, and without."""
+    """A Redis server behind TLS that asks for a password: its address, and the certificate to trust."""
     redis = pytest.importorskip("redis", reason="no Redis client; pip install redis")
     binary = redis_binary()
     if binary is None:
@@ -38,30 +40,47 @@ def server(tmp_path: Path):
         signed, key = certificate(tmp_path, "server")
     except FileNotFoundError:
         pytest.skip("no openssl to make a certificate")
-    port = free_port()
-    process = subprocess.Popen(
-        [binary, "--port", "0", "--tls-port", str(port), "--bind", "127.0.0.1", "--tls-cert-file", str(signed),
-         "--tls-key-file", str(key), "--tls-auth-clients", "no", "--requirepass", PASSWORD, "--save", "",
-         "--dir", str(tmp_path)],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    try:
+    common = ["--bind", "127.0.0.1", "--requirepass", PASSWORD, "--save", "", "--dir", str(tmp_path)]
+    with ExitStack() as stack:
+        port = free_port()
+        process = stack.enter_context(
+            started(
+                [binary, "--port", "0", "--tls-port", str(port), "--tls-cert-file", str(signed),
+                 "--tls-key-file", str(key), "--tls-auth-clients", "no", *common]
+            )
+        )  # fmt: skip
         client = redis.Redis("127.0.0.1", port, ssl=True, ssl_ca_certs=str(signed), password=PASSWORD, socket_timeout=5)
-        for _ in range(200):
-            if process.poll() is not None:
-                said = process.stdout.read().strip() if process.stdout else ""
-                assert "tls" in said.lower(), said
-                pytest.skip(f"a redis-server without TLS: {said.splitlines()[-1]}")
-            try:
-                client.ping()
-                break
-            except redis.ConnectionError:
-                time.sleep(0.02)
-        client.close()
+        if not answers(client, process):  # built without TLS
+            plain = free_port()
+            process = stack.enter_context(started([binary, "--port", str(plain), *common]))
+            assert answers(redis.Redis("127.0.0.1", plain, password=PASSWORD, socket_timeout=5), process)
+            port = stack.enter_context(tls_front(plain, signed, key))
         yield f"rediss://127.0.0.1:{port}/0", signed
+
+
+@contextmanager
+def started(command: list[str]):
+    """A process that ends with the test."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield process
     finally:
         process.kill()
         process.wait(10)
+
+
+def answers(client, process: subprocess.Popen) -> bool:
+    """Wait until a server answers; False when it has ended instead."""
+    import redis
+
+    for _ in range(500):
+        if process.poll() is not None:
+            return False
+        try:
+            return bool(client.ping())
+        except redis.ConnectionError:
+            time.sleep(0.02)
+    return False
 
 
 def test_a_cache_over_tls_with_the_password_from_the_environment(server, monkeypatch: pytest.MonkeyPatch) -> None:
