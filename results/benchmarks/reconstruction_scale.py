@@ -151,7 +151,7 @@ def path_flops(structure: Structure, path: ContractionPath) -> float:
     terms = used_terms(structure)
     tree = bind(structure, network_of(structure), path, terms)
     load = load_of(shape_of(tree, network_of(structure).sizes), (), False)
-    return 2 * load.whole
+    return 2 * load.once
 
 
 def memory(quick: bool) -> list[dict]:

@@ -32,7 +32,6 @@ CALIBRATION_SHOTS = 8192
 READOUT_STREAM = "readout"
 
 
-
 @dataclass(frozen=True)
 class Mitigation:
     """What is done against errors.

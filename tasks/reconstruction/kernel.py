@@ -7,8 +7,8 @@ import numpy as np
 # Below this many multiply-adds a group, one Python step a group costs more than gathering everything for one call.
 _GROUP_FLOPS = 50_000
 # From this many rows and multiply-adds on, a product is as fast alone as stacked, and nothing is gathered for it.
-_TALL = 64
-_LARGE_FLOPS = 1 << 19
+TALL = 64
+LARGE_FLOPS = 1 << 19
 # Gathered operands of one batched call; small enough to stay near the cache, large enough to hide the call.
 _CHUNK_BYTES = 8 << 20
 # Gathered arrays that are still in a core's cache when they are multiplied.
@@ -20,7 +20,7 @@ SCRATCH_BYTES = 4 * _CHUNK_BYTES
 
 def alone(m: int, n: int, k: int) -> bool:
     """Whether a product of these sizes is so large that nothing is gained by stacking several."""
-    return m >= _TALL and m * n * k >= _LARGE_FLOPS
+    return m >= TALL and m * n * k >= LARGE_FLOPS
 
 
 def gathered_products(a: np.ndarray, b: np.ndarray, rows_a: np.ndarray, rows_b: np.ndarray) -> np.ndarray:

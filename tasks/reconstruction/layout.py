@@ -19,10 +19,10 @@ Path = tuple[tuple[int, int], ...]
 # What things cost beside a multiply-add of a large matrix product, measured with OpenBLAS on one core. A product of any
 # shape takes m n k + MOVE (m k + k n + m n), within a third, from 4 x 4 to 256 x 256 matrices.
 MOVE = 15  # an element that a matrix product reads or writes
-_COPY = 60  # an element copied into another order
-_GATHER = 20  # an element copied in runs
+COPY = 60  # an element copied into another order
+GATHER = 20  # an element copied in runs
 CALL = 60_000  # a step in Python
-_SMALL_CALL = 8_000  # one of the many products of a single call
+SMALL_CALL = 8_000  # one of the many products of a single call
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def lay_out(
             added = _ordered(kept[small], before, after, ends)
             effort = _placed_effort(small, wide, added, before, after, summed, indices, counts, products, sizes)
             ways.append((Layout(small, wide, added, kept[wide], place, summed, effort), True))
-    room = _COPY * products * _elements([*kept[small], *kept[wide]], sizes)
+    room = COPY * products * _elements([*kept[small], *kept[wide]], sizes)
 
     def price(way: tuple[Layout, bool]) -> float:
         """Effort, and what an order that suits no later step will cost: copies of the result."""
@@ -151,7 +151,7 @@ def _stacked_effort(
     """One product for each distinct right-hand side with all left-hand sides that meet it stacked on each other."""
     k, m, n = (_elements(part, sizes) for part in (summed, kept[left], kept[right]))
     copies = {
-        node: _COPY * counts[node] * _elements(indices[node], sizes)
+        node: COPY * counts[node] * _elements(indices[node], sizes)
         if needs_copy(indices[node], kept[node], summed)
         else 0.0
         for node in (left, right)
@@ -160,8 +160,8 @@ def _stacked_effort(
     if alone(m, n, k) or counts[left] == 1:
         return effort + copies[left]
     if indices[left] != kept[left] + summed:  # only matrices that stand like this can be stacked as they are
-        return effort + _COPY * products * m * k
-    return effort + (_GATHER * products * m * k if counts[right] > 1 else 0.0)
+        return effort + COPY * products * m * k
+    return effort + (GATHER * products * m * k if counts[right] > 1 else 0.0)
 
 
 def stacked_effort(k: int, m: int, n: int, products: int, rights: int) -> float:
@@ -177,7 +177,7 @@ def stacked_effort(k: int, m: int, n: int, products: int, rights: int) -> float:
         return work + MOVE * products * (m * k + n * k + m * n) + CALL * products
     groups = min(products, rights)
     effort = work + MOVE * (products * m * k + groups * n * k + products * m * n)
-    return effort + min(CALL * groups, products * (_SMALL_CALL + _GATHER * n * k))
+    return effort + min(CALL * groups, products * (SMALL_CALL + GATHER * n * k))
 
 
 def product_effort(*, k: int, m: int, n: int, products: int, lefts: int, rights: int) -> float:
@@ -199,11 +199,11 @@ def _placed_effort(
 ) -> float:
     """Small matrices onto the middle of wide arrays: a product for each combination of the indices before."""
     k, n, p, q = (_elements(part, sizes) for part in (summed, added, before, after))
-    effort = float(products) * p * (k * n * q + MOVE * (k * q + n * q + n * k / 4) + _SMALL_CALL)
+    effort = float(products) * p * (k * n * q + MOVE * (k * q + n * q + n * k / 4) + SMALL_CALL)
     if needs_copy(indices[small], added, summed):
-        effort += _COPY * counts[small] * _elements(indices[small], sizes)
+        effort += COPY * counts[small] * _elements(indices[small], sizes)
     if indices[wide] != before + summed + after:
-        effort += _COPY * counts[wide] * _elements(indices[wide], sizes)
+        effort += COPY * counts[wide] * _elements(indices[wide], sizes)
     return effort
 
 

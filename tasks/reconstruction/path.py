@@ -67,7 +67,6 @@ class Tree:
         steps: depth first, so that few arrays are alive at a time.
         terms: (used term,) the terms that have a coefficient.
         rows: (used term,) the root's combination of each used term.
-        effort: what all steps take, in multiply-adds of a large matrix product.
     """
 
     indices: tuple[tuple[int, ...], ...]
@@ -76,7 +75,6 @@ class Tree:
     steps: tuple[Step, ...]
     terms: np.ndarray
     rows: np.ndarray
-    effort: float
 
     @property
     def root(self) -> int:
@@ -189,7 +187,6 @@ def bind(structure: Structure, network: Network, path: Path, terms: np.ndarray |
     indices: list[tuple[int, ...]] = [leaf.indices for leaf in network.leaves]
     counts = [used.size for used in factors]
     steps: list[Step] = []
-    effort = 0.0
     ends = ends_of(indices, path)
     for pair in path:
         left, right = pair
@@ -198,7 +195,6 @@ def bind(structure: Structure, network: Network, path: Path, terms: np.ndarray |
         if (left, right) != (layout.left, layout.right):
             left, right = right, left
             keys, inverse = distinct_pairs(inverses[left], inverses[right], counts[left], counts[right])
-        effort += layout.effort
         step = Step(
             left=left,
             right=right,
@@ -222,7 +218,6 @@ def bind(structure: Structure, network: Network, path: Path, terms: np.ndarray |
         steps=_depth_first(steps, indices, counts, network.sizes, len(network.leaves)),
         terms=terms,
         rows=inverses[-1],
-        effort=effort,
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.reconstruction.layout import CALL, Path
+from tasks.reconstruction.layout import Path
 from tasks.reconstruction.load import Load, Shape, load_of, shape_of
 from tasks.reconstruction.network import Network
 from tasks.reconstruction.path import Tree, bind
@@ -74,8 +74,7 @@ class Choice:
     @property
     def effort(self) -> float:
         """What all pieces take, in multiply-adds of a large matrix product."""
-        once, each = self.shared_efforts()
-        return sum(once) + self.slices * sum(each)
+        return sum(load.effort_once + load.effort_each * self.slices for load in self.loads)
 
     @property
     def peak(self) -> float:
@@ -87,26 +86,17 @@ class Choice:
         """Elements of the largest array."""
         return max(load.largest for load in self.loads)
 
-    def shared_efforts(self) -> tuple[list[float], list[float]]:
-        """For each block, the effort of what no slice changes and of each slice."""
-        factors = [tree.effort / max(load.whole, 1.0) for tree, load in zip(self.trees, self.loads, strict=True)]
-        calls = CALL * len(self.trees[0].steps) if self.sliced else 0.0
-        return (
-            [factor * load.once for factor, load in zip(factors, self.loads, strict=True)],
-            [factor * load.each + calls for factor, load in zip(factors, self.loads, strict=True)],
-        )
-
     def slowest(self, ranks: int) -> float:
         """Effort of the rank that has most to do."""
-        once, each = self.shared_efforts()
+        once, each = [load.effort_once for load in self.loads], [load.effort_each for load in self.loads]
         return slowest(deal_units(once, each, int(self.slices), ranks), once, each)
 
     def score(self, before: Choice) -> float:
-        """Extra work for each factor gained in memory; infinite for no gain."""
+        """Extra effort for each factor gained in memory; infinite for no gain."""
         gain = max(load.pressure for load in before.loads) / max(load.pressure for load in self.loads)
         if gain <= 1.0 + 1e-9:
             return math.inf
-        return math.log(max(self.work, 1.0) / max(before.work, 1.0) + 1e-12) / math.log(gain)
+        return math.log(max(self.effort, 1.0) / max(before.effort, 1.0) + 1e-12) / math.log(gain)
 
 
 def whole(structure: Structure, network: Network, path: Path, gradients: bool) -> Choice:
@@ -178,11 +168,11 @@ def _good_cuts(choice: Choice, ranks: int) -> list[int]:
 
     def share(cut: int) -> float:
         fixed = load_of(shape, (*choice.sliced, cut), choice.gradients)
-        return fixed.once + fixed.each * choice.slices * float(shape.sizes[cut]) / ranks
+        return fixed.effort_once + fixed.effort_each * choice.slices * float(shape.sizes[cut]) / ranks
 
     free = [cut for cut in np.flatnonzero(shape.sizes > 1).tolist() if cut not in choice.sliced]
     good = sorted((share(cut), cut) for cut in free)[:_MOST_CUTS]
-    return [cut for cost, cut in good if cost < load.once + load.each * choice.slices]
+    return [cut for cost, cut in good if cost < load.effort_once + load.effort_each * choice.slices]
 
 
 def _in_blocks(structure: Structure, network: Network, path: Path, first: Choice, choice: Choice) -> list[Choice]:

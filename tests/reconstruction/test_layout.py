@@ -10,8 +10,9 @@ from tasks.reconstruction.contraction import contract_block, leaf_arrays
 from tasks.reconstruction.grouping import distinct_pairs, grouped, leaf_parts
 from tasks.reconstruction.kernel import gathered_products, placed_products
 from tasks.reconstruction.network import network_of, values_by_fragment
-from tasks.reconstruction.path import bind, used_terms
+from tasks.reconstruction.path import used_terms
 from tasks.reconstruction.schedule import schedule
+from tasks.reconstruction.slicing import whole
 from tests.reconstruction.networks import einsum_values, exact_tensors, random_structure
 
 
@@ -34,11 +35,11 @@ def sweep(fragments: int) -> tuple[tuple[int, int], ...]:
 def test_every_layout_gives_the_values_of_einsum(dearer: str, seed: int, monkeypatch) -> None:
     """Whatever costs more is avoided, so between them the two prices take every kind of layout."""
     if dearer == "copies":  # matrices onto the middle of arrays where they stand
-        monkeypatch.setattr(layout, "_SMALL_CALL", 0)
-        monkeypatch.setattr(layout, "_COPY", 1e6)
+        monkeypatch.setattr(layout, "SMALL_CALL", 0)
+        monkeypatch.setattr(layout, "COPY", 1e6)
     else:  # arrays copied, and few large products
-        monkeypatch.setattr(layout, "_SMALL_CALL", 1e9)
-        monkeypatch.setattr(layout, "_COPY", 0)
+        monkeypatch.setattr(layout, "SMALL_CALL", 1e9)
+        monkeypatch.setattr(layout, "COPY", 0)
     print("seed", seed)
     rng = np.random.default_rng(seed)
     structure = random_structure(grid(3, 4), 12, rng, dims=((2, 3), (3, 3)), factors=3, terms=20, observables=6)
@@ -69,7 +70,7 @@ def test_grouped_absorptions_give_the_same_values(terms: int) -> None:
     np.testing.assert_allclose(found[0], found[1], rtol=1e-9, atol=1e-9 * np.abs(found[0]).max())
     if terms > 1:
         assert better != path
-        assert bind(structure, network, better).effort < bind(structure, network, path).effort
+        assert whole(structure, network, better, False).effort < whole(structure, network, path, False).effort
 
 
 def test_products_on_the_middle_of_arrays_are_those_of_einsum() -> None:
