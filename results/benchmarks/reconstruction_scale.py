@@ -160,7 +160,7 @@ def memory(quick: bool) -> list[dict]:
     rows_, columns, dimension, terms = case
     free = contraction_cost(network(*grid(rows_, columns), dimension, terms)[0]).peak_bytes
     rows = []
-    for share in (None, 0.3) if quick else (None, 0.6, 0.3, 0.15):
+    for share in (None, 0.3) if quick else (None, 0.6, 0.3):
         limit = 0 if share is None else int(SCRATCH_BYTES + share * (free - SCRATCH_BYTES))
         program = [sys.executable, "-m", "results.benchmarks.reconstruction", "--one-peak", *map(str, (*case, limit))]
         done = subprocess.run(program, capture_output=True, text=True, check=True, cwd=_ROOT, env=_environment())
@@ -230,7 +230,7 @@ def scaling(quick: bool) -> list[dict]:
                     "two_ranks_s": median(seconds[2]),
                     "speedup": median(seconds[1]) / median(seconds[2]),
                     "largest_share": share / (plan.cost.flops / 2),
-                    "same_bits": all((one == found[0]).all() for one in found),
+                    "same_bits": all(bool((one == found[0]).all()) for one in found),
                 }
             )
             print(rows[-1], file=sys.stderr, flush=True)
