@@ -7,7 +7,7 @@ that the terms take on those fragments, never once a term.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cotengra
@@ -115,6 +115,26 @@ def find_paths(network: Network, *, seed: int = 0, repeats: int | None = None) -
             refined.append(tree.subtree_reconfigure(subtree_size=8, minimize=minimize, seed=seed).get_path())
         ranked = _ranked(network, refined + found)
     return tuple(pairs for _, pairs in ranked[:_CANDIDATES])
+
+
+def sliced_paths(
+    network: Network, paths: Sequence[Path], elements: float, *, seed: int = 0
+) -> Iterator[tuple[Path, tuple[int, ...]]]:
+    """Paths with indices to fix, found together: cotengra slices and reorders in turns.
+
+    Args:
+        network: the network.
+        paths: where to begin.
+        elements: most entries of an array inside a slice.
+        seed: of the search.
+    """
+    inputs = [leaf.indices for leaf in network.leaves]
+    for pairs in paths:
+        tree = cotengra.ContractionTree.from_path(inputs, (), dict(enumerate(network.sizes)), ssa_path=pairs)
+        if tree.max_size() > elements:
+            again = {"subtree_size": 8, "minimize": "combo-15", "seed": seed}
+            tree.slice_and_reconfigure_(max(1.0, elements), temperature=0.0, max_repeats=1, reconf_opts=again)
+            yield _node_pairs(tree.get_path(), len(inputs)), tuple(sorted(int(cut) for cut in tree.sliced_inds))
 
 
 def _ranked(network: Network, found: Sequence[Sequence[Sequence[int]]]) -> list[tuple[float, Path]]:

@@ -13,12 +13,15 @@ from tasks.reconstruction.kernel import SCRATCH_BYTES
 from tasks.reconstruction.layout import Path
 from tasks.reconstruction.load import load_of, shape_of
 from tasks.reconstruction.network import Network, network_of
-from tasks.reconstruction.path import Tree, find_paths, used_terms
+from tasks.reconstruction.path import Tree, find_paths, sliced_paths, used_terms
 from tasks.reconstruction.slicing import fitted, spread, whole
 from tasks.tensor import Structure
 
 FEASIBLE_FLOPS = 1e18
 """Floating-point operations beyond which a contraction is refused: months on a hundred cores."""
+
+
+_ARRAYS = 4  # of the largest size that may be alive together
 
 
 @dataclass(frozen=True)
@@ -108,23 +111,24 @@ def schedule(
         MemoryLimitError: if no slicing fits; it says the least that works.
         ContractionCostError: if the work is out of reach.
     """
-    best: Schedule | None = None
-    least: int | None = None
     fragments = leaf_parts(structure, network, used_terms(structure))
-    for path in find_paths(network, seed=seed) if paths is None else paths:
-        path = grouped(network, path, fragments)
-        found = _sliced(structure, network, path, memory_bytes, gradients, ranks)
-        if memory_bytes is not None and found.cost.peak_bytes > memory_bytes:
-            least = found.cost.peak_bytes if least is None else min(least, found.cost.peak_bytes)
-        elif best is None or found.effort < best.effort:
-            best = found
-    if best is None:
-        assert least is not None and memory_bytes is not None
+    candidates = [grouped(network, p, fragments) for p in (paths or find_paths(network, seed=seed))]
+
+    def fitting() -> list[Schedule]:
+        return [one for one in tried if memory_bytes is None or one.cost.peak_bytes <= memory_bytes]
+
+    tried = [_sliced(structure, network, path, (), memory_bytes, gradients, ranks) for path in candidates]
+    if memory_bytes is not None and len(network.leaves) > 2 and all(len(one.slices) > 1 for one in fitting()):
+        together = sliced_paths(network, candidates[:2], memory_bytes / (8 * _ARRAYS), seed=seed)
+        tried += [_sliced(structure, network, *found, memory_bytes, gradients, ranks) for found in together]
+    if not fitting():
+        least = min(one.cost.peak_bytes for one in tried)
         raise MemoryLimitError(
             f"Contracting {len(network.leaves)} fragments does not fit {memory_bytes:,} bytes however it is sliced; the"
             f" least that works is {least:,} bytes. Raise --memory, or cut elsewhere.",
             least,
         )
+    best = min(fitting(), key=lambda one: one.effort)
     if best.cost.flops > FEASIBLE_FLOPS:
         raise ContractionCostError(
             f"Contracting {len(network.leaves)} fragments over {len(network.sizes)} cuts needs {best.cost.flops:.1e}"
@@ -141,9 +145,15 @@ def unit_work(plan: Schedule) -> tuple[list[float], list[float]]:
 
 
 def _sliced(
-    structure: Structure, network: Network, path: Path, memory_bytes: int | None, gradients: bool, ranks: int
+    structure: Structure,
+    network: Network,
+    path: Path,
+    sliced: tuple[int, ...],
+    memory_bytes: int | None,
+    gradients: bool,
+    ranks: int,
 ) -> Schedule:
-    """One path, sliced until it fits and feeds the ranks, or until nothing is left to slice."""
+    """One path, sliced (first as given) until it fits and feeds the ranks, or until nothing is left to slice."""
     first = whole(structure, network, path, gradients)
     inputs = sum(
         math.prod(leaf.legs) * count + math.prod(network.sizes[i] for i in leaf.indices) * used.size
@@ -151,7 +161,10 @@ def _sliced(
     )
     base = 8.0 * inputs + SCRATCH_BYTES
     elements = math.inf if memory_bytes is None else (memory_bytes - base) / 8
-    choice = fitted(structure, network, path, first, elements)
+    start = first
+    for cut in sliced:
+        start = start.fixing(cut)
+    choice = fitted(structure, network, path, first, start, elements)
     if ranks > 1 and choice.peak <= elements:
         choice = spread(structure, network, path, first, choice, elements, ranks)
     cost = ContractionCost(

@@ -93,7 +93,8 @@ class Choice:
 
     def score(self, before: Choice) -> float:
         """Extra effort for each factor gained in memory; infinite for no gain."""
-        gain = max(load.pressure for load in before.loads) / max(load.pressure for load in self.loads)
+        left = max(load.pressure for load in self.loads)
+        gain = max(load.pressure for load in before.loads) / left if left else 1.0  # nothing is left where no term is
         if gain <= 1.0 + 1e-9:
             return math.inf
         return math.log(max(self.effort, 1.0) / max(before.effort, 1.0) + 1e-12) / math.log(gain)
@@ -105,9 +106,18 @@ def whole(structure: Structure, network: Network, path: Path, gradients: bool) -
     return Choice.of((tree,), (shape_of(tree, network.sizes),), (), gradients)
 
 
-def fitted(structure: Structure, network: Network, path: Path, first: Choice, elements: float) -> Choice:
-    """Slice until the peak is within ``elements``, or as far as it goes down."""
-    choice = least = first
+def fitted(structure: Structure, network: Network, path: Path, first: Choice, start: Choice, elements: float) -> Choice:
+    """Slice until the peak is within ``elements``, or as far as it goes down.
+
+    Args:
+        structure: the structure.
+        network: its network.
+        path: the path.
+        first: the contraction in one piece.
+        start: the slices to begin with.
+        elements: most that may be alive at one moment.
+    """
+    choice = least = start
     while choice.peak > elements:
         worst = max(choice.loads, key=lambda load: load.peak)
         options = [choice.fixing(cut) for cut in worst.widest]

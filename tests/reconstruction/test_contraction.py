@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from tasks.reconstruction import contract, slicing
 from tasks.reconstruction.errors import ContractionCostError, InconsistentNetworkError, MemoryLimitError
 from tasks.reconstruction.gradient import gradients
+from tasks.reconstruction.kernel import SCRATCH_BYTES
 from tasks.reconstruction.network import network_of
 from tasks.reconstruction.schedule import contraction_cost, schedule
 from tasks.tensor import FragmentTensor, Structure
@@ -168,3 +172,34 @@ def test_a_network_nobody_can_contract_is_refused() -> None:
     edges = [(i, (i + step) % 60) for i in range(60) for step in (1, 7, 17)]
     with pytest.raises(ContractionCostError, match="Use fewer cuts"):
         contraction_cost(random_structure(edges, 60, rng, terms=2))
+
+
+def test_a_large_grid_is_sliced_along_a_path_made_for_it() -> None:
+    """Half the memory of a boundary sweep: slices alone would cost fifty times the work. Every plan is the same."""
+    rng = np.random.default_rng(13)
+    rows, columns = 8, 9
+    edges = [(columns * r + c, columns * r + c + 1) for r in range(rows) for c in range(columns - 1)]
+    edges += [(columns * r + c, columns * r + c + columns) for r in range(rows - 1) for c in range(columns)]
+    structure = random_structure(edges, rows * columns, rng, factors=1, terms=2, observables=9)
+    assert structure.coefficients.nnz
+    whole = contraction_cost(structure)
+    limit = int(SCRATCH_BYTES + 0.5 * (whole.peak_bytes - SCRATCH_BYTES))
+    sliced = contraction_cost(structure, memory_bytes=limit)
+    assert sliced.peak_bytes <= limit and sliced.units > 1
+    assert sliced.flops < 20 * whole.flops
+    assert contraction_cost(structure, memory_bytes=limit) == sliced
+    tensors = exact_tensors(structure, rng)
+    expected = contract(structure, tensors)
+    np.testing.assert_allclose(contract(structure, tensors, memory_bytes=limit), expected, rtol=1e-9)
+
+
+def test_observables_without_a_term_are_zero_under_any_bound() -> None:
+    rng = np.random.default_rng(14)
+    structure = random_structure([(i, i + 1) for i in range(5)], 6, rng, terms=3, observables=2)
+    nothing = replace(structure, coefficients=csr_array(structure.coefficients.shape))
+    tensors = exact_tensors(nothing, rng)
+    np.testing.assert_array_equal(contract(nothing, tensors), np.zeros(2))
+    bound = contraction_cost(nothing).peak_bytes
+    np.testing.assert_array_equal(contract(nothing, tensors, memory_bytes=bound), np.zeros(2))
+    with pytest.raises(MemoryLimitError):
+        contract(nothing, tensors, memory_bytes=1000)
