@@ -6,8 +6,8 @@ written alike, and two rounds of one run, never get the same shots; the same run
 another seed is another repetition. Mitigation is computed from counts afterwards and is in no key; circuits that it
 adds (folded gates, readout) are keyed like the others, and never by meaning: a folded one means what a plain one does.
 
-``QpuOptions.share_meaning`` keys variants by what they mean instead: an explicit choice, because on a noisy device
-circuits that are equal in the ideal have different results.
+``QpuOptions.share_meaning`` keys variants by what they mean instead, and by the qubits that are read: an explicit
+choice, because on a noisy device circuits that are equal in the ideal have different results.
 """
 
 from __future__ import annotations
@@ -111,7 +111,10 @@ class _Kept:
     def _request(self, index: int, stream: str) -> Request:
         circuit = self._circuits[index]
         meant = self._options.share_meaning and not isinstance(circuit, Program)
-        written = circuit if meant and isinstance(circuit, QuantumCircuit) else self._programs[index].circuit
+        program = self._programs[index]
+        written = circuit if meant and isinstance(circuit, QuantumCircuit) else program.circuit
+        if meant:  # readout errors are those of the qubits that were read, which the meaning does not say
+            stream = f"{stream} on {','.join(map(str, program.measured))}"
         return Request(written, int(self._shots[index]), stream=stream, as_written=not meant)
 
     def _cache_target(self) -> Target:

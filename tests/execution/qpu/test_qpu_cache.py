@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from qiskit import QuantumCircuit
 
 from tasks.execution.cache.cache import open_cache
 from tasks.execution.mitigation import NO_MITIGATION, Mitigation, run_mitigated
@@ -188,3 +189,34 @@ def test_no_unit_of_the_device_is_held_while_nothing_runs(service, keeping):
     for _ in range(2):
         run_mitigated(running.resource(), [ghz(3)], [500], options=keeping("a", reserve=Unit))
     assert reserved == [0]
+
+
+def of_one_meaning(kind):
+    """The same meaning, with its bits in another order, or one of them inverted where it is read."""
+    circuit = QuantumCircuit(2, 2)
+    first, second = (1, 0) if kind == "swapped" else (0, 1)
+    circuit.ry(0.7, first)
+    circuit.cx(first, second)
+    circuit.rx(0.4, second)
+    if kind == "inverted":
+        circuit.x(first)
+    circuit.measure([first, second], [1, 0] if kind == "bits" else [0, 1])
+    return circuit
+
+
+@pytest.mark.parametrize("kind", ["plain", "swapped", "inverted", "bits"])
+def test_shared_counts_are_mitigated_for_the_qubits_that_read_them(service, keeping, kind):
+    """One qubit reads far worse than the other here: its correction on the other's bit is wrong several times over."""
+    running = service("ibm", noise=0.2, readout=15.0)
+    asked = [of_one_meaning(name) for name in ("plain", kind)]
+    runs = [
+        run_mitigated(running.resource(), [circuit], [40_000], Mitigation(), keeping("a", share_meaning=True))
+        for circuit in asked
+    ]
+    for circuit, run in zip(asked, runs, strict=True):
+        (found,), wanted = run.counts, ideal(circuit)
+        bits = np.unpackbits(found.outcomes, axis=1, count=2, bitorder="little")
+        for bit in range(2):
+            value = found.readings[bit, bits[:, bit]] @ found.counts / found.shots
+            exact = sum(p * (-1) ** (x >> bit & 1) for x, p in enumerate(wanted))
+            assert value == pytest.approx(exact, abs=0.05)
