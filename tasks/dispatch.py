@@ -102,11 +102,13 @@ class Dispatcher:
             RunError: a job failed too often, or everywhere.
         """
         results, todo, ran = found_results(jobs, self._directory)
-        for name, job in ran:
-            self._tally(name, job)
+        for meta, job in ran:
+            self._tally(str(meta["device"]), job)
+            if meta.get("cache") != "hit":
+                self._pool.paid(str(meta["device"]), self._work(job))
         stage.advance(sum(map(size_of, jobs)) - sum(map(size_of, todo)))
         began = time.monotonic()
-        flying: list[tuple[Device, tuple[FragmentJob, ...], Any]] = []
+        flying: list[tuple[Device, tuple[FragmentJob, ...], Any, int]] = []
         idle_since: float | None = None
         while todo or flying:
             todo, launched, retry_at = self._launch(todo)
@@ -116,9 +118,10 @@ class Dispatcher:
                 continue
             idle_since = None
             landed: set[int] = set()
-            for position, outcome in as_completed([future for _, _, future in flying]):
-                device, batch, _ = flying[position]
+            for position, outcome in as_completed([future for _, _, future, _ in flying]):
+                device, batch, _, launch = flying[position]
                 landed.add(position)
+                self._pool.landed(device.name, launch)
                 todo += self._landed(device, batch, outcome, results, stage)
                 if todo:  # place it at once, while the others fly on
                     break
@@ -153,7 +156,7 @@ class Dispatcher:
 
     def _launch(
         self, todo: Sequence[FragmentJob]
-    ) -> tuple[list[FragmentJob], list[tuple[Device, tuple[FragmentJob, ...], Any]], float | None]:
+    ) -> tuple[list[FragmentJob], list[tuple[Device, tuple[FragmentJob, ...], Any, int]], float | None]:
         """Submit what can run now: (what has to wait, what was launched, when to look again)."""
         if not todo:
             return [], [], None
@@ -165,8 +168,8 @@ class Dispatcher:
             seen = self._pool.state(device.name) if self._may_leave(device, batch) else None
             how = replace(self._how, placed=seen)
             future = execute_on(device, late=late)(batch, device, how, _limits(device, batch), attempt)
-            self._pool.launched(device.name)
-            launched.append((device, batch, future))
+            launch = self._pool.launched(device.name, [self._work(job) for job in batch])
+            launched.append((device, batch, future, launch))
         return waiting, launched, retry_at
 
     def _may_leave(self, device: Device, batch: Sequence[FragmentJob]) -> bool:
@@ -260,7 +263,6 @@ class Dispatcher:
         stage: Stage,
     ) -> list[FragmentJob]:
         """Keep what came back; return what has to run again."""
-        self._pool.landed(device.name)
         device = self._pool.devices.get(outcome.device, device)  # another one where the runtime bound late
         self._task_seconds.append(outcome.seconds)
         if outcome.failure is not None:
@@ -269,6 +271,7 @@ class Dispatcher:
         for result in found.results:
             keep(self._directory, device, result, outcome, len(batch))
             self._tally(device.name, result.job)
+            self._pool.done(device.name, self._work(result.job), paid=result.origin.get("cache") != "hit")
             results[result.job.fragment.index].append((result.job, result.arrays))
             stage.advance(size_of(result.job))
         if found.notes:
@@ -276,8 +279,11 @@ class Dispatcher:
             told += [f"{device.name}: {note}" for note in found.notes]
         self._count(found.cache)
         if not found.failure and not found.left:
+            seconds = (outcome.seconds - found.waited) / len(batch)
+            if any("cache" in result.origin for result in found.results):
+                seconds = 0.0  # what is found says nothing of how fast the device is
             for job in batch:
-                self._pool.succeeded(device.name, self._work(job), (outcome.seconds - found.waited) / len(batch))
+                self._pool.succeeded(device.name, self._work(job), seconds)
             return []
         done = [(r.job.fragment.index, r.job.first, len(r.job.variants)) for r in found.results]
         missing = [

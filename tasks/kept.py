@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,17 +18,18 @@ Results = dict[int, list[tuple[FragmentJob, dict[str, np.ndarray]]]]
 
 def found_results(
     jobs: Sequence[FragmentJob], directory: RunDirectory
-) -> tuple[Results, list[FragmentJob], list[tuple[str, FragmentJob]]]:
-    """What is there already, the jobs (or parts of them) that are still to do, and (device, job) of what is there."""
+) -> tuple[Results, list[FragmentJob], list[tuple[Mapping[str, Any], FragmentJob]]]:
+    """What is there already, the jobs (or parts of them) still to do, and (record, job) of what is there."""
     kept: dict[str, Any] = {key: stored for key, stored in directory.stored()}
     results: Results = {}
     todo: list[FragmentJob] = []
-    ran: list[tuple[str, FragmentJob]] = []
+    ran: list[tuple[Mapping[str, Any], FragmentJob]] = []
     for job in jobs:
         own = results.setdefault(job.fragment.index, [])
         whole = job.as_exact()
         if whole.key in kept and kept[whole.key].meta.get("digest") == whole.digest:
             own.append((whole, kept[whole.key].arrays))
+            ran.append((kept[whole.key].meta, whole))
             continue
         if job.exact:
             todo.append(job)
@@ -40,7 +41,7 @@ def found_results(
                 part = job.share(meta["first"], meta["count"])
                 if part.digest == meta["digest"]:
                     own.append((part, stored.arrays))
-                    ran.append((str(meta["device"]), part))
+                    ran.append((meta, part))
                     ranges.append((meta["first"], meta["count"]))
         todo += missing_shares(job, ranges)
     return results, todo, ran

@@ -65,6 +65,8 @@ class Pool:
         self._spent = Spent()
         self.rules = Rules()
         self._flying: Counter[str] = Counter()
+        self._promised: dict[int, float] = {}
+        self._launches = 0
         resort = Device(LAST_RESORT, Kind.CPU, units=units, speed=CPU_SPEED)
         self._resort = [] if any(d.exact for d in devices) else [resort]
         for device in self._resort:
@@ -99,7 +101,8 @@ class Pool:
         if self._goal.max_error is None and self._goal_error is None:
             self._goal_error = usual_bound(works, [*candidates, *resort])  # of the whole run, so from its first works
         goal = self._goal if self._goal_error is None else replace(self._goal, max_error=self._goal_error)
-        return place(self._policy, works, candidates, goal, time.monotonic(), resort, self._spent)
+        spent = replace(self._spent, price=self._spent.price + sum(self._promised.values()))
+        return place(self._policy, works, candidates, goal, time.monotonic(), resort, spent)
 
     def _now(self, name: str) -> DeviceState:
         """A device's state; one that comes back from a rest and has its trial job in flight gets no second one."""
@@ -121,20 +124,33 @@ class Pool:
             for device in self.devices.values()
         )
 
-    def launched(self, name: str) -> None:
-        """A task was submitted to a device."""
+    def launched(self, name: str, works: Sequence[Work] = ()) -> int:
+        """A task with these pieces was submitted to a device; the launch's number, for ``landed``."""
         self._flying[name] += 1
+        self._launches += 1
+        self._promised[self._launches] = sum(work_price(self.devices[name], work) for work in works)
+        return self._launches
 
-    def landed(self, name: str) -> None:
+    def landed(self, name: str, launch: int) -> None:
         """A task that was submitted to a device came back."""
         self._flying[name] -= 1
+        del self._promised[launch]
 
     def succeeded(self, name: str, work: Work, seconds: float) -> None:
         """A piece succeeded on a device and took so long, without its wait for others; 0 where that is not known."""
-        device = self.devices[name]
-        self._states[name] = after_success(self._states[name], work_seconds(device, work), seconds)
-        error = squared_error(device, self._states[name], work)
-        self._spent = Spent(hypot(self._spent.error, sqrt(error)), self._spent.price + work_price(device, work))
+        self._states[name] = after_success(self._states[name], work_seconds(self.devices[name], work), seconds)
+
+    def done(self, name: str, work: Work, *, paid: bool) -> None:
+        """A piece is done on a device: its part of the error, and its price unless it was found in the cache."""
+        error = squared_error(self.devices[name], self._states[name], work)
+        self._spent = replace(self._spent, error=hypot(self._spent.error, sqrt(error)))
+        if paid:
+            self.paid(name, work)
+
+    def paid(self, name: str, work: Work) -> None:
+        """A piece was paid for, now or in an earlier process of the run; of a device not in use no price is known."""
+        if name in self.devices:
+            self._spent = replace(self._spent, price=self._spent.price + work_price(self.devices[name], work))
 
     def failed(self, name: str) -> None:
         """A piece failed on a device."""

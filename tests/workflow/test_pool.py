@@ -42,9 +42,9 @@ def test_a_device_that_comes_back_gets_one_small_job_until_that_is_done(monkeypa
 
     (trial,) = on("A")
     assert trial.variants == 1
-    pool.launched("A")
+    launch = pool.launched("A")
     assert on("A") == [] and sum(w.variants for w in on("B")) == 12
-    pool.landed("A")
+    pool.landed("A", launch)
     pool.succeeded("A", trial, 1.0)
     assert sum(w.variants for w in on("A")) > 1, "the trial is passed"
 
@@ -61,3 +61,23 @@ def test_a_state_is_what_was_seen_at_the_last_placement(name):
     for wait in (0.0, 50.0):
         pool.place([work(0)])
         assert pool.state("A").expected_wait == wait
+
+
+def test_money_is_spent_from_the_launch_on_and_not_for_what_the_cache_gave(monkeypatch):
+    spent = []
+    monkeypatch.setattr("tasks.pool.place", lambda *arguments: spent.append(arguments[-1].price))
+    pool = Pool([qpu("A", 20, 0.01, 1e-3, price=0.01).device], "balanced", Goal(None, 1000.0))
+    piece = work(0)
+    each = 0.01 * piece.variants * piece.shots
+    first = pool.launched("A", [piece, piece])
+    second = pool.launched("A", [piece])
+    pool.place([piece])
+    pool.landed("A", first)
+    pool.done("A", piece, paid=True)
+    pool.done("A", piece, paid=False)
+    pool.place([piece])
+    pool.landed("A", second)  # it failed: nothing is known to be paid
+    pool.paid("A", piece)
+    pool.paid("gone", piece)
+    pool.place([piece])
+    assert spent == pytest.approx([3 * each, 2 * each, 2 * each])

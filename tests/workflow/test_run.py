@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from qiskit import qpy
 
+from tasks import pool, workflow
 from tasks import reconstruct as reconstruct_tasks
-from tasks import workflow
 from tasks.runtime.ranks import mpirun_path
 from tasks.runtime.record import RunDirectory, read_record
 from tasks.workflow import Options, RunError, estimate, run
@@ -285,6 +285,32 @@ def test_a_budget_sends_work_where_it_costs_nothing(problem, tmp_path):
             run(problem, Options(max_qubits=5, resources=where, budget=budget), directory)
             used[budget] = {meta["device"] for meta in directory.record["results"].values()}
     assert used == {None: {"ONE", "TWO"}, 1.0: {"TWO"}}
+
+
+def test_a_budget_counts_what_was_paid_before_and_not_what_is_in_the_cache(problem, tmp_path, monkeypatch):
+    where = priced(tmp_path / "devices", "price_per_job=1", "price_per_job=1")
+    options = Options(max_qubits=3, shots=200_000, seed=2, resources=where, cache=str(tmp_path / "cache"))
+    seen = []
+    place = pool.place
+    monkeypatch.setattr(pool, "place", lambda *asked: seen.append(asked[-1].price) or place(*asked))
+
+    def spent(directory):
+        seen.clear()
+        run(problem, options, directory)
+        return max(seen)
+
+    with RunDirectory.create(tmp_path, {}, problem) as directory:
+        paid = spent(directory)
+    assert paid > 0
+    second_round = [path for path in (directory.path / "fragments").iterdir() if "round-1" in path.name]
+    second_round[0].unlink()
+    with RunDirectory.open(directory.path) as directory:
+        assert spent(directory) >= paid, "what the first process paid is paid"
+    with RunDirectory.create(tmp_path, {}, problem) as directory:
+        found_again = spent(directory)
+        results = directory.record["results"].values()
+    unpaid = sum(result.get("cache") == "hit" for result in results if result["round"] == 0)
+    assert unpaid > 0 and found_again <= paid - unpaid
 
 
 def test_a_damaged_allocation_is_made_again(problem, tmp_path):
