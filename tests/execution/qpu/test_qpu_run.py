@@ -69,9 +69,10 @@ def devices_of(folder):
     return {result["device"] for result in json.loads((folder / "record.json").read_text())["results"].values()}
 
 
-def test_a_run_on_two_qpus_is_right_says_what_ran_where_and_shows_no_token(qpus, tmp_path):
+@pytest.mark.parametrize("cache", ["off", "kept"])
+def test_a_run_on_two_qpus_is_right_says_what_ran_where_and_shows_no_token(qpus, tmp_path, cache):
     emulator, run = qpus
-    done, (folder,) = run("--policy", "round_robin")
+    done, (folder,) = run("--policy", "round_robin", "--cache", "off" if cache == "off" else str(tmp_path / cache))
     assert done.returncode == 0, done.stderr
     estimates = {e["observable"]: e for e in json.loads(done.stdout)["estimates"]}
     for name, wanted in (("Z0", Z_OF_EACH), ("Z7", Z_OF_EACH), ("Z0 Z7", 1.0)):
@@ -82,7 +83,7 @@ def test_a_run_on_two_qpus_is_right_says_what_ran_where_and_shows_no_token(qpus,
     assert used and used <= devices_of(folder)
     assert not [session for session in emulator.ibm.sessions.values() if session["accepting_jobs"]]
     written = [path for path in tmp_path.rglob("*") if path.is_file() and path.parent.name != "secret"]
-    assert len(written) > 3
+    assert len(written) > 3 and any(path.parent.name == "kept" for path in written) == (cache == "kept")
     assert not [path for path in written if MARK.encode() in path.read_bytes()]
     assert MARK not in done.stdout + done.stderr
 
