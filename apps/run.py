@@ -10,7 +10,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from apps.machine import free_memory
 from apps.progress import make_progress
@@ -19,6 +18,7 @@ from resources_xml import pair_of, read_devices
 from tasks import workflow
 from tasks.cutting.document import cuts_document, cuts_from
 from tasks.errors import InputError
+from tasks.execution.cache.store import check_place
 from tasks.inputs import read_cuts, read_problem
 from tasks.problem import Estimate, Problem
 from tasks.runtime.record import RunDirectory, RunRecordError, read_record
@@ -138,8 +138,7 @@ def checked_cache(where: str | None) -> str:
     Raises:
         InputError: it holds a password, which arguments, records and process lists would show.
     """
-    if where and any(urlsplit(part).password for part in where.split(",")):
-        raise InputError("--cache: leave the password out of the URL and put it into QOMPASS_REDIS_PASSWORD")
+    check_place(where or "")
     return where or default_cache()
 
 

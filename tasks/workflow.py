@@ -23,6 +23,7 @@ from tasks.cutting import Cut, Plan, make_plan, structure_of
 from tasks.cutting.document import cuts_from, plan_document
 from tasks.devices import fidelities_of, run_devices, state_of
 from tasks.dispatch import Dispatcher, RunError
+from tasks.execution.cache.store import check_place
 from tasks.inputs import make_problem
 from tasks.kept import Results
 from tasks.pool import Pool
@@ -149,6 +150,7 @@ def run(problem: Problem, options: Options, directory: RunDirectory, progress: P
         QompassError: with one line that says what to do; everything completed so far stays in ``directory``.
     """
     shown = progress or Quiet()
+    check_place(options.cache)
     devices = run_devices(options.resources)
     with _engine(options, devices) as info:
         directory.update(engine={"name": info.name, "version": info.version})

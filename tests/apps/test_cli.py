@@ -157,6 +157,10 @@ BAD = [
     (["run", GHZ, "--observable", "Z0", "--engine", "magic"], "invalid choice: 'magic'"),
     (["run", GHZ, "--observable", "Z0", "--resources", "none.xml"], "none.xml"),
     (["run", GHZ, "--observable", "Z0", "--resources", "broken.xml"], "broken.xml"),
+    (["run", GHZ, "--observable", "Z0", "--cache", "redis://:hunter2@h"], "QOMPASS_REDIS_PASSWORD"),
+    (["run", GHZ, "--observable", "Z0", "--cache", "redis://h?password=hunter2"], "QOMPASS_REDIS_PASSWORD"),
+    (["run", GHZ, "--observable", "Z0", "--cache", "redis://["], "not a URL"),
+    (["run", GHZ, "--observable", "Z0", "--cache", "redis://h:abc"], "not a URL"),
     (["resume", "nothing"], "nothing is not a run"),
     (["fly"], "invalid choice: 'fly'"),
 ]

@@ -16,6 +16,7 @@ from qiskit import qpy
 
 from tasks import pool, workflow
 from tasks import reconstruct as reconstruct_tasks
+from tasks.errors import InputError
 from tasks.runtime.ranks import mpirun_path
 from tasks.runtime.record import RunDirectory, read_record
 from tasks.workflow import Options, RunError, estimate, run
@@ -311,6 +312,14 @@ def test_a_budget_counts_what_was_paid_before_and_not_what_is_in_the_cache(probl
         results = directory.record["results"].values()
     unpaid = sum(result.get("cache") == "hit" for result in results if result["round"] == 0)
     assert unpaid > 0 and found_again <= paid - unpaid
+
+
+@pytest.mark.parametrize("where", ["redis://:hunter2@h", "rediss://h/0?password=hunter2"])
+def test_a_password_in_the_place_of_the_cache_is_refused_whoever_gives_it(problem, tmp_path, where):
+    with RunDirectory.create(tmp_path, {}, problem) as directory:
+        with pytest.raises(InputError, match="QOMPASS_REDIS_PASSWORD"):
+            run(problem, Options(max_qubits=5, cache=where), directory)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and b"hunter2" in path.read_bytes()]
 
 
 def test_a_damaged_allocation_is_made_again(problem, tmp_path):

@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import parse_qs, urlsplit
 
+from tasks.errors import InputError
 from tasks.execution.cache.errors import StoreUnavailable
 
 _REDIS = re.compile(r"rediss?://|unix://")
@@ -48,6 +50,23 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections."""
+
+
+def check_place(where: str) -> None:
+    """Make sure that a place may stand in arguments, records and process lists, and that its URL can be read.
+
+    Raises:
+        InputError: it names a password, or is not a URL where it looks like one.
+    """
+    for part in where.split(","):
+        try:
+            url = urlsplit(part)
+            url.port  # noqa: B018  (reading it is the check)
+        except ValueError as error:
+            how = "give a directory, a redis:// or rediss:// URL, or off"
+            raise InputError(f"--cache: not a URL ({error}): {how}") from None
+        if url.password or "password" in parse_qs(url.query):
+            raise InputError("--cache: leave the password out of the URL and put it into QOMPASS_REDIS_PASSWORD")
 
 
 def open_store(where: str, *, max_bytes: int = 1 << 30) -> Store:
