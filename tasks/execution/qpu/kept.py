@@ -49,18 +49,21 @@ def run_kept(
         circuits: variants, and programs that run as they are.
         shots: (variant,) at least this many each.
         options: with the cache.
-        streams: (variant,) which sequence of shots each draws from; without them nothing is kept.
+        streams: (variant,) which sequence of shots each draws from; without them nothing is kept, nor where the
+            service does not say which calibration is in force.
         besides: results of an earlier call are still to be handed over (``run_besides``).
 
     Raises:
         QpuError: as ``run_variants``.
     """
-    if options.cache is None or not streams:
+    cache, target = options.cache, None
+    if cache is not None and streams:
+        with QpuClient(resource, options.call_seconds) as client:
+            target = present_target(client, options.patience, options.believe)
+    if cache is None or target is None or not target.named:
         with options.reserve():
             return (run_besides if besides else run_variants)(resource, circuits, shots, options)
-    with QpuClient(resource, options.call_seconds) as client:
-        target = present_target(client, options.patience, options.believe)
-    return _Kept(resource, circuits, shots, options, target, besides).run(options.cache, streams)
+    return _Kept(resource, circuits, shots, options, target, besides).run(cache, streams)
 
 
 class _Kept:

@@ -72,6 +72,11 @@ class QpuTarget:
         """Directed pairs of qubits that have a working two-qubit gate."""
         return tuple(sorted({(g.qubits[0], g.qubits[1]) for g in self.gates if len(g.qubits) == 2 and g.error < 1}))
 
+    @property
+    def named(self) -> bool:
+        """Whether the epoch tells one calibration from every other: not where it has neither name nor date."""
+        return self.dialect == IQM or self.calibrated > 0
+
     def age(self, now: float | None = None) -> float:
         """Seconds since the calibration; 0 where it is not said."""
         return max(0.0, (time.time() if now is None else now) - self.calibrated) if self.calibrated else 0.0
@@ -158,7 +163,9 @@ def _read_ibm(resource: str, raw: Mapping[str, Any]) -> QpuTarget:
         circuits_per_job=_positive(configuration.get("max_experiments")),
     )
     stamp = str(properties.get("last_update_date") or "")
-    epoch = _digest(stamp, [[g.name, g.qubits, g.error] for g in gates], readout)
+    # Without properties nothing tells calibrations apart, so one is not believed for longer than an hour.
+    named = stamp or time.strftime("%Y-%m-%d %H", time.gmtime())
+    epoch = _digest(named, [[g.name, g.qubits, g.error] for g in gates], readout)
     names = tuple(f"${qubit}" for qubit in range(size))
     delay = configuration.get("default_rep_delay")  # microseconds
     return QpuTarget(

@@ -106,6 +106,17 @@ def test_what_was_measured_while_the_device_was_recalibrated_is_used_and_not_kep
     assert shots_of(running) == 2000
 
 
+def test_nothing_is_kept_while_the_service_does_not_say_which_calibration_is_in_force(service, keeping):
+    """Every such time looks like the one before, however often the device was recalibrated in between."""
+    running = service("ibm")
+    for paid in (1000, 2000):
+        running.fault("properties:500x100000")
+        run = run_mitigated(running.resource(), [ghz(3)], [1000], options=keeping("a", patience=0.2))
+        assert run.counts[0].shots == 1000 and not run.target.calibrated
+        assert shots_of(running) == paid
+        running.emulator.devices["QPU_A"].chip.calibrate()
+
+
 def spelled_otherwise():
     circuit = ghz(3).copy_empty_like()
     circuit.rz(0.4, 0)  # a phase on |0>
