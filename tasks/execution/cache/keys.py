@@ -143,15 +143,15 @@ class KeyMaker:
         if target.by_distribution and distribution:
             exactly = canonical_distribution(circuit)
             if exactly is not None:
-                return make_key(BY_DISTRIBUTION, [*parts, exactly.data], exactly, circuit.num_clbits)
+                return make_key(
+                    BY_DISTRIBUTION, [*parts, exactly.data, *_places(exactly, target)], exactly, circuit.num_clbits
+                )
         form = self._known(exact, recall)
         if form is None and meaning and not (stored is not None and stored(plainly)):
             form = self._worked_out(exact, circuit)
         if form is None:
             return plainly
-        # A bit that is wrong more often at 1 than at 0 is so on the device, not in the form: no bit may change places.
-        places = b"" if target.ideal else struct.pack(f"<{len(form.bits)}i", *form.bits) + bytes(form.inverted)
-        return make_key(BY_MEANING, [*parts, tolerance_material(), form.data, *([places] if places else [])], form)
+        return make_key(BY_MEANING, [*parts, tolerance_material(), form.data, *_places(form, target)], form)
 
     def _known(self, exact: bytes, recall: Callable[[bytes], CanonicalForm | None] | None) -> CanonicalForm | None:
         digest = hashlib.blake2b(exact, digest_size=32).digest()
@@ -180,6 +180,11 @@ class KeyMaker:
         self.memo[digest] = form
         if len(self.memo) > _MEMO_SIZE:
             self.memo.popitem(last=False)
+
+
+def _places(form: CanonicalForm | CanonicalDistribution, target: Target) -> list[bytes]:
+    """Where the bits stand, on a device: what one qubit misreads, and 1 more often than 0, is no other bit's error."""
+    return [] if target.ideal else [struct.pack(f"<{len(form.bits)}i", *form.bits) + bytes(form.inverted)]
 
 
 def exact_material(circuit: QuantumCircuit) -> bytes:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -175,6 +176,9 @@ def test_noisy_targets_share_only_what_is_written_the_same_in_the_same_epoch() -
     spelled.compose(bell(), clbits=[0, 1], inplace=True)
     assert same(chosen, chosen, spelled) and not same(noisy, noisy, spelled)
     assert not same(chosen, chosen, bell_otherwise()), "bits that change places are read by other qubits"
+    by_distribution = replace(chosen, by_distribution=True)
+    assert same(by_distribution, by_distribution, spelled)
+    assert not same(by_distribution, by_distribution, bell_otherwise())
     assert not same(IDEAL, Target("exact sampler", "2"), bell())
     assert not same(IDEAL, Target("exact sampler", "1", method="float32"), bell())
     assert not same(IDEAL, Target("exact sampler", "1", options=(("layout", "0,1"),)), bell())
