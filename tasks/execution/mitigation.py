@@ -90,7 +90,7 @@ def run_mitigated(
     if mitigation == NO_MITIGATION or all(circuit.num_clbits == 0 for circuit in circuits):
         return run_kept(resource, circuits, shots, options, options.streams)
     with QpuClient(resource, options.call_seconds) as client:
-        target = present_target(client, options.patience)
+        target = present_target(client, options.patience, options.believe)
     measuring = [index for index, circuit in enumerate(circuits) if circuit.num_clbits]
     programs = make_programs([circuits[index] for index in measuring], target, options.level)
     shares = _shares(mitigation.noise_factors)

@@ -93,7 +93,8 @@ class _Run:
         wanted = [index for index, found in enumerate(out.counts) if found is None]
         if not wanted:
             return out
-        out.target = self._present()
+        # What was read in an earlier call may be minutes old: shots would seem to lie on both sides of a recalibration.
+        out.target = self._present(self._options.believe, self._options.patience)
         self._write(circuits, wanted)
         batches = pack(out.target, [(i, out.programs[i].digest, int(shots[i])) for i in wanted])  # type: ignore[union-attr]
         self._waiting = self._recover(batches)
@@ -114,10 +115,12 @@ class _Run:
             self._out.programs[index] = program
             self._written[index] = self._out.target.epoch
 
-    def _present(self, age: float | None = None) -> QpuTarget:
-        """The device as it is now, or was ``age`` seconds ago at most."""
-        more = {} if age is None else {"age": age}
-        target = present_target(self._client, self._options.patience if age is None else 0.0, **more)
+    def _present(self, age: float | None = None, patience: float = 0.0) -> QpuTarget:
+        """The device as it is now, or was ``age`` seconds ago at most; without an age, as it was when last read."""
+        if age is None:
+            target = present_target(self._client, self._options.patience)
+        else:
+            target = present_target(self._client, patience, age)
         self._out.targets[target.epoch] = target
         return target
 

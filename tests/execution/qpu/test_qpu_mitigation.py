@@ -11,7 +11,7 @@ from qiskit.quantum_info import Operator
 from scipy.sparse import csr_array
 
 from tasks.execution.mitigation import Mitigation, extrapolate, fold, run_mitigated
-from tasks.execution.qpu import Fault, QpuError
+from tasks.execution.qpu import Fault, QpuError, run_variants
 from tasks.execution.qpu.asking import present_target
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.programs import make_programs
@@ -188,6 +188,15 @@ def test_jobs_before_and_after_a_recalibration_are_each_read_with_their_own_rate
     for counts in run.counts:
         value, error = parity(counts, [1, 1])
         assert abs(value - 1) < 4 * error + 0.02
+
+
+def test_a_recalibration_between_two_calls_of_a_process_leaves_no_doubt(service, options):
+    running = service("ibm", noise=0.2, readout=5.0)
+    run_variants(running.resource(), [ones(2)], [100], options)
+    worse(running)
+    run = run_variants(running.resource(), [ones(2)], [100], options)
+    ((source,),) = run.sources
+    assert source.epochs == (run.target.epoch,) and not run.notes
 
 
 def test_a_job_that_ran_across_a_recalibration_takes_the_mean_of_both_and_says_so(service, options):
