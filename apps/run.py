@@ -156,6 +156,8 @@ def _finish(directory: RunDirectory, problem: Problem, options: workflow.Options
     except KeyboardInterrupt:
         print(f"qompass: interrupted; `qompass resume {_shown(directory.path)}` goes on from here", file=sys.stderr)
         return 130
+    for note in result.record["notes"][len(problem.notes) :]:  # of devices, and of what was not reached
+        print(f"qompass: {note}", file=sys.stderr)
     _report(directory.path, result.record, as_json)
     return 0
 

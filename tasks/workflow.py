@@ -36,6 +36,7 @@ from tasks.runtime.record import RunDirectory
 
 logger = logging.getLogger(__name__)
 
+_NEAR_TARGET = 1.05  # times the target; closer than that is how well an error is known
 _SHOTS_FOR_TARGET = 10_000_000  # what a plan may count on where as many shots are spent as it takes
 
 
@@ -175,8 +176,24 @@ def run(problem: Problem, options: Options, directory: RunDirectory, progress: P
         Estimate(name, float(value), float(error))
         for name, value, error in zip(problem.names, values, errors, strict=True)
     ]
+    missed = missed_target(estimates, options.target_error)
+    if missed and missed not in directory.record["notes"]:
+        directory.record["notes"].append(missed)
     directory.finish("done", estimates=[vars(e) for e in estimates])
     return Result(estimates, plan, directory.record)
+
+
+def missed_target(estimates: Sequence[Estimate], target_error: float | None) -> str:
+    """One line where a standard error asked for was not reached, else ""."""
+    if target_error is None or not estimates:
+        return ""
+    worst = max(estimates, key=lambda estimate: estimate.std_error)
+    if worst.std_error <= _NEAR_TARGET * target_error:
+        return ""
+    return (
+        f"--target-error {target_error:g} was not reached: the standard error of {worst.observable} is "
+        f"{worst.std_error:.2g}; give more shots, or leave --shots out"
+    )
 
 
 def _plan_limits(options: Options) -> dict[str, Any]:

@@ -170,3 +170,15 @@ def test_sampled_fragments_without_cuts_or_gates(
         document = json.loads(capsys.readouterr().out)
         if "likely" in document:
             assert document["likely"][0]["bits"] in ("000", "011")
+
+
+@pytest.mark.parametrize(("target", "reached"), [("0.0001", False), ("0.5", True)])
+def test_a_target_that_the_shots_do_not_reach_is_said(
+    circuit: QuantumCircuit, capsys: pytest.CaptureFixture[str], target: str, reached: bool
+) -> None:
+    arguments = ["run", "circuit.qasm", "--observable", "X3", "--max-qubits", "4", "--shots", "20000", "--json"]
+    assert main([*arguments, "--target-error", target]) == 0
+    said = capsys.readouterr()
+    missed = [note for note in json.loads(said.out)["notes"] if "was not reached" in note]
+    assert bool(missed) != reached
+    assert (f"--target-error {target} was not reached: the standard error of X3 is" in said.err) != reached
