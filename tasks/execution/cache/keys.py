@@ -193,19 +193,42 @@ def exact_material(circuit: QuantumCircuit) -> bytes:
     Raises:
         UnsupportedCircuit: an instruction whose content cannot be put down in bytes (control flow, free parameters).
     """
-    qubit_at = {bit: i for i, bit in enumerate(circuit.qubits)}
+    at = {bit: i for i, bit in enumerate(circuit.qubits)}
     bit_at = {bit: i for i, bit in enumerate(circuit.clbits)}
     out = [struct.pack("<HII", KEY_VERSION, circuit.num_qubits, circuit.num_clbits)]
+    heads: dict[str, bytes] = {}
     for item in circuit.data:
-        out.append(_instruction_material(item.operation))
-        places = [qubit_at[q] for q in item.qubits] + [bit_at[c] for c in item.clbits]
+        name = item.name
+        if item.is_standard_gate() and (name in heads or is_standard(item.operation)):
+            if name not in heads:
+                heads[name] = _head(name)
+            out.append(_plain_material(heads[name], item.params) or _instruction_material(item.operation))
+        else:
+            out.append(_instruction_material(item.operation))
+        places = [at[q] for q in item.qubits]
+        if item.clbits:
+            places += [bit_at[c] for c in item.clbits]
         out.append(struct.pack(f"<{len(places) + 1}i", len(places), *places))
     return b"".join(out)
 
 
+def _plain_material(head: bytes, parameters: Sequence[object]) -> bytes:
+    """What ``_instruction_material`` says of a standard gate, from its name and numbers; b"" if they are no numbers."""
+    if not parameters:
+        return head + b";"
+    try:
+        return b"".join((head, *(b"f" + struct.pack("<d", value) for value in parameters), b";"))
+    except (TypeError, struct.error):
+        return b""
+
+
+def _head(name: str) -> bytes:
+    encoded = name.encode()
+    return struct.pack("<H", len(encoded)) + encoded
+
+
 def _instruction_material(operation: Instruction) -> bytes:
-    name = operation.name.encode()
-    out = [struct.pack("<H", len(name)), name]
+    out = [_head(operation.name)]
     for value in operation.params:
         if isinstance(value, str):  # the letters of a PauliGate
             out.append(_framed(b"s", value.encode()))

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from qiskit import QuantumCircuit
 from qiskit.circuit import library as gates
+from qiskit.circuit.random import random_circuit
 
+from tasks.execution.cache import keys
 from tasks.execution.cache.canonical import canonical_form, decode
 from tasks.execution.cache.circuit_reader import read_circuit
 from tasks.execution.cache.distribution import canonical_distribution
@@ -77,3 +79,13 @@ def test_what_is_no_gate_has_no_key_by_distribution() -> None:
     started.initialize([0.6, 0.8], 1)  # resets its qubit, so that the other one is left in a mixture
     started.measure([0, 1], [0, 1])
     assert canonical_distribution(started) is None
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_standard_gates_are_written_down_as_all_others_are(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The short way for standard gates and the way for everything give the same bytes."""
+    print("seed", seed)
+    circuit = random_circuit(5, 8, measure=True, reset=True, seed=seed)
+    short = exact_material(circuit)
+    monkeypatch.setattr(keys, "_plain_material", lambda head, parameters: b"")
+    assert exact_material(circuit) == short
