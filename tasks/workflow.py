@@ -176,11 +176,23 @@ def run(problem: Problem, options: Options, directory: RunDirectory, progress: P
         Estimate(name, float(value), float(error))
         for name, value, error in zip(problem.names, values, errors, strict=True)
     ]
-    missed = missed_target(estimates, options.target_error)
-    if missed and missed not in directory.record["notes"]:
-        directory.record["notes"].append(missed)
+    ran = sorted({name for fragment in plan.fragments for name in dispatcher.shots_of(fragment.index)})
+    noisy = [name for name in ran if name in dispatcher.devices and not dispatcher.devices[name].exact]
+    for note in (biased(noisy, options.mitigation), missed_target(estimates, options.target_error)):
+        if note and note not in directory.record["notes"]:
+            directory.record["notes"].append(note)
     directory.finish("done", estimates=[vars(e) for e in estimates])
     return Result(estimates, plan, directory.record)
+
+
+def biased(noisy: Sequence[str], mitigation: str) -> str:
+    """One line on what the standard errors leave out where QPUs took shots, else ""."""
+    if not noisy:
+        return ""
+    names = " and ".join(noisy)
+    if "zne" in mitigation:
+        return f"what extrapolation leaves of the gate errors of {names} is not in the standard errors"
+    return f"gate errors of {names} are not in the standard errors; --mitigation readout+zne lowers what they shift"
 
 
 def missed_target(estimates: Sequence[Estimate], target_error: float | None) -> str:

@@ -81,6 +81,7 @@ def test_a_run_on_two_qpus_is_right_says_what_ran_where_and_shows_no_token(qpus,
         assert off < 5 * estimates[name]["std_error"] + 0.04, (name, estimates[name])
     used = {name for name, device in emulator.devices.items() if device.jobs}
     assert used and used <= devices_of(folder)
+    assert f"gate errors of {' and '.join(sorted(used))} are not in the standard errors" in done.stderr
     assert not [session for session in emulator.ibm.sessions.values() if session["accepting_jobs"]]
     written = [path for path in tmp_path.rglob("*") if path.is_file() and path.parent.name != "secret"]
     assert len(written) > 3 and any(path.parent.name == "kept" for path in written) == (cache == "kept")
