@@ -50,11 +50,6 @@ class Step:
     rows_left: np.ndarray
     rows_right: np.ndarray
 
-    @property
-    def kept(self) -> tuple[int, ...]:
-        """The indices of ``out``, in order."""
-        return self.kept_right[: self.split] + self.kept_left + self.kept_right[self.split :]
-
 
 @dataclass(frozen=True)
 class Tree:
@@ -228,7 +223,7 @@ def bind(structure: Structure, network: Network, path: Path, terms: np.ndarray |
             rows_right=keys // max(1, counts[left]),
         )
         steps.append(step)
-        indices.append(step.kept)
+        indices.append(layout.kept)
         counts.append(keys.size)
         inverses.append(inverse)
     return Tree(
