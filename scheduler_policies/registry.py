@@ -26,10 +26,10 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint
 from types import MappingProxyType
 
-from scheduler_policies.balanced import balanced
 from scheduler_policies.errors import PolicyError, UnknownPolicyError
 from scheduler_policies.placement import Policy
-from scheduler_policies.simple import availability, fastest, fidelity, least_busy, round_robin
+from scheduler_policies.policies.balanced import balanced
+from scheduler_policies.policies.simple import availability, fastest, fidelity, least_busy, round_robin
 
 POLICY_GROUP = "qompass.policies"
 DEFAULT_POLICY = "balanced"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.cutting import Cut, make_plan
-from tasks.problem import Problem
+from tasks.model.problem import Problem
 from tasks.runtime import Outcome, constraint, contained, task
 
 

@@ -7,9 +7,9 @@ from types import FunctionType
 from typing import Any, cast
 
 from scheduler_policies import Device, Kind
-from tasks.devices import declared_devices
 from tasks.execution.jobs import FragmentJob
 from tasks.execution.on_device import DeviceResults, How, run_on_device
+from tasks.execution.run_devices import declared_devices
 from tasks.runtime import Limits, Outcome, constraint, device_tasks, implement, isolated, task
 
 

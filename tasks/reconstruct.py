@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
+from tasks.model.tensor import FragmentTensor, Structure
 from tasks.reconstruction import estimate
-from tasks.reconstruction.allocation import by_fragment, influences, shots_for_error, spend
+from tasks.reconstruction.contraction.network import network_of
+from tasks.reconstruction.contraction.network_files import write_network
+from tasks.reconstruction.contraction.schedule import schedule
 from tasks.reconstruction.errors import AllocationError
-from tasks.reconstruction.network import network_of
-from tasks.reconstruction.schedule import schedule
-from tasks.reconstruction.spill import write_network
+from tasks.reconstruction.statistics.allocation import by_fragment, influences, shots_for_error, spend
 from tasks.runtime import COLLECTION_IN, Limits, Outcome, constraint, isolated, mpi, task
 from tasks.runtime.ranks import mpirun_path
-from tasks.tensor import FragmentTensor, Structure
 
 RANKS = 2
 _FEWEST_BONDS = 8  # a smaller network is done before its cost is known

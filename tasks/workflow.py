@@ -21,18 +21,18 @@ from scheduler_policies import Device, Goal
 from tasks.cut import cut
 from tasks.cutting import Cut, Plan, make_plan, structure_of
 from tasks.cutting.document import cuts_from, plan_document
-from tasks.devices import fidelities_of, run_devices, state_of
-from tasks.dispatch import Dispatcher, RunError
-from tasks.execution.cache.store import check_place
-from tasks.inputs import make_problem
-from tasks.kept import Results
-from tasks.pool import Pool
-from tasks.problem import Estimate, Problem
-from tasks.progress import Progress, Stage
+from tasks.dispatch.driver import Dispatcher, RunError
+from tasks.dispatch.pool import Pool
+from tasks.dispatch.result_store import Results
+from tasks.dispatch.rounds import exact_round, shot_rounds, tensors_of
+from tasks.execution.cache.stores.store import check_place
+from tasks.execution.run_devices import fidelities_of, run_devices, state_of
+from tasks.inputs.validation import make_problem
+from tasks.model.problem import Estimate, Problem
+from tasks.model.progress import Progress, Stage
 from tasks.reconstruct import reconstruct, reconstruct_in_ranks, worth_ranks, write_for_ranks
-from tasks.rounds import exact_round, shot_rounds, tensors_of
+from tasks.runs.record import RunDirectory
 from tasks.runtime import EngineError, Outcome, Reason, engine, engine_info, limits, wait_on
-from tasks.runtime.record import RunDirectory
 
 logger = logging.getLogger(__name__)
 

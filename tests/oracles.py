@@ -7,7 +7,7 @@ from qiskit import QuantumCircuit
 from qiskit.quantum_info import Pauli, Statevector
 from scipy.sparse import csr_array
 
-from tasks.problem import PauliTerms, Problem
+from tasks.model.problem import PauliTerms, Problem
 
 
 def problem_of(circuit: QuantumCircuit, labels: list[str], coefficients: np.ndarray) -> Problem:

@@ -12,18 +12,18 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the top floor down; a file belongs to the longest prefix that matches.
 FLOORS = [
     ["apps"],
-    ["tasks.workflow"],
-    ["tasks.rounds", "tasks.sampling"],
+    ["tasks.workflow", "tasks.sample"],
     ["tasks.dispatch"],
-    ["tasks.cut", "tasks.execute", "tasks.reconstruct", "tasks.kept", "tasks.batches"],
-    ["tasks.progress", "tasks.pool", "tasks.devices", "tasks.inputs", "tasks.circuit_file", "tasks.observables"],
+    ["tasks.cut", "tasks.execute", "tasks.reconstruct"],
     ["tasks.execution"],
     ["tasks.reconstruction"],
+    ["tasks.inputs"],
     ["tasks.cutting"],
+    ["tasks.runs"],
     ["resources_xml"],
     ["scheduler_policies"],
     ["tasks.runtime"],
-    ["tasks.problem", "tasks.tensor"],
+    ["tasks.model"],
     ["tasks.errors"],
 ]
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
@@ -31,7 +31,7 @@ PURE = ["tasks.cutting", "tasks.reconstruction", "scheduler_policies"]
 # What tells a function the time, the environment or the content of a file.
 IMPURE = {"os", "time", "datetime", "subprocess", "socket", "random", "dask", "distributed", "pycompss"}
 # The MPI program is a program of its own and spills to disk; so is the part of the simulator that reads traces.
-PROGRAMS = {"tasks/reconstruction/mpi.py", "tasks/reconstruction/spill.py"}
+PROGRAMS = {"tasks/reconstruction/mpi.py", "tasks/reconstruction/contraction/network_files.py"}
 
 
 def sources() -> list[Path]:

@@ -12,7 +12,7 @@ from qiskit.quantum_info import SparsePauliOp
 from tasks.cutting.plan import GateCut
 from tasks.cutting.planner import make_plan
 from tasks.cutting.variants import VariantBuilder, enumerate_variants
-from tasks.inputs import make_problem
+from tasks.inputs.validation import make_problem
 
 SHOTS = 1024
 Rounds = list[list[QuantumCircuit]]

@@ -13,9 +13,9 @@ import qiskit.qasm2
 from qiskit import QuantumCircuit, transpile
 from qiskit_aer import AerSimulator
 
-from tasks.execution.cache.canonical import CanonicalForm, canonical_form
-from tasks.execution.cache.circuit_reader import read_circuit
 from tasks.execution.cache.keys import exact_material
+from tasks.execution.cache.semantic.canonical import CanonicalForm, canonical_form
+from tasks.execution.cache.semantic.circuit_reader import read_circuit
 from tests.execution.cache.families import FAMILIES, REWRITES, hardware_efficient
 from tests.execution.cache.oracle import exact_distribution
 

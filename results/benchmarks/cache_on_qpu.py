@@ -14,7 +14,7 @@ from launch.emulator.__main__ import environment
 from launch.emulator.options import IBM, DeviceOptions
 from launch.emulator.server import Emulator
 from tasks.execution.cache.cache import open_cache
-from tasks.execution.mitigation import Mitigation, run_mitigated
+from tasks.execution.mitigation.extrapolation import Mitigation, run_mitigated
 from tasks.execution.qpu import QpuOptions, QpuResource
 
 SHOTS = 2000

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from qiskit import AncillaRegister, ClassicalRegister, QuantumCircuit, QuantumRegister
 
-from tasks.execution.cache.canonical import CanonicalForm, canonical_form
-from tasks.execution.cache.circuit_reader import read_circuit
+from tasks.execution.cache.semantic.canonical import CanonicalForm, canonical_form
+from tasks.execution.cache.semantic.circuit_reader import read_circuit
 from tasks.execution.cache.single_flight import same_angles
 from tests.execution.cache.families import any_gates, padded, rebitted, relabelled, reordered
 from tests.execution.cache.oracle import exact_distribution

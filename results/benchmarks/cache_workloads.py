@@ -23,10 +23,10 @@ from results.benchmarks.cache_circuits import SHOTS, WORKLOADS, Rounds, gate_cut
 from results.benchmarks.cache_on_qpu import on_emulator
 from results.benchmarks.cache_peer_work import peer_keys_on, peer_wire_cutting
 from tasks.execution.cache.cache import open_cache
-from tasks.execution.cache.draws import Job, Request
 from tasks.execution.cache.keys import KeyMaker, Target
-from tasks.execution.sampled import run_circuits
-from tasks.tensor import VariantCounts
+from tasks.execution.cache.requests import Job, Request
+from tasks.execution.simulators.sampled import run_circuits
+from tasks.model.tensor import VariantCounts
 from tests.execution.cache.conftest import RedisServer
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from statistics import median
 
 from results.benchmarks.policies_scenarios import COUNT, scenario
 from scheduler_policies import POLICIES, Candidate, DeviceState, Goal, usual_bound
-from scheduler_policies.simulator import Result, Scenario, simulate
+from scheduler_policies.simulator.events import Result, Scenario, simulate
 
 SIMPLE = tuple(name for name in POLICIES if name != "balanced")
 _HERE = Path(__file__).parent

@@ -30,8 +30,8 @@ from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp, Statevector
 
 from scheduler_policies import POLICIES
-from tasks.inputs import make_problem
-from tasks.runtime.record import RunDirectory
+from tasks.inputs.validation import make_problem
+from tasks.runs.record import RunDirectory
 from tasks.workflow import Options, run
 
 _HERE = Path(__file__).parent

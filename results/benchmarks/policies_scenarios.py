@@ -9,8 +9,8 @@ import numpy as np
 
 from results.benchmarks.policies_works import workload
 from scheduler_policies import Device, GateRate, Kind, Limits, Price, Speed
-from scheduler_policies.simulator import Scenario
-from scheduler_policies.world import Behaviour
+from scheduler_policies.simulator.events import Scenario
+from scheduler_policies.simulator.world import Behaviour
 
 Pool = tuple[tuple[Device, Behaviour], ...]
 

@@ -17,9 +17,9 @@ from tasks.cutting.plan import Plan
 from tasks.cutting.planner import make_plan, structure_of
 from tasks.cutting.settings import leg_settings
 from tasks.execution.works import works_of
-from tasks.problem import PauliTerms, Problem
-from tasks.reconstruction.contraction import contract
-from tasks.tensor import FragmentTensor, Structure
+from tasks.model.problem import PauliTerms, Problem
+from tasks.model.tensor import FragmentTensor, Structure
+from tasks.reconstruction.contraction.contraction import contract
 
 _DRAWS = 6
 

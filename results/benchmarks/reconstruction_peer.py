@@ -12,8 +12,8 @@ from qiskit.primitives import BitArray, DataBin, PubResult
 from qiskit.quantum_info import PauliList
 
 from tasks.cutting import GateCut
+from tasks.model.tensor import FragmentTensor, Structure
 from tasks.reconstruction import contract, estimate, tensor_values
-from tasks.tensor import FragmentTensor, Structure
 from tests.peers.addon import peer_problem, peer_structure, peer_tensors, peer_values
 
 

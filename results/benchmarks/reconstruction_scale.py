@@ -18,18 +18,18 @@ import numpy as np
 from scipy.sparse import csr_array, eye_array
 from threadpoolctl import threadpool_limits
 
+from tasks.model.tensor import FragmentTensor, Structure
 from tasks.reconstruction import contract
-from tasks.reconstruction.contraction import contract_block, leaf_arrays
-from tasks.reconstruction.kernel import SCRATCH_BYTES
-from tasks.reconstruction.layout import Path as ContractionPath
-from tasks.reconstruction.load import load_of, shape_of
+from tasks.reconstruction.contraction.contraction import contract_block, leaf_arrays
+from tasks.reconstruction.contraction.kernel import SCRATCH_BYTES
+from tasks.reconstruction.contraction.layout import Path as ContractionPath
+from tasks.reconstruction.contraction.load import load_of, shape_of
+from tasks.reconstruction.contraction.network import network_of, values_by_fragment
+from tasks.reconstruction.contraction.network_files import write_network
+from tasks.reconstruction.contraction.path import bind, find_paths, used_terms
+from tasks.reconstruction.contraction.schedule import contraction_cost, schedule, unit_work
+from tasks.reconstruction.contraction.sharing import deal_units, slowest
 from tasks.reconstruction.mpi import PLANNED_RANKS
-from tasks.reconstruction.network import network_of, values_by_fragment
-from tasks.reconstruction.path import bind, find_paths, used_terms
-from tasks.reconstruction.schedule import contraction_cost, schedule, unit_work
-from tasks.reconstruction.sharing import deal_units, slowest
-from tasks.reconstruction.spill import write_network
-from tasks.tensor import FragmentTensor, Structure
 
 _ROOT = Path(__file__).parents[2]
 Edges = Sequence[tuple[int, int]]

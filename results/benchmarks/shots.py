@@ -28,13 +28,13 @@ from qiskit_addon_cutting.utils.simulation import simulate_statevector_outcomes
 
 from tasks.cutting import Cut, Plan, make_plan, structure_of
 from tasks.cutting.variants import enumerate_variants
-from tasks.execution.open_state import open_state
-from tasks.execution.sampled import draw_counts, sampled_data, variant_distributions
-from tasks.inputs import make_problem
-from tasks.problem import Problem
+from tasks.execution.simulators.open_state import open_state
+from tasks.execution.simulators.sampled import draw_counts, sampled_data, variant_distributions
+from tasks.inputs.validation import make_problem
+from tasks.model.problem import Problem
+from tasks.model.tensor import FragmentTensor, VariantCounts
 from tasks.reconstruction import contract, estimate, tensor_values
-from tasks.reconstruction.allocation import FIRST_ROUND, influences, spend
-from tasks.tensor import FragmentTensor, VariantCounts
+from tasks.reconstruction.statistics.allocation import FIRST_ROUND, influences, spend
 from tests.peers.addon import PeerProblem, peer_problem, peer_structure
 
 matplotlib.use("Agg")

@@ -9,8 +9,8 @@ from qiskit import QuantumCircuit
 from qiskit.quantum_info import PauliList
 
 from tasks.cutting import Cut, GateCut, WireCut
-from tasks.inputs import make_problem
-from tasks.problem import Problem
+from tasks.inputs.validation import make_problem
+from tasks.model.problem import Problem
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def run_one(family: str, depth: int, tool: str) -> None:
     else:
         from tasks.cutting import make_plan
         from tasks.errors import QompassError
-        from tasks.inputs import make_problem
+        from tasks.inputs.validation import make_problem
         from tasks.workflow import estimate
 
         operators = [SparsePauliOp(label) for label in labels]

@@ -15,7 +15,7 @@ from tasks.cutting.errors import CuttingError
 from tasks.cutting.lightcone import light_cone
 from tasks.cutting.plan import Cut, Fragment, GateCut, Leg, LegKind, WireCut
 from tasks.cutting.schmidt import SchmidtForm, schmidt_form
-from tasks.problem import Problem
+from tasks.model.problem import Problem
 
 _EULER = OneQubitEulerDecomposer("U")
 

@@ -123,7 +123,7 @@ class Plan:
     Attributes:
         cuts: severed wires and gates, by instruction index of the problem's circuit.
         fragments: the pieces; a plan without cuts has one for each connected part of the circuit.
-        bonds: for each cut, W (see tasks/tensor.py).
+        bonds: for each cut, W (see tasks/model/tensor.py).
         factor_index: (term, fragment) int, which factor of each fragment a Pauli term of the problem takes.
         term_scale: (term,) float64, what the parts of the circuit that no fragment holds contribute to each term
             (qubits that no gate touches: 1, or 0 where an X or Y is asked of one).

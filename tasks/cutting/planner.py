@@ -10,16 +10,16 @@ import numpy as np
 from qiskit import QuantumCircuit
 from scipy.sparse import coo_array, csr_array
 
-from tasks.cutting.blocks import qubit_blocks
 from tasks.cutting.cost import choose_schemes, contraction_cost, exact_work, fragment_cost
 from tasks.cutting.errors import CuttingError
 from tasks.cutting.lightcone import light_cone
-from tasks.cutting.mixed import GateEnds, anneal
 from tasks.cutting.partition import Partition, partition
 from tasks.cutting.plan import Cut, Fragment, GateCut, Plan, WireCut
 from tasks.cutting.schmidt import schmidt_form
-from tasks.problem import Problem
-from tasks.tensor import Structure
+from tasks.cutting.search.annealing import GateEnds, anneal
+from tasks.cutting.search.blocks import qubit_blocks
+from tasks.model.problem import Problem
+from tasks.model.tensor import Structure
 
 _FIND_CUTS_GATES = 40  # qiskit-addon-cutting's search takes well under a second up to here
 _MOVES_A_NODE = 200

@@ -19,7 +19,7 @@ from qiskit.circuit.library import HGate, RYGate, SdgGate, SGate, SXdgGate, SXGa
 
 from tasks.cutting.plan import Leg, LegKind, Scheme
 from tasks.cutting.schmidt import PAULIS, basis_change, schmidt_operators
-from tasks.tensor import LegSettings
+from tasks.model.tensor import LegSettings
 
 GATES: dict[str, Gate] = {
     "h": HGate(),
@@ -119,7 +119,7 @@ def settings_of(kind: LegKind, rank: int, scheme: Scheme) -> tuple[Setting, ...]
 
 
 def leg_settings(leg: Leg, scheme: Scheme) -> LegSettings:
-    """How the settings of ``leg`` span its basis (see ``tasks.tensor.LegSettings``)."""
+    """How the settings of ``leg`` span its basis (see ``tasks.model.tensor.LegSettings``)."""
     return _spanning(leg.kind, leg.rank, scheme)[1]
 
 

@@ -13,11 +13,11 @@ from qiskit_aer import AerSimulator
 from tasks.cutting.cost import exact_work
 from tasks.cutting.plan import Fragment, Plan, Scheme
 from tasks.cutting.variants import Variant, VariantBuilder, enumerate_variants
-from tasks.execution.exact import exact_tensor
-from tasks.execution.open_state import open_state
-from tasks.execution.sampled import circuit_seed, run_circuits, sample_open, sampled_data
+from tasks.execution.simulators.exact import exact_tensor
+from tasks.execution.simulators.open_state import open_state
+from tasks.execution.simulators.sampled import circuit_seed, run_circuits, sample_open, sampled_data
+from tasks.model.tensor import FragmentTensor, VariantCounts
 from tasks.reconstruction import tensor_values
-from tasks.tensor import FragmentTensor, VariantCounts
 
 # A shot simulator opens the legs up to this many qubits (1 GiB of amplitudes); beyond, variants run one by one.
 _OPEN_QUBITS = 26

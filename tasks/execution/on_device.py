@@ -20,8 +20,8 @@ from tasks.execution.cache.cache import OFF, Cache, open_cache
 from tasks.execution.cache.keys import AS_WRITTEN, Target, make_key
 from tasks.execution.errors import ExecutionError
 from tasks.execution.jobs import FragmentJob, pack_counts, predicted_seconds, run_job
-from tasks.execution.sampled import stream_name
-from tasks.runtime.storage import pack, unpack
+from tasks.execution.simulators.sampled import stream_name
+from tasks.runs.storage import pack, unpack
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +154,7 @@ def _opened(cache: str) -> Cache:
 def _run_on_qpu(jobs: Sequence[FragmentJob], device: Device, how: How) -> DeviceResults:
     # Imported here: a run without QPUs needs no QRMI.
     from tasks.execution.leases import lease
-    from tasks.execution.mitigation import mitigation_of, run_mitigated
+    from tasks.execution.mitigation.extrapolation import mitigation_of, run_mitigated
     from tasks.execution.qpu import Fault, QpuError, QpuOptions, Watch, qpu_resource
 
     watch = None if how.placed is None else Watch(device, how.placed)

@@ -23,16 +23,16 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from tasks.reconstruction.contraction import contract_block
+from tasks.model.tensor import FragmentTensor, Structure
+from tasks.reconstruction.contraction.contraction import contract_block
+from tasks.reconstruction.contraction.network import Network, network_of, values_by_fragment
+from tasks.reconstruction.contraction.network_files import read_network, stored_bound, write_arrays
+from tasks.reconstruction.contraction.schedule import Schedule, schedule, unit_work
+from tasks.reconstruction.contraction.sharing import deal, deal_units
 from tasks.reconstruction.errors import ReconstructionError
-from tasks.reconstruction.exact_sum import ExactSum
-from tasks.reconstruction.gradient import gradients
-from tasks.reconstruction.network import Network, network_of, values_by_fragment
-from tasks.reconstruction.schedule import Schedule, schedule, unit_work
-from tasks.reconstruction.sharing import deal, deal_units
-from tasks.reconstruction.spill import read_network, stored_bound, write_arrays
-from tasks.reconstruction.statistics import fragment_variances
-from tasks.tensor import FragmentTensor, Structure
+from tasks.reconstruction.statistics.exact_sum import ExactSum
+from tasks.reconstruction.statistics.gradient import gradients
+from tasks.reconstruction.statistics.statistics import fragment_variances
 
 logger = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from apps.cli import main
-from apps.doctor import doctor
-from tasks.runtime.record import read_record
+from apps.cli.doctor import doctor
+from apps.cli.main import main
+from tasks.runs.record import read_record
 
 ROOT = Path(__file__).resolve().parents[2]
 CIRCUITS = ROOT / "apps" / "circuits"
@@ -266,7 +266,7 @@ class TestInterruption:
 
 
 def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
-    code = "import sys; from apps.cli import main\ntry: main(['run', '--help'])\nexcept SystemExit: pass\n"
+    code = "import sys; from apps.cli.main import main\ntry: main(['run', '--help'])\nexcept SystemExit: pass\n"
     code += "print(sorted({'qiskit', 'numpy', 'rich', 'distributed', 'scipy'} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60

@@ -12,8 +12,8 @@ import pytest
 from qiskit import QuantumCircuit, qasm2
 from qiskit.quantum_info import Statevector
 
-from apps.cli import main
-from tasks.execution.cache.store import open_store
+from apps.cli.main import main
+from tasks.execution.cache.stores.store import open_store
 
 ROOT = Path(__file__).resolve().parents[2]
 GHZ = str(ROOT / "apps" / "circuits" / "ghz12.qasm")

@@ -14,9 +14,9 @@ from qiskit.circuit.random import random_circuit
 from qiskit.transpiler import PassManager
 from qiskit.transpiler.passes import RemoveBarriers, RemoveFinalMeasurements
 
-from tasks.problem import Problem
+from tasks.model.problem import Problem
+from tasks.runs.record import RunDirectory
 from tasks.runtime import engine
-from tasks.runtime.record import RunDirectory
 from tasks.workflow import Options, run
 from tests.oracles import brickwork, random_problem, uncut_values
 from tests.truth.test_exact_path import FAMILIES, random_cuts

@@ -7,8 +7,8 @@ import pytest
 
 from tasks.cutting import GateCut, WireCut, make_plan
 from tasks.cutting.variants import enumerate_variants
-from tasks.execution.open_state import open_state
-from tasks.execution.sampled import distributions_together, variant_distributions
+from tasks.execution.simulators.open_state import open_state
+from tasks.execution.simulators.sampled import distributions_together, variant_distributions
 from tests.oracles import brickwork, random_problem
 
 

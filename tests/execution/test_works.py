@@ -13,7 +13,7 @@ from scheduler_policies.cost import exact_bytes
 from tasks.cutting.plan import GateCut, WireCut
 from tasks.cutting.planner import make_plan
 from tasks.execution.works import works_of
-from tasks.problem import PauliTerms, Problem
+from tasks.model.problem import PauliTerms, Problem
 
 
 def _problem() -> Problem:

@@ -28,8 +28,8 @@ from qiskit_addon_cutting.utils.observable_grouping import ObservableCollection
 from scipy.sparse import csr_array
 
 from tasks.cutting import Cut, GateCut
+from tasks.model.tensor import FragmentTensor, LegSettings, SampledData, Structure, VariantCounts, VariantData
 from tasks.reconstruction import tensor_values
-from tasks.tensor import FragmentTensor, LegSettings, SampledData, Structure, VariantCounts, VariantData
 
 Key = tuple[tuple[int, ...], int]  # settings of the legs, measurement group
 

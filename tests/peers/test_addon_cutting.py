@@ -16,7 +16,7 @@ from qiskit_aer.primitives import SamplerV2
 
 from tasks.cutting import Cut, GateCut, WireCut, make_plan, structure_of
 from tasks.execution.jobs import exact_jobs, fragment_tensor, run_job, sampled_jobs, uniform_shots
-from tasks.problem import Problem
+from tasks.model.problem import Problem
 from tasks.reconstruction import estimate
 from tests.oracles import problem_of
 from tests.peers.addon import PeerProblem, peer_problem, peer_structure, peer_tensors, peer_values

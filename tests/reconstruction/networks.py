@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse import csr_array, random_array
 
-from tasks.tensor import FragmentTensor, LegSettings, SampledData, Structure, VariantCounts, VariantData
+from tasks.model.tensor import FragmentTensor, LegSettings, SampledData, Structure, VariantCounts, VariantData
 
 
 def random_structure(

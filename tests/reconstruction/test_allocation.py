@@ -8,8 +8,8 @@ from scipy.optimize import minimize
 
 from tasks.reconstruct import allocate_shots
 from tasks.reconstruction import variances
-from tasks.reconstruction.allocation import Influences, by_fragment, influences, shots_for_error, spend
 from tasks.reconstruction.errors import AllocationError, MemoryLimitError
+from tasks.reconstruction.statistics.allocation import Influences, by_fragment, influences, shots_for_error, spend
 from tests.reconstruction.networks import exact_tensors, random_structure
 from tests.reconstruction.test_statistics import draw, sampled_problem
 

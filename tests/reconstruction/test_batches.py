@@ -7,9 +7,9 @@ import pytest
 
 from tasks.cutting import GateCut, WireCut, make_plan, structure_of
 from tasks.execution.jobs import fragment_tensor, run_job, sampled_jobs
-from tasks.reconstruction import batches as room
 from tasks.reconstruction import estimate
-from tasks.reconstruction.allocation import influences
+from tasks.reconstruction.statistics import walsh as room
+from tasks.reconstruction.statistics.allocation import influences
 from tests.oracles import brickwork, random_problem
 
 

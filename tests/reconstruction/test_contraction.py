@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from tasks.reconstruction import contract, slicing
+from tasks.model.tensor import FragmentTensor, Structure
+from tasks.reconstruction import contract
+from tasks.reconstruction.contraction import slicing
+from tasks.reconstruction.contraction.kernel import SCRATCH_BYTES
+from tasks.reconstruction.contraction.network import network_of
+from tasks.reconstruction.contraction.schedule import contraction_cost, schedule
 from tasks.reconstruction.errors import ContractionCostError, InconsistentNetworkError, MemoryLimitError
-from tasks.reconstruction.gradient import gradients
-from tasks.reconstruction.kernel import SCRATCH_BYTES
-from tasks.reconstruction.network import network_of
-from tasks.reconstruction.schedule import contraction_cost, schedule
-from tasks.tensor import FragmentTensor, Structure
+from tasks.reconstruction.statistics.gradient import gradients
 from tests.reconstruction.networks import einsum_values, exact_tensors, random_structure
 
 SHAPES = {

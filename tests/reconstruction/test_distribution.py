@@ -10,12 +10,12 @@ from scipy.stats import chisquare
 
 from tasks.cutting import GateCut, WireCut, make_plan, structure_of
 from tasks.execution.jobs import exact_jobs, fragment_tensor, run_job, sampled_jobs, uniform_shots
-from tasks.execution.open_state import open_state
-from tasks.execution.outputs import exact_outputs
+from tasks.execution.simulators.open_state import open_state
+from tasks.execution.simulators.outputs import exact_outputs
 from tasks.reconstruction import estimate
-from tasks.reconstruction.distribution import full_distribution, most_likely, nearest_distribution, sample
+from tasks.reconstruction.distribution.outputs import SampledOutputs
+from tasks.reconstruction.distribution.sampling import full_distribution, most_likely, nearest_distribution, sample
 from tasks.reconstruction.errors import DistributionError
-from tasks.reconstruction.outputs import SampledOutputs
 from tests.oracles import brickwork, problem_of
 
 

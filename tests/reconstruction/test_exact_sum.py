@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from tasks.reconstruction.exact_sum import ExactSum
+from tasks.reconstruction.statistics.exact_sum import ExactSum
 
 
 @pytest.mark.parametrize("seed", range(3))

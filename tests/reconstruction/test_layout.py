@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tasks.reconstruction import contract, layout
-from tasks.reconstruction.contraction import contract_block, leaf_arrays
-from tasks.reconstruction.grouping import distinct_pairs, grouped, leaf_parts
-from tasks.reconstruction.kernel import gathered_products, placed_products
-from tasks.reconstruction.network import network_of, values_by_fragment
-from tasks.reconstruction.path import used_terms
-from tasks.reconstruction.schedule import schedule
-from tasks.reconstruction.slicing import whole
+from tasks.reconstruction import contract
+from tasks.reconstruction.contraction import layout
+from tasks.reconstruction.contraction.contraction import contract_block, leaf_arrays
+from tasks.reconstruction.contraction.grouping import distinct_pairs, grouped, leaf_parts
+from tasks.reconstruction.contraction.kernel import gathered_products, placed_products
+from tasks.reconstruction.contraction.network import network_of, values_by_fragment
+from tasks.reconstruction.contraction.path import used_terms
+from tasks.reconstruction.contraction.schedule import schedule
+from tasks.reconstruction.contraction.slicing import whole
 from tests.reconstruction.networks import einsum_values, exact_tensors, random_structure
 
 

@@ -9,8 +9,8 @@ import pytest
 from scipy.sparse import csr_array
 
 from tasks.execution.jobs import pack_counts, unpack_counts
+from tasks.model.tensor import FragmentTensor, SampledData, Structure, VariantCounts, VariantData
 from tasks.reconstruction import estimate, tensor_values
-from tasks.tensor import FragmentTensor, SampledData, Structure, VariantCounts, VariantData
 
 FLIPS = np.array([[0.02, 0.10], [0.05, 0.01], [0.03, 0.07]])  # (bit, (1 read for 0, 0 read for 1))
 MASKS = np.array([[1, 0, 0], [1, 0, 1], [1, 1, 1]], dtype=bool)

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from tasks.reconstruction import contract, estimate
+from tasks.reconstruction.contraction.network import network_of
+from tasks.reconstruction.contraction.network_files import read_network, write_network
+from tasks.reconstruction.contraction.schedule import schedule, unit_work
+from tasks.reconstruction.contraction.sharing import deal, deal_units, slowest
 from tasks.reconstruction.errors import SpillError
 from tasks.reconstruction.mpi import run_rank
-from tasks.reconstruction.network import network_of
-from tasks.reconstruction.schedule import schedule, unit_work
-from tasks.reconstruction.sharing import deal, deal_units, slowest
-from tasks.reconstruction.spill import read_network, write_network
 from tests.reconstruction.networks import exact_tensors, random_structure
 from tests.reconstruction.test_statistics import draw, sampled_problem
 

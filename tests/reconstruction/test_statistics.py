@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
+from tasks.model.tensor import FragmentTensor, SampledData, Structure, VariantCounts, VariantData
 from tasks.reconstruction import contract, estimate, tensor_values, variances
 from tasks.reconstruction.errors import MissingCountsError
-from tasks.tensor import FragmentTensor, SampledData, Structure, VariantCounts, VariantData
 from tests.reconstruction.networks import (
     einsum_values,
     exact_tensors,

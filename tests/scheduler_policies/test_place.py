@@ -8,12 +8,12 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from scheduler_policies import DeviceState, NoDeviceError, PolicyError, UnknownPolicyError, fitting, work_price
-from scheduler_policies.balanced import balanced
 from scheduler_policies.health import Rules, after_failure, after_success, at, why_leave
 from scheduler_policies.place import Spent, place
 from scheduler_policies.placement import Candidate, Goal
+from scheduler_policies.policies.balanced import balanced
+from scheduler_policies.policies.simple import fastest
 from scheduler_policies.registry import POLICY_GROUP, find_policy
-from scheduler_policies.simple import fastest
 from tests.scheduler_policies.instances import cpu, qpu, work
 
 RULES = Rules(failures=3, rest=60.0, growth=2.0, longest_rest=200.0)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from scheduler_policies import DeviceState, NoDeviceError
-from scheduler_policies.balanced import balanced
 from scheduler_policies.placement import Candidate, Goal, check_complete, evaluate, usual_bound
+from scheduler_policies.policies.balanced import balanced
+from scheduler_policies.policies.simple import availability, fastest, fidelity, least_busy, round_robin
 from scheduler_policies.registry import POLICIES
-from scheduler_policies.simple import availability, fastest, fidelity, least_busy, round_robin
 from tests.scheduler_policies.brute_force import best_makespan
 from tests.scheduler_policies.instances import cpu, qpu, tiny_instance, work
 

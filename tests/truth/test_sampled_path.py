@@ -9,11 +9,11 @@ from qiskit_aer import AerSimulator
 from tasks.cutting import GateCut, WireCut, make_plan, structure_of
 from tasks.cutting.variants import VariantBuilder, enumerate_variants
 from tasks.execution.jobs import fragment_tensor, pack_counts, run_job, sampled_jobs, uniform_shots, unpack_counts
-from tasks.execution.open_state import open_state
-from tasks.execution.sampled import run_circuits, sampled_data, variant_distributions
+from tasks.execution.simulators.open_state import open_state
+from tasks.execution.simulators.sampled import run_circuits, sampled_data, variant_distributions
 from tasks.reconstruct import allocate_shots
 from tasks.reconstruction import estimate, tensor_values
-from tasks.reconstruction.allocation import FIRST_ROUND
+from tasks.reconstruction.statistics.allocation import FIRST_ROUND
 from tests.oracles import brickwork, problem_of, random_labels, random_problem, uncut_values
 
 
@@ -120,7 +120,7 @@ def test_variants_run_as_plain_circuits_give_the_same_estimate(defer):
         circuits = [builder.circuit(v) for v in variants]
         counts = run_circuits(circuits, [2000] * len(variants), range(len(variants)), AerSimulator())
         data = sampled_data(fragment, schemes, variants, unpack_counts(pack_counts(counts)))
-        from tasks.tensor import FragmentTensor
+        from tasks.model.tensor import FragmentTensor
 
         tensors.append(FragmentTensor(fragment.index, tensor_values(data, fragment.num_factors), data))
     values, errors = estimate(structure_of(problem, plan), tensors)

@@ -10,7 +10,7 @@ from qiskit_aer import AerSimulator
 
 from tasks.cutting import make_plan, structure_of
 from tasks.execution.jobs import exact_jobs, fragment_tensor, run_job
-from tasks.problem import Problem
+from tasks.model.problem import Problem
 from tasks.reconstruction import estimate
 from tests.oracles import brickwork, problem_of
 

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 from qiskit import qpy
 
-from tasks import pool, workflow
 from tasks import reconstruct as reconstruct_tasks
+from tasks import workflow
+from tasks.dispatch import pool
 from tasks.errors import InputError
+from tasks.runs.record import RunDirectory, read_record
 from tasks.runtime.ranks import mpirun_path
-from tasks.runtime.record import RunDirectory, read_record
 from tasks.workflow import Options, RunError, estimate, run
 from tests.oracles import brickwork, random_problem, uncut_values
 
@@ -97,8 +98,8 @@ def test_a_run_killed_in_the_middle_is_finished_by_another_process(problem, tmp_
         "import sys\n"
         "from pathlib import Path\n"
         "from qiskit import qpy\n"
-        "from tasks.inputs import make_problem\n"
-        "from tasks.runtime.record import RunDirectory\n"
+        "from tasks.inputs.validation import make_problem\n"
+        "from tasks.runs.record import RunDirectory\n"
         "from tasks.workflow import Options, run\n"
         "def main():\n"
         "    with open(sys.argv[1], 'rb') as file:\n"
@@ -137,7 +138,7 @@ def test_a_run_killed_in_the_middle_is_finished_by_another_process(problem, tmp_
 
 def test_a_fragment_that_no_device_can_run_stops_the_run_with_a_reason(problem, tmp_path):
     """Memory that the plan did not count on: the simulator's own refusal reaches the user in one line."""
-    import tasks.dispatch as dispatch
+    import tasks.dispatch.driver as dispatch
 
     before = dispatch._LEAST_LIMIT_S, dispatch._LIMIT_FACTOR
     dispatch._LEAST_LIMIT_S, dispatch._LIMIT_FACTOR = 0.0, 1e-9
@@ -181,7 +182,7 @@ def test_nothing_to_sample_is_no_reason_to_fail(text, value):
 
 def test_a_task_that_dies_with_several_parts_of_one_fragment_costs_one_retry(problem, tmp_path, monkeypatch):
     """The first task is ended by its time limit; its parts run again instead of ending the run."""
-    import tasks.dispatch as dispatch
+    import tasks.dispatch.driver as dispatch
 
     given = []
     real = dispatch._limits
@@ -195,7 +196,7 @@ def test_a_task_that_dies_with_several_parts_of_one_fragment_costs_one_retry(pro
         return real(device, batch)
 
     monkeypatch.setattr(dispatch, "_limits", once)
-    monkeypatch.setattr("tasks.batches.PART_SECONDS", 1e-3)
+    monkeypatch.setattr("tasks.dispatch.batches.PART_SECONDS", 1e-3)
     with RunDirectory.create(tmp_path, {}, problem) as directory:
         result = run(problem, Options(max_qubits=5, shots=40_000, seed=8), directory)
         attempts = [meta["attempt"] for meta in directory.record["results"].values()]

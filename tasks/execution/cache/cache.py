@@ -10,17 +10,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from tasks.cutting.plan import Fragment
-from tasks.execution.cache.dealing import deal, grouped, needed
-from tasks.execution.cache.draws import Draw, Found, Job, Made, Request, Tally
+from tasks.execution.cache.cost_benefit import Worth
 from tasks.execution.cache.entry import Entry
 from tasks.execution.cache.errors import StoreUnavailable, UnsupportedCircuit
 from tasks.execution.cache.fragment_key import fragment_digest, fragment_key
 from tasks.execution.cache.keys import AS_WRITTEN, BY_DISTRIBUTION, Key, KeyMaker, Target, exact_digest
 from tasks.execution.cache.new_entries import array_entry, counts_entry, topped_up
+from tasks.execution.cache.requests import Draw, Found, Job, Made, Request, Tally
+from tasks.execution.cache.shot_pool import deal, grouped, needed
 from tasks.execution.cache.single_flight import SingleFlight, Want
-from tasks.execution.cache.store import open_store
-from tasks.execution.cache.worth import Worth
-from tasks.tensor import VariantCounts
+from tasks.execution.cache.stores.store import open_store
+from tasks.model.tensor import VariantCounts
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tasks.execution.cache.errors import CorruptEntry
-from tasks.tensor import VariantCounts
+from tasks.model.tensor import VariantCounts
 
 ENTRY_VERSION = 1
 _MAGIC = b"QPCE"

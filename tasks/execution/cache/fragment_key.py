@@ -8,10 +8,10 @@ import json
 import numpy as np
 
 from tasks.cutting.plan import Fragment
-from tasks.execution.cache.canonical import canonical_form
-from tasks.execution.cache.circuit_reader import Reader, X, Y, Z
 from tasks.execution.cache.errors import UnsupportedCircuit
 from tasks.execution.cache.keys import AS_WRITTEN, BY_MEANING, Key, Target, exact_material, make_key, tolerance_material
+from tasks.execution.cache.semantic.canonical import canonical_form
+from tasks.execution.cache.semantic.circuit_reader import Reader, X, Y, Z
 
 
 def fragment_key(fragment: Fragment, target: Target, *, meaning: bool = True) -> Key:

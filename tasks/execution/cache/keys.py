@@ -14,11 +14,11 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Barrier, Delay, Instruction, Measure, Reset
 from qiskit.circuit.library import UnitaryGate
 
-from tasks.execution.cache.canonical import ANGLE_GRID, NORMAL_FORM_VERSION, CanonicalForm, canonical_form
-from tasks.execution.cache.circuit_reader import read_circuit
-from tasks.execution.cache.distribution import CanonicalDistribution, canonical_distribution
 from tasks.execution.cache.errors import UnsupportedCircuit
-from tasks.execution.cache.gate_table import is_standard
+from tasks.execution.cache.semantic.canonical import ANGLE_GRID, NORMAL_FORM_VERSION, CanonicalForm, canonical_form
+from tasks.execution.cache.semantic.circuit_reader import read_circuit
+from tasks.execution.cache.semantic.distribution import CanonicalDistribution, canonical_distribution
+from tasks.execution.cache.semantic.gate_table import is_standard
 
 KEY_VERSION = 2
 AS_WRITTEN = "as written"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tasks.execution.cache.entry import Entry, decode
 from tasks.execution.cache.errors import CorruptEntry
-from tasks.execution.cache.spelling import SPELLING
-from tasks.execution.cache.store import Store
+from tasks.execution.cache.form_memo import SPELLING
+from tasks.execution.cache.stores.store import Store
 
 _EXPORT_MAGIC = b"QPCX\x01\x00"
 _RECORD = struct.Struct("<32sQ")

@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 from qiskit import QuantumCircuit
 
-from tasks.execution.cache.draws import Made
 from tasks.execution.cache.entry import Entry
 from tasks.execution.cache.keys import Key, Target, exact_digest
+from tasks.execution.cache.requests import Made
 from tasks.execution.cache.shots import to_canonical
 
 

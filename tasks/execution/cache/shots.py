@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tasks.tensor import VariantCounts
+from tasks.model.tensor import VariantCounts
 
 
 def to_canonical(counts: VariantCounts, bits: Sequence[int], inverted: Sequence[bool]) -> VariantCounts:

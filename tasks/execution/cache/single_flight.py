@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.execution.cache.canonical import CanonicalForm
 from tasks.execution.cache.entry import Entry, decode, encode
 from tasks.execution.cache.errors import CorruptEntry, StoreUnavailable
+from tasks.execution.cache.form_memo import form_of_spelling, spelling_entry, spelling_key
 from tasks.execution.cache.keys import Key
-from tasks.execution.cache.spelling import form_of_spelling, spelling_entry, spelling_key
-from tasks.execution.cache.store import Store
+from tasks.execution.cache.semantic.canonical import CanonicalForm
+from tasks.execution.cache.stores.store import Store
 
 logger = logging.getLogger(__name__)
 

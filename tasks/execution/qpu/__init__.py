@@ -2,7 +2,7 @@
 
 from tasks.execution.qpu.devices import QpuReport, describe_qpu, list_qpus, qpu_state
 from tasks.execution.qpu.errors import Fault, QpuError
-from tasks.execution.qpu.leaving import Watch
+from tasks.execution.qpu.queue_monitor import Watch
 from tasks.execution.qpu.records import JobRecord, QpuOptions, QpuRun
 from tasks.execution.qpu.resources import QpuResource, qpu_resource, qpu_resources
 from tasks.execution.qpu.run import run_variants

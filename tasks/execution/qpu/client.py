@@ -206,7 +206,7 @@ class QpuClient:
                 Fault.CONFIGURATION,
                 "QPUs need the package qrmi, which needs Python 3.11 or newer: pip install 'qompass[qpu]'",
             )
-        command = [sys.executable, "-P", str(Path(__file__).with_name("courier.py"))]
+        command = [sys.executable, "-P", str(Path(__file__).with_name("qrmi_worker.py"))]
         # Its own session: a signal to the run's process group must not keep it from releasing. In the root folder:
         # COMPSs removes the one a task was started in when the task ends, and Python does not start without one.
         self._process = subprocess.Popen(

@@ -10,11 +10,11 @@ from typing import Any
 
 from scheduler_policies.device import QPU_SPEED, Device, DeviceState, Kind
 from tasks.execution.leases import LeaseError, open_leases
-from tasks.execution.qpu.asking import TARGET_SECONDS, present_target
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.errors import QpuError
 from tasks.execution.qpu.journal import Journal, default_folder
 from tasks.execution.qpu.resources import QpuResource, qpu_resource, qpu_resources
+from tasks.execution.qpu.retry import TARGET_SECONDS, present_target
 from tasks.execution.qpu.target import QpuTarget
 
 CALL_SECONDS = 20.0

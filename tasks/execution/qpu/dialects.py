@@ -16,7 +16,7 @@ from qiskit import QuantumCircuit, qasm3
 from tasks.execution.qpu.errors import Fault, QpuError
 from tasks.execution.qpu.programs import REGISTER, Program
 from tasks.execution.qpu.target import IBM, QpuTarget
-from tasks.tensor import VariantCounts
+from tasks.model.tensor import VariantCounts
 
 _MOST_RESULT_BYTES = 1 << 30  # a result that unpacks to more is not one of ours
 

@@ -9,11 +9,11 @@ from scheduler_policies.cost import circuit_fidelity
 from scheduler_policies.device import Device, Kind
 from tasks.cutting.plan import Plan
 from tasks.cutting.variants import VariantBuilder, enumerate_variants
-from tasks.execution.qpu.asking import present_target
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.errors import QpuError
 from tasks.execution.qpu.programs import Program, make_programs
 from tasks.execution.qpu.resources import qpu_resource
+from tasks.execution.qpu.retry import present_target
 
 log = logging.getLogger(__name__)
 

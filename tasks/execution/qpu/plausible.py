@@ -9,7 +9,7 @@ import numpy as np
 from tasks.execution.qpu.errors import Fault, QpuError
 from tasks.execution.qpu.programs import Program
 from tasks.execution.qpu.target import QpuTarget, expected_flips
-from tasks.tensor import VariantCounts
+from tasks.model.tensor import VariantCounts
 
 FLIPS_CERTAIN = 25.0  # so many expected readout errors fail to show with probability exp(-25)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from tasks.execution.cache.cache import Cache
 from tasks.execution.qpu.errors import QpuError
-from tasks.execution.qpu.leaving import Watch
 from tasks.execution.qpu.programs import LEVEL, Program
+from tasks.execution.qpu.queue_monitor import Watch
 from tasks.execution.qpu.target import QpuTarget
-from tasks.tensor import VariantCounts
+from tasks.model.tensor import VariantCounts
 
 
 @dataclass(frozen=True)

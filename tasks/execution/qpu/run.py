@@ -12,11 +12,10 @@ from dataclasses import replace
 
 from qiskit import QuantumCircuit
 
-from tasks.execution.qpu.asking import present_target
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.dialects import read_result
 from tasks.execution.qpu.errors import Fault, QpuError
-from tasks.execution.qpu.flight import Flight
+from tasks.execution.qpu.job import Flight
 from tasks.execution.qpu.journal import Journal, Slot, default_folder
 from tasks.execution.qpu.packing import Batch, pack
 from tasks.execution.qpu.plausible import check_plausible, merge_counts, nothing_measured
@@ -24,6 +23,7 @@ from tasks.execution.qpu.programs import Program, make_programs
 from tasks.execution.qpu.records import JobRecord, QpuOptions, QpuRun, Source
 from tasks.execution.qpu.recovery import adopt
 from tasks.execution.qpu.resources import QpuResource
+from tasks.execution.qpu.retry import present_target
 from tasks.execution.qpu.session import STOP_SECONDS, Session, bounded
 from tasks.execution.qpu.target import IBM, QpuTarget
 

@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from tasks.execution.qpu.asking import FIRST_PAUSE, patiently
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.dialects import write_job
 from tasks.execution.qpu.errors import Fault, QpuError
-from tasks.execution.qpu.flight import Flight
+from tasks.execution.qpu.job import Flight
 from tasks.execution.qpu.journal import STARTED, STARTING, Entry, Journal, Slot
 from tasks.execution.qpu.packing import Batch
 from tasks.execution.qpu.programs import Program
 from tasks.execution.qpu.records import QpuOptions
 from tasks.execution.qpu.resources import IQM_TYPE, QpuResource
+from tasks.execution.qpu.retry import FIRST_PAUSE, patiently
 from tasks.execution.qpu.target import IBM, IQM, QpuTarget
 
 # For clearing up after a time limit. IQM's client asks for the job's status, which the service holds back for 30 s,

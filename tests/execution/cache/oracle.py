@@ -9,8 +9,8 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Instruction
 from qiskit.quantum_info import Operator
 
-from tasks.execution.cache.canonical import CanonicalForm
-from tasks.execution.cache.normal_form import MEASURE, ROTATION, Operation
+from tasks.execution.cache.semantic.canonical import CanonicalForm
+from tasks.execution.cache.semantic.normal_form import MEASURE, ROTATION, Operation
 
 _PAULI = {
     (0, 0): np.eye(2),

@@ -7,10 +7,10 @@ from qiskit.circuit import library as gates
 from qiskit.circuit.random import random_circuit
 
 from tasks.execution.cache import keys
-from tasks.execution.cache.canonical import canonical_form, decode
-from tasks.execution.cache.circuit_reader import read_circuit
-from tasks.execution.cache.distribution import canonical_distribution
 from tasks.execution.cache.keys import KeyMaker, Target, exact_material
+from tasks.execution.cache.semantic.canonical import canonical_form, decode
+from tasks.execution.cache.semantic.circuit_reader import read_circuit
+from tasks.execution.cache.semantic.distribution import canonical_distribution
 from tests.execution.cache.oracle import difference, exact_distribution, form_distribution
 
 

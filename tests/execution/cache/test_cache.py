@@ -12,13 +12,13 @@ from scipy.stats import chi2
 
 from tasks.execution.cache import shots as shot_pools
 from tasks.execution.cache.cache import Cache, open_cache
-from tasks.execution.cache.dealing import spread
-from tasks.execution.cache.draws import Job, Request
 from tasks.execution.cache.entry import Entry, encode
 from tasks.execution.cache.keys import BY_MEANING, KeyMaker, Target
 from tasks.execution.cache.maintenance import export_entries, import_entries, prune, statistics, verify
-from tasks.execution.cache.store import open_store
-from tasks.tensor import VariantCounts
+from tasks.execution.cache.requests import Job, Request
+from tasks.execution.cache.shot_pool import spread
+from tasks.execution.cache.stores.store import open_store
+from tasks.model.tensor import VariantCounts
 from tests.execution.cache.families import any_gates, rebitted, relabelled
 from tests.execution.cache.oracle import exact_distribution
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from tasks.execution.cache.cache import open_cache
-from tasks.execution.cache.draws import Request
 from tasks.execution.cache.entry import Entry, decode, encode
 from tasks.execution.cache.errors import CorruptEntry
-from tasks.execution.cache.store import open_store
-from tasks.tensor import VariantCounts
+from tasks.execution.cache.requests import Request
+from tasks.execution.cache.stores.store import open_store
+from tasks.model.tensor import VariantCounts
 from tests.execution.cache.conftest import RedisServer
 from tests.execution.cache.test_cache import IDEAL, Sampler, as_dict, bell, fits
 

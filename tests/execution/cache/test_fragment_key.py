@@ -8,8 +8,8 @@ from tasks.cutting.plan import Fragment, Leg
 from tasks.execution.cache.cache import open_cache
 from tasks.execution.cache.fragment_key import fragment_key
 from tasks.execution.cache.keys import AS_WRITTEN, BY_MEANING, Target
-from tasks.execution.exact import exact_tensor
-from tasks.execution.open_state import open_state
+from tasks.execution.simulators.exact import exact_tensor
+from tasks.execution.simulators.open_state import open_state
 from tests.execution.cache.families import any_gates, padded
 
 EXACT = Target("statevector", "1", method="open legs, complex128")
@@ -135,7 +135,7 @@ def test_the_cache_gives_back_the_very_tensor(where: str) -> None:
 
 
 def test_a_fragment_too_long_to_order_is_keyed_as_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.execution.cache.canonical.MOST_OPERATIONS", 2)
+    monkeypatch.setattr("tasks.execution.cache.semantic.canonical.MOST_OPERATIONS", 2)
     rng = np.random.default_rng(4)
     fragments = [assemble(*random_fragment(rng, 12)) for _ in range(2)]
     keys = [fragment_key(f, EXACT) for f in fragments]

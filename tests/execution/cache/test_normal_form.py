@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from qiskit import QuantumCircuit
 
-from tasks.execution.cache.canonical import CanonicalForm, canonical_form, decode
-from tasks.execution.cache.circuit_reader import read_circuit
 from tasks.execution.cache.errors import UnsupportedCircuit
+from tasks.execution.cache.semantic.canonical import CanonicalForm, canonical_form, decode
+from tasks.execution.cache.semantic.circuit_reader import read_circuit
 from tests.execution.cache.families import FAMILIES, REWRITES, any_gates
 from tests.execution.cache.oracle import difference, exact_distribution, form_distribution
 

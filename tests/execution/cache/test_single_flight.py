@@ -12,9 +12,9 @@ import pytest
 from qiskit import QuantumCircuit
 
 from tasks.execution.cache.cache import open_cache
-from tasks.execution.cache.draws import Job, Request
 from tasks.execution.cache.keys import Target
-from tasks.tensor import VariantCounts
+from tasks.execution.cache.requests import Job, Request
+from tasks.model.tensor import VariantCounts
 
 TARGET = Target("counter")
 LEASE = 5.0  # seconds; workers of a busy machine must not miss three renewals

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tasks.execution.cache.cache import open_cache
-from tasks.execution.cache.draws import Request
-from tasks.execution.cache.store import open_store
+from tasks.execution.cache.requests import Request
+from tasks.execution.cache.stores.store import open_store
 from tests.execution.cache.conftest import free_port, redis_binary
 from tests.execution.cache.test_cache import IDEAL, Sampler, bell
 from tests.execution.cache.tls_front import tls_front

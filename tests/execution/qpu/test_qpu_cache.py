@@ -8,7 +8,7 @@ import pytest
 from qiskit import QuantumCircuit
 
 from tasks.execution.cache.cache import open_cache
-from tasks.execution.mitigation import NO_MITIGATION, Mitigation, run_mitigated
+from tasks.execution.mitigation.extrapolation import NO_MITIGATION, Mitigation, run_mitigated
 from tasks.execution.qpu import QpuError
 from tests.execution.qpu.circuits import distance, frequencies, ghz, ideal
 

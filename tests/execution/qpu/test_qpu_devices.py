@@ -17,16 +17,16 @@ from tasks.execution.qpu import (
     Fault,
     QpuError,
     QpuOptions,
-    asking,
     describe_qpu,
     list_qpus,
     qpu_state,
     read_target,
     run_variants,
 )
+from tasks.execution.qpu import retry as asking
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.fidelity import fragment_fidelities, program_fidelity
-from tasks.inputs import make_problem
+from tasks.inputs.validation import make_problem
 from tests.execution.qpu.circuits import ghz
 
 QPU = Device("QPU_A", Kind.QPU, units=2, qubits=1, speed=QPU_SPEED)

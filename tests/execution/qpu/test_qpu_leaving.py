@@ -12,7 +12,7 @@ from launch.emulator.options import DeviceOptions
 from scheduler_policies.device import QPU_SPEED, Device, DeviceState, Kind
 from tasks.execution.qpu import Fault, asking, describe_qpu, run_variants
 from tasks.execution.qpu.client import QpuClient
-from tasks.execution.qpu.leaving import Watch
+from tasks.execution.qpu.queue_monitor import Watch
 from tests.execution.qpu.circuits import ghz
 
 KINDS = ["ibm", "iqm"]

@@ -10,14 +10,14 @@ from qiskit import QuantumCircuit
 from qiskit.quantum_info import Operator
 from scipy.sparse import csr_array
 
-from tasks.execution.mitigation import Mitigation, extrapolate, fold, run_mitigated
+from tasks.execution.mitigation.extrapolation import Mitigation, extrapolate, fold, run_mitigated
+from tasks.execution.mitigation.readout import Book, readings
 from tasks.execution.qpu import Fault, QpuError, run_variants
-from tasks.execution.qpu.asking import present_target
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.programs import make_programs
-from tasks.execution.readout import Book, readings
+from tasks.execution.qpu.retry import present_target
+from tasks.model.tensor import FragmentTensor, SampledData, Structure, VariantCounts, VariantData
 from tasks.reconstruction import estimate, tensor_values
-from tasks.tensor import FragmentTensor, SampledData, Structure, VariantCounts, VariantData
 from tests.execution.qpu.circuits import ghz
 
 mthree = pytest.importorskip("mthree", reason="mthree has no wheel for this Python")

@@ -152,5 +152,5 @@ def test_a_token_from_a_file_is_in_no_process_list(tmp_path, options):
         emulator.shutdown()
         emulator.server_close()
     assert "shots" in written and MARK not in written
-    assert any(b"courier.py" in text for text in seen)
+    assert any(b"qrmi_worker.py" in text for text in seen)
     assert not [text[:80] for text in seen if MARK.encode() in text]

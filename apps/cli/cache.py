@@ -1,0 +1,61 @@
+"""``qompass cache``: what the semantic cache holds, whether it is sound, and how to move or trim it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from typing import Any
+
+from apps.cli.run import SCHEMA, checked_cache
+from apps.cli.tables import bytes_text, seconds_text
+from tasks.errors import InputError
+from tasks.execution.cache.errors import CacheError
+from tasks.execution.cache.maintenance import export_entries, import_entries, prune, statistics, verify
+from tasks.execution.cache.stores.store import Store, open_store
+
+_DAY_S = 86_400.0
+
+
+def cache(arguments: argparse.Namespace) -> int:
+    """Do one thing with the cache; ``verify`` ends with status 2 when it finds unsound entries."""
+    where = checked_cache(arguments.cache)
+    try:
+        document = _act(open_store(where), arguments)
+    except (CacheError, OSError) as error:
+        raise InputError(f"cache {where}: {error}: name another with --cache") from error
+    if arguments.json:
+        print(json.dumps({"schema": SCHEMA, "cache": where, **document}, indent=2))
+    else:
+        print(f"Cache {where}")
+        for name, value in document.items():
+            print(f"  {name.replace('_', ' ')}: {_shown(name, value)}")
+    return 2 if arguments.action == "verify" and document["unsound"] else 0
+
+
+def _act(store: Store, arguments: argparse.Namespace) -> dict[str, Any]:
+    if arguments.action == "stats":
+        return asdict(statistics(store))
+    if arguments.action == "verify":
+        return {"unsound": verify(store)}
+    if arguments.action == "prune":
+        days = arguments.older_than
+        return {"removed": prune(store, older_than=None if days is None else days * _DAY_S)}
+    if arguments.action == "export":
+        return {"written": export_entries(store, arguments.file)}
+    stored, refused = import_entries(store, arguments.file)
+    return {"stored": stored, "refused": refused}
+
+
+def _shown(name: str, value: Any) -> str:
+    if name == "bytes_used":
+        return bytes_text(value)
+    if name == "cost":
+        return f"{seconds_text(value)} of work saved for every full use"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {count:,}" for key, count in value.items()) or "none"
+    if isinstance(value, list):
+        return f"{len(value):,}" + (
+            f" ({', '.join(value[:3])}, ...); `qompass cache prune` removes them" if value else ""
+        )
+    return f"{value:,}"

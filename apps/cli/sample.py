@@ -1,0 +1,87 @@
+"""``qompass sample``: bit strings that measuring every qubit of the uncut circuit would give."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from apps.cli.progress import make_progress
+from apps.cli.run import SCHEMA, options_from
+from apps.cli.tables import plan_text, table
+from tasks import workflow
+from tasks.cutting.document import plan_document
+from tasks.errors import InputError
+from tasks.inputs.validation import read_problem
+from tasks.reconstruction.distribution.sampling import Distribution
+from tasks.sample import draw, fragment_outputs, labels, likeliest, sampled_outputs, vector
+
+_SHOWN = 20
+
+
+def sample(arguments: argparse.Namespace) -> int:
+    """Run the fragments, then draw ``--shots`` strings, list the ``--top`` most likely or write the ``--vector``."""
+    if arguments.fragment_shots and not (arguments.top or arguments.vector):
+        raise InputError("--fragment-shots: strings are drawn from exact fragments; add --top K or --vector FILE.npz")
+    # What is cut and how depends on the shots of the fragments; those drawn come afterwards.
+    shots, arguments.shots = arguments.shots, arguments.fragment_shots
+    # Z on every qubit: so that the plan leaves out nothing that a measurement could see.
+    problem = read_problem(arguments.circuit, [], None, every_qubit=True)
+    progress = make_progress()
+    with progress.stage("cut", 1) as stage:
+        plan = workflow.plan_problem(problem, options_from(arguments, problem))
+        stage.advance()
+    if arguments.fragment_shots:
+        outputs = sampled_outputs(problem, plan, arguments.fragment_shots, arguments.seed, progress)
+    else:
+        outputs = fragment_outputs(problem, plan, progress)
+    document: dict[str, Any] = {"schema": SCHEMA, "qubits": problem.num_qubits, "plan": plan_document(plan)}
+    if arguments.top:
+        found = likeliest(outputs, arguments.top, arguments.seed)
+        document["likely"] = [
+            {"bits": bits, "probability": float(probability), "std_error": float(error)}
+            for bits, probability, error in zip(labels(found.bits), found.probabilities, found.std_errors, strict=True)
+        ]
+        rows = [
+            (entry["bits"], f"{entry['probability']:.9g}", f"{entry['std_error']:.2g}" if outputs.sampled else "exact")
+            for entry in document["likely"]
+        ]
+        names = ("bits", "probability", "std error")
+    elif arguments.vector:
+        whole = vector(outputs)
+        write_vector(arguments.vector, whole)
+        document["vector"] = str(arguments.vector)
+        document["negativity"] = whole.negativity
+        rows = [(str(arguments.vector), f"{whole.nearest.size:,}", f"{whole.negativity:.3g}")]
+        names = ("written", "probabilities", "negativity")
+    else:
+        drawn = draw(outputs, shots or 1024, arguments.seed)
+        pairs = sorted(
+            zip(labels(drawn.bits), drawn.counts.tolist(), strict=True), key=lambda pair: (-pair[1], pair[0])
+        )
+        document["counts"] = dict(pairs)
+        rows = [(bits, f"{count:,}") for bits, count in pairs]
+        names = ("bits", "count")
+    if arguments.json:
+        print(json.dumps(document, indent=2))
+        return 0
+    print("\n".join([plan_text(document["plan"]), "", table(names, rows[:_SHOWN], right=range(1, len(names)))]))
+    if len(rows) > _SHOWN:
+        print(f"and {len(rows) - _SHOWN:,} more: --json prints them all")
+    return 0
+
+
+def write_vector(path: Path, whole: Distribution) -> None:
+    """Write ``quasi`` and ``nearest``, (2**n,) each, bit q of the index being qubit q.
+
+    Raises:
+        InputError: it cannot be written there.
+    """
+    try:
+        with open(path, "wb") as file:
+            np.savez(file, quasi=whole.quasi, nearest=whole.nearest)
+    except OSError as error:
+        raise InputError(f"--vector {path}: {error.strerror}: name a file that can be written") from error

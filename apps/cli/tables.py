@@ -1,0 +1,104 @@
+"""Plans and estimates as text for people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tasks.model.problem import Estimate
+
+
+def estimates_table(estimates: Iterable[Estimate]) -> str:
+    """One line for each observable: value, plus or minus, standard error."""
+    rows = [(_shortened(e.observable, 48), *value_and_error(e.value, e.std_error)) for e in estimates]
+    return table(("observable", "value", "std error"), rows)
+
+
+def value_and_error(value: float, std_error: float) -> tuple[str, str]:
+    """The error with two significant digits and the value to the same decimal; an exact value with twelve digits."""
+    if std_error == 0:
+        if abs(value) < 1e-13:
+            return "0", "exact"  # what rounding leaves of a zero
+        return f"{value:.12f}".rstrip("0").rstrip(".") if 1e-4 < abs(value) < 1e6 else f"{value:.12g}", "exact"
+    if not math.isfinite(std_error):
+        return f"{value:.6g}", str(std_error)
+    decimals = 1 - math.floor(math.log10(std_error))
+    if not -3 <= decimals <= 9:
+        return f"{value:.6e}", f"{std_error:.1e}"
+    return f"{value:.{max(decimals, 0)}f}", f"{std_error:.{max(decimals, 0)}f}"
+
+
+def plan_text(plan: Mapping[str, Any]) -> str:
+    """A plan document in words and one table."""
+    cuts, fragments = plan["cuts"], plan["fragments"]
+    widest = max((fragment["width"] for fragment in fragments), default=0)
+    lines = [
+        f"Plan: {_count(len(fragments), 'fragment')} of at most {_count(widest, 'qubit')},"
+        f" {_count(len(cuts['gates']), 'gate cut')}, {_count(len(cuts['wires']), 'wire cut')}",
+        f"      sampling overhead {plan['sampling_overhead']:,.4g}, {_count(plan['variants'], 'distinct variant')},"
+        f" at most {bytes_text(plan['predicted_bytes'])} of memory",
+    ]
+    if cuts["gates"]:
+        lines.append(f"      gates cut: instructions {_listed(cuts['gates'])}")
+    if cuts["wires"]:
+        wires = [f"qubit {wire['qubit']} before {wire['instruction']}" for wire in cuts["wires"]]
+        lines.append(f"      wires cut: {_listed(wires)}")
+    lines += [f"      note: {note}" for note in plan["notes"]]
+    rows = [
+        (
+            str(index),
+            str(fragment["width"]),
+            str(fragment["depth"]),
+            str(fragment["two_qubit_gates"]),
+            str(len(fragment["legs"])),
+            f"{fragment['variants']:,}",
+            bytes_text(fragment["exact_bytes"]),
+        )
+        for index, fragment in enumerate(fragments)
+    ]
+    names = ("fragment", "qubits", "depth", "2-qubit gates", "legs", "variants", "memory (exact)")
+    return "\n".join([*lines, "", table(names, rows, right=range(1, 7))])
+
+
+def table(names: Sequence[str], rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> str:
+    """Columns under their names; the first is left-aligned, and so are the others unless in ``right``."""
+    right = set(right)
+    widths = [max(len(row[column]) for row in [names, *rows]) for column in range(len(names))]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in [names, ["-" * width for width in widths], *rows]
+    ]
+    return "\n".join(lines)
+
+
+def bytes_text(size: float) -> str:
+    """A size in the unit that suits it."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.3g} {unit}"
+        size /= 1024
+    return f"{size:,.3g} TiB"
+
+
+def seconds_text(seconds: float) -> str:
+    """A duration in the unit that suits it."""
+    if seconds < 0.95:
+        return f"{seconds * 1000:.3g} ms"
+    return f"{seconds:.3g} s" if seconds < 120 else f"{seconds / 60:.3g} min"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _listed(items: Sequence[object], most: int = 12) -> str:
+    shown = ", ".join(map(str, items[:most]))
+    return shown if len(items) <= most else f"{shown} and {len(items) - most} more"
+
+
+def _shortened(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 3]}..."

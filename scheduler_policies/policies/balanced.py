@@ -1,0 +1,90 @@
+"""The default policy: least predicted completion within a bound on the estimate's error and a budget.
+
+The problem. Work f takes p(f, d) seconds on device d, adds e(f, d) = weight_f**2 (1 / shots + infidelity**2) to the
+squared error of the estimate and costs c(f, d). Minimise the last completion over all units subject to
+sum e <= max_error**2 and sum c <= budget. A unit that is used at all begins after its wait in the queue. A fragment's
+variants may be spread over devices, each piece paying its own start; a simulator takes a fragment whole, exactly.
+
+That is scheduling on unrelated machines with two knapsack constraints, NP-hard already without them. The way here:
+both constraints are priced (Lagrange multipliers, raised while violated and lowered while slack), each price gives a
+list schedule (longest fragment first, each piece where completion + priced error + priced money is least), the simple
+policies' answers join the candidates, and the best that keeps the bounds is improved by moving, splitting and
+swapping pieces of the unit that finishes last. With a price on it, a unit of error is worth the same seconds
+everywhere, so noise goes where the gradient is smallest. Time left over at the end buys error back.
+
+Where no plan keeps the bounds, the one found that breaks them least is returned.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from scheduler_policies.device import Work
+from scheduler_policies.placement import Candidate, Goal
+from scheduler_policies.policies.improve import improve, spend_slack
+from scheduler_policies.policies.list_scheduling import Prices, list_schedule
+from scheduler_policies.policies.simple import availability, fastest, fidelity, least_busy, round_robin
+from scheduler_policies.policies.table import CostTable, Plan, plan_from
+
+_ROUNDS = 16
+_PIECES_IN_ALL = 400
+_MOST_PIECES = 48
+# How many of the best candidates local search starts from, and how many when works times units are few.
+_STARTS = 3
+_STARTS_SMALL = 24
+_SMALL = 100
+
+
+def balanced(works: Sequence[Work], pool: Sequence[Candidate], goal: Goal, /) -> list[tuple[Work, str]]:
+    """Least predicted completion within the goal's bounds on error and money.
+
+    Raises:
+        NoDeviceError: a work fits no candidate.
+    """
+    table = CostTable(works, pool)
+    if not works:
+        return []
+    candidates = _priced_plans(table, goal)
+    for simple in (fastest, fidelity, least_busy, round_robin, availability):
+        candidates.append(plan_from(table, simple(works, pool, goal)))
+
+    def rank(plan: Plan) -> tuple[float, float, float]:
+        return plan.excess(goal), plan.makespan, plan.squares
+
+    candidates.sort(key=rank)
+    starts = _STARTS_SMALL if len(works) * len(table.delays) <= _SMALL else _STARTS
+    improved = [improve(plan, goal) for plan in candidates[:starts]]
+    return spend_slack(min(improved, key=rank), goal).choices()
+
+
+def _priced_plans(table: CostTable, goal: Goal) -> list[Plan]:
+    finest = max(1, min(_MOST_PIECES, _PIECES_IN_ALL // len(table.works)))
+    free = list_schedule(table, Prices(), finest)
+    plans = [free, list_schedule(table, Prices(), 1)]
+    if not plans[0].excess(goal) and not plans[1].excess(goal):
+        return [*plans, list_schedule(table, Prices(), max(1, finest // 4))]
+    # Prices at which breaking a bound entirely is worth the whole makespan.
+    scale = max(free.makespan, 1e-9)
+    error = scale / goal.max_error**2 if goal.max_error else 0.0
+    money = scale / goal.budget if goal.budget else 0.0
+    step = 8.0
+    for _ in range(_ROUNDS):
+        plan = list_schedule(table, Prices(error, money), finest)
+        plans.append(plan)
+        error *= _towards(plan.squares, None if goal.max_error is None else goal.max_error**2, step)
+        money *= _towards(plan.price, goal.budget, step)
+        step = max(1.1, math.sqrt(step)) if not plan.excess(goal) else step
+    plans.append(list_schedule(table, Prices(error, money), 1))
+    # Nothing but error, nothing but money: whether the bounds can be kept at all.
+    if free.squares > 0:
+        plans.append(list_schedule(table, Prices(1e6 * scale / free.squares, 0.0), finest))
+    if free.price > 0:
+        plans.append(list_schedule(table, Prices(0.0, 1e6 * scale / free.price), finest))
+    return plans
+
+
+def _towards(value: float, bound: float | None, step: float) -> float:
+    if bound is None:
+        return 1.0
+    return step if value > bound else 1.0 / step

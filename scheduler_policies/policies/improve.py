@@ -1,0 +1,115 @@
+"""Local search on a plan: the improving half of the balanced policy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from scheduler_policies.placement import Goal
+from scheduler_policies.policies.table import Plan, excess
+
+_MAX_STEPS = 400
+# With more units than this, only the least loaded unit of each row is tried as a target.
+_FEW_UNITS = 48
+# Time left over that may be spent on less error: the rest is kept against wrong predictions.
+_FILL = 0.9
+
+# (unit, work, variants more or fewer)
+_Change = tuple[int, int, int]
+
+
+def improve(plan: Plan, goal: Goal) -> Plan:
+    """Takes work off the unit that finishes last while that helps and the bounds are kept.
+
+    Each step is the best of: moving a piece, half of it or a quarter of it to another unit; swapping two pieces. A step
+    must lower the larger of the two loads, so no plan comes twice.
+    """
+    plan = plan.copy()
+    allowed = plan.excess(goal)
+    for _ in range(_MAX_STEPS):
+        used = [unit for unit, pieces in enumerate(plan.pieces) if pieces]
+        if not used:
+            break
+        last = max(used, key=lambda unit: plan.loads[unit])
+        best, best_load = None, plan.loads[last] * (1.0 - 1e-9)
+        targets = _targets(plan, last)
+        for changes in _steps(plan, last, targets):
+            load = _try(plan, changes, goal, allowed, best_load)
+            if load is not None:
+                best, best_load = changes, load
+        if best is None:
+            break
+        for change in best:
+            plan.give(*change)
+    return plan
+
+
+def spend_slack(plan: Plan, goal: Goal) -> Plan:
+    """Uses units that would idle before the end for less error, where that costs no time and keeps the budget."""
+    plan = plan.copy()
+    end = plan.makespan
+    pieces = [
+        (plan.table.cost(work, n, plan.table.row_of_unit[unit]).squares, unit, work, n)
+        for unit, held in enumerate(plan.pieces)
+        for work, n in held.items()
+    ]
+    for _, unit, work, variants in sorted(pieces, reverse=True):
+        if plan.pieces[unit].get(work) != variants:
+            continue
+        gains = []
+        for target in _targets(plan, unit):
+            if plan.table.row_of_unit[target] not in plan.table.fits[work]:
+                continue
+            there, here = plan.difference(target, work, variants), plan.difference(unit, work, -variants)
+            price = plan.price + there.price + here.price
+            affordable = there.price + here.price <= 0 or goal.budget is None or price <= goal.budget
+            if plan.loads[target] + there.seconds <= _FILL * end and affordable:
+                gains.append((there.squares + here.squares, target))
+        if gains and min(gains)[0] < 0:
+            plan.give(min(gains)[1], work, variants)
+            plan.give(unit, work, -variants)
+    return plan
+
+
+def _targets(plan: Plan, last: int) -> list[int]:
+    if len(plan.loads) <= _FEW_UNITS:
+        return [unit for unit in range(len(plan.loads)) if unit != last]
+    least: dict[int, int] = {}
+    for unit, row in enumerate(plan.table.row_of_unit):
+        if unit != last and (row not in least or plan.loads[unit] < plan.loads[least[row]]):
+            least[row] = unit
+    # Units that already hold a share of the last unit's works take more of it at no further start.
+    sharing = [
+        unit
+        for unit, held in enumerate(plan.pieces)
+        if unit != last and any(work in held for work in plan.pieces[last])
+    ]
+    return sorted({*least.values(), *sharing[:_FEW_UNITS]})
+
+
+def _steps(plan: Plan, last: int, targets: list[int]) -> Iterator[tuple[_Change, ...]]:
+    table = plan.table
+    for work, held in plan.pieces[last].items():
+        amounts = {held, (held + 1) // 2, (held + 3) // 4}
+        for target in targets:
+            if table.row_of_unit[target] not in table.fits[work]:
+                continue
+            for amount in amounts:
+                yield (last, work, -amount), (target, work, amount)
+            for other, others in plan.pieces[target].items():
+                if other != work and table.row_of_unit[last] in table.fits[other]:
+                    yield (last, work, -held), (target, work, held), (target, other, -others), (last, other, others)
+
+
+def _try(plan: Plan, changes: tuple[_Change, ...], goal: Goal, allowed: float, best_load: float) -> float | None:
+    # Works of a swap differ, so the changes of one unit are independent of each other.
+    squares, price = plan.squares, plan.price
+    loads: dict[int, float] = {}
+    for unit, work, variants in changes:
+        difference = plan.difference(unit, work, variants)
+        loads[unit] = loads.get(unit, plan.loads[unit]) + difference.seconds
+        squares += difference.squares
+        price += difference.price
+    load = max(loads.values())
+    if load >= best_load:
+        return None
+    return load if excess(squares, price, goal) <= allowed else None

@@ -1,0 +1,1 @@
+"""The judge of the policies: a simulated pool of devices."""

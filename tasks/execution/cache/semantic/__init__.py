@@ -1,0 +1,1 @@
+"""The meaning of a circuit: its rewriting into a canonical form."""

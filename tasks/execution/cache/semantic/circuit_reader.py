@@ -1,0 +1,148 @@
+"""A Qiskit circuit as operations on Paulis: gates by name, definition or matrix, measurements, resets and marks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from qiskit import QuantumCircuit
+from qiskit.circuit import Barrier, Delay, Instruction, Measure, Reset
+from qiskit.circuit.library import UnitaryGate
+
+from tasks.execution.cache.errors import UnsupportedCircuit
+from tasks.execution.cache.semantic.frame import Pauli, multiply
+from tasks.execution.cache.semantic.fuser import Fuser, PairStep
+from tasks.execution.cache.semantic.gate_table import ONE_QUBIT, TWO_QUBIT, controlled_pauli, is_standard
+from tasks.execution.cache.semantic.normal_form import DEPHASE, MARK, MEASURE, Builder
+from tasks.execution.cache.semantic.rotations import PI, X, Y, Z, quaternion_of
+
+__all__ = ["Reader", "X", "Y", "Z", "read_circuit"]
+
+
+class Reader(Fuser):
+    """Reads a circuit's operations one by one; what has been read is in ``builder``."""
+
+    def measure(self, qubit: int, bit: int | None) -> None:
+        """Append a Z measurement into a bit, or one that nobody reads."""
+        self.flush(qubit, Z)
+        image = self._frame.zs[self._at[qubit]]
+        if bit is None:
+            self.builder.ask(DEPHASE, image)
+        else:
+            self.builder.ask(MEASURE, image, bit)
+        self._entered[qubit] = Z
+
+    def mark(self, letters: Sequence[tuple[int, int]], tag: int) -> None:
+        """Append a mark: the product of the (axis, qubit) letters."""
+        image: Pauli = (0, 0, 0)
+        for axis, qubit in letters:
+            self.flush(qubit, axis)
+            image = multiply(image, self._frame.letter(axis, self._at[qubit]))
+        self.builder.ask(MARK, image, tag)
+
+    def reset(self, qubit: int) -> None:
+        """Append a reset: the circuit goes on with a fresh qubit, nobody asks about the old one."""
+        self._close_block(qubit)
+        self._pending[qubit] = None
+        self._entered[qubit] = Z
+        self._at[qubit] = self._fresh
+        self._fresh += 1
+
+    def open_input(self, qubit: int, tag_x: int, tag_z: int) -> None:
+        """Let the qubit start as one half of a Bell pair; X and Z of the other half are marks."""
+        self.reset(qubit)
+        partner = len(self._at)
+        self._at.append(self._fresh)
+        self._fresh += 1
+        self._pending.append(None)
+        self._entered.append(Z)
+        self.turn(Y, partner, PI / 2)
+        for letters, theta in controlled_pauli(X):
+            self._steps(letters, theta, (partner, qubit))
+        self.mark(((X, partner),), tag_x)
+        self.mark(((Z, partner),), tag_z)
+
+    def gate(self, operation: Instruction, qubits: Sequence[int]) -> None:
+        """Append a unitary gate.
+
+        Raises:
+            UnsupportedCircuit: parameters are not numbers, or the operation has no definition.
+        """
+        name = operation.name
+        if is_standard(operation):
+            if name in ONE_QUBIT:
+                for axis, theta in ONE_QUBIT[name](_numbers(operation)):
+                    self.turn(axis, qubits[0], theta)
+                return
+            if name in TWO_QUBIT:
+                for letters, theta in TWO_QUBIT[name](_numbers(operation)):
+                    self._steps(letters, theta, qubits)
+                return
+            if name == "swap":
+                self.swap(qubits[0], qubits[1])
+                return
+        if isinstance(operation, Barrier | Delay):
+            return
+        if isinstance(operation, UnitaryGate) and operation.num_qubits <= 2:
+            self._matrix(np.asarray(operation.params[0], dtype=complex), qubits)
+            return
+        definition = getattr(operation, "definition", None)
+        if definition is None or definition.num_clbits:
+            raise UnsupportedCircuit(f"{name}: no unitary definition to read; the circuit is not shared by its meaning")
+        places = {bit: i for i, bit in enumerate(definition.qubits)}
+        for inner in definition.data:
+            self.gate(inner.operation, [qubits[places[bit]] for bit in inner.qubits])
+
+    def _steps(self, letters: tuple[tuple[int, int], ...], theta: float, qubits: Sequence[int]) -> None:
+        if len(letters) == 1:
+            self.turn(letters[0][1], qubits[letters[0][0]], theta)
+        else:
+            self.turn_pair(tuple((axis, qubits[place]) for place, axis in letters), theta)
+
+    def _matrix(self, matrix: np.ndarray, qubits: Sequence[int]) -> None:
+        if matrix.shape == (2, 2):
+            self._hold(qubits[0], quaternion_of(matrix))
+            return
+        a, b = qubits
+        if a > b:  # lower qubit first
+            matrix = matrix.reshape(2, 2, 2, 2).transpose(1, 0, 3, 2).reshape(4, 4)
+        self._join_block(a, b, PairStep((), 0.0, matrix))
+
+
+def read_circuit(circuit: QuantumCircuit) -> Builder:
+    """Read a circuit with measurements: the marks are none, the question is the distribution of its classical bits.
+
+    Raises:
+        UnsupportedCircuit: control flow, unbound parameters, gates without a definition.
+    """
+    data = circuit.data
+    qubit_at = {bit: i for i, bit in enumerate(circuit.qubits)}
+    bit_at = {bit: i for i, bit in enumerate(circuit.clbits)}
+    last_write = {}
+    resets = 0
+    for i, item in enumerate(data):
+        if item.clbits:
+            last_write[item.clbits[0]] = i
+        resets += isinstance(item.operation, Reset)
+    reader = Reader(circuit.num_qubits, resets)
+    for i, item in enumerate(data):
+        operation = item.operation
+        name = operation.name
+        qubits = [qubit_at[bit] for bit in item.qubits]
+        if isinstance(operation, Measure):
+            bit = item.clbits[0]
+            reader.measure(qubits[0], bit_at[bit] if last_write[bit] == i else None)
+        elif isinstance(operation, Reset):
+            reader.reset(qubits[0])
+        elif item.clbits or getattr(operation, "blocks", None):
+            raise UnsupportedCircuit(f"{name}: classical control is not read; the circuit is not shared by its meaning")
+        else:
+            reader.gate(operation, qubits)
+    return reader.builder
+
+
+def _numbers(operation: Instruction) -> list[float]:
+    try:
+        return [float(value) for value in operation.params]
+    except TypeError as error:
+        raise UnsupportedCircuit(f"{operation.name}: a parameter is not a number; bind it first") from error

@@ -1,0 +1,1 @@
+"""Where cache entries are kept."""

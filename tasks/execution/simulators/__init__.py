@@ -1,0 +1,1 @@
+"""Fragments on a simulator: the open-leg state, and the tensors and counts that follow from it."""

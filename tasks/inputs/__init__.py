@@ -1,0 +1,1 @@
+"""What the user gives becomes a validated problem, or one clear line."""

@@ -1,0 +1,153 @@
+"""What the user gives becomes a validated problem, or one clear line: circuit, observables, cuts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from qiskit import QuantumCircuit
+from qiskit.quantum_info import SparsePauliOp
+
+from tasks.cutting.plan import Cut, GateCut, WireCut
+from tasks.errors import InputError
+from tasks.inputs.circuit_file import read_circuit, unitary_circuit
+from tasks.inputs.observables import Observable, from_operator, parse_text, pauli_terms, read_observables
+from tasks.model.problem import Problem
+
+
+def read_problem(
+    circuit_file: Path,
+    observables: Sequence[str],
+    observables_file: Path | None = None,
+    *,
+    every_qubit: bool = False,
+) -> Problem:
+    """The problem that a circuit file and observables in text and in a JSON file state; the text ones come first.
+
+    Args:
+        circuit_file: OpenQASM 2, OpenQASM 3 or QPY.
+        observables: in text.
+        observables_file: JSON.
+        every_qubit: where no observable is given, take Z on every qubit instead of refusing.
+
+    Raises:
+        InputError: any of them is malformed, or they do not fit together; the message names the file.
+    """
+    circuit = read_circuit(Path(circuit_file))
+    try:
+        unitaries, notes = unitary_circuit(circuit)
+    except InputError as error:
+        raise InputError(f"{circuit_file}: {error}") from error
+    parsed = [parse_text(text, unitaries.num_qubits) for text in observables]
+    if observables_file is not None:
+        parsed += read_observables(Path(observables_file), unitaries.num_qubits)
+    if not parsed and every_qubit:
+        parsed = [parse_text("Z" * unitaries.num_qubits, unitaries.num_qubits)]
+    if not parsed:
+        raise InputError("no observable is given: add --observable 'Z0 Z1', or --observables FILE.json")
+    return _problem(unitaries, parsed, notes)
+
+
+def make_problem(circuit: QuantumCircuit, observables: Sequence[str | SparsePauliOp] | str | SparsePauliOp) -> Problem:
+    """The problem that a Qiskit circuit and observables (text or operators, one or several) state.
+
+    Raises:
+        InputError: the circuit or an observable cannot be used.
+    """
+    unitaries, notes = unitary_circuit(circuit)
+    several = [observables] if isinstance(observables, str | SparsePauliOp) else list(observables)
+    if not several:
+        raise InputError("no observable is given: pass at least one")
+    parsed = [
+        parse_text(observable, unitaries.num_qubits)
+        if isinstance(observable, str)
+        else from_operator(observable, unitaries.num_qubits, _operator_name(observable))
+        for observable in several
+    ]
+    return _problem(unitaries, parsed, notes)
+
+
+def read_cuts(path: Path, circuit: QuantumCircuit) -> tuple[Cut, ...]:
+    """The cuts that ``{"gates": [instruction, ...], "wires": [{"instruction": i, "qubit": q}, ...]}`` names.
+
+    Indices are those of the problem's circuit, the one ``qompass plan --instructions`` lists: barriers and final
+    measurements are not counted, larger gates count as what they are replaced by. A wire is cut just before the
+    instruction named.
+
+    Raises:
+        InputError: the file is malformed, or names a gate or a wire that cannot be cut.
+    """
+    try:
+        document = json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}: name a readable file of cuts") from error
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}, line {error.lineno}: not valid JSON: {error.msg}: correct the file") from error
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{path}: not valid JSON: correct the file") from error
+    form = '{"gates": [instruction, ...], "wires": [{"instruction": i, "qubit": q}, ...]}'
+    if not isinstance(document, dict) or not set(document) <= {"gates", "wires"}:
+        raise InputError(f"{path}: not a file of cuts: write {form}")
+    gates, wires = document.get("gates", []), document.get("wires", [])
+    if not isinstance(gates, list) or not isinstance(wires, list):
+        raise InputError(f"{path}: 'gates' and 'wires' are lists: write {form}")
+    cuts: list[Cut] = [GateCut(_gate(path, circuit, index)) for index in gates]
+    for entry in wires:
+        if not isinstance(entry, dict) or set(entry) != {"instruction", "qubit"}:
+            raise InputError(f"{path}: wire {json.dumps(entry)[:60]} is malformed: write {form}")
+        cuts.append(_wire(path, circuit, entry["instruction"], entry["qubit"]))
+    if len(set(cuts)) < len(cuts):
+        twice = next(cut for position, cut in enumerate(cuts) if cut in cuts[:position])
+        raise InputError(f"{path}: {twice} is named twice: name each cut once")
+    return tuple(cuts)
+
+
+def _problem(circuit: QuantumCircuit, observables: Sequence[Observable], notes: tuple[str, ...]) -> Problem:
+    names = tuple(observable.name for observable in observables)
+    return Problem(circuit, pauli_terms(observables), names, notes)
+
+
+def _operator_name(operator: SparsePauliOp) -> str:
+    """A sum as text while it is short; otherwise how large it is."""
+    if operator.size > 4 or operator.num_qubits > 24:
+        return f"operator of {operator.size} terms on {operator.num_qubits} qubits"
+    return " + ".join(f"{value.real:g}*{label}" for label, value in operator.to_list())
+
+
+def _gate(path: Path, circuit: QuantumCircuit, index: Any) -> int:
+    instruction = _instruction(path, circuit, index)
+    operation = circuit.data[instruction].operation
+    if operation.num_qubits != 2:
+        raise InputError(
+            f"{path}: instruction {instruction} is '{operation.name}' on one qubit: only a two-qubit gate can be cut;"
+            " `qompass plan CIRCUIT --instructions` lists them"
+        )
+    return instruction
+
+
+def _wire(path: Path, circuit: QuantumCircuit, index: Any, qubit: Any) -> WireCut:
+    instruction = _instruction(path, circuit, index)
+    if isinstance(qubit, bool) or not isinstance(qubit, int) or not 0 <= qubit < circuit.num_qubits:
+        raise InputError(f"{path}: qubit {json.dumps(qubit)} is not one of 0 to {circuit.num_qubits - 1}")
+    wire = circuit.qubits[qubit]
+    if wire not in circuit.data[instruction].qubits:
+        raise InputError(
+            f"{path}: instruction {instruction} ('{circuit.data[instruction].operation.name}') does not act on qubit"
+            f" {qubit}: name the instruction that the wire leads into"
+        )
+    if not any(wire in earlier.qubits for earlier in circuit.data[:instruction]):
+        raise InputError(
+            f"{path}: nothing acts on qubit {qubit} before instruction {instruction}: there is no wire to cut"
+        )
+    return WireCut(instruction, qubit)
+
+
+def _instruction(path: Path, circuit: QuantumCircuit, index: Any) -> int:
+    if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(circuit.data):
+        raise InputError(
+            f"{path}: there is no instruction {json.dumps(index)[:40]}: the circuit has 0 to {len(circuit.data) - 1};"
+            " `qompass plan CIRCUIT --instructions` lists them"
+        )
+    return index

@@ -1,0 +1,1 @@
+"""The data that passes between rooms: problem, tensor, estimate, progress."""

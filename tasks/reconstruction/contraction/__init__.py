@@ -1,0 +1,1 @@
+"""The network of fragment tensors, contracted along a searched path."""

@@ -1,0 +1,1 @@
+"""Bit strings from the reconstructed distribution."""

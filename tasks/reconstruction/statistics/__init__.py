@@ -1,0 +1,1 @@
+"""Counts to tensors, tensors to standard errors, errors to shots."""

@@ -1,0 +1,140 @@
+"""Counts to fragment tensors: sums of signs over shots, and from them the entries in the leg bases.
+
+An entry of a fragment's *raw tensor* (raw column of each leg, factor) is the mean of a sign over the shots of every
+variant that determines it; the leg basis is a linear map of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tasks.model.tensor import LegSettings, SampledData, VariantCounts, VariantData
+from tasks.reconstruction.errors import MissingCountsError
+from tasks.reconstruction.statistics.walsh import batches, histograms, walsh
+
+OUTCOME_CHUNK = 1 << 16
+"""Outcomes looked at in one go."""
+
+
+@dataclass(frozen=True)
+class VariantEntries:
+    """The raw entries one variant determines.
+
+    Attributes:
+        columns: (entry, leg) int, the raw column of each leg.
+        masks: (entry, num_bits) bool, bits whose parity is the sign that the legs give.
+    """
+
+    columns: np.ndarray
+    masks: np.ndarray
+
+
+def tensor_values(samples: SampledData, num_factors: int) -> np.ndarray:
+    """Estimate a fragment's tensor from its counts.
+
+    Args:
+        samples: settings of the legs and the counts of every variant.
+        num_factors: length of the factor axis.
+
+    Returns:
+        (leg_0, ..., leg_k, factor) float64, in the leg bases of ``tasks.model.tensor``.
+
+    Raises:
+        MissingCountsError: if an entry that the leg bases need has no shot, or counts are not positive.
+    """
+    sums, shots = _raw_sums(samples, num_factors)
+    _check_covered(samples, shots)
+    raw = np.divide(sums, shots, out=np.zeros_like(sums), where=shots > 0)
+    for axis, leg in enumerate(samples.legs):
+        raw = np.moveaxis(np.tensordot(raw, leg.inverse, axes=(axis, 1)), -1, axis)
+    return np.ascontiguousarray(raw)
+
+
+def variant_entries(legs: Sequence[LegSettings], variant: VariantData) -> VariantEntries:
+    """Enumerate the raw columns that a variant determines: one or two for each leg."""
+    columns = np.zeros((1, 0), dtype=np.int64)
+    masks = np.zeros((1, variant.counts.num_bits), dtype=bool)
+    for leg, setting, bit in zip(legs, variant.settings, variant.leg_bits, strict=True):
+        new_columns, new_masks = [], []
+        for raw in np.flatnonzero(leg.columns[:, 0] == setting):
+            signed = bool(leg.columns[raw, 1])
+            if signed and bit < 0:
+                continue
+            mask = masks.copy()
+            if signed:
+                mask[:, bit] ^= True
+            new_columns.append(np.column_stack([columns, np.full(len(columns), raw, dtype=np.int64)]))
+            new_masks.append(mask)
+        columns = np.concatenate(new_columns) if new_columns else np.zeros((0, columns.shape[1] + 1), dtype=np.int64)
+        masks = np.concatenate(new_masks) if new_masks else np.zeros((0, masks.shape[1]), dtype=bool)
+    return VariantEntries(columns, masks)
+
+
+def signs(variant: VariantData, masks: np.ndarray, start: int = 0, stop: int | None = None) -> np.ndarray:
+    """(outcome, mask) float64: the parity of each outcome under each mask (mask, num_bits), +1 or -1.
+
+    Where readout errors are mitigated it is the product of the bits' readings instead: of the parity's sign, and of a
+    size that makes its mean what a device without readout errors would have given.
+    """
+    counts = variant.counts
+    bits = np.unpackbits(counts.outcomes[start:stop], axis=1, count=counts.num_bits, bitorder="little")
+    parity = (bits.astype(np.float32) @ masks.T.astype(np.float32)).astype(np.int64) & 1
+    sign = 1.0 - 2.0 * parity
+    if counts.readings is None:
+        return sign
+    sizes = np.log(np.abs(counts.readings))
+    return sign * np.exp(np.where(bits, sizes[:, 1], sizes[:, 0]) @ masks.T.astype(np.float64))
+
+
+def _raw_sums(samples: SampledData, num_factors: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of signs and numbers of shots behind each raw entry, both (raw of each leg..., factor)."""
+    shape = (*(len(leg.columns) for leg in samples.legs), num_factors)
+    sums, shots = np.zeros(shape), np.zeros(shape)
+    for number, variant in enumerate(samples.variants):
+        counts = variant.counts.counts
+        if not np.isfinite(counts).all() or (counts < 0).any():
+            raise MissingCountsError(
+                f"Variant {number} (settings {variant.settings}) has counts that are not numbers of shots: no estimate"
+                " can be made from it. Delete this fragment's result and resume the run."
+            )
+    together, singles = batches(samples)
+    for batch in together:
+        for part in batch.chunks(1 << batch.num_bits):
+            spectrum = walsh(histograms([samples.variants[p] for p in batch.members[part]], batch.num_bits))
+            where = batch.entries(part)
+            np.add.at(sums, where, spectrum[:, batch.all_masks])  # several groups can determine one entry
+            np.add.at(shots, where, spectrum[:, :1, None])
+    for number in singles:
+        variant = samples.variants[number]
+        entries = variant_entries(samples.legs, variant)
+        found = np.zeros((len(entries.columns), len(variant.factors)))
+        for start in range(0, variant.counts.counts.size, OUTCOME_CHUNK):
+            stop = start + OUTCOME_CHUNK
+            weighted = signs(variant, entries.masks, start, stop) * _worth(variant.counts)[start:stop, None]
+            found += weighted.T @ signs(variant, variant.factor_masks, start, stop)
+        one = (*(column[:, None] for column in entries.columns.T), np.asarray(variant.factors)[None, :])
+        sums[one] += found
+        shots[one] += variant.counts.shots
+    return sums, shots
+
+
+def _worth(counts: VariantCounts) -> np.ndarray:
+    return counts.counts if counts.weights is None else counts.counts * counts.weights
+
+
+def _check_covered(samples: SampledData, shots: np.ndarray) -> None:
+    needed = np.ones(shots.shape, dtype=bool)
+    for axis, leg in enumerate(samples.legs):
+        shape = [1] * shots.ndim
+        shape[axis] = -1
+        needed &= (leg.inverse != 0).any(axis=0).reshape(shape)
+    bare = np.argwhere(needed & (shots == 0))
+    if bare.size:
+        settings = tuple(int(leg.columns[i, 0]) for leg, i in zip(samples.legs, bare[0], strict=False))
+        raise MissingCountsError(
+            f"No shots for leg settings {settings}, observable factor {int(bare[0][-1])} ({len(bare)} entries lack"
+            " counts): no estimate can be made. Resume the run to repeat the missing variants."
+        )
