@@ -21,9 +21,9 @@ from tasks.execution.qpu import (
     list_qpus,
     qpu_state,
     read_target,
+    retry,
     run_variants,
 )
-from tasks.execution.qpu import retry as asking
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.fidelity import fragment_fidelities, program_fidelity
 from tasks.inputs.validation import make_problem
@@ -98,7 +98,7 @@ def test_queue_leases_and_calibration_are_in_the_state(service):
     assert (busy.queue_length, busy.free_units) == (1, 1)
     assert busy.expected_wait > 1
     running.emulator.devices["QPU_A"].chip.calibrate()
-    asking._targets.clear()
+    retry._targets.clear()
     assert qpu_state(QPU, running.resource()).calibration_epoch != idle.calibration_epoch
 
 

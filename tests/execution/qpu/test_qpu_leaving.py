@@ -10,7 +10,7 @@ import pytest
 from launch.emulator.jobs import Device as EmulatedDevice
 from launch.emulator.options import DeviceOptions
 from scheduler_policies.device import QPU_SPEED, Device, DeviceState, Kind
-from tasks.execution.qpu import Fault, asking, describe_qpu, run_variants
+from tasks.execution.qpu import Fault, describe_qpu, retry, run_variants
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.queue_monitor import Watch
 from tests.execution.qpu.circuits import ghz
@@ -215,7 +215,7 @@ def test_a_device_that_got_worse_before_anything_was_submitted_is_left_at_once(s
     running = service("ibm")
     options = watched(running)
     worse(running)
-    asking._targets.clear()
+    retry._targets.clear()
     time.sleep(0.2)  # longer than a look: the jobs have waited for a unit, say
     run = run_variants(running.resource(), [ghz(2)], [50], options)
     assert run.failures[0].fault is Fault.LEFT and not running.jobs()

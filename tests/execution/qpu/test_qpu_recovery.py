@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.execution.qpu import asking, run_variants
+from tasks.execution.qpu import retry, run_variants
 from tasks.execution.qpu.journal import Entry, Journal
 from tests.execution.qpu.circuits import ghz
 
@@ -186,7 +186,7 @@ def test_a_job_found_again_after_a_calibration_keeps_the_qubits_it_ran_on(servic
         if len(gate["qubits"]) == 2 and sorted(gate["qubits"]) == sorted(ran_on[0]):
             gate["parameters"][0]["value"] = 0.4
     chip.calibrate()
-    asking._targets.clear()
+    retry._targets.clear()
     run = run_variants(running.resource(), [ghz(2)], [50], options)
     assert run.jobs[0].recovered
     assert [list(program.measured) for program in run.programs] == ran_on
