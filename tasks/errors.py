@@ -8,7 +8,18 @@ from __future__ import annotations
 
 
 class QompassError(Exception):
-    """Something the user gave, or this machine lacks, stops the run; the message is one clear line."""
+    """Something the user gave, or this machine lacks, stops the run; the message is one clear line.
+
+    A message names an option by its field of :class:`tasks.options.Options`, in backticks (`` `max_qubits` ``):
+    a notebook reads it as it is, the command line shows the flag instead.
+
+    Attributes:
+        field: the argument or option that has to change, where it is one.
+    """
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class InputError(QompassError):

@@ -19,7 +19,7 @@ from qiskit.quantum_info import SparsePauliOp
 from resources_xml import units_of
 from scheduler_policies import Device, Goal
 from tasks.cut import cut
-from tasks.cutting import Cut, Plan, make_plan, structure_of
+from tasks.cutting import Plan, make_plan, structure_of
 from tasks.cutting.document import cuts_from, plan_document
 from tasks.dispatch.driver import Dispatcher, RunError
 from tasks.dispatch.pool import Pool
@@ -30,6 +30,7 @@ from tasks.execution.run_devices import fidelities_of, run_devices, state_of
 from tasks.inputs.validation import make_problem
 from tasks.model.problem import Estimate, Problem
 from tasks.model.progress import Progress, Stage
+from tasks.options import Options, options_of
 from tasks.reconstruct import reconstruct, reconstruct_in_ranks, worth_ranks, write_for_ranks
 from tasks.runs.record import RunDirectory
 from tasks.runtime import EngineError, Outcome, Reason, engine, engine_info, limits, wait_on
@@ -38,42 +39,6 @@ logger = logging.getLogger(__name__)
 
 _NEAR_TARGET = 1.05  # times the target; closer than that is how well an error is known
 _SHOTS_FOR_TARGET = 10_000_000  # what a plan may count on where as many shots are spent as it takes
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to run.
-
-    Attributes:
-        max_qubits: widest fragment, None for any.
-        cuts: cut here, None to search.
-        shots: total shots, None for the exact path.
-        seed: of the search and of every random stream.
-        engine: "auto", "embedded" or "compss".
-        resources: a COMPSs resources file that says which devices there are; None means this machine's cores.
-        memory_bytes: refuse plans that need more; None refuses none.
-        cache: directory or URL of the semantic cache, or "off".
-        mitigation: what is done against the errors of QPUs: "none", "readout" or "readout+zne".
-        policy: which device runs which fragment.
-        budget: most money to spend, None for any.
-        target_error: standard error to reach, None for whatever the shots give; without shots, as many are spent as
-            it takes.
-        share_meaning: on QPUs, also use stored counts of circuits that are equal only in the ideal.
-    """
-
-    max_qubits: int | None = None
-    cuts: tuple[Cut, ...] | None = None
-    shots: int | None = None
-    seed: int = 0
-    engine: str = "auto"
-    resources: Path | None = None
-    memory_bytes: int | None = None
-    cache: str = "off"
-    mitigation: str = "readout"
-    policy: str = "balanced"
-    budget: float | None = None
-    target_error: float | None = None
-    share_meaning: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,7 +99,7 @@ def estimate(
         QompassError: with one line that says what to do.
     """
     problem = make_problem(circuit, observables)
-    chosen = Options(**options)
+    chosen = options_of(options)
     with contextlib.ExitStack() as stack:
         parent = Path(out) if out is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))
         directory = stack.enter_context(RunDirectory.create(parent, {"seed": chosen.seed}, problem))

@@ -18,6 +18,7 @@ FLOORS = [
     ["tasks.execution"],
     ["tasks.reconstruction"],
     ["tasks.inputs"],
+    ["tasks.options"],
     ["tasks.cutting"],
     ["tasks.runs"],
     ["resources_xml"],

@@ -16,10 +16,10 @@ from importlib import metadata
 from pathlib import Path
 
 from apps.cli.arguments import DEFAULT_OUT
-from apps.cli.machine import free_memory, usable_cores
 from apps.cli.run import SCHEMA
 from apps.cli.tables import bytes_text, table
 from tasks.errors import QompassError
+from tasks.runtime.machine import free_memory, usable_cores
 
 _BYTES_AN_AMPLITUDE = 48  # of a whole simulation: the state and two more like it, as the planner counts
 

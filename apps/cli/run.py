@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from apps.cli.machine import free_memory
 from apps.cli.progress import make_progress
 from apps.cli.tables import estimates_table, plan_text, seconds_text
 from resources_xml import pair_of, read_devices
@@ -21,7 +19,9 @@ from tasks.errors import InputError
 from tasks.execution.cache.stores.store import check_place
 from tasks.inputs.validation import read_cuts, read_problem
 from tasks.model.problem import Estimate, Problem
+from tasks.options import Options, default_cache
 from tasks.runs.record import RunDirectory, RunRecordError, read_record
+from tasks.runtime.machine import free_memory
 
 SCHEMA = 1
 
@@ -84,7 +84,7 @@ def _run_path(arguments: argparse.Namespace) -> Path:
     return path if path.exists() else Path(arguments.out / arguments.run)
 
 
-def options_from(arguments: argparse.Namespace, problem: Problem) -> workflow.Options:
+def options_from(arguments: argparse.Namespace, problem: Problem) -> Options:
     """The options of a command line.
 
     Raises:
@@ -92,7 +92,7 @@ def options_from(arguments: argparse.Namespace, problem: Problem) -> workflow.Op
     """
     if getattr(arguments, "exact", False) and arguments.target_error is not None:
         raise InputError("--exact has no error to aim at: leave out --exact or --target-error")
-    return workflow.Options(
+    return Options(
         max_qubits=arguments.max_qubits,
         cuts=read_cuts(arguments.cuts, problem.circuit) if arguments.cuts else None,
         shots=arguments.shots,
@@ -109,7 +109,7 @@ def options_from(arguments: argparse.Namespace, problem: Problem) -> workflow.Op
     )
 
 
-def options_document(options: workflow.Options) -> dict[str, Any]:
+def options_document(options: Options) -> dict[str, Any]:
     """Options as JSON values, for the record."""
     document = dict(vars(options))
     document["cuts"] = None if options.cuts is None else cuts_document(options.cuts)
@@ -117,19 +117,19 @@ def options_document(options: workflow.Options) -> dict[str, Any]:
     return document
 
 
-def _options_again(document: Mapping[str, Any], memory: int | None, arguments: argparse.Namespace) -> workflow.Options:
+def _options_again(document: Mapping[str, Any], memory: int | None, arguments: argparse.Namespace) -> Options:
     """The options of an interrupted run, on the engine and devices that are to finish it.
 
     ``memory`` is what the user allowed; without a word of theirs it is what is free now.
     """
-    again = {field: document[field] for field in workflow.Options.__dataclass_fields__ if field in document}
+    again = {field: document[field] for field in Options.__dataclass_fields__ if field in document}
     again["cuts"] = None if document["cuts"] is None else cuts_from(document["cuts"])
     again["resources"] = None if document["resources"] is None else Path(document["resources"])
     again["memory_bytes"] = memory or free_memory()
     for field in ("engine", "resources", "policy", "budget", "cache", "mitigation", "share_meaning"):
         if getattr(arguments, field) is not None:
             again[field] = getattr(arguments, field)
-    return workflow.Options(**again)
+    return Options(**again)
 
 
 def checked_cache(where: str | None) -> str:
@@ -142,12 +142,7 @@ def checked_cache(where: str | None) -> str:
     return where or default_cache()
 
 
-def default_cache() -> str:
-    """The user's own cache folder."""
-    return str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qompass")
-
-
-def _finish(directory: RunDirectory, problem: Problem, options: workflow.Options, as_json: bool) -> int:
+def _finish(directory: RunDirectory, problem: Problem, options: Options, as_json: bool) -> int:
     for note in problem.notes:
         print(f"qompass: {note}", file=sys.stderr)
     try:
