@@ -340,7 +340,9 @@ class Dispatcher:
                 total[name] = round(total.get(name, 0) + number, 6)
 
     def _work(self, job: FragmentJob, avoid: Sequence[str] = ()) -> Work:
-        return work_of(job, self._works[job.fragment.index], self._norm, avoid)
+        index = job.fragment.index
+        counted = any(self.shots_of(index).values())
+        return work_of(job, self._works[index], self._norm, avoid, counted=counted)
 
 
 def _limits(device: Device, batch: Sequence[FragmentJob]) -> Any:

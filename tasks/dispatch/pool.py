@@ -173,7 +173,7 @@ def _later(a: float | None, b: float | None) -> float | None:
     return b if a is None else a if b is None else max(a, b)
 
 
-def work_of(job: FragmentJob, whole: Work, norm: float, avoid: Sequence[str] = ()) -> Work:
+def work_of(job: FragmentJob, whole: Work, norm: float, avoid: Sequence[str] = (), *, counted: bool = False) -> Work:
     """What a policy needs to know of a job.
 
     Args:
@@ -181,6 +181,8 @@ def work_of(job: FragmentJob, whole: Work, norm: float, avoid: Sequence[str] = (
         whole: the work that its whole fragment is (``works_of``).
         norm: of the observables' coefficients.
         avoid: devices not to use for it.
+        counted: whether shots of its fragment were taken already: then a simulator adds shots to them, as an exact
+            tensor would take the place of counts that are paid.
     """
     count = len(job.variants) or whole.variants
     return replace(
@@ -189,6 +191,6 @@ def work_of(job: FragmentJob, whole: Work, norm: float, avoid: Sequence[str] = (
         shots=max(1, sum(job.shots) // len(job.shots)) if job.shots else 1,
         weight=norm * whole.weight * sqrt(count / whole.variants),
         first=job.first,
-        whole=job.exact or count == whole.variants,
+        whole=job.exact or (count == whole.variants and not counted),
         avoid=tuple(avoid),
     )

@@ -1,0 +1,66 @@
+"""Whether a fragment is sampled or exact is decided before its first shot is paid: counts are never thrown away."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from scheduler_policies import CPU_SPEED, Device, DeviceState, Kind
+from tasks.dispatch import driver
+from tasks.execution.jobs import run_job
+from tasks.execution.on_device import DeviceResults, JobResult
+from tasks.runs.record import RunDirectory
+from tasks.runtime import Outcome
+from tasks.workflow import Options, run
+from tests.oracles import brickwork, random_problem, uncut_values
+from tests.scheduler_policies.instances import qpu
+
+GOOD = replace(qpu("QPU_A", 20, 1e-5, 1e-6).device, name="QPU_A")
+CPU = Device("cpu", Kind.CPU, speed=CPU_SPEED)
+
+
+def evenly(plan):
+    """A second round that takes more shots of every variant."""
+    return {f.index: np.full(cost.variants, 10_000) for f, cost in zip(plan.fragments, plan.costs, strict=True)}
+
+
+@pytest.fixture
+def noiseless_qpu(monkeypatch):
+    """A QPU without noise that is there for the first round only; the CPU is there always."""
+    asked = []
+
+    def state_of(device):
+        asked.append(device.name)
+        return DeviceState() if len(asked) == 1 else DeviceState(set_aside_until=1e18)
+
+    def execute_on(device, *, late=False):
+        def submit(batch, device, how, limits, attempt):
+            results = tuple(JobResult(job, run_job(job), {}) for job in batch)
+            return Outcome(DeviceResults(results), device=device.name, attempt=attempt, seconds=0.01)
+
+        return submit
+
+    monkeypatch.setattr("tasks.workflow.run_devices", lambda resources: [GOOD, CPU])
+    monkeypatch.setattr("tasks.workflow.fidelities_of", lambda plan, devices, mitigation: {})
+    monkeypatch.setattr("tasks.workflow.state_of", state_of)
+    monkeypatch.setattr(driver, "execute_on", execute_on)
+    monkeypatch.setattr("tasks.dispatch.rounds._allocated", lambda problem, plan, *more: evenly(plan))
+
+
+def test_a_later_round_on_a_simulator_adds_shots_to_counts_that_were_paid(noiseless_qpu, tmp_path):
+    rng = np.random.default_rng(3)
+    problem = random_problem(brickwork(8, 2, rng), rng)
+    with RunDirectory.create(tmp_path, {}, problem) as directory:
+        result = run(problem, Options(max_qubits=4, shots=60_000, seed=2, policy="round_robin"), directory)
+        stored = list(directory.record["results"].values())
+    paid = {entry["fragment"] for entry in stored if entry["device"] == "QPU_A"}
+    assert paid, "the first round used the QPU"
+    later = [entry for entry in stored if entry.get("round") == 1 and entry["fragment"] in paid]
+    assert later and {entry["device"] for entry in later} == {"cpu"}, "the second round went to the simulator"
+    assert len({entry["count"] for entry in stored if entry.get("fragment") in paid}) == 1, "it took every variant"
+    errors = np.array([e.std_error for e in result.estimates])
+    values = np.array([e.value for e in result.estimates])
+    assert (errors > 0).all(), "counts were paid, so the answer is sampled"
+    assert (np.abs(values - uncut_values(problem)) < 5 * errors).all(), "seed 2"
