@@ -13,6 +13,7 @@ from qiskit_aer import AerSimulator
 from resources_xml import Need, ResourcesError, devices_of, needs_of_devices, read_nodes, unsatisfied
 from scheduler_policies import CPU_SPEED, GPU_SPEED, Device, DeviceState, Kind
 from tasks.cutting.plan import Plan
+from tasks.execution.leases import open_leases
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +32,12 @@ def run_devices(resources: Path | None) -> list[Device]:
     Raises:
         ResourcesError: the file cannot be used, or a task of Qompass could never run on what it describes.
         QpuError: a QPU's name, type, token or configuration is wrong.
+        LeaseError: there are QPUs, and the place where their units are leased cannot be used.
     """
-    return [_described(device) for device in _file_devices(resources)]
+    devices = _file_devices(resources)
+    if any(device.kind is Kind.QPU for device in devices):
+        open_leases()
+    return [_described(device) for device in devices]
 
 
 def declared_devices() -> list[Device]:

@@ -8,6 +8,7 @@ nobody knows what is in it.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets
@@ -31,25 +32,28 @@ class PrivateFolder:
     Args:
         path: the folder; made with mode 0700 if it is missing, as are those above it with the usual mode.
         forbidden: permission bits that it must not have.
+        within: an open folder that ``path`` is relative to; ``folder`` gives it.
 
     Raises:
         PrivateFolderError: it cannot be made or opened, is a link or no folder, belongs to another user, or others may
             do in it what ``forbidden`` says.
     """
 
-    def __init__(self, path: Path, forbidden: int = NOBODY_ELSE) -> None:
-        self.path = path
+    def __init__(self, path: Path, forbidden: int = NOBODY_ELSE, *, within: PrivateFolder | None = None) -> None:
+        self.path = path if within is None else within.path / path
+        self._forbidden = forbidden
+        above = None if within is None else within._descriptor
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                path.mkdir(mode=0o700)
-            except FileExistsError:
-                pass  # what it is, is asked below
-            self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            if within is None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):  # what is there is looked at below
+                os.mkdir(path, 0o700, dir_fd=above)
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._descriptor = os.open(path, flags, dir_fd=above)
         except OSError as error:
-            raise PrivateFolderError(f"{path}: {_why_not(error)}") from None
+            raise PrivateFolderError(f"{self.path}: {_why_not(error)}") from None
         try:
-            _check(path, os.fstat(self._descriptor), forbidden)
+            _check(self.path, os.fstat(self._descriptor), forbidden)
         except BaseException:
             self.close()
             raise
@@ -94,6 +98,10 @@ class PrivateFolder:
             raise PrivateFolderError(f"{self.path / name}: is not a regular file of yours; remove it")
         return descriptor
 
+    def folder(self, name: str) -> PrivateFolder:
+        """A folder in this one, made if it is missing; raises as ``PrivateFolder``."""
+        return PrivateFolder(Path(name), self._forbidden, within=self)
+
     def read(self, name: str) -> bytes:
         """Content of a file; raises as ``open``."""
         with os.fdopen(self.open(name, os.O_RDONLY), "rb") as file:
@@ -123,10 +131,8 @@ class PrivateFolder:
 
     def remove(self, name: str) -> None:
         """Remove a file if it is there."""
-        try:
+        with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self._descriptor)
-        except FileNotFoundError:
-            pass
 
     def has(self, name: str) -> bool:
         """Whether there is a file of this name."""

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from tasks.execution.leases.lease import Lease, LeaseError, Leases
+from tasks.runtime.private_folder import PrivateFolder, PrivateFolderError
 
 
 class FileLeases(Leases):
@@ -15,52 +16,55 @@ class FileLeases(Leases):
 
     Args:
         folder: on a disk of this node; made if it is missing, for its owner only.
+
+    Raises:
+        LeaseError: it cannot be made, or others may use it.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise LeaseError(
-                f"leases: cannot make {folder}: {error.strerror}; name another in QOMPASS_LEASES"
-            ) from None
+            self._folder = PrivateFolder(folder)
+        except PrivateFolderError as error:
+            raise LeaseError(f"leases: {error} (QOMPASS_LEASES says where)") from None
 
     def take(self, device: str, units: int) -> Lease:
         """Take a ticket; see ``Leases.take``."""
-        queue = self._queue(device)
         try:
-            queue.mkdir(exist_ok=True, mode=0o700)
-            return _FileLease(queue, units)
-        except OSError as error:
-            raise LeaseError(f"device {device}: cannot keep a lease in {queue}: {error.strerror}") from None
+            return _FileLease(self._folder.folder(_queue(device)), units)
+        except (OSError, ValueError, PrivateFolderError) as error:
+            raise LeaseError(f"device {device}: cannot keep a lease in {self._folder.path}: {error}") from None
 
     def wanted(self, device: str) -> int:
         """See ``Leases.wanted``."""
-        return sum(_alive(path) for path in self._queue(device).glob("*.ticket"))
+        if not self._folder.has(_queue(device)):
+            return 0
+        with self._folder.folder(_queue(device)) as queue:
+            return sum(_alive(queue, name) for name in queue.names("*.ticket"))
 
-    def _queue(self, device: str) -> Path:
-        digest = hashlib.sha256(device.encode()).hexdigest()[:8]
-        readable = "".join(letter if letter.isalnum() else "_" for letter in device)[:60]
-        return self._folder / f"{readable}-{digest}"
+
+def _queue(device: str) -> str:
+    digest = hashlib.sha256(device.encode()).hexdigest()[:8]
+    readable = "".join(letter if letter.isalnum() else "_" for letter in device)[:60]
+    return f"{readable}-{digest}"
 
 
 class _FileLease(Lease):
     """A file named by its number, locked from before it can be seen until its owner ends or gives it back."""
 
-    def __init__(self, queue: Path, units: int) -> None:
+    def __init__(self, queue: PrivateFolder, units: int) -> None:
         self._queue, self._units = queue, units
         self._held = False
-        counter = os.open(queue / "counter", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        counter = queue.open("counter", os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(counter, fcntl.LOCK_EX)
             self._number = int(os.pread(counter, 32, 0).strip() or b"0") + 1
-            self._path = queue / f"{self._number:020d}.ticket"
-            unseen = self._path.with_suffix(".new")
-            self._descriptor = os.open(unseen, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            self._name = f"{self._number:020d}.ticket"
+            unseen = f"{self._number:020d}.new"
+            queue.remove(unseen)  # of a process that died at this point
+            self._descriptor = queue.open(unseen, os.O_RDWR | os.O_CREAT | os.O_EXCL)
             # Locked before it has its name: a ticket seen unlocked would be taken for a dead one.
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-            unseen.rename(self._path)
+            queue.rename(unseen, self._name)
             os.pwrite(counter, b"%20d" % self._number, 0)
         finally:
             os.close(counter)
@@ -71,11 +75,7 @@ class _FileLease(Lease):
             return True
         if self._descriptor < 0:
             return False
-        before = 0
-        for path in sorted(self._queue.glob("*.ticket")):
-            if int(path.stem) >= self._number:
-                break
-            before += _alive(path)
+        before = sum(_alive(self._queue, name) for name in self._queue.names("*.ticket") if name < self._name)
         self._held = before < self._units
         return self._held
 
@@ -85,20 +85,21 @@ class _FileLease(Lease):
     def release(self) -> None:
         """Give the ticket back."""
         if self._descriptor >= 0:
-            self._path.unlink(missing_ok=True)
+            self._queue.remove(self._name)
             os.close(self._descriptor)
             self._descriptor, self._held = -1, False
+            self._queue.close()
 
 
-def _alive(path: Path) -> bool:
+def _alive(queue: PrivateFolder, name: str) -> bool:
     """Whether a ticket's owner lives; the ticket of a dead one is removed."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = queue.open(name, os.O_RDWR)
     except FileNotFoundError:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink(missing_ok=True)
+        queue.remove(name)
     except BlockingIOError:
         return True
     finally:

@@ -2,14 +2,17 @@
 
 import os
 import signal
+import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
-from tasks.execution.leases import FileLeases, LeaseError, LeaseLostError, RedisLeases, open_leases
+from tasks.execution.leases import FileLeases, LeaseError, LeaseLostError, RedisLeases, lease, open_leases
+from tasks.execution.run_devices import run_devices
 
 ROOT = Path(__file__).resolve().parents[3]
 WORKER = """
@@ -183,3 +186,65 @@ def test_a_password_in_the_address_is_not_shown():
         open_leases("redis://:hush-hush@127.0.0.1:1/0")
     error = caught.value
     assert "hush-hush" not in str(error) + repr(error.__cause__) + repr(error.__context__)
+
+
+@pytest.fixture
+def guessed(monkeypatch, tmp_path):
+    """The folder that leases are kept in where nothing names one."""
+    monkeypatch.delenv("QOMPASS_LEASES", raising=False)
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path / f"qompass-leases-{os.getuid()}"
+
+
+def test_everything_that_a_lease_leaves_is_for_its_owner_only(guessed):
+    before = os.umask(0)
+    try:
+        with lease("QPU_A", 1):
+            modes = {path.name: stat.S_IMODE(path.lstat().st_mode) for path in [guessed, *guessed.rglob("*")]}
+    finally:
+        os.umask(before)
+    (queue,) = guessed.iterdir()
+    assert modes == {guessed.name: 0o700, queue.name: 0o700, "counter": 0o600, f"{1:020d}.ticket": 0o600}
+
+
+@pytest.mark.parametrize("attack", ["link", "open folder", "folder of another user"])
+def test_a_guessable_folder_that_is_not_ours_is_refused(guessed, tmp_path, attack):
+    victim = tmp_path / "victim"
+    victim.mkdir(mode=0o700)
+    if attack == "link":
+        guessed.symlink_to(victim)
+    else:
+        guessed.mkdir()
+        guessed.chmod(0o777 if attack == "open folder" else 0o700)
+        if attack == "folder of another user":
+            if os.geteuid() != 0:
+                pytest.skip("needs root, to be two users")
+            os.chown(guessed, 65534, 65534)
+    with pytest.raises(LeaseError, match="leases: .*QOMPASS_LEASES"), lease("QPU_A", 1):
+        pass
+    assert not list(victim.iterdir()) and not list(guessed.iterdir())
+
+
+@pytest.mark.parametrize("name", ["counter", f"{1:020d}.new"])
+def test_links_in_the_folder_are_not_followed(guessed, tmp_path, name):
+    with lease("QPU_A", 1):
+        (queue,) = guessed.iterdir()
+    (queue / "counter").unlink()
+    victim = tmp_path / "victim"
+    victim.write_text("kept")
+    (queue / name).symlink_to(victim)
+    if name == "counter":
+        with pytest.raises(LeaseError, match="counter: is a link"), lease("QPU_A", 1):
+            pass
+    else:
+        with lease("QPU_A", 1):
+            pass
+    assert victim.read_text() == "kept"
+
+
+def test_a_run_with_qpus_is_refused_where_their_leases_are_not_ours(guessed, tmp_path):
+    guessed.symlink_to(tmp_path)
+    with pytest.raises(LeaseError, match="is a link"):
+        run_devices(ROOT / "resources_xml" / "local_qpu")
+    assert run_devices(None)
