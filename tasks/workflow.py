@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from tasks.dispatch.pool import Pool
 from tasks.dispatch.result_store import Results
 from tasks.dispatch.rounds import exact_round, shot_rounds, tensors_of
 from tasks.execution.cache.stores.store import check_place
-from tasks.execution.run_devices import fidelities_of, run_devices, state_of
+from tasks.execution.run_devices import fidelities_of, run_devices, state_of, unused
 from tasks.inputs.validation import make_problem
 from tasks.model.problem import Estimate, Problem
 from tasks.model.progress import Progress, Stage
@@ -117,14 +118,17 @@ def run(problem: Problem, options: Options, directory: RunDirectory, progress: P
     """
     shown = progress or Quiet()
     check_place(options.cache)
-    devices = run_devices(options.resources)
+    trouble: dict[str, str] = {}
+    devices = run_devices(options.resources, trouble)
     with _engine(options, devices) as info:
         directory.update(engine={"name": info.name, "version": info.version})
         with directory.timing("cut"), shown.stage("cut", 1) as stage:
             plan = _planned(problem, options, directory)
             stage.advance()
         goal = Goal(options.target_error, options.budget)
-        pool = Pool(devices, options.policy, goal, refresh=state_of, units=os.cpu_count() or 1)
+        pool = Pool(
+            devices, options.policy, goal, refresh=partial(state_of, trouble=trouble), units=os.cpu_count() or 1
+        )
         norm = float(np.sqrt((problem.terms.coefficients.data**2).sum()))
         sampled = options.shots is not None or options.target_error is not None
         fidelities = fidelities_of(plan, devices, options.mitigation) if sampled else None
@@ -143,7 +147,8 @@ def run(problem: Problem, options: Options, directory: RunDirectory, progress: P
     ]
     ran = sorted({name for fragment in plan.fragments for name in dispatcher.shots_of(fragment.index)})
     noisy = [name for name in ran if name in dispatcher.devices and not dispatcher.devices[name].exact]
-    for note in (biased(noisy, options.mitigation), missed_target(estimates, options.target_error)):
+    idle = unused(devices, ran, trouble | dispatcher.trouble) if sampled else []
+    for note in (*idle, biased(noisy, options.mitigation), missed_target(estimates, options.target_error)):
         if note and note not in directory.record["notes"]:
             directory.record["notes"].append(note)
     directory.finish("done", estimates=[vars(e) for e in estimates])

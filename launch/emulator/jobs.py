@@ -53,6 +53,7 @@ class Device:
         self._waiting: list[Job] = []
         self._wake = threading.Condition()
         self.most_at_once = self._running = 0
+        self.received = 0  # jobs that were accepted, the lost ones too
         threading.Thread(target=self._work, name=f"qpu-{options.name}", daemon=True).start()
 
     @property
@@ -70,6 +71,7 @@ class Device:
     def submit(self, job: Job) -> None:
         """Put a job at the end of the queue."""
         self.jobs[job.id] = job
+        self.received += 1
         with self._wake:
             self._waiting.append(job)
             self._wake.notify()

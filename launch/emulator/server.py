@@ -54,6 +54,7 @@ class Emulator(ThreadingHTTPServer):
                 name: {
                     "reachable": device.reachable,
                     "most_at_once": device.most_at_once,
+                    "received": device.received,
                     "jobs": [
                         {
                             "id": job.id, "status": job.status, "circuits": len(job.work), "charged": job.charged,

@@ -17,7 +17,7 @@ from tasks.dispatch.result_store import Results, found_results, keep
 from tasks.errors import QompassError
 from tasks.execute import execute_on
 from tasks.execution.jobs import FragmentJob, missing_shares, predicted_seconds
-from tasks.execution.on_device import DeviceResults, How
+from tasks.execution.on_device import DeviceResults, How, forget_stored
 from tasks.execution.works import works_of
 from tasks.model.progress import Stage
 from tasks.runs.record import RunDirectory
@@ -74,11 +74,12 @@ class Dispatcher:
         share_meaning: bool = False,
     ):
         self._pool, self._directory, self._norm = pool, directory, norm
-        self._how = How(cache, mitigation, share_meaning=share_meaning)
+        self._how = How(cache, mitigation, share_meaning=share_meaning, run=str(directory.record["run"]))
         self._works = works_of(plan, 1, fidelities=fidelities)
         self._retry = RetryPolicy(attempts=6)
         self._history: dict[_Piece, list[Outcome]] = {}
         self._failures = 0
+        self.trouble: dict[str, str] = {}  # why a device last failed, by its name
         self._moved: dict[_Piece, tuple[str, str, bool]] = {}  # (device it came from, why, whether it left a queue)
         self._leaves: Counter[int] = Counter()  # how often pieces of each fragment left a queue
         self._shots: dict[int, Counter[str]] = {}
@@ -274,6 +275,7 @@ class Dispatcher:
             self._pool.done(device.name, self._work(result.job), paid=result.origin.get("cache") != "hit")
             results[result.job.fragment.index].append((result.job, result.arrays))
             stage.advance(size_of(result.job))
+        forget_stored(device, found.results)
         if found.notes:
             told = self._directory.record.setdefault("notes", [])
             told += [f"{device.name}: {note}" for note in found.notes]
@@ -304,6 +306,7 @@ class Dispatcher:
 
     def _again(self, device: Device, batch: Sequence[FragmentJob], outcome: Outcome, why: str) -> list[FragmentJob]:
         self._pool.failed(device.name)
+        self.trouble[device.name] = why
         self._failures += 1
         # Pieces are cut anew when they move, so their own counts alone would not end every run.
         exhausted = self._failures > _MOST_FAILURES

@@ -38,12 +38,14 @@ class How:
         placed: how a QPU did when the jobs were placed on it; they leave its queue when that got too bad to wait on
             (``scheduler_policies.why_leave``). None: they stay.
         share_meaning: on QPUs, also use stored counts of circuits that are equal only in the ideal.
+        run: names the run, also when it is resumed; two runs never share a QPU's shots except through the cache.
     """
 
     cache: str = OFF
     mitigation: str = "none"
     placed: DeviceState | None = None
     share_meaning: bool = False
+    run: str = ""
 
 
 @dataclass(frozen=True)
@@ -170,8 +172,8 @@ def _run_on_qpu(jobs: Sequence[FragmentJob], device: Device, how: How) -> Device
         shots += job.shots
         owners += [(number, place) for place in range(len(job.variants))]
         streams += [stream_name(job.seed, variant) for variant in job.variants]
-    # The same work with the same seed is the same run: shots that a task collected and lost are its own.
-    asked = hashlib.sha256("".join(job.digest for job in jobs).encode()).hexdigest()
+    # Shots that a task collected and lost are its own: the same run's, for the same work with the same seed and round.
+    work = hashlib.sha256("".join(job.digest for job in jobs).encode()).hexdigest()[:16]
     resource = qpu_resource(device.name)
     store = _opened(how.cache)
     before = store.numbers()
@@ -186,7 +188,7 @@ def _run_on_qpu(jobs: Sequence[FragmentJob], device: Device, how: How) -> Device
             yield
 
     options = QpuOptions(
-        run=asked,
+        run=f"{how.run}/{work}" if how.run else "",
         watch=watch,
         cache=store if store.flight is not None else None,
         streams=tuple(streams),
@@ -226,6 +228,16 @@ def _run_on_qpu(jobs: Sequence[FragmentJob], device: Device, how: How) -> Device
     failure = str(failed[0]) if failed else ""
     left = str(next(iter(run.failures.values()))) if run.failures and not failed else ""
     return DeviceResults(tuple(done), tuple(run.notes), failure, left, waited, _since(before, how.cache))
+
+
+def forget_stored(device: Device, results: Sequence[JobResult]) -> None:
+    """A QPU's results are in the run's folder: nobody needs to find them again."""
+    if device.kind is not Kind.QPU:
+        return
+    from tasks.execution.qpu.journal import Journal, default_folder
+
+    jobs = {job for result in results for job in result.origin.get("provider_jobs", "").split(",")}
+    Journal(default_folder()).forget(device.name, jobs)
 
 
 def _told(origins: Sequence[Mapping[str, str]]) -> dict[str, str]:

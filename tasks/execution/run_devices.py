@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 RESOURCES_VARIABLE = "QOMPASS_RESOURCES"
 
 
-def run_devices(resources: Path | None) -> list[Device]:
+def run_devices(resources: Path | None, trouble: dict[str, str] | None = None) -> list[Device]:
     """The devices of a run, QPUs as their targets describe them now.
 
     A QPU that cannot be reached is left as the file declares it: it may be back before its turn comes.
@@ -28,6 +28,7 @@ def run_devices(resources: Path | None) -> list[Device]:
     Args:
         resources: a COMPSs resources file (or the folder of it and its project file), None for the one that
             ``QOMPASS_RESOURCES`` names, or without that this machine's cores.
+        trouble: takes, for each QPU that cannot be reached, why.
 
     Raises:
         ResourcesError: the file cannot be used, or a task of Qompass could never run on what it describes.
@@ -37,7 +38,7 @@ def run_devices(resources: Path | None) -> list[Device]:
     devices = _file_devices(resources)
     if any(device.kind is Kind.QPU for device in devices):
         open_leases()
-    return [_described(device) for device in devices]
+    return [_described(device, {} if trouble is None else trouble) for device in devices]
 
 
 def declared_devices() -> list[Device]:
@@ -84,12 +85,29 @@ def report_devices(resources: Path | None) -> list[DeviceReport]:
     return reports
 
 
-def state_of(device: Device) -> DeviceState:
-    """How a QPU is doing now."""
+def state_of(device: Device, trouble: dict[str, str]) -> DeviceState:
+    """How a QPU is doing now; why it cannot be used, where that is so, goes into ``trouble``."""
     # Imported here: a run without QPUs needs no QRMI.
-    from tasks.execution.qpu import qpu_state
+    from tasks.execution.qpu import qpu_report
 
-    return qpu_state(device)
+    report = qpu_report(device)
+    if report.status == "online":
+        trouble.pop(device.name, None)
+    else:
+        trouble[device.name] = f"it is {report.status}" + (f": {report.problem}" if report.problem else "")
+    return report.state
+
+
+def unused(devices: Sequence[Device], used: Sequence[str], trouble: Mapping[str, str]) -> list[str]:
+    """One line for each QPU of a run with shots that took none because something was wrong with it.
+
+    Args:
+        devices: of the run.
+        used: names of those that took shots.
+        trouble: by name, what was wrong.
+    """
+    names = [device.name for device in devices if device.kind is Kind.QPU and device.name not in used]
+    return [f"{name} took no shots: {trouble[name]}" for name in names if name in trouble]
 
 
 def fidelities_of(plan: Plan, devices: Sequence[Device], mitigation: str) -> dict[int, list[tuple[str, float]]]:
@@ -113,7 +131,7 @@ def _file_devices(resources: Path | None) -> list[Device]:
     return list(devices)
 
 
-def _described(device: Device) -> Device:
+def _described(device: Device, trouble: dict[str, str]) -> Device:
     if device.kind is not Kind.QPU:
         return device
     from tasks.execution.qpu import QpuError, describe_qpu
@@ -124,4 +142,5 @@ def _described(device: Device) -> Device:
         if not error.fault.again:
             raise
         logger.warning("%s", error)
+        trouble[device.name] = f"it is unreachable: {error}"
         return device

@@ -40,7 +40,7 @@ class PrivateFolder:
     """
 
     def __init__(self, path: Path, forbidden: int = NOBODY_ELSE, *, within: PrivateFolder | None = None) -> None:
-        self.path = path if within is None else within.path / path
+        self.path: Path = path if within is None else within.path / path
         self._forbidden = forbidden
         above = None if within is None else within._descriptor
         try:
@@ -49,7 +49,7 @@ class PrivateFolder:
             with contextlib.suppress(FileExistsError):  # what is there is looked at below
                 os.mkdir(path, 0o700, dir_fd=above)
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._descriptor = os.open(path, flags, dir_fd=above)
+            self._descriptor: int = os.open(path, flags, dir_fd=above)
         except OSError as error:
             raise PrivateFolderError(f"{self.path}: {_why_not(error)}") from None
         try:

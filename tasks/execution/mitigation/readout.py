@@ -17,8 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +28,7 @@ from tasks.execution.qpu.errors import Fault, QpuError
 from tasks.execution.qpu.programs import REGISTER, SEED, Program, circuit_digest
 from tasks.execution.qpu.records import QpuRun, Source
 from tasks.execution.qpu.target import QpuTarget
+from tasks.runtime.private_folder import PrivateFolder
 
 LEAST_CONTRAST = 0.1  # a qubit whose readout tells 0 from 1 worse than this cannot be mitigated, only avoided
 
@@ -53,23 +52,26 @@ class Book:
 
     def __init__(self, folder: Path, resource: str, epoch: str) -> None:
         digest = hashlib.sha256(f"{resource}:{epoch}".encode()).hexdigest()[:16]
-        self._path = folder / f"readout-{digest}.calibration"
+        self._folder, self._name = folder, f"readout-{digest}.calibration"
 
     def read(self) -> Flips:
-        """What is known; nothing where the file is missing or torn."""
+        """What is known; nothing where the file is missing or torn.
+
+        Raises:
+            PrivateFolderError: others may have written it.
+        """
         try:
-            known = json.loads(self._path.read_text())
+            with PrivateFolder(self._folder) as folder:
+                known = json.loads(folder.read(self._name))
             return {int(qubit): (float(low), float(high)) for qubit, (low, high) in known.items()}
         except (OSError, ValueError, TypeError, AttributeError):
             return {}
 
     def add(self, flips: Flips) -> None:
         """Add to it; two writers at once may lose one's, which is then measured again."""
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=".readout-")
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(self.read() | flips, file)
-        os.replace(name, self._path)
+        known = self.read() | flips
+        with PrivateFolder(self._folder) as folder:
+            folder.write(self._name, json.dumps(known).encode())
 
 
 def readout_programs(folder: Path, target: QpuTarget, wanted: set[int]) -> list[Program]:

@@ -1,6 +1,6 @@
 """QPUs through QRMI: which there are, what they can do, and variants run on them."""
 
-from tasks.execution.qpu.devices import QpuReport, describe_qpu, list_qpus, qpu_state
+from tasks.execution.qpu.devices import QpuReport, describe_qpu, list_qpus, qpu_report
 from tasks.execution.qpu.errors import Fault, QpuError
 from tasks.execution.qpu.queue_monitor import Watch
 from tasks.execution.qpu.records import JobRecord, QpuOptions, QpuRun
@@ -20,9 +20,9 @@ __all__ = [
     "Watch",
     "describe_qpu",
     "list_qpus",
+    "qpu_report",
     "qpu_resource",
     "qpu_resources",
-    "qpu_state",
     "read_target",
     "run_variants",
 ]

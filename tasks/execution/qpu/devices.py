@@ -77,9 +77,9 @@ def with_target(declared: Device, target: QpuTarget, resource_type: str) -> Devi
     )
 
 
-def qpu_state(device: Device, resource: QpuResource | None = None) -> DeviceState:
+def qpu_report(device: Device, resource: QpuResource | None = None) -> QpuReport:
     """How a QPU is doing: queue, wait, free units, calibration. One that cannot be asked is set aside for a while."""
-    return _report(device, resource or qpu_resource(device.name)).state
+    return _report(device, resource or qpu_resource(device.name))
 
 
 def list_qpus(declared: Sequence[Device] = (), environ: Mapping[str, str] | None = None) -> list[QpuReport]:

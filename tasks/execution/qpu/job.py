@@ -51,6 +51,7 @@ class Flight:
         looked: when the device was last looked at while this job waited, on the monotonic clock; 0 for never.
         ahead: others' jobs that were there at the first of these looks.
         leaving: why it is being taken back, "" where it is not.
+        done: whether the service said that it has a result.
     """
 
     batch: Batch
@@ -65,6 +66,7 @@ class Flight:
     looked: float = 0.0
     ahead: int | None = None
     leaving: str = ""
+    done: bool = False
     _seen: str = ""
     _waited_in: str = ""
 
@@ -87,23 +89,37 @@ class Flight:
             return (self.epoch,)  # a job names its calibration set
         return tuple(dict.fromkeys((self._waited_in or self.epoch, after)))
 
-    def look(self, service: Service) -> str | None:
+    def look(self, service: Service, read: Callable[[str], T]) -> T | None:
         """Its result, kept in the journal too, or None after a pause where it still waits or runs.
+
+        Args:
+            service: that has it.
+            read: reads the text of a result; one that it calls garbled is asked for again, since it is paid for.
 
         Raises:
             QpuError: it has ended without a result, or cannot be asked for.
         """
+        client, job = service.client, self.slot.entry.job
         kept = self.slot.kept_result()
         if kept is not None:
-            return kept
-        client, job = service.client, self.slot.entry.job
+            try:
+                return read(kept)
+            except QpuError as error:
+                if error.fault is not Fault.GARBLED:
+                    raise
         service.check_time()
         self.polls += 1
         status = service.patiently(lambda: client.task_status(job, within=max(0.1, service.left())))
         if status == "Completed":
-            text = service.patiently(lambda: client.result(job, within=max(1.0, service.left())))
+            self.done = True
+
+            def fetch() -> tuple[str, T]:
+                text = client.result(job, within=max(1.0, service.left()))
+                return text, read(text)
+
+            text, found = service.patiently(fetch)
             self.slot.keep_result(text)
-            return text
+            return found
         if status == "Cancelled" and self.leaving:
             raise QpuError(Fault.LEFT, client.resource.name, self.leaving)
         if status in {"Failed", "Cancelled"}:
@@ -127,7 +143,7 @@ class Flight:
         self.leaving, self.pause = why, FIRST_POLL
 
     def stop(self, error: QpuError, client: QpuClient, seconds: float) -> None:
-        """Its result will not be used: cancel it where that makes sense, and forget it.
+        """Its result will not be used now: cancel it where that makes sense, and forget it unless it is paid for.
 
         Args:
             error: why.
@@ -135,6 +151,9 @@ class Flight:
             seconds: how long that may take.
         """
         if error.fault in {Fault.TIME_LIMIT, Fault.UNAVAILABLE, Fault.GARBLED, Fault.AUTHENTICATION}:
+            if self.done:
+                self.slot.close()  # who tries again asks for this result again
+                return
             try:
                 with QpuClient(client.resource, seconds) as other:
                     other.stop(self.slot.entry.job)

@@ -1,21 +1,23 @@
 """What was submitted and not yet handed over, on disk: a client that died finds its jobs again and pays them once.
 
-One file a job, ``<key>-<random>.json``, held open and locked by its owner; the lock ends with the process, whatever
-ends it. An unlocked file is an orphan: its job is adopted by the next run that wants the same work, or cancelled.
-No token and no circuit is written, only digests.
+One file a job, ``<resource>-<key>-<random>.json``, held open and locked by its owner; the lock ends with the process,
+whatever ends it. An unlocked file is an orphan: its job is adopted by the next run that wants the same work, left for
+its own run, or cancelled. No token and no circuit is written, only digests.
 """
 
 from __future__ import annotations
 
 import fcntl
+import glob
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tasks.execution.qpu.errors import Fault, QpuError
+from tasks.runtime.private_folder import PrivateFolder, PrivateFolderError
 
 STARTING, STARTED, COLLECTED = "starting", "started", "collected"
 
@@ -33,7 +35,7 @@ class Entry:
         submitted: Unix seconds.
         circuits: how many.
         shots: in all.
-        run: the run it belongs to, "" where that was not said.
+        run: the run it belongs to and, after a slash, its piece of work in it; "" where that was not said.
         epoch: calibration it was written for.
         measured: (circuit, bit) physical qubits measured, which the next start may choose otherwise.
     """
@@ -54,13 +56,14 @@ class Entry:
 class Slot:
     """An entry and the open, locked file that holds it."""
 
-    def __init__(self, path: Path, descriptor: int, entry: Entry) -> None:
-        self.path, self.entry = path, entry
-        self._descriptor = descriptor
+    def __init__(self, folder: PrivateFolder, name: str, descriptor: int, entry: Entry) -> None:
+        self.entry = entry
+        self._folder, self._name, self._descriptor = folder, name, descriptor
 
     @property
-    def _result(self) -> Path:
-        return self.path.with_suffix(".result")
+    def path(self) -> Path:
+        """Where the entry is."""
+        return self._folder.path / self._name
 
     def write(self, **changes: object) -> None:
         """Change the entry, on disk when this returns."""
@@ -74,23 +77,19 @@ class Slot:
 
     def keep_result(self, text: str) -> None:
         """Put a job's result beside its entry and mark it collected."""
-        with os.fdopen(os.open(self._result, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        self._folder.write(_result(self._name), text.encode())
         self.write(state=COLLECTED)
 
     def kept_result(self) -> str | None:
         """The result kept, or None."""
         try:
-            return self._result.read_text()
-        except OSError:
+            return self._folder.read(_result(self._name)).decode()
+        except (OSError, PrivateFolderError, UnicodeDecodeError):
             return None
 
     def drop(self) -> None:
         """Forget the job: it was handed over, or will never be wanted."""
-        self._result.unlink(missing_ok=True)
-        self.path.unlink(missing_ok=True)
+        _remove(self._folder, self._name)
         self.close()
 
     def close(self) -> None:
@@ -105,57 +104,91 @@ class Journal:
 
     Args:
         folder: where the files are; made if it is missing, for its owner only.
+
+    Raises:
+        QpuError: it cannot be made, or others may use it.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise QpuError(Fault.CONFIGURATION, "journal", f"cannot make {folder}: {error}") from None
+            self._folder = PrivateFolder(folder)
+        except PrivateFolderError as error:
+            raise QpuError(Fault.CONFIGURATION, "journal", f"{error} (XDG_STATE_HOME says where)") from None
 
     def open(self, entry: Entry) -> Slot:
         """Write a new entry, ours until it is closed or dropped."""
-        path = self.folder / f"{entry.resource}-{entry.key[:24]}-{secrets.token_hex(4)}.json"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        name = f"{entry.resource}-{entry.key[:24]}-{secrets.token_hex(4)}.json"
+        descriptor = self._folder.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        slot = Slot(path, descriptor, entry)
+        slot = Slot(self._folder, name, descriptor, entry)
         slot.write()
         return slot
 
     def in_flight(self, resource: str) -> int:
         """How many jobs of living processes of this user are with a QPU."""
         found = 0
-        for path in self.folder.glob(f"{resource}-*.json"):
+        for _, descriptor in self._entries(resource):
             try:
-                entry = read_entry(path.read_bytes())
-                with open(path, "rb") as file:
-                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                found += entry.resource == resource and entry.state == STARTED
-            except (OSError, ValueError, TypeError):
-                continue
+                entry = _entry_of(descriptor)
+                found += entry is not None and entry.resource == resource and entry.state == STARTED
+            finally:
+                os.close(descriptor)
         return found
 
     def orphans(self, resource: str) -> Iterator[Slot]:
         """Entries of a QPU whose owner is gone, now ours; the caller closes or drops each."""
-        for path in sorted(self.folder.glob(f"{resource}-*.json")):
-            try:
-                descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            except FileNotFoundError:
-                continue  # its owner dropped it meanwhile
+        for name, descriptor in self._entries(resource):
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                entry = read_entry(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
             except BlockingIOError:
                 os.close(descriptor)
                 continue
-            except (ValueError, TypeError):
-                entry = Entry(resource, "", STARTING)
-            if not path.exists() or entry.resource != resource:
+            entry = _entry_of(descriptor) or Entry(resource, "", STARTING)
+            if not self._folder.has(name) or entry.resource != resource:  # its owner dropped it meanwhile
                 os.close(descriptor)
                 continue
-            yield Slot(path, descriptor, entry)
+            yield Slot(self._folder, name, descriptor, entry)
+
+    def forget(self, resource: str, jobs: Collection[str]) -> None:
+        """Drop the entries of jobs whose results are stored elsewhere now, also those of living processes.
+
+        Args:
+            resource: name of the QPU.
+            jobs: the provider's ids.
+        """
+        for name, descriptor in self._entries(resource):
+            entry = _entry_of(descriptor)
+            os.close(descriptor)
+            if entry is not None and entry.state == COLLECTED and entry.job in jobs:
+                _remove(self._folder, name)
+
+    def _entries(self, resource: str) -> Iterator[tuple[str, int]]:
+        """(name, descriptor) of the entries of a QPU; the caller closes each descriptor."""
+        for name in self._folder.names(f"{glob.escape(resource)}-*.json"):
+            try:
+                descriptor = self._folder.open(name, os.O_RDWR)
+            except FileNotFoundError:
+                continue
+            yield name, descriptor
+
+
+def _result(name: str) -> str:
+    return name.removesuffix(".json") + ".result"
+
+
+def _remove(folder: PrivateFolder, name: str) -> None:
+    folder.remove(_result(name))
+    folder.remove(name)
+
+
+def _entry_of(descriptor: int) -> Entry | None:
+    """The entry in an open file, None where it is torn or of another version."""
+    try:
+        return read_entry(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
+    except (ValueError, TypeError):
+        return None
 
 
 def read_entry(data: bytes) -> Entry:

@@ -25,8 +25,9 @@ class QpuOptions:
         level: optimisation level of the transpiler.
         journal: folder of the journal, None for the user's own.
         call_seconds: time limit of one call to the service.
-        run: names the run. A result that an earlier process of the same run collected but may not have stored is used;
-            one of another run never is, since that run may have used it: two estimates would share their shots.
+        run: names the run and, after a slash, its piece of work in it. A result that an earlier process collected for
+            the same piece but may not have stored is used; another one never is, since it may have been used: two
+            estimates would share their shots.
         believe: seconds for which a calibration just read is taken for the present one when a job ends.
         watch: says when jobs that wait should be taken back; None where they stay, whatever happens.
         look: seconds between looks at the device while a job waits in its queue.

@@ -1,59 +1,94 @@
-"""What earlier runs left at a QPU when they died: jobs that are wanted now are taken over, the others cancelled."""
+"""What earlier processes left at a QPU when they died: what is wanted is taken over, the rest left or cancelled."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.errors import Fault, QpuError
-from tasks.execution.qpu.journal import COLLECTED, STARTED, STARTING, Journal, Slot
+from tasks.execution.qpu.journal import COLLECTED, STARTED, STARTING, Entry, Journal, Slot
 
+KEPT_SECONDS = 7 * 86400.0  # for so long a run may be resumed that was paid and stored nothing
+
+T = TypeVar("T")
 _LATER = {Fault.UNAVAILABLE, Fault.TIME_LIMIT, Fault.GARBLED, Fault.AUTHENTICATION}
 
 
 def adopt(client: QpuClient, journal: Journal, wanted: set[str], run: str, note: Callable[[str], None]) -> list[Slot]:
-    """Entries whose jobs do what is wanted now, one for each key at most; all others of dead clients are cleared up.
+    """Entries whose jobs do what is wanted now, one for each key at most; others of dead clients are cleared up.
 
     A job that was submitted and never collected is anybody's. A result that was collected may have been used by the
-    run that collected it, so only the same run gets it.
+    piece of work that collected it, so only the same piece of the same run gets it. What another piece of the same run
+    left is for that piece to take over; what another run was paid for stays for a while, since it may be resumed.
 
     Args:
         client: of the QPU.
         journal: where dead clients left their entries.
         wanted: keys of the jobs that are to run.
-        run: name of the present run, "" for none.
+        run: name of the present run and, after a slash, its piece of work in it; "" for none.
         note: takes sentences for the run record.
     """
     taken: dict[str, Slot] = {}
+    left: list[Slot] = []
+    others: list[Slot] = []
     for slot in journal.orphans(client.resource.name):
         entry = slot.entry
         usable = entry.state == STARTED or (entry.state == COLLECTED and entry.run == run != "")
         if usable and entry.key in wanted and entry.key not in taken:
             taken[entry.key] = slot
             note(f"job {entry.job} of an earlier run was found again and is not paid twice")
+        elif entry.state != STARTING and _same_run(entry, run):
+            left.append(slot)
         else:
-            _clear_up(client, slot, note)
+            others.append(slot)
+    in_use = {slot.entry.session for slot in (*taken.values(), *left)}
+    for slot in others:
+        _clear_up(client, slot, in_use, note)
+    for slot in left:
+        slot.close()
     return list(taken.values())
 
 
-def _clear_up(client: QpuClient, slot: Slot, note: Callable[[str], None]) -> None:
-    entry = slot.entry
-    job = f"job {entry.job or 'of unknown id'} of an earlier run"
+def _same_run(entry: Entry, run: str) -> bool:
+    return entry.run.partition("/")[0] == run.partition("/")[0] != ""
+
+
+def _unless_ended(call: Callable[[], T]) -> T | None:
+    """The call's answer; None where the service refuses, because what was asked for is over or unknown."""
     try:
-        if entry.state == STARTED:
-            client.stop(entry.job)
-        if entry.session and entry.state != COLLECTED:
-            client.release(entry.session)
+        return call()
     except QpuError as error:
         if error.fault in _LATER:
-            slot.close()  # for the next start to try again
-            note(f"{job} could not be cancelled yet: {error}")
-            return
+            raise
+        return None
+
+
+def _clear_up(client: QpuClient, slot: Slot, in_use: set[str], note: Callable[[str], None]) -> None:
+    entry = slot.entry
+    job = f"job {entry.job or 'of unknown id'} of an earlier run"
+    kept = entry.run != "" and time.time() - entry.submitted < KEPT_SECONDS
+    paid = entry.state == COLLECTED
+    try:
+        if entry.state == STARTED:
+            _unless_ended(lambda: client.stop(entry.job))
+            paid = kept and _unless_ended(lambda: client.task_status(entry.job)) == "Completed"
+        if entry.session and entry.session not in in_use:
+            _unless_ended(lambda: client.release(entry.session))
+            slot.write(session="")
+    except QpuError as error:
+        slot.close()  # for the next start to try again
+        note(f"{job} could not be cancelled yet: {error}")
+        return
+    if paid and kept:
+        slot.close()
+        return
     if entry.state == STARTING and not entry.session:
         note(
             f"an earlier run died while it submitted {entry.circuits} circuits; the service may run them under the "
             f"tag qompass-{entry.key[:12]}"
         )
-    elif entry.state != COLLECTED:
+    elif not paid:
         note(f"{job} is not wanted any more and was cancelled")
     slot.drop()

@@ -23,9 +23,10 @@ from tasks.execution.qpu.programs import Program, make_programs
 from tasks.execution.qpu.records import JobRecord, QpuOptions, QpuRun, Source
 from tasks.execution.qpu.recovery import adopt
 from tasks.execution.qpu.resources import QpuResource
-from tasks.execution.qpu.retry import present_target
+from tasks.execution.qpu.retry import patiently, present_target
 from tasks.execution.qpu.session import STOP_SECONDS, Session, bounded
 from tasks.execution.qpu.target import IBM, QpuTarget
+from tasks.model.tensor import VariantCounts
 
 log = logging.getLogger(__name__)
 
@@ -100,12 +101,11 @@ class _Run:
         self._waiting = self._recover(batches)
         try:
             self._submit_and_follow(circuits)
-        except BaseException:
-            for flight in list(self._flights):
+        finally:
+            for flight in self._flights:  # none, unless something stopped us
                 flight.slot.close()
+            self._release({flight.slot.entry.session for flight in self._flights if flight.recovered})
             self._session.release(self._stop_seconds())
-            raise
-        self._session.release(self._stop_seconds())
         return out
 
     def _write(self, circuits: Sequence[QuantumCircuit | Program], indices: Sequence[int]) -> None:
@@ -219,17 +219,32 @@ class _Run:
         for flight in self._flights:
             flight.take_back(why, self._session)
 
+    def _release(self, sessions: set[str]) -> None:
+        """Close sessions of earlier runs, whose jobs were taken over."""
+        for session in sessions - {""}:
+            try:
+                patiently(lambda session=session: self._client.release(session), self._stop_seconds())  # type: ignore[misc]
+            except QpuError as error:
+                if error.fault.again:  # else it has ended by itself
+                    self._note(f"the session of an earlier run could not be released and ends by itself: {error}")
+
     def _stop_seconds(self) -> float:
         return STOP_SECONDS[self._out.target.dialect if self._out.target else IBM]
 
     def _follow(self) -> None:
         flight, began = self._flights[0], time.monotonic()
+
+        def read(text: str) -> list[VariantCounts]:
+            return read_result(flight.target, flight.programs, flight.batch.shots, text)
+
         try:
-            text = flight.look(self._session)
+            counts = flight.look(self._session, read)
+            if counts is not None:
+                check_plausible(flight.target, flight.programs, counts)
         except QpuError as error:
             if error.fault is Fault.TIME_LIMIT:
                 self._client.abandon()
-            self._flights.remove(flight)
+            self._remove(flight)
             flight.stop(error, self._client, self._stop_seconds())
             if flight.recovered and error.fault in {Fault.FAILED, Fault.LOST}:
                 self._note(f"job {flight.slot.entry.job} of an earlier run brought no result and is run anew")
@@ -237,8 +252,9 @@ class _Run:
             else:
                 self._fail(flight.batch, error)
         else:
-            if text is not None:
-                self._collect(flight, text)
+            if counts is not None:
+                self._remove(flight)
+                self._collect(flight, counts)
             elif flight.waits:
                 self._out.waited += time.monotonic() - began
                 if not flight.leaving:
@@ -246,16 +262,14 @@ class _Run:
         if not self._flights:
             self._session.none_in_flight()
 
-    def _collect(self, flight: Flight, text: str) -> None:
-        target, batch, programs = flight.target, flight.batch, flight.programs
+    def _remove(self, flight: Flight) -> None:
+        """A job has ended, and with the last of an earlier run's session that session."""
         self._flights.remove(flight)
-        try:
-            counts = read_result(target, programs, batch.shots, text)
-            check_plausible(target, programs, counts)
-        except QpuError as error:
-            flight.slot.drop()
-            self._fail(batch, error)
-            return
+        if flight.recovered:
+            self._release({flight.slot.entry.session} - {other.slot.entry.session for other in self._flights})
+
+    def _collect(self, flight: Flight, counts: list[VariantCounts]) -> None:
+        batch, programs = flight.batch, flight.programs
         with _lock:
             _handed_over.append(flight.slot)
         entry = flight.slot.entry

@@ -221,7 +221,7 @@ def test_a_guessable_folder_that_is_not_ours_is_refused(guessed, tmp_path, attac
             if os.geteuid() != 0:
                 pytest.skip("needs root, to be two users")
             os.chown(guessed, 65534, 65534)
-    with pytest.raises(LeaseError, match="leases: .*QOMPASS_LEASES"), lease("QPU_A", 1):
+    with pytest.raises(LeaseError, match=r"leases: .*QOMPASS_LEASES"), lease("QPU_A", 1):
         pass
     assert not list(victim.iterdir()) and not list(guessed.iterdir())
 

@@ -36,6 +36,10 @@ class Service:
     def jobs(self, name="QPU_A"):
         return list(self.emulator.devices[name].jobs.values())
 
+    def received(self, name="QPU_A"):
+        """Jobs that really reached the service, whatever became of them."""
+        return self.emulator.devices[name].received
+
     def open_sessions(self):
         return [s for s in self.emulator.ibm.sessions.values() if s["accepting_jobs"]] if self.emulator.ibm else []
 

@@ -19,7 +19,7 @@ from tasks.execution.qpu import (
     QpuOptions,
     describe_qpu,
     list_qpus,
-    qpu_state,
+    qpu_report,
     read_target,
     retry,
     run_variants,
@@ -87,19 +87,19 @@ def test_the_two_interfaces_tell_the_same_errors(service):
 
 def test_queue_leases_and_calibration_are_in_the_state(service):
     running = service("ibm", queue=30.0)
-    idle = qpu_state(QPU, running.resource())
+    idle = qpu_report(QPU, running.resource()).state
     assert (idle.queue_length, idle.free_units) == (0, 2) and idle.calibration_epoch
     assert 0 <= idle.calibration_age < 60
     with QpuClient(running.resource()) as other, lease("QPU_A", 2):
         pub = 'OPENQASM 3.0; include "stdgates.inc"; bit[1] c; x $0; c[0] = measure $0;'
         asked = json.dumps({"pubs": [[pub, None, 5]], "version": 2})
         other.start("QiskitPrimitive", {"input": asked, "program_id": "sampler"})
-        busy = qpu_state(QPU, running.resource())
+        busy = qpu_report(QPU, running.resource()).state
     assert (busy.queue_length, busy.free_units) == (1, 1)
     assert busy.expected_wait > 1
     running.emulator.devices["QPU_A"].chip.calibrate()
     retry._targets.clear()
-    assert qpu_state(QPU, running.resource()).calibration_epoch != idle.calibration_epoch
+    assert qpu_report(QPU, running.resource()).state.calibration_epoch != idle.calibration_epoch
 
 
 def test_our_own_jobs_are_not_others(service, options):
@@ -109,7 +109,7 @@ def test_our_own_jobs_are_not_others(service, options):
     while not running.jobs():
         time.sleep(0.02)
     time.sleep(0.2)
-    assert qpu_state(QPU, running.resource()).queue_length == 0
+    assert qpu_report(QPU, running.resource()).state.queue_length == 0
     thread.join()
 
 
@@ -132,7 +132,7 @@ def test_the_list_shows_what_is_there_and_why_the_rest_is_not(service, kind):
 def test_a_device_that_is_down_is_set_aside(service):
     running = service("iqm", up=1e-9, down=1e9)
     running.emulator.command("clear", {})
-    state = qpu_state(QPU, running.resource())
+    state = qpu_report(QPU, running.resource()).state
     assert state.free_units == 0 and state.set_aside_until > time.monotonic()
 
 

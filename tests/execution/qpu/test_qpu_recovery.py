@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.execution.qpu import retry, run_variants
+from tasks.execution.qpu import Fault, QpuError, recovery, retry, run_variants
 from tasks.execution.qpu.journal import Entry, Journal
 from tests.execution.qpu.circuits import ghz
 
@@ -22,7 +22,7 @@ from pathlib import Path
 from tasks.execution.qpu import QpuOptions, QpuResource, run_variants
 from tests.execution.qpu.circuits import ghz
 asked = json.loads(sys.stdin.readline())
-options = QpuOptions(journal=Path(asked["journal"]), run="run-1")
+options = QpuOptions(journal=Path(asked["journal"]), run=asked["run"])
 run = run_variants(QpuResource(**asked["resource"]), [ghz(2)], [50], options)
 print("returned", flush=True)
 time.sleep(600)
@@ -34,13 +34,13 @@ def client():
     """Starts a process that runs ``ghz(2)`` with 50 shots, and ends it and its couriers after the test."""
     started = []
 
-    def start(resource, options):
+    def start(resource, options, run="run-1/a"):
         process = subprocess.Popen(
             [sys.executable, "-c", CLIENT], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         fields = {"name": resource.name, "type": resource.type, "environment": dict(resource.environment)}
-        process.stdin.write(json.dumps({"resource": fields, "journal": str(options.journal)}) + "\n")
+        process.stdin.write(json.dumps({"resource": fields, "journal": str(options.journal), "run": run}) + "\n")
         process.stdin.flush()
         started.append(process)
         return process
@@ -117,7 +117,7 @@ def test_a_result_collected_but_not_handed_over_is_kept(service, options, client
     process = client(running.resource(), options)
     assert process.stdout.readline() == "returned\n"
     kill(process)
-    run = run_variants(running.resource(), [ghz(2)], [50], replace(options, run="run-1"))
+    run = run_variants(running.resource(), [ghz(2)], [50], replace(options, run="run-1/a"))
     assert run.jobs[0].recovered and len(running.jobs()) == 1
     assert run.jobs[0].polls == 0
 
@@ -127,7 +127,7 @@ def test_another_run_does_not_use_shots_that_an_earlier_one_may_have_used(servic
     process = client(running.resource(), options)
     assert process.stdout.readline() == "returned\n"
     kill(process)
-    run = run_variants(running.resource(), [ghz(2)], [50], replace(options, run="run-2"))
+    run = run_variants(running.resource(), [ghz(2)], [50], replace(options, run="run-2/a"))
     assert not run.jobs[0].recovered and len(running.jobs()) == 2
 
 
@@ -199,3 +199,87 @@ def test_the_journal_is_for_its_owner_only(service, options):
     files = list(options.journal.iterdir())
     assert files
     assert all(path.stat().st_mode & 0o077 == 0 for path in [options.journal, *files])
+
+
+@pytest.mark.parametrize("ending", ["completed", "failed", "collected"])
+def test_the_session_of_a_job_taken_over_is_released(service, options, client, ending):
+    running = service("ibm", queue=1.0 if ending != "collected" else 0.0)
+    if ending == "failed":
+        running.fault("job:fail")
+    process = client(running.resource(), options)
+    if ending == "collected":
+        running.fault("release:hang")  # dies between the result and the end of its session
+        until(lambda: "release" in running.emulator.requests)
+    else:
+        until(lambda: started(options))
+    (session,) = running.open_sessions()
+    kill(process, with_courier=True)
+    run = run_variants(running.resource(), [ghz(2)], [50], replace(options, run="run-1/a"))
+    assert run.counts[0].shots == 50
+    assert not running.open_sessions() and session["state"] == "closed"
+    assert running.received() == (2 if ending == "failed" else 1)
+
+
+def test_what_another_piece_of_the_same_run_left_waits_for_that_piece(service, options, client):
+    """A resumed run comes back piece by piece; the first must not cancel the jobs of the second."""
+    running = service("iqm", queue=2.0, hold=0.1)
+    process = client(running.resource(), options, run="run-1/b")
+    until(lambda: started(options))
+    kill(process, with_courier=True)
+    first = run_variants(running.resource(), [ghz(2, 1.5)], [50], replace(options, run="run-1/a"))
+    second = run_variants(running.resource(), [ghz(2)], [50], replace(options, run="run-1/b"))
+    assert not first.jobs[0].recovered and second.jobs[0].recovered
+    assert [job.status for job in running.jobs()] == ["completed"] * 2 and running.received() == 2
+
+
+@pytest.mark.parametrize("kind", ["ibm", "iqm"])
+def test_what_a_dead_run_has_paid_for_is_there_when_it_is_resumed_after_another_run(service, options, client, kind):
+    running = service(kind, queue=0.5, hold=0.1)
+    process = client(running.resource(), options)
+    until(lambda: started(options))
+    kill(process, with_courier=True)
+    until(lambda: running.jobs()[0].status == "completed")
+    other = run_variants(running.resource(), [ghz(2, 1.5)], [50], replace(options, run="run-2/a"))
+    assert not other.jobs[0].recovered and not running.open_sessions()
+    resumed = run_variants(running.resource(), [ghz(2)], [50], replace(options, run="run-1/a"))
+    assert resumed.jobs[0].recovered and running.received() == 2
+
+
+def test_what_a_dead_run_has_paid_for_is_not_kept_for_ever(service, options, client, monkeypatch):
+    running = service("ibm")
+    process = client(running.resource(), options)
+    assert process.stdout.readline() == "returned\n"
+    kill(process)
+    (old,) = options.journal.glob("*.json")
+    run_variants(running.resource(), [ghz(2, 1.5)], [50], replace(options, run="run-2/a"))
+    assert old.exists()
+    monkeypatch.setattr(recovery, "KEPT_SECONDS", 0.0)
+    run_variants(running.resource(), [ghz(2, 1.5)], [50], replace(options, run="run-3/a"))
+    assert not old.exists() and not old.with_suffix(".result").exists()
+
+
+@pytest.mark.parametrize("living", [True, False])
+def test_entries_of_stored_results_are_dropped_and_no_others(service, options, client, living):
+    running = service("ibm")
+    process = client(running.resource(), options)
+    assert process.stdout.readline() == "returned\n"
+    if not living:
+        kill(process)
+    (entry,) = options.journal.glob("*.json")
+    journal, (job,) = Journal(options.journal), running.jobs()
+    journal.forget("QPU_B", [job.id])
+    journal.forget("QPU_A", ["another"])
+    assert entry.exists() and entry.with_suffix(".result").exists()
+    journal.forget("QPU_A", [job.id])
+    assert not list(options.journal.iterdir())
+    run = run_variants(running.resource(), [ghz(2)], [50], replace(options, run="run-1/a"))
+    assert not run.jobs[0].recovered and running.received() == 2
+
+
+def test_a_journal_that_others_may_write_is_refused(service, options):
+    options.journal.mkdir()
+    options.journal.chmod(0o777)
+    running = service("ibm")
+    with pytest.raises(QpuError, match=f"chmod 700 {options.journal}") as caught:
+        run_variants(running.resource(), [ghz(2)], [50], options)
+    assert caught.value.fault is Fault.CONFIGURATION and running.received() == 0

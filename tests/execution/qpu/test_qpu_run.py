@@ -130,6 +130,9 @@ def test_when_every_qpu_refuses_the_simulator_does_the_work(qpus):
     assert estimates["Z0 Z7"] == pytest.approx(1.0, abs=0.1)
     assert "QPU_A" not in devices_of(folder) and "QPU_B" not in devices_of(folder)
     assert "ended as failed" in done.stderr
+    notes = json.loads(done.stdout)["notes"]
+    used = [name for name, device in emulator.devices.items() if device.received]
+    assert used and all(any(n.startswith(f"{name} took no shots: ") for n in notes) for name in used), notes
 
 
 def test_a_wrong_token_stops_the_run_with_one_line(qpus, tmp_path):
@@ -207,3 +210,32 @@ def test_a_killed_run_is_resumed_and_no_shot_is_paid_twice(qpus, tmp_path):
     assert on_qpus > 0
     # IQM rounds shots up to a few levels; twice the same job would be far more than that.
     assert sum(shots for job in jobs for _, shots in job.work) <= 1.25 * on_qpus
+
+
+def test_the_same_command_twice_takes_shots_of_its_own_and_leaves_nothing_behind(qpus, tmp_path):
+    """Without a cache nothing is shared: two runs with one seed are two repetitions on a QPU."""
+    emulator, run = qpus
+    asked = ("--policy", "round_robin", "--resources", str(only_qpus(tmp_path)), "--shots", "900")
+    received, values = [], []
+    for _ in range(2):
+        done, _ = run(*asked, "--mitigation", "none")
+        assert done.returncode == 0, done.stderr
+        values.append([estimate["value"] for estimate in json.loads(done.stdout)["estimates"]])
+        received.append(sum(device.received for device in emulator.devices.values()))
+        journal = tmp_path / "state" / "qompass" / "qpu"
+        assert not [path.name for path in journal.iterdir() if path.suffix != ".calibration"]
+    assert received[1] == 2 * received[0] > 0
+    assert values[0] != values[1]
+
+
+def test_qpus_that_are_down_are_told_of_in_the_record_and_the_document(qpus):
+    emulator, run = qpus
+    emulator.shutdown()
+    emulator.server_close()
+    done, (folder,) = run("--policy", "round_robin")
+    assert done.returncode == 0, done.stderr
+    notes = json.loads(done.stdout)["notes"]
+    assert notes == json.loads((folder / "record.json").read_text())["notes"]
+    for name in ("QPU_A", "QPU_B"):
+        (note,) = [note for note in notes if note.startswith(f"{name} took no shots: it is unreachable: ")]
+        assert note in done.stderr
