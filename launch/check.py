@@ -18,17 +18,6 @@ ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
 PARALLEL = ["-n", "2", "--dist", "loadgroup"]  # tests of one xdist_group share a worker, and so its fixtures
 
-# What a test's name says it needs: engines and services that not every machine has.
-COVERAGE = {
-    "embedded engine": ("embedded",),
-    "COMPSs engine": ("compss",),
-    "MPI": ("mpi",),
-    "Redis": ("redis",),
-    "QPU emulator": ("emulator", "qrmi", "qpu"),
-    "GPU": ("gpu", "cuda"),
-    "Slurm": ("slurm",),
-}
-
 
 def main(arguments: list[str]) -> int:
     """Run ruff, mypy (Python 3.11 or newer) and pytest, all even when one fails; 0 only when all pass."""
@@ -58,26 +47,23 @@ def step(name: str, command: list[str]) -> bool:
 
 
 def covered(report: Path) -> list[str]:
-    """One line for each engine and service: how many of its tests passed, failed, and why others did not run."""
-    cases = list(etree.parse(str(report)).iter("testcase"))
+    """One line for each engine and service that tests use: how many passed, failed, and why others did not run."""
+    found: dict[str, list[etree._Element]] = {}
+    for case in etree.parse(str(report)).iter("testcase"):
+        for name in case.xpath("properties/property[@name='uses']/@value"):
+            found.setdefault(str(name), []).append(case)
     lines = []
-    for name, words in COVERAGE.items():
-        mine = [case for case in cases if any(word in full_name(case) for word in words)]
-        skipped = [case.find("skipped") for case in mine if case.find("skipped") is not None]
+    for name, cases in sorted(found.items()):
+        skipped = [case.find("skipped") for case in cases if case.find("skipped") is not None]
         reasons = sorted({entry.get("message") or "" for entry in skipped})
-        failed = [case for case in mine if case.find("failure") is not None or case.find("error") is not None]
-        line = f"  {name:16} {len(mine) - len(skipped) - len(failed):4} tests passed"
+        failed = [case for case in cases if case.find("failure") is not None or case.find("error") is not None]
+        line = f"  {name:16} {len(cases) - len(skipped) - len(failed):4} tests passed"
         if failed:
             line += f", {len(failed)} failed"
         if skipped:
             line += f", {len(skipped)} skipped: {'; '.join(reasons)}"
         lines.append(line)
     return lines
-
-
-def full_name(case: etree._Element) -> str:
-    """Module and test with its parameters, in lower case."""
-    return f"{case.get('classname')}.{case.get('name')}".lower()
 
 
 if __name__ == "__main__":

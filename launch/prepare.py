@@ -129,8 +129,9 @@ def install(venv: Path, pins: str) -> None:
     version = ".".join(map(str, sys.version_info[:2]))
     say(f"qompass: setting up {venv} (Python {version}, once; about a minute and 0.6 GB of disk)")
     pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
-    total = sum(1 for line in (HERE / pins).read_text().splitlines() if line and not line.startswith("#"))
-    run(venv, [*pip, "--progress-bar", "off", "--only-binary", ":all:", "-r", str(HERE / pins)], total)
+    total = sum("==" in line for line in (HERE / pins).read_text().splitlines())
+    exact = ["--require-hashes", "--only-binary", ":all:"]
+    run(venv, [*pip, "--progress-bar", "off", *exact, "-r", str(HERE / pins)], total)
     run(venv, [*pip, "--quiet", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
     say("qompass: ready")
 

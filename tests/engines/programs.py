@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from pathlib import Path
 
 from tasks.runtime import engine, wait_on
-from tests.engines.work import raises
+from tests.engines.work import plus_here, raises
 
 
 def main() -> None:
@@ -25,9 +24,8 @@ def main() -> None:
             # As a run would, it says where it can be resumed, and dies again whenever it is.
             Path(os.environ["QOMPASS_RUN_NOTE"]).write_text(rest[0])
             os.kill(os.getpid(), 9)
-        elif what == "sleeps":
-            print("asleep", flush=True)
-            time.sleep(300)
+        elif what == "two tasks":
+            print(wait_on(plus_here(plus_here(0, 1), 1)).value, flush=True)
 
 
 if __name__ == "__main__":

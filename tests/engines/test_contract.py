@@ -29,6 +29,7 @@ def compss_results(tmp_path_factory):
     return json.loads(done.stdout)
 
 
+@pytest.mark.uses("embedded engine")
 @pytest.mark.xdist_group("embedded")
 @pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
 def test_embedded(check, embedded_engine):

@@ -15,7 +15,7 @@ from tasks.runtime import EngineError, Reason, device_tasks, engine, isolated, s
 from tests.engines import work
 from tests.engines.launching import ROOT, environment
 
-pytestmark = pytest.mark.xdist_group("embedded")
+pytestmark = [pytest.mark.uses("embedded engine"), pytest.mark.xdist_group("embedded")]
 
 
 def test_a_task_needs_an_engine():

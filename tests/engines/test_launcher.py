@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -71,6 +72,91 @@ def test_a_machine_without_compss_is_told_what_to_do(folder, monkeypatch):
     assert "runcompss is not on the PATH" in done.stderr and "./launch/qompass" in done.stderr
 
 
+@pytest.fixture
+def fake(folder, monkeypatch):
+    """A runcompss that only writes down how it was called, and ends."""
+    tools = folder / "fake"
+    tools.mkdir()
+    (tools / "runcompss").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >"{tools}/called"\n')
+    (tools / "runcompss").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
+    return tools / "called"
+
+
+def test_what_compss_would_die_on_is_refused_before_it_starts(folder, fake):
+    pair = folder / "pair"
+    pair.mkdir()
+    (pair / "resources.xml").write_text("<ResourcesList/>")
+    (pair / "project.xml").write_text(
+        "<Project><MasterNode><Processor Name='QPU_A'><ComputingUnits>1</ComputingUnits><Type>QPU</Type></Processor>"
+        "</MasterNode></Project>"
+    )
+    done = run(folder, "bash", LAUNCHER, "--resources", pair, PROGRAMS)
+    assert done.returncode == 2 and not fake.exists()
+    assert "OTHER is COMPSs' type for a QPU" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_options_of_compss_reach_it_before_the_program(folder, fake):
+    options = ["-g", "-t", "--summary", "--scheduler", "a.B", "--logs", folder / "logs"]
+    run(folder, "bash", LAUNCHER, *options, "--restarts", 0, "--", "--ear=false", "--comm=c.D", PROGRAMS, "-g")
+    called = fake.read_text().splitlines()
+    assert {"-g", "-t", "--summary", "--scheduler=a.B", "--ear=false", "--comm=c.D"} <= set(called)
+    assert called[-1] == str(ROOT / "launch/compss_main.py") and called.count("-g") == 1
+
+
+@pytest.mark.parametrize("variable", ["QOMPASS_VENV", "QOMPASS_PYTHON"])
+def test_the_environment_named_is_the_one_used(folder, fake, monkeypatch, variable):
+    venv = folder / "environment"
+    (venv / "bin").mkdir(parents=True)
+    python = venv / "bin/python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    names = {name: value for name, value in environment().items() if name not in ("QOMPASS_VENV", "QOMPASS_PYTHON")}
+    names[variable] = str(venv if variable == "QOMPASS_VENV" else python)
+    command = ["bash", str(LAUNCHER), "--restarts", "0", str(PROGRAMS)]
+    subprocess.run(command, env=names, cwd=folder, capture_output=True, timeout=100)
+    assert f"--python_interpreter={python}" in fake.read_text().splitlines()
+
+
+def test_without_an_environment_it_is_set_up_or_one_line_says_why_not(folder, fake):
+    checkout = folder / "checkout"
+    for name in ("launch", "resources_xml"):
+        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("emulator", "__pycache__"))
+    names = environment() | {"QOMPASS_PYTHON": "/bin/false"}
+    command = ["bash", str(checkout / "launch/local_compss.sh"), str(PROGRAMS)]
+    done = subprocess.run(command, env=names, cwd=folder, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2 and not fake.exists()
+    assert "/bin/false is not a Python >= 3.10" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_sockets_nobody_listens_to_are_removed_and_others_left(folder, monkeypatch):
+    def listening(name):
+        (folder / name).mkdir()
+        listener = socket.socket(socket.AF_UNIX)
+        monkeypatch.chdir(folder / name)  # the path of a socket must be short
+        listener.bind(str(folder / name / "listener-1") if len(str(folder)) < 80 else "listener-1")
+        listener.listen()
+        return listener
+
+    dead, alive = listening("pymp-dead"), listening("pymp-alive")
+    dead.close()
+    (folder / "work").mkdir()
+    program = [sys.executable, ROOT / "launch/end_workers.py", "no-such-run", 0, folder / "work"]
+    assert run(folder, *program).returncode == 0
+    alive.close()
+    assert sorted(path.name for path in folder.iterdir()) == ["pymp-alive"]
+
+
+@needs_runcompss
+def test_graph_and_summary_are_where_the_launcher_says(folder):
+    done = on_compss(folder, "-g", "--summary", "--scheduler=es.bsc.compss.scheduler.lookahead.fifo.FifoTS",
+                     PROGRAMS, "two tasks")  # fmt: skip
+    assert done.returncode == 0 and done.stdout == "2\n", done.stderr
+    (graph,) = [line.split()[-1] for line in done.stderr.splitlines() if "wrote" in line]
+    assert Path(graph).read_text().count("->") >= 2
+    assert "Total executed tasks: 2" in done.stderr
+
+
 @needs_runcompss
 def test_output_status_and_arguments_are_the_programs_own(folder):
     done = on_compss(folder, PROGRAMS, "arguments", "Z0 Z1", "", "a'b\"c", "*", "$HOME", "é")
@@ -111,7 +197,7 @@ def test_a_run_whose_application_is_killed_is_resumed_and_gives_the_same(folder)
     os.kill(int(wait_for(folder, "pid")), signal.SIGKILL)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
-    assert "resuming" in err
+    assert "resuming" in err and "ended by a signal: Killed" in err
     assert json.loads(out)["estimates"] == json.loads(plain.stdout)["estimates"]
     assert json.loads((run_folder / "record.json").read_text())["status"] == "done"
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from qiskit_aer import AerSimulator
 
 from tasks.cutting import make_plan
 from tasks.execution.jobs import exact_jobs, run_job
 from tests.oracles import brickwork, random_problem
 
-pytestmark = pytest.mark.skipif(
-    "GPU" not in AerSimulator().available_devices(), reason="GPU: this build of Aer sees none"
-)
+pytestmark = pytest.mark.uses("GPU")
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from tests.reconstruction.test_statistics import draw, sampled_problem
 
 ROOT = Path(__file__).resolve().parents[2]
 MPIRUN = Path(sys.executable).parent / "mpirun"
-needs_mpi = pytest.mark.skipif(not MPIRUN.is_file(), reason="the mpich wheel is not installed")
+needs_mpi = pytest.mark.uses("MPI")
 
 
 def start(folder: Path, ranks: int, *more: str) -> subprocess.Popen:

@@ -71,7 +71,9 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
     server.stop()
 
 
-@pytest.fixture(params=["lmdb", "redis", "lmdb before redis"])
+@pytest.fixture(
+    params=["lmdb", *(pytest.param(name, marks=pytest.mark.uses("Redis")) for name in ("redis", "lmdb before redis"))]
+)
 def where(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The address of an empty store of each kind."""
     directory = str(tmp_path / "cache")

@@ -71,6 +71,7 @@ def test_an_entry_under_the_wrong_key_is_no_hit(where: str) -> None:
     store.close()
 
 
+@pytest.mark.uses("Redis")
 def test_redis_going_away_in_mid_run_and_coming_back_empty(
     redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:

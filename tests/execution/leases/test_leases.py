@@ -42,7 +42,7 @@ def redis_url(tmp_path_factory):
     server.shutdown()
 
 
-@pytest.fixture(params=["file", "redis"])
+@pytest.fixture(params=["file", pytest.param("redis", marks=pytest.mark.uses("Redis"))])
 def place(request, tmp_path):
     if request.param == "file":
         return str(tmp_path / "leases")
@@ -160,6 +160,7 @@ def test_leases_are_granted_in_the_order_asked_for(place):
     assert order == list(range(6))
 
 
+@pytest.mark.uses("Redis")
 def test_a_lease_lost_for_want_of_contact_is_told(redis_url):
     import redis
 

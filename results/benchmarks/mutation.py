@@ -1,0 +1,258 @@
+"""Do the tests notice? One-line mutants of the program: ``python -m results.benchmarks.mutation --mutants 300``.
+
+A seeded draw of one-line changes (mutation_operators.py) in the rooms that numbers, money or waiting depend on. Each is
+written into a copy of the tree and the tests that execute that line run against it, quickest first, until one fails;
+where no test's own process executes it (children, import) the tests of the file, else of the room, run. The process
+that runs them (mutation_tests.py) has the libraries loaded and forks for each mutant. Needs ``pip install coverage``.
+
+Mutants that cannot change any result are listed with a reason in mutation_equivalent.json. Writes mutation.md and
+mutation.json beside this file. A run that was stopped goes on where it was: what is known of a mutant stays known for
+as long as its file and its tests are the same. ``--room`` draws from some rooms only, and runs only their own tests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+import venv
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from results.benchmarks.mutation_operators import Mutant, mutants_of
+
+_HERE = Path(__file__).parent
+_ROOT = _HERE.parent.parent
+_RUNNER = "results/benchmarks/mutation_tests.py"
+_MOST_SECONDS = 100.0  # of tests for one mutant, as they take without it
+
+ROOMS = {
+    "cutting": ("tasks/cutting",),
+    "execution": ("tasks/execution",),
+    "reconstruction": ("tasks/reconstruction",),
+    "dispatch": ("tasks/dispatch",),
+    "runtime": ("tasks/runtime",),
+    "policies": ("scheduler_policies",),
+    "reader": ("resources_xml",),
+}
+# The tests of each room, in the order in which they are mapped.
+TESTS = {
+    "reader": ("tests/resources_xml",),
+    "cutting": ("tests/cutting",),
+    "policies": ("tests/scheduler_policies",),
+    "reconstruction": ("tests/reconstruction",),
+    "execution": ("tests/execution",),
+    "runtime": ("tests/runtime", "tests/engines", "tests/runs"),
+    "dispatch": ("tests/dispatch", "tests/workflow"),
+    "truth": ("tests/truth", "tests/peers"),
+}
+
+
+class Copy:
+    """A copy of the tree with an environment of its own, whose children import the copy too."""
+
+    def __init__(self, folder: Path):
+        self.tree = folder / "tree"
+        self.maps = folder / "maps"
+        self.maps.mkdir(parents=True, exist_ok=True)
+        self.times = int(time.time())
+        listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+        files = subprocess.run(listing, cwd=_ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+        shutil.rmtree(self.tree, ignore_errors=True)
+        for file in files:
+            if (_ROOT / file).is_file():
+                (self.tree / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(_ROOT / file, self.tree / file)
+        self.python = folder / "venv/bin/python"
+        if not self.python.exists():
+            venv.create(folder / "venv", symlinks=True)
+            for name in ("mpirun", "mpiexec", "mpiexec.hydra", "hydra_pmi_proxy"):  # where tests look for them
+                if (Path(sys.executable).parent / name).exists():
+                    (self.python.parent / name).symlink_to(Path(sys.executable).parent / name)
+        (packages,) = (folder / "venv/lib").glob("python*/site-packages")
+        # A folder named in a .pth file is searched, but the .pth files in it (the checkout's own) are not read.
+        here = [path for path in sys.path if path.endswith("site-packages")]
+        (packages / "qompass.pth").write_text("\n".join([str(self.tree), *here]))
+
+    def run(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        """mutation_tests.py with these arguments."""
+        names = {"TMPDIR": str(self.tree.parent / "tmp"), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        Path(names["TMPDIR"]).mkdir(exist_ok=True)
+        paths = f"{self.python.parent}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        command = [str(self.python), str(self.tree / _RUNNER), *arguments]
+        return subprocess.Popen(command, env=os.environ | names | {"PATH": paths}, text=True, **options)
+
+    def map_of(self, group: str, again: bool) -> dict[str, Any]:
+        """Lines, tests and durations of one group of tests; measured when it is not known or ``again``."""
+        out = self.maps / f"{group}.json"
+        if again or not out.exists():
+            print(f"mapping the tests of {group}", flush=True)
+            with open(out.with_suffix(".log"), "w") as log:
+                self.run("map", str(self.tree), str(out), *TESTS[group], stdout=log, stderr=log).wait()
+        found: dict[str, Any] = json.loads(out.read_text())
+        return found
+
+    def write(self, file: str, content: bytes) -> None:
+        """Write a file with a time of its own, so that no compiled form of another content is taken for its."""
+        self.times += 2
+        (self.tree / file).write_bytes(content)
+        os.utime(self.tree / file, (self.times, self.times))
+
+
+def merged(maps: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, float], dict[str, dict[str, list[str]]]]:
+    """Seconds of each test, and the tests of each line of each file."""
+    seconds: dict[str, float] = {}
+    lines: dict[str, dict[str, list[str]]] = {}
+    for found in maps.values():
+        seconds.update(found["seconds"])
+        for file, of_file in found["lines"].items():
+            for line, tests in of_file.items():
+                lines.setdefault(file, {}).setdefault(line, []).extend(tests)
+    return seconds, lines
+
+
+def drawn(rooms: Iterable[str], count: int, seed: int) -> list[tuple[str, Mutant]]:
+    """``count`` mutants, one a line, each room with a share that grows with the root of what can be changed in it."""
+    candidates: dict[str, list[Mutant]] = {}
+    for room in rooms:
+        files = sorted(path for top in ROOMS[room] for path in (_ROOT / top).rglob("*.py"))
+        found = [m for path in files for m in mutants_of(str(path.relative_to(_ROOT)), path.read_bytes())]
+        order = random.Random(f"{seed} {room}")
+        order.shuffle(found)
+        one_a_line = {(mutant.file, mutant.line): mutant for mutant in reversed(found)}
+        candidates[room] = list(one_a_line.values())
+        order.shuffle(candidates[room])
+    weights = {room: len(found) ** 0.5 for room, found in candidates.items()}
+    total = sum(weights.values())
+    shares = {room: -(-count * weight // total) for room, weight in weights.items()}
+    return [(room, mutant) for room, found in candidates.items() for mutant in found[: int(shares[room])]]
+
+
+def tests_for(mutant: Mutant, room: str, seconds: Mapping[str, float], lines: Mapping[str, Any]) -> list[str]:
+    """The tests to run, quickest first, within the limit."""
+    of_file = lines.get(mutant.file, {})
+    tests = set(of_file.get(str(mutant.line), ()))
+    tests = tests or {test for found in of_file.values() for test in found}
+    tests = tests or {test for test in seconds if test.startswith(TESTS[room])}
+    chosen, total = [], 0.0
+    for test in sorted(tests, key=lambda test: (seconds.get(test, 1.0), test)):
+        total += seconds.get(test, 1.0)
+        if chosen and total > _MOST_SECONDS:
+            break
+        chosen.append(test)
+    return chosen
+
+
+def judge(copy: Copy, chosen: list[tuple[str, Mutant]], maps: Mapping[str, Any], known: Path) -> list[dict[str, Any]]:
+    """Run the tests against every mutant; results are written as they come."""
+    seconds, lines = merged(maps)
+    results: dict[str, dict[str, Any]] = json.loads(known.read_text()) if known.exists() else {}
+    server = copy.run("serve", str(copy.tree), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert server.stdin is not None and server.stdout is not None
+    found = []
+    for number, (room, mutant) in enumerate(chosen, 1):
+        source = (_ROOT / mutant.file).read_bytes()
+        tests = tests_for(mutant, room, seconds, lines)
+        key = hashlib.sha256(repr((mutant, source, tests)).encode()).hexdigest()[:16]
+        if key not in results:
+            copy.write(mutant.file, mutant.applied(source))
+            limit = 20 + 4 * sum(seconds.get(test, 1.0) for test in tests)
+            print(json.dumps({"tests": tests, "limit": limit}), file=server.stdin, flush=True)
+            results[key] = json.loads(server.stdout.readline())
+            copy.write(mutant.file, source)
+            known.write_text(json.dumps(results))
+        entry = {"room": room, **asdict(mutant), "tests": len(tests), **results[key]}
+        found.append(entry)
+        print(f"{number}/{len(chosen)} {entry['status']:8} {room} {shown(entry)}", flush=True)
+    server.stdin.close()
+    server.wait()
+    return found
+
+
+def shown(entry: Mapping[str, Any]) -> str:
+    """A mutant in one line."""
+    return f"{entry['file']}:{entry['line']} {entry['operator']}: {entry['before']} -> {entry['after']}"
+
+
+def equivalents() -> dict[tuple[str, str, str], str]:
+    """Mutants that change no result, with the reason: file, text before and text after."""
+    path = _HERE / "mutation_equivalent.json"
+    listed = json.loads(path.read_text()) if path.exists() else []
+    return {(entry["file"], entry["before"], entry["after"]): entry["reason"] for entry in listed}
+
+
+def report(found: list[dict[str, Any]], seed: int) -> str:
+    """The table, and the mutants that no test noticed."""
+    reasons = equivalents()
+    for entry in found:
+        reason = reasons.get((entry["file"], entry["before"], entry["after"]))
+        if entry["status"] == "survived" and reason is not None:
+            entry["status"], entry["reason"] = "equivalent", reason
+    rows = []
+    for room in [*ROOMS, "all"]:
+        counts = Counter(entry["status"] for entry in found if room in (entry["room"], "all"))
+        total = counts.total()
+        if not total:
+            continue
+        noticed = counts["killed"] + counts["timeout"]
+        share = noticed / max(1, total - counts["equivalent"])
+        rows.append(
+            f"| {room} | {total} | {noticed} | {counts['timeout']} | {counts['equivalent']} | {counts['survived']} "
+            f"| {share:.1%} |"
+        )
+    left = [f"* `{shown(entry)}`" for entry in found if entry["status"] == "survived"]
+    kinds = Counter(entry["operator"] for entry in found)
+    lines = [
+        "# What the tests notice",
+        "",
+        f"{len(found)} one-line mutants, seed {seed}, made by `python -m results.benchmarks.mutation`: "
+        + ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
+        + ". A mutant is noticed when a test fails, or when the tests do not end in time (four times what they take "
+        "and 20 s; counted apart). Equivalent: no test could tell, for the reason in mutation_equivalent.json.",
+        "",
+        "| room | mutants | noticed | of these by time | equivalent | survived | noticed of what is not equivalent |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+        *rows,
+        "",
+        "## Survivors",
+        "",
+        *(left or ["None."]),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Draw, judge, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mutants", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--room", action="append", choices=ROOMS, help="only these")
+    parser.add_argument("--folder", type=Path, required=True, help="where the copy and what is known of it lie")
+    parser.add_argument("--map", action="store_true", help="measure again which test executes which line")
+    parser.add_argument("--out", type=Path, default=_HERE / "mutation.md")
+    arguments = parser.parse_args()
+    copy = Copy(arguments.folder.resolve())
+    maps = {group: copy.map_of(group, arguments.map) for group in arguments.room or TESTS}
+    chosen = drawn(arguments.room or ROOMS, arguments.mutants, arguments.seed)
+    found = judge(copy, chosen, maps, arguments.folder / "known.json")
+    arguments.out.write_text(report(found, arguments.seed))
+    kept = ("room", "file", "line", "operator", "before", "after", "status", "killer", "reason", "tests", "seconds")
+    table = [{key: entry[key] for key in kept if key in entry} for entry in found]
+    arguments.out.with_suffix(".json").write_text(
+        json.dumps({"seed": arguments.seed, "mutants": table}, indent=1) + "\n"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

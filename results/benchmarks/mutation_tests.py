@@ -1,0 +1,138 @@
+"""The process in the copy that runs tests for mutation.py: once with coverage a test, then a fork for each mutant.
+
+usage: mutation_tests.py map ROOT OUT.json TESTS...      which test executes which line, and how long it takes
+       mutation_tests.py serve ROOT                      one JSON request a line in, one JSON answer a line out
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOMS = ("tasks", "scheduler_policies", "resources_xml")
+# Imported before the first fork: what every test needs of others, and nothing of the project.
+WARM = ("numpy", "scipy.linalg", "qiskit", "qiskit.qasm2", "qiskit_aer", "qiskit_addon_cutting", "cotengra", "rich")
+ALWAYS = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:xdist", "--override-ini=addopts="]
+
+
+class Contexts:
+    """Tells coverage which test runs, and keeps how long each took and whether it passed."""
+
+    def __init__(self, coverage: Any):
+        self.coverage = coverage
+        self.seconds: dict[str, float] = {}
+        self.bad: set[str] = set()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Any:
+        """Switch the context around a test with its fixtures."""
+        self.coverage.switch_context(item.nodeid)
+        began = time.monotonic()
+        try:
+            return (yield)
+        finally:
+            self.seconds[item.nodeid] = time.monotonic() - began
+            self.coverage.switch_context("")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """A test that fails or is skipped without a mutant can say nothing about one."""
+        if not report.passed:
+            self.bad.add(report.nodeid)
+
+
+def make_map(root: Path, out: Path, tests: list[str]) -> int:
+    """Run the tests with coverage; write ``{"seconds": {test: s}, "lines": {file: {line: [tests]}}}``."""
+    from coverage import Coverage
+
+    coverage = Coverage(data_file=None, config_file=False, source=[str(root / room) for room in ROOMS])
+    contexts = Contexts(coverage)
+    coverage.start()
+    pytest.main([*ALWAYS, "--durations=40", "-m", "not slow", *tests], plugins=[contexts])
+    coverage.stop()
+    data = coverage.get_data()
+    lines = {
+        str(Path(file).relative_to(root)): {
+            line: sorted(set(names) - contexts.bad - {""}) for line, names in data.contexts_by_lineno(file).items()
+        }
+        for file in data.measured_files()
+    }
+    seconds = {test: took for test, took in contexts.seconds.items() if test not in contexts.bad}
+    out.write_text(json.dumps({"seconds": seconds, "bad": sorted(contexts.bad), "lines": lines}))
+    return 0
+
+
+class Killer:
+    """Remembers the first test that failed."""
+
+    name = ""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep the first failure."""
+        if report.failed and not self.name:
+            self.name = report.nodeid
+
+
+def serve() -> int:
+    """Answer requests ``{"tests": [...], "limit": s}`` with ``{"status", "killer", "seconds"}``."""
+    for name in WARM:
+        importlib.import_module(name)
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    for line in sys.stdin:
+        request = json.loads(line)
+        began = time.monotonic()
+        status, killer = _in_a_fork(request["tests"], request["limit"])
+        answer = {"status": status, "killer": killer, "seconds": round(time.monotonic() - began, 2)}
+        print(json.dumps(answer), file=answers, flush=True)
+    return 0
+
+
+def _in_a_fork(tests: list[str], limit: float) -> tuple[str, str]:
+    """killed, survived or timeout, and the test that failed."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        os.close(reader)
+        killer = Killer()
+        code = 3
+        try:
+            code = int(pytest.main([*ALWAYS, "-x", *tests], plugins=[killer]))
+        except BaseException as error:  # a mutant may raise anything
+            killer.name = f"{type(error).__name__} outside the tests"
+        os.write(writer, json.dumps([code, killer.name]).encode())
+        os._exit(0)
+    os.close(writer)
+    signal.signal(signal.SIGALRM, lambda *_: os.killpg(child, signal.SIGKILL))
+    signal.setitimer(signal.ITIMER_REAL, limit)
+    began = time.monotonic()
+    text = b""
+    while part := os.read(reader, 65536):
+        text += part
+        if text.endswith(b"]"):
+            break
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    os.close(reader)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    if not text:
+        return ("timeout" if time.monotonic() - began >= limit else "killed"), "the process died"
+    code, name = json.loads(text)
+    return ("survived" if code == 0 else "killed"), name
+
+
+if __name__ == "__main__":
+    root = Path(sys.argv[2]).resolve()
+    os.chdir(root)
+    sys.path.insert(0, str(root))
+    sys.exit(make_map(root, Path(sys.argv[3]), sys.argv[4:]) if sys.argv[1] == "map" else serve())
