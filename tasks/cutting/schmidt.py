@@ -2,7 +2,7 @@
 
 KAK: U = (left_1 x left_0) . sum_j c_j sigma_j x sigma_j . (right_1 x right_0), sigma = I, X, Y, Z (Qiskit's
 ``TwoQubitWeylDecomposition``; Tucci, arXiv:quant-ph/0507171). A gate with one angle (CX, CZ, rzz, ...) is turned
-so that its two terms are I and Z, whence rank 2.
+so that its two terms are I and Z, whence rank 2; the angle of a standard one is read off its matrix directly.
 
 Leg basis, real because every element keeps Hermiticity: the maps
     R_jj  = sigma_j . sigma_j,
@@ -13,12 +13,14 @@ ordered R_00 ... R_rr, then R+_jk, R-_jk for (j, k) = (0, 1), (0, 2), ...; rank 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations
+from itertools import chain, combinations
 
 import numpy as np
 from qiskit.circuit import Gate
+from qiskit.exceptions import QiskitError
 from qiskit.synthesis import TwoQubitWeylDecomposition
 
 from tasks.cutting.errors import CuttingError
@@ -27,6 +29,13 @@ PAULIS = np.array(
     [[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]], dtype=complex
 )  # I, X, Y, Z
 _HADAMARD = np.array([[1, 1], [1, -1]], dtype=complex) / np.sqrt(2)
+# One-qubit unitaries that turn the Z, X and Y axes to Z.
+_TO_Z = (np.eye(2, dtype=complex), _HADAMARD, _HADAMARD @ np.diag([1, -1j]))
+
+_UNITARY_TO = 1e-6  # a singular value further from 1 than this is no rounding, not even in single precision
+_EXACT_TO = 1e-10  # a form reproduces its gate to this, or to the gate's own distance from a unitary
+_DROPPED = 1e-12  # a Weyl angle below this is rounding
+_BLOCK_TO = 1e-14
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,11 @@ class SchmidtForm:
             bond[minus, plus] += 2 * z.imag
         return bond
 
+    def rebuilt(self) -> np.ndarray:
+        """(4, 4) complex: the gate as the form has it, qubit 0 the right factor of each product."""
+        zero, one = (self.after[end] @ self.sigmas @ self.before[end] for end in (0, 1))
+        return np.einsum("j,jab,jcd->acbd", self.coefficients, one, zero).reshape(4, 4)
+
     def kappa(self) -> float:
         """Sampling factor of the best known decomposition, 1 + 2 sum_{j != k} |c_j c_k|.
 
@@ -102,36 +116,93 @@ def schmidt_form(gate: Gate, where: str = "the gate") -> SchmidtForm:
     Raises:
         CuttingError: the gate has no usable decomposition.
     """
-    form = _schmidt_of_matrix(np.asarray(gate.to_matrix(), dtype=complex).tobytes())
+    form = find_form(gate)
     if form is None:
-        raise CuttingError(f"{where} cannot be cut: its KAK decomposition does not reproduce it; cut another gate")
+        raise CuttingError(
+            f"{where} cannot be cut: its matrix is not unitary to {_UNITARY_TO:g}, so no sum of products reproduces "
+            "it; cut another gate"
+        )
     return form
 
 
+def find_form(gate: Gate) -> SchmidtForm | None:
+    """The form of a two-qubit gate, None where it has no usable one: such a gate stays whole."""
+    return _form_of_matrix(np.ascontiguousarray(gate.to_matrix(), dtype=complex).tobytes())
+
+
 @lru_cache(maxsize=4096)
-def _schmidt_of_matrix(raw: bytes) -> SchmidtForm | None:
+def _form_of_matrix(raw: bytes) -> SchmidtForm | None:
     # A circuit has many gates of few kinds, so forms are kept by matrix.
-    unitary = np.frombuffer(raw, dtype=complex).reshape(4, 4)
-    weyl = TwoQubitWeylDecomposition(unitary)
-    angles = (weyl.a, weyl.b, weyl.c)
-    before, after = np.stack([weyl.K2r, weyl.K2l]), np.stack([weyl.K1r, weyl.K1l])
-    if max(abs(angles[1]), abs(angles[2])) < 1e-9:  # one angle: exp(i a XX), turned to ZZ
-        form = SchmidtForm(
-            2,
-            np.array([np.cos(weyl.a), 1j * np.sin(weyl.a)]),
-            _HADAMARD @ before,
-            after @ _HADAMARD,
-        )
-    else:
-        core = np.eye(4, dtype=complex)
-        for angle, pauli in zip(angles, PAULIS[1:], strict=True):
-            pair = np.kron(pauli, pauli)
-            core = core @ (np.cos(angle) * np.eye(4) + 1j * np.sin(angle) * pair)
-        coefficients = np.array([np.trace(np.kron(s, s) @ core) / 4 for s in PAULIS])
-        form = SchmidtForm(4, coefficients, before, after)
-    rebuilt = sum(
-        c * np.kron(form.after[1] @ s @ form.before[1], form.after[0] @ s @ form.before[0])
-        for c, s in zip(form.coefficients, form.sigmas, strict=True)
-    )
-    phase = np.trace(rebuilt.conj().T @ unitary) / 4
-    return form if np.abs(unitary - phase * rebuilt).max() < 1e-9 else None
+    given = np.frombuffer(raw, dtype=complex).reshape(4, 4)
+    if not np.isfinite(given).all():
+        return None
+    left, stretch, right = np.linalg.svd(given)
+    off = float(np.abs(stretch - 1).max())
+    if off > _UNITARY_TO:
+        return None
+    # Single precision, or angles of 1e5 and more, leave a matrix that is unitary to a few digits only.
+    unitary = left @ right
+    exact = max(_EXACT_TO, 8 * off)
+    forms = chain(_controlled_form(unitary), _weyl_forms(unitary, max(_DROPPED, 2 * off)))
+    return next((form for form in forms if np.abs(form.rebuilt() - unitary).max() < exact), None)
+
+
+def _controlled_form(unitary: np.ndarray) -> Iterator[SchmidtForm]:
+    """The form of a gate that does one thing or another to a qubit as the other one is +1 or -1 along Z, X or Y.
+
+    These are the standard gates of one angle (cx, cp, cu, rzz, rzx, ecr, ...). The angle follows from the two 2 x 2
+    blocks A and B, with A^dagger B = e^(i alpha) w exp(-i omega Z) w^dagger, to the last digit however small it is or
+    however near a multiple of pi: C(A^dagger B) = phase . w . exp(-i omega/2 Z_t) exp(i omega/2 Z_c Z_t) . w^dagger.
+    """
+    whole = unitary.reshape(2, 2, 2, 2)  # rows (qubit 1, qubit 0), columns (qubit 1, qubit 0)
+    for control in (0, 1):
+        ordered = whole if control else whole.transpose(1, 0, 3, 2)
+        for axis in _TO_Z:
+            parts = np.einsum("ab,bcde,fd->acfe", axis, ordered, axis.conj())
+            if max(np.abs(parts[0, :, 1]).max(), np.abs(parts[1, :, 0]).max()) > _BLOCK_TO:
+                continue
+            one, other = parts[0, :, 0], parts[1, :, 1]
+            relative = one.conj().T @ other
+            alpha = np.angle(np.linalg.det(relative)) / 2
+            special = np.exp(-1j * alpha) * relative
+            vector = np.einsum("kij,ji->k", PAULIS[1:], special).imag / -2
+            omega, w = _eigenbasis(vector, float(special.trace().real) / 2)
+            before = [axis, w.conj().T]
+            after = [
+                axis.conj().T @ np.diag([1, np.exp(1j * alpha)]),
+                one @ w @ np.diag(np.exp([-0.5j * omega, 0.5j * omega])),
+            ]
+            turned = slice(None) if control == 0 else slice(None, None, -1)
+            coefficients = np.array([np.cos(omega / 2), 1j * np.sin(omega / 2)])
+            yield SchmidtForm(2, coefficients, np.stack(before[turned]), np.stack(after[turned]))
+            return
+
+
+def _eigenbasis(vector: np.ndarray, cosine: float) -> tuple[float, np.ndarray]:
+    """omega and w of cosine - i (vector . sigma) = w exp(-i omega Z) w^dagger."""
+    sine = float(np.linalg.norm(vector))
+    if sine == 0:
+        return float(np.arctan2(0.0, cosine)), np.eye(2, dtype=complex)
+    sign = -1.0 if vector[2] < 0 else 1.0
+    x, y, z = sign * vector / sine
+    w = np.array([[1 + z, -(x - 1j * y)], [x + 1j * y, 1 + z]]) / np.sqrt(2 * (1 + z))
+    return float(np.arctan2(sign * sine, cosine)), w
+
+
+def _weyl_forms(unitary: np.ndarray, dropped: float) -> Iterator[SchmidtForm]:
+    """Forms from the Weyl angles: that of rank 2 where two of them are below ``dropped``, then that of rank 4."""
+    try:
+        # At its default fidelity it moves angles that nearly coincide, or nearly vanish, onto each other.
+        weyl = TwoQubitWeylDecomposition(unitary, fidelity=None)
+    except QiskitError:  # its search for a common eigenbasis failed
+        return
+    phase = np.exp(1j * weyl.global_phase)
+    before, after = np.stack([weyl.K2r, weyl.K2l]), np.stack([weyl.K1r * phase, weyl.K1l])
+    if max(abs(weyl.b), abs(weyl.c)) < dropped:  # one angle: exp(i a XX), turned to ZZ
+        one = np.array([np.cos(weyl.a), 1j * np.sin(weyl.a)])
+        yield SchmidtForm(2, one, _HADAMARD @ before, after @ _HADAMARD)
+    # exp(i a XX) exp(i b YY) exp(i c ZZ) multiplied out, with XX.YY = -ZZ and so on.
+    cos, sin = np.cos([weyl.a, weyl.b, weyl.c]), np.sin([weyl.a, weyl.b, weyl.c])
+    all_cos, all_sin = cos.prod(), sin.prod()
+    others = [1j * sin[k] * cos[k - 2] * cos[k - 1] + cos[k] * sin[k - 2] * sin[k - 1] for k in range(3)]
+    yield SchmidtForm(4, np.array([all_cos + 1j * all_sin, *others]), before, after)
