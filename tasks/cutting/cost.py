@@ -14,6 +14,7 @@ from tasks.cutting.settings import end_cost
 from tasks.cutting.variants import count_variants, leg_choices, measurement_groups
 
 MAX_VARIANTS = 4096  # of one fragment: beyond this a leg's cheaper settings are taken, where it has some
+_MOST = 2**1000  # opt_einsum counts in integers of any size
 _SHOTS_A_VARIANT = 32  # fewer than this and circuits are better spent on shots
 
 
@@ -74,7 +75,11 @@ def contraction_cost(fragments: Sequence[Fragment], bonds: Sequence[np.ndarray])
     symbols = {c: opt_einsum.get_symbol(c) for c in range(len(bonds))}
     equation = ",".join("".join(symbols[c] for c in operands[i]) for i in range(1, len(operands), 2)) + "->"
     _, info = opt_einsum.contract_path(equation, *operands[0::2], shapes=True, optimize="greedy")
-    return ContractionCost(float(info.opt_cost), float(info.largest_intermediate))
+    return ContractionCost(_as_float(info.opt_cost), _as_float(info.largest_intermediate))
+
+
+def _as_float(count: float) -> float:
+    return float(count) if count < _MOST else float("inf")
 
 
 def choose_schemes(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from sys import float_info
 
 import numpy as np
 from qiskit import QuantumCircuit
@@ -184,7 +185,7 @@ def _grow(
         else:
             bonds.append(forms[cut.instruction].bond())
             overhead *= forms[cut.instruction].kappa() ** 2
-    return pieces, tuple(bonds), overhead
+    return pieces, tuple(bonds), min(overhead, float_info.max)
 
 
 def _place_local(

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 from math import log2
 
 import numpy as np
 from qiskit import QuantumCircuit
-from scipy.sparse import coo_array, csr_array
+from qiskit.exceptions import QiskitError
+from scipy.sparse import csr_array
 
 from tasks.cutting.cost import choose_schemes, contraction_cost, exact_work, fragment_cost
 from tasks.cutting.errors import CuttingError
 from tasks.cutting.lightcone import light_cone
 from tasks.cutting.partition import Partition, partition
 from tasks.cutting.plan import Cut, Fragment, GateCut, Plan, WireCut
-from tasks.cutting.schmidt import schmidt_form
-from tasks.cutting.search.annealing import GateEnds, anneal
+from tasks.cutting.schmidt import SchmidtForm, find_form
+from tasks.cutting.search.annealing import anneal
 from tasks.cutting.search.blocks import qubit_blocks
+from tasks.cutting.search.ends import GateEnds, end_blocks
 from tasks.model.problem import Problem
 from tasks.model.tensor import Structure
 
@@ -25,6 +26,8 @@ _FIND_CUTS_GATES = 40  # qiskit-addon-cutting's search takes well under a second
 _MOVES_A_NODE = 200
 _MOST_MOVES = 60_000
 _MOST_TENSOR_BITS = 60
+_FRAGMENT_WORK = 2e7  # a fragment of any size is a task, of about 20 ms at 1e9 operations a second
+_STAYS_WHOLE = 1e6  # weight of a gate that cannot be cut: above any sum of the others, small enough to add exactly
 
 
 def make_plan(
@@ -64,7 +67,7 @@ def make_plan(
         )
     possible = [p for p in within if _tensor_bits(p) <= _MOST_TENSOR_BITS]
     if not possible:
-        _refuse_too_many_ends(within[0])
+        _refuse_too_many_ends(min(within, key=_tensor_bits))
     best = min(possible, key=lambda p: _score(p, shots is None))
     return _checked(_costed(best, shots), shots, max_qubits, memory_bytes)
 
@@ -87,36 +90,48 @@ def _diagonal(values: np.ndarray) -> csr_array:
 
 
 def _candidates(problem: Problem, max_qubits: int | None, exact: bool, seed: int) -> list[tuple[Cut, ...]]:
-    """Sets of cuts worth comparing; the first is no cut at all."""
-    matters = light_cone(problem.circuit, np.asarray(problem.terms.support.any(axis=0)))
-    ends = gate_ends(problem.circuit, matters, exact)
+    """Sets of cuts worth comparing: no cut at all where the circuit fits."""
     uncut: tuple[Cut, ...] = ()
     if max_qubits is None or _widest(partition(problem, uncut).fragments) <= max_qubits:
         return [uncut]
+    matters = light_cone(problem.circuit, np.asarray(problem.terms.support.any(axis=0)))
+    ends = gate_ends(problem.circuit, matters, exact)
+    starts = [
+        blocks[ends.qubits].reshape(-1)
+        for blocks in qubit_blocks(ends.qubit_weights(problem.num_qubits), max_qubits)[:2]
+    ]
+    starts += end_blocks(ends, max_qubits)[:2] if max_qubits > 1 else []
     found: list[tuple[Cut, ...]] = []
-    weights = _qubit_weights(problem.num_qubits, ends)
-    for blocks in qubit_blocks(weights, max_qubits)[:2]:
-        start = blocks[ends.qubits].reshape(-1)
-        found.append(cuts_between(ends, start))
+    for start in starts:
+        found.append(ends.cuts(start))
         moves = min(_MOST_MOVES, _MOVES_A_NODE * len(start))
-        found.append(cuts_between(ends, anneal(ends, start, max_qubits, seed=seed, moves=moves)))
+        found.append(ends.cuts(anneal(ends, start, max_qubits, seed=seed, moves=moves)))
     if len(ends.instructions) <= _FIND_CUTS_GATES and max_qubits > 1:
         found += _addon_cuts(problem.circuit, matters, max_qubits, seed)
-    return found
+    whole = set(ends.instructions[ends.weights == _STAYS_WHOLE].tolist())
+    made = [
+        cuts
+        for cuts in dict.fromkeys(found)
+        if not any(isinstance(c, GateCut) and c.instruction in whole for c in cuts)
+    ]
+    if not made:
+        names = ", ".join(f"{i} ({problem.circuit.data[i].operation.name})" for i in sorted(whole)[:8])
+        raise CuttingError(
+            f"no plan within --max-qubits {max_qubits}: gates that cannot be cut, as instruction {names}, keep more "
+            "qubits together; allow more qubits"
+        )
+    return made
 
 
 def gate_ends(circuit: QuantumCircuit, matters: np.ndarray, exact: bool) -> GateEnds:
     """The two-qubit gates that matter, with the cost of cutting each: log2 of kappa**2 and, exactly, of the leg."""
     instructions, qubits, weights = [], [], []
+    index = {bit: i for i, bit in enumerate(circuit.qubits)}
     for i, item in enumerate(circuit.data):
         if matters[i] and len(item.qubits) == 2:
-            pair = [circuit.find_bit(q).index for q in item.qubits]
-            form = schmidt_form(item.operation, f"instruction {i} ({item.operation.name} on qubits {pair})")
-            overhead = 2 * log2(form.kappa())
             instructions.append(i)
-            qubits.append(pair)
-            # The exact path pays for the leg's dimension, the sampled one for its overhead; the other breaks ties.
-            weights.append(2 * log2(form.rank) + 0.05 * overhead if exact else overhead + 0.1)
+            qubits.append([index[q] for q in item.qubits])
+            weights.append(_gate_weight(find_form(item.operation), exact))
     return GateEnds(
         np.array(instructions, dtype=np.int64),
         np.array(qubits, dtype=np.int64).reshape(-1, 2),
@@ -125,21 +140,12 @@ def gate_ends(circuit: QuantumCircuit, matters: np.ndarray, exact: bool) -> Gate
     )
 
 
-def cuts_between(ends: GateEnds, block: np.ndarray) -> tuple[Cut, ...]:
-    """The cuts that an assignment of gate ends to blocks means."""
-    apart = block[0::2] != block[1::2]
-    cuts: list[Cut] = [GateCut(int(i)) for i in ends.instructions[apart]]
-    for nodes in ends.wires():
-        for earlier, later in pairwise(nodes):
-            if block[earlier] != block[later]:
-                cuts.append(WireCut(int(ends.instructions[later >> 1]), int(ends.qubits[later >> 1, later & 1])))
-    return tuple(cuts)
-
-
-def _qubit_weights(size: int, ends: GateEnds) -> csr_array:
-    a, b = ends.qubits[:, 0], ends.qubits[:, 1]
-    both = (np.concatenate([a, b]), np.concatenate([b, a]))
-    return csr_array(coo_array((np.concatenate([ends.weights, ends.weights]), both), shape=(size, size)))
+def _gate_weight(form: SchmidtForm | None, exact: bool) -> float:
+    if form is None:
+        return _STAYS_WHOLE
+    overhead = 2 * log2(form.kappa())
+    # The exact path pays for the leg's dimension, the sampled one for its overhead; the other breaks ties.
+    return 2 * log2(form.rank) + 0.05 * overhead if exact else overhead + 0.1
 
 
 def _addon_cuts(circuit: QuantumCircuit, matters: np.ndarray, max_qubits: int, seed: int) -> list[tuple[Cut, ...]]:
@@ -152,7 +158,7 @@ def _addon_cuts(circuit: QuantumCircuit, matters: np.ndarray, max_qubits: int, s
         bare.append(circuit.data[i])
     try:
         out, _ = find_cuts(bare, OptimizationParameters(seed=seed, max_backjumps=300), DeviceConstraints(max_qubits))
-    except ValueError:  # it found none within the constraint
+    except (ValueError, QiskitError):  # it found none within the constraint, or a gate that it cannot cut
         return []
     cuts: list[Cut] = []
     waiting: set[int] = set()
@@ -193,9 +199,8 @@ def _refuse_too_many_ends(candidate: Partition) -> None:
 
 def _score(candidate: Partition, exact: bool) -> float:
     """Lower is better: log2 of the work on the exact path, of the sampling overhead on the sampled one."""
-    work = (
-        sum(exact_work(f) for f in candidate.fragments) + contraction_cost(candidate.fragments, candidate.bonds).flops
-    )
+    work = sum(_FRAGMENT_WORK + exact_work(f) for f in candidate.fragments)
+    work += contraction_cost(candidate.fragments, candidate.bonds).flops
     if exact:
         return log2(max(1.0, work))
     return log2(candidate.sampling_overhead) + 0.02 * log2(max(1.0, work))
@@ -225,6 +230,12 @@ def predicted_bytes(plan: Plan) -> int:
 
 
 def _checked(plan: Plan, shots: int | None, max_qubits: int | None, memory_bytes: int | None) -> Plan:
+    largest = contraction_cost(plan.fragments, plan.bonds).largest
+    if largest > 2.0**_MOST_TENSOR_BITS:
+        raise CuttingError(
+            f"joining the {len(plan.fragments)} fragments over {len(plan.cuts)} cuts would take an array of "
+            f"2**{log2(largest):.0f} numbers; allow more qubits a fragment or cut elsewhere"
+        )
     if max_qubits is not None:
         for fragment in plan.fragments:
             if fragment.num_qubits > max_qubits:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
+from qiskit.circuit.library import CCXGate
 
 from tasks.cutting import CuttingError, GateCut, WireCut, make_plan, predicted_bytes
 from tasks.cutting.document import cuts_from, plan_document
@@ -89,8 +93,6 @@ def test_fewer_shots_mean_cheaper_settings():
 
 
 def test_the_document_is_plain_and_its_cuts_read_back():
-    import json
-
     rng = np.random.default_rng(2)
     problem = random_problem(brickwork(8, 3, rng), rng)
     plan = make_plan(problem, max_qubits=4)
@@ -105,8 +107,21 @@ def test_more_cut_ends_than_numbers_can_count_are_refused_in_one_line():
     for a in range(24):
         for b in range(a):
             circuit.cz(a, b)
-    with pytest.raises(CuttingError, match=r"fragment \d+ has \d+ cut ends: its tensor alone"):
-        make_plan(problem_of(circuit, ["Z" * 24], np.ones((1, 1))), max_qubits=12)
+    problem = problem_of(circuit, ["Z" * 24], np.ones((1, 1)))
+    between = [k for k, (a, b) in enumerate((a, b) for a in range(24) for b in range(a)) if b < 12 <= a]
+    with pytest.raises(CuttingError, match=r"fragment 0 has 144 cut ends: its tensor alone .* 2\*\*288 numbers"):
+        make_plan(problem, cuts=tuple(GateCut(k) for k in between))
+
+
+def test_fragments_that_no_machine_can_join_are_refused_in_one_line():
+    """A QFT of 16 qubits in single qubits: every tensor is small, their contraction is not."""
+    from qiskit.synthesis import synth_qft_full
+
+    problem = problem_of(synth_qft_full(16), ["Z" * 16], np.ones((1, 1)))
+    with pytest.raises(
+        CuttingError, match=r"^joining the \d+ fragments over \d+ cuts would take an array of 2\*\*\d+ "
+    ):
+        make_plan(problem, cuts=tuple(GateCut(i) for i, item in enumerate(problem.circuit) if len(item.qubits) == 2))
 
 
 def test_the_peers_gate_cuts_are_read():
@@ -117,3 +132,53 @@ def test_the_peers_gate_cuts_are_read():
     assert cuts and all(isinstance(cut, GateCut) for cut in cuts)
     plan = make_plan(line(6, ["Z" * 6], layers=2), cuts=cuts)
     assert max(f.num_qubits for f in plan.fragments) <= 3
+
+
+@pytest.mark.parametrize("qubits, widths", [(16, [8]), pytest.param(40, [39, 20, 4], marks=pytest.mark.slow)])
+@pytest.mark.parametrize("shots", [None, 10**6])
+def test_a_large_qft_is_planned_or_refused_in_one_line(qubits, widths, shots):
+    """Most of its gates have angles far below the snapping of a KAK decomposition at its default fidelity."""
+    from qiskit.synthesis import synth_qft_full
+
+    problem = problem_of(synth_qft_full(qubits), ["Z" * qubits], np.ones((1, 1)))
+    for width in widths:
+        try:
+            plan = make_plan(problem, max_qubits=width, shots=shots)
+        except CuttingError as error:
+            assert re.match(r"--shots|fragment \d+ has|joining the", str(error)) and "\n" not in str(error)
+        else:
+            assert max(f.num_qubits for f in plan.fragments) <= width
+            json.dumps(plan_document(plan), allow_nan=False)
+    assert make_plan(problem, max_qubits=qubits).cuts == ()
+
+
+def test_a_circuit_that_fits_asks_no_gate_for_its_form(monkeypatch):
+    monkeypatch.setattr("tasks.cutting.planner.find_form", None)
+    assert make_plan(line(6, ["Z" * 6]), max_qubits=6).cuts == ()
+
+
+def swap_test(pairs, order):
+    """The swap test of two registers, its qubits numbered by ``order``; the controlled swaps written out."""
+    circuit = QuantumCircuit(2 * pairs + 1)
+    zero, *others = order
+    for k, q in enumerate(others):
+        circuit.ry(0.1 * (k + 1), q)
+    circuit.h(zero)
+    for a, b in zip(others[:pairs], others[pairs:], strict=True):
+        circuit.cx(b, a)
+        circuit.compose(CCXGate().definition, [zero, a, b], inplace=True)
+        circuit.cx(b, a)
+    circuit.h(zero)
+    label = ["I"] * circuit.num_qubits
+    label[-1 - zero] = "Z"
+    return problem_of(circuit, ["".join(label)], np.ones((1, 1)))
+
+
+@pytest.mark.parametrize("shots", [None, 10**5])
+@pytest.mark.parametrize("pairs, seed", [(6, 0), (6, 1), (12, 2)])
+def test_a_plan_does_not_depend_on_how_qubits_are_numbered(pairs, seed, shots):
+    """One wire in the middle of a swap test is its best cut, wherever the qubits of a pair are."""
+    for order in (np.arange(2 * pairs + 1), np.random.default_rng(seed).permutation(2 * pairs + 1)):
+        plan = make_plan(swap_test(pairs, order.tolist()), max_qubits=pairs + 1, shots=shots)
+        assert [type(cut) for cut in plan.cuts] == [WireCut], f"seed {seed}"
+        assert [f.num_qubits for f in plan.fragments] == [pairs + 1, pairs + 1]

@@ -159,7 +159,7 @@ def test_the_cache_changes_no_value_cold_warm_or_off(tmp_path, shots):
     found = {}
     for name, cache in (("off", "off"), ("cold", str(tmp_path / "cache")), ("warm", str(tmp_path / "cache"))):
         with RunDirectory.create(tmp_path / name, {}, problem) as directory:
-            found[name] = values(run(problem, Options(max_qubits=10, shots=shots, seed=6, cache=cache), directory))
+            found[name] = values(run(problem, Options(max_qubits=12, shots=shots, seed=6, cache=cache), directory))
             hits = [meta.get("cache") for meta in directory.record["results"].values()]
         assert ("hit" in hits) == (name == "warm"), f"{name}: {hits}"
     if shots is None:

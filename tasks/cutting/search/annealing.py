@@ -1,42 +1,13 @@
-"""Wire and gate cuts together: a local search over where every end of every two-qubit gate belongs.
-
-Each end of a two-qubit gate is a node. Two kinds of edges join nodes: a gate (its two ends) and a stretch of wire (two
-neighbouring ends on one qubit). Nodes are put into blocks; an edge between blocks is a cut, of a gate or of a wire, and
-a block's width is the number of its unbroken stretches of wire. Simulated annealing moves stretches between blocks.
-"""
+"""Wire and gate cuts together: simulated annealing moves stretches of wire between blocks of gate ends."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from math import exp
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class GateEnds:
-    """The two-qubit gates of a circuit as a graph of ends: gate ``g`` has nodes ``2g`` and ``2g + 1``.
-
-    Attributes:
-        instructions: (gate,) index of each gate in the circuit.
-        qubits: (gate, 2) its qubits.
-        weights: (gate,) what cutting it costs.
-        wire_weight: what cutting a wire costs.
-    """
-
-    instructions: np.ndarray
-    qubits: np.ndarray
-    weights: np.ndarray
-    wire_weight: float
-
-    def wires(self) -> list[list[int]]:
-        """For each qubit that has gates, its nodes in time order."""
-        lines: dict[int, list[int]] = {}
-        for gate, (a, b) in enumerate(self.qubits.tolist()):
-            lines.setdefault(a, []).append(2 * gate)
-            lines.setdefault(b, []).append(2 * gate + 1)
-        return [lines[q] for q in sorted(lines)]
+from tasks.cutting.search.ends import GateEnds
 
 
 def anneal(ends: GateEnds, start: np.ndarray, max_width: int, *, seed: int, moves: int) -> np.ndarray:
