@@ -25,6 +25,7 @@ import venv
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -120,12 +121,12 @@ def merged(maps: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, float], dic
     return seconds, lines
 
 
-def drawn(rooms: Iterable[str], count: int, seed: int) -> list[tuple[str, Mutant]]:
+def drawn(tree: Path, rooms: Iterable[str], count: int, seed: int) -> list[tuple[str, Mutant]]:
     """``count`` mutants, one a line, each room with a share that grows with the root of what can be changed in it."""
     candidates: dict[str, list[Mutant]] = {}
     for room in rooms:
-        files = sorted(path for top in ROOMS[room] for path in (_ROOT / top).rglob("*.py"))
-        found = [m for path in files for m in mutants_of(str(path.relative_to(_ROOT)), path.read_bytes())]
+        files = sorted(path for top in ROOMS[room] for path in (tree / top).rglob("*.py"))
+        found = [m for path in files for m in mutants_of(str(path.relative_to(tree)), path.read_bytes())]
         order = random.Random(f"{seed} {room}")
         order.shuffle(found)
         one_a_line = {(mutant.file, mutant.line): mutant for mutant in reversed(found)}
@@ -134,7 +135,11 @@ def drawn(rooms: Iterable[str], count: int, seed: int) -> list[tuple[str, Mutant
     weights = {room: len(found) ** 0.5 for room, found in candidates.items()}
     total = sum(weights.values())
     shares = {room: -(-count * weight // total) for room, weight in weights.items()}
-    return [(room, mutant) for room, found in candidates.items() for mutant in found[: int(shares[room])]]
+    chosen = []
+    for room, found in candidates.items():
+        good = (mutant for mutant in found if mutant.compiles((tree / mutant.file).read_bytes()))
+        chosen += [(room, mutant) for mutant in islice(good, int(shares[room]))]
+    return chosen
 
 
 def tests_for(mutant: Mutant, room: str, seconds: Mapping[str, float], lines: Mapping[str, Any]) -> list[str]:
@@ -160,7 +165,7 @@ def judge(copy: Copy, chosen: list[tuple[str, Mutant]], maps: Mapping[str, Any],
     assert server.stdin is not None and server.stdout is not None
     found = []
     for number, (room, mutant) in enumerate(chosen, 1):
-        source = (_ROOT / mutant.file).read_bytes()
+        source = (copy.tree / mutant.file).read_bytes()
         tests = tests_for(mutant, room, seconds, lines)
         key = hashlib.sha256(repr((mutant, source, tests)).encode()).hexdigest()[:16]
         if key not in results:
@@ -243,7 +248,7 @@ def main() -> int:
     arguments = parser.parse_args()
     copy = Copy(arguments.folder.resolve())
     maps = {group: copy.map_of(group, arguments.map) for group in arguments.room or TESTS}
-    chosen = drawn(arguments.room or ROOMS, arguments.mutants, arguments.seed)
+    chosen = drawn(copy.tree, arguments.room or ROOMS, arguments.mutants, arguments.seed)
     found = judge(copy, chosen, maps, arguments.folder / "known.json")
     arguments.out.write_text(report(found, arguments.seed))
     kept = ("room", "file", "line", "operator", "before", "after", "status", "killer", "reason", "tests", "seconds")

@@ -57,13 +57,21 @@ class Mutant:
     start: int
     end: int
 
+    def compiles(self, source: bytes) -> bool:
+        """Whether the file with the change is still Python."""
+        try:
+            ast.parse(self.applied(source))
+        except SyntaxError:
+            return False
+        return True
+
     def applied(self, source: bytes) -> bytes:
         """The file's content with the change."""
         return source[: self.start] + self.after.encode() + source[self.end :]
 
 
 def mutants_of(file: str, source: bytes) -> list[Mutant]:
-    """Every mutant of a file that still compiles, in the order of the file."""
+    """Every mutant of a file, in the order of the file; a few do not compile."""
     offsets = [0]
     for line in source.splitlines(keepends=True):
         offsets.append(offsets[-1] + len(line))
@@ -73,10 +81,6 @@ def mutants_of(file: str, source: bytes) -> list[Mutant]:
             continue
         start, end = offsets[node.lineno - 1] + node.col_offset, offsets[node.lineno - 1] + (node.end_col_offset or 0)
         mutant = Mutant(file, node.lineno, operator, source[start:end].decode(), after, start, end)
-        try:
-            ast.parse(mutant.applied(source))
-        except SyntaxError:
-            continue
         if mutant.before != mutant.after:
             found.append(mutant)
     return sorted(set(found), key=lambda mutant: (mutant.start, mutant.end, mutant.operator, mutant.after))

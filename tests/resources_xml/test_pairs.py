@@ -101,6 +101,31 @@ def test_a_price_that_is_none_is_refused(tmp_path, word):
         read_devices(_one(tmp_path, f"qubits=5 {word}"))
 
 
+def test_a_processor_of_that_name_on_several_nodes_is_one_device(tmp_path):
+    node = (
+        "<ComputeNode Name='{0}'><Processor Name='CPU'><ComputingUnits>{1}</ComputingUnits></Processor>"
+        "<Processor Name='F'><ComputingUnits>1</ComputingUnits><Type>FPGA</Type></Processor>"
+        "<Memory><Size>{2}</Size></Memory></ComputeNode>"
+    )
+    (tmp_path / "resources.xml").write_text(
+        f"<ResourcesList>{node.format('a', 4, 16)}{node.format('b', 2, 6)}</ResourcesList>"
+    )
+    (tmp_path / "project.xml").write_text(
+        "<Project><MasterNode/><ComputeNode Name='a'/><ComputeNode Name='b'/></Project>"
+    )
+    (device,) = read_devices(tmp_path)
+    assert (device.name, device.units, device.memory_bytes, device.node) == ("CPU", 6, 3 * 10**9, "")
+
+
+def test_what_the_property_says_of_a_qpu(tmp_path):
+    (device,) = read_devices(_one(tmp_path, "qubits=1 type=ibm-quantum-compute-service"))
+    assert (device.qubits, device.resource_type, device.node) == (1, "ibm-quantum-compute-service", "")
+    for words in ("qubits=0", "qubits=-1", "qubits=many"):
+        with pytest.raises(ResourcesError, match="how many qubits"):
+            read_devices(_one(tmp_path, words))
+    assert read_devices(_one(tmp_path, "clients")) == ()
+
+
 def _one(folder, words):
     (folder / "resources.xml").write_text("<ResourcesList/>")
     (folder / "project.xml").write_text(

@@ -33,6 +33,12 @@ def pair(folder, master=CPU, nodes="", resources="", head=""):
         ("<Processor><ComputingUnits>1</ComputingUnits></Processor>", ("no Name",)),
         (CPU + "<Memory><Size>-1</Size></Memory>", ("Memory", "-1")),
         (CPU + "<Memory><Size>nan</Size></Memory>", ("Memory", "nan")),
+        (CPU + "<Memory><Size>0</Size></Memory>", ("Memory", "0")),
+        (CPU + "<Memory><Size>inf</Size></Memory>", ("Memory", "inf")),
+        (CPU + "<Memory><Size>much</Size></Memory>", ("MasterNode: Memory", "much")),
+        (processor(more="<InternalMemorySize>-2</InternalMemorySize>"), ("Processor P", "InternalMemorySize -2")),
+        (processor(units="1.5"), ("ComputingUnits 1.5",)),
+        (CPU + "</MasterNode><MasterNode>" + CPU, ("has 2 MasterNode elements", "exactly one")),
         ("", ("nothing executes tasks",)),
     ],
 )
@@ -42,6 +48,55 @@ def test_a_master_that_would_not_run(tmp_path, master, words):
     message = str(caught.value)
     assert "\n" not in message and "project.xml" in message
     assert all(word in message for word in words), message
+
+
+def test_a_project_without_a_master(tmp_path):
+    pair(tmp_path)
+    (tmp_path / "project.xml").write_text("<Project/>")
+    with pytest.raises(ResourcesError, match="has 0 MasterNode elements: give it exactly one"):
+        read_nodes(tmp_path)
+
+
+def test_a_file_is_read_up_to_four_mebibytes(tmp_path):
+    pair(tmp_path)
+    body = (tmp_path / "project.xml").read_text()
+    (tmp_path / "project.xml").write_text(body + " " * ((4 << 20) - len(body)))
+    assert read_nodes(tmp_path)
+    (tmp_path / "project.xml").write_text(body + " " * ((4 << 20) - len(body) + 1))
+    with pytest.raises(ResourcesError, match=r"project\.xml: is larger than 4 MiB"):
+        read_nodes(tmp_path)
+
+
+@pytest.mark.parametrize("attribute", ["", "Name=' '"])
+def test_a_node_without_a_name(tmp_path, attribute):
+    pair(tmp_path, resources=f"<ComputeNode {attribute}>{CPU}</ComputeNode>")
+    with pytest.raises(ResourcesError, match=r"resources\.xml: a ComputeNode has no Name"):
+        read_nodes(tmp_path)
+
+
+def test_what_is_optional_or_surrounded_by_blanks_is_read(tmp_path):
+    more = (
+        "<InternalMemorySize>0.5</InternalMemorySize><ProcessorProperty><Key>colour</Key><Value>red</Value>"
+        "</ProcessorProperty><ProcessorProperty><Key> qompass </Key><Value>clients  a=1</Value></ProcessorProperty>"
+    )
+    text = CPU + processor(" G ", " 3 ", " GPU ", more) + "<Memory><Size>8</Size></Memory>"
+    (node,) = read_nodes(pair(tmp_path, text))
+    assert node.memory_gb == 8 and node.title == "the master node" and node.most_tasks == 2
+    cpu, gpu = node.processors
+    assert (cpu.name, cpu.type, cpu.units, cpu.memory_gb, cpu.words) == ("CPU", "CPU", 2, None, ())
+    assert (gpu.name, gpu.type, gpu.units, gpu.memory_gb, gpu.words) == ("G", "GPU", 3, 0.5, ("clients", "a=1"))
+    assert gpu.clients and not cpu.clients
+
+
+def test_the_master_comes_first_and_nodes_in_the_order_of_the_project(tmp_path):
+    nodes = "".join(NODE.format(name=name, inside="") for name in ("b", "a"))
+    resources = "".join(NODE.format(name=name, inside=CPU) for name in ("a", "b", "unused"))
+    found = read_nodes(pair(tmp_path, nodes=nodes, resources=resources))
+    assert [(node.name, node.title) for node in found] == [
+        ("", "the master node"),
+        ("b", "node b"),
+        ("a", "node a"),
+    ]
 
 
 def test_entities_and_external_references(tmp_path):
@@ -89,8 +144,25 @@ def test_files_that_are_none(tmp_path):
     with pytest.raises(ResourcesError, match="must begin with ResourcesList"):
         read_nodes(tmp_path)
     (tmp_path / "resources.xml").unlink()
-    with pytest.raises(ResourcesError, match="is missing"):
+    with pytest.raises(ResourcesError, match=r"resources\.xml: is missing"):
         read_nodes(tmp_path)
+    with pytest.raises(ResourcesError, match="nowhere: no such file or folder"):
+        read_nodes(tmp_path / "nowhere")
+
+
+def test_a_name_beside_a_folder_stands_for_the_pair_in_it(tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    pair(folder)
+    assert read_nodes(tmp_path / "mine.xml") == read_nodes(folder)
+    with pytest.raises(ResourcesError, match="no such file or folder"):
+        read_nodes(tmp_path / "mine.txt")
+
+
+def test_attributes_of_another_namespace(tmp_path):
+    text = CPU.replace("<Processor ", "<Processor xmlns:o='urn:other' o:href='x' ")
+    with pytest.raises(ResourcesError, match="outside the file"):
+        read_nodes(pair(tmp_path, text))
 
 
 def test_a_qpu_of_unknown_size_or_unsuitable_name(tmp_path):
