@@ -28,7 +28,7 @@ class SetUpError(Exception):
 
 def main() -> int:
     """Prepare the environment; 0 when it is ready, 2 with one line on stderr when it cannot be, 130 on Ctrl-C."""
-    venv, pins = Path(sys.argv[1]), sys.argv[2]
+    venv, pins = Path(sys.argv[1]).absolute(), sys.argv[2]
     try:
         with locked(venv):
             prepare(venv, pins)
@@ -112,7 +112,7 @@ def create(venv: Path) -> None:
     """Make an empty environment with pip in it, also where the system's Python comes without ensurepip (Debian)."""
     if importlib.util.find_spec("venv") is None:
         raise SetUpError(f"{sys.executable} has no venv module: name a complete Python with QOMPASS_PYTHON")
-    bundled = subprocess.run([sys.executable, "-c", "import ensurepip"], capture_output=True).returncode == 0
+    bundled = subprocess.run([sys.executable, "-c", "import ensurepip"], capture_output=True, cwd=HERE).returncode == 0
     if not bundled and importlib.util.find_spec("pip") is None:
         raise SetUpError(
             f"{sys.executable} has no pip: see https://pip.pypa.io/en/stable/installation/,"
@@ -148,7 +148,8 @@ def run(venv: Path, command: list[str], total: int = 0) -> None:
     error = ""
     with open(path, "a") as log:
         log.write(f"$ {' '.join(command)}\n")
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        # Here, not where the user stands: `python -m` searches the current folder first.
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=HERE)
         assert process.stdout is not None
         try:
             for line in process.stdout:

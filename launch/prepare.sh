@@ -3,12 +3,24 @@
 # Runs a program in the checkout's own .venv, which is made first when it is not there or its pins have changed.
 # QOMPASS_PYTHON names the Python to build on, QOMPASS_VENV another folder than .venv.
 set -eu
+trap 'exit 130' INT TERM HUP # until the program has its own way to end
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 root=$(dirname -- "$here")
 venv=${QOMPASS_VENV:-$root/.venv}
 pins=$1
 program=$2
 shift 2
+
+# An empty or relative entry is the folder where the user stands: modules that lie there are never searched.
+absolute=''
+set -f
+IFS=:
+for entry in ${PYTHONPATH:-}; do
+    case $entry in /*) absolute=${absolute:+$absolute:}$entry ;; esac
+done
+unset IFS
+set +f
+export PYTHONPATH="$absolute"
 
 between() { # between PYTHON LOW HIGH: whether it runs and its minor version is within
     "$1" -c "import sys; sys.exit(not (3, $2) <= sys.version_info[:2] <= (3, $3))" 2>/dev/null

@@ -19,6 +19,11 @@ from launch.emulator.server import Emulator
 
 DEFAULT_DEVICES = ["QPU_A:kind=ibm,backend=hanoi", "QPU_B:kind=iqm,backend=nairobi,seed=2"]
 START_SECONDS = 60.0
+# Not `python -m`, which would search the current folder first.
+_PROGRAM = (
+    f"import sys; sys.path[:] = [{str(Path(__file__).resolve().parents[2])!r}, *filter(None, sys.path)]; "
+    "from launch.emulator.__main__ import main; sys.exit(main())"
+)
 
 
 def default_folder() -> Path:
@@ -104,7 +109,7 @@ def start(folder: Path, arguments: list[str]) -> int:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with open(folder / "log", "w", encoding="utf-8") as log:
         child = subprocess.Popen(
-            [sys.executable, "-m", "launch.emulator", "run", *arguments],
+            [sys.executable, "-c", _PROGRAM, "run", *arguments],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     end = time.monotonic() + START_SECONDS

@@ -23,15 +23,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 from tasks.errors import QompassError
 from tasks.runtime.errors import EngineError
+from tasks.runtime.interpreter import python_command, python_environment
 from tasks.runtime.outcome import Failure, Outcome, Reason, first_failure, unwrapped
 
 _POLL_S = 0.05
-_ROOT = str(Path(__file__).resolve().parents[2])
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class _Child:
 
     def __init__(self, threads: int):
         ours, theirs = socket.socketpair()
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys([_ROOT, *filter(None, sys.path)]))}
+        environment = python_environment()
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
             environment[name] = str(threads)
         with theirs:
@@ -66,7 +65,7 @@ class _Child:
                 _spawner()
                 .submit(
                     subprocess.Popen,
-                    [sys.executable, "-m", "tasks.runtime.child", str(theirs.fileno())],
+                    python_command("from tasks.runtime.child import main; main()", str(theirs.fileno())),
                     stdin=subprocess.DEVNULL,
                     stdout=_standard_error(),
                     stderr=_standard_error(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import pickle
 import subprocess
 import sys
@@ -14,8 +13,7 @@ from shutil import which
 from typing import Any
 
 from tasks.runtime.errors import EngineError
-
-_ROOT = str(Path(__file__).resolve().parents[2])
+from tasks.runtime.interpreter import python_command, python_environment
 
 
 def mpirun_path() -> str | None:
@@ -33,12 +31,12 @@ def run(function: Callable[..., Any], arguments: Sequence[Any], named: Mapping[s
     mpirun = mpirun_path()
     if mpirun is None:
         raise EngineError("an @mpi task needs mpirun: pip install mpi4py mpich")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys([_ROOT, *filter(None, sys.path)]))}
     with tempfile.TemporaryDirectory(prefix="qompass-mpi-") as folder:
         call = Path(folder) / "call"
         call.write_bytes(pickle.dumps((function.__module__, function.__qualname__, list(arguments), dict(named))))
-        program = [mpirun, "-n", str(processes), sys.executable, "-m", "tasks.runtime.ranks", folder]
-        done = subprocess.run(program, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        rank = python_command("from tasks.runtime.ranks import main; main()", folder)
+        program = [mpirun, "-n", str(processes), *rank]
+        done = subprocess.run(program, env=python_environment(), capture_output=True, text=True, stdin=subprocess.DEVNULL)
         answers = [Path(folder) / f"rank-{rank}" for rank in range(processes)]
         if done.returncode or not all(answer.is_file() for answer in answers):
             last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:] or ["it said nothing"]
@@ -65,7 +63,3 @@ def main() -> None:
 
         traceback.print_exc()
         MPI.COMM_WORLD.Abort(1)
-
-
-if __name__ == "__main__":
-    main()
