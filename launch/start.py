@@ -23,12 +23,12 @@ for number in SIGNALS:
         signal.signal(number, leave)
 signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
-import site
+import site  # noqa: E402
 
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # the checkout, in place of launch/
 site.main()
 
-from apps.cli.main import main
+from apps.cli.main import main  # noqa: E402
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).resolve().parents[1]
+
 if (
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 ):  # a shell gives this to what it starts with &, and it is inherited
@@ -65,3 +67,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("uses"):
         if reason := _why_not(mark.args[0]):
             pytest.skip(reason)
+
+
+@pytest.fixture
+def ready_venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for QOMPASS_VENV that launch/qompass takes for the one it made: with the Python that runs the tests."""
+    venv = tmp_path_factory.mktemp("venv")
+    (venv / ".qompass").mkdir()
+    shutil.copy(ROOT / "launch" / "requirements.txt", venv / ".qompass")
+    (venv / ".qompass" / "root").write_text(f"{ROOT}\n")
+    for name in ("bin", "lib", "pyvenv.cfg"):
+        (venv / name).symlink_to(Path(sys.prefix) / name)
+    return venv

@@ -7,7 +7,7 @@ import sys
 _root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path[:] = [_root, *(folder for folder in sys.path if folder not in ("", os.getcwd(), _root))]
 
-from apps.cli.main import main
+from apps.cli.main import main  # noqa: E402
 
 if __name__ == "__main__":
     sys.exit(main())

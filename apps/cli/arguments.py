@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import NoReturn
 
+from apps.cli.terminal import say
+
 DEFAULT_OUT = Path("results/runs")
 MAX_SHOTS = 10**10
 
@@ -19,7 +21,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong on one line and exit with status 2."""
-        self.exit(2, f"qompass: {' '.join(message.split())}: see {self.prog} --help\n")
+        say(f"{message}: see {self.prog} --help")
+        self.exit(2)
 
 
 def build_parser() -> Parser:

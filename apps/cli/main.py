@@ -3,20 +3,58 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 from apps.cli.arguments import build_parser
+from apps.cli.terminal import Notes, say, standard_error, standard_output
+from tasks.errors import QompassError
 
 USER_ERROR, INTERRUPTED = 2, 130
+_LEAST_ADDRESS_SPACE = 1 << 30
+
+# What the system refuses for want of something, and what to do about it.
+_LIMITS = {
+    errno.EMFILE: "raise `ulimit -n`",
+    errno.ENFILE: "end other programs",
+    errno.EFBIG: "raise `ulimit -f`",
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "make room in your quota",
+    errno.EROFS: "name a folder that can be written",
+    errno.ENOMEM: "raise `ulimit -v`, or lower `--max-qubits`",
+    errno.EAGAIN: "raise `ulimit -u` or `ulimit -v`",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit status; see ``qompass --help``."""
+    signals = _Signals()
+    with standard_error():
+        try:
+            with standard_output():
+                return _command(arguments, signals)
+        except KeyboardInterrupt:
+            say("interrupted")
+            return INTERRUPTED
+        except BrokenPipeError:  # the reader of our output left, as `head` does
+            return 0
+        except Exception as error:
+            if signals.received:  # a library turned the interruption into an error of its own
+                say("interrupted")
+                return INTERRUPTED
+            message = str(error) if isinstance(error, QompassError) else _limit(error)
+            if not message:
+                raise
+            say(message)
+            return USER_ERROR
+
+
+def _command(arguments: Sequence[str] | None, signals: _Signals) -> int:
     parser = build_parser()
     options = parser.parse_args(arguments)
     if options.version:
@@ -29,42 +67,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USER_ERROR
     if options.command == "cache" and options.action in ("export", "import") and options.file is None:
         parser.error(f"cache {options.action} needs a FILE")
+    _check_address_space()
     _log_to_stderr()
-    _end_in_order()
-    try:
-        return _dispatch(options)
-    except KeyboardInterrupt:
-        print("qompass: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception as error:
-        from tasks.errors import QompassError
+    subcommand = _subcommand(options.command)
+    signals.begin()
+    return subcommand(options)
 
-        if not isinstance(error, QompassError):
-            raise
-        print(f"qompass: {' '.join(str(error).split())}", file=sys.stderr)
-        return USER_ERROR
+
+def _check_address_space() -> None:
+    """Refuse a limit with which the numerical libraries would not even be loaded: they try again and again, or die."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit not in (resource.RLIM_INFINITY, -1) and limit < _LEAST_ADDRESS_SPACE:
+        raise QompassError(
+            f"`ulimit -v` allows {limit >> 20} MiB of address space, and Qompass needs 1 GiB at least: raise it"
+        )
 
 
 def _log_to_stderr() -> None:
     """Warnings of Qompass' own rooms, one line each; libraries are heard only when something is wrong with them."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("qompass: %(message)s"))
     for room in ("apps", "tasks", "scheduler_policies", "resources_xml"):
         logger = logging.getLogger(room)
         logger.setLevel(logging.WARNING)
         logger.propagate = False
         if not logger.handlers:
-            logger.addHandler(handler)
+            logger.addHandler(Notes())
     for library in ("distributed", "qiskit", "qiskit_ibm_runtime"):
         logging.getLogger(library).setLevel(logging.ERROR)
 
 
-def _dispatch(options: argparse.Namespace) -> int:
+def _subcommand(command: str) -> Callable[[argparse.Namespace], int]:
     """Import a subcommand only when it is called: Qiskit alone takes most of a second."""
-    command = options.command
     if command == "run":
         from apps.cli.run import run as subcommand
     elif command == "resume":
@@ -81,25 +117,49 @@ def _dispatch(options: argparse.Namespace) -> int:
         from apps.cli.devices import devices as subcommand
     else:
         from apps.cli.doctor import doctor as subcommand
-    return subcommand(options)
+    return subcommand
 
 
-def _end_in_order() -> None:
-    """Let SIGTERM and SIGHUP end a run as Ctrl-C does, and let nothing but a third signal cut the ending short."""
-    received = 0
+class _Signals:
+    """SIGTERM and SIGHUP end the command as Ctrl-C does: at once while nothing has begun, then in order."""
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal received
-        received += 1
-        if received == 1:
-            raise KeyboardInterrupt
-        if received > 2:
+    def __init__(self) -> None:
+        self.received = 0
+        self._begun = False
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a shell's background job, asked for this
+                signal.signal(number, self._take)
+
+    def begin(self) -> None:
+        """From here on there is something to end in order."""
+        self._begun = True
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        self.received += 1
+        if not self._begun:  # not an exception: a library's import might take it for its own
+            os.write(2, b"qompass: interrupted\n")
             os._exit(INTERRUPTED)
-        print("qompass: ending the processes of this run; once more leaves them behind", file=sys.stderr)
+        if self.received == 1:
+            raise KeyboardInterrupt
+        if self.received > 2:  # nothing but a third signal cuts the ending short
+            os._exit(INTERRUPTED)
+        say("ending the processes of this run; once more leaves them behind")
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a shell's background job, asked for this
-            signal.signal(number, interrupt)
+
+def _limit(error: BaseException) -> str:
+    """One line where the system refused something for want of memory, files, room or processes, else ""."""
+    cause: BaseException | None = error
+    while cause is not None:
+        number = cause.errno if isinstance(cause, OSError) else None
+        if isinstance(cause, MemoryError) or "failed to map segment" in str(cause):
+            number = errno.ENOMEM
+        elif isinstance(cause, RuntimeError) and "start new thread" in str(cause):
+            number = errno.EAGAIN
+        if number in _LIMITS:
+            where = f"{cause.filename}: " if isinstance(cause, OSError) and cause.filename else ""
+            return f"{where}the system refuses more: {os.strerror(number)}: {_LIMITS[number]}"
+        cause = cause.__cause__ or cause.__context__
+    return ""
 
 
 if __name__ == "__main__":

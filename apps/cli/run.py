@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from apps.cli.progress import make_progress
 from apps.cli.tables import estimates_table, plan_text, seconds_text
+from apps.cli.terminal import say
 from resources_xml import pair_of, read_devices
 from tasks import workflow
 from tasks.cutting.document import cuts_document, cuts_from
@@ -144,15 +144,15 @@ def checked_cache(where: str | None) -> str:
 
 def _finish(directory: RunDirectory, problem: Problem, options: Options, as_json: bool) -> int:
     for note in problem.notes:
-        print(f"qompass: {note}", file=sys.stderr)
+        say(note)
     try:
         with directory:
             result = workflow.run(problem, options, directory, make_progress())
     except KeyboardInterrupt:
-        print(f"qompass: interrupted; `qompass resume {_shown(directory.path)}` goes on from here", file=sys.stderr)
+        say(f"interrupted; `qompass resume {_shown(directory.path)}` goes on from here")
         return 130
     for note in result.record["notes"][len(problem.notes) :]:  # of devices, and of what was not reached
-        print(f"qompass: {note}", file=sys.stderr)
+        say(note)
     _report(directory.path, result.record, as_json)
     return 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -26,62 +27,87 @@ def say(text: str) -> None:
     print(f"qompass: {shown(' '.join(text.split()))}", file=sys.stderr)
 
 
+class Notes(logging.Handler):
+    """Log records as lines on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say it."""
+        say(self.format(record))
+
+
 @contextlib.contextmanager
-def standard_streams() -> Iterator[None]:
-    """Use the standard streams whatever they are: closed, full, or without our characters.
-
-    What is printed on standard output is written when the block ends well, all at once.
-
-    Raises:
-        OutputError: it cannot be written.
-        BrokenPipeError: its reader has left.
-    """
+def standard_error() -> Iterator[None]:
+    """Standard error, whether it is closed, full, or cannot take our characters: what it does not take is dropped."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:  # closed: the next file to be opened would take its place, and our words would go there
             os.open(os.devnull, os.O_RDWR)
-    written = io.StringIO()
-    errors: Any = _Tolerant(sys.stderr) if sys.stderr else open(os.devnull, "w")
-    with contextlib.redirect_stderr(errors):
-        with contextlib.redirect_stdout(written):
+    stream: Any = _Tolerant(sys.stderr) if sys.stderr else open(os.devnull, "w")
+    with contextlib.redirect_stderr(stream):
+        yield
+
+
+@contextlib.contextmanager
+def standard_output() -> Iterator[None]:
+    """What the block prints on standard output is written when it ends well, all at once.
+
+    Raises:
+        OutputError: it cannot be written.
+        BrokenPipeError: its reader has left.
+    """
+    output, held = sys.stdout, io.StringIO()
+    with contextlib.redirect_stdout(held):
+        try:
             yield
-        if sys.stdout and written.getvalue():
-            _write(sys.stdout, shown(written.getvalue()))
+        except SystemExit:  # argparse, after --help
+            _write(output, held.getvalue())
+            raise
+    _write(output, held.getvalue())
 
 
-def _write(output: TextIO, text: str) -> None:
+def _write(output: TextIO | None, text: str) -> None:
+    if output is None:  # closed: nobody wants it
+        return
+    encoding = output.encoding or "utf-8"
     try:
-        output.write(text.encode(output.encoding or "utf-8", "backslashreplace").decode(output.encoding or "utf-8"))
+        output.write(shown(text).encode(encoding, "backslashreplace").decode(encoding))
         output.flush()
     except OSError as error:
-        # Python tries again when it ends; there is nothing more to say then.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
+        _to_nowhere(output)
         if isinstance(error, BrokenPipeError):
             raise
-        raise OutputError(f"standard output cannot be written: {error.strerror}: nothing of the result was lost that "
-                          "is in a run's folder, and `qompass resume RUN` shows it again") from error  # fmt: skip
+        raise OutputError(
+            f"standard output cannot be written: {error.strerror}; the result of a run is in its folder, and "
+            "`qompass resume RUN` shows it again"
+        ) from error
 
 
 class _Tolerant:
-    """A standard error whose reader may have left or whose disk may be full: what it cannot take is dropped."""
+    """A text stream that drops what cannot be written."""
 
     def __init__(self, stream: TextIO):
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write what can be written."""
+        encoding = self._stream.encoding or "utf-8"
         try:
-            return self._stream.write(text)
+            self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
         except (OSError, ValueError):
-            with contextlib.suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
-            return len(text)
+            _to_nowhere(self._stream)
+        return len(text)
 
     def flush(self) -> None:
-        """Flush what can be flushed."""
-        with contextlib.suppress(OSError, ValueError):
+        try:
             self._stream.flush()
+        except (OSError, ValueError):
+            _to_nowhere(self._stream)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def _to_nowhere(stream: TextIO) -> None:
+    # What could not be written is still in the stream's buffer; Python tries again when it ends, and would fail there.
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,8 +1,8 @@
 """Start another Python process of Qompass: it finds this checkout, and never what lies where the user stands.
 
-``python -m`` and ``python -c`` put the current folder before everything else, where a stray ``pickle.py`` or ``tasks.py``
-would be executed. Python 3.11 has -P and PYTHONSAFEPATH against that, Python 3.10 has neither, so the folder is taken
-out of the path by the first statement that the new process executes.
+``python -m`` and ``python -c`` search the current folder before everything else, and a ``pickle.py`` or ``tasks.py``
+that lies there would be executed. Python 3.11 has -P and PYTHONSAFEPATH against that, Python 3.10 has neither, so the
+folder is taken out of the path by the first statement that the new process executes.
 """
 
 from __future__ import annotations

@@ -36,7 +36,9 @@ def run(function: Callable[..., Any], arguments: Sequence[Any], named: Mapping[s
         call.write_bytes(pickle.dumps((function.__module__, function.__qualname__, list(arguments), dict(named))))
         rank = python_command("from tasks.runtime.ranks import main; main()", folder)
         program = [mpirun, "-n", str(processes), *rank]
-        done = subprocess.run(program, env=python_environment(), capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            program, env=python_environment(), capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
         answers = [Path(folder) / f"rank-{rank}" for rank in range(processes)]
         if done.returncode or not all(answer.is_file() for answer in answers):
             last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:] or ["it said nothing"]

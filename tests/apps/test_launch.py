@@ -66,12 +66,13 @@ def test_a_ready_environment_is_used_at_once_with_its_programs_on_the_path(check
     marker.mkdir(parents=True)
     (marker / "root").write_text(f"{checkout}\n")
     shutil.copy(checkout / "launch" / "requirements.txt", marker)
-    program = checkout / ".venv" / "bin" / "qompass"
+    program = checkout / ".venv" / "bin" / "python"
     program.parent.mkdir()
-    program.write_text('#!/bin/sh\necho "$0 $1 $VIRTUAL_ENV"\n')
+    program.write_text('#!/bin/sh\necho "$0 $1 $2 $3 $VIRTUAL_ENV"\n')
     program.chmod(0o755)
     done = launched(checkout)
-    assert done.stdout == f"{program} --help {checkout / '.venv'}\n" and done.stderr == ""
+    start = checkout / "launch" / "start.py"
+    assert done.stdout == f"{program} -S {start} --help {checkout / '.venv'}\n" and done.stderr == ""
 
 
 def pins_of(name: str) -> dict[str, str]:
