@@ -5,6 +5,7 @@ Ctrl-C reaches the programs that tests start, also where the tests run in the ba
 
 import functools
 import importlib.util
+import os
 import shutil
 import signal
 import sys
@@ -25,6 +26,12 @@ if (
 def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A test that names no cache gets an empty one, not that of whoever runs the tests."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keys and journals of tests are not put among the user's."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
 
 
 def _no_mpi() -> str:

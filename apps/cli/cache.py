@@ -10,9 +10,9 @@ from typing import Any
 from apps.cli.run import SCHEMA, checked_cache
 from apps.cli.tables import bytes_text, seconds_text
 from tasks.errors import InputError
+from tasks.execution.cache.entry_store import EntryStore, open_entries
 from tasks.execution.cache.errors import CacheError
 from tasks.execution.cache.maintenance import export_entries, import_entries, prune, statistics, verify
-from tasks.execution.cache.stores.store import Store, open_store
 
 _DAY_S = 86_400.0
 
@@ -21,7 +21,7 @@ def cache(arguments: argparse.Namespace) -> int:
     """Do one thing with the cache; ``verify`` ends with status 2 when it finds unsound entries."""
     where = checked_cache(arguments.cache)
     try:
-        document = _act(open_store(where), arguments)
+        document = _act(open_entries(where), arguments)
     except (CacheError, OSError) as error:
         raise InputError(f"cache {where}: {error}: name another with --cache") from error
     if arguments.json:
@@ -33,11 +33,11 @@ def cache(arguments: argparse.Namespace) -> int:
     return 2 if arguments.action == "verify" and document["unsound"] else 0
 
 
-def _act(store: Store, arguments: argparse.Namespace) -> dict[str, Any]:
+def _act(store: EntryStore, arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.action == "stats":
         return asdict(statistics(store))
     if arguments.action == "verify":
-        return {"unsound": verify(store)}
+        return {"unsound": verify(store), "of_other_keys": statistics(store).of_other_keys}
     if arguments.action == "prune":
         days = arguments.older_than
         return {"removed": prune(store, older_than=None if days is None else days * _DAY_S)}
@@ -52,10 +52,9 @@ def _shown(name: str, value: Any) -> str:
         return bytes_text(value)
     if name == "cost":
         return f"{seconds_text(value)} of work saved for every full use"
+    if name == "unsound" and isinstance(value, dict):
+        first = [f"{key[:16]}: {why}" for key, why in list(value.items())[:3]]
+        return f"{len(value):,}" + (f" ({'; '.join(first)}); `qompass cache prune` removes them" if value else "")
     if isinstance(value, dict):
         return ", ".join(f"{key} {count:,}" for key, count in value.items()) or "none"
-    if isinstance(value, list):
-        return f"{len(value):,}" + (
-            f" ({', '.join(value[:3])}, ...); `qompass cache prune` removes them" if value else ""
-        )
     return f"{value:,}"

@@ -106,7 +106,8 @@ def run_on_device(jobs: Sequence[FragmentJob], device: Device, how: How = How())
             results.append(recalled(job, device.name, aer, how.cache))
         else:
             results.append(JobResult(job, run_job(job, device=aer), {}))
-    return DeviceResults(tuple(results), cache=_since(before, how.cache))
+    notes = _opened(how.cache).notes() if any(worth) else []
+    return DeviceResults(tuple(results), tuple(notes), cache=_since(before, how.cache))
 
 
 def recalled(job: FragmentJob, device: str, aer: str, cache: str) -> JobResult:
@@ -227,7 +228,8 @@ def _run_on_qpu(jobs: Sequence[FragmentJob], device: Device, how: How) -> Device
         raise failed[0]
     failure = str(failed[0]) if failed else ""
     left = str(next(iter(run.failures.values()))) if run.failures and not failed else ""
-    return DeviceResults(tuple(done), tuple(run.notes), failure, left, waited, _since(before, how.cache))
+    notes = (*run.notes, *store.notes())
+    return DeviceResults(tuple(done), notes, failure, left, waited, _since(before, how.cache))
 
 
 def forget_stored(device: Device, results: Sequence[JobResult]) -> None:

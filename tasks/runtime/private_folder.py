@@ -109,17 +109,37 @@ class PrivateFolder:
 
     def write(self, name: str, content: bytes) -> None:
         """Make or replace a file, whole and on disk when this returns; raises as ``open``."""
+        partial = self._partial(name, content)
+        try:
+            self.rename(partial, name)
+        except BaseException:
+            self.remove(partial)
+            raise
+        os.fsync(self._descriptor)
+
+    def create(self, name: str, content: bytes) -> None:
+        """Make a file, whole and on disk when this returns, unless there is one already; raises as ``open``."""
+        partial = self._partial(name, content)
+        try:
+            os.link(partial, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+        except FileExistsError:
+            pass  # another process was sooner: its file stays
+        finally:
+            self.remove(partial)
+        os.fsync(self._descriptor)
+
+    def _partial(self, name: str, content: bytes) -> str:
+        """Make a file on disk under a name that nobody looks for, to be given its own name next."""
         partial = f".{name}.{secrets.token_hex(4)}.partial"
         try:
             with os.fdopen(self.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            self.rename(partial, name)
         except BaseException:
             self.remove(partial)
             raise
-        os.fsync(self._descriptor)
+        return partial
 
     def names(self, pattern: str) -> list[str]:
         """Names of the files that fit a shell pattern, sorted."""

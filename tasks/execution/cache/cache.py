@@ -12,6 +12,7 @@ import numpy as np
 from tasks.cutting.plan import Fragment
 from tasks.execution.cache.cost_benefit import Worth
 from tasks.execution.cache.entry import Entry
+from tasks.execution.cache.entry_store import open_entries
 from tasks.execution.cache.errors import StoreUnavailable, UnsupportedCircuit
 from tasks.execution.cache.fragment_key import fragment_digest, fragment_key
 from tasks.execution.cache.keys import AS_WRITTEN, BY_DISTRIBUTION, Key, KeyMaker, Target, exact_digest
@@ -19,7 +20,6 @@ from tasks.execution.cache.new_entries import array_entry, counts_entry, topped_
 from tasks.execution.cache.requests import Draw, Found, Job, Made, Request, Tally
 from tasks.execution.cache.shot_pool import deal, grouped, needed
 from tasks.execution.cache.single_flight import SingleFlight, Want
-from tasks.execution.cache.stores.store import open_store
 from tasks.model.tensor import VariantCounts
 
 logger = logging.getLogger(__name__)
@@ -209,6 +209,10 @@ class Cache:
             out |= {f"{kind}_{name}": number for name, number in vars(worth).items()}
         return out
 
+    def notes(self) -> list[str]:
+        """Return, once, what the user has to be told about the store."""
+        return [] if self.flight is None else self.flight.store.notes()
+
     def close(self) -> None:
         """Close the store."""
         if self.flight is not None:
@@ -272,7 +276,7 @@ def open_cache(where: str, *, lifetime: float = 0.0, max_bytes: int = 1 << 30, l
     if where == OFF:
         return Cache(None)
     try:
-        store = open_store(where, max_bytes=max_bytes)
+        store = open_entries(where, max_bytes=max_bytes)
     except StoreUnavailable as error:
         logger.warning("%s; going on without a cache", error)
         return Cache(None)

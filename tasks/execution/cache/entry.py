@@ -1,13 +1,12 @@
-"""What is stored under a key, and its bytes: a header in JSON, arrays as raw little-endian data, a checksum. No pickle.
+"""What is stored under a key, and its bytes: a header in JSON, arrays as raw little-endian data, a seal. No pickle.
 
-Layout: magic ``QPCE``, version (2 bytes), header length (4 bytes), header, arrays in the header's order, 32 bytes of
-BLAKE2b over all before it. Nothing in an entry is ever executed, so a store that others may write to can at worst make
-a lookup miss.
+Layout: magic ``QPCE``, version (2 bytes), identity of the sealing key (8 bytes), header length (4 bytes), header,
+arrays in the header's order, 32 bytes of keyed BLAKE2b over all before it. Nothing in an entry is ever executed, and
+nobody without the key can make one that is used, so a store that others may write to can at worst make a lookup miss.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import struct
@@ -15,13 +14,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tasks.execution.cache.errors import CorruptEntry
+from tasks.execution.cache.errors import CorruptEntry, OtherKey
+from tasks.execution.cache.seal import ID_BYTES, TAG_BYTES, Seal
 from tasks.model.tensor import VariantCounts
 
-ENTRY_VERSION = 1
+ENTRY_VERSION = 2
 _MAGIC = b"QPCE"
-_HEAD = struct.Struct("<4sHI")
-_CHECK = 32
+_HEAD = struct.Struct(f"<4sH{ID_BYTES}sI")
 _DTYPES = {"<f8", "<c16", "<i8", "|u1"}
 
 
@@ -57,8 +56,8 @@ class Entry:
         return sum(block.shots for block in self.blocks)
 
 
-def encode(entry: Entry) -> bytes:
-    """Return the entry's bytes."""
+def encode(entry: Entry, seal: Seal) -> bytes:
+    """Return the entry's bytes, sealed."""
     arrays = [np.frombuffer(entry.material, dtype=np.uint8), entry.angles]
     for block in entry.blocks:
         arrays += [block.outcomes, block.counts]
@@ -75,24 +74,27 @@ def encode(entry: Entry) -> bytes:
         "provenance": entry.provenance,
     }
     text = json.dumps(header, separators=(",", ":")).encode()
-    body = _HEAD.pack(_MAGIC, ENTRY_VERSION, len(text)) + text + b"".join(a.tobytes() for a in packed)
-    return body + hashlib.blake2b(body, digest_size=_CHECK).digest()
+    body = _HEAD.pack(_MAGIC, ENTRY_VERSION, seal.identity, len(text)) + text + b"".join(a.tobytes() for a in packed)
+    return body + seal.tag(body)
 
 
-def decode(data: bytes) -> Entry:
+def decode(data: bytes, seal: Seal) -> Entry:
     """Return the entry in these bytes.
 
     Raises:
-        CorruptEntry: wrong magic, version, checksum, or a header that does not describe the rest.
+        OtherKey: it is sealed with another key.
+        CorruptEntry: wrong magic, version or seal, or a header that does not describe the rest.
     """
-    if len(data) < _HEAD.size + _CHECK or data[:4] != _MAGIC:
+    if len(data) < _HEAD.size + TAG_BYTES or data[:4] != _MAGIC:
         raise CorruptEntry("not a cache entry: the first bytes are wrong; 'qompass cache prune' removes it")
-    body, check = data[:-_CHECK], data[-_CHECK:]
-    if hashlib.blake2b(body, digest_size=_CHECK).digest() != check:
-        raise CorruptEntry("cache entry fails its checksum; 'qompass cache prune' removes it")
-    _, version, length = _HEAD.unpack_from(body)
+    body, tag = data[:-TAG_BYTES], data[-TAG_BYTES:]
+    _, version, identity, length = _HEAD.unpack_from(body)
     if version != ENTRY_VERSION:
         raise CorruptEntry(f"cache entry of version {version}, this program reads {ENTRY_VERSION}; it is run again")
+    if identity != seal.identity:
+        raise OtherKey("cache entry sealed with another key; it is not used")
+    if not seal.made(body, tag):
+        raise CorruptEntry("cache entry that fails its seal: damaged or forged; 'qompass cache prune' removes it")
     try:
         header = json.loads(body[_HEAD.size : _HEAD.size + length])
         arrays = _read_arrays(body, _HEAD.size + length, header["arrays"])

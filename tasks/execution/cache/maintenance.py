@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import struct
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.execution.cache.entry import Entry, decode
-from tasks.execution.cache.errors import CorruptEntry
+from tasks.execution.cache.entry import Entry
+from tasks.execution.cache.entry_store import EntryStore
+from tasks.execution.cache.errors import CorruptEntry, OtherKey
 from tasks.execution.cache.form_memo import SPELLING
-from tasks.execution.cache.stores.store import Store
 
-_EXPORT_MAGIC = b"QPCX\x01\x00"
+_EXPORT_MAGIC = b"QPCX\x02\x00"
 _RECORD = struct.Struct("<32sQ")
 _MAX_RECORD = 1 << 32
 
@@ -26,7 +24,8 @@ class Statistics:
 
     Attributes:
         entries: how many sound entries.
-        unsound: keys whose entry cannot be read.
+        unsound: addresses whose entry is damaged or forged.
+        of_other_keys: entries sealed with another key than the one in force; they are not used.
         expired: entries past their time.
         bytes_used: bytes in use.
         shots: shots in all counts.
@@ -37,6 +36,7 @@ class Statistics:
 
     entries: int
     unsound: int
+    of_other_keys: int
     expired: int
     bytes_used: int
     shots: int
@@ -45,19 +45,20 @@ class Statistics:
     spellings: int
 
 
-def statistics(store: Store) -> Statistics:
+def statistics(store: EntryStore) -> Statistics:
     """Count what a store holds.
 
     Raises:
         StoreUnavailable: it cannot be read.
     """
     now = time.time()
-    sound = unsound = expired = shots = spellings = 0
+    sound = unsound = of_other_keys = expired = shots = spellings = 0
     cost = 0.0
     backends: Counter[str] = Counter()
-    for _, entry in _entries(store):
-        if entry is None:
-            unsound += 1
+    for _, _, entry in store.stored():
+        if isinstance(entry, CorruptEntry):
+            unsound += not isinstance(entry, OtherKey)
+            of_other_keys += isinstance(entry, OtherKey)
             continue
         if entry.provenance.get("level") == SPELLING:
             spellings += 1
@@ -67,41 +68,55 @@ def statistics(store: Store) -> Statistics:
         shots += entry.shots
         cost += entry.cost
         backends[entry.provenance.get("backend", "?")] += 1
-    return Statistics(sound, unsound, expired, store.size(), shots, cost, dict(backends), spellings)
+    return Statistics(sound, unsound, of_other_keys, expired, store.size(), shots, cost, dict(backends), spellings)
 
 
-def verify(store: Store) -> list[str]:
-    """Return the keys (hex) whose entry is unsound: bad checksum or header, or material that is not the key's."""
-    return [key.hex() for key, entry in _entries(store) if entry is None]
+def verify(store: EntryStore) -> dict[str, str]:
+    """Return, by address (hex), what is wrong with each unsound entry: its seal, header, or content of another key."""
+    return {
+        address.hex(): str(entry)
+        for address, _, entry in store.stored()
+        if isinstance(entry, CorruptEntry) and not isinstance(entry, OtherKey)
+    }
 
 
-def prune(store: Store, *, older_than: float | None = None) -> int:
-    """Remove unsound and expired entries, and those made more than ``older_than`` seconds ago. Returns how many."""
+def prune(store: EntryStore, *, older_than: float | None = None) -> int:
+    """Remove unsound and expired entries, and those made more than ``older_than`` seconds ago. Returns how many.
+
+    Entries of other keys are left to their owners, and to the store's size bound.
+    """
     now = time.time()
     removed = 0
-    for key, entry in _entries(store):
-        old = entry is not None and older_than is not None and now - entry.created > older_than
-        if entry is None or old or (entry.expires and entry.expires < now):
-            store.delete(key)
+    for address, _, entry in store.stored():
+        if isinstance(entry, OtherKey):
+            continue
+        if isinstance(entry, CorruptEntry) or _past(entry, now, older_than):
+            store.delete(address)
             removed += 1
     return removed
 
 
-def export_entries(store: Store, path: Path) -> int:
-    """Write all sound entries to a file that ``import_entries`` reads. Returns how many."""
+def _past(entry: Entry, now: float, older_than: float | None) -> bool:
+    expired = bool(entry.expires and entry.expires < now)
+    return expired or (older_than is not None and now - entry.created > older_than)
+
+
+def export_entries(store: EntryStore, path: Path) -> int:
+    """Write all sound entries to a file that ``import_entries`` reads under the same key. Returns how many."""
     written = 0
     with path.open("wb") as out:
         out.write(_EXPORT_MAGIC)
-        for key in store.keys():
-            data = store.get(key)
-            if data is not None and _sound(key, data) is not None:
-                out.write(_RECORD.pack(key, len(data)) + data)
+        for address, data, entry in store.stored():
+            if isinstance(entry, Entry):
+                out.write(_RECORD.pack(address, len(data)) + data)
                 written += 1
     return written
 
 
-def import_entries(store: Store, path: Path) -> tuple[int, int]:
+def import_entries(store: EntryStore, path: Path) -> tuple[int, int]:
     """Read entries from a file; each is checked before it is stored, and none replaces one with more shots.
+
+    Only entries that are sealed with the key in force are taken: whoever made the others may have made them up.
 
     Returns:
         (stored, refused or superfluous).
@@ -116,32 +131,21 @@ def import_entries(store: Store, path: Path) -> tuple[int, int]:
         while head := source.read(_RECORD.size):
             if len(head) < _RECORD.size:
                 raise CorruptEntry(f"{path}: cut off; what came before is imported")
-            key, length = _RECORD.unpack(head)
+            address, length = _RECORD.unpack(head)
             if length > _MAX_RECORD:
                 raise CorruptEntry(f"{path}: an entry of {length} bytes; the file is damaged")
             data = source.read(length)
-            entry = _sound(key, data)
-            held = store.get(key)
-            known = _sound(key, held) if held is not None else None
-            if entry is None or (known is not None and known.shots >= entry.shots):
+            entry = store.checked(address, data)
+            if isinstance(entry, CorruptEntry) or _known_shots(store, address) >= entry.shots:
                 refused += 1
                 continue
-            store.put(key, data, entry.expires)
+            store.store.put(address, data, entry.expires)
             stored += 1
     return stored, refused
 
 
-def _entries(store: Store) -> Iterator[tuple[bytes, Entry | None]]:
-    for key in store.keys():
-        data = store.get(key)
-        if data is not None:
-            yield key, _sound(key, data)
-
-
-def _sound(key: bytes, data: bytes) -> Entry | None:
-    """Return the entry if its bytes are sound and its material is what the key is the digest of."""
-    try:
-        entry = decode(data)
-    except CorruptEntry:
-        return None
-    return entry if hashlib.blake2b(entry.material, digest_size=32).digest() == key else None
+def _known_shots(store: EntryStore, address: bytes) -> int:
+    """Shots of the sound entry at an address; -1 where there is none."""
+    held = store.store.get(address)
+    known = None if held is None else store.checked(address, held)
+    return known.shots if isinstance(known, Entry) else -1

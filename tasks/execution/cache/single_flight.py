@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.execution.cache.entry import Entry, decode, encode
+from tasks.execution.cache.entry import Entry
+from tasks.execution.cache.entry_store import OLDEST_CLAIM, EntryStore
 from tasks.execution.cache.errors import CorruptEntry, StoreUnavailable
 from tasks.execution.cache.form_memo import form_of_spelling, spelling_entry, spelling_key
 from tasks.execution.cache.keys import Key
 from tasks.execution.cache.semantic.canonical import CanonicalForm
-from tasks.execution.cache.stores.store import Store
+from tasks.execution.cache.stores.store import LONGEST_LEASE
 
 logger = logging.getLogger(__name__)
 
@@ -48,16 +49,16 @@ class SingleFlight:
 
     Args:
         store: where entries and claims are.
-        lease: seconds after which a holder that stopped renewing is taken for dead.
+        lease: seconds after which a holder that stopped renewing is taken for dead, at most LONGEST_LEASE.
         patience: seconds after which a waiter stops waiting and produces for itself.
     """
 
-    def __init__(self, store: Store, *, lease: float = 10.0, patience: float = 3600.0) -> None:
+    def __init__(self, store: EntryStore, *, lease: float = 10.0, patience: float = OLDEST_CLAIM) -> None:
         self.store = store
         self.corrupt = 0
         self.failures = 0
         self.waited = 0
-        self._lease = lease
+        self._lease = min(lease, LONGEST_LEASE)
         self._patience = patience
         self._silent_until = 0.0
 
@@ -72,7 +73,7 @@ class SingleFlight:
         found: list[Entry | None] = [None] * len(wants)
         produced = [False] * len(wants)
         open_wants = list(range(len(wants)))
-        token = uuid.uuid4().hex
+        token = self.store.new_token(uuid.uuid4().hex)
         deadline = time.monotonic() + self._patience
         pause = 0.002
         while open_wants:
@@ -109,8 +110,8 @@ class SingleFlight:
         if not self._usable():
             return None
         try:
-            data = self.store.get(spelling_key(exact))
-            return None if data is None else form_of_spelling(decode(data), exact)
+            entry = self.store.get(spelling_key(exact))
+            return None if entry is None else form_of_spelling(entry, exact)
         except StoreUnavailable as error:
             self._failed(error)
         except (CorruptEntry, KeyError, ValueError) as error:
@@ -122,7 +123,7 @@ class SingleFlight:
         """Keep what a circuit as written means."""
         if self._usable():
             try:
-                self.store.put(spelling_key(exact), encode(spelling_entry(exact, form, expires)), expires)
+                self.store.put(spelling_key(exact), spelling_entry(exact, form, expires))
             except StoreUnavailable as error:
                 self._failed(error)
 
@@ -164,10 +165,7 @@ class SingleFlight:
             return None
         key = want.key
         try:
-            data = self.store.get(key.digest, fresh=fresh)
-            if data is None:
-                return None
-            entry = decode(data)
+            entry = self.store.get(key.digest, fresh=fresh)
         except StoreUnavailable as error:
             self._failed(error)
             return None
@@ -175,7 +173,7 @@ class SingleFlight:
             self.corrupt += 1
             logger.warning("%s (key %s)", error, key.name)
             return None
-        if entry.expires and entry.expires < time.time():
+        if entry is None or (entry.expires and entry.expires < time.time()):
             return None
         if entry.material != key.material or not same_angles(entry.angles, key.angles):
             return None  # a digest collision, or angles that only agree when rounded
@@ -188,7 +186,7 @@ class SingleFlight:
     def _write(self, key: Key, entry: Entry) -> None:
         if self._usable():
             try:
-                self.store.put(key.digest, encode(entry), entry.expires)
+                self.store.put(key.digest, entry)
             except StoreUnavailable as error:
                 self._failed(error)
 

@@ -12,12 +12,12 @@ from scipy.stats import chi2
 
 from tasks.execution.cache import shots as shot_pools
 from tasks.execution.cache.cache import Cache, open_cache
-from tasks.execution.cache.entry import Entry, encode
+from tasks.execution.cache.entry import Entry
+from tasks.execution.cache.entry_store import open_entries
 from tasks.execution.cache.keys import BY_MEANING, KeyMaker, Target
 from tasks.execution.cache.maintenance import export_entries, import_entries, prune, statistics, verify
 from tasks.execution.cache.requests import Job, Request
 from tasks.execution.cache.shot_pool import spread
-from tasks.execution.cache.stores.store import open_store
 from tasks.model.tensor import VariantCounts
 from tests.execution.cache.families import any_gates, rebitted, relabelled
 from tests.execution.cache.oracle import exact_distribution
@@ -236,15 +236,19 @@ def test_entries_expire(tmp_path: Path) -> None:
 def test_maintenance_counts_verifies_prunes_exports_and_imports(where: str, tmp_path: Path) -> None:
     cache, run = open_cache(where), Sampler()
     cache.counts([Request(bell(angle), 100) for angle in (0.1, 0.2, 0.3)], IDEAL, run)
-    store = open_store(where)
+    store = open_entries(where)
     assert (statistics(store).entries, statistics(store).spellings, statistics(store).shots) == (3, 3, 300)
-    assert verify(store) == []
+    assert verify(store) == {}
     assert export_entries(store, tmp_path / "out") == 6
-    victim = cache.keys.counts_key(bell(0.1), IDEAL).digest
-    store.put(victim, (store.get(victim) or b"")[:-1] + b"?", 0)
-    assert verify(store) == [victim.hex()]
-    assert prune(store) == 1 and statistics(store).entries == 2
-    assert import_entries(store, tmp_path / "out") == (1, 5)
+    victim, data, _ = next(item for item in store.stored() if isinstance(item[2], Entry) and item[2].shots)
+    store.store.put(victim, data[:-1] + b"?", 0)
+    other, _, _ = next(item for item in store.stored() if item[0] != victim)
+    store.store.put(other, data, 0)
+    unsound = verify(store)
+    assert set(unsound) == {victim.hex(), other.hex()}
+    assert "seal" in unsound[victim.hex()] and "content is another key's" in unsound[other.hex()]
+    assert prune(store) == 2 and store.store.get(victim) is None
+    assert import_entries(store, tmp_path / "out") == (2, 4)
     assert cache.counts([Request(bell(0.2), 100)], IDEAL, run)[0] is not None and len(run.jobs) == 3
     cache.close()
     store.close()
@@ -314,8 +318,8 @@ def test_counts_of_other_bits_than_the_key_says_are_run_again(tmp_path: Path) ->
     cache.counts([Request(bell(), 100)], IDEAL, run)
     key = cache.keys.counts_key(bell(), IDEAL)
     wrong = VariantCounts(np.array([[1]], dtype=np.uint8), np.array([100]), 1)
-    store = open_store(str(tmp_path))
-    store.put(key.digest, encode(Entry(key.material, key.angles, (wrong,))), 0)
+    store = open_entries(str(tmp_path))
+    store.put(key.digest, Entry(key.material, key.angles, (wrong,)))
     draw = cache.counts([Request(bell(), 100)], IDEAL, run)[0]
     assert draw is not None and draw.counts.num_bits == 2 and len(run.jobs) == 2
     assert cache.flight is not None and cache.flight.corrupt > 0

@@ -13,8 +13,10 @@ import pytest
 
 from tasks.execution.cache.cache import open_cache
 from tasks.execution.cache.entry import Entry, decode, encode
+from tasks.execution.cache.entry_store import open_entries
 from tasks.execution.cache.errors import CorruptEntry
 from tasks.execution.cache.requests import Request
+from tasks.execution.cache.seal import Seal
 from tasks.execution.cache.stores.store import open_store
 from tasks.model.tensor import VariantCounts
 from tests.execution.cache.conftest import RedisServer
@@ -23,24 +25,27 @@ from tests.execution.cache.test_cache import IDEAL, Sampler, as_dict, bell, fits
 REPOSITORY = Path(__file__).parents[3]
 
 
+SEAL = Seal(bytes(range(32)))
+
+
 def an_entry() -> Entry:
     counts = VariantCounts(np.array([[0], [3]], dtype=np.uint8), np.array([6, 4]), 2)
     return Entry(b"material", np.array([0.25]), (counts,), np.eye(2) * 1j, 0.5, 1.0, 0.0, {"backend": "b"})
 
 
 def test_an_entry_survives_its_bytes() -> None:
-    entry, again = an_entry(), decode(encode(an_entry()))
+    entry, again = an_entry(), decode(encode(an_entry(), SEAL), SEAL)
     assert (again.material, again.cost, again.provenance) == (entry.material, entry.cost, entry.provenance)
     assert again.array is not None and np.array_equal(again.array, np.eye(2) * 1j)
     assert as_dict(again.blocks[0]) == as_dict(entry.blocks[0])
 
 
 def test_no_damaged_byte_passes() -> None:
-    data = encode(an_entry())
+    data = encode(an_entry(), SEAL)
     for at in range(len(data)):
         for damaged in (data[:at] + bytes([data[at] ^ 0x41]) + data[at + 1 :], data[:at]):
             with pytest.raises(CorruptEntry):
-                decode(damaged)
+                decode(damaged, SEAL)
 
 
 def test_corrupt_entries_are_run_again_and_mended(where: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -48,11 +53,11 @@ def test_corrupt_entries_are_run_again_and_mended(where: str, caplog: pytest.Log
     cache.counts([Request(bell(), 400)], IDEAL, run)
     store = open_store(where)
     for key in list(store.keys()):
-        store.put(key, b"QPCE" + b"\x80\x04cos\nsystem\n" * 10, 0)
+        store.put(key, (store.get(key) or b"")[:-1] + b"?", 0)
     with caplog.at_level(logging.WARNING):
         draw = cache.counts([Request(bell(), 400)], IDEAL, run)[0]
     assert draw is not None and fits(draw.counts, bell()) > 1e-6 and len(run.jobs) == 2
-    assert "checksum" in caplog.text
+    assert "fails its seal" in caplog.text
     draw = cache.counts([Request(bell(), 400)], IDEAL, run)[0]
     assert draw is not None and draw.from_cache
     cache.close()
@@ -62,9 +67,10 @@ def test_corrupt_entries_are_run_again_and_mended(where: str, caplog: pytest.Log
 def test_an_entry_under_the_wrong_key_is_no_hit(where: str) -> None:
     cache, run = open_cache(where), Sampler()
     cache.counts([Request(bell(0.1), 100)], IDEAL, run)
-    store = open_store(where)
-    stolen = store.get(cache.keys.counts_key(bell(0.1), IDEAL).digest) or b""
-    store.put(cache.keys.counts_key(bell(3.0), IDEAL).digest, stolen, 0)
+    store = open_entries(where)
+    stolen = store.get(cache.keys.counts_key(bell(0.1), IDEAL).digest)
+    assert stolen is not None
+    store.put(cache.keys.counts_key(bell(3.0), IDEAL).digest, stolen)
     draw = cache.counts([Request(bell(3.0), 100)], IDEAL, run)[0]
     assert draw is not None and not draw.from_cache and fits(draw.counts, bell(3.0)) > 1e-6
     cache.close()

@@ -4,69 +4,57 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import struct
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lmdb
 
 from tasks.execution.cache.errors import StoreUnavailable
+from tasks.execution.cache.stores.holder import alive, identity
+from tasks.execution.cache.stores.lmdb_files import DAMAGE, Files, open_files, set_aside
+from tasks.execution.cache.stores.store import LONGEST_LEASE
+from tasks.runtime.private_folder import PrivateFolderError
+
+logger = logging.getLogger(__name__)
 
 _AGE = struct.Struct(">d")
 _EVICT_SHARE = 4  # a quarter of the entries, oldest first, make room when the bound is reached
 _SLACK = 4 << 20  # map beyond the bound, so that evicting itself never lacks pages
 
 
-@dataclass
-class _Files:
-    """One open environment. LMDB allows a process only one per directory, so stores share it."""
-
-    env: lmdb.Environment
-    entries: Any
-    claims: Any
-    ages: Any
-    stamps: Any
-    name: tuple[int, str]
-    users: int
-
-
-_OPEN: dict[tuple[int, str], _Files] = {}
+_OPEN: dict[tuple[int, Path], Files] = {}
 _OPEN_LOCK = threading.RLock()
 
 
-def _share(directory: Path, max_bytes: int) -> _Files:
-    directory.mkdir(parents=True, exist_ok=True)
-    name = (os.getpid(), str(directory.resolve()))
+def _share(directory: Path, max_bytes: int) -> Files:
+    """Open a directory's files, or share those that this process has open."""
+    name = (os.getpid(), directory.resolve())
     files = _OPEN.get(name)
     if files is None:
-        # sync=False: a crash of the machine may lose the last entries, never damage old ones (their checksums tell)
-        size = max_bytes + max_bytes // 4 + _SLACK
-        env = lmdb.open(str(directory), map_size=size, max_dbs=4, max_readers=1024, sync=False)
-        env.reader_check()  # readers that were killed would keep their pages from being used again
-        entries, claims, ages, stamps = (env.open_db(db) for db in (b"entries", b"claims", b"ages", b"stamps"))
-        files = _Files(env, entries, claims, ages, stamps, name, 0)
-        _OPEN[name] = files
+        files = _OPEN[name] = open_files(directory, max_bytes + max_bytes // 4 + _SLACK)
     files.users += 1
     return files
 
 
-def _let_go(files: _Files) -> None:
+def _let_go(directory: Path, files: Files) -> None:
     files.users -= 1
     if files.users == 0:
         files.env.close()
-        _OPEN.pop(files.name, None)
+        files.inside.close()
+        _OPEN.pop((os.getpid(), directory.resolve()), None)
 
 
 class LmdbStore:
     """A store in a directory. Keep it on a local disk: LMDB's locks do not work over network file systems.
 
     Args:
-        directory: made if missing.
+        directory: made if missing, for its owner only; refused where it is another user's or others may write to it.
         max_bytes: size bound; the oldest entries are evicted when it is reached.
 
     Raises:
@@ -74,76 +62,73 @@ class LmdbStore:
     """
 
     def __init__(self, directory: Path, max_bytes: int) -> None:
+        self.notes: list[str] = []
         self._directory = directory
         self._max_bytes = max_bytes
-        self._files: _Files | None = None
+        self._files: Files | None = None
         self._pid = 0
-        self._open()
+        with self._inside("open"):
+            pass
 
     def get(self, key: bytes, *, fresh: bool = False) -> bytes | None:
         """Return what is stored, or None."""
-        with self._failures("read"), self._open().begin(db=self._entries) as txn:
+        with self._inside("read") as files, files.env.begin(db=files.entries) as txn:
             data = txn.get(key)
             return None if data is None else bytes(data)
 
     def put(self, key: bytes, data: bytes, expires: float) -> None:
         """Store, replacing; makes room by evicting the oldest entries."""
-        with self._failures("write"):
-            with self._open().begin(write=True) as txn:
-                self._forget(txn, key)
+        with self._inside("write") as files:
+            with files.env.begin(write=True) as txn:
+                _forget(files, txn, key)
                 stamp = _AGE.pack(time.time())
-                txn.put(key, data, db=self._entries)
-                txn.put(stamp + key, b"", db=self._ages)
-                txn.put(key, stamp, db=self._stamps)
-            if self.size() > self._max_bytes:
-                self._evict()
+                txn.put(key, data, db=files.entries)
+                txn.put(stamp + key, b"", db=files.ages)
+                txn.put(key, stamp, db=files.stamps)
+            if _size(files) > self._max_bytes:
+                _evict(files)
 
     def delete(self, key: bytes) -> None:
         """Forget a key."""
-        with self._failures("write"), self._open().begin(write=True) as txn:
-            self._forget(txn, key)
+        with self._inside("write") as files, files.env.begin(write=True) as txn:
+            _forget(files, txn, key)
 
-    def claim(self, key: bytes, token: str, lease: float) -> bool:
-        """Take the right to execute a key; a holder that died on this machine loses it at once."""
-        with self._failures("write"), self._open().begin(write=True, db=self._claims) as txn:
-            held = _read_claim(txn.get(key))
-            if held is not None and held["token"] != token and held["until"] > time.time() and _alive(held["holder"]):
-                return False
-            txn.put(key, json.dumps({"token": token, "until": time.time() + lease, "holder": _identity()}).encode())
-            return True
+    def claim(self, key: bytes, token: str, lease: float) -> str | None:
+        """Take the right to execute a key, else return the holder's token; one that died here loses it at once."""
+        with self._inside("write") as files, files.env.begin(write=True, db=files.claims) as txn:
+            held, now = _read_claim(txn.get(key)), time.time()
+            if held is not None and held["token"] != token and alive(held["holder"]):
+                if now < held["until"] <= now + LONGEST_LEASE:
+                    return str(held["token"])
+            txn.put(key, json.dumps({"token": token, "until": now + lease, "holder": identity()}).encode())
+            return None
 
     def renew(self, keys: list[bytes], token: str, lease: float) -> None:
         """Extend the claims that still are the token's."""
-        with self._failures("write"), self._open().begin(write=True, db=self._claims) as txn:
+        with self._inside("write") as files, files.env.begin(write=True, db=files.claims) as txn:
             for key in keys:
                 held = _read_claim(txn.get(key))
                 if held is not None and held["token"] == token:
                     until = time.time() + lease
-                    txn.put(key, json.dumps({"token": token, "until": until, "holder": _identity()}).encode())
+                    txn.put(key, json.dumps({"token": token, "until": until, "holder": identity()}).encode())
 
     def release(self, key: bytes, token: str) -> None:
         """Give a claim up if it still is the token's."""
-        with self._failures("write"), self._open().begin(write=True, db=self._claims) as txn:
+        with self._inside("write") as files, files.env.begin(write=True, db=files.claims) as txn:
             held = _read_claim(txn.get(key))
             if held is not None and held["token"] == token:
                 txn.delete(key)
 
     def keys(self) -> Iterator[bytes]:
         """Go through all keys that hold something."""
-        with self._failures("read"), self._open().begin(db=self._entries) as txn:
+        with self._inside("read") as files, files.env.begin(db=files.entries) as txn:
             found = [bytes(key) for key in txn.cursor().iternext(keys=True, values=False)]
         yield from found
 
     def size(self) -> int:
         """Return the bytes in use."""
-        with self._failures("read"):
-            env = self._open()
-            pages = 0
-            with env.begin() as txn:
-                for db in (self._entries, self._claims, self._ages, self._stamps):
-                    stat = txn.stat(db)
-                    pages += stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
-            return int(pages * env.stat()["psize"])
+        with self._inside("read") as files:
+            return _size(files)
 
     def describe(self) -> str:
         """Return what the store is."""
@@ -153,41 +138,71 @@ class LmdbStore:
         """Close the files, if nobody else in this process uses them."""
         with _OPEN_LOCK:
             if self._files is not None and self._pid == os.getpid():
-                _let_go(self._files)
+                _let_go(self._directory, self._files)
             self._files = None
 
-    def _open(self) -> lmdb.Environment:
-        """Return this process's environment: LMDB handles must not cross a fork."""
+    @contextlib.contextmanager
+    def _inside(self, what: str) -> Iterator[Files]:
+        """Be inside the files; what goes wrong there is StoreUnavailable, and damaged files are set aside."""
+        try:
+            files = self._open()
+            with files.inside:
+                yield files
+        except DAMAGE as error:
+            self._give_up(error)
+            raise StoreUnavailable(f"cannot {what} the cache in {self._directory}: {error}") from error
+        except (lmdb.Error, OSError, ValueError, KeyError, PrivateFolderError) as error:
+            raise StoreUnavailable(f"cannot {what} the cache in {self._directory}: {error}") from error
+
+    def _open(self) -> Files:
+        """Return this process's files: LMDB handles must not cross a fork."""
         with _OPEN_LOCK:
             if self._files is None or self._pid != os.getpid():
-                with self._failures("open"):
-                    self._files = _share(self._directory, self._max_bytes)
+                self._files = _share(self._directory, self._max_bytes)
                 self._pid = os.getpid()
-                self._entries, self._claims = self._files.entries, self._files.claims
-                self._ages, self._stamps = self._files.ages, self._files.stamps
-            return self._files.env
+                if self._files.note:
+                    self._tell(self._files.note)
+                    self._files.note = ""
+            return self._files
 
-    def _forget(self, txn: lmdb.Transaction, key: bytes) -> None:
-        stamp = txn.get(key, db=self._stamps)
-        if stamp is not None:
-            txn.delete(bytes(stamp) + key, db=self._ages)
-            txn.delete(key, db=self._stamps)
-        txn.delete(key, db=self._entries)
+    def _give_up(self, error: lmdb.Error) -> None:
+        """Set files that LMDB finds damaged aside; the next use of the store opens new ones."""
+        with _OPEN_LOCK:
+            files, self._files = self._files, None
+            name = (os.getpid(), self._directory.resolve())
+            if files is not None and _OPEN.get(name) is files:  # other threads may be inside: it is not closed
+                del _OPEN[name]
+                self._tell(set_aside(self._directory, files.inode, str(error)))
 
-    def _evict(self) -> None:
-        with self._open().begin(write=True) as txn:
-            total = txn.stat(self._ages)["entries"]
-            ages = txn.cursor(db=self._ages).iternext(keys=True, values=False)
-            oldest = [bytes(age) for age, _ in zip(ages, range(max(1, total // _EVICT_SHARE)), strict=False)]
-            for age in oldest:
-                self._forget(txn, age[_AGE.size :])
+    def _tell(self, note: str) -> None:
+        logger.warning("%s", note)
+        self.notes.append(note)
 
-    @contextlib.contextmanager
-    def _failures(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except (lmdb.Error, OSError, ValueError, KeyError) as error:
-            raise StoreUnavailable(f"cannot {what} the cache in {self._directory}: {error}") from error
+
+def _forget(files: Files, txn: lmdb.Transaction, key: bytes) -> None:
+    stamp = txn.get(key, db=files.stamps)
+    if stamp is not None:
+        txn.delete(bytes(stamp) + key, db=files.ages)
+        txn.delete(key, db=files.stamps)
+    txn.delete(key, db=files.entries)
+
+
+def _evict(files: Files) -> None:
+    with files.env.begin(write=True) as txn:
+        total = txn.stat(files.ages)["entries"]
+        ages = txn.cursor(db=files.ages).iternext(keys=True, values=False)
+        oldest = [bytes(age) for age, _ in zip(ages, range(max(1, total // _EVICT_SHARE)), strict=False)]
+        for age in oldest:
+            _forget(files, txn, age[_AGE.size :])
+
+
+def _size(files: Files) -> int:
+    pages = 0
+    with files.env.begin() as txn:
+        for db in (files.entries, files.claims, files.ages, files.stamps):
+            stat = txn.stat(db)
+            pages += stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
+    return int(pages * files.env.stat()["psize"])
 
 
 def _read_claim(data: bytes | None) -> dict[str, Any] | None:
@@ -197,31 +212,3 @@ def _read_claim(data: bytes | None) -> dict[str, Any] | None:
             claim = json.loads(bytes(data))
             return {"token": claim["token"], "until": float(claim["until"]), "holder": list(claim["holder"])}
     return None
-
-
-def _identity() -> list[object]:
-    """Name this process so that another on the same machine can see whether it lives."""
-    return [_machine(), os.getpid(), _started(os.getpid())]
-
-
-def _machine() -> str:
-    """Name the set of processes that can see each other: a boot and a process namespace."""
-    with contextlib.suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink("/proc/self/ns/pid")
-    return ""
-
-
-def _started(pid: int) -> str:
-    """Return the start time of a living process; empty if there is none or it is a zombie."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if fields[0] in "ZX" else fields[19]
-
-
-def _alive(holder: list[object]) -> bool:
-    machine, pid, started = holder
-    if not machine or machine != _machine():
-        return True  # on another machine: only its lease can tell
-    return _started(int(str(pid))) == started

@@ -13,10 +13,20 @@ from urllib.parse import urlsplit
 import redis
 
 from tasks.execution.cache.errors import StoreUnavailable
+from tasks.execution.cache.stores.store import LONGEST_LEASE
 
 PASSWORD_VARIABLE = "QOMPASS_REDIS_PASSWORD"
 _TIMEOUT = 5.0  # seconds for one command; a server that takes longer is slower than running the circuit
 _IF_MINE = "if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end "
+# A claim without an end, or with one further away than any lease, was not made by a store like this one.
+_CLAIM = """
+if not redis.call('set', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
+    local left = redis.call('pttl', KEYS[1])
+    if left >= 0 and left <= tonumber(ARGV[3]) then return redis.call('get', KEYS[1]) end
+    redis.call('set', KEYS[1], ARGV[1], 'PX', ARGV[2])
+end
+return false
+"""
 _RENEW = _IF_MINE + "return redis.call('pexpire', KEYS[1], ARGV[2])"
 _RELEASE = _IF_MINE + "return redis.call('del', KEYS[1])"
 
@@ -33,6 +43,7 @@ class RedisStore:
     """
 
     def __init__(self, url: str, prefix: str = "qompass:") -> None:
+        self.notes: list[str] = []
         self._url = url
         self._entry = prefix.encode() + b"e:"
         self._claim = prefix.encode() + b"c:"
@@ -58,10 +69,12 @@ class RedisStore:
         with self._failures():
             self._connect().delete(self._entry + key)
 
-    def claim(self, key: bytes, token: str, lease: float) -> bool:
-        """Take the right to execute a key; it ends by itself after the lease."""
+    def claim(self, key: bytes, token: str, lease: float) -> str | None:
+        """Take the right to execute a key, which ends by itself after the lease; else return the holder's token."""
         with self._failures():
-            return bool(self._connect().set(self._claim + key, token, nx=True, px=int(lease * 1000)))
+            times = int(lease * 1000), int(LONGEST_LEASE * 1000)
+            holder: bytes | None = self._connect().eval(_CLAIM, 1, self._claim + key, token, *times)
+        return None if holder is None else holder.decode(errors="replace")
 
     def renew(self, keys: list[bytes], token: str, lease: float) -> None:
         """Extend the claims that still are the token's."""

@@ -15,11 +15,20 @@ from urllib.parse import parse_qs, urlsplit
 from tasks.errors import InputError
 from tasks.execution.cache.errors import StoreUnavailable
 
+LONGEST_LEASE = 60.0
+"""Seconds that a claim lasts at most without being renewed; one that says it lasts longer is no claim."""
+
 _REDIS = re.compile(r"rediss?://|unix://")
 
 
 class Store(Protocol):
-    """Bytes under keys, and claims on keys."""
+    """Bytes under keys, and claims on keys.
+
+    Attributes:
+        notes: sentences for the user about what became of the store, until someone takes them away.
+    """
+
+    notes: list[str]
 
     def get(self, key: bytes, *, fresh: bool = False) -> bytes | None:
         """Return what is stored, or None; ``fresh`` asks past a copy that may be old."""
@@ -30,8 +39,8 @@ class Store(Protocol):
     def delete(self, key: bytes) -> None:
         """Forget a key."""
 
-    def claim(self, key: bytes, token: str, lease: float) -> bool:
-        """Take the right to execute a key for ``lease`` seconds; False if another living holder has it."""
+    def claim(self, key: bytes, token: str, lease: float) -> str | None:
+        """Take the right to execute a key for ``lease`` seconds; else return the token of the living holder."""
 
     def renew(self, keys: list[bytes], token: str, lease: float) -> None:
         """Extend the claims that still are the token's."""

@@ -16,6 +16,7 @@ class TieredStore:
     """
 
     def __init__(self, near: Store, far: Store) -> None:
+        self.notes = near.notes
         self._near = near
         self._far = far
 
@@ -40,7 +41,7 @@ class TieredStore:
         self._near.delete(key)
         self._far.delete(key)
 
-    def claim(self, key: bytes, token: str, lease: float) -> bool:
+    def claim(self, key: bytes, token: str, lease: float) -> str | None:
         """Claim at the server."""
         return self._far.claim(key, token, lease)
 
