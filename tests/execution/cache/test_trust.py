@@ -148,19 +148,29 @@ def test_what_another_user_owns_is_refused(tmp_path: Path, monkeypatch: pytest.M
         open_seal()
 
 
-def _key(folder: str) -> bytes:
-    os.environ["XDG_STATE_HOME"] = folder
-    return open_seal().secret
+def _tell_keys(state: Path, told: Path) -> None:
+    for number in range(8):
+        os.environ["XDG_STATE_HOME"] = str(state / str(number))
+        (told / f"{number}.{os.getpid()}").write_bytes(open_seal().secret)
 
 
 def test_the_users_key_is_made_once_and_only_he_may_read_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with multiprocessing.get_context("fork").Pool(8) as pool:
-        assert len(set(pool.map(_key, [str(tmp_path)] * 64, chunksize=1))) == 1
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    assert stat.S_IMODE(own_key().stat().st_mode) == 0o600 and len(own_key().read_bytes()) == 32
-    assert [path.name for path in own_key().parent.iterdir()] == [own_key().name]
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "another"))
-    assert open_seal().secret != _key(str(tmp_path))
+    (tmp_path / "told").mkdir()
+    fork = multiprocessing.get_context("fork")
+    makers = [fork.Process(target=_tell_keys, args=(tmp_path, tmp_path / "told")) for _ in range(8)]
+    for maker in makers:
+        maker.start()
+    for maker in makers:
+        maker.join(60)
+    secrets = set()
+    for number in range(8):
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / str(number)))
+        told = [path.read_bytes() for path in (tmp_path / "told").glob(f"{number}.*")]
+        assert told == [open_seal().secret] * 8
+        assert stat.S_IMODE(own_key().stat().st_mode) == 0o600 and len(own_key().read_bytes()) == 32
+        assert [path.name for path in own_key().parent.iterdir()] == [own_key().name]
+        secrets.add(told[0])
+    assert len(secrets) == 8
 
 
 def test_a_site_key_is_named_by_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
