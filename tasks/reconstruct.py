@@ -14,8 +14,7 @@ from tasks.reconstruction import estimate
 from tasks.reconstruction.contraction.network import network_of
 from tasks.reconstruction.contraction.network_files import write_network
 from tasks.reconstruction.contraction.schedule import schedule
-from tasks.reconstruction.errors import AllocationError
-from tasks.reconstruction.statistics.allocation import by_fragment, influences, shots_for_error, spend
+from tasks.reconstruction.statistics.allocation import allocate_shots
 from tasks.runtime import COLLECTION_IN, Limits, Outcome, constraint, isolated, mpi, task
 from tasks.runtime.ranks import mpirun_path
 
@@ -87,45 +86,12 @@ def allocate(
     target_error: float | None,
     prices: dict[int, float],
     memory_bytes: int | None,
+    rounds: int,
     limits: Limits,
     attempt: int,
 ) -> Outcome:
-    """Shots still to take: the value is {fragment: (variant,) int64}; ``prices``: of a shot, by fragment."""
+    """Shots still to take after so many rounds, {fragment: (half, variant) int64}; ``prices``: a shot, by fragment."""
     return isolated(
-        allocate_shots, structure, tensors, shots, target_error, prices, memory_bytes,
+        allocate_shots, structure, tensors, shots, target_error, prices, memory_bytes, rounds,
         limits=limits, device="CPU", attempt=attempt,
     )  # fmt: skip
-
-
-def allocate_shots(
-    structure: Structure,
-    tensors: list[FragmentTensor],
-    shots: int | None,
-    target_error: float | None,
-    prices: dict[int, float],
-    memory_bytes: int | None = None,
-) -> dict[int, np.ndarray]:
-    """The work itself: spend what is left of ``shots``, or as many as the target error takes if that is fewer."""
-    sampled = [t for t in tensors if t.samples is not None]
-    if any(len({(v.settings, v.factors.tobytes()) for v in t.samples.variants}) < len(t.samples.variants)
-           for t in sampled if t.samples is not None):  # fmt: skip
-        return {}  # calibrations changed between rounds: their counts do not merge, and nothing more is spent
-    known = influences(structure, tensors, memory_bytes=memory_bytes)
-    paid = any(prices.values())
-    each = np.array([prices[int(f)] for f in known.fragments]) if paid else None
-    more = None
-    if shots is not None:
-        done = int(known.shots.sum())
-        total = float(shots) if each is None else float(each @ known.shots) + (shots - done) * float(each.mean())
-        more = spend(known, total, each)
-    if target_error is not None:
-        try:
-            needed = shots_for_error(known, target_error, each)
-        except AllocationError:
-            if more is None:
-                raise
-            needed = more  # out of reach: the shots there are do what they can
-        if more is None or needed.sum() < more.sum():
-            more = needed
-    assert more is not None
-    return dict(by_fragment(known, more))

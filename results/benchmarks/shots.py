@@ -31,10 +31,11 @@ from tasks.cutting.variants import enumerate_variants
 from tasks.execution.simulators.open_state import open_state
 from tasks.execution.simulators.sampled import draw_counts, sampled_data, variant_distributions
 from tasks.inputs.validation import make_problem
+from tasks.model.counts import merge_counts, split_counts
 from tasks.model.problem import Problem
 from tasks.model.tensor import FragmentTensor, VariantCounts
 from tasks.reconstruction import contract, estimate, tensor_values
-from tasks.reconstruction.statistics.allocation import FIRST_ROUND, influences, spend
+from tasks.reconstruction.statistics.allocation import FIRST_ROUND, allocate_shots
 from tests.peers.addon import PeerProblem, peer_problem, peer_structure
 
 matplotlib.use("Agg")
@@ -121,37 +122,48 @@ def ours(problem: Problem, plan: Plan, shots: int) -> tuple[Callable, Callable, 
         laws.append((fragment, schemes, [variants[i] for i in order], found))
     total_variants = sum(len(variants) for _, _, variants, _ in laws)
 
-    def tensors(wanted: list[np.ndarray], rng: np.random.Generator, before=None) -> list[FragmentTensor]:
+    Taken = list[list[list[VariantCounts]]]  # (fragment, half, variant)
+
+    def draw(wanted: list[np.ndarray], rng: np.random.Generator) -> Taken:
         out = []
-        for (fragment, schemes, variants, found), numbers in zip(laws, wanted, strict=True):
-            counts: list[VariantCounts] = []
-            kept = []
-            for variant, law, number in zip(variants, found, numbers, strict=True):
-                if number:
-                    counts.append(draw_counts(law, int(number), rng))
-                    kept.append(variant)
-            data = sampled_data(fragment, schemes, kept, counts)
-            if before is not None:
-                data = type(data)(data.legs, before[fragment.index].samples.variants + data.variants)
+        for (_, _, _, found), numbers in zip(laws, wanted, strict=True):
+            counts = [draw_counts(law, int(n), rng) for law, n in zip(found, numbers.sum(axis=0), strict=True)]
+            if len(numbers) == 1:
+                out.append([counts])
+            else:
+                shares = numbers[0] / np.maximum(numbers.sum(axis=0), 1)
+                out.append([list(half) for half in zip(*split_counts(counts, shares, rng), strict=True)])
+        return out
+
+    def tensors(*rounds: Taken) -> list[FragmentTensor]:
+        out = []
+        for (fragment, schemes, variants, _), *taken in zip(laws, *rounds, strict=True):
+            parts = []
+            for half, own in enumerate(zip(*taken, strict=True)):
+                for variant, *counts in zip(variants, *own, strict=True):
+                    merged = merge_counts([c for c in counts if c.shots])
+                    parts += [(variant, one, half) for one in merged]
+            data = sampled_data(fragment, schemes, *(list(column) for column in zip(*parts, strict=True)))
             out.append(FragmentTensor(fragment.index, tensor_values(data, fragment.num_factors), data))
         return out
 
-    def spread(total: int) -> list[np.ndarray]:
-        flat = np.full(total_variants, total // total_variants)
-        flat[: total % total_variants] += 1
-        return np.split(flat, np.cumsum([len(variants) for _, _, variants, _ in laws])[:-1])
+    def spread(total: int, halves: int) -> list[np.ndarray]:
+        flat = np.full(halves * total_variants, total // (halves * total_variants))
+        flat[: total % flat.size] += 1
+        ends = np.cumsum([len(variants) for _, _, variants, _ in laws])[:-1]
+        return np.split(flat.reshape(halves, -1), ends, axis=1)
 
     def in_rounds(rng: np.random.Generator) -> float:
-        first = tensors(spread(int(FIRST_ROUND * shots)), rng)
-        known = influences(structure, first)
-        more = spend(known, shots)
-        split = [more[known.fragments == fragment.index] for fragment, *_ in laws]
-        values, errors = estimate(structure, tensors(split, rng, first))
+        first = draw(spread(int(FIRST_ROUND * shots), 2), rng)
+        prices = {fragment.index: 0.0 for fragment, *_ in laws}
+        more = allocate_shots(structure, tensors(first), shots, None, prices)
+        second = draw([more[fragment.index] for fragment, *_ in laws], rng)
+        values, errors = estimate(structure, tensors(first, second))
         bars.append(float(errors[0]))
         return float(values[0])
 
     def uniform(rng: np.random.Generator) -> float:
-        return float(contract(structure, tensors(spread(shots), rng))[0])
+        return float(contract(structure, tensors(draw(spread(shots, 1), rng)))[0])
 
     bars: list[float] = []
     return in_rounds, uniform, bars

@@ -1,4 +1,7 @@
-"""Rounds of shots: a small uniform one, then shots where they lower the error of the estimates most."""
+"""Rounds of shots: a small uniform one, then shots where they lower the error of the estimates most.
+
+Where more than one round may come the shots are in two halves, each of which decides what the other still takes.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,7 @@ def shot_rounds(
         first = int(FIRST_ROUND * shots) if shots >= _SHOTS_FOR_ROUNDS * variants else shots
     results: Results = {}
     asked: list[str] = [repr((shots, target_error))]
-    wanted = uniform_shots(plan, first)
+    wanted = uniform_shots(plan, first, halves=1 if first == shots else 2)
     for number in range(_MOST_ROUNDS):
         jobs = sampled_jobs(plan, wanted, seed, round_index=number)
         asked += [job.digest for job in jobs]
@@ -77,12 +80,12 @@ def shot_rounds(
         digest = hashlib.sha256(" ".join(asked).encode()).hexdigest()
         more = dispatcher.directory.load_round(number + 1, digest)
         if more is None:
-            more = _allocated(problem, plan, results, dispatcher, shots, target_error, prices, memory_bytes)
+            more = _allocated(problem, plan, results, dispatcher, shots, target_error, prices, memory_bytes, number + 1)
             dispatcher.directory.store_round(number + 1, digest, more)
         if not any(n.any() for n in more.values()):
             break
         wanted = [
-            more.get(f.index, np.zeros(cost.variants, dtype=np.int64)).tolist()
+            more.get(f.index, np.zeros((2, cost.variants), dtype=np.int64))
             for f, cost in zip(plan.fragments, plan.costs, strict=True)
         ]
     return results
@@ -102,12 +105,21 @@ def _allocated(
     target_error: float | None,
     prices: Mapping[str, float],
     memory_bytes: int | None,
+    rounds: int,
 ) -> dict[int, np.ndarray]:
-    """(variant,) shots still to take, by fragment."""
+    """(half, variant) shots still to take, by fragment."""
     cost = {f.index: _mean_price(dispatcher.shots_of(f.index), prices) for f in plan.fragments}
     outcome: Outcome = wait_on(
         allocate(
-            structure_of(problem, plan), tensors_of(plan, results), shots, target_error, cost, memory_bytes, limits(), 0
+            structure_of(problem, plan),
+            tensors_of(plan, results),
+            shots,
+            target_error,
+            cost,
+            memory_bytes,
+            rounds,
+            limits(),
+            0,
         )
     )
     if outcome.failure is not None:

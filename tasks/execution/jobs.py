@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import numpy as np
 from qiskit_aer import AerSimulator
@@ -15,7 +15,8 @@ from tasks.cutting.plan import Fragment, Plan, Scheme
 from tasks.cutting.variants import Variant, VariantBuilder, enumerate_variants
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
-from tasks.execution.simulators.sampled import circuit_seed, run_circuits, sample_open, sampled_data
+from tasks.execution.simulators.sampled import random_stream, run_circuits, sample_open, sampled_data, simulator_seed
+from tasks.model.counts import merge_counts, split_counts
 from tasks.model.tensor import FragmentTensor, VariantCounts
 from tasks.reconstruction import tensor_values
 
@@ -32,7 +33,10 @@ class FragmentJob:
         schemes: (leg,) the settings of its legs.
         variants: the variants to run; none on the exact path, which returns the whole tensor.
         shots: for each variant.
+        first_half: (variant,) how many of the shots belong to the first half of all shots (``SampledData``); none
+            where these are not in halves.
         seed: of the run.
+        circuit: digest of the circuit that was cut, so that no other circuit gets the same random numbers.
         round_index: which round of shots it belongs to.
         first: place of its first variant among the variants of its fragment and round.
     """
@@ -41,7 +45,9 @@ class FragmentJob:
     schemes: tuple[Scheme, ...] = ()
     variants: tuple[Variant, ...] = ()
     shots: tuple[int, ...] = ()
+    first_half: tuple[int, ...] = ()
     seed: int = 0
+    circuit: str = ""
     round_index: int = 0
     first: int = 0
 
@@ -60,27 +66,57 @@ class FragmentJob:
     @property
     def digest(self) -> str:
         """Of all that determines the result: a stored one is used again only if it was asked for in the same words."""
-        circuit = self.fragment.circuit
-        qubit_of = {bit: i for i, bit in enumerate(circuit.qubits)}
-        state = hashlib.sha256()
-        for item in circuit.data:
-            gate = item.operation
-            values = [p.tobytes() if isinstance(p, np.ndarray) else repr(float(p)) for p in gate.params]
-            state.update(repr((gate.name, values, [qubit_of[q] for q in item.qubits])).encode())
-        state.update(repr((circuit.num_qubits, self.fragment.legs, self.schemes, self.variants, self.shots)).encode())
-        state.update(self.fragment.factors_x.tobytes() + self.fragment.factors_z.tobytes())
-        state.update(b"" if self.exact else repr(self.seed).encode())
+        state = hashlib.sha256(fragment_digest(self.fragment).encode())
+        state.update(repr((self.schemes, self.variants, self.shots)).encode())
+        if not self.exact:
+            state.update(repr((self.seed, self.circuit, self.round_index)).encode())
         return state.hexdigest()[:32]
+
+    @property
+    def streams(self) -> list[str]:
+        """(variant,) the name of the stream of random numbers, or of shots, that each variant draws from.
+
+        It holds all that tells one sample from another: the run's seed, the round, the whole circuit, the fragment and
+        the variant; so neither a batch, an order nor an engine changes what is drawn, and no two samples share shots.
+        """
+        run = f"{self.seed}:{self.round_index}:{self.circuit}:{self.fragment.index}:{fragment_digest(self.fragment)}"
+        return [f"{run}:{','.join(map(str, v.settings))}:{v.group}" for v in self.variants]
 
     def share(self, first: int, count: int) -> FragmentJob:
         """Part of a sampled job: its variants ``first`` to ``first + count - 1``, counted as ``self.first`` is."""
         start = first - self.first
         chosen = slice(start, start + count)
-        return replace(self, first=first, variants=self.variants[chosen], shots=self.shots[chosen])
+        return replace(
+            self,
+            first=first,
+            variants=self.variants[chosen],
+            shots=self.shots[chosen],
+            first_half=self.first_half[chosen],
+        )
 
     def as_exact(self) -> FragmentJob:
         """The job that asks a simulator for the whole tensor instead."""
-        return FragmentJob(self.fragment, self.schemes, seed=self.seed)
+        return FragmentJob(self.fragment, self.schemes)
+
+
+def fragment_digest(fragment: Fragment) -> str:
+    """Of a fragment as it is written: its gates, legs and observable factors."""
+    circuit = fragment.circuit
+    qubit_of = {bit: i for i, bit in enumerate(circuit.qubits)}
+    state = hashlib.sha256()
+    for item in circuit.data:
+        gate = item.operation
+        values = [p.tobytes() if isinstance(p, np.ndarray) else repr(float(p)) for p in gate.params]
+        state.update(repr((gate.name, values, [qubit_of[q] for q in item.qubits])).encode())
+    state.update(repr((circuit.num_qubits, fragment.legs)).encode())
+    state.update(fragment.factors_x.tobytes() + fragment.factors_z.tobytes())
+    return state.hexdigest()[:32]
+
+
+def circuit_digest(plan: Plan) -> str:
+    """Of everything that a plan runs."""
+    digests = [fragment_digest(fragment) for fragment in plan.fragments]
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()[:32]
 
 
 def exact_jobs(plan: Plan) -> list[FragmentJob]:
@@ -88,33 +124,51 @@ def exact_jobs(plan: Plan) -> list[FragmentJob]:
     return [FragmentJob(f, s) for f, s in zip(plan.fragments, plan.schemes, strict=True)]
 
 
-def sampled_jobs(plan: Plan, shots: Sequence[Sequence[int]], seed: int, *, round_index: int = 0) -> list[FragmentJob]:
+def sampled_jobs(
+    plan: Plan, shots: Sequence[np.ndarray | Sequence[int]], seed: int, *, round_index: int = 0
+) -> list[FragmentJob]:
     """One job for each fragment: its variants with shots.
 
     Args:
         plan: the plan.
-        shots: (fragment, variant) shots, variants in the order of ``enumerate_variants``; zero skips one.
-        seed: of the run; a later round draws other shots.
+        shots: (fragment, variant) shots, or (fragment, half, variant), variants in the order of
+            ``enumerate_variants``; zero skips one.
+        seed: of the run.
         round_index: which round of shots this is.
     """
     jobs = []
+    circuit = circuit_digest(plan)
     for fragment, schemes, wanted in zip(plan.fragments, plan.schemes, shots, strict=True):
-        chosen = [(v, int(n)) for v, n in zip(enumerate_variants(fragment, schemes), wanted, strict=True) if n > 0]
-        if chosen:
-            variants, numbers = zip(*chosen, strict=True)
-            jobs.append(FragmentJob(fragment, schemes, variants, numbers, seed + (round_index << 32), round_index))
+        halves = np.atleast_2d(np.asarray(wanted, dtype=np.int64))
+        total = halves.sum(axis=0)
+        variants = enumerate_variants(fragment, schemes)
+        assert len(variants) == len(total)
+        chosen = np.flatnonzero(total)
+        if chosen.size:
+            jobs.append(
+                FragmentJob(
+                    fragment,
+                    schemes,
+                    tuple(variants[place] for place in chosen.tolist()),
+                    tuple(total[chosen].tolist()),
+                    tuple(halves[0, chosen].tolist()) if len(halves) > 1 else (),
+                    seed,
+                    circuit,
+                    round_index,
+                )
+            )
     return jobs
 
 
-def uniform_shots(plan: Plan, total: int) -> list[list[int]]:
-    """(fragment, variant) shots: ``total`` spread evenly over all variants of all fragments."""
+def uniform_shots(plan: Plan, total: int, *, halves: int = 1) -> list[np.ndarray]:
+    """(fragment, half, variant) shots: ``total`` spread evenly over all variants, in 1 or 2 halves."""
     counts = [c.variants for c in plan.costs]
     if not counts:
         return []
-    share, extra = divmod(total, sum(counts))
-    flat = np.full(sum(counts), share, dtype=np.int64)
-    flat[:extra] += 1
-    return [part.tolist() for part in np.split(flat, np.cumsum(counts)[:-1])]
+    places = sum(counts) * halves
+    flat = np.full(places, total // places, dtype=np.int64)
+    flat[: total % places] += 1
+    return np.split(flat.reshape(halves, -1), np.cumsum(counts)[:-1], axis=1)
 
 
 def split_job(job: FragmentJob, seconds: float) -> list[FragmentJob]:
@@ -168,10 +222,10 @@ def run_job(job: FragmentJob, *, device: str = "CPU", threads: int = 1) -> dict[
         return {"values": exact_tensor(fragment, open_state(fragment, device=device, threads=threads))}
     if fragment.open_qubits <= _OPEN_QUBITS:
         state = open_state(fragment, device=device, threads=threads)
-        return pack_counts(sample_open(fragment, job.schemes, state, job.variants, job.shots, job.seed))
+        return pack_counts(sample_open(fragment, job.schemes, state, job.variants, job.shots, job.streams))
     builder = VariantBuilder(fragment, job.schemes)
     simulator = AerSimulator(device=device, max_parallel_threads=threads)
-    seeds = [circuit_seed(job.seed, v) for v in job.variants]
+    seeds = [simulator_seed(stream) for stream in job.streams]
     return pack_counts(run_circuits([builder.circuit(v) for v in job.variants], job.shots, seeds, simulator))
 
 
@@ -217,20 +271,6 @@ def unpack_counts(arrays: Mapping[str, np.ndarray]) -> list[VariantCounts]:
     ]
 
 
-def merge_counts(rounds: Sequence[VariantCounts]) -> Sequence[VariantCounts]:
-    """Counts of one variant from several rounds as one, unless their errors were mitigated in different ways."""
-    first = rounds[0]
-    if len(rounds) == 1 or any(c.weights is not None for c in rounds):
-        return rounds
-    readings = {None if c.readings is None else c.readings.tobytes() for c in rounds}
-    if len(readings) > 1:
-        return rounds
-    outcomes, inverse = np.unique(np.concatenate([c.outcomes for c in rounds]), axis=0, return_inverse=True)
-    counts = np.zeros(len(outcomes), dtype=np.int64)
-    np.add.at(counts, inverse.reshape(-1), np.concatenate([c.counts for c in rounds]))
-    return [VariantCounts(outcomes, counts, first.num_bits, first.readings)]
-
-
 def fragment_tensor(
     fragment: Fragment, schemes: tuple[Scheme, ...], results: Sequence[tuple[FragmentJob, Mapping[str, np.ndarray]]]
 ) -> FragmentTensor:
@@ -238,12 +278,28 @@ def fragment_tensor(
     for job, arrays in results:
         if job.exact:
             return FragmentTensor(fragment.index, arrays["values"])
-    # In the order of the variants, round by round, whatever order they came back in.
+    # In the order of the variants, round by round, whatever order they came back in and however they were shared out.
     ordered = sorted(results, key=lambda pair: (pair[0].round_index, pair[0].first))
-    found: dict[Variant, list[VariantCounts]] = {}
-    for job, arrays in ordered:
-        for variant, counts in zip(job.variants, unpack_counts(arrays), strict=True):
-            found.setdefault(variant, []).append(counts)
-    pairs = [(variant, merged) for variant, rounds in found.items() for merged in merge_counts(rounds)]
-    samples = sampled_data(fragment, schemes, [v for v, _ in pairs], [c for _, c in pairs])
+    found: dict[tuple[int, Variant], list[VariantCounts]] = {}
+    for _, own in groupby(ordered, key=lambda pair: pair[0].round_index):
+        for half, variant, counts in _in_halves(list(own)):
+            found.setdefault((half, variant), []).append(counts)
+    parts = [(*key, merged) for key, rounds in found.items() for merged in merge_counts(rounds)]
+    samples = sampled_data(fragment, schemes, [v for _, v, _ in parts], [c for *_, c in parts], [h for h, *_ in parts])
     return FragmentTensor(fragment.index, tensor_values(samples, fragment.num_factors), samples)
+
+
+def _in_halves(
+    results: Sequence[tuple[FragmentJob, Mapping[str, np.ndarray]]],
+) -> Iterator[tuple[int, Variant, VariantCounts]]:
+    """(half, variant, counts) of one round's jobs."""
+    first = results[0][0]
+    variants = [variant for job, _ in results for variant in job.variants]
+    counts = [c for _, arrays in results for c in unpack_counts(arrays)]
+    if not first.first_half:
+        yield from ((0, variant, own) for variant, own in zip(variants, counts, strict=True))
+        return
+    shares = [own / asked for job, _ in results for own, asked in zip(job.first_half, job.shots, strict=True)]
+    rng = random_stream(f"halves:{first.seed}:{first.round_index}:{first.circuit}:{first.fragment.index}")
+    for variant, pair in zip(variants, split_counts(counts, shares, rng), strict=True):
+        yield from ((half, variant, own) for half, own in enumerate(pair) if own.shots)

@@ -20,7 +20,6 @@ from tasks.execution.cache.cache import OFF, Cache, open_cache
 from tasks.execution.cache.keys import AS_WRITTEN, Target, make_key
 from tasks.execution.errors import ExecutionError
 from tasks.execution.jobs import FragmentJob, pack_counts, predicted_seconds, run_job
-from tasks.execution.simulators.sampled import stream_name
 from tasks.runs.storage import pack, unpack
 
 logger = logging.getLogger(__name__)
@@ -172,7 +171,7 @@ def _run_on_qpu(jobs: Sequence[FragmentJob], device: Device, how: How) -> Device
         circuits += [builder.circuit(variant) for variant in job.variants]
         shots += job.shots
         owners += [(number, place) for place in range(len(job.variants))]
-        streams += [stream_name(job.seed, variant) for variant in job.variants]
+        streams += job.streams
     # Shots that a task collected and lost are its own: the same run's, for the same work with the same seed and round.
     work = hashlib.sha256("".join(job.digest for job in jobs).encode()).hexdigest()[:16]
     resource = qpu_resource(device.name)

@@ -78,6 +78,7 @@ class VariantData:
         factors: (k,) indices of the observable factors this variant's measurement group determines.
         factor_masks: (k, num_bits) bool, the bits whose parity gives each factor's sign.
         counts: what the device returned.
+        half: 0, or 1 for the second half of the shots where these were taken in rounds (see ``SampledData``).
     """
 
     settings: tuple[int, ...]
@@ -85,6 +86,7 @@ class VariantData:
     factors: np.ndarray
     factor_masks: np.ndarray
     counts: VariantCounts
+    half: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,11 +99,18 @@ class SampledData:
     Attributes:
         legs: settings of each leg, in axis order.
         variants: every (leg settings, measurement group) combination. When a factor is in several groups, the tensor
-            averages over them (weighted by shots).
+            averages over them (weighted by shots). Shots taken in rounds come in two halves: what a later round takes
+            for one half is decided by the other, so that within a half no weight depends on the half's own counts,
+            and the tensor is the mean of the two halves' tensors, which is unbiased.
     """
 
     legs: tuple[LegSettings, ...]
     variants: tuple[VariantData, ...]
+
+    @property
+    def halves(self) -> int:
+        """1, or 2 where the shots were taken in rounds."""
+        return 1 + max((variant.half for variant in self.variants), default=0)
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,10 @@ class _Alone:
         """The array itself."""
         return array
 
+    def largest_into_root(self, array: np.ndarray) -> np.ndarray:
+        """The array itself."""
+        return array
+
     def share(self, arrays: list[np.ndarray] | None) -> list[np.ndarray]:
         """The arrays themselves."""
         assert arrays is not None
@@ -90,8 +94,15 @@ class _Ranks:
 
     def sum_into_root(self, array: np.ndarray) -> np.ndarray:
         """Add integer arrays of all ranks; only rank 0's result counts."""
+        return self._into_root(array, self._mpi.SUM)
+
+    def largest_into_root(self, array: np.ndarray) -> np.ndarray:
+        """The entry-wise largest of all ranks' arrays; only rank 0's result counts."""
+        return self._into_root(array, self._mpi.MAX)
+
+    def _into_root(self, array: np.ndarray, operation: Any) -> np.ndarray:
         total = np.empty_like(array)
-        self._comm.Reduce(np.ascontiguousarray(array), total, op=self._mpi.SUM, root=0)
+        self._comm.Reduce(np.ascontiguousarray(array), total, op=operation, root=0)
         return total
 
     def share(self, arrays: list[np.ndarray] | None) -> list[np.ndarray]:
@@ -221,7 +232,7 @@ def _sum_variances(
 ) -> np.ndarray:
     """Each rank goes back down the tree for its groups of fragments; groups do not depend on the number of ranks."""
     samples = {tensor.fragment: tensor.samples for tensor in tensors if tensor.samples is not None}
-    total = ExactSum(structure.coefficients.shape[0])
+    total, doubt = ExactSum(structure.coefficients.shape[0]), np.zeros(structure.coefficients.shape[0])
     if samples:
         plan = ranks.bcast(
             _planned(structure, network, memory_bytes, seed, 1, gradients=True) if ranks.rank == 0 else None
@@ -236,7 +247,12 @@ def _sum_variances(
         for piece in deal(costs, ranks.size)[ranks.rank]:
             for _, found in gradients(structure, network, plan, values, named[piece]):
                 for leaf in found:
-                    total.add(fragment_variances(samples[leaf.fragment], leaf, structure.coefficients.shape[0]))
+                    seen, unseen = fragment_variances(samples[leaf.fragment], leaf, doubt.size)
+                    total.add(seen)
+                    np.maximum(doubt, unseen, out=doubt)
+    doubt = ranks.largest_into_root(doubt)
+    if ranks.rank == 0:
+        total.add(doubt)
     total.limbs[:] = ranks.sum_into_root(total.limbs)
     return total.result() if ranks.rank == 0 else np.empty(0)
 

@@ -243,7 +243,7 @@ class RunDirectory:
         Args:
             number: of the round.
             digest: of everything asked for in the rounds before.
-            shots: (variant,) by fragment.
+            shots: (half, variant) by fragment.
         """
         arrays = {str(fragment): counts for fragment, counts in shots.items()}
         self._write(f"round-{number}.npz", pack(arrays, {"digest": digest}))

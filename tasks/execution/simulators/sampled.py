@@ -29,24 +29,18 @@ _TOGETHER_AMPLITUDES = 1 << 13  # of an open state: up to here variants are chea
 _CHUNK_AMPLITUDES = 1 << 22
 
 
-def variant_stream(seed: int, variant: Variant) -> np.random.Generator:
-    """A random stream that belongs to one variant, whatever batch, order or engine runs it."""
-    return np.random.Generator(np.random.Philox(key=_variant_key(seed, variant)))
+def random_stream(name: str) -> np.random.Generator:
+    """The stream of random numbers of that name: equal names give equal numbers, different ones independent numbers."""
+    return np.random.Generator(np.random.Philox(key=_stream_key(name)))
 
 
-def circuit_seed(seed: int, variant: Variant) -> int:
+def simulator_seed(name: str) -> int:
     """The same for a simulator that takes a 31-bit seed."""
-    return int(_variant_key(seed, variant)[0] & 0x7FFFFFFF)
+    return int(_stream_key(name)[0] & 0x7FFFFFFF)
 
 
-def stream_name(seed: int, variant: Variant) -> str:
-    """Names the stream of shots that belongs to one variant in one round of a run; the seed has the round in it."""
-    return f"{seed}:{variant.fragment}:{','.join(map(str, variant.settings))}:{variant.group}"
-
-
-def _variant_key(seed: int, variant: Variant) -> np.ndarray:
-    digest = hashlib.blake2b(stream_name(seed, variant).encode(), digest_size=16).digest()
-    return np.frombuffer(digest, dtype=np.uint64)
+def _stream_key(name: str) -> np.ndarray:
+    return np.frombuffer(hashlib.blake2b(name.encode(), digest_size=16).digest(), dtype=np.uint64)
 
 
 def draw_counts(probabilities: np.ndarray, shots: int, rng: np.random.Generator) -> VariantCounts:
@@ -83,7 +77,7 @@ def sample_open(
     state: np.ndarray,
     variants: Sequence[Variant],
     shots: Sequence[int],
-    seed: int,
+    streams: Sequence[str],
 ) -> list[VariantCounts]:
     """Counts of the given variants of a fragment, drawn on a noiseless simulator from one open-leg state.
 
@@ -93,7 +87,7 @@ def sample_open(
         state: what ``open_state`` returned.
         variants: which to run.
         shots: for each, how many.
-        seed: of the run; each variant has its own stream (``variant_stream``).
+        streams: for each, the name of the stream of random numbers that it draws from.
 
     Returns:
         one VariantCounts per variant, in order.
@@ -102,12 +96,12 @@ def sample_open(
     if state.size <= _TOGETHER_AMPLITUDES:
         for members, table in distributions_together(fragment, schemes, state, variants):
             for i, distribution in zip(members, table, strict=True):
-                counts[i] = draw_counts(distribution, shots[i], variant_stream(seed, variants[i]))
+                counts[i] = draw_counts(distribution, shots[i], random_stream(streams[i]))
     else:
         order = sorted(range(len(variants)), key=lambda i: (variants[i].group, variants[i].settings))
         distributions = variant_distributions(fragment, schemes, state, [variants[i] for i in order])
         for i, distribution in zip(order, distributions, strict=True):
-            counts[i] = draw_counts(distribution, shots[i], variant_stream(seed, variants[i]))
+            counts[i] = draw_counts(distribution, shots[i], random_stream(streams[i]))
     return [c for c in counts if c is not None]
 
 
@@ -293,12 +287,21 @@ def sampled_data(
     schemes: tuple[Scheme, ...],
     variants: Sequence[Variant],
     counts: Sequence[VariantCounts],
+    halves: Sequence[int] | None = None,
 ) -> SampledData:
-    """Put counts beside what they mean (see ``tasks.model.tensor.SampledData``)."""
+    """Put counts beside what they mean (see ``tasks.model.tensor.SampledData``).
+
+    Args:
+        fragment: the fragment.
+        schemes: (leg,) which settings each leg has.
+        variants: the variants.
+        counts: of each.
+        halves: which half of the shots each belongs to; None: they are not in halves.
+    """
     builder = VariantBuilder(fragment, schemes)
     data = tuple(
-        VariantData(v.settings, meaning.leg_bits, meaning.factors, meaning.factor_masks, c)
-        for v, c in zip(variants, counts, strict=True)
+        VariantData(v.settings, meaning.leg_bits, meaning.factors, meaning.factor_masks, c, half)
+        for v, c, half in zip(variants, counts, halves or [0] * len(variants), strict=True)
         for meaning in (builder.meaning(v),)
     )
     return SampledData(tuple(leg_settings(leg, s) for leg, s in zip(fragment.legs, schemes, strict=True)), data)

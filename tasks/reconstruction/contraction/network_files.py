@@ -144,6 +144,7 @@ def _samples_to_arrays(samples: SampledData) -> dict[str, np.ndarray]:
     arrays = {
         "settings": np.array([variant.settings for variant in variants], dtype=np.int64),
         "leg_bits": np.array([variant.leg_bits for variant in variants], dtype=np.int64),
+        "half": np.array([variant.half for variant in variants], dtype=np.int64),
         "num_bits": np.array([variant.counts.num_bits for variant in variants], dtype=np.int64),
         "widths": np.array([variant.counts.outcomes.shape[1] for variant in variants], dtype=np.int64),
         "num_outcomes": np.array([variant.counts.counts.size for variant in variants], dtype=np.int64),
@@ -178,7 +179,7 @@ def _read_samples(folder: Path, fragment: int, num_legs: int) -> SampledData:
     factors, masks, outcomes, counts = get("factors"), get("masks"), get("outcomes"), get("counts")
     has_readings, has_weights = get("has_readings"), get("has_weights")
     reading_ends, weight_ends = np.cumsum(num_bits * has_readings), np.cumsum(sizes * has_weights)
-    readings, weights = get("readings"), get("weights")
+    readings, weights, half = get("readings"), get("weights"), get("half")
     variants = []
     for v in range(sizes.size):
         bits, width, group, size = int(num_bits[v]), int(widths[v]), int(groups[v]), int(sizes[v])
@@ -195,6 +196,7 @@ def _read_samples(folder: Path, fragment: int, num_legs: int) -> SampledData:
                     readings[reading_ends[v] - bits : reading_ends[v]] if has_readings[v] else None,
                     weights[weight_ends[v] - size : weight_ends[v]] if has_weights[v] else None,
                 ),
+                half=int(half[v]),
             )
         )
     legs = tuple(

@@ -3,21 +3,29 @@
 A variant v with n_v shots contributes A[v, o] / n_v to the variance of observable o, where A is the variance of one
 shot's influence on it. For a given total price sum_v c_v n_v the weighted sum of variances is least for Neyman's
 allocation n_v proportional to sqrt(sum_o w_o A[v, o] / c_v).
+
+A variant whose first shots agree by luck must not keep its luck by getting few more while others are corrected: the
+mean over two rounds is unbiased only if the rounds' weights do not depend on the counts. So the shots of every variant
+form two halves (``SampledData``), and what one half is still to get is computed from the other half alone: gradients,
+variances and all (cross-fitting; Chernozhukov et al., Econometrics Journal 21, C1, 2018). That is done once. Rounds
+after it, towards a target error, take more of everything in the same proportions: how much depends on the whole error
+bar alone, which no single variant's luck moves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tasks.model.tensor import FragmentTensor, Structure
+from tasks.model.tensor import FragmentTensor, SampledData, Structure
 from tasks.reconstruction.contraction.network import network_of, values_by_fragment
 from tasks.reconstruction.contraction.schedule import schedule
 from tasks.reconstruction.errors import AllocationError
+from tasks.reconstruction.statistics.counts_to_tensor import tensor_values
 from tasks.reconstruction.statistics.gradient import gradients
-from tasks.reconstruction.statistics.statistics import variant_variances
+from tasks.reconstruction.statistics.statistics import variances, variant_variances
 
 FIRST_ROUND = 0.2
 """Share of the shots that a first, uniform round takes."""
@@ -32,21 +40,28 @@ class Influences:
 
     Attributes:
         fragments: (variant,) int, the fragment of each variant.
-        positions: (variant,) int, its place in that fragment's ``SampledData.variants``.
         observables: (observable,) int, which observables.
-        variances: (variant, observable) float64, variance of one shot's influence.
+        variances: (variant, observable) float64, variance of one shot's influence as seen: right on average.
+        doubts: (variant, observable) float64, what is in doubt (see ``statistics``), times the shots squared.
         shots: (variant,) int64, shots it has had.
     """
 
     fragments: np.ndarray
-    positions: np.ndarray
     observables: np.ndarray
     variances: np.ndarray
+    doubts: np.ndarray
     shots: np.ndarray
 
     def predicted(self, shots: np.ndarray) -> np.ndarray:
         """(observable,) variance with so many shots a variant."""
-        return np.asarray(self.variances.T @ (1.0 / np.maximum(shots, 1)))
+        each = 1.0 / np.maximum(shots, 1)
+        doubt = (self.doubts * np.square(each)[:, None]).max(axis=0, initial=0.0)
+        return np.asarray(self.variances.T @ each + doubt)
+
+    @property
+    def smoothed(self) -> np.ndarray:
+        """(variant, observable) float64: ``variances`` with half a pseudo-shot, so that no variant looks certain."""
+        return self.variances + self.doubts / (2.0 * np.maximum(self.shots, 1))[:, None]
 
 
 def influences(
@@ -76,34 +91,147 @@ def influences(
     values = values_by_fragment(structure, network, tensors)
     plan = schedule(structure, network, memory_bytes=memory_bytes, gradients=True, seed=seed)
     order = sorted(samples)
-    offsets = np.cumsum([0, *(len(samples[fragment].variants) for fragment in order)])
-    start = dict(zip(order, offsets.tolist(), strict=False))
-    shots = np.array([variant.counts.shots for f in order for variant in samples[f].variants], dtype=np.int64)
+    rows = _rows({fragment: samples[fragment] for fragment in order})
+    fragments = np.repeat(order, [len(set(rows[fragment].tolist())) for fragment in order])
+    shots = np.zeros(len(fragments), dtype=np.int64)
+    for fragment in order:
+        np.add.at(shots, rows[fragment], [variant.counts.shots for variant in samples[fragment].variants])
     kept = np.zeros(0, dtype=np.int64)
-    table = np.zeros((int(offsets[-1]), 0))
+    tables = np.zeros((2, len(fragments), 0))
     for observables, found in gradients(structure, network, plan, values, order):
-        block = np.zeros((int(offsets[-1]), observables.size))
+        block = np.zeros((2, len(fragments), observables.size))
         for piece in found:
-            for position, seen, variance in variant_variances(samples[piece.fragment], piece):
-                row = start[piece.fragment] + position
-                block[row, np.searchsorted(observables, seen)] += variance * shots[row]
-        kept, table = np.concatenate([kept, observables]), np.concatenate([table, block], axis=1)
-        largest = np.sort(np.argsort(-(table.T @ (1.0 / np.maximum(shots, 1))), kind="stable")[:most_observables])
-        kept, table = kept[largest], table[:, largest]
-    return Influences(
-        fragments=np.repeat(order, np.diff(offsets)),
-        positions=np.concatenate([np.arange(len(samples[fragment].variants)) for fragment in order]),
-        observables=kept,
-        variances=table,
-        shots=shots,
-    )
+            for position, asking, seen, unseen in variant_variances(samples[piece.fragment], piece):
+                row, columns = rows[piece.fragment][position], np.searchsorted(observables, asking)
+                block[0, row, columns] += seen * shots[row]
+                block[1, row, columns] += unseen * shots[row] ** 2
+        kept, tables = np.concatenate([kept, observables]), np.concatenate([tables, block], axis=2)
+        predicted = Influences(fragments, kept, tables[0], tables[1], shots).predicted(shots)
+        largest = np.sort(np.argsort(-predicted, kind="stable")[:most_observables])
+        kept, tables = kept[largest], tables[:, :, largest]
+    return Influences(fragments, kept, tables[0], tables[1], shots)
 
 
-def spend(known: Influences, total: float, prices: np.ndarray | None = None) -> np.ndarray:
+def _rows(samples: Mapping[int, SampledData]) -> dict[int, np.ndarray]:
+    """For each fragment's variants their rows in a table; what was measured under several calibrations shares one."""
+    rows, start = {}, 0
+    for fragment, data in samples.items():
+        place: dict[tuple, int] = {}
+        for variant in data.variants:
+            place.setdefault((variant.settings, variant.factors.tobytes()), len(place))
+        own = [place[variant.settings, variant.factors.tobytes()] for variant in data.variants]
+        rows[fragment] = start + np.array(own, dtype=np.int64)
+        start += len(place)
+    return rows
+
+
+def allocate_shots(
+    structure: Structure,
+    tensors: Sequence[FragmentTensor],
+    shots: int | None,
+    target_error: float | None,
+    prices: Mapping[int, float],
+    memory_bytes: int | None = None,
+    rounds: int = 1,
+) -> dict[int, np.ndarray]:
+    """Decide what each half of the shots still takes.
+
+    Args:
+        structure: the structure.
+        tensors: the tensors after the rounds so far, whose shots are in halves.
+        shots: all there are to spend, what was spent included; None for as many as the target error takes.
+        target_error: standard error to reach for every observable, None for what the shots give.
+        prices: of a shot, by fragment; all zero where shots cost the same.
+        memory_bytes: as in ``contract``.
+        rounds: how many rounds there were; after the first each half decides for the other, later ones go on in the
+            proportions that there are.
+
+    Returns:
+        {fragment: (half, variant) int64} shots still to take, variants in the order of the first round.
+
+    Raises:
+        AllocationError: no tensor is sampled, the target is out of reach, or the shots are spent already.
+    """
+    if rounds > 1 and target_error is not None:
+        return _more_of_all(structure, tensors, shots, target_error, memory_bytes)
+    halves = [influences(structure, half_of(tensors, half), memory_bytes=memory_bytes) for half in (0, 1)]
+    totals = [None, None] if shots is None else [shots - shots // 2, shots // 2]
+    taken = [
+        _one_half(other, own.shots, total, target_error, prices)
+        for own, other, total in zip(halves, reversed(halves), totals, strict=True)
+    ]
+    fragments = halves[0].fragments
+    return {int(f): np.stack([half[fragments == f] for half in taken]) for f in np.unique(fragments)}
+
+
+def _more_of_all(
+    structure: Structure,
+    tensors: Sequence[FragmentTensor],
+    shots: int | None,
+    target_error: float,
+    memory_bytes: int | None,
+) -> dict[int, np.ndarray]:
+    """(half, variant) shots by fragment that bring every variant's to the same multiple, whose error is the target."""
+    samples = {tensor.fragment: tensor.samples for tensor in tensors if tensor.samples is not None}
+    done = {}
+    for fragment, rows in _rows(samples).items():
+        rows = rows - rows.min()
+        done[fragment] = np.zeros((2, rows.max() + 1), dtype=np.int64)
+        own = samples[fragment].variants
+        np.add.at(done[fragment], ([v.half for v in own], rows), [v.counts.shots for v in own])
+    excess = variances(structure, tensors, memory_bytes=memory_bytes).max(initial=0.0) / target_error**2 - 1
+    if shots is not None:
+        spent = sum(int(counts.sum()) for counts in done.values())
+        excess = min(excess, (shots - spent) / spent)
+    rounded = np.ceil if shots is None else np.floor
+    return {fragment: rounded(max(0.0, excess) * counts).astype(np.int64) for fragment, counts in done.items()}
+
+
+def half_of(tensors: Sequence[FragmentTensor], half: int) -> list[FragmentTensor]:
+    """The tensors that one half of the shots alone would give; exact ones as they are."""
+    found = []
+    for tensor in tensors:
+        if tensor.samples is not None:
+            own = tuple(replace(variant, half=0) for variant in tensor.samples.variants if variant.half == half)
+            samples = SampledData(tensor.samples.legs, own)
+            tensor = FragmentTensor(tensor.fragment, tensor_values(samples, tensor.values.shape[-1]), samples)
+        found.append(tensor)
+    return found
+
+
+def _one_half(
+    other: Influences,
+    done: np.ndarray,
+    shots: int | None,
+    target_error: float | None,
+    prices: Mapping[int, float],
+) -> np.ndarray:
+    """(variant,) shots that one half still takes, from what the other saw; it may have twice the variance in all."""
+    price = np.array([prices[int(f)] for f in other.fragments]) if any(prices.values()) else None
+    more = None
+    if shots is not None:
+        left = shots - int(done.sum())
+        total = float(shots) if price is None else float(price @ done) + left * float(price.mean())
+        more = spend(other, done, total, price)
+    if target_error is not None:
+        try:
+            needed = shots_for_error(other, done, np.sqrt(2.0) * target_error, price)
+        except AllocationError:
+            if more is None:
+                raise
+            needed = more  # out of reach: the shots there are do what they can
+        if more is None or needed.sum() < more.sum():
+            more = needed
+    assert more is not None
+    return more
+
+
+def spend(known: Influences, done: np.ndarray, total: float, prices: np.ndarray | None = None) -> np.ndarray:
     """Allocate a total, shots of the first round included, so that the sum of the variances is least.
 
     Args:
         known: what one shot is worth.
+        done: (variant,) int64, shots taken already.
         total: what all rounds may cost, in units of ``prices`` (shots, when these are 1).
         prices: (variant,) price of a shot on the device that runs it; None means 1 each.
 
@@ -113,21 +241,27 @@ def spend(known: Influences, total: float, prices: np.ndarray | None = None) -> 
     Raises:
         AllocationError: if the first round has already cost more than ``total``.
     """
-    price = np.ones(known.shots.size) if prices is None else np.asarray(prices, dtype=np.float64)
-    left = total - float(price @ known.shots)
+    price = np.ones(done.size) if prices is None else np.asarray(prices, dtype=np.float64)
+    left = total - float(price @ done)
     if left < 0:
         raise AllocationError(f"The first round has cost {total - left:g} of {total:g}. Allow more shots.")
-    ideal = _ideal(known.variances.sum(axis=1), price)
-    return _rounded_down(np.maximum(_filled(ideal, known.shots, price, total) - known.shots, 0.0), price, left)
+    ideal = _ideal(known.smoothed.sum(axis=1), price)
+    return _rounded_down(np.maximum(_filled(ideal, done, price, total) - done, 0.0), price, left)
 
 
 def shots_for_error(
-    known: Influences, target_error: float, prices: np.ndarray | None = None, *, most: float = 1e12
+    known: Influences,
+    done: np.ndarray,
+    target_error: float,
+    prices: np.ndarray | None = None,
+    *,
+    most: float = 1e12,
 ) -> np.ndarray:
     """Find the cheapest shots for which no observable's standard error exceeds a target.
 
     Args:
         known: what one shot is worth.
+        done: (variant,) int64, shots taken already.
         target_error: standard error to reach for every observable.
         prices: (variant,) price of a shot; None means 1 each.
         most: total shots above which the target is refused.
@@ -140,12 +274,14 @@ def shots_for_error(
     """
     if not target_error > 0:
         raise AllocationError(f"The target error is {target_error:g}; it must be positive.")
-    price = np.ones(known.shots.size) if prices is None else np.asarray(prices, dtype=np.float64)
+    price = np.ones(done.size) if prices is None else np.asarray(prices, dtype=np.float64)
     goal = target_error**2
-    if known.predicted(known.shots).max(initial=0.0) <= goal:
-        return np.zeros(known.shots.size, dtype=np.int64)
-    ideal = _ideal(known.variances @ _worst_weights(known, price), price)
-    scale = float((known.variances.T @ (1.0 / ideal)).max()) / goal  # enough even without the first round
+    if known.predicted(done).max(initial=0.0) <= goal:
+        return np.zeros(done.size, dtype=np.int64)
+    ideal = _ideal(known.smoothed @ _worst_weights(known, price), price)
+    # Enough even without the first round: half of the goal for what is seen, half for what is in doubt.
+    seen, doubt = known.variances.T @ (1.0 / ideal), (known.doubts / np.square(ideal)[:, None]).max(axis=0)
+    scale = max(2 * float(seen.max()) / goal, float(np.sqrt(2 * doubt.max() / goal)))
     if float(ideal.sum()) * scale > most:
         raise AllocationError(
             f"A standard error of {target_error:g} would take about {ideal.sum() * scale:.1e} shots. Use"
@@ -154,14 +290,9 @@ def shots_for_error(
     low, high = 0.0, scale
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        enough = known.predicted(np.maximum(middle * ideal, known.shots)).max() <= goal
+        enough = known.predicted(np.maximum(middle * ideal, done)).max() <= goal
         low, high = (low, middle) if enough else (middle, high)
-    return np.ceil(np.maximum(high * ideal - known.shots, 0.0)).astype(np.int64)
-
-
-def by_fragment(known: Influences, shots: np.ndarray) -> Mapping[int, np.ndarray]:
-    """(variant,) shots of each fragment, in the order of its variants."""
-    return {int(fragment): shots[known.fragments == fragment] for fragment in np.unique(known.fragments)}
+    return np.ceil(np.maximum(high * ideal - done, 0.0)).astype(np.int64)
 
 
 def _ideal(worth: np.ndarray, price: np.ndarray) -> np.ndarray:
@@ -198,10 +329,11 @@ def _rounded_down(shots: np.ndarray, price: np.ndarray, left: float) -> np.ndarr
 def _worst_weights(known: Influences, price: np.ndarray) -> np.ndarray:
     """Weights of the observables for which Neyman's allocation makes the largest variance as small as it can be."""
     weights = np.full(known.observables.size, 1.0 / max(1, known.observables.size))
+    smoothed = known.smoothed
     best, best_weights = np.inf, weights
     for _ in range(_REWEIGHTINGS):
-        ideal = _ideal(known.variances @ weights, price)
-        variance = known.variances.T @ (1.0 / ideal) * float(price @ ideal)
+        ideal = _ideal(smoothed @ weights, price)
+        variance = smoothed.T @ (1.0 / ideal) * float(price @ ideal)
         if variance.max() < best:
             best, best_weights = float(variance.max()), weights
         weights = weights * variance / max(float(weights @ variance), 1e-300)

@@ -1,7 +1,7 @@
 """Counts to fragment tensors: sums of signs over shots, and from them the entries in the leg bases.
 
 An entry of a fragment's *raw tensor* (raw column of each leg, factor) is the mean of a sign over the shots of every
-variant that determines it; the leg basis is a linear map of it.
+variant that determines it (of two halves of the shots: the mean of their means); the leg basis is a linear map of it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def tensor_values(samples: SampledData, num_factors: int) -> np.ndarray:
     """
     sums, shots = _raw_sums(samples, num_factors)
     _check_covered(samples, shots)
-    raw = np.divide(sums, shots, out=np.zeros_like(sums), where=shots > 0)
+    raw = np.divide(sums, shots, out=np.zeros_like(sums), where=shots > 0).mean(axis=0)
     for axis, leg in enumerate(samples.legs):
         raw = np.moveaxis(np.tensordot(raw, leg.inverse, axes=(axis, 1)), -1, axis)
     return np.ascontiguousarray(raw)
@@ -90,8 +90,8 @@ def signs(variant: VariantData, masks: np.ndarray, start: int = 0, stop: int | N
 
 
 def _raw_sums(samples: SampledData, num_factors: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sums of signs and numbers of shots behind each raw entry, both (raw of each leg..., factor)."""
-    shape = (*(len(leg.columns) for leg in samples.legs), num_factors)
+    """Sums of signs and numbers of shots behind each raw entry, both (half, raw of each leg..., factor)."""
+    shape = (samples.halves, *(len(leg.columns) for leg in samples.legs), num_factors)
     sums, shots = np.zeros(shape), np.zeros(shape)
     for number, variant in enumerate(samples.variants):
         counts = variant.counts.counts
@@ -115,7 +115,7 @@ def _raw_sums(samples: SampledData, num_factors: int) -> tuple[np.ndarray, np.nd
             stop = start + OUTCOME_CHUNK
             weighted = signs(variant, entries.masks, start, stop) * _worth(variant.counts)[start:stop, None]
             found += weighted.T @ signs(variant, variant.factor_masks, start, stop)
-        one = (*(column[:, None] for column in entries.columns.T), np.asarray(variant.factors)[None, :])
+        one = (variant.half, *(column[:, None] for column in entries.columns.T), np.asarray(variant.factors)[None, :])
         sums[one] += found
         shots[one] += variant.counts.shots
     return sums, shots
@@ -127,13 +127,13 @@ def _worth(counts: VariantCounts) -> np.ndarray:
 
 def _check_covered(samples: SampledData, shots: np.ndarray) -> None:
     needed = np.ones(shots.shape, dtype=bool)
-    for axis, leg in enumerate(samples.legs):
+    for axis, leg in enumerate(samples.legs, start=1):
         shape = [1] * shots.ndim
         shape[axis] = -1
         needed &= (leg.inverse != 0).any(axis=0).reshape(shape)
     bare = np.argwhere(needed & (shots == 0))
     if bare.size:
-        settings = tuple(int(leg.columns[i, 0]) for leg, i in zip(samples.legs, bare[0], strict=False))
+        settings = tuple(int(leg.columns[i, 0]) for leg, i in zip(samples.legs, bare[0][1:], strict=False))
         raise MissingCountsError(
             f"No shots for leg settings {settings}, observable factor {int(bare[0][-1])} ({len(bare)} entries lack"
             " counts): no estimate can be made. Resume the run to repeat the missing variants."

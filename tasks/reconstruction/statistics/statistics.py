@@ -7,6 +7,12 @@ the variance of one scalar a shot,
 
 with g the gradient of observable o. Every covariance inside a variant is in it.
 
+What the shots seen say is the sample variance, which is unbiased: a sum over hundreds of variants has the right error
+bar although most of them saw no flip. What they cannot say, because a handful of equal outcomes is no certainty, is
+*doubt*: what one pseudo-shot spread evenly over all outcomes adds to a variant (the Wilson interval's centre, at
+z = 1). It falls as 1 / shots squared, and of all variants the largest counts, once: flips that one variant hid behind
+its few shots, a hundred variants like it would have shown.
+
 Where the gradient vanishes at the true values the error is of second order. The gradient is taken at the estimates,
 whose own noise keeps it from vanishing there, and the error bar is then too wide rather than too narrow: for a product
 of two fragments by a factor of two (Sobel's test). Where it is exactly zero at the estimates, shots are drawn again
@@ -66,7 +72,7 @@ def _values_and_variances(
     network = network_of(structure)
     values = values_by_fragment(structure, network, tensors)
     plan = schedule(structure, network, memory_bytes=memory_bytes, gradients=True, seed=seed)
-    estimates = np.zeros(num_observables)
+    estimates, doubt = np.zeros(num_observables), np.zeros(num_observables)
     some = next(iter(samples))
     for _, found in gradients(structure, network, plan, values, tuple(samples)):
         for piece in found:
@@ -74,7 +80,10 @@ def _values_and_variances(
                 entries = np.moveaxis(values[some], -1, 0)[piece.factors]
                 along = (piece.gradient * entries).reshape(len(entries), -1).sum(axis=1)
                 np.add.at(estimates, piece.observables, along)
-            total += fragment_variances(samples[piece.fragment], piece, num_observables)
+            seen, unseen = fragment_variances(samples[piece.fragment], piece, num_observables)
+            total += seen
+            np.maximum(doubt, unseen, out=doubt)
+    total += doubt
     silent = np.flatnonzero(total == 0)
     if silent.size:
         total[silent] = _resampled_variances(_only(structure, silent), tensors, memory_bytes=memory_bytes, seed=seed)
@@ -119,26 +128,30 @@ def _drawn_again(tensor: FragmentTensor, rng: np.random.Generator) -> FragmentTe
     return FragmentTensor(tensor.fragment, tensor_values(samples, tensor.values.shape[-1]), samples)
 
 
-def fragment_variances(samples: SampledData, found: LeafGradient, num_observables: int) -> np.ndarray:
+def fragment_variances(
+    samples: SampledData, found: LeafGradient, num_observables: int
+) -> tuple[np.ndarray, np.ndarray]:
     """What one fragment's shots contribute to the variance of every observable.
 
-    A pseudo-shot spread evenly over all outcomes is added to each variant (the Wilson interval's centre, at z = 1), so
-    that eight shots that all agree do not count as certainty; its weight falls as 1 / shots.
-
     Returns:
-        (observable,) float64.
+        (observable,) float64 each: the variance seen, to be summed over fragments, and the doubt, of which the largest
+        of all fragments is added once.
     """
-    total = np.zeros(num_observables)
-    for _, observables, variance in variant_variances(samples, found):
-        total[observables] += variance
-    return total
+    total, doubt = np.zeros(num_observables), np.zeros(num_observables)
+    for _, observables, seen, unseen in variant_variances(samples, found):
+        total[observables] += seen
+        doubt[observables] = np.maximum(doubt[observables], unseen)
+    return total, doubt
 
 
-def variant_variances(samples: SampledData, found: LeafGradient) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+def variant_variances(
+    samples: SampledData, found: LeafGradient
+) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
     """What each variant's shots contribute to the variance of the observables that a gradient speaks of.
 
     Yields:
-        (position in ``samples.variants``, (observable,) int ascending, (observable,) float64 variance).
+        (position in ``samples.variants``, (observable,) int ascending, (observable,) float64 variance seen,
+        (observable,) float64 doubt).
     """
     used, local = np.unique(found.observables, return_inverse=True)
     if used.size == 0:
@@ -157,12 +170,12 @@ def variant_variances(samples: SampledData, found: LeafGradient) -> Iterator[tup
         for part in batch.chunks(used.size << batch.num_bits):
             variances_ = _batch_variances(samples, batch, part, pairs, shots_behind)
             if variances_ is not None:
-                for number, variance in zip(batch.members[part].tolist(), variances_, strict=True):
-                    yield number, used, variance
+                for number, seen, unseen in zip(batch.members[part].tolist(), *variances_, strict=True):
+                    yield number, used, seen, unseen
     for number in singles:
         variance = _single_variance(samples, samples.variants[number], pairs, shots_behind)
         if variance is not None:
-            yield number, used, variance
+            yield number, used, *variance
 
 
 @dataclass(frozen=True)
@@ -184,14 +197,14 @@ class _Pairs:
 
 def _batch_variances(
     samples: SampledData, batch: Batch, part: slice, pairs: _Pairs, shots_behind: np.ndarray
-) -> np.ndarray | None:
-    """(variant, observable) variances of the means of a batch's variants; None where no observable asks for them."""
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """(variant, observable) variances and doubts of a batch's means; None where no observable asks for them."""
     chosen, factor = pairs.of(batch.factors, shots_behind.shape[-1])
     if chosen.size == 0:
         return None
     counts = histograms([samples.variants[p] for p in batch.members[part]], batch.num_bits)
     shots = counts.sum(axis=1)
-    weight = shots[:, None, None] / shots_behind[batch.entries(part)]  # (variant, entry, k)
+    weight = shots[:, None, None] / (len(shots_behind) * shots_behind[batch.entries(part)])  # (variant, entry, k)
     columns = batch.columns[part]
     by_pair = (chosen[None, None, :], *(columns[:, :, leg, None] for leg in range(columns.shape[2])))
     picked = pairs.gradient[by_pair] * weight[:, :, factor]  # (variant, entry, pair)
@@ -204,20 +217,20 @@ def _batch_variances(
     scalar = walsh(weights)
     mean = np.matmul(scalar, counts[:, :, None])[:, :, 0] / shots[:, None]
     squares = np.matmul(np.square(scalar), counts[:, :, None])[:, :, 0]
-    return _with_pseudo_shot(squares, mean, np.square(weights).sum(axis=2), shots[:, None])
+    return _seen_and_doubt(squares, mean, np.square(weights).sum(axis=2), shots[:, None])
 
 
 def _single_variance(
     samples: SampledData, variant: VariantData, pairs: _Pairs, shots_behind: np.ndarray
-) -> np.ndarray | None:
-    """(observable,) variance of the means of one variant; None where no observable asks for them."""
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """(observable,) variance and doubt of the means of one variant; None where no observable asks for them."""
     chosen, factor = pairs.of(variant.factors, shots_behind.shape[-1])
     if variant.counts.shots == 0 or chosen.size == 0:
         return None
     entries = variant_entries(samples.legs, variant)
     at = tuple(entries.columns.T)
-    by_factor = (*(column[:, None] for column in at), np.asarray(variant.factors)[None, :])
-    weight = variant.counts.shots / shots_behind[by_factor]
+    by_factor = (variant.half, *(column[:, None] for column in at), np.asarray(variant.factors)[None, :])
+    weight = variant.counts.shots / (len(shots_behind) * shots_behind[by_factor])
     by_pair = (chosen[:, None], *(column[None, :] for column in at))
     picked = pairs.gradient[by_pair] * weight.T[factor]
     masks = entries.masks[:, None, :] ^ variant.factor_masks[None, :, :]
@@ -235,7 +248,8 @@ def _single_variance(
 
 
 def _shots_behind(samples: SampledData, together: list[Batch], singles: list[int], num_factors: int) -> np.ndarray:
-    shots = np.zeros((*(len(leg.columns) for leg in samples.legs), num_factors))
+    """(half, raw of each leg..., factor) shots behind each raw entry."""
+    shots = np.zeros((samples.halves, *(len(leg.columns) for leg in samples.legs), num_factors))
     for batch in together:
         numbers = np.array([samples.variants[p].counts.shots for p in batch.members], dtype=np.float64)
         for part in batch.chunks(batch.masks.size * batch.factors.size):
@@ -243,13 +257,13 @@ def _shots_behind(samples: SampledData, together: list[Batch], singles: list[int
     for number in singles:
         variant = samples.variants[number]
         columns = variant_entries(samples.legs, variant).columns
-        where = (*(column[:, None] for column in columns.T), np.asarray(variant.factors)[None, :])
+        where = (variant.half, *(column[:, None] for column in columns.T), np.asarray(variant.factors)[None, :])
         shots[where] += variant.counts.shots
     return shots
 
 
-def _variance_of_mean(variant: VariantData, masks: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Variance of the mean over shots of sum_m weights[o, m] * sign_m(outcome), (observable,).
+def _variance_of_mean(variant: VariantData, masks: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Variance and doubt of the mean over shots of sum_m weights[o, m] * sign_m(outcome), (observable,) each.
 
     The signs of distinct non-empty masks are uncorrelated with mean 0 under even outcomes, which gives the pseudo-shot.
     Shots of different weights are samples of their own, and their means are added up.
@@ -275,24 +289,36 @@ def _variance_of_mean(variant: VariantData, masks: np.ndarray, weights: np.ndarr
     if through_matrix:
         squares = np.einsum("om,om->o", weights @ matrix, weights)
     of_mean = weights @ mean
-    return _with_pseudo_shot(squares, of_mean, np.square(weights).sum(axis=1), shots)
+    return _seen_and_doubt(squares, of_mean, np.square(weights).sum(axis=1), shots)
 
 
-def _with_pseudo_shot(squares: np.ndarray, mean: np.ndarray, even: np.ndarray, shots: np.ndarray | float) -> np.ndarray:
-    """Variance of a mean from its sum of squares, with one more shot whose square is ``even``."""
-    spread = np.maximum(squares - shots * np.square(mean), 0.0)
-    pseudo = even + shots / (shots + 1) * np.square(mean)
-    return np.asarray((spread + pseudo) / np.square(shots))
+def _seen_and_doubt(
+    squares: np.ndarray, mean: np.ndarray, even: np.ndarray, shots: np.ndarray | float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Variance of a mean and what a pseudo-shot would add to it.
+
+    Args:
+        squares: sum of the squares over the shots.
+        mean: of the shots.
+        even: the square of the pseudo-shot, which is the variance of one shot if all outcomes are equally likely; a
+            single shot says nothing better.
+        shots: how many.
+    """
+    spread = np.maximum(squares - shots * np.square(mean), 0.0) / np.maximum(shots - 1, 1)
+    seen = np.where(shots > 1, spread, even) / shots
+    return np.asarray(seen), np.asarray((even + shots / (shots + 1) * np.square(mean)) / np.square(shots))
 
 
-def _variance_of_sum(variant: VariantData, masks: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _variance_of_sum(variant: VariantData, masks: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """As ``_variance_of_mean``, for a mean over several samples, each of one weight."""
     counts = variant.counts
     assert counts.weights is not None
-    total = np.zeros(weights.shape[0])
+    total, doubt = np.zeros(weights.shape[0]), np.zeros(weights.shape[0])
     for weight in np.unique(counts.weights):
         rows = counts.weights == weight
         part = replace(counts, outcomes=counts.outcomes[rows], counts=counts.counts[rows], weights=None)
         share = weight * part.shots / counts.shots
-        total += share**2 * _variance_of_mean(replace(variant, counts=part), masks, weights)
-    return total
+        seen, unseen = _variance_of_mean(replace(variant, counts=part), masks, weights)
+        total += share**2 * seen
+        doubt += share**2 * unseen
+    return total, doubt

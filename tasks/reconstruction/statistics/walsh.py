@@ -27,6 +27,7 @@ class Batch:
 
     Attributes:
         members: (variant,) int, positions in ``SampledData.variants``.
+        halves: (variant,) int, the half of the shots that each belongs to.
         columns: (variant, entry, leg) int, the raw columns of each entry that they determine.
         masks: (entry,) int64, the bits whose parity is the sign that the legs give.
         factors: (k,) int, the observable factors they determine.
@@ -35,6 +36,7 @@ class Batch:
     """
 
     members: np.ndarray
+    halves: np.ndarray
     columns: np.ndarray
     masks: np.ndarray
     factors: np.ndarray
@@ -47,9 +49,10 @@ class Batch:
         return self.masks[:, None] ^ self.factor_masks[None, :]
 
     def entries(self, part: slice) -> tuple[np.ndarray, ...]:
-        """Indices of the raw tensor (raw of each leg..., factor), each broadcasting to (variant, entry, k)."""
+        """Indices of raw tensors (half, raw of each leg..., factor), each broadcasting to (variant, entry, k)."""
         columns = self.columns[part]
-        return (*(columns[:, :, leg, None] for leg in range(columns.shape[2])), self.factors[None, None, :])
+        raw = (columns[:, :, leg, None] for leg in range(columns.shape[2]))
+        return (self.halves[part, None, None], *raw, self.factors[None, None, :])
 
     def chunks(self, entries: int) -> list[slice]:
         """The variants in parts, for arrays with so many entries a variant."""
@@ -108,9 +111,9 @@ def _batches_of(samples: SampledData, members: list[int]) -> list[Batch]:
             if bit >= 0:
                 masks ^= np.array(flags, dtype=np.int64)[picks[:, leg]] << bit
         factor_masks = _as_integers(first.factor_masks)
-        made.append(
-            Batch(np.array(part), columns, masks, np.asarray(first.factors), factor_masks, first.counts.num_bits)
-        )
+        halves = np.array([samples.variants[p].half for p in part])
+        factors = np.asarray(first.factors)
+        made.append(Batch(np.array(part), halves, columns, masks, factors, factor_masks, first.counts.num_bits))
     return made
 
 

@@ -1,0 +1,80 @@
+"""Counts of one variant from several sources as one, and shots in two halves that are independent of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from tasks.model.tensor import VariantCounts
+
+
+def merge_counts(parts: Sequence[VariantCounts]) -> list[VariantCounts]:
+    """Counts over the same bits as one, but for those whose errors were mitigated in different ways."""
+    alike: dict[bytes | None, list[VariantCounts]] = {}
+    merged = []
+    for part in parts:
+        if part.weights is not None:
+            merged.append(part)
+        else:
+            alike.setdefault(None if part.readings is None else part.readings.tobytes(), []).append(part)
+    return [_sum_rows(own) for own in alike.values()] + merged
+
+
+def _sum_rows(parts: Sequence[VariantCounts]) -> VariantCounts:
+    if len(parts) == 1:
+        return parts[0]
+    outcomes, inverse = np.unique(np.concatenate([c.outcomes for c in parts]), axis=0, return_inverse=True)
+    counts = np.zeros(len(outcomes), dtype=np.int64)
+    np.add.at(counts, inverse.reshape(-1), np.concatenate([c.counts for c in parts]))
+    return replace(parts[0], outcomes=outcomes, counts=counts)
+
+
+def split_counts(
+    counts: Sequence[VariantCounts], first: Sequence[float], rng: np.random.Generator
+) -> list[tuple[VariantCounts, VariantCounts]]:
+    """Split the shots of every variant into two halves, which are independent samples of its distribution.
+
+    Every shot goes to the first half with the given chance, whatever it says (thinning): then how many are in a half
+    says nothing of what they are.
+
+    Args:
+        counts: of the variants.
+        first: (variant,) the chance.
+        rng: where randomness comes from.
+
+    Returns:
+        (variant,) both halves. Where the chance is neither 0 nor 1, neither half of shots of one weight is empty if
+        these are at least 2; weights are scaled so that each weight keeps its share of a half.
+    """
+    if not counts:
+        return []
+    rows = np.concatenate([c.counts for c in counts])
+    owner = np.repeat(np.arange(len(counts)), [len(c.counts) for c in counts])
+    weights = np.concatenate([np.ones(len(c.counts)) if c.weights is None else c.weights for c in counts])
+    stratum = np.unique(np.stack([owner, weights]), axis=1, return_inverse=True)[1].reshape(-1)
+    total = np.bincount(stratum, rows)
+    chance = np.asarray(first, dtype=np.float64)[owner]
+    own = rng.binomial(rows, chance)
+    bound = (chance > 0) & (chance < 1) & (total[stratum] >= 2)
+    while True:
+        taken = np.bincount(stratum, own)
+        again = np.flatnonzero(bound & ((taken == 0) | (taken == total))[stratum])
+        if not again.size:
+            break
+        own[again] = rng.binomial(rows[again], chance[again])
+    ends = np.cumsum([len(c.counts) for c in counts])[:-1]
+    pairs = zip(np.split(own, ends), np.split(stratum, ends), counts, strict=True)
+    return [(_part(c, mine, s), _part(c, c.counts - mine, s)) for mine, s, c in pairs]
+
+
+def _part(counts: VariantCounts, own: np.ndarray, stratum: np.ndarray) -> VariantCounts:
+    kept = own > 0
+    weights = counts.weights
+    if weights is not None and own.any():
+        place = np.unique(stratum, return_inverse=True)[1]
+        before = np.bincount(place, counts.counts) / counts.shots
+        after = np.bincount(place, own) / own.sum()
+        weights = (weights * before[place] / np.maximum(after[place], 1e-300))[kept]
+    return replace(counts, outcomes=counts.outcomes[kept], counts=own[kept].astype(np.int64), weights=weights)
