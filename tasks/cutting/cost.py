@@ -14,6 +14,9 @@ from tasks.cutting.settings import end_cost
 from tasks.cutting.variants import count_variants, leg_choices, measurement_groups
 
 MAX_VARIANTS = 4096  # of one fragment: beyond this a leg's cheaper settings are taken, where it has some
+# As the exact path has them: the largest array of a batch, and from how many factors on it takes a Walsh transform.
+_CHUNK_BYTES = 1 << 28
+_TRANSFORM_FROM = 24
 _MOST = 2**1000  # opt_einsum counts in integers of any size
 _SHOTS_A_VARIANT = 32  # fewer than this and circuits are better spent on shots
 
@@ -22,17 +25,25 @@ def fragment_cost(fragment: Fragment, schemes: tuple[Scheme, ...]) -> FragmentCo
     """Predict one fragment's cost (bytes as peaks, in one process)."""
     branches = branch_count(fragment)
     tensor = 8 * prod(leg.dimension for leg in fragment.legs) * fragment.num_factors
-    gram = 16 * branches**2 * min(fragment.num_factors, max(1, (1 << 28) // (16 * branches**2)))
+    together = _most_factors_of_one_x(fragment)
+    gram = 16 * branches**2 * min(together, max(1, _CHUNK_BYTES // (16 * branches**2)))
     state = 16 * 2**fragment.open_qubits
+    transform = min(_CHUNK_BYTES, branches * state) if together > _TRANSFORM_FROM else 0
     circuit = fragment.circuit
     return FragmentCost(
         width=fragment.num_qubits,
         depth=int(circuit.depth()),
         two_qubit_gates=int(circuit.num_nonlocal_gates()),
         variants=count_variants(fragment, schemes),
-        exact_bytes=3 * state + 3 * gram + tensor,
+        exact_bytes=6 * state + 4 * gram + 2 * transform + tensor,
         tensor_bytes=tensor,
     )
+
+
+def _most_factors_of_one_x(fragment: Fragment) -> int:
+    """How many factors share an X part at most: they are one batch of the exact path."""
+    _, counts = np.unique(np.packbits(fragment.factors_x, axis=1), axis=0, return_counts=True)
+    return int(counts.max(initial=1))
 
 
 def branch_count(fragment: Fragment) -> int:

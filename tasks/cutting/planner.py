@@ -226,7 +226,8 @@ def predicted_bytes(plan: Plan) -> int:
     tensors = sum(c.tensor_bytes for c in plan.costs)
     fragment = max((c.exact_bytes for c in plan.costs), default=0)
     contraction = contraction_cost(plan.fragments, plan.bonds)
-    return int(tensors + max(fragment, 16 * contraction.largest))
+    # Two operands and their product, or their transposed copies, are alive at once.
+    return int(tensors + max(fragment, 3 * 8 * contraction.largest))
 
 
 def _checked(plan: Plan, shots: int | None, max_qubits: int | None, memory_bytes: int | None) -> Plan:

@@ -1,0 +1,141 @@
+"""What a plan is predicted to cost, held against what it then takes."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from qiskit import QuantumCircuit
+
+from tasks.cutting import GateCut, make_plan, predicted_bytes, structure_of
+from tasks.cutting.cost import branch_count, choose_schemes, contraction_cost, exact_work, fragment_cost
+from tasks.cutting.settings import end_cost
+from tasks.cutting.variants import count_variants, enumerate_variants
+from tasks.execution.simulators.exact import exact_tensor
+from tasks.execution.simulators.open_state import open_state
+from tasks.model.tensor import FragmentTensor
+from tasks.reconstruction import estimate
+from tests.oracles import problem_of
+
+
+def two_halves(qubits, cuts, labels, gate="cz", seed=1):
+    """A line whose halves are joined by ``cuts`` gates, and a plan that cuts them all."""
+    rng = np.random.default_rng(seed)
+    half = qubits // 2
+    circuit = QuantumCircuit(qubits)
+    severed = []
+    for number in range(cuts):
+        for q in range(qubits):
+            circuit.u(*rng.uniform(0, 3, 3), q)
+        for q in [*range(half - 1), *range(half, qubits - 1)]:
+            circuit.cx(q, q + 1)
+        severed.append(GateCut(len(circuit.data)))
+        getattr(circuit, gate)(half - 1 - number % 2, half + number % 2)
+    return problem_of(circuit, labels, np.ones((1, len(labels)))), tuple(severed)
+
+
+def labels_of(qubits, count, letters="IXYZ", seed=2):
+    rng = np.random.default_rng(seed)
+    return sorted({"".join(rng.choice(list(letters), qubits)) for _ in range(count)})
+
+
+def measured_tensor(fragment):
+    """Its tensor and the most bytes that arrays held meanwhile."""
+    tracemalloc.start()
+    try:
+        state = open_state(fragment)
+        assert state.nbytes == 16 * 2**fragment.open_qubits
+        return exact_tensor(fragment, state), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "what, qubits, cuts, labels, gate",
+    [
+        ("states", 26, 2, labels_of(26, 2), "cz"),
+        ("Gram matrices", 8, 6, labels_of(8, 60), "cz"),
+        ("Gram matrices of rank 4", 8, 3, labels_of(8, 30), "swap"),
+        ("transforms", 20, 3, labels_of(20, 300, "IZ"), "cz"),
+    ],
+)
+def test_predicted_bytes_are_the_peak_of_the_arrays(what, qubits, cuts, labels, gate):
+    problem, severed = two_halves(qubits, cuts, labels, gate)
+    plan = make_plan(problem, cuts=severed)
+    fragment, cost = plan.fragments[0], plan.costs[0]
+    tensor, peak = measured_tensor(fragment)
+    assert cost.tensor_bytes == tensor.nbytes
+    assert 0.97 * peak < cost.exact_bytes < 1.5 * peak, f"{what}: {peak} measured, {cost.exact_bytes} predicted"
+    assert predicted_bytes(plan) == sum(c.tensor_bytes for c in plan.costs) + max(c.exact_bytes for c in plan.costs)
+
+
+def test_predicted_bytes_hold_the_contraction_where_it_is_the_largest():
+    """Six single qubits, every pair joined: each tensor is small, what two of them make together is not."""
+    circuit = QuantumCircuit(6)
+    for a in range(6):
+        circuit.ry(0.3 + 0.1 * a, a)
+        for b in range(a):
+            circuit.cz(b, a)
+    cuts = tuple(GateCut(i) for i, item in enumerate(circuit.data) if len(item.qubits) == 2)
+    problem = problem_of(circuit, ["Z" * 6], np.ones((1, 1)))
+    plan = make_plan(problem, cuts=cuts)
+    tensors = [FragmentTensor(f.index, measured_tensor(f)[0]) for f in plan.fragments]
+    assert sum(t.values.nbytes for t in tensors) == sum(c.tensor_bytes for c in plan.costs)
+    largest = contraction_cost(plan.fragments, plan.bonds).largest
+    assert largest == 4.0**8, "two tensors of 5 legs that share one"
+    assert predicted_bytes(plan) == 24 * largest + sum(c.tensor_bytes for c in plan.costs)
+    estimate(structure_of(problem, plan), tensors)  # imports what it needs
+    tracemalloc.start()
+    estimate(structure_of(problem, plan), tensors)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * predicted_bytes(plan), "the path taken may hold a larger array than the greedy one predicted"
+
+
+def test_work_counts_the_simulation_and_every_pair_of_branches():
+    problem, severed = two_halves(8, 2, ["Z" * 8, "ZZZZIIII", "X" * 8])
+    plan = make_plan(problem, cuts=severed)
+    fragment = plan.fragments[0]
+    gates, factors = len(fragment.circuit.data), fragment.num_factors
+    assert branch_count(fragment) == 4 and fragment.open_qubits == 6
+    assert exact_work(fragment) == 16 * gates * 2**6 + 8 * 4**2 * 2**4 * factors
+    cost = fragment_cost(fragment, ("full", "minimal"))
+    assert (cost.width, cost.two_qubit_gates) == (4, 6)
+    assert cost.depth == fragment.circuit.depth()
+    assert cost.variants == len(enumerate_variants(fragment, ("full", "minimal"))) == 5 * 3 * 2
+
+
+def test_a_contraction_multiplies_out_what_it_says():
+    """A chain of three fragments over one leg each: 4 x 4 products twice; both ends on one fragment are a trace."""
+    circuit = QuantumCircuit(3)
+    for q in range(3):
+        circuit.ry(0.4, q)
+    circuit.cz(0, 1)
+    circuit.cz(1, 2)
+    plan = make_plan(problem_of(circuit, ["ZZZ"], np.ones((1, 1))), cuts=(GateCut(3), GateCut(4)))
+    cost = contraction_cost(plan.fragments, plan.bonds)
+    assert (cost.flops, cost.largest) == (2 * 16 + 2 * 4, 4.0)
+    whole = make_plan(problem_of(circuit, ["ZZZ"], np.ones((1, 1))), cuts=())
+    assert contraction_cost(whole.fragments, whole.bonds).largest == 1.0
+    circuit.cz(0, 1)
+    looped = make_plan(problem_of(circuit, ["ZZZ"], np.ones((1, 1))), cuts=(GateCut(3),))
+    assert contraction_cost(looped.fragments, looped.bonds).largest == 1.0
+
+
+def test_settings_are_the_cheapest_that_the_shots_feed():
+    problem, severed = two_halves(6, 3, ["Z" * 6])
+    plan = make_plan(problem, cuts=severed)
+    fragments, bonds = plan.fragments, plan.bonds
+    rich = choose_schemes(fragments, bonds, None)
+    for fragment, schemes in zip(fragments, rich, strict=True):
+        for leg, scheme in zip(fragment.legs, schemes, strict=True):
+            costs = {s: end_cost(leg, bonds[leg.cut], s) for s in ("full", "minimal")}
+            assert costs[scheme] == min(costs.values())
+    allowed = 60
+    poor = choose_schemes(fragments, bonds, 2 * 32 * allowed)
+    for fragment, schemes, best in zip(fragments, poor, rich, strict=True):
+        assert count_variants(fragment, best) > allowed >= count_variants(fragment, schemes)
+        dearer = [k for k, scheme in enumerate(schemes) if scheme != best[k]]
+        assert 0 < len(dearer) < len(schemes), "no more legs are given up than need be"
+    assert choose_schemes(fragments, bonds, 1) == tuple(("minimal",) * 3 for _ in fragments)
