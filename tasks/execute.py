@@ -1,47 +1,129 @@
-"""The execution tasks: a batch of fragment jobs -> their results, one task for each device of the run."""
+"""The execution tasks: a batch of fragment jobs -> a small report and their payload, one task for each device.
+
+The report is what the application waits for; the payload (counts and tensors) goes from worker to worker.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from types import FunctionType
 from typing import Any, cast
 
+import numpy as np
+
 from scheduler_policies import Device, Kind
 from tasks.execution.jobs import FragmentJob
-from tasks.execution.on_device import DeviceResults, How, run_on_device
+from tasks.execution.on_device import How, JobResult, run_on_device
+from tasks.execution.pieces import Done, Piece, Report
 from tasks.execution.run_devices import declared_devices
-from tasks.runtime import Limits, Outcome, constraint, device_tasks, implement, isolated, task
+from tasks.runs.record import RunRecordError, store_result
+from tasks.runtime import Limits, Outcome, Ticket, constraint, device_tasks, implement, isolated, task
+
+Payload = tuple[tuple[Piece, dict[str, np.ndarray]], ...]
+"""The results of a task's jobs: (what was asked, arrays as ``run_job`` returns them)."""
 
 
 @constraint(computing_units="1")
-@task(returns=1)
-def execute(jobs: tuple[FragmentJob, ...], device: Device, how: How, limits: Limits, attempt: int) -> Outcome:
-    """Run jobs one after the other on one core of whatever node is free; the value is a DeviceResults."""
-    return isolated(run_jobs, jobs, device, how, limits=limits, device=device.name, attempt=attempt)
+@task(returns=2)
+def execute(
+    jobs: tuple[FragmentJob, ...], device: Device, how: How, folder: str, limits: Limits, ticket: Ticket
+) -> tuple[Outcome, Payload]:
+    """Run jobs one after the other on one core of whatever node is free.
+
+    Args:
+        jobs: what to do.
+        device: where.
+        how: cache and mitigation.
+        folder: of the run; results are kept in it as they come where this process sees it.
+        limits: what it may use.
+        ticket: says when the task begins and has ended, and which try it is.
+
+    Returns:
+        An outcome whose value is a Report, and the payload; () where the outcome is a failure.
+    """
+    return _executed(jobs, device, how, folder, limits, ticket)
 
 
-def execute_bound(jobs: tuple[FragmentJob, ...], device: Device, how: How, limits: Limits, attempt: int) -> Outcome:
+def execute_bound(
+    jobs: tuple[FragmentJob, ...], device: Device, how: How, folder: str, limits: Limits, ticket: Ticket
+) -> tuple[Outcome, Payload]:
     """The body of the tasks that are bound to one device's processor."""
-    return isolated(run_jobs, jobs, device, how, limits=limits, device=device.name, attempt=attempt)
+    return _executed(jobs, device, how, folder, limits, ticket)
 
 
 @constraint(processors=[{"ProcessorType": "CPU", "ComputingUnits": "1"}])
-@task(returns=1)
-def simulate(jobs: tuple[FragmentJob, ...], device: Device, how: How, limits: Limits, attempt: int) -> Outcome:
+@task(returns=2)
+def simulate(
+    jobs: tuple[FragmentJob, ...], device: Device, how: How, folder: str, limits: Limits, ticket: Ticket
+) -> tuple[Outcome, Payload]:
     """Run jobs on whichever simulator is free first: this is how a CPU does it, a GPU's way is declared below."""
     mine = device if device.kind is Kind.CPU else _DECLARED[Kind.CPU][0]
-    return isolated(run_jobs, jobs, mine, how, limits=limits, device=mine.name, attempt=attempt)
+    return _executed(jobs, mine, how, folder, limits, ticket)
 
 
-def run_jobs(jobs: tuple[FragmentJob, ...], device: Device, how: How) -> DeviceResults:
-    """The work itself, in a child process of the task."""
-    return run_on_device(jobs, device, how)
+def _executed(
+    jobs: tuple[FragmentJob, ...], device: Device, how: How, folder: str, limits: Limits, ticket: Ticket
+) -> tuple[Outcome, Payload]:
+    with ticket:
+        outcome = isolated(
+            run_jobs, jobs, device, how, folder, ticket.attempt,
+            limits=limits, device=device.name, attempt=ticket.attempt,
+        )  # fmt: skip
+    if outcome.failure is not None:
+        return outcome, ()
+    report, payload = outcome.value
+    return replace(outcome, value=report), payload
+
+
+def run_jobs(
+    jobs: tuple[FragmentJob, ...], device: Device, how: How, folder: str, attempt: int
+) -> tuple[Report, Payload]:
+    """The work itself, in a child process of the task: every result is on disk before the next is begun."""
+    shared = Path(folder).is_dir()
+    done: list[Done] = []
+    payload = []
+    began = time.perf_counter()
+
+    def keep(result: JobResult) -> None:
+        nonlocal began
+        job, ended = result.job, time.perf_counter()
+        meta = {
+            "device": device.name,
+            "attempt": attempt,
+            "seconds": round(ended - began, 6),
+            "digest": job.digest,
+            **result.origin,
+        }
+        piece = Piece(job.fragment.index, job.round_index, job.first, job.shots)
+        if not job.exact:
+            meta |= {
+                "fragment": piece.fragment,
+                "round": piece.round_index,
+                "first": piece.first,
+                "count": piece.count,
+                "shots": sum(piece.shots),
+            }
+        stored = shared
+        try:
+            if shared:
+                store_result(Path(folder), job.key, result.arrays, meta)
+        except RunRecordError:
+            stored = False  # what was paid for is not lost with it: the application tries, and says why it cannot
+        done.append(Done(piece, job.key, meta, stored))
+        payload.append((piece, result.arrays))
+        began = ended
+
+    found = run_on_device(jobs, device, how, keep)
+    return Report(tuple(done), found.notes, found.failure, found.left, found.waited, found.cache), tuple(payload)
 
 
 # COMPSs workers find a task by its name in this module, so the tasks of all declared devices are made on import.
 _BODY = cast(FunctionType, execute_bound)
 _devices = declared_devices()
-_bound: dict[str, Callable[..., Any]] = device_tasks(_BODY, _devices, globals(), returns=1)
+_bound: dict[str, Callable[..., Any]] = device_tasks(_BODY, _devices, globals(), returns=2)
 _DECLARED = {kind: [device for device in _devices if device.kind is kind] for kind in Kind}
 
 if _DECLARED[Kind.CPU] and _DECLARED[Kind.GPU]:
@@ -49,12 +131,12 @@ if _DECLARED[Kind.CPU] and _DECLARED[Kind.GPU]:
 
     @implement(source_class="tasks.execute", method="simulate")
     @constraint(processors=[{"ProcessorType": "GPU", "ProcessorName": _GPU.processor, "ComputingUnits": "1"}])
-    @task(returns=1)
+    @task(returns=2)
     def simulate_on_gpu(
-        jobs: tuple[FragmentJob, ...], device: Device, how: How, limits: Limits, attempt: int
-    ) -> Outcome:
+        jobs: tuple[FragmentJob, ...], device: Device, how: How, folder: str, limits: Limits, ticket: Ticket
+    ) -> tuple[Outcome, Payload]:
         """The GPU's way of ``simulate``."""
-        return isolated(run_jobs, jobs, _GPU, how, limits=limits, device=_GPU.name, attempt=attempt)
+        return _executed(jobs, _GPU, how, folder, limits, ticket)
 
 
 def execute_on(device: Device, *, late: bool = False) -> Callable[..., Any]:
@@ -69,5 +151,5 @@ def execute_on(device: Device, *, late: bool = False) -> Callable[..., Any]:
     if not device.processor:
         return execute
     if device.name not in _bound:
-        _bound.update(device_tasks(_BODY, [device], globals(), returns=1))
+        _bound.update(device_tasks(_BODY, [device], globals(), returns=2))
     return _bound[device.name]

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +19,35 @@ from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
 from resources_xml import units_of
-from scheduler_policies import Device, Goal
+from scheduler_policies import POLICY_GROUP, Device, Goal, Kind, find_policy
 from tasks.cut import cut
 from tasks.cutting import Plan, make_plan, structure_of
+from tasks.cutting.cost import contraction_cost
 from tasks.cutting.document import cuts_from, plan_document
-from tasks.dispatch.driver import Dispatcher, RunError
+from tasks.dispatch.driver import Driver, RunError
 from tasks.dispatch.pool import Pool
-from tasks.dispatch.result_store import Results
-from tasks.dispatch.rounds import exact_round, shot_rounds, tensors_of
+from tasks.dispatch.rounds import exact_round, shot_rounds
 from tasks.execution.cache.stores.store import check_place
+from tasks.execution.jobs import exact_jobs, predicted_seconds, sampled_jobs, uniform_shots
+from tasks.execution.on_device import How
 from tasks.execution.run_devices import fidelities_of, run_devices, state_of, unused
+from tasks.execution.works import works_of
 from tasks.inputs.validation import make_problem
 from tasks.model.problem import Estimate, Problem
 from tasks.model.progress import Progress, Stage
+from tasks.model.tensor import Structure
 from tasks.options import Options, options_of
 from tasks.reconstruct import reconstruct, reconstruct_in_ranks, worth_ranks, write_for_ranks
 from tasks.runs.record import RunDirectory
-from tasks.runtime import EngineError, Outcome, Reason, engine, engine_info, limits, wait_on
+from tasks.runtime import INLINE_S, Outcome, Reason, inline, limits, prepare_engine, shared_engine, wait_on
 
 logger = logging.getLogger(__name__)
 
 _NEAR_TARGET = 1.05  # times the target; closer than that is how well an error is known
 _SHOTS_FOR_TARGET = 10_000_000  # what a plan may count on where as many shots are spent as it takes
+_SURELY_LARGE_QUBITS = 30  # circuits that take longer to run than an engine to start
+_INLINE_BYTES = 1 << 29  # what takes more memory runs in a process of its own
+_FLOPS = 1e9  # a second, of small contractions
 
 
 @dataclass(frozen=True)
@@ -120,34 +128,29 @@ def run(problem: Problem, options: Options, directory: RunDirectory, progress: P
     check_place(options.cache)
     trouble: dict[str, str] = {}
     devices = run_devices(options.resources, trouble)
-    with _engine(options, devices) as info:
+    with contextlib.ExitStack() as stack:
+        info = stack.enter_context(shared_engine(options.engine, units=units_of(devices)))
         directory.update(engine={"name": info.name, "version": info.version})
-        with directory.timing("cut"), shown.stage("cut", 1) as stage:
+        with directory.timing("cut"), shown.stage("cut", 1) as step:
             plan = _planned(problem, options, directory)
-            stage.advance()
-        goal = Goal(options.target_error, options.budget)
-        pool = Pool(
-            devices, options.policy, goal, refresh=partial(state_of, trouble=trouble), units=os.cpu_count() or 1
-        )
-        norm = float(np.sqrt((problem.terms.coefficients.data**2).sum()))
-        sampled = options.shots is not None or options.target_error is not None
-        fidelities = fidelities_of(plan, devices, options.mitigation) if sampled else None
-        dispatcher = Dispatcher(
-            plan, pool, directory, norm, options.cache, options.mitigation, fidelities, options.share_meaning
-        )
+            step.advance()
+        structure = structure_of(problem, plan)
+        stack.enter_context(inline(_small(plan, options, devices)))
+        driver = stack.enter_context(_driver(problem, plan, options, directory, devices, trouble))
         with directory.timing("execute"):
-            results = _executed(problem, plan, options, dispatcher, shown)
-        directory.update(tasks=vars(dispatcher.statistics()))
-        with directory.timing("reconstruct"), shown.stage("reconstruct", 1) as stage:
-            values, errors = _reconstruct(problem, plan, results, directory, options)
-            stage.advance()
+            _execute(structure, plan, options, driver, shown)
+        directory.update(tasks=vars(driver.statistics()))
+        with directory.timing("reconstruct"), shown.stage("reconstruct", 1) as step:
+            values, errors = _reconstruct(structure, driver, options)
+            step.advance()
     estimates = [
         Estimate(name, float(value), float(error))
         for name, value, error in zip(problem.names, values, errors, strict=True)
     ]
-    ran = sorted({name for fragment in plan.fragments for name in dispatcher.shots_of(fragment.index)})
-    noisy = [name for name in ran if name in dispatcher.devices and not dispatcher.devices[name].exact]
-    idle = unused(devices, ran, trouble | dispatcher.trouble) if sampled else []
+    ran = sorted({name for fragment in plan.fragments for name in driver.state.shots_of(fragment.index)})
+    noisy = [name for name in ran if name in driver.devices and not driver.devices[name].exact]
+    sampled = options.shots is not None or options.target_error is not None
+    idle = unused(devices, ran, trouble | driver.state.trouble) if sampled else []
     for note in (*idle, biased(noisy, options.mitigation), missed_target(estimates, options.target_error)):
         if note and note not in directory.record["notes"]:
             directory.record["notes"].append(note)
@@ -187,56 +190,95 @@ def _plan_limits(options: Options) -> dict[str, Any]:
     }
 
 
-@contextlib.contextmanager
-def _engine(options: Options, devices: Sequence[Device]) -> Iterator[Any]:
-    """The engine that runs already (a bigger workflow's), else one of our own for as long as this run."""
-    try:
-        info = engine_info()
-    except EngineError:
-        with engine(options.engine, units=units_of(devices)) as info:
-            yield info
-    else:
-        yield info
-
-
 def _planned(problem: Problem, options: Options, directory: RunDirectory) -> Plan:
     """Plan, or plan again with the cuts that an interrupted run had chosen."""
     stored = directory.record.get("plan")
     cuts = cuts_from(stored["cuts"]) if stored else options.cuts
-    outcome: Outcome = wait_on(cut(problem, cuts, _plan_limits(options)))
-    plan: Plan = _value(outcome, "the plan")
+    if problem.num_qubits > _SURELY_LARGE_QUBITS:
+        prepare_engine()
+    with inline(True):  # nothing can begin before it, and it cannot die
+        outcome: Outcome = wait_on(cut(problem, cuts, _plan_limits(options)))
+    plan: Plan = value_of(outcome, "the plan")
     directory.update(plan=plan_document(plan))
     return plan
 
 
-def _executed(problem: Problem, plan: Plan, options: Options, dispatcher: Dispatcher, shown: Progress) -> Results:
-    if options.shots is None and options.target_error is None:
-        return exact_round(plan, dispatcher, shown)
-    return shot_rounds(
-        problem,
+def _small(plan: Plan, options: Options, devices: Sequence[Device]) -> bool:
+    """Whether what follows the plan is done sooner than an engine and its first process have started."""
+    if any(device.kind is not Kind.CPU for device in devices):
+        return False
+    if sum(cost.exact_bytes for cost in plan.costs) > _INLINE_BYTES:
+        return False
+    contraction = contraction_cost(plan.fragments, plan.bonds).flops * len(plan.factor_index)
+    seconds = sum(predicted_seconds(job) for job in exact_jobs(plan)) + contraction / _FLOPS
+    if options.shots is not None or options.target_error is not None:
+        shots = _plan_limits(options)["shots"]
+        jobs = sampled_jobs(plan, uniform_shots(plan, shots), options.seed)
+        seconds += 2 * sum(map(predicted_seconds, jobs)) + 2 * contraction / _FLOPS  # two rounds, their tensors, errors
+    return seconds <= INLINE_S
+
+
+@contextlib.contextmanager
+def _driver(
+    problem: Problem,
+    plan: Plan,
+    options: Options,
+    directory: RunDirectory,
+    devices: Sequence[Device],
+    trouble: dict[str, str],
+) -> Iterator[Driver]:
+    """What runs the plan's fragments on the devices; ``trouble`` takes what is wrong with QPUs, by name."""
+    goal = Goal(options.target_error, options.budget)
+    policy = find_policy(options.policy, entry_points(group=POLICY_GROUP))
+    sampled = options.shots is not None or options.target_error is not None
+    fidelities = fidelities_of(plan, devices, options.mitigation) if sampled else None
+    driver = Driver(
         plan,
-        dispatcher,
+        Pool(devices, policy, goal, units=os.cpu_count() or 1),
+        works_of(plan, 1, fidelities=fidelities),
+        directory,
+        float(np.sqrt((problem.terms.coefficients.data**2).sum())),
+        How(
+            options.cache,
+            options.mitigation,
+            share_meaning=options.share_meaning,
+            run=str(directory.record["run"]),
+        ),
+        partial(state_of, trouble=trouble),
+    )
+    try:
+        yield driver
+    finally:
+        driver.close()
+
+
+def _execute(structure: Structure, plan: Plan, options: Options, driver: Driver, shown: Progress) -> None:
+    if options.shots is None and options.target_error is None:
+        exact_round(plan, driver, shown)
+        return
+    shot_rounds(
+        structure,
+        plan,
+        driver,
         shown,
         shots=options.shots,
         target_error=options.target_error,
         seed=options.seed,
-        prices={name: device.price.per_shot for name, device in dispatcher.devices.items()},
         memory_bytes=_room(options),
     )
 
 
-def _reconstruct(
-    problem: Problem, plan: Plan, results: Results, directory: RunDirectory, options: Options
-) -> tuple[np.ndarray, np.ndarray]:
-    structure, tensors = structure_of(problem, plan), tensors_of(plan, results)
+def _reconstruct(structure: Structure, driver: Driver, options: Options) -> tuple[np.ndarray, np.ndarray]:
     room = _room(options)
     if worth_ranks(structure, room):
-        folder = directory.path / "network"
+        folder = driver.directory.path / "network"
+        tensors = [value_of(outcome, "a fragment's tensor") for outcome in wait_on(driver.tensors())]
         found = wait_on(reconstruct_in_ranks(write_for_ranks(folder, structure, tensors, room)))
         shutil.rmtree(folder)
         return found[0]
-    outcome: Outcome = wait_on(reconstruct(structure, tensors, room, limits(), 0))
-    values, errors = _value(outcome, "the reconstruction")
+    values, errors = driver.value_of(
+        "the reconstruction", lambda tensors, attempt: reconstruct(structure, tensors, room, limits(), attempt)
+    )
     return values, errors
 
 
@@ -245,7 +287,7 @@ def _room(options: Options) -> int | None:
     return None if options.memory_bytes is None else options.memory_bytes // 2
 
 
-def _value(outcome: Outcome, what: str) -> Any:
+def value_of(outcome: Outcome, what: str) -> Any:
     if outcome.failure is not None:
         refused = outcome.failure.reason is Reason.REFUSED  # then the message says all that there is to say
         raise RunError(outcome.failure.message if refused else f"{what}: {outcome.failure.message}")

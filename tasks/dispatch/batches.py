@@ -1,51 +1,65 @@
-"""Placed jobs in tasks that are worth their overhead."""
+"""Placed pieces in tasks: enough of them to keep every unit of a device busy, each worth what a task costs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 
 from scheduler_policies import Device
-from tasks.execution.jobs import FragmentJob, deal_job, predicted_seconds, split_job
-from tasks.runtime import engine_info
-from tasks.runtime.batching import batches
+from tasks.execution.pieces import Piece
+from tasks.runtime.batching import LEAST_WORTH, batches, target_seconds
 
-PART_SECONDS = 1.0  # a sampled job longer than this on a simulator is split, so that its parts run side by side
+PART_SECONDS = 1.0  # no part of a sampled piece on a simulator is longer: what is lost at most when it dies
 JOBS_A_TASK = 4  # provider jobs that one task on a QPU submits: what is lost at most when it dies
 
-
-def parts_of(device: Device, job: FragmentJob) -> list[FragmentJob]:
-    """A job in parts that a device does side by side, or that one task on a QPU submits."""
-    if device.exact:
-        return split_job(job, PART_SECONDS)
-    most = device.limits.circuits_per_job
-    return [job] if most is None else deal_job(job, -(-len(job.variants) // (most * JOBS_A_TASK)))
+Predicted = Callable[[Piece], float]
+"""Seconds that a piece takes on one core."""
 
 
-def tasks_of(placed: Sequence[tuple[Device, FragmentJob]]) -> Iterator[tuple[Device, tuple[FragmentJob, ...]]]:
-    """Jobs in tasks: on a QPU all of a device's together, else the longest first."""
-    by_device: dict[str, list[FragmentJob]] = {}
+def tasks_of(
+    placed: Sequence[tuple[Device, Piece]], predicted: Predicted, overhead_s: float
+) -> Iterator[tuple[Device, tuple[Piece, ...]]]:
+    """Pieces in tasks, device by device, the longest first.
+
+    Args:
+        placed: pieces with the devices they were placed on.
+        predicted: how long each takes.
+        overhead_s: what a task costs beside its work.
+    """
+    by_device: dict[str, list[Piece]] = {}
     devices = {device.name: device for device, _ in placed}
-    for device, job in placed:
-        by_device.setdefault(device.name, []).append(job)
-    for name, jobs in by_device.items():
+    for device, piece in placed:
+        by_device.setdefault(device.name, []).append(piece)
+    for name, pieces in by_device.items():
         device = devices[name]
         if not device.exact:
-            most = (device.limits.circuits_per_job or 1 << 30) * JOBS_A_TASK
-            yield from ((device, batch) for batch in _filled(jobs, [float(len(j.variants)) for j in jobs], float(most)))
+            yield from ((device, batch) for batch in _provider_tasks(device, pieces))
             continue
-        seconds = [predicted_seconds(job) for job in jobs]
-        for members in batches(seconds, engine_info().overhead_s, device.units):
-            yield device, tuple(jobs[member] for member in members)
+        target = target_seconds(sum(map(predicted, pieces)), overhead_s, device.units)
+        parts = [part for piece in pieces for part in _parts(piece, predicted, min(target, PART_SECONDS), overhead_s)]
+        for members in batches([predicted(part) for part in parts], overhead_s, device.units):
+            yield device, tuple(parts[member] for member in members)
 
 
-def _filled(jobs: Sequence[FragmentJob], sizes: Sequence[float], room: float) -> Iterator[tuple[FragmentJob, ...]]:
-    batch: list[FragmentJob] = []
-    used = 0.0
-    for job, size in zip(jobs, sizes, strict=True):
-        if batch and used + size > room:
-            yield tuple(batch)
-            batch, used = [], 0.0
-        batch.append(job)
-        used += size
+def _parts(piece: Piece, predicted: Predicted, target: float, overhead_s: float) -> list[Piece]:
+    """A piece in parts of about ``target`` seconds; each simulates the fragment again, so it must draw for as long."""
+    seconds = predicted(piece)
+    if piece.count < 2 or seconds <= target:
+        return [piece]
+    again = predicted(piece.share(piece.first, 1))
+    worth = (seconds - again) / max(again, LEAST_WORTH * overhead_s, 1e-9)
+    return piece.parts(min(math.ceil(seconds / target), max(int(worth), math.ceil(seconds / PART_SECONDS))))
+
+
+def _provider_tasks(device: Device, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, ...]]:
+    """Pieces on a QPU in tasks of a few provider jobs; without a limit of circuits all go together."""
+    most = math.inf if device.limits.circuits_per_job is None else device.limits.circuits_per_job * JOBS_A_TASK
+    batch: list[Piece] = []
+    for piece in pieces:
+        for part in piece.parts(1 if most == math.inf else math.ceil(piece.count / most)):
+            if batch and sum(member.count for member in batch) + part.count > most:
+                yield tuple(batch)
+                batch = []
+            batch.append(part)
     if batch:
         yield tuple(batch)

@@ -1,76 +1,49 @@
-"""Results of a run's jobs in its folder: what an interrupted run has left, and what is kept as it comes back."""
+"""Results that an earlier process of a run has left in its folder."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-from scheduler_policies import Device
-from tasks.execution.jobs import FragmentJob, missing_shares
-from tasks.execution.on_device import JobResult
+from tasks.execution.jobs import FragmentJob
+from tasks.execution.pieces import Done, Piece
 from tasks.runs.record import RunDirectory
-from tasks.runtime import Outcome
 
-Results = dict[int, list[tuple[FragmentJob, dict[str, np.ndarray]]]]
+
+def piece_of(job: FragmentJob) -> Piece:
+    """What a job asks for, without its circuit."""
+    return Piece(job.fragment.index, job.round_index, job.first, tuple(job.shots))
 
 
 def found_results(
     jobs: Sequence[FragmentJob], directory: RunDirectory
-) -> tuple[Results, list[FragmentJob], list[tuple[Mapping[str, Any], FragmentJob]]]:
-    """What is there already, the jobs (or parts of them) still to do, and (record, job) of what is there."""
-    kept: dict[str, Any] = {key: stored for key, stored in directory.stored()}
-    results: Results = {}
-    todo: list[FragmentJob] = []
-    ran: list[tuple[Mapping[str, Any], FragmentJob]] = []
-    for job in jobs:
-        own = results.setdefault(job.fragment.index, [])
-        whole = job.as_exact()
-        if whole.key in kept and kept[whole.key].meta.get("digest") == whole.digest:
-            own.append((whole, kept[whole.key].arrays))
-            ran.append((kept[whole.key].meta, whole))
-            continue
-        if job.exact:
-            todo.append(job)
-            continue
-        ranges = []
-        for stored in kept.values():
-            meta = stored.meta
-            if (meta.get("fragment"), meta.get("round")) == (job.fragment.index, job.round_index):
-                part = job.share(meta["first"], meta["count"])
-                if part.digest == meta["digest"]:
-                    own.append((part, stored.arrays))
-                    ran.append((meta, part))
-                    ranges.append((meta["first"], meta["count"]))
-        todo += missing_shares(job, ranges)
-    return results, todo, ran
+) -> tuple[list[tuple[Done, dict[str, np.ndarray]]], list[Piece]]:
+    """What is there already, and what is still to do.
 
-
-def keep(directory: RunDirectory, device: Device, result: JobResult, outcome: Outcome, batch: int) -> None:
-    """Store a result with what the record says of it.
-
-    Args:
-        directory: of the run.
-        device: that produced it.
-        result: the job and its arrays.
-        outcome: of the task that did it.
-        batch: how many jobs the task did.
+    A stored result counts only if it was asked for in the same words (``FragmentJob.digest``).
     """
-    job = result.job
-    meta: dict[str, Any] = {
-        "device": device.name,
-        "attempt": outcome.attempt,
-        "seconds": round(outcome.seconds / batch, 6),
-        "digest": job.digest,
-        **result.origin,
-    }
-    if not job.exact:
-        meta |= {
-            "fragment": job.fragment.index,
-            "round": job.round_index,
-            "first": job.first,
-            "count": len(job.variants),
-            "shots": sum(job.shots),
-        }
-    directory.store(job.key, result.arrays, meta)
+    stored = dict(directory.stored())
+    rounds: dict[tuple[int, int], list[str]] = {}
+    for key, result in stored.items():
+        if {"fragment", "round", "first", "count"} <= result.meta.keys():
+            rounds.setdefault((result.meta["fragment"], result.meta["round"]), []).append(key)
+    found = []
+    todo: list[Piece] = []
+    for job in jobs:
+        piece, whole = piece_of(job), job.as_exact()
+        if whole.key in stored and stored[whole.key].meta.get("digest") == whole.digest:
+            meta = stored[whole.key].meta
+            found.append((Done(piece.as_exact(), whole.key, meta, True), stored[whole.key].arrays))
+            continue
+        ranges: list[tuple[int, int]] = []
+        for key in rounds.get((piece.fragment, piece.round_index), []) if not job.exact else []:
+            first, count = stored[key].meta["first"], stored[key].meta["count"]
+            # A task that died may have left a part of what was then cut anew: the same shots must not count twice.
+            if any(first < other + n and other < first + count for other, n in ranges):
+                continue
+            if job.share(first, count).digest == stored[key].meta.get("digest"):
+                found.append((Done(piece.share(first, count), key, stored[key].meta, True), stored[key].arrays))
+                ranges.append((first, count))
+        todo += piece.missing(ranges)
+    return found, todo

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby, pairwise
+from itertools import groupby
 
 import numpy as np
 from qiskit_aer import AerSimulator
@@ -169,29 +169,6 @@ def uniform_shots(plan: Plan, total: int, *, halves: int = 1) -> list[np.ndarray
     flat = np.full(places, total // places, dtype=np.int64)
     flat[: total % places] += 1
     return np.split(flat.reshape(halves, -1), np.cumsum(counts)[:-1], axis=1)
-
-
-def split_job(job: FragmentJob, seconds: float) -> list[FragmentJob]:
-    """A sampled job in parts predicted to take at most ``seconds`` each, so that they can run side by side."""
-    return deal_job(job, int(np.ceil(predicted_seconds(job) / seconds)))
-
-
-def deal_job(job: FragmentJob, parts: int) -> list[FragmentJob]:
-    """A sampled job in up to ``parts`` parts of about equal size; an exact one stays whole."""
-    parts = min(len(job.variants), parts)
-    if parts <= 1:
-        return [job]
-    bounds = np.linspace(job.first, job.first + len(job.variants), parts + 1).astype(int).tolist()
-    return [job.share(a, b - a) for a, b in pairwise(bounds)]
-
-
-def missing_shares(job: FragmentJob, done: Sequence[tuple[int, int]]) -> list[FragmentJob]:
-    """What of a sampled job is not covered by the given (first, count) ranges."""
-    covered = np.zeros(len(job.variants), dtype=bool)
-    for first, count in done:
-        covered[max(0, first - job.first) : max(0, first - job.first + count)] = True
-    edges = np.flatnonzero(np.diff(np.concatenate([[True], covered, [True]]).astype(np.int8)))
-    return [job.share(int(a) + job.first, int(b - a)) for a, b in zip(edges[0::2], edges[1::2], strict=True)]
 
 
 def predicted_seconds(job: FragmentJob) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -83,19 +83,28 @@ class DeviceResults:
     cache: Mapping[str, float] = field(default_factory=dict)
 
 
-def run_on_device(jobs: Sequence[FragmentJob], device: Device, how: How = How()) -> DeviceResults:
+def run_on_device(
+    jobs: Sequence[FragmentJob],
+    device: Device,
+    how: How = How(),
+    keep: Callable[[JobResult], None] = lambda result: None,
+) -> DeviceResults:
     """Run jobs one after the other on one unit of a device.
 
     Args:
         jobs: what to do.
         device: where.
         how: cache and mitigation.
+        keep: told of every result as soon as it is there.
 
     Raises:
         QompassError: none of them could be run.
     """
     if device.kind is Kind.QPU:
-        return _run_on_qpu(jobs, device, how)
+        found = _run_on_qpu(jobs, device, how)
+        for result in found.results:
+            keep(result)
+        return found
     aer = "GPU" if device.kind is Kind.GPU else "CPU"
     worth = [how.cache != OFF and predicted_seconds(job) >= _WORTH_SECONDS for job in jobs]
     before = _opened(how.cache).numbers() if any(worth) else {}
@@ -105,6 +114,7 @@ def run_on_device(jobs: Sequence[FragmentJob], device: Device, how: How = How())
             results.append(recalled(job, device.name, aer, how.cache))
         else:
             results.append(JobResult(job, run_job(job, device=aer), {}))
+        keep(results[-1])
     notes = _opened(how.cache).notes() if any(worth) else []
     return DeviceResults(tuple(results), tuple(notes), cache=_since(before, how.cache))
 
@@ -231,13 +241,13 @@ def _run_on_qpu(jobs: Sequence[FragmentJob], device: Device, how: How) -> Device
     return DeviceResults(tuple(done), notes, failure, left, waited, _since(before, how.cache))
 
 
-def forget_stored(device: Device, results: Sequence[JobResult]) -> None:
-    """A QPU's results are in the run's folder: nobody needs to find them again."""
+def forget_stored(device: Device, results: Sequence[Mapping[str, str]]) -> None:
+    """A QPU's results, of which the record says this, are in the run's folder: nobody needs to find them again."""
     if device.kind is not Kind.QPU:
         return
     from tasks.execution.qpu.journal import Journal, default_folder
 
-    jobs = {job for result in results for job in result.origin.get("provider_jobs", "").split(",")}
+    jobs = {job for result in results for job in result.get("provider_jobs", "").split(",")}
     Journal(default_folder()).forget(device.name, jobs)
 
 

@@ -148,7 +148,7 @@ class RunDirectory:
                 pass
             elif issubclass(kind, KeyboardInterrupt):
                 self.finish("interrupted")
-            elif not self._resumed and not self.record.get("results"):
+            elif not self._resumed and not any((self.path / "fragments").glob("[!.]*.npz")):
                 self.discard()
             else:
                 self.finish("failed", error=f"{kind.__name__}: {error}")
@@ -206,7 +206,11 @@ class RunDirectory:
         Raises:
             RunRecordError: it cannot be written (the disk is full, say).
         """
-        self._write(f"fragments/{_file_name(key)}", pack(arrays, {**meta, "key": key}))
+        store_result(self.path, key, arrays, meta)
+        self.note_result(key, meta)
+
+    def note_result(self, key: str, meta: Mapping[str, Any]) -> None:
+        """Say in the record what is known of a result that a task has stored itself (`store_result`)."""
         self.record.setdefault("results", {})[key] = json.loads(json.dumps(dict(meta), default=plain))
 
     def load(self, key: str) -> Stored | None:
@@ -276,12 +280,7 @@ class RunDirectory:
         self._lock.close()
 
     def _write(self, name: str, content: bytes) -> None:
-        try:
-            write_atomically(self.path / name, content)
-        except OSError as error:
-            raise RunRecordError(
-                f"cannot write {self.path / name}: {error.strerror}: mend that, then `qompass resume {self.path}`"
-            ) from error
+        _write(self.path, name, content)
 
     def _store_problem(self, problem: Problem) -> dict[str, str]:
         content = pack_problem(problem)
@@ -312,6 +311,30 @@ def read_record(path: Path) -> dict[str, Any]:
             f"{path / 'record.json'} is damaged ({error}): the run cannot be read; start anew"
         ) from error
     return dict(record)
+
+
+def store_result(run: Path, key: str, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
+    """Keep a completed result in a run's folder; once this returns, a crash cannot lose it. Any process may.
+
+    Args:
+        run: the run's folder.
+        key: names the result within the run.
+        arrays: by name; numbers and booleans only.
+        meta: plain JSON values: which device produced it, how long it took.
+
+    Raises:
+        RunRecordError: it cannot be written (the disk is full, say).
+    """
+    _write(run, f"fragments/{_file_name(key)}", pack(arrays, {**meta, "key": key}))
+
+
+def _write(run: Path, name: str, content: bytes) -> None:
+    try:
+        write_atomically(run / name, content)
+    except OSError as error:
+        raise RunRecordError(
+            f"cannot write {run / name}: {error.strerror}: mend that, then `qompass resume {run}`"
+        ) from error
 
 
 def versions() -> dict[str, str]:

@@ -18,21 +18,27 @@ from tasks.runtime.engine import (
     limits,
     mpi,
     on_failure,
+    prepare_engine,
+    shared_engine,
     start_engine,
     stop_engine,
     task,
+    ticket_folder,
     under_compss,
     wait_on,
 )
 from tasks.runtime.errors import EngineError
+from tasks.runtime.inline import INLINE_S, inline
 from tasks.runtime.isolation import Limits, contained, isolated
 from tasks.runtime.outcome import Failure, Next, Outcome, Reason, RetryPolicy, next_step
+from tasks.runtime.ticket import Ticket
 
 __all__ = [
     "COLLECTION_IN",
     "DICTIONARY_IN",
     "FILE_IN",
     "IN",
+    "INLINE_S",
     "INOUT",
     "OUT",
     "EngineError",
@@ -43,6 +49,7 @@ __all__ = [
     "Outcome",
     "Reason",
     "RetryPolicy",
+    "Ticket",
     "as_completed",
     "cancel",
     "constraint",
@@ -51,14 +58,18 @@ __all__ = [
     "engine",
     "engine_info",
     "implement",
+    "inline",
     "isolated",
     "limits",
     "mpi",
     "next_step",
     "on_failure",
+    "prepare_engine",
+    "shared_engine",
     "start_engine",
     "stop_engine",
     "task",
+    "ticket_folder",
     "under_compss",
     "wait_on",
 ]

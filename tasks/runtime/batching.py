@@ -6,37 +6,50 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WORTH = 10.0  # a task lasts at least this many times its overhead, where there is that much work
+WORTH = 10.0  # a task lasts at least this many times its overhead, where there is plenty of work
+LEAST_WORTH = 2.0  # and this many times where otherwise a worker would have nothing to do
+
+
+def target_seconds(total: float, overhead_s: float, workers: int, rounds: int = 4, most_s: float = 5.0) -> float:
+    """How long a task should last.
+
+    With plenty of work each worker gets about ``rounds`` tasks (fewer cost less, and a few rounds even out wrong
+    predictions), none longer than ``most_s`` (what is lost at most when a run is killed) only to have fewer. With less
+    each worker gets one, as long as that lasts ``LEAST_WORTH`` times the overhead.
+
+    Args:
+        total: predicted seconds of all work.
+        overhead_s: what a task costs beside its work, as measured on this engine.
+        workers: how many tasks run at once.
+        rounds: how many tasks for each worker when there is plenty of work.
+        most_s: no task grows past this only to have fewer.
+    """
+    plenty = max(WORTH * overhead_s, min(total / (workers * rounds), most_s))
+    return max(LEAST_WORTH * overhead_s, min(total / workers, plenty))
 
 
 def batches(
-    seconds: Sequence[float],
-    overhead_s: float,
-    workers: int,
-    rounds: int = 4,
-    worth: float = WORTH,
-    most_s: float = 5.0,
+    seconds: Sequence[float], overhead_s: float, workers: int, rounds: int = 4, most_s: float = 5.0
 ) -> list[tuple[int, ...]]:
     """Indices of the pieces of work that travel together, the longest batch first.
 
-    A batch lasts ``worth`` times the overhead or longer. With more work than that for every worker, batches grow until
-    each worker has about ``rounds`` of them (fewer tasks cost less, and a few rounds even out wrong predictions) or
-    they last ``most_s`` (what is lost at most when a run is killed). Work too little for one such batch is one batch.
-    Pieces longer than a batch stay alone.
+    A batch lasts about ``target_seconds``. Work too little for one such batch is one batch; pieces longer than a batch
+    stay alone.
 
     Args:
         seconds: (piece,) predicted seconds of each, not negative.
-        overhead_s: what a task costs beside its work, as measured on this engine.
-        workers: how many tasks run at once.
-        rounds: how many batches for each worker when there is plenty of work.
-        worth: least ratio of a batch's work to the overhead.
-        most_s: no batch grows past this only to have fewer tasks.
+        overhead_s: as in ``target_seconds``.
+        workers: as in ``target_seconds``.
+        rounds: as in ``target_seconds``.
+        most_s: as in ``target_seconds``.
     """
     if not seconds:
         return []
     total = sum(seconds)
-    target = max(worth * overhead_s, min(total / (workers * rounds), most_s))
-    count = len(seconds) if target <= 0 else max(1, min(len(seconds), int(total / target)))
+    target = target_seconds(total, overhead_s, workers, rounds, most_s)
+    count = len(seconds) if target <= 0 else max(1, min(len(seconds), int(total / target * (1 + 1e-9))))
+    if workers < count < len(seconds):  # whole rounds: a last one of a few batches leaves workers idle
+        count = min(len(seconds), round(count / workers) * workers)
     # Longest first into the batch with least so far: no batch exceeds the mean by more than its longest piece.
     heap: list[tuple[float, int]] = [(0.0, number) for number in range(count)]
     members: list[list[int]] = [[] for _ in range(count)]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-import os
 import pickle
 import signal
 import sys
 import time
 from multiprocessing.connection import Connection
 from typing import Any
+
+from tasks.runtime.inline import within
 
 _PR_SET_PDEATHSIG = 1
 
@@ -42,32 +43,13 @@ def _answer(call: bytes) -> bytes:
         for part in name.split("."):
             work = getattr(work, part)
         started = time.monotonic()
-        value = _within(memory_bytes, work, arguments)
+        value = within(memory_bytes, work, arguments)
         return pickle.dumps(("value", value, time.monotonic() - started), protocol=pickle.HIGHEST_PROTOCOL)
     except Exception as error:
         from tasks.runtime.isolation import describe
 
         reason, message, detail = describe(error)
         return pickle.dumps((reason, (message, detail), time.monotonic() - started), protocol=pickle.HIGHEST_PROTOCOL)
-
-
-def _within(memory_bytes: int | None, work: Any, arguments: list[Any]) -> Any:
-    if memory_bytes is None or sys.platform != "linux":  # elsewhere the kernel keeps no such limit
-        return work(*arguments)
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    ceiling = _address_space() + memory_bytes
-    resource.setrlimit(resource.RLIMIT_AS, (ceiling if hard == resource.RLIM_INFINITY else min(ceiling, hard), hard))
-    try:
-        return work(*arguments)
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-
-
-def _address_space() -> int:
-    with open("/proc/self/statm") as statm:
-        return int(statm.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _end_with_parent() -> None:

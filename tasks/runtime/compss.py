@@ -41,6 +41,9 @@ if active():
     def start(units: dict[str, int]) -> None:
         """Nothing to do: runcompss started the runtime, and its resources file says the units."""
 
+    def prepare() -> None:
+        """Nothing to do: runcompss has started everything."""
+
     def stop() -> None:
         """Nothing to do: the runtime ends with the program."""
 

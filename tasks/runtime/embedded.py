@@ -21,7 +21,8 @@ from typing import Any
 
 from tasks.runtime import ranks
 from tasks.runtime.errors import EngineError
-from tasks.runtime.isolation import start_children
+from tasks.runtime.inline import is_inline
+from tasks.runtime.isolation import idle_children, start_children
 
 IN = "IN"
 OUT = "OUT"
@@ -77,19 +78,40 @@ class _Engine:
         self.folder.cleanup()
 
 
+_units: dict[str, int] | None = None  # of the engine that runs; its processes start with the first task
 _engine: _Engine | None = None
+_starting = threading.Lock()
 
 
 def start(units: dict[str, int]) -> None:
-    """Start scheduler and worker with these computing units for each processor."""
-    global _engine
+    """Take tasks from now on, with these computing units for each processor.
+
+    Raises:
+        EngineError: a processor has none.
+    """
+    global _units
     all_units = {_DEFAULT_PROCESSOR: _cores(), **units}
     for name, count in all_units.items():
         if count < 1:
             raise EngineError(f"processor {name} has {count} computing units: give it at least one")
-    # The first few start while dask is being imported, the others when they are needed.
-    start_children(min(4, all_units[_DEFAULT_PROCESSOR]))
-    _engine = _Engine(all_units)
+    _units = all_units
+
+
+def prepare() -> None:
+    """Start the processes of the first tasks now, without waiting for them: there will be work for an engine."""
+    if _units is not None and _engine is None and not idle_children():
+        start_children(min(4, _units[_DEFAULT_PROCESSOR]))
+
+
+def _started() -> _Engine:
+    """The scheduler and worker, started for the first task that is not done inline."""
+    global _engine
+    with _starting:
+        if _engine is None:
+            assert _units is not None
+            prepare()  # while dask is being imported; others when they are needed
+            _engine = _Engine(_units)
+        return _engine
 
 
 def _cores() -> int:
@@ -98,8 +120,8 @@ def _cores() -> int:
 
 def stop() -> None:
     """End scheduler and worker; what has not run never will."""
-    global _engine
-    running, _engine = _engine, None
+    global _engine, _units
+    running, _engine, _units = _engine, None, None
     if running is not None:
         running.close()
 
@@ -129,12 +151,15 @@ class EmbeddedTask:
         functools.update_wrapper(self, function)
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        if _engine is None:
+        if _units is None:
             raise EngineError(f"task {self.name} was called but no engine runs: call start_engine first")
-        chosen = next((one for one in (self, *self.alternatives) if one.missing(_engine.units) is None), None)
+        units = _units
+        chosen = next((one for one in (self, *self.alternatives) if one.missing(units) is None), None)
         if chosen is None:
-            raise EngineError(f"task {self.name} can never run: {self.missing(_engine.units)}")
-        return chosen._submit(_engine, self.signature.bind(*arguments, **named))
+            raise EngineError(f"task {self.name} can never run: {self.missing(units)}")
+        if is_inline():
+            return chosen._run(*wait_on(arguments), **wait_on(named))
+        return chosen._submit(_started(), self.signature.bind(*arguments, **named))
 
     def missing(self, units: Mapping[str, int]) -> str | None:
         """What this task needs and the engine has not, None if it has it all."""
@@ -287,8 +312,6 @@ def wait_on(value: Any) -> Any:
 
 def as_completed(futures: Sequence[Any]) -> Iterator[tuple[int, Any]]:
     """(position, result) of each as it completes; values that are no futures first."""
-    import distributed
-
     positions: dict[str, list[int]] = {}
     pending = []
     for position, future in enumerate(futures):
@@ -299,6 +322,8 @@ def as_completed(futures: Sequence[Any]) -> Iterator[tuple[int, Any]]:
         pending.append(future)
     if not pending:
         return
+    import distributed
+
     for future in distributed.as_completed(pending, loop=pending[0].client.loop):
         yield positions[future.key].pop(0), wait_on(future)
 

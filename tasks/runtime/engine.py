@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 from tasks.runtime import compss
 from tasks.runtime.errors import EngineError
 from tasks.runtime.isolation import Limits, end_children
+from tasks.runtime.ticket import Ticket, in_order_of_end
 
 _backend: Any
 if compss.active():
@@ -59,6 +61,8 @@ class EngineInfo:
 _OVERHEAD_S = {"compss": 0.023, "embedded": 0.0065}  # a chained task in results/benchmarks/engines.md
 
 _running: EngineInfo | None = None
+_share = threading.Lock()
+_sharing = 0  # blocks that use an engine which the first of them started
 _cancel_files: list[Path] = []
 
 
@@ -128,6 +132,28 @@ def engine(name: str = "auto", *, units: Mapping[str, int] | None = None) -> Ite
         stop_engine()
 
 
+@contextlib.contextmanager
+def shared_engine(name: str = "auto", *, units: Mapping[str, int] | None = None) -> Iterator[EngineInfo]:
+    """The engine that runs already, else one that ends with the last of the blocks (of any thread) that share it."""
+    global _sharing
+    with _share:
+        shared = _running is None or _sharing > 0
+        info = start_engine(name, units=units) if _running is None else _running
+        _sharing += shared
+    try:
+        yield info
+    finally:
+        with _share:
+            _sharing -= shared
+            if shared and _sharing == 0:
+                stop_engine()
+
+
+def prepare_engine() -> None:
+    """Start what takes long to start, without waiting for it: there will be work that is not done inline."""
+    _backend.prepare()
+
+
 def engine_info() -> EngineInfo:
     """The engine that runs.
 
@@ -150,13 +176,22 @@ def wait_on(value: Any) -> Any:
     return _backend.wait_on(value)
 
 
-def as_completed(futures: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-    """Yield (position in ``futures``, result) for each future: as they complete on the embedded engine.
+def ticket_folder(shared: Path) -> str:
+    """A new folder for the tickets of tasks whose results go into ``shared``; "" where the engine needs none."""
+    return tempfile.mkdtemp(prefix="tasks-", dir=shared) if under_compss() else ""
 
-    COMPSs has no call that waits for any one of several tasks, so there it is in the order given.
+
+def as_completed(futures: Sequence[Any], tickets: Sequence[Ticket] = ()) -> Iterator[tuple[int, Any]]:
+    """Yield (position in ``futures``, result) for each future as they complete.
+
+    COMPSs has no call that waits for any one of several tasks. There the tickets say which have ended; without them it
+    is in the order given.
     """
     engine_info()
-    yield from _backend.as_completed(futures)
+    if under_compss() and tickets:
+        yield from in_order_of_end(futures, tickets, _backend.wait_on)
+    else:
+        yield from _backend.as_completed(futures)
 
 
 def cancel() -> None:

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -27,6 +27,7 @@ from typing import Any
 
 from tasks.errors import QompassError
 from tasks.runtime.errors import EngineError
+from tasks.runtime.inline import Overrun, is_inline, limited, within
 from tasks.runtime.interpreter import python_command, python_environment
 from tasks.runtime.outcome import Failure, Outcome, Reason, first_failure, unwrapped
 
@@ -151,6 +152,8 @@ def isolated(
     if failed is not None:
         message = f"needs a result that failed: {failed.message}"
         return Outcome(failure=Failure(Reason.DEPENDENCY, message, failed.detail), device=device, attempt=attempt)
+    if is_inline():
+        return _here(work, arguments, limits, device, attempt)
     if work.__module__ == "__main__" or "<" in work.__qualname__:
         raise EngineError(f"task work {work.__qualname__} of {work.__module__} cannot be imported by another process: "
                           "define it at the top level of a module")  # fmt: skip
@@ -170,6 +173,20 @@ def isolated(
     if kind == "value":
         return Outcome(value=payload, device=device, attempt=attempt, seconds=seconds)
     return Outcome(failure=Failure(Reason(kind), *payload), device=device, attempt=attempt, seconds=seconds)
+
+
+def _here(work: Callable[..., Any], arguments: Sequence[Any], limits: Limits, device: str, attempt: int) -> Outcome:
+    """The work in this process, within the limits that a process can set itself."""
+    if _cancelled(limits):
+        return Outcome(failure=Failure(Reason.CANCELLED, "the run was cancelled"), device=device, attempt=attempt)
+    started = time.monotonic()
+    try:
+        with limited(limits.seconds, limits.threads):
+            return contained(within, limits.memory_bytes, work, [unwrapped(argument) for argument in arguments],
+                             device=device, attempt=attempt)  # fmt: skip
+    except Overrun:
+        failure = Failure(Reason.TIME, f"ran past its limit of {limits.seconds:g} s and was ended")
+        return Outcome(failure=failure, device=device, attempt=attempt, seconds=time.monotonic() - started)
 
 
 def contained(work: Callable[..., Any], *arguments: Any, device: str = "", attempt: int = 0) -> Outcome:
@@ -207,6 +224,12 @@ def end_children() -> None:
         _idle.clear()
     for child in children:
         child.end()
+
+
+def idle_children() -> int:
+    """How many children wait for work."""
+    with _registry_lock:
+        return sum(child.owner == os.getpid() for child in _idle)
 
 
 def start_children(count: int, threads: int = 1) -> None:

@@ -9,8 +9,7 @@ import pytest
 
 from scheduler_policies import CPU_SPEED, Device, DeviceState, Kind
 from tasks.dispatch import driver
-from tasks.execution.jobs import run_job
-from tasks.execution.on_device import DeviceResults, JobResult
+from tasks.execute import run_jobs
 from tasks.runs.record import RunDirectory
 from tasks.runtime import Outcome
 from tasks.workflow import Options, run
@@ -23,7 +22,7 @@ CPU = Device("cpu", Kind.CPU, speed=CPU_SPEED)
 
 def evenly(plan):
     """A second round that takes more shots of every variant."""
-    return {f.index: np.full(cost.variants, 10_000) for f, cost in zip(plan.fragments, plan.costs, strict=True)}
+    return {f.index: np.full((2, cost.variants), 10_000) for f, cost in zip(plan.fragments, plan.costs, strict=True)}
 
 
 @pytest.fixture
@@ -31,22 +30,23 @@ def noiseless_qpu(monkeypatch):
     """A QPU without noise that is there for the first round only; the CPU is there always."""
     asked = []
 
-    def state_of(device):
+    def state_of(device, trouble):
         asked.append(device.name)
         return DeviceState() if len(asked) == 1 else DeviceState(set_aside_until=1e18)
 
     def execute_on(device, *, late=False):
-        def submit(batch, device, how, limits, attempt):
-            results = tuple(JobResult(job, run_job(job), {}) for job in batch)
-            return Outcome(DeviceResults(results), device=device.name, attempt=attempt, seconds=0.01)
+        def submit(jobs, device, how, folder, limits, ticket):
+            simulator = replace(CPU, name=device.name)
+            report, payload = run_jobs(jobs, simulator, how, folder, ticket.attempt)
+            return Outcome(report, device=device.name, seconds=0.01), payload
 
         return submit
 
-    monkeypatch.setattr("tasks.workflow.run_devices", lambda resources: [GOOD, CPU])
+    monkeypatch.setattr("tasks.workflow.run_devices", lambda resources, trouble: [GOOD, CPU])
     monkeypatch.setattr("tasks.workflow.fidelities_of", lambda plan, devices, mitigation: {})
     monkeypatch.setattr("tasks.workflow.state_of", state_of)
     monkeypatch.setattr(driver, "execute_on", execute_on)
-    monkeypatch.setattr("tasks.dispatch.rounds._allocated", lambda problem, plan, *more: evenly(plan))
+    monkeypatch.setattr("tasks.dispatch.rounds._allocated", lambda structure, plan, *more: evenly(plan))
 
 
 def test_a_later_round_on_a_simulator_adds_shots_to_counts_that_were_paid(noiseless_qpu, tmp_path):

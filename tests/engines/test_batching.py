@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from tasks.runtime.batching import WORTH, batches, task_statistics
+from tasks.runtime.batching import LEAST_WORTH, batches, task_statistics
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -23,8 +23,8 @@ def test_batches_hold_every_piece_once_and_are_worth_their_overhead(seed):
     # A batch is at most one longest piece from the mean, and the mean is worth the overhead.
     mean, longest = sum(loads) / len(loads), max(seconds)
     assert max(loads) <= mean + longest + 1e-9, message
-    if sum(seconds) >= WORTH * overhead:
-        assert mean >= WORTH * overhead - 1e-9, message
+    if sum(seconds) >= LEAST_WORTH * overhead:
+        assert mean >= LEAST_WORTH * overhead - 1e-9, message
     else:
         assert len(made) == 1, message
 
@@ -33,6 +33,12 @@ def test_plenty_of_work_keeps_every_worker_busy_with_few_tasks():
     made = batches([0.005] * 2000, 0.025, 2)
     assert len(made) == 8
     assert {len(batch) for batch in made} == {250}
+
+
+def test_little_work_still_keeps_every_worker_busy_where_a_share_is_worth_a_task():
+    assert [len(batch) for batch in batches([0.01] * 24, 0.023, 2)] == [12, 12], "0.24 s: one task each"
+    assert len(batches([0.01] * 8, 0.023, 2)) == 1, "0.08 s: a second task would cost more than half of its share"
+    assert len(batches([0.01] * 35, 0.0065, 2)) % 2 == 0, "no last round with one batch"
 
 
 def test_long_pieces_stay_alone():

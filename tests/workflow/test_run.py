@@ -105,7 +105,7 @@ def test_a_run_killed_in_the_middle_is_finished_by_another_process(problem, tmp_
         "    with open(sys.argv[1], 'rb') as file:\n"
         "        problem = make_problem(qpy.load(file)[0], ['Z0 Z5', 'X2 Y7'])\n"
         "    with RunDirectory.create(Path(sys.argv[2]), {}, problem) as directory:\n"
-        "        run(problem, Options(max_qubits=5, shots=60_000_000, seed=4), directory)\n"
+        "        run(problem, Options(max_qubits=5, shots=12_000_000, seed=4), directory)\n"
         "if __name__ == '__main__':\n"
         "    main()\n"
     )
@@ -125,14 +125,14 @@ def test_a_run_killed_in_the_middle_is_finished_by_another_process(problem, tmp_
     (path,) = runs.iterdir()
     done = {p.name: p.stat().st_mtime_ns for p in (path / "fragments").glob("*.npz")}
     assert done, "nothing was stored before the kill"
-    options = Options(max_qubits=5, shots=60_000_000, seed=4)
+    options = Options(max_qubits=5, shots=12_000_000, seed=4)
     with RunDirectory.open(path) as directory:
         stored = directory.problem()
         resumed = run(stored, options, directory)
     assert json.loads((path / "record.json").read_text())["status"] == "done"
     now = {p.name: p.stat().st_mtime_ns for p in (path / "fragments").glob("*.npz")}
     assert done.items() <= now.items()
-    fresh = estimate(problem.circuit, ["Z0 Z5", "X2 Y7"], max_qubits=5, shots=60_000_000, seed=4)
+    fresh = estimate(problem.circuit, ["Z0 Z5", "X2 Y7"], max_qubits=5, shots=12_000_000, seed=4)
     assert resumed.estimates == fresh
 
 
@@ -140,8 +140,8 @@ def test_a_fragment_that_no_device_can_run_stops_the_run_with_a_reason(problem, 
     """Memory that the plan did not count on: the simulator's own refusal reaches the user in one line."""
     import tasks.dispatch.driver as dispatch
 
-    before = dispatch._LEAST_LIMIT_S, dispatch._LIMIT_FACTOR
-    dispatch._LEAST_LIMIT_S, dispatch._LIMIT_FACTOR = 0.0, 1e-9
+    before = dispatch.LEAST_LIMIT_S, dispatch.LIMIT_FACTOR
+    dispatch.LEAST_LIMIT_S, dispatch.LIMIT_FACTOR = 0.0, 1e-9
     try:
         with (
             pytest.raises(RunError, match=r"fragment \d+: ran past its limit .* try 2\); nothing was kept"),
@@ -149,7 +149,7 @@ def test_a_fragment_that_no_device_can_run_stops_the_run_with_a_reason(problem, 
         ):
             run(problem, Options(max_qubits=5), directory)
     finally:
-        dispatch._LEAST_LIMIT_S, dispatch._LIMIT_FACTOR = before
+        dispatch.LEAST_LIMIT_S, dispatch.LIMIT_FACTOR = before
 
 
 @pytest.mark.parametrize("shots", [None, 3_000_000])
@@ -182,20 +182,18 @@ def test_nothing_to_sample_is_no_reason_to_fail(text, value):
 
 def test_a_task_that_dies_with_several_parts_of_one_fragment_costs_one_retry(problem, tmp_path, monkeypatch):
     """The first task is ended by its time limit; its parts run again instead of ending the run."""
-    import tasks.dispatch.driver as dispatch
+    from tasks.dispatch.driver import Driver
+    from tasks.runtime import limits
 
     given = []
-    real = dispatch._limits
+    real = Driver._limits
 
-    def once(device, batch):
-        given.append(len(batch))
-        if len(given) == 1:
-            from tasks.runtime import limits
+    def once(self, submit):
+        given.append(len(submit.pieces))
+        return limits(seconds=1e-9) if len(given) == 1 else real(self, submit)
 
-            return limits(seconds=1e-9)
-        return real(device, batch)
-
-    monkeypatch.setattr(dispatch, "_limits", once)
+    monkeypatch.setattr(Driver, "_limits", once)
+    monkeypatch.setattr("tasks.dispatch.batches.LEAST_WORTH", 0.0)
     monkeypatch.setattr("tasks.dispatch.batches.PART_SECONDS", 1e-3)
     with RunDirectory.create(tmp_path, {}, problem) as directory:
         result = run(problem, Options(max_qubits=5, shots=40_000, seed=8), directory)

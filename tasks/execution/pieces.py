@@ -1,0 +1,112 @@
+"""What is asked of a fragment and what a task says became of it: small plain data, without circuits or counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A fragment's whole tensor, or shots of consecutive variants of it.
+
+    Attributes:
+        fragment: index of the fragment in its plan.
+        round_index: which round of shots it belongs to.
+        first: place of its first variant among the variants of its fragment and round.
+        shots: (variant,) of each variant; empty where the whole tensor is asked for.
+    """
+
+    fragment: int
+    round_index: int = 0
+    first: int = 0
+    shots: tuple[int, ...] = ()
+
+    @property
+    def exact(self) -> bool:
+        """Whether the whole tensor is asked for."""
+        return not self.shots
+
+    @property
+    def count(self) -> int:
+        """How many variants it has, 0 where the whole tensor is asked for."""
+        return len(self.shots)
+
+    @property
+    def key(self) -> tuple[int, int, int]:
+        """Fragment, round, first variant: unique among the pieces of a run that are in work."""
+        return self.fragment, self.round_index, self.first
+
+    def share(self, first: int, count: int) -> Piece:
+        """Its variants ``first`` to ``first + count - 1``, counted as ``self.first`` is; an exact one stays whole."""
+        start = first - self.first
+        return self if self.exact else replace(self, first=first, shots=self.shots[start : start + count])
+
+    def as_exact(self) -> Piece:
+        """The piece that asks a simulator for the whole tensor instead."""
+        return Piece(self.fragment)
+
+    def parts(self, number: int) -> list[Piece]:
+        """Up to ``number`` parts of about equal size; an exact one stays whole."""
+        number = min(self.count, number)
+        if number <= 1:
+            return [self]
+        bounds = np.linspace(self.first, self.first + self.count, number + 1).astype(int).tolist()
+        return [self.share(a, b - a) for a, b in pairwise(bounds)]
+
+    def missing(self, done: Sequence[tuple[int, int]]) -> list[Piece]:
+        """What of it is not covered by the given (first, count) ranges."""
+        if self.exact:
+            return [] if done else [self]
+        covered = np.zeros(self.count, dtype=bool)
+        for first, count in done:
+            covered[max(0, first - self.first) : max(0, first - self.first + count)] = True
+        edges = np.flatnonzero(np.diff(np.concatenate([[True], covered, [True]]).astype(np.int8)))
+        return [self.share(int(a) + self.first, int(b - a)) for a, b in zip(edges[0::2], edges[1::2], strict=True)]
+
+
+@dataclass(frozen=True)
+class Done:
+    """A piece that has a result.
+
+    Attributes:
+        piece: which.
+        key: names its result in the run's folder.
+        meta: what the record says of it: device, digest, provider's jobs, what the cache gave.
+        stored: whether the task put it into the run's folder.
+    """
+
+    piece: Piece
+    key: str
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    stored: bool = False
+
+    @property
+    def paid(self) -> bool:
+        """Whether a device worked for it; false where the cache had all of it."""
+        return self.meta.get("cache") != "hit"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a task says of its pieces; their counts and tensors travel apart from it.
+
+    Attributes:
+        done: what has a result; parts of a sampled piece that failed are missing.
+        notes: sentences for the record.
+        failure: why something is missing, "" where nothing is or all that is was taken back.
+        left: why what is missing was taken back from a queue before it started, "" where it was not.
+        waited: seconds spent waiting, for a unit of the device and in its queue.
+        cache: what the cache did (``Cache.numbers``).
+    """
+
+    done: tuple[Done, ...] = ()
+    notes: tuple[str, ...] = ()
+    failure: str = ""
+    left: str = ""
+    waited: float = 0.0
+    cache: Mapping[str, float] = field(default_factory=dict)
