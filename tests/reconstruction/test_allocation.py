@@ -78,6 +78,52 @@ def test_a_target_is_met_at_the_least_price(seed: int) -> None:
     assert (done + found).sum() <= oracle.fun * 1.03, f"seed {seed}"
 
 
+def test_a_variant_that_looked_idle_is_not_starved() -> None:
+    """It gets a thousandth of what the busiest one gets."""
+    some = known(np.array([[1.0], [0.0]]), np.array([1, 1]))
+    assert spend(some, some.shots, 1_001_002).tolist() == pytest.approx([10**6, 1000], abs=2)
+    idle = known(np.zeros((4, 1)), np.full(4, 10))
+    assert spend(idle, idle.shots, 400).tolist() == [90] * 4
+
+
+def test_a_half_is_decided_by_the_other_alone() -> None:
+    """What one half has seen changes nothing of what it gets, in any fragment."""
+    problem = sampled_problem(3)
+    prices = {0: 0.0, 1: 0.0}
+    tensors = in_halves(problem, np.random.default_rng(5), shots=300)
+    other = in_halves(problem, np.random.default_rng(6), shots=300)
+    mixed = []
+    for one, two in zip(tensors, other, strict=True):
+        if one.samples is not None and two.samples is not None:
+            own = [v for v in one.samples.variants if v.half == 0] + [v for v in two.samples.variants if v.half == 1]
+            samples = SampledData(one.samples.legs, tuple(own))
+            one = FragmentTensor(one.fragment, tensor_values(samples, one.values.shape[-1]), samples)
+        mixed.append(one)
+    before = allocate_shots(problem[0], tensors, 10**6, None, prices)
+    after = allocate_shots(problem[0], mixed, 10**6, None, prices)
+    for fragment in before:
+        np.testing.assert_array_equal(after[fragment][1], before[fragment][1], err_msg="seeds 5, 6")
+        assert (after[fragment][0] != before[fragment][0]).any()
+        assert sum(int(own.sum()) for own in before.values()) <= 10**6
+
+
+def test_later_rounds_towards_a_target_scale_everything_alike() -> None:
+    problem = sampled_problem(3)
+    tensors = in_halves(problem, np.random.default_rng(7), shots=300)
+    prices = {0: 0.0, 1: 0.0}
+    worst = float(np.sqrt(variances(problem[0], tensors).max()))
+    more = allocate_shots(problem[0], tensors, None, worst / 2, prices, rounds=2)
+    for tensor in tensors:
+        if tensor.samples is not None:
+            done = np.array([[v.counts.shots for v in tensor.samples.variants if v.half == h] for h in (0, 1)])
+            np.testing.assert_array_equal(more[tensor.fragment], np.ceil(3 * done - 1e-6), err_msg="seed 7")
+    none = allocate_shots(problem[0], tensors, None, worst * 1.001, prices, rounds=2)
+    assert not any(shots.any() for shots in none.values())
+    spent = sum(v.counts.shots for t in tensors if t.samples is not None for v in t.samples.variants)
+    capped = allocate_shots(problem[0], tensors, spent + 1000, worst / 2, prices, rounds=2)
+    assert 900 < sum(int(shots.sum()) for shots in capped.values()) <= 1000
+
+
 def test_a_target_already_reached_takes_no_shots() -> None:
     some = known(np.ones((3, 1)), np.full(3, 1000))
     assert shots_for_error(some, some.shots, 0.5).sum() == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
@@ -166,13 +168,90 @@ def scaled_coin(scale: float) -> Structure:
     return Structure(((),), (), np.zeros((1, 1), dtype=int), (1,), csr_array(np.array([[scale]])))
 
 
-def test_eight_shots_that_agree_are_not_certainty() -> None:
+def test_shots_that_agree_are_not_certainty() -> None:
+    """A pseudo-shot for and against: with n equal shots the variance is (1 + n / (n + 1)) / n**2."""
     structure = scaled_coin(1.0)
-    value, error = estimate(structure, [coin(8, 0)])
-    assert value[0] == 1.0
-    assert 0.1 < error[0] < 0.3
-    _, many = estimate(structure, [coin(8000, 0)])
-    assert many[0] < 1e-3
+    for shots in (8, 1000):
+        value, error = estimate(structure, [coin(shots, 0)])
+        assert value[0] == 1.0
+        assert error[0] == pytest.approx(np.sqrt(1 + shots / (shots + 1)) / shots, rel=1e-12)
+    _, one = estimate(structure, [coin(1, 0)])
+    assert one[0] > 1.0, "a single shot says nothing of its spread"
+
+
+@pytest.mark.parametrize("parts", [1, 5, 60])
+def test_the_doubt_of_many_certain_variants_counts_once(parts: int) -> None:
+    """GHZ states and stabilisers: a hundred variants that never flip are not a hundred times in doubt."""
+    structure = Structure(((),), (), np.arange(parts)[:, None], (parts,), csr_array(np.ones((1, parts))))
+    counts = VariantCounts(np.zeros((1, 1), dtype=np.uint8), np.array([1000]), 1)
+    variants = tuple(VariantData((), (), np.array([p]), np.array([[True]]), counts) for p in range(parts))
+    samples = SampledData((), variants)
+    _, error = estimate(structure, [FragmentTensor(0, tensor_values(samples, parts), samples)])
+    assert error[0] == pytest.approx(np.sqrt(1 + 1000 / 1001) / 1000, rel=1e-12)
+
+
+def test_many_variants_that_rarely_flip_have_the_error_of_repetition() -> None:
+    """Eight shots each, a flip in two percent of them: the sample variances are right on average, without doubt."""
+    parts, shots, flip = 200, 8, 0.02
+    structure = Structure(((),), (), np.arange(parts)[:, None], (parts,), csr_array(np.ones((1, parts))))
+    rng = np.random.default_rng(23)
+    variances_ = []
+    for _ in range(20):
+        variants = []
+        for part, ones in enumerate(rng.binomial(shots, flip, size=parts).tolist()):
+            variants.append(replace(coin(shots, ones).samples.variants[0], factors=np.array([part])))
+        samples = SampledData((), tuple(variants))
+        variances_.append(variances(structure, [FragmentTensor(0, tensor_values(samples, parts), samples)])[0])
+    doubt = (1 + shots / (shots + 1)) / shots**2
+    true = parts * 4 * flip * (1 - flip) / shots
+    assert np.mean(variances_) == pytest.approx(true + doubt, rel=0.1), "seed 23"
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_variance_and_doubt_are_those_of_a_loop_over_outcomes(seed: int) -> None:
+    """Groups with unequal shots that share a factor, and bits with unequal readings; every piece by its definition."""
+    rng = np.random.default_rng([31, seed])
+    groups = [np.array([0, 1]), np.array([0, 2])]
+    variants = []
+    for group, shots in zip(groups, (40, 900), strict=True):
+        seen = rng.multinomial(shots, rng.dirichlet(np.full(8, 0.5)))
+        found = np.flatnonzero(seen)
+        readings = None if seed == 1 else np.array([[1.2, -0.9], [1.0, -1.1], [0.8, -1.3]])
+        counts = VariantCounts(found.astype(np.uint8)[:, None], seen[found], 3, readings)
+        masks = np.array([[1, 0, 0], [1, 0, 1]] if group[1] == 1 else [[1, 0, 0], [0, 1, 1]], dtype=bool)
+        variants.append(VariantData((), (), group, masks, counts))
+    weights = rng.normal(size=3)
+    structure = Structure(((),), (), np.arange(3)[:, None], (3,), csr_array(weights[None]))
+    samples = SampledData((), tuple(variants))
+    total, doubts = 0.0, []
+    for variant in variants:
+        n = variant.counts.shots
+        behind = [940 if factor == 0 else n for factor in variant.factors]
+        each = [weights[f] * n / b for f, b in zip(variant.factors, behind, strict=True)]
+        values = []
+        for (row,), count in zip(variant.counts.outcomes.tolist(), variant.counts.counts.tolist(), strict=True):
+            x = 0.0
+            for w, mask in zip(each, variant.factor_masks, strict=True):
+                for bit in np.flatnonzero(mask):
+                    one = (row >> int(bit)) & 1
+                    w *= (1 - 2 * one) if variant.counts.readings is None else variant.counts.readings[bit, one]
+                x += w
+            values += [x] * count
+        total += np.var(values, ddof=1) / n
+        doubts.append((np.square(each).sum() + n / (n + 1) * np.mean(values) ** 2) / n**2)
+    found = variances(structure, [FragmentTensor(0, tensor_values(samples, 3), samples)])[0]
+    assert found == pytest.approx(total + max(doubts), rel=1e-10), f"seed {seed}"
+
+
+def test_the_tensor_of_two_halves_is_the_mean_of_theirs() -> None:
+    """However unequal: a half that got more shots, because the other was unlucky, weighs no more."""
+    first, second = coin(1000, 10).samples.variants[0], replace(coin(50, 5).samples.variants[0], half=1)
+    samples = SampledData((), (first, second))
+    value, error = estimate(scaled_coin(1.0), [FragmentTensor(0, tensor_values(samples, 1), samples)])
+    assert value[0] == pytest.approx((0.98 + 0.8) / 2)
+    spread = (1 - 0.98**2) / 999 + (1 - 0.8**2) / 49
+    doubt = (1 + 50 / 51 * 0.8**2) / 50**2
+    assert error[0] ** 2 == pytest.approx((spread + doubt) / 4, rel=1e-12)
 
 
 def test_a_fair_coin_has_the_textbook_error() -> None:

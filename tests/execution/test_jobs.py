@@ -1,0 +1,159 @@
+"""Jobs: what names them, which random numbers they draw, and the exact tensors that they return."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations, product
+
+import numpy as np
+import pytest
+from qiskit import QuantumCircuit
+from qiskit.quantum_info import Pauli, Statevector
+
+from tasks.cutting import GateCut, make_plan
+from tasks.execution.jobs import fragment_tensor, run_job, sampled_jobs, uniform_shots, unpack_counts
+from tasks.execution.simulators import exact
+from tasks.execution.simulators.exact import exact_tensor
+from tasks.execution.simulators.open_state import open_state
+from tasks.execution.simulators.sampled import random_stream, simulator_seed
+from tests.oracles import brickwork, problem_of, random_problem
+
+
+def two_parts(angle: float = 0.0):
+    """A plan of two fragments; ``angle`` is added in the second one only."""
+    circuit = brickwork(4, 2, np.random.default_rng(8))
+    circuit.rx(angle, 3)
+    problem = problem_of(circuit, ["ZIIZ", "XIZI", "IYII"], np.ones((1, 3)))
+    gates = [i for i, item in enumerate(circuit.data) if [circuit.find_bit(q).index for q in item.qubits] == [1, 2]]
+    return make_plan(problem, cuts=tuple(map(GateCut, gates)), shots=10_000)
+
+
+def jobs_of(plan, seed: int = 0, round_index: int = 0):
+    return sampled_jobs(
+        plan, uniform_shots(plan, 200 * sum(c.variants for c in plan.costs)), seed, round_index=round_index
+    )
+
+
+def test_every_sample_has_a_stream_of_its_own() -> None:
+    """Another seed, round, circuit, fragment, setting or measurement group: other random numbers."""
+    plan, other = two_parts(), two_parts(0.05)
+    samples = [jobs_of(plan), jobs_of(plan, seed=1), jobs_of(plan, round_index=1), jobs_of(other)]
+    samples += [jobs_of(plan, seed=2**32), jobs_of(plan, seed=2**32, round_index=1), jobs_of(plan, seed=2**32 + 1)]
+    names = [name for jobs in samples for job in jobs for name in job.streams]
+    assert len({v.group for job in samples[0] for v in job.variants}) > 1
+    assert len(set(names)) == len(names)
+    assert len({simulator_seed(name) for name in names}) == len(names)
+    first = [random_stream(name).random() for name in names]
+    assert len(set(first)) == len(first)
+    assert jobs_of(plan)[0].streams == samples[0][0].streams
+
+
+def test_neighbouring_circuits_and_rounds_have_uncorrelated_errors() -> None:
+    """At the same seed, in the fragment that did not change too."""
+    means = []
+    for angle, seed, number in ((0.0, 0, 0), (0.05, 0, 0), (0.0, 2**32, 0), (0.0, 0, 1), (0.0, 1, 0)):
+        plan = two_parts(angle)
+        found = []
+        for job in jobs_of(plan, seed, number):
+            for counts in unpack_counts(run_job(job)):
+                bits = np.unpackbits(counts.outcomes, axis=1, count=counts.num_bits, bitorder="little")
+                found += (counts.counts @ bits / counts.shots).tolist()
+        means.append(found)
+    spread = np.array(means) - np.mean(means, axis=0)
+    live = spread.std(axis=0) > 0
+    assert live.sum() > 20
+    scaled = spread[:, live] / spread[:, live].std(axis=0)
+    for a, b in combinations(range(len(scaled)), 2):
+        correlation = np.mean(scaled[a] * scaled[b])  # of five samples about their own mean: -1/4 if independent
+        assert abs(correlation + 0.25) < 0.6, (a, b, correlation)
+
+
+def test_whatever_changes_the_result_changes_the_name_of_a_job() -> None:
+    plan = two_parts()
+    job = jobs_of(plan)[0]
+    fragment = job.fragment
+    other = fragment.circuit.copy()
+    other.rz(1e-9, 0)
+    legs = tuple(replace(leg, position=leg.position + 1) for leg in fragment.legs)
+    changed = [
+        job,
+        replace(job, shots=(job.shots[0] + 1, *job.shots[1:])),
+        replace(job, seed=5),
+        replace(job, round_index=1),
+        replace(job, circuit="another"),
+        replace(job, schemes=("full",) * len(job.schemes) if "minimal" in job.schemes else ("minimal",)),
+        replace(job, variants=job.variants[::-1]),
+        replace(job, fragment=replace(fragment, circuit=other)),
+        replace(job, fragment=replace(fragment, legs=legs)),
+        replace(job, fragment=replace(fragment, factors_x=~fragment.factors_x)),
+        replace(job, fragment=replace(fragment, factors_z=~fragment.factors_z)),
+        job.share(0, 3),
+        job.share(1, 3),
+        job.as_exact(),
+    ]
+    digests = [one.digest for one in changed]
+    assert len(set(digests)) == len(digests)
+    assert jobs_of(two_parts())[0].digest == job.digest
+    assert replace(job, seed=7).as_exact().digest == job.as_exact().digest, "an exact tensor has no seed"
+
+
+def test_a_tensor_does_not_depend_on_how_its_rounds_were_shared_out() -> None:
+    plan = two_parts()
+    rng = np.random.default_rng(4)
+    results, whole = [], []
+    for number, each in enumerate((60, 35)):
+        shots = [np.full((2, c.variants), each) for c in plan.costs]
+        job = sampled_jobs(plan, shots, 3, round_index=number)[0]
+        whole.append((job, run_job(job)))
+        cut = int(rng.integers(1, len(job.variants)))
+        parts = [job.share(cut, len(job.variants) - cut), job.share(0, cut)]
+        results += [(part, run_job(part)) for part in parts]
+    together = fragment_tensor(job.fragment, job.schemes, whole)
+    apart = fragment_tensor(job.fragment, job.schemes, results[::-1])
+    np.testing.assert_array_equal(apart.values, together.values, err_msg="seed 4")
+    assert {variant.half for variant in together.samples.variants} == {0, 1}
+    assert sum(variant.counts.shots for variant in together.samples.variants) == 2 * 95 * len(job.variants)
+
+
+@pytest.mark.parametrize("transform", [True, False])
+def test_every_pauli_of_a_fragment(transform: bool, monkeypatch) -> None:
+    """All 256 Paulis on four qubits, by one transform for each X mask or by one product for each Pauli."""
+    monkeypatch.setattr(exact, "_TRANSFORM_FROM", 0 if transform else 10**6)
+    circuit = brickwork(4, 3, np.random.default_rng(9))
+    labels = ["".join(p) for p in product("IXYZ", repeat=4)]
+    problem = problem_of(circuit, labels, np.ones((1, 256)))
+    plan = make_plan(problem, cuts=(), shots=None)
+    (fragment,) = plan.fragments
+    found = exact_tensor(fragment, open_state(fragment))
+    state = Statevector(circuit)
+    for label, value in zip(_labels(fragment), found, strict=True):
+        assert value == pytest.approx(state.expectation_value(Pauli(label)).real, abs=1e-12), label
+
+
+def test_a_transform_and_products_agree_with_open_legs(monkeypatch) -> None:
+    rng = np.random.default_rng(10)
+    problem = random_problem(brickwork(5, 3, rng), rng, terms=120)
+    plan = make_plan(problem, max_qubits=3)
+    monkeypatch.setattr(exact, "_TRANSFORM_FROM", 10**6)
+    plain = [exact_tensor(f, open_state(f)) for f in plan.fragments]
+    monkeypatch.setattr(exact, "_TRANSFORM_FROM", 0)
+    for fragment, expected in zip(plan.fragments, plain, strict=True):
+        np.testing.assert_allclose(exact_tensor(fragment, open_state(fragment)), expected, atol=1e-12)
+
+
+def _labels(fragment) -> list[str]:
+    letters = np.where(
+        fragment.factors_x & fragment.factors_z,
+        "Y",
+        np.where(fragment.factors_x, "X", np.where(fragment.factors_z, "Z", "I")),
+    )
+    return ["".join(reversed(row)) for row in letters.tolist()]
+
+
+def test_a_circuit_without_measured_bits_takes_its_shots() -> None:
+    circuit = QuantumCircuit(2)
+    circuit.h(0)
+    problem = problem_of(circuit, ["II"], np.ones((1, 1)))
+    plan = make_plan(problem, cuts=(), shots=100)
+    for job in sampled_jobs(plan, uniform_shots(plan, 100), 0):
+        assert sum(c.shots for c in unpack_counts(run_job(job))) == sum(job.shots)

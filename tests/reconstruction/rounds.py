@@ -1,0 +1,117 @@
+"""Runs in rounds of shots on given outcome distributions: what a whole run does, without simulating circuits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from tasks.model.counts import merge_counts, split_counts
+from tasks.model.tensor import FragmentTensor, LegSettings, SampledData, Structure, VariantCounts, VariantData
+from tasks.reconstruction import estimate, tensor_values
+from tasks.reconstruction.statistics.allocation import FIRST_ROUND, allocate_shots
+
+FIRST_SHOTS = 200  # a variant, towards a target error
+
+
+@dataclass(frozen=True)
+class SampledProblem:
+    """A network of sampled fragments and what every variant would measure.
+
+    Attributes:
+        structure: the network.
+        legs: (fragment,) settings of its legs.
+        variants: (fragment, variant) what is known of each; their counts are not used.
+        draw: shots of one variant (fragment, variant, shots, rng).
+        exact: value of the one observable.
+        others: tensors of fragments that are exact; the sampled ones come first.
+    """
+
+    structure: Structure
+    legs: Sequence[tuple[LegSettings, ...]]
+    variants: Sequence[Sequence[VariantData]]
+    draw: Callable[[int, int, int, np.random.Generator], VariantCounts]
+    exact: float
+    others: Sequence[FragmentTensor] = ()
+
+
+def near_certain_parts(parts: int, angle: float = 0.09) -> SampledProblem:
+    """The sum of Z over two-qubit parts (``ry(angle)``, ``cx``), each measured in a variant of its own."""
+    chance = np.sin(angle / 2) ** 2  # both qubits read 1, and then one more flip for the second rotation
+
+    def draw(_: int, __: int, shots: int, rng: np.random.Generator) -> VariantCounts:
+        ones = int(rng.binomial(shots, 2 * chance * (1 - chance)))
+        seen = np.array([shots - ones, ones])
+        found = np.flatnonzero(seen)
+        return VariantCounts(found.astype(np.uint8)[:, None], seen[found], 1)
+
+    # One leg with a setting for each part, contracted with ones: the sum, at the price of a single fragment.
+    columns = np.column_stack([np.arange(parts), np.ones(parts, dtype=np.int64)])
+    leg = LegSettings(columns, np.eye(parts), parts)
+    nothing = VariantCounts(np.zeros((0, 1), dtype=np.uint8), np.zeros(0, dtype=np.int64), 1)
+    factor, mask = np.array([0]), np.array([[False]])
+    variants = [VariantData((part,), (0,), factor, mask, nothing) for part in range(parts)]
+    one = csr_array(np.ones((1, 1)))
+    structure = Structure((((0, 0),), ((0, 1),)), (np.ones((parts, 1)),), np.zeros((1, 2), dtype=int), (1, 1), one)
+    ones = FragmentTensor(1, np.ones((1, 1)))
+    return SampledProblem(structure, [(leg,)], [variants], draw, parts * np.cos(angle) ** 2, (ones,))
+
+
+def run_in_rounds(
+    problem: SampledProblem, rng: np.random.Generator, *, each: int = 500, target_error: float | None = None
+) -> tuple[float, float, int]:
+    """Value, standard error and shots of a run with ``each`` shots a variant, or as many as the target error takes."""
+    sizes = [len(own) for own in problem.variants]
+    total = None if target_error is not None else each * sum(sizes)
+    first = FIRST_SHOTS if target_error is not None else int(FIRST_ROUND * each)
+    wanted = [np.tile([[first - first // 2], [first // 2]], size) for size in sizes]
+    taken: list[list[list[list[VariantCounts]]]] = [[[[] for _ in range(n)] for _ in (0, 1)] for n in sizes]
+    for number in range(5):
+        for fragment, numbers in enumerate(wanted):
+            chosen = np.flatnonzero(numbers.sum(axis=0))
+            counts = [problem.draw(fragment, v, int(numbers[:, v].sum()), rng) for v in chosen.tolist()]
+            shares = numbers[0, chosen] / numbers[:, chosen].sum(axis=0)
+            for v, pair in zip(chosen.tolist(), split_counts(counts, shares.tolist(), rng), strict=True):
+                for half, own in enumerate(pair):
+                    taken[fragment][half][v] += [own] if own.shots else []
+        tensors = [*(_tensor(problem, fragment, own) for fragment, own in enumerate(taken)), *problem.others]
+        if number and target_error is None:
+            break
+        prices = dict.fromkeys(range(len(sizes)), 0.0)
+        more = allocate_shots(problem.structure, tensors, total, target_error, prices, rounds=number + 1)
+        if not any(shots.any() for shots in more.values()):
+            break
+        wanted = [more[fragment] for fragment in range(len(sizes))]
+    values, errors = estimate(problem.structure, tensors)
+    spent = sum(counts.shots for own in taken for half in own for rounds in half for counts in rounds)
+    return float(values[0]), float(errors[0]), spent
+
+
+def _tensor(problem: SampledProblem, fragment: int, taken: list[list[list[VariantCounts]]]) -> FragmentTensor:
+    data = []
+    for half, own in enumerate(taken):
+        for variant, rounds in zip(problem.variants[fragment], own, strict=True):
+            for counts in merge_counts(rounds):
+                data.append(
+                    VariantData(variant.settings, variant.leg_bits, variant.factors, variant.factor_masks, counts, half)
+                )
+    samples = SampledData(tuple(problem.legs[fragment]), tuple(data))
+    return FragmentTensor(fragment, tensor_values(samples, problem.structure.num_factors[fragment]), samples)
+
+
+def pulls(problem: SampledProblem, runs: int, seed: int, **how: float) -> dict[str, float]:
+    """What repeated runs say: mean and spread of (value - exact) / error, coverage, errors and shots a variant."""
+    rng = np.random.default_rng(seed)
+    found = np.array([run_in_rounds(problem, rng, **how) for _ in range(runs)])  # type: ignore[arg-type]
+    values, errors, shots = found.T
+    pull = (values - problem.exact) / errors
+    return {
+        "mean pull": float(pull.mean()),
+        "within 1": float((np.abs(pull) < 1).mean()),
+        "within 2": float((np.abs(pull) < 2).mean()),
+        "rms error": float(np.sqrt(np.square(values - problem.exact).mean())),
+        "claimed": float(np.sqrt(np.square(errors).mean())),
+        "shots a variant": float(shots.mean() / sum(len(own) for own in problem.variants)),
+    }
