@@ -15,8 +15,9 @@ from tasks.cutting.plan import Fragment, Plan, Scheme
 from tasks.cutting.variants import Variant, VariantBuilder, enumerate_variants
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
-from tasks.execution.simulators.sampled import random_stream, run_circuits, sample_open, sampled_data, simulator_seed
+from tasks.execution.simulators.sampled import run_circuits, sample_open, sampled_data
 from tasks.model.counts import merge_counts, split_counts
+from tasks.model.streams import random_stream, simulator_seed
 from tasks.model.tensor import FragmentTensor, VariantCounts
 from tasks.reconstruction import tensor_values
 

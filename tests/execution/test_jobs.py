@@ -15,7 +15,7 @@ from tasks.execution.jobs import fragment_tensor, run_job, sampled_jobs, uniform
 from tasks.execution.simulators import exact
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
-from tasks.execution.simulators.sampled import random_stream, simulator_seed
+from tasks.model.streams import random_stream, simulator_seed
 from tests.oracles import brickwork, problem_of, random_problem
 
 

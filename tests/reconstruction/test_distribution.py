@@ -15,7 +15,7 @@ from tasks.execution.simulators.outputs import exact_outputs
 from tasks.reconstruction import estimate
 from tasks.reconstruction.distribution.outputs import SampledOutputs
 from tasks.reconstruction.distribution.sampling import full_distribution, most_likely, nearest_distribution, sample
-from tasks.reconstruction.errors import DistributionError
+from tasks.reconstruction.errors import DistributionError, MissingCountsError
 from tests.oracles import brickwork, problem_of
 
 
@@ -147,6 +147,27 @@ def test_error_bars_of_bit_strings_cover_the_truth() -> None:
     assert 0.62 < inside < 0.76, inside
     assert np.mean(np.abs(deviations) < 2) > 0.92
     assert np.abs(np.mean(deviations, axis=0)).max() < 4 / np.sqrt(60)
+
+
+def test_listed_strings_are_not_the_lucky_ones() -> None:
+    """On a flat distribution whoever is listed was chosen by luck; its probability is told by other shots."""
+    circuit = QuantumCircuit(6)
+    circuit.h(range(6))
+    circuit.cz(2, 3)
+    pulls = []
+    for seed in range(30):
+        joined, outputs = sampled_outputs(circuit, (GateCut(6),), 6_000, seed)
+        found = most_likely(joined, outputs, 6, 4)
+        pulls.append((found.probabilities - 1 / 64) / found.std_errors)
+    assert abs(np.mean(pulls)) < 0.3, "seeds 0..29"  # 1.5 where the same shots choose and tell
+    assert 0.75 < np.std(pulls) < 1.25, "seeds 0..29"
+
+
+def test_too_few_shots_for_a_list_are_refused() -> None:
+    circuit, cuts = two_parts(6)
+    joined, outputs = sampled_outputs(circuit, cuts, 10, 1)
+    with pytest.raises(MissingCountsError, match="No shots for leg settings"):
+        most_likely(joined, outputs, 5, 4)
 
 
 def test_a_sampled_distribution_is_mapped_to_the_nearest_one() -> None:

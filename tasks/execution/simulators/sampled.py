@@ -9,7 +9,6 @@ independent draw.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -22,25 +21,12 @@ from tasks.cutting.settings import Setting, gate_product, leg_settings
 from tasks.cutting.variants import Variant, VariantBuilder, leg_choices, measurement_groups
 from tasks.execution.errors import ExecutionError
 from tasks.execution.simulators.open_state import aer_gate
+from tasks.model.streams import random_stream
 from tasks.model.tensor import SampledData, VariantCounts, VariantData
 
 _DENSE_BITS = 16  # up to here a multinomial over all outcomes is the cheaper way to draw
 _TOGETHER_AMPLITUDES = 1 << 13  # of an open state: up to here variants are cheaper many at a time than one by one
 _CHUNK_AMPLITUDES = 1 << 22
-
-
-def random_stream(name: str) -> np.random.Generator:
-    """The stream of random numbers of that name: equal names give equal numbers, different ones independent numbers."""
-    return np.random.Generator(np.random.Philox(key=_stream_key(name)))
-
-
-def simulator_seed(name: str) -> int:
-    """The same for a simulator that takes a 31-bit seed."""
-    return int(_stream_key(name)[0] & 0x7FFFFFFF)
-
-
-def _stream_key(name: str) -> np.ndarray:
-    return np.frombuffer(hashlib.blake2b(name.encode(), digest_size=16).digest(), dtype=np.uint64)
 
 
 def draw_counts(probabilities: np.ndarray, shots: int, rng: np.random.Generator) -> VariantCounts:

@@ -6,15 +6,19 @@ variants that measure every output in Z, with the variance that goes with them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
+from tasks.model.counts import split_counts
+from tasks.model.streams import random_stream
 from tasks.model.tensor import SampledData, VariantData
 from tasks.reconstruction.errors import DistributionError
-from tasks.reconstruction.statistics.counts_to_tensor import signs, variant_entries
+from tasks.reconstruction.statistics.counts_to_tensor import check_covered, signs, variant_entries
 from tasks.reconstruction.statistics.gradient import LeafGradient
+from tasks.reconstruction.statistics.statistics import seen_and_doubt
 
 
 class Outputs(Protocol):
@@ -39,11 +43,17 @@ class Outputs(Protocol):
             (legs..., projector) float64.
         """
 
-    def add_variances(self, fixed: np.ndarray, codes: np.ndarray, found: LeafGradient, total: np.ndarray) -> None:
+    def add_variances(
+        self, fixed: np.ndarray, codes: np.ndarray, found: LeafGradient, total: np.ndarray, doubt: np.ndarray
+    ) -> None:
         """Add what this fragment's shots contribute to ``total`` (observable,), given its gradient.
 
-        ``found.factors`` are positions in ``codes``; each observable has one factor here.
+        ``doubt`` is raised to the largest of its variants' doubts (``statistics``). ``found.factors`` are positions in
+        ``codes``; each observable has one factor here.
         """
+
+    def in_halves(self, seed: int) -> tuple[Outputs, Outputs]:
+        """The same outputs known from two independent halves of the shots; exact ones are the same twice."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +75,14 @@ class ExactOutputs:
         free = tuple(len(legs) + len(self.qubits) - 1 - int(bit) for bit in np.flatnonzero(~fixed))
         return np.ascontiguousarray(bits.sum(axis=free).reshape(*legs, -1)[..., codes])
 
-    def add_variances(self, fixed: np.ndarray, codes: np.ndarray, found: LeafGradient, total: np.ndarray) -> None:
+    def add_variances(
+        self, fixed: np.ndarray, codes: np.ndarray, found: LeafGradient, total: np.ndarray, doubt: np.ndarray
+    ) -> None:
         """Exact: nothing to add."""
+
+    def in_halves(self, seed: int) -> tuple[Outputs, Outputs]:
+        """See ``Outputs``."""
+        return self, self
 
 
 @dataclass(frozen=True)
@@ -109,12 +125,15 @@ class SampledOutputs:
             np.add.at(found, place[seen], sign[seen] * variant.counts.counts[seen, None])
             sums[at] += found.T if legs else found[:, 0]
             shots[at] += variant.counts.shots
+        check_covered(self.samples, shots[None, ..., None])
         raw = np.divide(sums, shots[..., None], out=np.zeros(shape), where=shots[..., None] > 0)
         for axis, leg in enumerate(legs):
             raw = np.moveaxis(np.tensordot(raw, leg.inverse, axes=(axis, 1)), -1, axis)
         return np.ascontiguousarray(raw)
 
-    def add_variances(self, fixed: np.ndarray, codes: np.ndarray, found: LeafGradient, total: np.ndarray) -> None:
+    def add_variances(
+        self, fixed: np.ndarray, codes: np.ndarray, found: LeafGradient, total: np.ndarray, doubt: np.ndarray
+    ) -> None:
         """See ``Outputs``; a pseudo-shot lies inside the projector with probability one half (Wilson)."""
         legs = self.samples.legs
         raw = found.gradient
@@ -141,9 +160,24 @@ class SampledOutputs:
             unsigned = ~variant_entries(legs, variant).masks.any(axis=1)
             even_mean = 0.5 * gradient[:, unsigned].sum(axis=1)
             even_spread = 0.5 * np.square(gradient).sum(axis=1) - np.square(even_mean)
-            spread = np.maximum(squares - shots * np.square(mean), 0.0)
-            pseudo = np.maximum(even_spread, 0.0) + shots / (shots + 1) * np.square(mean - even_mean)
-            np.add.at(total, found.observables, (spread + pseudo) / shots**2)
+            # The variance about the mean of even outcomes, which is that of the pseudo-shot.
+            about = squares - 2 * shots * even_mean * mean + shots * np.square(even_mean)
+            spread, unseen = seen_and_doubt(about, mean - even_mean, np.maximum(even_spread, 0.0), shots)
+            np.add.at(total, found.observables, spread)
+            np.maximum.at(doubt, found.observables, unseen)
+
+    def in_halves(self, seed: int) -> tuple[Outputs, Outputs]:
+        """See ``Outputs``."""
+        variants = self.samples.variants
+        seen = hashlib.sha256(b"".join(v.counts.outcomes.tobytes() + v.counts.counts.tobytes() for v in variants))
+        rng = random_stream(f"halves:{seed}:{self.qubits}:{seen.hexdigest()}")
+        pairs = split_counts([variant.counts for variant in variants], [0.5] * len(variants), rng)
+        halves = (
+            tuple(replace(variant, counts=half) for variant, half in zip(variants, own, strict=True))
+            for own in zip(*pairs, strict=True)
+        )
+        first, second = (SampledOutputs(self.qubits, replace(self.samples, variants=own)) for own in halves)
+        return first, second
 
     def _matched(self, variant: VariantData, fixed: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Leg signs (outcome, entry) and, for each outcome, the position of its fixed bits in ``codes`` or -1."""

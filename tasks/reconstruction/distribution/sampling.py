@@ -129,14 +129,21 @@ def most_likely(
     are kept. A string all of whose prefixes are unlikely cannot be likely, so with exact fragments nothing with a
     probability above 1 / beam is missed.
 
+    What is chosen for being large in a sample is too large in that sample. So one half of the shots chooses, and the
+    other half, which did not, says how likely the chosen ones are.
+
     Args:
         joined: legs and bonds of the network; its terms are not used.
         outputs: one per fragment, exact or sampled.
         num_qubits: width of the problem.
         top: how many outcomes to return.
         beam: prefixes kept at each step; None keeps 8 for each outcome wanted, at least 256.
-        seed: of the path search.
+        seed: of the path search, and of the halves.
+
+    Raises:
+        MissingCountsError: a variant has too few shots to be in both halves.
     """
+    choosing, telling = zip(*(output.in_halves(seed) for output in outputs), strict=True)
     width = max(256, 8 * top) if beam is None else beam
     network = network_of(_asking(joined, np.zeros((0, len(outputs)), dtype=np.int64), [1] * len(outputs)))
     paths = find_paths(network, seed=seed)
@@ -154,9 +161,10 @@ def most_likely(
             codes = np.concatenate([codes, more])
             fixed[fragment][bit] = True
             done, grown = done + 1, grown + 1
-        values, errors = _probabilities(joined, network, paths, outputs, fixed, codes)
+        values, errors = _probabilities(joined, network, paths, choosing, fixed, codes)
         keep = np.argsort(-(values + 2 * errors), kind="stable")[: width if done < len(order) else top]
         codes, values, errors = codes[keep], values[keep], errors[keep]
+    values, errors = _probabilities(joined, network, paths, telling, fixed, codes)
     best = np.argsort(-values, kind="stable")
     bits = np.zeros((len(codes), num_qubits), dtype=np.uint8)
     for fragment, output in enumerate(outputs):
@@ -281,12 +289,13 @@ def _probabilities(
         factor_index[:, fragment] = place.ravel()
     asked = _asking(joined, factor_index, [value.shape[-1] for value in values])
     plan = schedule(asked, network, gradients=True, paths=paths)
-    probabilities, variances = np.zeros(len(codes)), np.zeros(len(codes))
+    probabilities, variances, doubt = np.zeros(len(codes)), np.zeros(len(codes)), np.zeros(len(codes))
     for _, pieces in gradients(asked, network, plan, values, range(len(outputs))):
         for piece in pieces:
             if piece.fragment == 0:  # multilinear: the gradient along a tensor itself is the value
                 entries = np.moveaxis(values[0], -1, 0)[piece.factors]
                 along = (piece.gradient * entries).reshape(len(entries), -1).sum(axis=1)
                 np.add.at(probabilities, piece.observables, along)
-            outputs[piece.fragment].add_variances(fixed[piece.fragment], used[piece.fragment], piece, variances)
-    return probabilities, np.sqrt(variances)
+            own = piece.fragment
+            outputs[own].add_variances(fixed[own], used[own], piece, variances, doubt)
+    return probabilities, np.sqrt(variances + doubt)

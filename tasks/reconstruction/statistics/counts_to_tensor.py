@@ -46,7 +46,7 @@ def tensor_values(samples: SampledData, num_factors: int) -> np.ndarray:
         MissingCountsError: if an entry that the leg bases need has no shot, or counts are not positive.
     """
     sums, shots = _raw_sums(samples, num_factors)
-    _check_covered(samples, shots)
+    check_covered(samples, shots)
     raw = np.divide(sums, shots, out=np.zeros_like(sums), where=shots > 0).mean(axis=0)
     for axis, leg in enumerate(samples.legs):
         raw = np.moveaxis(np.tensordot(raw, leg.inverse, axes=(axis, 1)), -1, axis)
@@ -125,7 +125,12 @@ def _worth(counts: VariantCounts) -> np.ndarray:
     return counts.counts if counts.weights is None else counts.counts * counts.weights
 
 
-def _check_covered(samples: SampledData, shots: np.ndarray) -> None:
+def check_covered(samples: SampledData, shots: np.ndarray) -> None:
+    """Refuse (half, raw of each leg..., factor) shots that leave an entry without any.
+
+    Raises:
+        MissingCountsError: naming the first such entry.
+    """
     needed = np.ones(shots.shape, dtype=bool)
     for axis, leg in enumerate(samples.legs, start=1):
         shape = [1] * shots.ndim

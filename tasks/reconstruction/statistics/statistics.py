@@ -217,7 +217,7 @@ def _batch_variances(
     scalar = walsh(weights)
     mean = np.matmul(scalar, counts[:, :, None])[:, :, 0] / shots[:, None]
     squares = np.matmul(np.square(scalar), counts[:, :, None])[:, :, 0]
-    return _seen_and_doubt(squares, mean, np.square(weights).sum(axis=2), shots[:, None])
+    return seen_and_doubt(squares, mean, np.square(weights).sum(axis=2), shots[:, None])
 
 
 def _single_variance(
@@ -289,10 +289,10 @@ def _variance_of_mean(variant: VariantData, masks: np.ndarray, weights: np.ndarr
     if through_matrix:
         squares = np.einsum("om,om->o", weights @ matrix, weights)
     of_mean = weights @ mean
-    return _seen_and_doubt(squares, of_mean, np.square(weights).sum(axis=1), shots)
+    return seen_and_doubt(squares, of_mean, np.square(weights).sum(axis=1), shots)
 
 
-def _seen_and_doubt(
+def seen_and_doubt(
     squares: np.ndarray, mean: np.ndarray, even: np.ndarray, shots: np.ndarray | float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Variance of a mean and what a pseudo-shot would add to it.
