@@ -143,7 +143,8 @@ def most_likely(
     Raises:
         MissingCountsError: a variant has too few shots to be in both halves.
     """
-    choosing, telling = zip(*(output.in_halves(seed) for output in outputs), strict=True)
+    halves = [output.in_halves(seed) for output in outputs]
+    choosing, telling = [first for first, _ in halves], [second for _, second in halves]
     width = max(256, 8 * top) if beam is None else beam
     network = network_of(_asking(joined, np.zeros((0, len(outputs)), dtype=np.int64), [1] * len(outputs)))
     paths = find_paths(network, seed=seed)
