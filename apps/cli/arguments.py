@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,7 +19,17 @@ _EPILOG = """exit status: 0 all went well; 2 something you gave cannot be used (
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
+    """A parser whose errors are one line, and that takes ``--observable -0.5*Z0`` as it is meant."""
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Join a value that begins with a minus sign to its option: argparse takes it for an option otherwise."""
+        given = list(sys.argv[1:] if args is None else args)
+        for index in range(len(given) - 1, 0, -1):
+            if given[index - 1] == "--observable" and re.match(r"-[^-]", given[index]):
+                given[index - 1 : index + 1] = [f"--observable={given[index]}"]
+        return super().parse_known_args(given, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong on one line and exit with status 2."""
@@ -185,9 +197,9 @@ def memory_size(text: str) -> int:
     """Bytes from ``4GiB``, ``500MB`` or a bare number of bytes."""
     units = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?", text.strip().lower())
-    if not match or match[2] not in units or (size := int(float(match[1]) * units[match[2]])) <= 0:
-        raise argparse.ArgumentTypeError(f"'{text}' is not an amount of memory: write 4GiB or 500MB")
-    return size
+    if not match or match[2] not in units or not 1 <= float(match[1]) * units[match[2]] < 2**63:
+        raise argparse.ArgumentTypeError(f"'{text:.40}' is not an amount of memory: write 4GiB or 500MB")
+    return int(float(match[1]) * units[match[2]])
 
 
 def _whole(text: str, least: int, most: int, advice: str) -> int:
@@ -196,7 +208,7 @@ def _whole(text: str, least: int, most: int, advice: str) -> int:
     except ValueError:
         value = least - 1
     if not least <= value <= most:
-        raise argparse.ArgumentTypeError(f"'{text}' is not {advice}")
+        raise argparse.ArgumentTypeError(f"'{text:.40}' is not {advice}")
     return value
 
 
@@ -218,5 +230,5 @@ def _positive_number(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a positive number")
+        raise argparse.ArgumentTypeError(f"'{text:.40}' is not a positive number")
     return value

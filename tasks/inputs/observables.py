@@ -1,15 +1,16 @@
 """Observables, as text, JSON or Qiskit operators, become the arrays of :class:`tasks.model.problem.PauliTerms`.
 
 Text is a Pauli label ``ZZIX`` (rightmost letter: qubit 0), sparse factors ``Z0 Z3``, or a sum of either with real
-coefficients: ``0.5*Z0 Z3 - 1.2*X1 + 0.1``. A JSON file holds ``[["ZZIX", 0.5], ...]``, one observable of many terms,
-or ``{"name": [["ZZIX", 0.5], ...], ...}``, many observables.
+coefficients: ``0.5*Z0 Z3 - 1.2*X1 + 0.1``. A JSON file holds ``[["ZZIX", 0.5], ...]`` or ``{"ZZIX": 0.5, ...}``, one
+observable of many terms, or ``{"name": [["ZZIX", 0.5], ...], ...}``, many observables. A coefficient may be written
+as ``"0.5"``, ``"(0.5+0j)"`` or ``[0.5, 0.0]``.
 """
 
 from __future__ import annotations
 
-import json
+import numbers
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,19 +20,20 @@ from qiskit.quantum_info import SparsePauliOp
 from scipy.sparse import csr_array
 
 from tasks.errors import InputError
+from tasks.inputs.files import read_json
 from tasks.model.problem import PauliTerms
 
 MAX_TERMS = 10_000
 MAX_COEFFICIENT = 1e100  # far past any use, and sums of 10,000 such terms stay finite
 
-_NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-_TERM = re.compile(
-    rf"\s*(?P<sign>[+-]?)\s*(?P<coefficient>{_NUMBER}(?![\d.jiIXYZ]))?\s*(?P<star>\*?)\s*"
-    r"(?P<paulis>[IXYZ]\d+(?:\s*\*?\s*[IXYZ]\d+)*(?![IXYZ])|[IXYZ]+(?!\d))?\s*",
+_FORMS = "write it as ZZIX, as Z0 Z3, or as 0.5*Z0 Z3 - 1.2*X1 + 0.1"
+# Every alternative takes each character once, so that no text makes it slow.
+_TOKEN = re.compile(
+    r"(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|\([^()]*\))(?P<unit>\s*\*?\s*[ji]\b)?"
+    r"|(?P<factor>[IXYZ]\d+)|(?P<label>[IXYZ]+)|(?P<sign>[+-])|(?P<star>\*)|(?P<blank>\s+)|(?P<imaginary>[ji]\b)",
     re.ASCII,
 )
 _FACTOR = re.compile(r"([IXYZ])(\d+)", re.ASCII)
-_COMPLEX = re.compile(rf"{_NUMBER}\s*\*?\s*[ji]\b|\b[ji]\s*\*")
 
 
 @dataclass(frozen=True)
@@ -58,30 +60,88 @@ def parse_text(text: str, num_qubits: int) -> Observable:
         InputError: it cannot be read, has the wrong width, or a coefficient that is not a real finite number.
     """
     shown = text if len(text) <= 60 else f"{text[:57]}..."
-    if _COMPLEX.search(text):
-        raise InputError(
-            f"observable '{shown}' has a complex coefficient: Qompass takes Hermitian sums, real ones only"
-        )
-    labels: list[tuple[str, float]] = []
+    pairs: list[tuple[str, float]] = []
+    for start, sign, number, paulis in _terms(text, shown):
+        if number is None and not paulis:
+            raise _unreadable(text, start, shown)
+        value = 1.0 if number is None else real(number, f"observable '{shown}'")
+        pairs.append((" ".join(paulis), -value if sign == "-" else value))
+    if not pairs:
+        raise InputError(f"an observable is empty: {_FORMS}")
+    return from_pairs(text.strip(), pairs, num_qubits, f"observable '{shown}'")
+
+
+def _terms(text: str, shown: str) -> Iterator[tuple[int, str, str | None, list[str]]]:
+    """The terms of a sum: where it starts, its sign, its number, its factors or label."""
+    start, sign, number, star = 0, "", None, False
+    paulis: list[str] = []
     position = 0
     while position < len(text):
-        match = _TERM.match(text, position)
-        valid = match is not None and match.end() > position
-        if match is not None and valid:
-            number, paulis = match["coefficient"], match["paulis"]
-            valid = bool(number or paulis) and (bool(match["star"]) == bool(number and paulis) or not match["star"])
-            valid = valid and (position == 0 or bool(match["sign"]))
-        if match is None or not valid:
+        token = _TOKEN.match(text, position)
+        if token is None:
+            raise _unreadable(text, position, shown)
+        kind = token.lastgroup
+        if token["unit"] or kind == "imaginary":
             raise InputError(
-                f"observable '{shown}' cannot be read at '{text[position:].strip()[:20]}':"
-                " write it as ZZIX, as Z0 Z3, or as 0.5*Z0 Z3 - 1.2*X1 + 0.1"
+                f"observable '{shown}' has a complex coefficient: Qompass takes Hermitian sums, real ones only"
             )
-        value = float(number or 1) * (-1 if match["sign"] == "-" else 1)
-        labels.append((paulis or "", value))
-        position = match.end()
-    if not labels:
-        raise InputError("an observable is empty: write it as ZZIX, as Z0 Z3, or as 0.5*Z0 Z3 - 1.2*X1 + 0.1")
-    return _from_pairs(text.strip(), labels, num_qubits, f"observable '{shown}'")
+        if kind == "sign":
+            if number is not None or paulis:
+                if star:
+                    raise _unreadable(text, position, shown)
+                yield start, sign, number, paulis
+            elif sign:
+                raise _unreadable(text, position, shown)
+            start, sign, number, paulis = position, token["sign"], None, []
+        elif kind == "number":
+            if number is not None or paulis:
+                raise _unreadable(text, position, shown)
+            number = token["number"]
+        elif kind in ("factor", "label"):
+            if paulis and (kind == "label" or paulis[-1].isalpha()):
+                raise _unreadable(text, position, shown)
+            paulis.append(token[kind])
+            star = False
+        elif kind == "star":
+            if star or (number is None and not paulis):
+                raise _unreadable(text, position, shown)
+            star = True
+        position = token.end()
+    if star:
+        raise _unreadable(text, len(text), shown)
+    if number is not None or paulis or sign:
+        yield start, sign, number, paulis
+
+
+def _unreadable(text: str, position: int, shown: str) -> InputError:
+    return InputError(f"observable '{shown}' cannot be read at '{text[position:].strip()[:20]}': {_FORMS}")
+
+
+def real(value: Any, where: str) -> float:
+    """A coefficient: a number, a number as text, or real and imaginary part with nothing in the second.
+
+    Raises:
+        InputError: it is complex, or no number.
+    """
+    shown = _short(str(value))
+    found: Any = value
+    try:
+        if isinstance(value, str):
+            found = complex(value.replace(" ", ""))
+        elif isinstance(value, list | tuple) and len(value) == 2:
+            found = complex(real(value[0], where), real(value[1], where))
+        if isinstance(found, bool | np.bool_) or not isinstance(found, numbers.Number):
+            raise ValueError
+        found = complex(found)  # type: ignore[call-overload]
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{where} has no number for coefficient ({shown}): Qompass takes real numbers only") from error
+    except OverflowError as error:
+        raise InputError(f"{where}: the coefficient {shown} is not a number below {MAX_COEFFICIENT:g}") from error
+    if abs(found.imag) > 1e-12 * max(1.0, abs(found.real)):
+        raise InputError(f"{where} has a complex coefficient ({shown}): Qompass takes real numbers only")
+    if not (abs(found.real) <= MAX_COEFFICIENT and abs(found.imag) <= MAX_COEFFICIENT):
+        raise InputError(f"{where}: the coefficient {shown} is not a number below {MAX_COEFFICIENT:g}")
+    return float(found.real)
 
 
 def read_observables(path: Path, num_qubits: int) -> list[Observable]:
@@ -90,14 +150,9 @@ def read_observables(path: Path, num_qubits: int) -> list[Observable]:
     Raises:
         InputError: the file cannot be read or is not of the documented form, or has more than 10,000 terms.
     """
-    try:
-        document = json.loads(Path(path).read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}: name a readable file of observables") from error
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}, line {error.lineno}: not valid JSON: {error.msg}: correct the file") from error
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: not valid JSON: correct the file") from error
+    document = read_json(path, "file of observables")
+    if isinstance(document, dict) and document and all(not isinstance(v, list | dict) for v in document.values()):
+        document = [list(pair) for pair in document.items()]  # {"ZZIX": 0.5}, as Qiskit's primitives take it
     named = document if isinstance(document, dict) else {Path(path).name: document}
     total = sum(len(pairs) for pairs in named.values() if isinstance(pairs, list))
     if total > MAX_TERMS:
@@ -114,12 +169,25 @@ def from_operator(operator: SparsePauliOp, num_qubits: int, name: str) -> Observ
         InputError: it has the wrong width or a complex coefficient.
     """
     if operator.num_qubits != num_qubits:
-        raise InputError(f"observable '{name}' acts on {operator.num_qubits} qubits, the circuit has {num_qubits}")
-    coefficients = np.asarray(operator.coeffs, dtype=complex)
+        raise InputError(
+            f"observable '{name}' acts on {operator.num_qubits} qubits, the circuit has {num_qubits}",
+            field="observables",
+        )
+    try:
+        coefficients = np.asarray(operator.coeffs, dtype=complex)
+    except (TypeError, ValueError) as error:  # parameters without a value
+        raise InputError(
+            f"observable '{name}' has a coefficient that is no number: bind its parameters", field="observables"
+        ) from error
+    if not np.all(np.isfinite(coefficients)) or np.any(np.abs(coefficients) > MAX_COEFFICIENT):
+        raise InputError(
+            f"observable '{name}' has a coefficient that is not a finite number below {MAX_COEFFICIENT:g}",
+            field="observables",
+        )
     if np.any(np.abs(coefficients.imag) > 1e-12 * np.maximum(1.0, np.abs(coefficients.real))):
-        raise InputError(f"observable '{name}' has a complex coefficient: Qompass takes real ones only")
-    if not np.all(np.isfinite(coefficients.real)):
-        raise InputError(f"observable '{name}' has a coefficient that is not a finite number")
+        raise InputError(
+            f"observable '{name}' has a complex coefficient: Qompass takes real ones only", field="observables"
+        )
     return Observable(name, operator.paulis.x.copy(), operator.paulis.z.copy(), coefficients.real.copy())
 
 
@@ -142,22 +210,18 @@ def pauli_terms(observables: Sequence[Observable]) -> PauliTerms:
 
 def _from_json(name: str, pairs: Any, num_qubits: int, path: Path) -> Observable:
     if not isinstance(pairs, list) or not pairs:
-        raise InputError(f"{path}: observable '{name}' is not a list of terms: write [[\"ZZIX\", 0.5], ...]")
+        raise InputError(f"{path}: observable '{name:.60}' is not a list of terms: write [[\"ZZIX\", 0.5], ...]")
+    terms = []
     for number, pair in enumerate(pairs):
-        where = f"{path}: term {number} of '{name}'"
+        where = f"{path}: term {number} of '{name:.60}'"
         if not isinstance(pair, list) or len(pair) != 2 or not isinstance(pair[0], str):
             raise InputError(f'{where} is not a pair of a Pauli string and a number: write ["ZZIX", 0.5]')
-        if isinstance(pair[1], bool) or not isinstance(pair[1], int | float):
-            kind = "a complex coefficient" if isinstance(pair[1], str | list) else "no number for coefficient"
-            raise InputError(f"{where} has {kind} ({json.dumps(pair[1])}): Qompass takes real numbers only")
-    return _from_pairs(name, [(pair[0], pair[1]) for pair in pairs], num_qubits, f"{path}: observable '{name}'")
+        terms.append((pair[0], real(pair[1], where)))
+    return from_pairs(name, terms, num_qubits, f"{path}: observable '{name:.60}'")
 
 
-def _from_pairs(name: str, pairs: list[tuple[str, float]], num_qubits: int, where: str) -> Observable:
+def from_pairs(name: str, pairs: list[tuple[str, float]], num_qubits: int, where: str) -> Observable:
     """Arrays from (Pauli string, coefficient); a string is a label, sparse factors, or empty for the identity."""
-    for string, value in pairs:
-        if not abs(value) <= MAX_COEFFICIENT:
-            raise InputError(f"{where}: the coefficient of '{string}' is not a number below {MAX_COEFFICIENT:g}")
     labels = [string if string.isalpha() else _dense(string, num_qubits, where) for string, _ in pairs]
     for label in labels:
         if len(label) != num_qubits:
@@ -183,9 +247,11 @@ def _dense(string: str, num_qubits: int, where: str) -> str:
     if _FACTOR.sub("", string).strip(" \t*"):
         raise InputError(f"{where}: '{_short(string)}' is not a Pauli string: write ZZIX, or Z0 Z3")
     for letter, digits in _FACTOR.findall(string):
-        qubit = int(digits)
+        qubit = int(digits) if len(digits) < 10 else num_qubits
         if qubit >= num_qubits:
-            raise InputError(f"{where}: '{letter}{digits}' names qubit {qubit}, the circuit has 0 to {num_qubits - 1}")
+            raise InputError(
+                f"{where}: '{letter}{digits[:20]}' names qubit {digits[:20]}, the circuit has 0 to {num_qubits - 1}"
+            )
         if qubit in seen:
             raise InputError(f"{where}: '{_short(string)}' names qubit {qubit} twice: multiply the two Paulis out")
         seen.add(qubit)

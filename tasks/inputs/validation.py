@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from qiskit import QuantumCircuit
-from qiskit.quantum_info import SparsePauliOp
 
 from tasks.cutting.plan import Cut, GateCut, WireCut
 from tasks.errors import InputError
-from tasks.inputs.circuit_file import read_circuit, unitary_circuit
-from tasks.inputs.observables import Observable, from_operator, parse_text, pauli_terms, read_observables
-from tasks.model.problem import Problem
+from tasks.inputs.circuit_file import read_circuit
+from tasks.inputs.files import read_json
+from tasks.inputs.observables import Observable, parse_text, pauli_terms, read_observables
+from tasks.inputs.operators import Observables, parse_observables
+from tasks.inputs.unitaries import unitary_circuit
+from tasks.model.problem import Problem, Readout
 
 
 def read_problem(
@@ -37,7 +39,7 @@ def read_problem(
     """
     circuit = read_circuit(Path(circuit_file))
     try:
-        unitaries, notes = unitary_circuit(circuit)
+        unitaries, notes, readout = unitary_circuit(circuit)
     except InputError as error:
         raise InputError(f"{circuit_file}: {error}") from error
     parsed = [parse_text(text, unitaries.num_qubits) for text in observables]
@@ -47,26 +49,32 @@ def read_problem(
         parsed = [parse_text("Z" * unitaries.num_qubits, unitaries.num_qubits)]
     if not parsed:
         raise InputError("no observable is given: add --observable 'Z0 Z1', or --observables FILE.json")
-    return _problem(unitaries, parsed, notes)
+    return _problem(unitaries, parsed, notes, readout)
 
 
-def make_problem(circuit: QuantumCircuit, observables: Sequence[str | SparsePauliOp] | str | SparsePauliOp) -> Problem:
-    """The problem that a Qiskit circuit and observables (text or operators, one or several) state.
+def make_problem(circuit: QuantumCircuit, observables: Observables) -> Problem:
+    """The problem that a Qiskit circuit and observables, one or several, state.
+
+    Args:
+        circuit: unitary; final measurements are dropped.
+        observables: text as on the command line, a Qiskit ``SparsePauliOp``, ``Pauli``, ``SparseObservable`` or
+            ``Operator``, a dictionary ``{label: coefficient}``, a list of pairs (label, coefficient); several of
+            them in a sequence, or a ``PauliList``.
 
     Raises:
-        InputError: the circuit or an observable cannot be used.
+        InputError: the circuit or an observable cannot be used; ``field`` says which argument.
     """
-    unitaries, notes = unitary_circuit(circuit)
-    several = [observables] if isinstance(observables, str | SparsePauliOp) else list(observables)
-    if not several:
-        raise InputError("no observable is given: pass at least one")
-    parsed = [
-        parse_text(observable, unitaries.num_qubits)
-        if isinstance(observable, str)
-        else from_operator(observable, unitaries.num_qubits, _operator_name(observable))
-        for observable in several
-    ]
-    return _problem(unitaries, parsed, notes)
+    if not isinstance(circuit, QuantumCircuit):
+        raise InputError(
+            f"`circuit`: a {type(circuit).__name__} is not a QuantumCircuit: give one of Qiskit's", field="circuit"
+        )
+    unitaries, notes, readout = unitary_circuit(circuit)
+    try:
+        parsed = parse_observables(observables, unitaries.num_qubits)
+    except InputError as error:
+        error.field = error.field or "observables"
+        raise
+    return _problem(unitaries, parsed, notes, readout)
 
 
 def read_cuts(path: Path, circuit: QuantumCircuit) -> tuple[Cut, ...]:
@@ -79,14 +87,7 @@ def read_cuts(path: Path, circuit: QuantumCircuit) -> tuple[Cut, ...]:
     Raises:
         InputError: the file is malformed, or names a gate or a wire that cannot be cut.
     """
-    try:
-        document = json.loads(Path(path).read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}: name a readable file of cuts") from error
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}, line {error.lineno}: not valid JSON: {error.msg}: correct the file") from error
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: not valid JSON: correct the file") from error
+    document = read_json(path, "file of cuts")
     form = '{"gates": [instruction, ...], "wires": [{"instruction": i, "qubit": q}, ...]}'
     if not isinstance(document, dict) or not set(document) <= {"gates", "wires"}:
         raise InputError(f"{path}: not a file of cuts: write {form}")
@@ -104,16 +105,14 @@ def read_cuts(path: Path, circuit: QuantumCircuit) -> tuple[Cut, ...]:
     return tuple(cuts)
 
 
-def _problem(circuit: QuantumCircuit, observables: Sequence[Observable], notes: tuple[str, ...]) -> Problem:
+def _problem(
+    circuit: QuantumCircuit, observables: Sequence[Observable], notes: tuple[str, ...], readout: Readout | None
+) -> Problem:
     names = tuple(observable.name for observable in observables)
-    return Problem(circuit, pauli_terms(observables), names, notes)
-
-
-def _operator_name(operator: SparsePauliOp) -> str:
-    """A sum as text while it is short; otherwise how large it is."""
-    if operator.size > 4 or operator.num_qubits > 24:
-        return f"operator of {operator.size} terms on {operator.num_qubits} qubits"
-    return " + ".join(f"{value.real:g}*{label}" for label, value in operator.to_list())
+    if len(set(names)) < len(names):
+        twice = next(name for position, name in enumerate(names) if name in names[:position])
+        raise InputError(f"observable '{twice:.60}' is given twice: give each name once", field="observables")
+    return Problem(circuit, pauli_terms(observables), names, notes, readout)
 
 
 def _gate(path: Path, circuit: QuantumCircuit, index: Any) -> int:

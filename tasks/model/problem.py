@@ -39,6 +39,19 @@ class PauliTerms:
 
 
 @dataclass(frozen=True)
+class Readout:
+    """Which qubits the circuit itself measures at its end.
+
+    Attributes:
+        bits: for each classical bit the qubit measured into it, None for one that stays 0.
+        registers: sizes of the classical registers, in order; empty where bits are not in registers one by one.
+    """
+
+    bits: tuple[int | None, ...]
+    registers: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Problem:
     """A circuit and its observables. Nothing downstream checks them again.
 
@@ -48,12 +61,14 @@ class Problem:
         terms: the observables as distinct Pauli strings with real coefficients.
         names: one per observable, as the user wrote it.
         notes: what was changed on reading, in sentences for the user ("3 final measurements dropped").
+        readout: the circuit's own measurements, None where it has none.
     """
 
     circuit: QuantumCircuit
     terms: PauliTerms
     names: tuple[str, ...]
     notes: tuple[str, ...] = field(default=())
+    readout: Readout | None = None
 
     @property
     def num_qubits(self) -> int:

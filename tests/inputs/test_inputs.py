@@ -17,7 +17,8 @@ from qiskit.quantum_info import Operator, SparsePauliOp, random_clifford, random
 
 from tasks.cutting.plan import GateCut, WireCut
 from tasks.errors import InputError
-from tasks.inputs.circuit_file import read_circuit, unitary_circuit
+from tasks.inputs.circuit_file import read_circuit
+from tasks.inputs.unitaries import unitary_circuit
 from tasks.inputs.validation import make_problem, read_cuts, read_problem
 from tasks.model.problem import PauliTerms, Problem
 
@@ -66,7 +67,7 @@ class TestCircuits:
                 qpy.dump(example, file)
         else:
             path.write_text(qasm2.dumps(example) if name.endswith(".qasm") else qasm3.dumps(example))
-        circuit, notes = unitary_circuit(read_circuit(path))
+        circuit, notes, _ = unitary_circuit(read_circuit(path))
         assert Operator(circuit).equiv(Operator(example)) and notes == ()
 
     def test_the_content_and_not_the_name_says_the_format(self, tmp_path: Path, example: QuantumCircuit) -> None:
@@ -84,21 +85,21 @@ class TestCircuits:
         circuit.append(XGate().control(2, annotated=True), [0, 1, 2])
         circuit.mcx([0, 1, 2], 3)
         circuit.prepare_state(np.array([1, 0, 0, 1j]) / np.sqrt(2), [0, 1])
-        flat, notes = unitary_circuit(circuit)
+        flat, notes, _ = unitary_circuit(circuit)
         assert Operator(flat).equiv(Operator(circuit))
         assert max(instruction.operation.num_qubits for instruction in flat.data) == 2
         assert len(notes) == 1 and "1 mcx" in notes[0]
 
     def test_user_defined_gates_become_standard_ones(self, tmp_path: Path) -> None:
         text = QASM2 + "gate pair(t) a,b { cx a,b; rz(t) b; }\npair(0.5) q[2],q[0];\n"
-        flat, _ = unitary_circuit(read_circuit(written(tmp_path, "a.qasm", text)))
+        flat, _, _ = unitary_circuit(read_circuit(written(tmp_path, "a.qasm", text)))
         assert [instruction.operation.name for instruction in flat.data] == ["cx", "rz"]
 
     def test_a_spelled_out_standard_gate_is_recognised_only_when_it_is_one(self, tmp_path: Path) -> None:
         spelled = "gate rzz(t) a,b { cx a,b; rz(t) b; cx a,b; }\ngate swap a,b { cx a,b; }\n"
         header = QASM2.replace('include "qelib1.inc";', "gate cx a,b { CX a,b; }\ngate rz(t) a { U(0,0,t) a; }")
         text = header + spelled + "rzz(0.5) q[2],q[0];\nswap q[0],q[1];\n"
-        flat, _ = unitary_circuit(read_circuit(written(tmp_path, "a.qasm", text)))
+        flat, _, _ = unitary_circuit(read_circuit(written(tmp_path, "a.qasm", text)))
         assert [instruction.operation.name for instruction in flat.data] == ["rzz", "cx"]
         assert flat.data[0].operation.params == [0.5]
 
@@ -112,7 +113,7 @@ class TestCircuits:
     def test_qubits_of_several_registers_keep_their_order(self) -> None:
         circuit = QuantumCircuit(QuantumRegister(2, "a"), QuantumRegister(1, "b"))
         circuit.x(2)
-        flat, _ = unitary_circuit(circuit)
+        flat, _, _ = unitary_circuit(circuit)
         assert flat.find_bit(flat.data[0].qubits[0]).index == 2
 
     @pytest.mark.parametrize("width", [2, 1000])
@@ -144,7 +145,7 @@ class TestCircuits:
             ("OPENQASM 4.0;\nqreg q[2];", "line 1.*4.0"),
             ("hello", "line 1"),
             (" \n", "empty"),
-            (b"OPENQASM 2.0;\n\xff\xfe", "line 2.*neither text nor QPY"),
+            (b"OPENQASM 2.0;\n\xff\x01", "line 2.*neither text nor QPY"),
             (b"QISKIT\x0d\x00\x01", "damaged"),
         ],
     )
