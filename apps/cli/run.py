@@ -168,7 +168,7 @@ def _report(path: Path, record: Mapping[str, Any], as_json: bool) -> None:
 
 
 def run_document(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``run --json`` and ``resume --json`` print; the README describes it."""
+    """What ``run --json`` and ``resume --json`` print; apps/README.md describes it."""
     return {
         "schema": SCHEMA,
         "estimates": record["estimates"],
