@@ -165,7 +165,8 @@ def most_likely(
         values, errors = _probabilities(joined, network, paths, choosing, fixed, codes)
         keep = np.argsort(-(values + 2 * errors), kind="stable")[: width if done < len(order) else top]
         codes, values, errors = codes[keep], values[keep], errors[keep]
-    values, errors = _probabilities(joined, network, paths, telling, fixed, codes)
+    if order:
+        values, errors = _probabilities(joined, network, paths, telling, fixed, codes)
     best = np.argsort(-values, kind="stable")
     bits = np.zeros((len(codes), num_qubits), dtype=np.uint8)
     for fragment, output in enumerate(outputs):
