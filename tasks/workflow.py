@@ -39,7 +39,17 @@ from tasks.model.tensor import Structure
 from tasks.options import Options, options_of
 from tasks.reconstruct import reconstruct, reconstruct_in_ranks, worth_ranks, write_for_ranks
 from tasks.runs.record import RunDirectory
-from tasks.runtime import INLINE_S, Outcome, Reason, inline, limits, prepare_engine, shared_engine, wait_on
+from tasks.runtime import (
+    INLINE_S,
+    Outcome,
+    Reason,
+    inline,
+    limits,
+    prepare_engine,
+    raise_defect,
+    shared_engine,
+    wait_on,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -288,6 +298,7 @@ def _room(options: Options) -> int | None:
 
 
 def value_of(outcome: Outcome, what: str) -> Any:
+    raise_defect(outcome, what)
     if outcome.failure is not None:
         refused = outcome.failure.reason is Reason.REFUSED  # then the message says all that there is to say
         raise RunError(outcome.failure.message if refused else f"{what}: {outcome.failure.message}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import logging
 import os
 import signal
@@ -13,22 +12,10 @@ from types import FrameType
 
 from apps.cli.arguments import build_parser
 from apps.cli.terminal import Notes, say, standard_error, standard_output
-from tasks.errors import QompassError
+from tasks.errors import QompassError, system_limit
 
 USER_ERROR, INTERRUPTED = 2, 130
 _LEAST_ADDRESS_SPACE = 1 << 30
-
-# What the system refuses for want of something, and what to do about it.
-_LIMITS = {
-    errno.EMFILE: "raise `ulimit -n`",
-    errno.ENFILE: "end other programs",
-    errno.EFBIG: "raise `ulimit -f`",
-    errno.ENOSPC: "make room on the disk",
-    errno.EDQUOT: "make room in your quota",
-    errno.EROFS: "name a folder that can be written",
-    errno.ENOMEM: "raise `ulimit -v`, or lower `--max-qubits`",
-    errno.EAGAIN: "raise `ulimit -u` or `ulimit -v`",
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if signals.received:  # a library turned the interruption into an error of its own
                 say("interrupted")
                 return INTERRUPTED
-            message = str(error) if isinstance(error, QompassError) else _limit(error)
+            message = str(error) if isinstance(error, QompassError) else system_limit(error)
             if not message:
                 raise
             say(message)
@@ -144,22 +131,6 @@ class _Signals:
         if self.received > 2:  # nothing but a third signal cuts the ending short
             os._exit(INTERRUPTED)
         say("ending the processes of this run; once more leaves them behind")
-
-
-def _limit(error: BaseException) -> str:
-    """One line where the system refused something for want of memory, files, room or processes, else ""."""
-    cause: BaseException | None = error
-    while cause is not None:
-        number = cause.errno if isinstance(cause, OSError) else None
-        if isinstance(cause, MemoryError) or "failed to map segment" in str(cause):
-            number = errno.ENOMEM
-        elif isinstance(cause, RuntimeError) and "start new thread" in str(cause):
-            number = errno.EAGAIN
-        if number in _LIMITS:
-            where = f"{cause.filename}: " if isinstance(cause, OSError) and cause.filename else ""
-            return f"{where}the system refuses more: {os.strerror(number)}: {_LIMITS[number]}"
-        cause = cause.__cause__ or cause.__context__
-    return ""
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from tasks.runtime import (
     engine_info,
     limits,
     next_step,
+    raise_defect,
     ticket_folder,
     wait_on,
 )
@@ -138,6 +139,7 @@ class Driver:
 
         Raises:
             RunError: it failed.
+            DefectError: its work, or that of a tensor, has a bug.
         """
         history: list[Outcome] = []
         while True:
@@ -145,12 +147,15 @@ class Driver:
             failure = outcome.failure
             if failure is None:
                 return outcome.value
+            raise_defect(outcome, what)
             if failure.reason is Reason.REFUSED:
                 raise RunError(failure.message)  # it says all that there is to say
             history.append(outcome)
             if failure.reason is Reason.DEPENDENCY and len(history) < RetryPolicy().attempts_per_device:
                 for index, future in list(self._tensors.items()):
-                    if wait_on(future).failure is not None:
+                    found: Outcome = wait_on(future)
+                    raise_defect(found, f"the tensor of fragment {index}")
+                    if found.failure is not None:
                         self._build(index, len(history))
             elif next_step(history, RetryPolicy()) is Next.GIVE_UP:
                 raise RunError(f"{what}: {failure.message}")
@@ -179,6 +184,8 @@ class Driver:
                 case Warn():
                     logger.warning("%s", instruction.text)
                 case GiveUp():
+                    if instruction.outcome is not None:
+                        raise_defect(instruction.outcome, instruction.text)
                     raise RunError(f"{instruction.text}{self._how_to_go_on()}")
 
     def _submit(self, submit: Submit) -> None:

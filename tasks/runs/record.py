@@ -26,6 +26,7 @@ import re
 import secrets
 import shutil
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -34,7 +35,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from tasks.errors import QompassError
+from tasks.errors import QompassError, is_defect
 from tasks.model.problem import Problem
 from tasks.runs.problem_files import pack_problem, unpack_problem
 from tasks.runs.storage import Stored, pack, plain, unpack, write_atomically
@@ -55,7 +56,8 @@ class RunDirectory:
     """The folder of one run, held by this process until the ``with`` block ends.
 
     Leaving the block settles the record's status: ``done`` when all went well, ``interrupted`` on Ctrl-C, ``failed``
-    otherwise; a run that fails before its first result was stored leaves no folder behind.
+    otherwise; a run that fails before its first result was stored leaves no folder behind, unless a defect of Qompass
+    was the reason: then its traceback is in the folder.
     """
 
     def __init__(self, path: Path, record: dict[str, Any], lock: IO[str]) -> None:
@@ -137,7 +139,7 @@ class RunDirectory:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Settle the status and let go of the lock."""
         try:
@@ -148,12 +150,21 @@ class RunDirectory:
                 pass
             elif issubclass(kind, KeyboardInterrupt):
                 self.finish("interrupted")
+            elif error is not None and is_defect(error):
+                self._keep_traceback(error)
+                self.finish("failed", error=f"{kind.__name__}: {str(error).partition(chr(10))[0]}")
             elif not self._resumed and not any((self.path / "fragments").glob("[!.]*.npz")):
                 self.discard()
             else:
                 self.finish("failed", error=f"{kind.__name__}: {error}")
         finally:
             self.close()
+
+    def _keep_traceback(self, error: BaseException) -> None:
+        path = self.path / "traceback.txt"
+        with contextlib.suppress(OSError):
+            path.write_text("".join(traceback.format_exception(error)))
+            logger.error("this is a defect of Qompass; its traceback is in %s", path)
 
     def problem(self) -> Problem:
         """The problem of this run, as stored.

@@ -30,7 +30,7 @@ from tasks.runtime.engine import (
 from tasks.runtime.errors import EngineError
 from tasks.runtime.inline import INLINE_S, inline
 from tasks.runtime.isolation import Limits, contained, isolated
-from tasks.runtime.outcome import Failure, Next, Outcome, Reason, RetryPolicy, next_step
+from tasks.runtime.outcome import Failure, Next, Outcome, Reason, RetryPolicy, next_step, raise_defect
 from tasks.runtime.ticket import Ticket
 
 __all__ = [
@@ -65,6 +65,7 @@ __all__ = [
     "next_step",
     "on_failure",
     "prepare_engine",
+    "raise_defect",
     "shared_engine",
     "start_engine",
     "stop_engine",

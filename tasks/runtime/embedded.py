@@ -11,7 +11,6 @@ import functools
 import inspect
 import logging
 import os
-import subprocess
 import sys
 import tempfile
 import threading
@@ -19,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from typing import Any
 
+from tasks.errors import DefectError, QompassError
 from tasks.runtime import ranks
 from tasks.runtime.errors import EngineError
 from tasks.runtime.inline import is_inline
@@ -292,17 +292,17 @@ def wait_on(value: Any) -> Any:
     """The results behind all futures in ``value``.
 
     Raises:
-        EngineError: when a task's function itself raised, which tasks should not.
+        DefectError: when a task's function itself raised, which tasks never do.
     """
     if _is_future(value):
         try:
             return value.result()
         except CancelledError:
             raise EngineError("a task was waited for after its engine had stopped") from None
-        except EngineError:
+        except QompassError:
             raise
-        except (Exception, subprocess.SubprocessError) as error:
-            raise EngineError(f"task {value.key} raised {type(error).__name__}: {error}") from error
+        except Exception as error:
+            raise DefectError(f"task {value.key} raised {type(error).__name__}: {error}") from error
     if isinstance(value, (list, tuple)):
         return type(value)(wait_on(member) for member in value)
     if isinstance(value, dict):

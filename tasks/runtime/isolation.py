@@ -15,7 +15,6 @@ import pickle
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 import traceback
@@ -32,6 +31,7 @@ from tasks.runtime.interpreter import python_command, python_environment
 from tasks.runtime.outcome import Failure, Outcome, Reason, first_failure, unwrapped
 
 _POLL_S = 0.05
+_START_S = 120.0  # a machine that swaps takes its time
 
 
 @dataclass(frozen=True)
@@ -82,22 +82,21 @@ class _Child:
         with _registry_lock:
             _children.add(self)
 
-    def wait_ready(self) -> None:
-        """Wait until the child can take a call.
-
-        Raises:
-            EngineError: if it ended before it could.
-        """
+    def failed_to_start(self, limits: Limits) -> Failure | None:
+        """Wait until the child can take a call; why it never will, if it will not."""
+        deadline = time.monotonic() + _START_S
         try:
-            if not self.connection.poll(120):
-                raise EOFError
+            while not self.connection.poll(_POLL_S):
+                if _cancelled(limits):
+                    self.end()
+                    return Failure(Reason.CANCELLED, "the run was cancelled")
+                if time.monotonic() > deadline:
+                    self.end()
+                    return Failure(Reason.SYSTEM, f"its process did not start within {_START_S:.0f} s")
             self.connection.recv_bytes()
         except (EOFError, OSError):
-            self.end()
-            raise EngineError(
-                f"the process for a task did not start ({sys.executable} -m tasks.runtime.child, "
-                f"exit status {self.process.returncode}): run that command to see why"
-            ) from None
+            return _post_mortem(self, limits, " while it started")
+        return None
 
     def end(self) -> None:
         """Kill the child and forget it."""
@@ -145,7 +144,7 @@ def isolated(
         attempt: for the outcome.
 
     Raises:
-        EngineError: if the work cannot be named from another process, or no child can be started.
+        EngineError: if the work cannot be named from another process.
     """
     limits = limits or Limits()
     failed = first_failure(arguments)
@@ -163,7 +162,9 @@ def isolated(
     )
     if _cancelled(limits):
         return Outcome(failure=Failure(Reason.CANCELLED, "the run was cancelled"), device=device, attempt=attempt)
-    child = _take(limits.threads)
+    child = _take(limits)
+    if isinstance(child, Failure):
+        return Outcome(failure=child, device=device, attempt=attempt)
     started = time.monotonic()
     answer = _converse(child, call, limits)
     seconds = time.monotonic() - started
@@ -206,12 +207,14 @@ def contained(work: Callable[..., Any], *arguments: Any, device: str = "", attem
 
 
 def describe(error: BaseException) -> tuple[str, str, str]:
-    """Reason, one line, and traceback of an exception raised by work. Errors a user can mend are never retried."""
+    """Reason, one line, and traceback of an exception raised by work: only what nobody foresaw is a defect."""
     reason = Reason.RAISED
     if isinstance(error, MemoryError):
         reason = Reason.MEMORY
     elif isinstance(error, QompassError):
         reason = Reason.REFUSED
+    elif isinstance(error, OSError):
+        reason = Reason.SYSTEM
     text = " ".join(str(error).split())
     message = text if reason is Reason.REFUSED else f"{type(error).__name__}: {text}" if text else type(error).__name__
     return reason.value, message, "".join(traceback.format_exception(error))
@@ -234,26 +237,35 @@ def idle_children() -> int:
 
 def start_children(count: int, threads: int = 1) -> None:
     """Start ``count`` idle children now, without waiting for them, so that the first tasks find them ready."""
-    children = [_Child(threads) for _ in range(count)]
-    with _registry_lock:
-        _idle.extend(children)
+    for _ in range(count):
+        try:
+            child = _Child(threads)
+        except (OSError, RuntimeError):  # the first task that needs it says why
+            return
+        with _registry_lock:
+            _idle.append(child)
 
 
-def _take(threads: int) -> _Child:
+def _take(limits: Limits) -> _Child | Failure:
+    """A child that waits for a call: one that is there, else a new one; a failure where none can be started."""
     while True:
         with _registry_lock:
-            fits = [child for child in _idle if child.threads == threads and child.owner == os.getpid()]
+            fits = [child for child in _idle if child.threads == limits.threads and child.owner == os.getpid()]
             if fits:
                 # The most recently used one: its imports and caches are warm.
                 _idle.remove(fits[-1])
-        child = fits[-1] if fits else _Child(threads)
-        if child.idle:
-            if child.process.poll() is None:
-                return child
+        if not fits:
+            break
+        child = fits[-1]
+        if child.process.poll() is not None:
             child.end()
-            continue
-        child.wait_ready()
-        return child
+        elif child.idle or child.failed_to_start(limits) is None:
+            return child
+    try:
+        child = _Child(limits.threads)
+    except (OSError, RuntimeError) as error:  # no process, thread or socket left
+        return Failure(Reason.SYSTEM, f"no process could be started for it: {error}")
+    return child.failed_to_start(limits) or child
 
 
 def _converse(child: _Child, call: bytes, limits: Limits) -> Any:
@@ -267,16 +279,16 @@ def _converse(child: _Child, call: bytes, limits: Limits) -> Any:
             if _cancelled(limits):
                 child.end()
                 return Failure(Reason.CANCELLED, "the run was cancelled")
-        answer = pickle.loads(child.connection.recv_bytes())
+        answer = child.connection.recv_bytes()
     except (EOFError, OSError):
         return _post_mortem(child, limits)
     child.idle = True
     with _registry_lock:
         _idle.append(child)
-    return answer
+    return pickle.loads(answer)
 
 
-def _post_mortem(child: _Child, limits: Limits) -> Failure:
+def _post_mortem(child: _Child, limits: Limits, when: str = "") -> Failure:
     try:
         status = child.process.wait(timeout=5)
     except subprocess.TimeoutExpired:
@@ -287,8 +299,8 @@ def _post_mortem(child: _Child, limits: Limits) -> Failure:
     if status < 0:
         hint = "; if nobody killed it, the machine ran out of memory" if -status == signal.SIGKILL else ""
         name = signal.Signals(-status).name
-        return Failure(Reason.KILLED, f"its process was ended by signal {-status} ({name}){hint}")
-    return Failure(Reason.EXITED, f"its process ended by itself with exit status {status}")
+        return Failure(Reason.KILLED, f"its process was ended by signal {-status} ({name}){when}{hint}")
+    return Failure(Reason.EXITED, f"its process ended by itself with exit status {status}{when}")
 
 
 def _cancelled(limits: Limits) -> bool:

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from tasks.errors import DefectError
+
 
 class Reason(str, Enum):
     """Why a piece of work has no value."""
 
-    RAISED = "raised"  # the work raised an exception
+    RAISED = "raised"  # the work raised an exception that nobody foresaw: a defect
+    SYSTEM = "system"  # the system refused it something: a file, a process, room on a disk
     EXITED = "exited"  # its process ended by itself
     KILLED = "killed"  # its process was ended by a signal
     MEMORY = "memory"  # it needed more memory than it may use
@@ -82,15 +85,16 @@ class RetryPolicy:
     attempts_per_device: int = 2
 
 
-_NEVER_AGAIN = frozenset({Reason.REFUSED, Reason.CANCELLED, Reason.DEPENDENCY})
+_NEVER_AGAIN = frozenset({Reason.RAISED, Reason.REFUSED, Reason.CANCELLED, Reason.DEPENDENCY})
 _NOT_HERE_AGAIN = frozenset({Reason.TIME, Reason.MEMORY})
 
 
 def next_step(outcomes: Sequence[Outcome], policy: RetryPolicy, other_devices: int = 0) -> Next:
     """Decide from all outcomes of one piece of work, oldest first, what happens to it next.
 
-    Time and memory limits are properties of work and device, so the same device is not asked again unless it is the
-    only one; there one more try is made, since a busy machine can be the cause.
+    A defect stays one wherever it runs, and another device would only hide it. Time and memory limits are properties
+    of work and device, so the same device is not asked again unless it is the only one; there one more try is made,
+    since a busy machine can be the cause.
 
     Args:
         outcomes: every outcome of this work so far; not empty.
@@ -106,6 +110,21 @@ def next_step(outcomes: Sequence[Outcome], policy: RetryPolicy, other_devices: i
     if other_devices and (here >= policy.attempts_per_device or last.failure.reason in _NOT_HERE_AGAIN):
         return Next.OTHER_DEVICE
     return Next.SAME_DEVICE if here < policy.attempts_per_device else Next.GIVE_UP
+
+
+def raise_defect(outcome: Outcome, what: str) -> None:
+    """Raise where a defect was the reason of a failure.
+
+    Args:
+        outcome: of the work.
+        what: the work was to do, for the message.
+
+    Raises:
+        DefectError: with the work's own traceback.
+    """
+    if outcome.failure is not None and outcome.failure.reason is Reason.RAISED:
+        message = outcome.failure.message
+        raise DefectError(what if message in what else f"{what}: {message}", outcome.failure.detail)
 
 
 def first_failure(values: Sequence[Any]) -> Failure | None:

@@ -15,6 +15,7 @@ import pytest
 
 from apps.cli.main import main
 from apps.cli.terminal import shown
+from tasks.errors import system_limit
 
 ROOT = Path(__file__).resolve().parents[2]
 GHZ = str(ROOT / "apps" / "circuits" / "ghz12.qasm")
@@ -115,15 +116,13 @@ def test_a_signal_in_the_first_moments_ends_with_130(number, ready_venv, tmp_pat
 
 
 def test_limits_are_told_from_defects():
-    from apps.cli.main import _limit
-
     def raised(error, cause=None):
         try:
             raise error from cause
         except type(error) as caught:
             return caught
 
-    assert "ulimit -n" in _limit(raised(RuntimeError("cluster"), OSError(24, "Too many open files")))
-    assert "ulimit -v" in _limit(raised(MemoryError()))
-    assert "ulimit -u" in _limit(raised(RuntimeError("can't start new thread")))
-    assert _limit(raised(KeyError("x"))) == "" == _limit(raised(OSError(2, "No such file")))
+    assert "ulimit -n" in system_limit(raised(RuntimeError("cluster"), OSError(24, "Too many open files")))
+    assert "ulimit -v" in system_limit(raised(MemoryError()))
+    assert "ulimit -u" in system_limit(raised(RuntimeError("can't start new thread")))
+    assert system_limit(raised(KeyError("x"))) == "" == system_limit(raised(OSError(2, "No such file")))

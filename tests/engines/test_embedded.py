@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.errors import DefectError
 from tasks.runtime import EngineError, Reason, device_tasks, engine, isolated, start_engine, stop_engine, task, wait_on
 from tests.engines import work
 from tests.engines.launching import ROOT, environment
@@ -43,7 +44,7 @@ def test_wrong_uses_are_said_when_they_are_made():
             work.HOLD["qpu-a"](0.0)
         with pytest.raises(EngineError, match="what=COLLECTION_IN"):
             work.do([work.plus(1, 1)], None, None, 0)
-        with pytest.raises(EngineError, match="LookupError: no such thing as this"):
+        with pytest.raises(DefectError, match="LookupError: no such thing as this"):
             wait_on(work.raises("this"))
         assert wait_on(work.plus(1, 1)).value == 2
 

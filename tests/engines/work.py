@@ -84,6 +84,11 @@ def _threads() -> str:
     return os.environ["OMP_NUM_THREADS"]
 
 
+def defect(*arguments: object) -> None:
+    """Work with a bug."""
+    raise KeyError("a defect")
+
+
 WORK = {"raise": _raise, "exit": _exit, "kill": _kill, "memory": _eat, "time": _interval, "threads": _threads}
 
 

@@ -15,6 +15,7 @@ import pytest
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import Operator
 
+from tasks.errors import InputError
 from tasks.inputs.validation import make_problem
 from tasks.model.problem import Problem
 from tasks.runs.record import RunDirectory, RunRecordError, read_record
@@ -169,8 +170,20 @@ def test_status_follows_how_the_block_ended(tmp_path: Path, problem: Problem) ->
 
     assert ended(None, stored=False) == "done"
     assert ended(KeyboardInterrupt(), stored=False) == "interrupted"
-    assert ended(ValueError("x"), stored=True) == "failed"
-    assert ended(ValueError("x"), stored=False) is None  # nothing was done: nothing half-written stays
+    assert ended(InputError("x"), stored=True) == "failed"
+    assert ended(InputError("x"), stored=False) is None  # nothing was done: nothing half-written stays
+    assert ended(OSError(28, "No space left on device"), stored=False) is None
+    assert list(tmp_path.glob("*/traceback.txt")) == []
+
+
+def test_a_defect_keeps_the_folder_with_its_traceback(tmp_path: Path, problem: Problem, caplog) -> None:
+    run = RunDirectory.create(tmp_path, {}, problem)
+    with pytest.raises(ZeroDivisionError), run:
+        print(1 / 0)
+    assert "print(1 / 0)" in (run.path / "traceback.txt").read_text()
+    assert str(run.path / "traceback.txt") in caplog.text
+    record = read_record(run.path)
+    assert (record["status"], record["error"]) == ("failed", "ZeroDivisionError: division by zero")
 
 
 def test_timings_add_up_over_resumption(run: RunDirectory) -> None:

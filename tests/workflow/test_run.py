@@ -17,7 +17,7 @@ from qiskit import qpy
 from tasks import reconstruct as reconstruct_tasks
 from tasks import workflow
 from tasks.dispatch import pool
-from tasks.errors import InputError
+from tasks.errors import DefectError, InputError
 from tasks.runs.record import RunDirectory, read_record
 from tasks.runtime.ranks import mpirun_path
 from tasks.workflow import Options, RunError, estimate, run
@@ -339,3 +339,39 @@ def test_estimate_warns_of_what_a_run_notes(caplog):
     circuit.measure([0, 1], [0, 1])
     estimate(circuit, "Z0 Z1")
     assert any("measure" in record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+
+
+def test_a_child_killed_while_it_starts_costs_a_try_and_no_more(problem, tmp_path, monkeypatch, caplog):
+    from tasks.runtime import isolation
+
+    isolation.end_children()
+    real, first = isolation.python_command, iter([True])
+
+    def command(code, *arguments):
+        return real("import os; os.kill(os.getpid(), 9)" if next(first, False) else code, *arguments)
+
+    monkeypatch.setattr(isolation, "python_command", command)
+    monkeypatch.setattr(workflow, "INLINE_S", -1.0)
+    monkeypatch.setattr("tasks.runtime.embedded.start_children", lambda count: None)
+    with RunDirectory.create(tmp_path, {}, problem) as directory:
+        result = run(problem, Options(max_qubits=5), directory)
+    assert "its process was ended by signal 9 (SIGKILL) while it started" in caplog.text
+    np.testing.assert_allclose(values(result), uncut_values(problem), atol=1e-9)
+
+
+@pytest.mark.parametrize("inline_s", [1.0, -1.0], ids=["inline", "child"])
+@pytest.mark.parametrize("work", ["tasks.cut._plan", "tasks.execute.run_jobs", "tasks.reconstruct.contract_network"])
+def test_a_defect_in_a_task_is_none_of_the_users(problem, tmp_path, monkeypatch, work, inline_s):
+    """Its traceback is in the run's folder, and it is not tried again."""
+    from tests.engines.work import defect
+
+    monkeypatch.setattr(work, defect)
+    monkeypatch.setattr(workflow, "INLINE_S", inline_s)
+    with (
+        pytest.raises(DefectError, match="KeyError: 'a defect'"),
+        RunDirectory.create(tmp_path, {}, problem) as directory,
+    ):
+        run(problem, Options(max_qubits=5), directory)
+    text = (directory.path / "traceback.txt").read_text()
+    assert "work.py" in text and "KeyError: 'a defect'" in text
+    assert read_record(directory.path)["status"] == "failed"
