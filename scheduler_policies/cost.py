@@ -123,10 +123,12 @@ def why_not(device: Device, work: Work) -> str | None:
         needed = exact_bytes(work.width, 0)
         if device.memory_bytes is not None and needed > device.memory_bytes:
             return f"has {device.memory_bytes} bytes of memory, {needed} needed for one state"
-    elif work.mid_circuit_measurements and not device.limits.mid_circuit_measurement:
-        ancillas = work.width + work.mid_circuit_measurements
-        if device.qubits is not None and ancillas > device.qubits:
-            return f"cannot measure within a circuit and has {device.qubits} qubits, {ancillas} needed with ancillas"
+    else:
+        midway = 0 if device.limits.mid_circuit_measurement else work.mid_circuit_measurements
+        needed = work.width + work.ancillas + midway
+        if device.qubits is not None and needed > device.qubits:
+            why = "cannot measure within a circuit and " if midway else ""
+            return f"{why}has {device.qubits} qubits, {needed} needed with ancillas"
     return None
 
 

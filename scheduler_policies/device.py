@@ -230,6 +230,7 @@ class Work:
             shots a variant its part of the statistical error is ``weight / sqrt(n)``; ``weight`` times infidelity is
             its part of the systematic one. Parts add in squares.
         mid_circuit_measurements: of the variant with most; 0 when none needs one.
+        ancillas: qubits that the variant with most needs beside its own on any device but a simulator.
         fidelities: (device name, fidelity) where the transpiled circuit is known; the mean-rate model otherwise.
         first: index of the first variant, for a share of a fragment.
         whole: whether these are all variants of the fragment, so that an exact device may do it in one simulation.
@@ -249,6 +250,7 @@ class Work:
     shots: int
     weight: float
     mid_circuit_measurements: int = 0
+    ancillas: int = 0
     fidelities: tuple[tuple[str, float], ...] = ()
     first: int = 0
     whole: bool = True

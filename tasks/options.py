@@ -16,7 +16,7 @@ from typing import Any
 
 from scheduler_policies.errors import PolicyError
 from scheduler_policies.registry import DEFAULT_POLICY, POLICIES, POLICY_GROUP, find_policy
-from tasks.cutting.plan import Cut, GateCut, WireCut
+from tasks.cutting.cuts import Cut, GateCut, WireCut
 from tasks.errors import InputError
 from tasks.runtime.machine import free_memory
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tasks.cutting.plan import Fragment, Scheme
+from tasks.cutting.kinds import Scheme
+from tasks.cutting.plan import Fragment
 from tasks.execute import Payload
 from tasks.execution.jobs import FragmentJob, fragment_tensor
 from tasks.model.tensor import FragmentTensor

@@ -23,7 +23,8 @@ from scheduler_policies import POLICY_GROUP, Device, Goal, Kind, find_policy
 from tasks.cut import cut
 from tasks.cutting import Plan, make_plan, structure_of
 from tasks.cutting.cost import contraction_cost
-from tasks.cutting.document import cuts_from, plan_document
+from tasks.cutting.cuts import cuts_from
+from tasks.cutting.document import plan_document
 from tasks.dispatch.driver import Driver, RunError
 from tasks.dispatch.pool import Pool
 from tasks.dispatch.rounds import exact_round, shot_rounds

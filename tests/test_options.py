@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks.cutting.plan import GateCut
+from tasks.cutting.cuts import GateCut
 from tasks.errors import InputError
 from tasks.options import Options, options_of
 

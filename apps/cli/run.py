@@ -14,7 +14,7 @@ from apps.cli.tables import estimates_table, plan_text, seconds_text
 from apps.cli.terminal import say
 from resources_xml import pair_of, read_devices
 from tasks import workflow
-from tasks.cutting.document import cuts_document, cuts_from
+from tasks.cutting.cuts import cuts_document, cuts_from
 from tasks.errors import InputError
 from tasks.execution.cache.stores.store import check_place
 from tasks.inputs.validation import read_cuts, read_problem

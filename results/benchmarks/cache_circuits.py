@@ -9,7 +9,7 @@ import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
-from tasks.cutting.plan import GateCut
+from tasks.cutting.cuts import GateCut
 from tasks.cutting.planner import make_plan
 from tasks.cutting.variants import VariantBuilder, enumerate_variants
 from tasks.inputs.validation import make_problem

@@ -15,7 +15,6 @@ from scipy.sparse import csr_array
 from scheduler_policies import Work
 from tasks.cutting.plan import Plan
 from tasks.cutting.planner import make_plan, structure_of
-from tasks.cutting.settings import leg_settings
 from tasks.execution.works import works_of
 from tasks.model.problem import PauliTerms, Problem
 from tasks.model.tensor import FragmentTensor, Structure
@@ -116,7 +115,7 @@ def typical_weights(plan: Plan, structure: Structure, seed: int) -> list[float]:
 
 def _raw_shape(plan: Plan, index: int) -> tuple[int, ...]:
     fragment, schemes = plan.fragments[index], plan.schemes[index]
-    raw = [leg_settings(leg, s).inverse.shape[1] for leg, s in zip(fragment.legs, schemes, strict=True)]
+    raw = [leg.kind.spanning(s).inverse.shape[1] for leg, s in zip(fragment.legs, schemes, strict=True)]
     return (*raw, fragment.num_factors)
 
 
@@ -124,5 +123,5 @@ def _tensor(plan: Plan, index: int, raw: np.ndarray) -> FragmentTensor:
     fragment, schemes = plan.fragments[index], plan.schemes[index]
     values = raw
     for axis, (leg, scheme) in enumerate(zip(fragment.legs, schemes, strict=True)):
-        values = np.moveaxis(np.tensordot(leg_settings(leg, scheme).inverse, values, axes=(1, axis)), 0, axis)
+        values = np.moveaxis(np.tensordot(leg.kind.spanning(scheme).inverse, values, axes=(1, axis)), 0, axis)
     return FragmentTensor(index, np.ascontiguousarray(values))

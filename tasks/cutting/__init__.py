@@ -1,7 +1,8 @@
 """problem -> plan -> fragments -> variants, as pure functions over plain data."""
 
+from tasks.cutting.cuts import Cut, GateCut, WireCut
 from tasks.cutting.errors import CuttingError
-from tasks.cutting.plan import Cut, Fragment, FragmentCost, GateCut, Leg, Plan, WireCut
+from tasks.cutting.plan import Fragment, FragmentCost, Leg, Plan
 from tasks.cutting.planner import make_plan, predicted_bytes, structure_of
 
 __all__ = [

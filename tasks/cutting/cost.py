@@ -9,8 +9,8 @@ from math import log2, prod
 import numpy as np
 import opt_einsum
 
-from tasks.cutting.plan import Fragment, FragmentCost, Scheme
-from tasks.cutting.settings import end_cost
+from tasks.cutting.kinds import Scheme
+from tasks.cutting.plan import Fragment, FragmentCost, Leg
 from tasks.cutting.variants import count_variants, leg_choices, measurement_groups
 
 MAX_VARIANTS = 4096  # of one fragment: beyond this a leg's cheaper settings are taken, where it has some
@@ -56,7 +56,7 @@ def exact_work(fragment: Fragment) -> float:
     gates = max(1, len(fragment.circuit.data))
     simulate = 16.0 * gates * 2.0**fragment.open_qubits
     branches = branch_count(fragment)
-    rest = fragment.num_qubits - sum(leg.kind == "wire_out" for leg in fragment.legs)
+    rest = fragment.num_qubits - sum(leg.kind.opens_qubit for leg in fragment.legs)
     return simulate + 8.0 * branches**2 * 2.0**rest * fragment.num_factors
 
 
@@ -91,6 +91,11 @@ def contraction_cost(fragments: Sequence[Fragment], bonds: Sequence[np.ndarray])
 
 def _as_float(count: float) -> float:
     return float(count) if count < _MOST else float("inf")
+
+
+def end_cost(leg: Leg, bond: np.ndarray, scheme: Scheme) -> float:
+    """Shots that one cut end costs for a given error, relative to no cut there (see ``LegKind.cost``)."""
+    return leg.kind.cost(bond if leg.end == 0 else bond.T, scheme)
 
 
 def choose_schemes(

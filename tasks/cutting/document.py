@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tasks.cutting.plan import Cut, GateCut, Plan, WireCut
+from tasks.cutting.cuts import cuts_document
+from tasks.cutting.plan import Plan
 from tasks.cutting.planner import predicted_bytes
 
 
@@ -13,10 +13,10 @@ def plan_document(plan: Plan) -> dict[str, Any]:
     """Describe a plan.
 
     Returns:
-        {"cuts": {"gates": [instruction], "wires": [{"instruction", "qubit"}]}, "fragments": [{"index", "width",
-        "depth", "two_qubit_gates", "legs": [{"cut", "kind", "dimension"}], "qubits": [problem qubit], "variants",
-        "settings": [scheme of each leg], "exact_bytes", "tensor_bytes"}], "sampling_overhead", "variants",
-        "predicted_bytes", "notes"}
+        {"cuts": {"gates": [instruction, or {"instruction", "kind"}], "wires": [{"instruction", "qubit"}]},
+        "fragments": [{"index", "width", "depth", "two_qubit_gates", "legs": [{"cut", "kind", "dimension"}],
+        "qubits": [problem qubit], "variants", "settings": [scheme of each leg], "exact_bytes", "tensor_bytes"}],
+        "sampling_overhead", "variants", "predicted_bytes", "notes"}
     """
     return {
         "cuts": cuts_document(plan.cuts),
@@ -27,7 +27,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
                 "depth": cost.depth,
                 "two_qubit_gates": cost.two_qubit_gates,
                 "legs": [
-                    {"cut": leg.cut, "kind": leg.kind.replace("_", " "), "dimension": leg.dimension}
+                    {"cut": leg.cut, "kind": leg.kind.name.replace("_", " "), "dimension": leg.dimension}
                     for leg in fragment.legs
                 ],
                 "qubits": [qubit for _, qubit in fragment.outputs],
@@ -43,19 +43,3 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "predicted_bytes": predicted_bytes(plan),
         "notes": list(plan.notes),
     }
-
-
-def cuts_document(cuts: Sequence[Cut]) -> dict[str, Any]:
-    """Cuts in the form of a cuts file."""
-    return {
-        "gates": [c.instruction for c in cuts if isinstance(c, GateCut)],
-        "wires": [{"instruction": c.instruction, "qubit": c.qubit} for c in cuts if isinstance(c, WireCut)],
-    }
-
-
-def cuts_from(document: Mapping[str, Any]) -> tuple[Cut, ...]:
-    """The inverse of ``cuts_document``."""
-    return (
-        *(GateCut(i) for i in document["gates"]),
-        *(WireCut(w["instruction"], w["qubit"]) for w in document["wires"]),
-    )

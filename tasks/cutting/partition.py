@@ -12,10 +12,12 @@ from qiskit.circuit import Gate
 from qiskit.circuit.library import UGate
 from qiskit.synthesis import OneQubitEulerDecomposer
 
+from tasks.cutting.cuts import Cut
 from tasks.cutting.errors import CuttingError
+from tasks.cutting.kinds import WIRE, CutKind, gate_kind
 from tasks.cutting.lightcone import light_cone
-from tasks.cutting.plan import Cut, Fragment, GateCut, Leg, LegKind, WireCut
-from tasks.cutting.schmidt import SchmidtForm, schmidt_form
+from tasks.cutting.plan import Fragment, Leg
+from tasks.cutting.schmidt import schmidt_form
 from tasks.model.problem import Problem
 
 _EULER = OneQubitEulerDecomposer("U")
@@ -56,66 +58,42 @@ def partition(problem: Problem, cuts: tuple[Cut, ...]) -> Partition:
     """
     circuit = problem.circuit
     operations = [(item.operation, [circuit.find_bit(q).index for q in item.qubits]) for item in circuit.data]
-    severed_wires, severed_gates = _check(operations, cuts)
+    _check(operations, cuts)
     matters = light_cone(circuit, np.asarray(problem.terms.support.any(axis=0)))
     notes = []
     dropped = int((~matters).sum())
     if dropped:
         notes.append(f"{dropped} instructions that no observable can see are left out")
-    kept_gates = sorted(i for i in severed_gates if matters[i])
-    kept_wires = sorted((i, q) for i, q in severed_wires if matters[i])
-    ignored = len(severed_gates) + len(severed_wires) - len(kept_gates) - len(kept_wires)
+    distinct = {(cut.instruction, cut.wire): cut for cut in cuts}
+    # Gates first, then wires, each in the order of their instructions.
+    order = sorted(distinct, key=lambda place: (place[1] is not None, place[0], place[1] or ()))
+    kept = tuple(distinct[place] for place in order if matters[place[0]])
+    ignored = len(distinct) - len(kept)
     if ignored:
         notes.append(f"{ignored} cuts lie where no observable can see them and are left out")
-    kept: tuple[Cut, ...] = (
-        *(GateCut(i) for i in kept_gates),
-        *(WireCut(i, q) for i, q in kept_wires),
-    )
     pieces, bonds, overhead = _grow(circuit.num_qubits, operations, matters, kept)
     fragments, factor_index, term_scale = _ask(problem, pieces)
     return Partition(kept, fragments, bonds, factor_index, term_scale, overhead, tuple(notes))
 
 
-def _check(operations: list[tuple[Gate, list[int]]], cuts: tuple[Cut, ...]) -> tuple[set[tuple[int, int]], set[int]]:
-    wires: set[tuple[int, int]] = set()
-    gates: set[int] = set()
-    touched: dict[int, int] = {}  # qubit -> its first instruction
+def _check(operations: list[tuple[Gate, list[int]]], cuts: tuple[Cut, ...]) -> None:
+    first: dict[int, int] = {}  # qubit -> its first instruction
     for i, (_, qubits) in enumerate(operations):
         for q in qubits:
-            touched.setdefault(q, i)
+            first.setdefault(q, i)
     for cut in cuts:
         if not 0 <= cut.instruction < len(operations):
             raise CuttingError(
                 f"cut at instruction {cut.instruction}: the circuit has instructions 0 to {len(operations) - 1}"
             )
-        gate, qubits = operations[cut.instruction]
-        if isinstance(cut, GateCut):
-            if len(qubits) != 2:
-                raise CuttingError(
-                    f"gate cut at instruction {cut.instruction}: {gate.name} on qubit {qubits[0]} is not a two-qubit "
-                    "gate; name one that is"
-                )
-            gates.add(cut.instruction)
-        else:
-            if cut.qubit not in qubits:
-                raise CuttingError(
-                    f"wire cut at instruction {cut.instruction}: {gate.name} acts on qubits {qubits}, not on qubit "
-                    f"{cut.qubit}; name a qubit that the instruction acts on"
-                )
-            if touched[cut.qubit] == cut.instruction:
-                raise CuttingError(
-                    f"wire cut at instruction {cut.instruction} on qubit {cut.qubit}: no gate acts on that wire "
-                    "earlier, so there is nothing to sever; cut it before a later instruction"
-                )
-            wires.add((cut.instruction, cut.qubit))
-    return wires, gates
+        cut.check(*operations[cut.instruction], first)
 
 
 def _grow(
     num_qubits: int, operations: list[tuple[Gate, list[int]]], matters: np.ndarray, cuts: tuple[Cut, ...]
 ) -> tuple[list[_Piece], tuple[np.ndarray, ...], float]:
-    cut_of_gate = {c.instruction: k for k, c in enumerate(cuts) if isinstance(c, GateCut)}
-    cut_of_wire = {(c.instruction, c.qubit): k for k, c in enumerate(cuts) if isinstance(c, WireCut)}
+    cut_of_gate = {c.instruction: k for k, c in enumerate(cuts) if c.wire is None}
+    cut_of_wire = {c.wire: k for k, c in enumerate(cuts) if c.wire is not None}
 
     # First pass: which segments of wire belong together.
     parent: dict[tuple[int, int], tuple[int, int]] = {}
@@ -147,44 +125,40 @@ def _grow(
     piece_of = {s: piece for piece in pieces for s in piece.segments}
 
     # Second pass: lay the instructions and legs into their pieces.
-    forms: dict[int, SchmidtForm] = {}
+    bonds: list[np.ndarray] = [WIRE.bond()] * len(cuts)
+    overhead = WIRE.kappa() ** (2 * len(cut_of_wire))
     depth = [0] * num_qubits
 
     def place(operation: Gate, segments: list[tuple[int, int]]) -> None:
         piece = piece_of[segments[0]]
         piece.circuit.append(operation, [piece.local[s] for s in segments], copy=False)
 
-    def sever(cut: int, end: int, kind: LegKind, segment: tuple[int, int], rank: int = 2) -> None:
+    def sever(cut: int, end: int, kind: CutKind, segment: tuple[int, int]) -> None:
         piece = piece_of[segment]
-        piece.legs.append(Leg(cut, end, kind, piece.local[segment], len(piece.circuit.data), rank))
+        piece.legs.append(Leg(cut, end, kind.ends[end], piece.local[segment], len(piece.circuit.data)))
 
     for i, (gate, qubits) in enumerate(operations):
         if not matters[i]:
             continue
         for q in qubits:
             if (i, q) in cut_of_wire:
-                sever(cut_of_wire[i, q], 0, "wire_out", (q, depth[q]))
+                sever(cut_of_wire[i, q], 0, WIRE, (q, depth[q]))
                 depth[q] += 1
-                sever(cut_of_wire[i, q], 1, "wire_in", (q, depth[q]))
+                sever(cut_of_wire[i, q], 1, WIRE, (q, depth[q]))
         segments = [(q, depth[q]) for q in qubits]
         if i not in cut_of_gate:
             place(gate, segments)
             continue
-        form = forms[i] = schmidt_form(gate, f"instruction {i} ({gate.name} on qubits {qubits})")
+        form = schmidt_form(gate, f"instruction {i} ({gate.name} on qubits {qubits})")
+        cut = cut_of_gate[i]
+        kind = gate_kind(form, cuts[cut].kind)
+        bonds[cut] = kind.bond(form)
+        overhead *= kind.kappa(form) ** 2
         for end, segment in enumerate(segments):
             _place_local(form.before[end], segment, place)
-            sever(cut_of_gate[i], end, "gate", segment, form.rank)
+            sever(cut, end, kind, segment)
             _place_local(form.after[end], segment, place)
 
-    bonds: list[np.ndarray] = []
-    overhead = 1.0
-    for cut in cuts:
-        if isinstance(cut, WireCut):
-            bonds.append(np.eye(4) / 2)
-            overhead *= 16.0
-        else:
-            bonds.append(forms[cut.instruction].bond())
-            overhead *= forms[cut.instruction].kappa() ** 2
     return pieces, tuple(bonds), min(overhead, float_info.max)
 
 

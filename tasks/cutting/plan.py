@@ -3,31 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 from qiskit import QuantumCircuit
 
-LegKind = Literal["wire_out", "wire_in", "gate"]
-Scheme = Literal["full", "minimal"]
-
-
-@dataclass(frozen=True, order=True)
-class WireCut:
-    """The wire of ``qubit`` severed just before instruction ``instruction`` of the problem's circuit."""
-
-    instruction: int
-    qubit: int
-
-
-@dataclass(frozen=True, order=True)
-class GateCut:
-    """The two-qubit gate at index ``instruction`` of the problem's circuit, severed."""
-
-    instruction: int
-
-
-Cut = WireCut | GateCut
+from tasks.cutting.cuts import Cut
+from tasks.cutting.kinds import LegKind, Scheme
 
 
 @dataclass(frozen=True)
@@ -38,11 +19,10 @@ class Leg:
         cut: index of the cut in the plan.
         end: 0 or 1. A wire's end 0 is upstream (measured), its end 1 downstream (prepared); a gate's end ``e`` is on
             the ``e``-th qubit of the gate.
-        kind: what is severed and on which side this leg is.
+        kind: what is severed and on which side this leg is; knows how it is laid open, set and contracted.
         qubit: the fragment's qubit it sits on.
         position: it acts just before the instruction of that index in the fragment's circuit
             (``len(circuit.data)`` means after all of them).
-        rank: operator-Schmidt rank of a severed gate, 2 or 4; 2 for a wire.
     """
 
     cut: int
@@ -50,7 +30,11 @@ class Leg:
     kind: LegKind
     qubit: int
     position: int
-    rank: int = 2
+
+    @property
+    def rank(self) -> int:
+        """Branches of the open leg: operator-Schmidt rank of a severed gate, 2 or 4; 2 for a wire."""
+        return self.kind.rank
 
     @property
     def dimension(self) -> int:
@@ -64,7 +48,7 @@ class Fragment:
 
     Attributes:
         index: its place in the plan.
-        circuit: one- and two-qubit unitary gates only; starts in |0...0> except where a ``wire_in`` leg says otherwise.
+        circuit: one- and two-qubit unitary gates only; starts in |0...0> except where a leg prepares its qubit.
         legs: in the order of the fragment tensor's axes.
         outputs: (local qubit, qubit of the problem) for every local qubit whose end is an end of the problem's circuit.
         factors_x: (factor, local qubit) bool, X part of the observable factors asked of this fragment.
@@ -91,8 +75,7 @@ class Fragment:
     @property
     def open_qubits(self) -> int:
         """Qubits of the one simulation with all legs left open (exact path): width plus ancillas."""
-        ancillas = {"wire_in": 1, "wire_out": 0}
-        return self.num_qubits + sum(ancillas.get(leg.kind, leg.rank // 2) for leg in self.legs)
+        return self.num_qubits + sum(leg.kind.open_ancillas for leg in self.legs)
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from qiskit.exceptions import QiskitError
 from scipy.sparse import csr_array
 
 from tasks.cutting.cost import choose_schemes, contraction_cost, exact_work, fragment_cost
+from tasks.cutting.cuts import Cut, GateCut, WireCut
 from tasks.cutting.errors import CuttingError
 from tasks.cutting.lightcone import light_cone
 from tasks.cutting.partition import Partition, partition
-from tasks.cutting.plan import Cut, Fragment, GateCut, Plan, WireCut
+from tasks.cutting.plan import Fragment, Plan
 from tasks.cutting.schmidt import SchmidtForm, find_form
 from tasks.cutting.search.annealing import anneal
 from tasks.cutting.search.blocks import qubit_blocks
@@ -109,11 +110,7 @@ def _candidates(problem: Problem, max_qubits: int | None, exact: bool, seed: int
     if len(ends.instructions) <= _FIND_CUTS_GATES and max_qubits > 1:
         found += _addon_cuts(problem.circuit, matters, max_qubits, seed)
     whole = set(ends.instructions[ends.weights == _STAYS_WHOLE].tolist())
-    made = [
-        cuts
-        for cuts in dict.fromkeys(found)
-        if not any(isinstance(c, GateCut) and c.instruction in whole for c in cuts)
-    ]
+    made = [cuts for cuts in dict.fromkeys(found) if not any(c.wire is None and c.instruction in whole for c in cuts)]
     if not made:
         names = ", ".join(f"{i} ({problem.circuit.data[i].operation.name})" for i in sorted(whole)[:8])
         raise CuttingError(

@@ -9,8 +9,8 @@ from math import prod
 import numpy as np
 from qiskit import QuantumCircuit
 
-from tasks.cutting.plan import Fragment, Scheme
-from tasks.cutting.settings import GATES, Setting, settings_of
+from tasks.cutting.kinds import GATES, Scheme, Setting
+from tasks.cutting.plan import Fragment
 
 _LETTERS = {"x": 1, "y": 2, "z": 3}
 
@@ -68,7 +68,7 @@ def measurement_groups(fragment: Fragment) -> tuple[MeasurementGroup, ...]:
 
 def leg_choices(fragment: Fragment, schemes: tuple[Scheme, ...]) -> list[tuple[Setting, ...]]:
     """The settings of every leg."""
-    return [settings_of(leg.kind, leg.rank, scheme) for leg, scheme in zip(fragment.legs, schemes, strict=True)]
+    return [leg.kind.settings(scheme) for leg, scheme in zip(fragment.legs, schemes, strict=True)]
 
 
 def count_variants(fragment: Fragment, schemes: tuple[Scheme, ...], num_groups: int | None = None) -> int:
@@ -109,7 +109,7 @@ class VariantBuilder:
 
     A bit read in the middle of a circuit (a severed gate's measured setting) is deferred to an ancilla by a CX, since a
     shot simulator would otherwise replay every shot, and many devices cannot do it at all; ``defer=False`` measures in
-    place instead, on devices that can and have no qubit to spare.
+    place instead, on devices that can and have no qubit to spare. A setting with a coupling brings its own ancilla.
     """
 
     def __init__(self, fragment: Fragment, schemes: tuple[Scheme, ...], *, defer: bool = True):
@@ -149,13 +149,12 @@ class VariantBuilder:
         signed = [k for k, setting in enumerate(chosen) if setting.measured]
         asked = np.flatnonzero(group.bases)
         num_bits = len(signed) + len(asked)
-        midway = [k for k in signed if legs[k].kind == "gate"]
-        width = fragment.num_qubits + (len(midway) if self.defer else 0)
-        circuit = QuantumCircuit(width, num_bits)
+        aside = [k for k in signed if chosen[k].coupling or (legs[k].kind.measures_midway and self.defer)]
+        ancilla = {k: fragment.num_qubits + i for i, k in enumerate(aside)}
+        circuit = QuantumCircuit(fragment.num_qubits + len(aside), num_bits)
         leg_bits = [-1] * len(legs)
         for bit, k in enumerate(signed):
             leg_bits[k] = bit
-        ancilla = {k: fragment.num_qubits + i for i, k in enumerate(midway)} if self.defer else {}
 
         at_end: list[tuple[int, int]] = []  # (qubit, bit)
         data = fragment.circuit.data
@@ -173,10 +172,14 @@ class VariantBuilder:
             for name in setting.before:
                 circuit.append(GATES[name], [leg.qubit], copy=False)
             if setting.measured:
-                if leg.kind == "wire_out":
+                if leg.kind.opens_qubit:
                     at_end.append((leg.qubit, leg_bits[step]))
-                elif self.defer:
-                    circuit.cx(leg.qubit, ancilla[step])
+                elif step in ancilla:
+                    for name in setting.coupling:
+                        gate = GATES[name]
+                        circuit.append(gate, [ancilla[step], leg.qubit][: gate.num_qubits], copy=False)
+                    if not setting.coupling:
+                        circuit.cx(leg.qubit, ancilla[step])
                     at_end.append((ancilla[step], leg_bits[step]))
                 else:
                     circuit.measure(leg.qubit, leg_bits[step])

@@ -11,7 +11,8 @@ import numpy as np
 from qiskit_aer import AerSimulator
 
 from tasks.cutting.cost import exact_work
-from tasks.cutting.plan import Fragment, Plan, Scheme
+from tasks.cutting.kinds import Scheme
+from tasks.cutting.plan import Fragment, Plan
 from tasks.cutting.variants import Variant, VariantBuilder, enumerate_variants
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state

@@ -265,6 +265,6 @@ def _told(origins: Sequence[Mapping[str, str]]) -> dict[str, str]:
 
 def _must_defer(job: FragmentJob, device: Device) -> bool:
     """Whether bits read in mid-circuit go to ancillas: where there is room (no replay, no reset), or no other way."""
-    midway = sum(leg.kind == "gate" for leg in job.fragment.legs)
-    room = device.qubits is None or job.fragment.num_qubits + midway <= device.qubits
+    ancillas = sum(leg.kind.measures_midway + leg.kind.ancillas for leg in job.fragment.legs)
+    room = device.qubits is None or job.fragment.num_qubits + ancillas <= device.qubits
     return room or not device.limits.mid_circuit_measurement

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import log2, prod, sqrt
+from math import prod, sqrt
 
 from scheduler_policies import Work
-from tasks.cutting.plan import Fragment, Plan, Scheme
-from tasks.cutting.settings import end_cost
+from tasks.cutting.cost import end_cost
+from tasks.cutting.kinds import Scheme
+from tasks.cutting.plan import Fragment, Plan
 
 
 def works_of(
@@ -30,7 +31,7 @@ def works_of(
     for fragment, cost, schemes in zip(plan.fragments, plan.costs, plan.schemes, strict=True):
         index = fragment.index
         operations = fragment.circuit.data
-        outputs = sum(leg.kind == "wire_out" for leg in fragment.legs)
+        outputs = sum(leg.kind.opens_qubit for leg in fragment.legs)
         weight = expected_weight(plan, fragment, schemes, cost.variants) if weights is None else weights[index]
         works.append(
             Work(
@@ -46,7 +47,8 @@ def works_of(
                 variants=cost.variants,
                 shots=each[index],
                 weight=weight,
-                mid_circuit_measurements=sum(round(log2(leg.rank)) for leg in fragment.legs if leg.kind == "gate"),
+                mid_circuit_measurements=sum(leg.kind.measures_midway for leg in fragment.legs),
+                ancillas=sum(leg.kind.ancillas for leg in fragment.legs),
                 fidelities=tuple(fidelities.get(index, ())) if fidelities else (),
             )
         )

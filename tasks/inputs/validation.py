@@ -9,7 +9,7 @@ from typing import Any
 
 from qiskit import QuantumCircuit
 
-from tasks.cutting.plan import Cut, GateCut, WireCut
+from tasks.cutting.cuts import Cut, GateCut, WireCut
 from tasks.errors import InputError
 from tasks.inputs.circuit_file import read_circuit
 from tasks.inputs.files import read_json

@@ -11,7 +11,8 @@ from qiskit import QuantumCircuit
 from qiskit.circuit.library import CCXGate
 
 from tasks.cutting import CuttingError, GateCut, WireCut, make_plan, predicted_bytes
-from tasks.cutting.document import cuts_from, plan_document
+from tasks.cutting.cuts import cuts_from
+from tasks.cutting.document import plan_document
 from tasks.cutting.lightcone import light_cone
 from tests.oracles import brickwork, problem_of, random_problem
 

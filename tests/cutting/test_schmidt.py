@@ -20,9 +20,10 @@ from qiskit.circuit.library import (
 from qiskit.quantum_info import random_unitary
 from qiskit_addon_cutting.qpd import QPDBasis
 
-from tasks.cutting.plan import Leg
+from tasks.cutting.kinds.hadamard_gate import HadamardEnd
+from tasks.cutting.kinds.measured_gate import GateEnd
+from tasks.cutting.kinds.wire import WireIn, WireOut
 from tasks.cutting.schmidt import basis_change, schmidt_form
-from tasks.cutting.settings import leg_settings, setting_rows, settings_of
 
 GATES = [
     CXGate(),
@@ -74,15 +75,17 @@ def test_kappa_is_that_of_the_peers_decomposition(gate):
 
 
 @pytest.mark.parametrize("scheme", ["full", "minimal"])
-@pytest.mark.parametrize("kind, rank", [("wire_in", 2), ("wire_out", 2), ("gate", 2), ("gate", 4)])
-def test_settings_span_the_leg_basis(kind, rank, scheme):
+@pytest.mark.parametrize(
+    "kind", [WireIn(), WireOut(), GateEnd(2), GateEnd(4), HadamardEnd(2), HadamardEnd(4)], ids=lambda kind: kind.name
+)
+def test_settings_span_the_leg_basis(kind, scheme):
     """The inverse times the settings' rows is the identity, for every kind of leg and both schemes."""
     rows = []
-    for setting in settings_of(kind, rank, scheme):
-        plain, signed = setting_rows(kind, rank, setting)
+    for setting in kind.settings(scheme):
+        plain, signed = kind.rows(setting)
         rows.append(plain)
         if signed is not None:
             rows.append(signed)
-    spanning = leg_settings(Leg(0, 0, kind, 0, 0, rank), scheme)
-    np.testing.assert_allclose(spanning.inverse @ np.array(rows), np.eye(rank**2), atol=1e-12)
+    spanning = kind.spanning(scheme)
+    np.testing.assert_allclose(spanning.inverse @ np.array(rows), np.eye(kind.rank**2), atol=1e-12)
     assert len(spanning.columns) == len(rows)

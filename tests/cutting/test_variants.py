@@ -8,10 +8,14 @@ from qiskit import QuantumCircuit
 from qiskit.quantum_info import Operator
 
 from tasks.cutting import GateCut, WireCut, make_plan
-from tasks.cutting.document import cuts_document, cuts_from, plan_document
+from tasks.cutting.cost import end_cost
+from tasks.cutting.cuts import cuts_document, cuts_from
+from tasks.cutting.document import plan_document
+from tasks.cutting.kinds import GATES, gate_product
+from tasks.cutting.kinds.measured_gate import GateEnd
+from tasks.cutting.kinds.wire import WireIn, WireOut
 from tasks.cutting.lightcone import light_cone
 from tasks.cutting.partition import partition
-from tasks.cutting.settings import GATES, end_cost, gate_product, settings_of
 from tasks.cutting.variants import (
     VariantBuilder,
     count_variants,
@@ -184,36 +188,36 @@ def test_an_outgoing_wire_is_measured_at_its_end_in_its_basis():
 
 
 @pytest.mark.parametrize(
-    "kind, rank, scheme, names",
+    "kind, scheme, names",
     [
-        ("wire_out", 2, "full", ["X", "Y", "Z"]),
-        ("wire_out", 2, "minimal", ["X", "Y", "Z"]),
-        ("wire_in", 2, "full", ["0", "1", "+", "-", "+i", "-i"]),
-        ("wire_in", 2, "minimal", ["0", "1", "+", "+i"]),
-        ("gate", 2, "full", ["I", "Z", "S", "Sdg", "M"]),
-        ("gate", 2, "minimal", ["I", "S", "M"]),
+        (WireOut(), "full", ["X", "Y", "Z"]),
+        (WireOut(), "minimal", ["X", "Y", "Z"]),
+        (WireIn(), "full", ["0", "1", "+", "-", "+i", "-i"]),
+        (WireIn(), "minimal", ["0", "1", "+", "+i"]),
+        (GateEnd(2), "full", ["I", "Z", "S", "Sdg", "M"]),
+        (GateEnd(2), "minimal", ["I", "S", "M"]),
     ],
 )
-def test_settings_do_what_their_names_say(kind, rank, scheme, names):
-    settings = settings_of(kind, rank, scheme)
+def test_settings_do_what_their_names_say(kind, scheme, names):
+    settings = kind.settings(scheme)
     assert [s.name for s in settings] == names
     states = {"0": [1, 0], "1": [0, 1], "+": [1, 1], "-": [1, -1], "+i": [1, 1j], "-i": [1, -1j]}
     for setting in settings:
         product = gate_product(setting.before)
-        if kind == "wire_in":
+        if kind.prepares:
             overlap = np.vdot(states[setting.name], product[:, 0]) / np.linalg.norm(states[setting.name])
             assert abs(overlap) == pytest.approx(1)
-        elif kind == "gate" and not setting.measured:
+        elif kind.measures_midway and not setting.measured:
             np.testing.assert_allclose(
                 product, np.eye(2) if setting.name == "I" else GATES[setting.name.lower()].to_matrix()
             )
-        assert setting.measured == (kind == "wire_out" or setting.name == "M")
+        assert setting.measured == (kind.opens_qubit or setting.name == "M")
 
 
 @pytest.mark.parametrize("scheme, count", [("minimal", 13), ("full", 22)])
 def test_the_settings_of_a_general_gate_turn_as_their_names_say(scheme, count):
     paulis = {"I": np.eye(2), **{p: GATES[p.lower()].to_matrix() for p in "XYZ"}}
-    settings = settings_of("gate", 4, scheme)
+    settings = GateEnd(4).settings(scheme)
     assert len(settings) == count == len({s.name for s in settings})
     for setting in settings:
         before, after = gate_product(setting.before), gate_product(setting.after)
@@ -230,7 +234,7 @@ def test_settings_that_cost_more_circuits_cost_less_error():
     spent = {}
     for fragment in plan.fragments:
         for leg in fragment.legs:
-            spent[leg.kind, leg.end] = [end_cost(leg, plan.bonds[leg.cut], s) for s in ("full", "minimal")]
+            spent[leg.kind.name, leg.end] = [end_cost(leg, plan.bonds[leg.cut], s) for s in ("full", "minimal")]
     assert spent["wire_in", 1] == pytest.approx([4.0, 20 / 3])
     assert spent["wire_out", 0] == pytest.approx([1.0, 1.0])
     assert spent["gate", 0] == spent["gate", 1] == pytest.approx(spent["gate", 0])

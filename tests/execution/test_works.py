@@ -10,7 +10,7 @@ from qiskit import QuantumCircuit
 from scipy.sparse import csr_array
 
 from scheduler_policies.cost import exact_bytes
-from tasks.cutting.plan import GateCut, WireCut
+from tasks.cutting.cuts import GateCut, WireCut
 from tasks.cutting.planner import make_plan
 from tasks.execution.works import works_of
 from tasks.model.problem import PauliTerms, Problem
@@ -37,7 +37,7 @@ def test_sizes_are_those_of_the_plan():
     for work, fragment, cost in zip(works, plan.fragments, plan.costs, strict=True):
         assert (work.width, work.depth, work.variants, work.shots) == (cost.width, cost.depth, cost.variants, 500)
         assert work.gates == len(fragment.circuit.data) and work.weight == 0.5
-        assert 2**work.branches == prod(leg.rank for leg in fragment.legs if leg.kind != "wire_out")
+        assert 2**work.branches == prod(leg.rank for leg in fragment.legs if not leg.kind.opens_qubit)
         assert exact_bytes(work.width, work.branches) == 16 * 2**fragment.open_qubits
 
 

@@ -15,7 +15,7 @@ from qiskit.circuit import Parameter
 from qiskit.circuit.library import CXGate, PauliEvolutionGate, QFTGate, UnitaryGate, XGate
 from qiskit.quantum_info import Operator, SparsePauliOp, random_clifford, random_unitary
 
-from tasks.cutting.plan import GateCut, WireCut
+from tasks.cutting.cuts import GateCut, WireCut
 from tasks.errors import InputError
 from tasks.inputs.circuit_file import read_circuit
 from tasks.inputs.unitaries import unitary_circuit

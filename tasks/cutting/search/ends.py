@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.sparse import coo_array, csr_array
 
-from tasks.cutting.plan import Cut, GateCut, WireCut
+from tasks.cutting.cuts import Cut, GateCut, WireCut
 from tasks.cutting.search.blocks import crossing
 from tasks.cutting.search.linear import linear_orders, split_order
 

@@ -13,6 +13,8 @@ from tasks.execution.cache.keys import AS_WRITTEN, BY_MEANING, Key, Target, exac
 from tasks.execution.cache.semantic.canonical import canonical_form
 from tasks.execution.cache.semantic.circuit_reader import Reader, X, Y, Z
 
+_AXES = {"x": X, "z": Z}
+
 
 def fragment_key(fragment: Fragment, target: Target, *, meaning: bool = True) -> Key:
     """Return the key of the fragment's exact tensor.
@@ -43,7 +45,7 @@ def fragment_digest(fragment: Fragment) -> str:
 
 
 def _head(fragment: Fragment) -> bytes:
-    legs = [(leg.kind, leg.rank) for leg in fragment.legs]
+    legs = [(leg.kind.name, leg.rank) for leg in fragment.legs]
     return json.dumps({"legs": legs, "factors": fragment.num_factors}, sort_keys=True).encode()
 
 
@@ -55,7 +57,7 @@ def _as_written(fragment: Fragment) -> list[bytes]:
 
 def _read(fragment: Fragment) -> Reader:
     circuit = fragment.circuit
-    reader = Reader(circuit.num_qubits, 2 * sum(leg.kind == "wire_in" for leg in fragment.legs))
+    reader = Reader(circuit.num_qubits, 2 * sum(leg.kind.prepares for leg in fragment.legs))
     qubit_at = {bit: i for i, bit in enumerate(circuit.qubits)}
     order = sorted(range(len(fragment.legs)), key=lambda k: (fragment.legs[k].position, k))
     for i, item in enumerate((*circuit.data, None)):
@@ -72,9 +74,8 @@ def _read(fragment: Fragment) -> Reader:
 
 def _open_leg(reader: Reader, fragment: Fragment, index: int) -> None:
     leg = fragment.legs[index]
-    if leg.kind == "wire_in":
+    if leg.kind.prepares:
         reader.open_input(leg.qubit, 2 * index, 2 * index + 1)
         return
-    reader.mark(((Z, leg.qubit),), 2 * index)
-    if leg.kind == "wire_out" or leg.rank == 4:
-        reader.mark(((X, leg.qubit),), 2 * index + 1)
+    for k, axis in enumerate(leg.kind.marks):
+        reader.mark(((_AXES[axis], leg.qubit),), 2 * index + k)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from tasks.cutting.plan import Fragment, Leg
-from tasks.cutting.schmidt import PAULIS, basis_change
 
 # Above this many Z masks on one X mask a Walsh-Hadamard transform does less work than one Gram matrix each.
 _TRANSFORM_FROM = 24
@@ -43,15 +42,15 @@ def exact_tensor(fragment: Fragment, state: np.ndarray) -> np.ndarray:
 
 def _branches_first(fragment: Fragment, state: np.ndarray) -> tuple[np.ndarray, list[int]]:
     """(branch, rest) with the axes of all legs, in leg order, first; and the local qubits that remain."""
-    branching = sum(leg.kind != "wire_out" for leg in fragment.legs)
+    branching = sum(not leg.kind.opens_qubit for leg in fragment.legs)
     order, axis = [], 0
     for leg in fragment.legs:
-        if leg.kind == "wire_out":
+        if leg.kind.opens_qubit:
             order.append(branching + leg.qubit)
         else:
             order.append(axis)
             axis += 1
-    gone = {leg.qubit for leg in fragment.legs if leg.kind == "wire_out"}
+    gone = {leg.qubit for leg in fragment.legs if leg.kind.opens_qubit}
     rest = [q for q in range(fragment.num_qubits) if q not in gone]
     moved = state.transpose(order + [branching + q for q in rest])
     size = int(np.prod(moved.shape[: len(order)], dtype=np.int64))
@@ -110,15 +109,6 @@ def _to_leg_bases(gram: np.ndarray, legs: tuple[Leg, ...]) -> np.ndarray:
     order = [axis for k in range(count) for axis in (k, count + k)] + [2 * count]
     entries = pairs.transpose(order).reshape(*(s * s for s in sizes), factors)
     for axis, leg in enumerate(legs):
-        change = leg_basis_change(leg)
+        change = leg.kind.basis_change()
         entries = np.moveaxis(np.tensordot(change, entries, axes=(1, axis)), 0, axis)
     return entries.real
-
-
-def leg_basis_change(leg: Leg) -> np.ndarray:
-    """(leg, pair) complex: leg-basis entries from the Gram entries (j, k) = <psi_k| O |psi_j>, row-major."""
-    if leg.kind == "wire_in":
-        return PAULIS.reshape(4, 4)
-    if leg.kind == "wire_out":
-        return PAULIS.transpose(0, 2, 1).reshape(4, 4)
-    return basis_change(leg.rank)

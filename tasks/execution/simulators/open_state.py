@@ -28,9 +28,8 @@ def open_circuit(fragment: Fragment) -> tuple[QuantumCircuit, list[tuple[int, ..
     width = fragment.num_qubits
     ancillas: list[tuple[int, ...]] = []
     for leg in fragment.legs:
-        need = 0 if leg.kind == "wire_out" else 1 if leg.kind == "wire_in" else leg.rank // 2
-        ancillas.append(tuple(range(width, width + need)))
-        width += need
+        ancillas.append(tuple(range(width, width + leg.kind.open_ancillas)))
+        width += leg.kind.open_ancillas
     circuit = QuantumCircuit(width)
     for own in ancillas:
         for ancilla in own:
@@ -43,12 +42,7 @@ def open_circuit(fragment: Fragment) -> tuple[QuantumCircuit, list[tuple[int, ..
         leg = fragment.legs[k]
         _copy(circuit, data[done : leg.position], qubit_of)
         done = leg.position
-        if leg.kind == "wire_in":
-            circuit.cx(ancillas[k][0], leg.qubit)
-        elif leg.kind == "gate":
-            circuit.cz(ancillas[k][-1], leg.qubit)  # Z first, then X: (1, 1) is XZ = -iY
-            if leg.rank == 4:
-                circuit.cx(ancillas[k][0], leg.qubit)
+        leg.kind.open(circuit, leg.qubit, ancillas[k])
     _copy(circuit, data[done:], qubit_of)
     return circuit, ancillas
 
@@ -62,7 +56,7 @@ def open_state(fragment: Fragment, *, device: str = "CPU", threads: int = 1) -> 
         threads: how many threads Aer may use.
 
     Returns:
-        (leg branches ..., qubit 0, qubit 1, ...) complex128: one axis for each leg that is not ``wire_out``, in leg
+        (leg branches ..., qubit 0, qubit 1, ...) complex128: one axis for each leg that is no open qubit, in leg
         order (2 for a wire's basis inputs or a rank-2 gate, 4 for I, X, Y, Z), then one of size 2 for every local
         qubit. Not normalised: branch j holds sigma_j |psi> (or the state grown from input |j>) itself.
 
@@ -85,18 +79,9 @@ def open_state(fragment: Fragment, *, device: str = "CPU", threads: int = 1) -> 
     state = state.transpose(order) * np.sqrt(2.0) ** (width - fragment.num_qubits)
     axis = 0
     for leg, own in zip(fragment.legs, ancillas, strict=True):
-        if leg.kind == "gate" and leg.rank == 4:
-            state = state.reshape(*state.shape[:axis], 4, *state.shape[axis + 2 :])  # (x, z) row-major: I, Z, X, XZ
-            state = np.take(state, [0, 2, 3, 1], axis=axis)
-            np.multiply(state, _phases(axis, state.ndim), out=state)
+        state = leg.kind.branches(state, axis)
         axis += len(own) > 0
     return state
-
-
-def _phases(axis: int, ndim: int) -> np.ndarray:
-    shape = [1] * ndim
-    shape[axis] = 4
-    return np.array([1, 1, 1j, 1]).reshape(shape)  # Y = i XZ
 
 
 def _copy(circuit: QuantumCircuit, items: list, qubit_of: dict) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from tasks.cutting.plan import Fragment
-from tasks.execution.simulators.exact import leg_basis_change
 from tasks.reconstruction.distribution.outputs import ExactOutputs
 
 _CHUNK_BYTES = 1 << 26
@@ -15,17 +14,17 @@ def exact_outputs(fragment: Fragment, state: np.ndarray) -> ExactOutputs:
     """Projector tensors of every outcome of a fragment's outputs.
 
     Args:
-        fragment: the fragment; every local qubit that no ``wire_out`` leg takes away is an output.
+        fragment: the fragment; every local qubit that no leg takes away is an output.
         state: what ``open_state`` returned for it.
 
     Returns:
         its outputs, in the order of their local qubits.
     """
     legs = fragment.legs
-    branching = sum(leg.kind != "wire_out" for leg in legs)
+    branching = sum(not leg.kind.opens_qubit for leg in legs)
     order, axis = [], 0
     for leg in legs:
-        if leg.kind == "wire_out":
+        if leg.kind.opens_qubit:
             order.append(branching + leg.qubit)
         else:
             order.append(axis)
@@ -46,6 +45,6 @@ def exact_outputs(fragment: Fragment, state: np.ndarray) -> ExactOutputs:
         entries = pairs.reshape(*ranks, *ranks, -1).transpose([*pairs_axes, 2 * len(legs)])
         entries = entries.reshape(*(rank * rank for rank in ranks), -1)
         for place, leg in enumerate(legs):
-            entries = np.moveaxis(np.tensordot(leg_basis_change(leg), entries, axes=(1, place)), 0, place)
+            entries = np.moveaxis(np.tensordot(leg.kind.basis_change(), entries, axes=(1, place)), 0, place)
         values[..., start : start + step] = entries.real
     return ExactOutputs(tuple(global_of[q] for q in local), values)

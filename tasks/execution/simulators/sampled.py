@@ -15,9 +15,8 @@ import numpy as np
 from qiskit import QuantumCircuit
 from qiskit_aer import AerSimulator
 
-from tasks.cutting.plan import Fragment, Leg, Scheme
-from tasks.cutting.schmidt import schmidt_operators
-from tasks.cutting.settings import Setting, gate_product, leg_settings
+from tasks.cutting.kinds import Scheme, Setting, gate_product
+from tasks.cutting.plan import Fragment
 from tasks.cutting.variants import Variant, VariantBuilder, leg_choices, measurement_groups
 from tasks.execution.errors import ExecutionError
 from tasks.execution.simulators.open_state import aer_gate
@@ -101,8 +100,8 @@ def distributions_together(
     """
     legs, choices = fragment.legs, leg_choices(fragment, schemes)
     groups = measurement_groups(fragment)
-    branching = [k for k, leg in enumerate(legs) if leg.kind != "wire_out"]
-    operators = [[_setting_operator(leg, s) for s in choice] for leg, choice in zip(legs, choices, strict=True)]
+    branching = [k for k, leg in enumerate(legs) if not leg.kind.opens_qubit]
+    operators = [[leg.kind.operator(s) for s in choice] for leg, choice in zip(legs, choices, strict=True)]
     axis_of = {k: branching.index(k) if k in branching else len(branching) + legs[k].qubit for k in range(len(legs))}
     order = [*branching, *(k for k in range(len(legs)) if k not in branching)]
     blocks: dict[tuple, list[int]] = {}
@@ -147,11 +146,9 @@ def variant_distributions(
     legs = fragment.legs
     choices = leg_choices(fragment, schemes)
     groups = measurement_groups(fragment)
-    branching = [k for k, leg in enumerate(legs) if leg.kind != "wire_out"]
-    wires_out = [k for k, leg in enumerate(legs) if leg.kind == "wire_out"]
-    operators = [
-        [_setting_operator(leg, setting) for setting in choice] for leg, choice in zip(legs, choices, strict=True)
-    ]
+    branching = [k for k, leg in enumerate(legs) if not leg.kind.opens_qubit]
+    wires_out = [k for k, leg in enumerate(legs) if leg.kind.opens_qubit]
+    operators = [[leg.kind.operator(setting) for setting in choice] for leg, choice in zip(legs, choices, strict=True)]
     # Outgoing wires are chosen last: their axes are qubits like any other.
     sequence = wires_out + branching
     path: list[tuple[tuple[int, ...], np.ndarray]] = []
@@ -169,28 +166,13 @@ def variant_distributions(
                 leg = sequence[depth - 1]
                 operator = operators[leg][variant.settings[leg]]
                 value = path[-1][1]
-                if legs[leg].kind == "wire_out":
+                if legs[leg].kind.opens_qubit:
                     value = _apply(operator, value, len(branching) + legs[leg].qubit)
                 else:
                     value = _apply(operator, value, branching.index(leg))
             path.append((key[: depth + 1], value))
         chosen = [choice[s] for choice, s in zip(choices, variant.settings, strict=True)]
         yield _marginal(fragment, chosen, branching, groups[variant.group].bases, path[-1][1])
-
-
-def _setting_operator(leg: Leg, setting: Setting) -> np.ndarray:
-    """(bit, branch) complex: amplitudes of the leg's branches under a setting; one row where no bit is read.
-
-    For an outgoing wire it is the 2 x 2 rotation into the measured basis instead.
-    """
-    before, after = gate_product(setting.before), gate_product(setting.after)
-    if leg.kind == "wire_out":
-        return before
-    if leg.kind == "wire_in":
-        return before[:, :1].T
-    sigmas = schmidt_operators(leg.rank)
-    kraus = [after @ before] if not setting.measured else [after @ np.diag(b) @ before for b in ([1, 0], [0, 1])]
-    return np.array([np.einsum("jab,ba->j", sigmas, k) / 2 for k in kraus])
 
 
 def _apply(matrix: np.ndarray, state: np.ndarray, axis: int) -> np.ndarray:
@@ -222,7 +204,7 @@ def _marginals(
     axes = []  # in bit order: legs that measure, then the group's qubits
     for k, (leg, setting) in enumerate(zip(fragment.legs, chosen, strict=True)):
         if setting.measured:
-            axes.append(1 + (len(branching) + leg.qubit if leg.kind == "wire_out" else branching.index(k)))
+            axes.append(1 + (len(branching) + leg.qubit if leg.kind.opens_qubit else branching.index(k)))
     axes += [1 + len(branching) + int(q) for q in np.flatnonzero(bases)]
     gone = tuple(a for a in range(1, probabilities.ndim) if a not in set(axes))
     kept = sorted(axes)
@@ -290,4 +272,4 @@ def sampled_data(
         for v, c, half in zip(variants, counts, halves or [0] * len(variants), strict=True)
         for meaning in (builder.meaning(v),)
     )
-    return SampledData(tuple(leg_settings(leg, s) for leg, s in zip(fragment.legs, schemes, strict=True)), data)
+    return SampledData(tuple(leg.kind.spanning(s) for leg, s in zip(fragment.legs, schemes, strict=True)), data)

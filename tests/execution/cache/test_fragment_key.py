@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from qiskit import QuantumCircuit, transpile
 
+from tasks.cutting.kinds.measured_gate import GateEnd
+from tasks.cutting.kinds.wire import WireIn, WireOut
 from tasks.cutting.plan import Fragment, Leg
 from tasks.execution.cache.cache import open_cache
 from tasks.execution.cache.fragment_key import fragment_key
@@ -39,7 +41,8 @@ def assemble(segments: list[QuantumCircuit], legs: list[tuple[str, int, int]], f
     placed = []
     for k, (kind, qubit, rank) in enumerate(legs):
         position = {"wire_in": 0, "wire_out": end}.get(kind, positions[min(k + 1, len(positions) - 1)])
-        placed.append(Leg(k, 0 if kind == "wire_out" else 1, kind, qubit, position, rank))  # type: ignore[arg-type]
+        made = {"wire_in": WireIn(), "wire_out": WireOut()}.get(kind, GateEnd(rank))
+        placed.append(Leg(k, 0 if kind == "wire_out" else 1, made, qubit, position))
     return Fragment(0, circuit, tuple(placed), (), factors[0], factors[1])
 
 
@@ -106,11 +109,11 @@ def test_legs_keep_their_identity() -> None:
     def one(legs: tuple[Leg, ...]) -> bytes:
         return fragment_key(Fragment(0, circuit, legs, (), factors[0], factors[1]), EXACT).digest
 
-    before, after = Leg(0, 0, "gate", 0, 0), Leg(0, 0, "gate", 0, 1)
+    before, after = Leg(0, 0, GateEnd(), 0, 0), Leg(0, 0, GateEnd(), 0, 1)
     assert one((before,)) != one((after,))
     assert one((before, after)) != one((after, before))
-    assert one((after,)) != one((Leg(0, 0, "gate", 1, 1),))
-    assert one((after,)) != one((Leg(0, 0, "gate", 0, 1, rank=4),))
+    assert one((after,)) != one((Leg(0, 0, GateEnd(), 1, 1),))
+    assert one((after,)) != one((Leg(0, 0, GateEnd(4), 0, 1),))
 
 
 def test_the_cache_gives_back_the_very_tensor(where: str) -> None:

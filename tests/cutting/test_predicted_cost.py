@@ -9,8 +9,7 @@ import pytest
 from qiskit import QuantumCircuit
 
 from tasks.cutting import GateCut, make_plan, predicted_bytes, structure_of
-from tasks.cutting.cost import branch_count, choose_schemes, contraction_cost, exact_work, fragment_cost
-from tasks.cutting.settings import end_cost
+from tasks.cutting.cost import branch_count, choose_schemes, contraction_cost, end_cost, exact_work, fragment_cost
 from tasks.cutting.variants import count_variants, enumerate_variants
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state

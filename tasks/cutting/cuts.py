@@ -1,0 +1,86 @@
+"""Where to cut: the places of a circuit that can be severed, as users and records name them. Plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from qiskit.circuit import Operation
+
+from tasks.cutting.errors import CuttingError
+
+
+@dataclass(frozen=True, order=True)
+class WireCut:
+    """The wire of ``qubit`` severed just before instruction ``instruction`` of the problem's circuit."""
+
+    section: ClassVar[str] = "wires"
+    kind: ClassVar[str] = ""
+    instruction: int
+    qubit: int
+
+    @property
+    def wire(self) -> tuple[int, int] | None:
+        """(instruction, qubit) of a severed wire."""
+        return self.instruction, self.qubit
+
+    def entry(self) -> Any:
+        """As a cuts file has it."""
+        return {"instruction": self.instruction, "qubit": self.qubit}
+
+    def check(self, operation: Operation, qubits: Sequence[int], first: Mapping[int, int]) -> None:
+        """Refuse what is no wire to sever; ``first``: qubit -> its first instruction."""
+        if self.qubit not in qubits:
+            raise CuttingError(
+                f"wire cut at instruction {self.instruction}: {operation.name} acts on qubits {list(qubits)}, not on "
+                f"qubit {self.qubit}; name a qubit that the instruction acts on"
+            )
+        if first[self.qubit] == self.instruction:
+            raise CuttingError(
+                f"wire cut at instruction {self.instruction} on qubit {self.qubit}: no gate acts on that wire "
+                "earlier, so there is nothing to sever; cut it before a later instruction"
+            )
+
+
+@dataclass(frozen=True, order=True)
+class GateCut:
+    """The two-qubit gate at index ``instruction`` of the problem's circuit, severed; ``kind`` names how, if given."""
+
+    section: ClassVar[str] = "gates"
+    instruction: int
+    kind: str = ""
+
+    @property
+    def wire(self) -> tuple[int, int] | None:
+        """No wire is severed."""
+        return None
+
+    def entry(self) -> Any:
+        """As a cuts file has it."""
+        return {"instruction": self.instruction, "kind": self.kind} if self.kind else self.instruction
+
+    def check(self, operation: Operation, qubits: Sequence[int], first: Mapping[int, int]) -> None:
+        """Refuse what is no two-qubit gate."""
+        if len(qubits) != 2:
+            raise CuttingError(
+                f"gate cut at instruction {self.instruction}: {operation.name} on qubit {qubits[0]} is not a two-qubit "
+                "gate; name one that is"
+            )
+
+
+Cut = WireCut | GateCut
+
+
+def cuts_document(cuts: Sequence[Cut]) -> dict[str, Any]:
+    """Cuts in the form of a cuts file."""
+    return {
+        section: [cut.entry() for cut in cuts if cut.section == section]
+        for section in (GateCut.section, WireCut.section)
+    }
+
+
+def cuts_from(document: Mapping[str, Any]) -> tuple[Cut, ...]:
+    """The inverse of ``cuts_document``."""
+    gates = (entry if isinstance(entry, Mapping) else {"instruction": entry} for entry in document["gates"])
+    return (*(GateCut(**entry) for entry in gates), *(WireCut(**entry) for entry in document["wires"]))

@@ -1,0 +1,17 @@
+"""What can be severed, one object a kind: a wire, a gate by measured settings, a gate by Hadamard tests."""
+
+from tasks.cutting.kinds.kind import CutKind, GateKind, LegKind
+from tasks.cutting.kinds.registry import WIRE, gate_kind
+from tasks.cutting.kinds.setting import GATES, Scheme, Setting, gate_product
+
+__all__ = [
+    "GATES",
+    "WIRE",
+    "CutKind",
+    "GateKind",
+    "LegKind",
+    "Scheme",
+    "Setting",
+    "gate_kind",
+    "gate_product",
+]
