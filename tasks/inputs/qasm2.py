@@ -179,7 +179,7 @@ def _check_statements(path: Path, text: str) -> None:
 
 def _malformed(path: Path, source: _Source, message: str) -> InputError:
     """One line out of the parser's message, with the file and line that it is about."""
-    message = " ".join(message.strip("'\"").split())
+    message = " ".join(message.split())
     place = re.match(r"<input>:(\d+),\d+: (.*)", message)
     where, what = str(path), message
     if place:

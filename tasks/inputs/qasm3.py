@@ -193,7 +193,7 @@ class _Reader(ConvertVisitor):
         """A gate as Qiskit converts it, with the right number of parameters and qubits."""
         symbol = context.symbol_table.get(node.name.name, node)
         if symbol is not None and isinstance(symbol.type, types.Gate):
-            if symbol.type.n_classical != len(node.arguments):
+            if symbol.definer is not None and symbol.type.n_classical != len(node.arguments):
                 raise_from_node(node, f"incorrect number of parameters of '{node.name.name}'")
             for modifier in node.modifiers:
                 if modifier.argument is not None:
@@ -494,7 +494,9 @@ def _line(error: BaseException) -> int | None:
 
 def _refused(path: Path, message: str, line: int | None, invalid: bool = False) -> InputError:
     """One line that says what is not valid, or valid and not taken."""
-    message = " ".join(message.strip("'\"").split())
+    message = " ".join(message.split())
+    if message[:1] in "'\"" and message[:1] == message[-1:]:  # as Python shows the key of a KeyError
+        message = message[1:-1]
     place = re.match(r"(?:<input>:|L)?(\d+)[,:]\s?C?\d+:\s*(.*)", message)
     where = place.group(1) if place else line
     what = (place.group(2) if place else message).rstrip(".")

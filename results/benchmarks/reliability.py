@@ -1,0 +1,88 @@
+"""What Qompass does with what nobody should give it: ``python -m results.benchmarks.reliability [PART ...] [--quick]``.
+
+Each part tries many times and counts what went wrong; a wrong one is listed with the numbers that bring it back.
+
+* ``inputs``: circuits, observables, files of cuts, included files and options, changed at random. Wrong is a
+  traceback, an exit status other than 0 and 2, more than one line, more than 2 s of processor time, or a dead process.
+
+Writes reliability.json and reliability.md beside this file (reliability_quick.* with --quick); parts not named keep
+what they had.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from results.benchmarks import reliability_inputs
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a part found.
+
+    Attributes:
+        tried: attempts.
+        bad: those that went wrong, each described so that it can be tried again.
+        notes: how the others ended, and how many.
+        seed: of the random numbers.
+        seconds: it took.
+    """
+
+    tried: int
+    bad: list[str]
+    notes: dict[str, int]
+    seed: int = 0
+    seconds: float = field(default=0.0)
+
+
+# A part is a function of (attempts, seed) that gives what it tried, what went wrong, and how the rest ended.
+PARTS: dict[str, tuple[Callable[[int, int], tuple[list[str], dict[str, int]]], int, int]] = {
+    "inputs": (reliability_inputs.measure, 2000, 100),
+}
+
+
+def main() -> int:
+    """Run the parts named, all by default."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    name = "reliability_quick" if options.quick else "reliability"
+    written = _HERE / f"{name}.json"
+    results = json.loads(written.read_text()) if written.exists() else {}
+    for part in options.parts or PARTS:
+        measure, full, quick = PARTS[part]
+        tried, started = quick if options.quick else full, time.monotonic()
+        bad, notes = measure(tried, options.seed)
+        found = Found(tried, bad, notes, options.seed, round(time.monotonic() - started, 1))
+        results[part] = asdict(found)
+        print(f"{part}: {tried:,} tried, {len(bad):,} bad")
+        written.write_text(json.dumps(results, indent=2) + "\n")
+    (_HERE / f"{name}.md").write_text(table(results))
+    return 1 if any(results[part]["bad"] for part in results) else 0
+
+
+def table(results: dict[str, dict[str, object]]) -> str:
+    """The results as Markdown."""
+    rows = ["# Reliability", "", f"`{' '.join(['python -m results.benchmarks.reliability', *sys.argv[1:]])}`", ""]
+    rows += ["| part | tried | bad | seed | how the others ended |", "|---|---:|---:|---:|---|"]
+    for part, found in results.items():
+        bad, notes = found["bad"], found["notes"]
+        assert isinstance(bad, list) and isinstance(notes, dict)
+        ends = ", ".join(f"{count:,} {end}" for end, count in notes.items())
+        rows.append(f"| {part} | {found['tried']:,} | {len(bad):,} | {found['seed']} | {ends} |")
+    listed = [f"* {part}: `{entry}`" for part, found in results.items() for entry in found["bad"]]  # type: ignore[attr-defined]
+    return "\n".join([*rows, "", *listed]).rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
