@@ -17,7 +17,7 @@ import numpy as np
 from scheduler_policies import Device, Kind
 from tasks.execution.jobs import FragmentJob
 from tasks.execution.on_device import How, JobResult, run_on_device
-from tasks.execution.pieces import Done, Piece, Report
+from tasks.execution.pieces import Done, Piece, Report, outcome_document
 from tasks.execution.run_devices import declared_devices
 from tasks.runs.record import RunRecordError, store_result
 from tasks.runtime import Limits, Outcome, Ticket, constraint, device_tasks, implement, isolated, task
@@ -67,15 +67,17 @@ def simulate(
 def _executed(
     jobs: tuple[FragmentJob, ...], device: Device, how: How, folder: str, limits: Limits, ticket: Ticket
 ) -> tuple[Outcome, Payload]:
-    with ticket:
-        outcome = isolated(
-            run_jobs, jobs, device, how, folder, ticket.attempt,
-            limits=limits, device=device.name, attempt=ticket.attempt,
-        )  # fmt: skip
-    if outcome.failure is not None:
-        return outcome, ()
-    report, payload = outcome.value
-    return replace(outcome, value=report), payload
+    ticket.begin()
+    outcome = isolated(
+        run_jobs, jobs, device, how, folder, ticket.attempt,
+        limits=limits, device=device.name, attempt=ticket.attempt,
+    )  # fmt: skip
+    payload: Payload = ()
+    if outcome.failure is None:
+        report, payload = outcome.value
+        outcome = replace(outcome, value=report)
+    ticket.end(outcome_document(outcome))
+    return outcome, payload
 
 
 def run_jobs(

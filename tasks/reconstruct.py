@@ -2,25 +2,51 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from scheduler_policies import Kind
+from tasks.execution.run_devices import declared_devices
 from tasks.model.tensor import FragmentTensor, Structure
 from tasks.reconstruction import estimate
 from tasks.reconstruction.contraction.network import network_of
 from tasks.reconstruction.contraction.network_files import write_network
 from tasks.reconstruction.contraction.schedule import schedule
 from tasks.reconstruction.statistics.allocation import allocate_shots
-from tasks.runtime import COLLECTION_IN, Limits, Outcome, constraint, isolated, mpi, task
+from tasks.runtime import COLLECTION_IN, Limits, Outcome, Reason, constraint, contained, isolated, mpi, task
 from tasks.runtime.ranks import mpirun_path
 
-RANKS = 2
-_FEWEST_BONDS = 8  # a smaller network is done before its cost is known
 _WORTH_RANKS = 1e10  # floating-point operations: several seconds of one core
+_RANKS_VARIABLE = "QOMPASS_RANKS"
+
+
+def _declared_ranks() -> tuple[int, int, int]:
+    """MPI ranks of the run, ranks on each node, and computing units that these take there.
+
+    One for each unit of the CPUs that the resources file declares, or each core of this machine; ``QOMPASS_RANKS`` says
+    another number (COMPSs' workers must see the same).
+    """
+    units: dict[str, int] = {}
+    for device in declared_devices():
+        if device.kind is Kind.CPU:
+            units[device.node] = max(units.get(device.node, 0), device.units * device.computing_units)
+    on_each = min(units.values(), default=len(os.sched_getaffinity(0)))
+    nodes = max(1, len(units))
+    asked = os.environ.get(_RANKS_VARIABLE, "")
+    on_node = -(-int(asked) // nodes) if asked.isdigit() else on_each
+    on_node = max(on_node, -(-2 // nodes))
+    return on_node * nodes, on_node, min(on_node, on_each)
+
+
+RANKS, _RANKS_ON_NODE, _UNITS_ON_NODE = _declared_ranks()
 
 
 @constraint(computing_units="1")
@@ -39,42 +65,63 @@ def contract_network(
     return estimate(structure, tensors, memory_bytes=memory_bytes)
 
 
-@mpi(runner="mpirun", processes=RANKS)
+@constraint(computing_units="1")
+@task(returns=1)
+def contraction_flops(structure: Structure, memory_bytes: int | None) -> Outcome:
+    """What contracting the network takes: the value is a number of floating-point operations."""
+    return contained(_searched_flops, structure, memory_bytes, device="CPU")
+
+
+def _searched_flops(structure: Structure, memory_bytes: int | None) -> float:
+    return schedule(structure, network_of(structure), memory_bytes=memory_bytes).cost.flops
+
+
+def worth_ranks(flops: float) -> bool:
+    """Whether a contraction is so large that starting MPI ranks pays, and this machine has an mpirun."""
+    return flops >= _WORTH_RANKS and mpirun_path() is not None
+
+
+@constraint(computing_units="1")
+@task(returns=1, tensors=COLLECTION_IN)
+def write_for_ranks(
+    folder: str, structure: Structure, tensors: list[Any], memory_bytes: int | None, attempt: int
+) -> Outcome:
+    """Put a network where every rank can read it, in place of what an interrupted run may have left there.
+
+    Args:
+        folder: where; the value of the outcome, too.
+        structure: how the fragments are joined.
+        tensors: one FragmentTensor a fragment.
+        memory_bytes: what all ranks together may use.
+        attempt: which try it is.
+    """
+    return contained(_written, folder, structure, tensors, memory_bytes, device="CPU", attempt=attempt)
+
+
+def _written(folder: str, structure: Structure, tensors: Sequence[FragmentTensor], memory_bytes: int | None) -> str:
+    shutil.rmtree(folder, ignore_errors=True)
+    Path(folder).mkdir(parents=True)
+    write_network(Path(folder), structure, tensors, rank_bytes=None if memory_bytes is None else memory_bytes // RANKS)
+    return folder
+
+
+@constraint(computing_units=str(_UNITS_ON_NODE))
+@mpi(runner="mpirun", processes=RANKS, processes_per_node=_RANKS_ON_NODE)
 @task(returns=RANKS)
-def reconstruct_in_ranks(folder: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """Every rank's share of the network in ``folder``; rank 0's result is (values, standard errors), others' None."""
+def reconstruct_in_ranks(written: Outcome) -> Outcome:
+    """Every rank's share of the network in a folder; rank 0's outcome has (values, standard errors), others' None."""
     from mpi4py import MPI
 
     from tasks.reconstruction.mpi import run_rank
 
+    if written.failure is not None:
+        return replace(written, failure=replace(written.failure, reason=Reason.DEPENDENCY))
     try:
-        return run_rank(folder, comm=MPI.COMM_WORLD)
+        return Outcome(run_rank(written.value, comm=MPI.COMM_WORLD), device="CPU", attempt=written.attempt)
     except Exception:
         traceback.print_exc(file=sys.stderr)
         MPI.COMM_WORLD.Abort(2)  # the other ranks would wait for this one for ever
         raise
-
-
-def worth_ranks(structure: Structure, memory_bytes: int | None = None) -> bool:
-    """Whether a network is so large that starting MPI ranks pays, and this machine has an mpirun."""
-    if len(structure.bonds) < _FEWEST_BONDS or mpirun_path() is None:
-        return False
-    plan = schedule(structure, network_of(structure), memory_bytes=memory_bytes)
-    return plan.cost.flops >= _WORTH_RANKS
-
-
-def write_for_ranks(
-    folder: Path, structure: Structure, tensors: Sequence[FragmentTensor], memory_bytes: int | None = None
-) -> str:
-    """Put a network where every rank can read it, in place of what an interrupted run may have left there.
-
-    ``memory_bytes`` is what all ranks together may use.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.iterdir():
-        old.unlink()
-    write_network(folder, structure, tensors, rank_bytes=None if memory_bytes is None else memory_bytes // RANKS)
-    return str(folder)
 
 
 @constraint(computing_units="1")

@@ -25,7 +25,7 @@ from tasks.cutting import Plan, make_plan, structure_of
 from tasks.cutting.cost import contraction_cost
 from tasks.cutting.cuts import cuts_from
 from tasks.cutting.document import plan_document
-from tasks.dispatch.driver import Driver, RunError
+from tasks.dispatch.driver import Driver, RunError, TakesTensors
 from tasks.dispatch.pool import Pool
 from tasks.dispatch.rounds import exact_round, shot_rounds
 from tasks.execution.cache.stores.store import check_place
@@ -38,7 +38,7 @@ from tasks.model.problem import Estimate, Problem
 from tasks.model.progress import Progress, Stage
 from tasks.model.tensor import Structure
 from tasks.options import Options, options_of
-from tasks.reconstruct import reconstruct, reconstruct_in_ranks, worth_ranks, write_for_ranks
+from tasks.reconstruct import contraction_flops, reconstruct, reconstruct_in_ranks, worth_ranks, write_for_ranks
 from tasks.runs.record import RunDirectory
 from tasks.runtime import (
     INLINE_S,
@@ -58,6 +58,7 @@ _NEAR_TARGET = 1.05  # times the target; closer than that is how well an error i
 _SHOTS_FOR_TARGET = 10_000_000  # what a plan may count on where as many shots are spent as it takes
 _SURELY_LARGE_QUBITS = 30  # circuits that take longer to run than an engine to start
 _INLINE_BYTES = 1 << 29  # what takes more memory runs in a process of its own
+_NETWORK = "network"  # in the run's folder, while MPI ranks read it
 _FLOPS = 1e9  # a second, of small contractions
 
 
@@ -148,11 +149,13 @@ def run(problem: Problem, options: Options, directory: RunDirectory, progress: P
         structure = structure_of(problem, plan)
         stack.enter_context(inline(_small(plan, options, devices)))
         driver = stack.enter_context(_driver(problem, plan, options, directory, devices, trouble))
+        end = _end(structure, plan, driver, options)
         with directory.timing("execute"):
-            _execute(structure, plan, options, driver, shown)
+            _execute(structure, plan, options, driver, shown, end)
         directory.update(tasks=vars(driver.statistics()))
         with directory.timing("reconstruct"), shown.stage("reconstruct", 1) as step:
-            values, errors = _reconstruct(structure, driver, options)
+            values, errors = driver.value_of("the reconstruction", end)
+            shutil.rmtree(directory.path / _NETWORK, ignore_errors=True)
             step.advance()
     estimates = [
         Estimate(name, float(value), float(error))
@@ -220,7 +223,7 @@ def _small(plan: Plan, options: Options, devices: Sequence[Device]) -> bool:
         return False
     if sum(cost.exact_bytes for cost in plan.costs) > _INLINE_BYTES:
         return False
-    contraction = contraction_cost(plan.fragments, plan.bonds).flops * len(plan.factor_index)
+    contraction = _greedy_flops(plan)
     seconds = sum(predicted_seconds(job) for job in exact_jobs(plan)) + contraction / _FLOPS
     if options.shots is not None or options.target_error is not None:
         shots = _plan_limits(options)["shots"]
@@ -263,15 +266,18 @@ def _driver(
         driver.close()
 
 
-def _execute(structure: Structure, plan: Plan, options: Options, driver: Driver, shown: Progress) -> None:
+def _execute(
+    structure: Structure, plan: Plan, options: Options, driver: Driver, shown: Progress, end: TakesTensors
+) -> None:
     if options.shots is None and options.target_error is None:
-        exact_round(plan, driver, shown)
+        exact_round(plan, driver, shown, end)
         return
     shot_rounds(
         structure,
         plan,
         driver,
         shown,
+        end,
         shots=options.shots,
         target_error=options.target_error,
         seed=options.seed,
@@ -279,18 +285,24 @@ def _execute(structure: Structure, plan: Plan, options: Options, driver: Driver,
     )
 
 
-def _reconstruct(structure: Structure, driver: Driver, options: Options) -> tuple[np.ndarray, np.ndarray]:
+def _end(structure: Structure, plan: Plan, driver: Driver, options: Options) -> TakesTensors:
+    """From the tensors to values and standard errors: one task, or the ranks of an MPI program."""
     room = _room(options)
-    if worth_ranks(structure, room):
-        folder = driver.directory.path / "network"
-        tensors = [value_of(outcome, "a fragment's tensor") for outcome in wait_on(driver.tensors())]
-        found = wait_on(reconstruct_in_ranks(write_for_ranks(folder, structure, tensors, room)))
-        shutil.rmtree(folder)
-        return found[0]
-    values, errors = driver.value_of(
-        "the reconstruction", lambda tensors, attempt: reconstruct(structure, tensors, room, limits(), attempt)
-    )
-    return values, errors
+    # A greedy path is found in milliseconds; only where that says many operations a better one is searched, by a task.
+    flops = contraction_flops(structure, room) if worth_ranks(_greedy_flops(plan)) else None
+
+    def submit(tensors: list[Any], attempt: int) -> Any:
+        searched = None if flops is None else wait_on(flops).value
+        if searched is None or not worth_ranks(searched):
+            return reconstruct(structure, tensors, room, limits(), attempt)
+        folder = str(driver.directory.path / _NETWORK)
+        return reconstruct_in_ranks(write_for_ranks(folder, structure, tensors, room, attempt))[0]
+
+    return submit
+
+
+def _greedy_flops(plan: Plan) -> float:
+    return contraction_cost(plan.fragments, plan.bonds).flops * len(plan.factor_index)
 
 
 def _room(options: Options) -> int | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from scheduler_policies import Device, DeviceState, Kind, Work
 from tasks.cutting import Plan
-from tasks.dispatch.instructions import Complete, GiveUp, Instruction, Look, Move, Submit, Warn
+from tasks.dispatch.instructions import GiveUp, Instruction, Look, Move, Submit, Warn
 from tasks.dispatch.pool import Pool
 from tasks.dispatch.result_store import found_results, piece_of
 from tasks.dispatch.state import State
@@ -19,7 +19,7 @@ from tasks.errors import QompassError
 from tasks.execute import Payload, execute_on
 from tasks.execution.jobs import FragmentJob, predicted_seconds
 from tasks.execution.on_device import How, forget_stored
-from tasks.execution.pieces import Done, Piece, Report
+from tasks.execution.pieces import Done, Piece, Report, outcome_from
 from tasks.model.progress import Stage
 from tasks.runs.record import RunDirectory
 from tasks.runtime import (
@@ -31,6 +31,7 @@ from tasks.runtime import (
     Ticket,
     as_completed,
     engine_info,
+    is_inline,
     limits,
     next_step,
     raise_defect,
@@ -45,6 +46,10 @@ logger = logging.getLogger(__name__)
 LEAST_LIMIT_S = 60.0
 LIMIT_FACTOR = 50.0  # a simulator may take this many times what was predicted
 QPU_LIMIT_S = 3600.0
+
+
+TakesTensors = Callable[[list[Any], int], Any]
+"""Submits a task that takes the futures of all tensors, and which try it is; gives the future of its outcome."""
 
 
 class RunError(QompassError):
@@ -78,9 +83,10 @@ class Driver:
         self.state = State(pool, works, norm, self._predicted, engine_info().overhead_s)
         self._asked: dict[int, dict[int, FragmentJob]] = {f.index: {} for f in plan.fragments}  # by fragment and round
         self._found: dict[int, list[tuple[Piece, Any]]] = {f.index: [] for f in plan.fragments}
-        self._payloads: dict[int, list[Any]] = {f.index: [] for f in plan.fragments}
-        self._tensors: dict[int, Any] = {}
-        self._running: dict[int, tuple[Submit, Ticket, Any, Any]] = {}  # with the futures of report and payload
+        self._payloads: dict[int, dict[int, Any]] = {f.index: {} for f in plan.fragments}  # futures, by task
+        self._tensors: dict[int, Any] = {}  # futures; of what is in work, too
+        self._ahead: tuple[TakesTensors, Any] | None = None  # what was submitted to take the tensors, and its future
+        self._running: dict[int, tuple[Submit, Ticket, Any]] = {}  # with the future of the report
         self._tickets = ticket_folder(directory.path)
         self._task_seconds: list[float] = []
         self._wall_s = 0.0
@@ -100,42 +106,48 @@ class Driver:
         if self._tickets:
             shutil.rmtree(self._tickets, ignore_errors=True)
 
-    def run(self, jobs: Sequence[FragmentJob], stage: Stage) -> None:
+    def run(self, jobs: Sequence[FragmentJob], stage: Stage, ahead: TakesTensors | None = None) -> None:
         """See to it that every job has its result, in the run's folder or from tasks.
+
+        Args:
+            jobs: at most one for each fragment and round.
+            stage: takes a step for each variant.
+            ahead: submits what takes the tensors afterwards (``value_of``): before there are any, so that the engine
+                knows the whole way from here to there.
 
         Raises:
             RunError: a job failed too often, or everywhere.
         """
         for job in jobs:
             self._asked[job.fragment.index][job.round_index] = job
+            self._tensors.pop(job.fragment.index, None)
+        self._ahead = None
         found, todo = found_results(jobs, self._directory)
         for done, arrays in found:
             self.state.recall(done.piece, str(done.meta["device"]), paid=done.paid)
             self._found[done.piece.fragment].append((done.piece, arrays))
-            self._tensors.pop(done.piece.fragment, None)
         stage.advance(sum(steps_of(piece_of(job)) for job in jobs) - sum(map(steps_of, todo)))
         self.state.ask(todo)
         began = time.monotonic()
         while not self.state.idle:
             self._follow(self.state.place(self._seen(), time.monotonic()))
-            running = list(self._running)
-            flights = [self._running[number] for number in running]
-            for position, outcome in as_completed([f for _, _, f, _ in flights], [t for _, t, _, _ in flights]):
-                self._end(running[position], outcome, stage)
+            if not is_inline():  # there what is submitted is done, and may have failed
+                self._submit_ahead(ahead)
+            numbers = list(self._running)
+            tasks = [self._running[number] for number in numbers]
+            reports = as_completed([future for *_, future in tasks], [ticket for _, ticket, _ in tasks], outcome_from)
+            for position, outcome in reports:
+                self._end(numbers[position], outcome, stage)
                 if self.state.waiting:  # place it at once, while the others go on
                     break
         self._wall_s += time.monotonic() - began
 
-    def tensors(self) -> list[Any]:
-        """The futures of all fragment tensors, from all results so far."""
-        return [self._tensors.get(f.index) or self._build(f.index) for f in self._plan.fragments]
-
-    def value_of(self, what: str, submit: Callable[[list[Any], int], Any]) -> Any:
+    def value_of(self, what: str, submit: TakesTensors) -> Any:
         """The value of a task that takes all tensors; it and they are tried again as often as other work.
 
         Args:
             what: in words, for the error.
-            submit: submits the task: (futures of the tensors, attempt) -> future of its outcome.
+            submit: submits the task.
 
         Raises:
             RunError: it failed.
@@ -143,7 +155,9 @@ class Driver:
         """
         history: list[Outcome] = []
         while True:
-            outcome: Outcome = wait_on(submit(self.tensors(), len(history)))
+            future = self._ahead[1] if self._ahead and self._ahead[0] == submit else None
+            self._ahead = None
+            outcome: Outcome = wait_on(future or submit(self._all_tensors(), len(history)))
             failure = outcome.failure
             if failure is None:
                 return outcome.value
@@ -152,8 +166,8 @@ class Driver:
                 raise RunError(failure.message)  # it says all that there is to say
             history.append(outcome)
             if failure.reason is Reason.DEPENDENCY and len(history) < RetryPolicy().attempts_per_device:
-                for index, future in list(self._tensors.items()):
-                    found: Outcome = wait_on(future)
+                for index, fan_in in list(self._tensors.items()):
+                    found: Outcome = wait_on(fan_in)
                     raise_defect(found, f"the tensor of fragment {index}")
                     if found.failure is not None:
                         self._build(index, len(history))
@@ -172,8 +186,6 @@ class Driver:
                     self._submit(instruction)
                 case Look():
                     time.sleep(instruction.seconds)
-                case Complete():
-                    self._build(instruction.fragment)
                 case Move(piece, source, target, why):
                     self._directory.record.setdefault("moves", []).append(
                         {
@@ -195,27 +207,44 @@ class Driver:
         how = replace(self._how, placed=submit.placed)
         folder = str(self._directory.path)
         report, payload = task(jobs, submit.device, how, folder, self._limits(submit), ticket)
-        self._running[submit.number] = (submit, ticket, report, payload)
+        self._running[submit.number] = (submit, ticket, report)
+        for fragment in {piece.fragment for piece in submit.pieces}:
+            self._payloads[fragment][submit.number] = payload
+            self._tensors.pop(fragment, None)
+
+    def _submit_ahead(self, ahead: TakesTensors | None) -> None:
+        """Submit the fan-in of every fragment that is in work with all of its pieces, and what follows all of them."""
+        waiting = self.state.waiting
+        for index in self._asked:
+            if index not in waiting and index not in self._tensors:
+                self._build(index)
+        if ahead is not None and not waiting and self._ahead is None:
+            self._ahead = (ahead, ahead(self._all_tensors(), 0))
 
     def _end(self, number: int, outcome: Outcome, stage: Stage) -> None:
-        submit, _, _, payload = self._running.pop(number)
+        submit, _, _ = self._running.pop(number)
         self._task_seconds.append(outcome.seconds)
-        if outcome.failure is None:
-            self._keep(submit, outcome.value, payload, stage)
+        report: Report = outcome.value or Report()
+        self._keep(submit, report, stage)
+        done = {done.piece.fragment for done in report.done}
+        if outcome.failure is not None or report.failure or report.left:
+            for fragment in {piece.fragment for piece in submit.pieces}:  # what was submitted to follow lacks something
+                if fragment not in done:
+                    del self._payloads[fragment][number]
+                self._tensors.pop(fragment, None)
+            self._ahead = None
         self._follow(self.state.end(number, outcome, time.monotonic()))
 
-    def _keep(self, submit: Submit, report: Report, payload: Any, stage: Stage) -> None:
+    def _keep(self, submit: Submit, report: Report, stage: Stage) -> None:
         """Put into the record what a task reports, and its results into the run's folder where it could not."""
         for done in report.done:
             if done.stored:
                 self._directory.note_result(done.key, done.meta)
             stage.advance(steps_of(done.piece))
         if not all(done.stored for done in report.done):
+            payload = self._payloads[submit.pieces[0].fragment][submit.number]
             self._gather(report.done, wait_on(payload))
             self._note(f"{submit.device.name} does not see the run's folder: results go through the application")
-        for fragment in {done.piece.fragment for done in report.done}:
-            self._payloads[fragment].append(payload)
-            self._tensors.pop(fragment, None)
         forget_stored(submit.device, [done.meta for done in report.done])
         for note in report.notes:
             self._directory.record.setdefault("notes", []).append(f"{submit.device.name}: {note}")
@@ -240,9 +269,13 @@ class Driver:
         fragment = self._plan.fragments[index]
         self._tensors[index] = tensor(
             fragment, self._plan.schemes[index], tuple(self._asked[index].values()), tuple(self._found[index]),
-            self._payloads[index], limits(), attempt,
+            list(self._payloads[index].values()), limits(), attempt,
         )  # fmt: skip
         return self._tensors[index]
+
+    def _all_tensors(self) -> list[Any]:
+        """The futures of all fragment tensors, in the order of the fragments."""
+        return [self._tensors[index] if index in self._tensors else self._build(index) for index in self._asked]
 
     def _seen(self) -> dict[str, DeviceState]:
         """How the QPUs are doing, where there is something to place on them."""

@@ -38,13 +38,6 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Complete:
-    """Every piece of a fragment that was asked for has its result."""
-
-    fragment: int
-
-
-@dataclass(frozen=True)
 class Move:
     """A piece goes to another device, and why."""
 
@@ -69,4 +62,4 @@ class GiveUp:
     outcome: Outcome | None = None
 
 
-Instruction = Submit | Look | Complete | Move | Warn | GiveUp
+Instruction = Submit | Look | Move | Warn | GiveUp

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from tasks.cutting import Plan
-from tasks.dispatch.driver import Driver, steps_of
+from tasks.dispatch.driver import Driver, TakesTensors, steps_of
 from tasks.dispatch.result_store import piece_of
 from tasks.execution.jobs import FragmentJob, exact_jobs, sampled_jobs, uniform_shots
 from tasks.model.progress import Progress
@@ -25,9 +27,9 @@ _FIRST_SHOTS = 200  # a variant, in the first round towards a target error
 _MOST_ROUNDS = 5
 
 
-def exact_round(plan: Plan, driver: Driver, shown: Progress) -> None:
-    """All fragment tensors, exactly."""
-    _run("execute", exact_jobs(plan), driver, shown)
+def exact_round(plan: Plan, driver: Driver, shown: Progress, end: TakesTensors) -> None:
+    """All fragment tensors, exactly; ``end`` takes them."""
+    _run("execute", exact_jobs(plan), driver, shown, end)
 
 
 def shot_rounds(
@@ -35,6 +37,7 @@ def shot_rounds(
     plan: Plan,
     driver: Driver,
     shown: Progress,
+    end: TakesTensors,
     *,
     shots: int | None,
     target_error: float | None,
@@ -48,6 +51,7 @@ def shot_rounds(
         plan: the plan.
         driver: runs jobs.
         shown: where progress is shown.
+        end: takes the tensors of the last round.
         shots: all there are to spend, None for as many as the target error takes.
         target_error: standard error to reach for every observable, None for what the shots give.
         seed: of the run.
@@ -60,17 +64,23 @@ def shot_rounds(
         first = int(FIRST_ROUND * shots) if shots >= _SHOTS_FOR_ROUNDS * variants else shots
     asked: list[str] = [repr((shots, target_error))]
     wanted = uniform_shots(plan, first, halves=1 if first == shots else 2)
+    prices = {name: device.price.per_shot for name, device in driver.devices.items()}
     for number in range(_MOST_ROUNDS):
         jobs = sampled_jobs(plan, wanted, seed, round_index=number)
         asked += [job.digest for job in jobs]
-        _run("execute" if number == 0 else f"execute, round {number + 1}", jobs, driver, shown)
-        spent_all = shots is not None and (first >= shots or (number == 1 and target_error is None))
-        if spent_all or not any(any(driver.state.shots_of(f.index).values()) for f in plan.fragments):
-            break
         digest = hashlib.sha256(" ".join(asked).encode()).hexdigest()
-        more = driver.directory.load_round(number + 1, digest)
+        last = number == _MOST_ROUNDS - 1 or (
+            shots is not None and (first >= shots or (number == 1 and target_error is None))
+        )
+        more = None if last else driver.directory.load_round(number + 1, digest)
+        further = _Allocation(structure, plan, driver, prices, shots, target_error, memory_bytes, number + 1)
+        # What a shot costs is known once it is known who took it; without prices nothing is to be waited for.
+        ahead = end if last else further.submit if more is None and not any(prices.values()) else None
+        _run("execute" if number == 0 else f"execute, round {number + 1}", jobs, driver, shown, ahead)
+        if last or not any(any(driver.state.shots_of(f.index).values()) for f in plan.fragments):
+            break
         if more is None:
-            more = _allocated(structure, plan, driver, shots, target_error, memory_bytes, number + 1)
+            more = driver.value_of("the allocation of shots", further.submit)
             driver.directory.store_round(number + 1, digest, more)
         if not any(n.any() for n in more.values()):
             break
@@ -80,30 +90,31 @@ def shot_rounds(
         ]
 
 
-def _run(name: str, jobs: list[FragmentJob], driver: Driver, shown: Progress) -> None:
+def _run(name: str, jobs: list[FragmentJob], driver: Driver, shown: Progress, ahead: TakesTensors | None) -> None:
     with shown.stage(name, sum(steps_of(piece_of(job)) for job in jobs)) as stage:
-        driver.run(jobs, stage)
+        driver.run(jobs, stage, ahead)
 
 
-def _allocated(
-    structure: Structure,
-    plan: Plan,
-    driver: Driver,
-    shots: int | None,
-    target_error: float | None,
-    memory_bytes: int | None,
-    rounds: int,
-) -> dict[int, np.ndarray]:
-    """(half, variant) shots still to take, by fragment."""
-    prices = {name: device.price.per_shot for name, device in driver.devices.items()}
-    cost = {f.index: _mean_price(driver.state.shots_of(f.index), prices) for f in plan.fragments}
-    found: dict[int, np.ndarray] = driver.value_of(
-        "the allocation of shots",
-        lambda tensors, attempt: allocate(
-            structure, tensors, shots, target_error, cost, memory_bytes, rounds, limits(), attempt
-        ),
-    )
-    return found
+@dataclass(frozen=True)
+class _Allocation:
+    """What a round asks for the next one."""
+
+    structure: Structure
+    plan: Plan
+    driver: Driver
+    prices: Mapping[str, float]
+    shots: int | None
+    target_error: float | None
+    memory_bytes: int | None
+    rounds: int
+
+    def submit(self, tensors: list[Any], attempt: int) -> Any:
+        """(half, variant) shots still to take, by fragment."""
+        cost = {f.index: _mean_price(self.driver.state.shots_of(f.index), self.prices) for f in self.plan.fragments}
+        return allocate(
+            self.structure, tensors, self.shots, self.target_error, cost, self.memory_bytes, self.rounds, limits(),
+            attempt,
+        )  # fmt: skip
 
 
 def _mean_price(shots: Mapping[str, int], prices: Mapping[str, float]) -> float:

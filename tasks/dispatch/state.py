@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from scheduler_policies import Device, DeviceState, Kind, NoDeviceError, Work
 from tasks.dispatch.batches import Predicted, tasks_of
-from tasks.dispatch.instructions import Complete, GiveUp, Instruction, Look, Move, Submit, Warn
+from tasks.dispatch.instructions import GiveUp, Instruction, Look, Move, Submit, Warn
 from tasks.dispatch.pool import Pool, work_of
 from tasks.execution.pieces import Piece, Report
 from tasks.runtime.outcome import Next, Outcome, Reason, RetryPolicy, next_step
@@ -67,9 +67,9 @@ class State:
         return not self._todo and not self._running
 
     @property
-    def waiting(self) -> bool:
-        """Whether there is something to place."""
-        return bool(self._todo)
+    def waiting(self) -> set[int]:
+        """Fragments with pieces that are to be placed."""
+        return {piece.fragment for piece in self._todo}
 
     def shots_of(self, fragment: int) -> Mapping[str, int]:
         """Shots that each device has taken of a fragment's variants, in this process or an earlier one of the run."""
@@ -125,21 +125,16 @@ class State:
             self.pool.done(device.name, self._work(done.piece), paid=done.paid)
         missing = _missing(submit.pieces, [done.piece for done in report.done])
         if report.failure:
-            instructions = self._again(device, missing, outcome, report.failure, now)
-        elif report.left:
+            return self._again(device, missing, outcome, report.failure, now)
+        if report.left:
             for done in report.done:
                 self.pool.succeeded(device.name, self._work(done.piece), 0.0)
-            instructions = self._leave(device, missing, report.left)
-        else:
-            seconds = (outcome.seconds - report.waited) / len(submit.pieces)
-            found = any("cache" in done.meta for done in report.done)  # what is found says nothing of a device's speed
-            for piece in submit.pieces:
-                self.pool.succeeded(device.name, self._work(piece), 0.0 if found else seconds)
-            instructions = []
-        open_now = {piece.fragment for piece in self._todo}
-        open_now |= {piece.fragment for running in self._running.values() for piece in running.pieces}
-        ended = dict.fromkeys(piece.fragment for piece in submit.pieces)
-        return [*instructions, *(Complete(fragment) for fragment in ended if fragment not in open_now)]
+            return self._leave(device, missing, report.left)
+        seconds = (outcome.seconds - report.waited) / len(submit.pieces)
+        found = any("cache" in done.meta for done in report.done)  # what is found says nothing of a device's speed
+        for piece in submit.pieces:
+            self.pool.succeeded(device.name, self._work(piece), 0.0 if found else seconds)
+        return []
 
     def _placed(
         self, todo: Sequence[Piece], now: float

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+
+from tasks.runtime.outcome import Failure, Outcome, Reason
 
 
 @dataclass(frozen=True)
@@ -110,3 +112,22 @@ class Report:
     left: str = ""
     waited: float = 0.0
     cache: Mapping[str, float] = field(default_factory=dict)
+
+
+def outcome_document(outcome: Outcome) -> dict[str, Any]:
+    """An outcome whose value is a Report, as JSON values."""
+    return asdict(outcome)
+
+
+def outcome_from(document: Mapping[str, Any]) -> Outcome:
+    """The inverse of ``outcome_document``."""
+    report, failure = document["value"], document["failure"]
+    if report is not None:
+        done = [
+            Done(Piece(**{**entry["piece"], "shots": tuple(entry["piece"]["shots"])}), *list(entry.values())[1:])
+            for entry in report["done"]
+        ]
+        report = Report(**{**report, "done": tuple(done), "notes": tuple(report["notes"])})
+    if failure is not None:
+        failure = Failure(**{**failure, "reason": Reason(failure["reason"])})
+    return Outcome(**{**document, "value": report, "failure": failure})

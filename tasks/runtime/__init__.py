@@ -28,7 +28,7 @@ from tasks.runtime.engine import (
     wait_on,
 )
 from tasks.runtime.errors import EngineError
-from tasks.runtime.inline import INLINE_S, inline
+from tasks.runtime.inline import INLINE_S, inline, is_inline
 from tasks.runtime.isolation import Limits, contained, isolated
 from tasks.runtime.outcome import Failure, Next, Outcome, Reason, RetryPolicy, next_step, raise_defect
 from tasks.runtime.ticket import Ticket
@@ -59,6 +59,7 @@ __all__ = [
     "engine_info",
     "implement",
     "inline",
+    "is_inline",
     "isolated",
     "limits",
     "mpi",

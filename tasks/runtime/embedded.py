@@ -163,10 +163,16 @@ class EmbeddedTask:
 
     def missing(self, units: Mapping[str, int]) -> str | None:
         """What this task needs and the engine has not, None if it has it all."""
-        for name, amount in self.resources.items():
+        for name, amount in self._taken(units).items():
             if amount > units.get(name, 0):
                 return f"it needs {amount:g} computing units of processor {name}, and there are {units.get(name, 0)}"
         return None
+
+    def _taken(self, units: Mapping[str, int]) -> dict[str, float]:
+        """The units it takes; more MPI ranks than there are units share them."""
+        if not self.processes:
+            return self.resources
+        return {name: min(amount, float(units.get(name, 0)) or amount) for name, amount in self.resources.items()}
 
     def _submit(self, engine: _Engine, bound: inspect.BoundArguments) -> Any:
         dependencies: dict[str, Any] = {}
@@ -186,7 +192,7 @@ class EmbeddedTask:
             engine.calls[number] = (self._run, list(bound.args), dict(bound.kwargs))
         # Only the call's number and its dependencies go through the scheduler.
         future = engine.client.submit(
-            _execute, number, dependencies, key=f"{self.name}-{number}", resources=self.resources,
+            _execute, number, dependencies, key=f"{self.name}-{number}", resources=self._taken(engine.units),
             priority=int(self.priority), pure=False,
         )  # fmt: skip
         if self.returns <= 1:

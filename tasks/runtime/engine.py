@@ -10,7 +10,7 @@ import contextlib
 import os
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -181,15 +181,19 @@ def ticket_folder(shared: Path) -> str:
     return tempfile.mkdtemp(prefix="tasks-", dir=shared) if under_compss() else ""
 
 
-def as_completed(futures: Sequence[Any], tickets: Sequence[Ticket] = ()) -> Iterator[tuple[int, Any]]:
+def as_completed(
+    futures: Sequence[Any],
+    tickets: Sequence[Ticket] = (),
+    read: Callable[[Mapping[str, Any]], Any] = dict,
+) -> Iterator[tuple[int, Any]]:
     """Yield (position in ``futures``, result) for each future as they complete.
 
-    COMPSs has no call that waits for any one of several tasks. There the tickets say which have ended; without them it
-    is in the order given.
+    COMPSs has no call that waits for any one of several tasks. There the tickets say which have ended and how, in the
+    words that ``read`` makes a result of; without tickets it is in the order given.
     """
     engine_info()
     if under_compss() and tickets:
-        yield from in_order_of_end(futures, tickets, _backend.wait_on)
+        yield from in_order_of_end(futures, tickets, _backend.wait_on, read)
     else:
         yield from _backend.as_completed(futures)
 

@@ -1,14 +1,16 @@
-"""Marks in a folder that say when a task has begun and when it has ended, for engines that cannot be asked.
+"""What tasks leave in a folder when they begin and when they end, for engines that cannot be asked.
 
-COMPSs has no call that waits for any one of several tasks. Where the folder is shared with the nodes that execute them,
-what has ended is seen in it and waited for first, so that a slow task holds nothing back.
+COMPSs has no call that waits for any one of several tasks, and every wait is a synchronisation of the whole graph.
+Where the folder is shared with the nodes that execute tasks, what a task has to say is read from it as soon as it is
+there: a slow task holds nothing back, and the graph is not interrupted.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +21,10 @@ _UNSEEN_S = 10.0  # tasks that have left no mark for so long run where the folde
 
 @dataclass(frozen=True)
 class Ticket:
-    """What a task leaves its marks with: ``with ticket:`` around its work.
+    """Where a task says that it has begun, and how it has ended.
 
     Attributes:
-        folder: where the marks are, "" where nobody looks for them.
+        folder: where, "" where nobody looks.
         number: of the task.
         attempt: which try of its work it is.
     """
@@ -31,48 +33,59 @@ class Ticket:
     number: int
     attempt: int = 0
 
-    def __enter__(self) -> None:
-        """Mark that the task has begun."""
-        self._mark("begun")
+    def begin(self) -> None:
+        """Say that the task has begun."""
+        if self.folder:
+            with contextlib.suppress(OSError):  # not seen from here: the application then waits in order
+                self._path("begun").touch()
 
-    def __exit__(self, *error: object) -> None:
-        """Mark that it has ended, however it did."""
-        self._mark("ended")
+    def end(self, document: Mapping[str, Any]) -> None:
+        """Say how it has ended, in JSON values."""
+        if self.folder:
+            with contextlib.suppress(OSError):
+                partial = self._path("ending")
+                partial.write_text(json.dumps(document))
+                partial.replace(self._path("ended"))
 
     def begun(self) -> bool:
         """Whether it has begun, as far as is seen."""
         return self._path("begun").exists()
 
-    def ended(self) -> bool:
-        """Whether it has ended, as far as is seen."""
-        return self._path("ended").exists()
+    def ended(self) -> dict[str, Any] | None:
+        """How it has ended, as far as is seen."""
+        try:
+            return dict(json.loads(self._path("ended").read_text()))
+        except OSError:
+            return None
 
     def _path(self, what: str) -> Path:
         return Path(self.folder) / f"{self.number}-{what}"
 
-    def _mark(self, what: str) -> None:
-        if self.folder:
-            with contextlib.suppress(OSError):  # not seen from here: the application then waits in order
-                self._path(what).touch()
-
 
 def in_order_of_end(
-    futures: Sequence[Any], tickets: Sequence[Ticket], wait_on: Callable[[Any], Any]
+    futures: Sequence[Any],
+    tickets: Sequence[Ticket],
+    wait_on: Callable[[Any], Any],
+    read: Callable[[Mapping[str, Any]], Any],
 ) -> Iterator[tuple[int, Any]]:
-    """(position, result) of each future, those first whose tasks have ended; in the order given where no mark is seen.
+    """(position, result) of each future, those first whose tasks have ended; in the order given where none is seen.
 
     Args:
         futures: of the tasks.
         tickets: of the same tasks.
         wait_on: waits for one future.
+        read: makes a result of what a ticket says.
     """
     pending = dict(enumerate(futures))
     seen, since = False, time.monotonic()
     while pending:
-        ended = [position for position in pending if tickets[position].ended()]
-        for position in ended:
-            yield position, wait_on(pending.pop(position))
-        if ended:
+        before = len(pending)
+        for position in list(pending):
+            document = tickets[position].ended()
+            if document is not None:
+                del pending[position]
+                yield position, read(document)
+        if len(pending) < before:
             seen = True
             continue
         seen = seen or any(tickets[position].begun() for position in pending)

@@ -46,7 +46,13 @@ def noiseless_qpu(monkeypatch):
     monkeypatch.setattr("tasks.workflow.fidelities_of", lambda plan, devices, mitigation: {})
     monkeypatch.setattr("tasks.workflow.state_of", state_of)
     monkeypatch.setattr(driver, "execute_on", execute_on)
-    monkeypatch.setattr("tasks.dispatch.rounds._allocated", lambda structure, plan, *more: evenly(plan))
+    monkeypatch.setattr("tasks.workflow._small", lambda plan, options, devices: True)
+    value_of = driver.Driver.value_of
+
+    def evenly_allocated(self, what, submit):
+        return evenly(self._plan) if "allocation" in what else value_of(self, what, submit)
+
+    monkeypatch.setattr(driver.Driver, "value_of", evenly_allocated)
 
 
 def test_a_later_round_on_a_simulator_adds_shots_to_counts_that_were_paid(noiseless_qpu, tmp_path):

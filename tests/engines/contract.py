@@ -254,7 +254,9 @@ def reconstruction_in_ranks() -> None:
         for job, schemes in zip(exact_jobs(plan), plan.schemes, strict=True)
     ]
     with tempfile.TemporaryDirectory() as folder:
-        found = wait_on(reconstruct_in_ranks(write_for_ranks(Path(folder) / "network", structure, tensors)))
+        found = wait_on(
+            reconstruct_in_ranks(write_for_ranks(str(Path(folder) / "network"), structure, tensors, None, 0))
+        )
     np.testing.assert_allclose(found[0][0], uncut_values(problem), atol=1e-9)
     np.testing.assert_allclose(found[0], estimate(structure, tensors), atol=1e-12)
     equal(found[1], None)

@@ -1,0 +1,56 @@
+"""The graph that COMPSs draws of a sampled run: fan-out, fan-in, and few synchronisations."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from qiskit import qasm2
+
+from tests.engines.launching import ROOT, needs_runcompss, on_compss
+from tests.oracles import brickwork
+
+pytestmark = [needs_runcompss, pytest.mark.xdist_group("runcompss"), pytest.mark.timeout(400)]
+
+
+def read_graph(path: Path) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """({node: name of its task, or "sync"}, edges) of a complete_graph.dot."""
+    text = path.read_text()
+    legend = r'<td align="right">tasks\.\w+\.(\w+?)(?:_bound_on_\w+)?(?:\.ms\d+)?</td>\s*<td bgcolor="(#\w+)">'
+    named = re.findall(legend, text)
+    name_of = {color: name for name, color in named}
+    nodes = {
+        node: "sync" if node.startswith("Synchro") else name_of[color]  # COMPSs gives both the same colours
+        for node, color in re.findall(r"(\w+)\[[^\n]*?fillcolor=\"(#\w+)\"", text)
+    }
+    return nodes, re.findall(r"(\w+) -> (\w+)", text)
+
+
+def test_a_sampled_run_fans_out_and_in_and_waits_only_where_values_decide(tmp_path):
+    circuit = brickwork(12, 2, np.random.default_rng(3))
+    (tmp_path / "circuit.qasm").write_text(qasm2.dumps(circuit))
+    done = on_compss(
+        tmp_path, "-g", "--logs", tmp_path / "logs", ROOT / "apps/expectation.py", tmp_path / "circuit.qasm",
+        "--observable", "Z0 Z4 Z7 Z11", "--max-qubits", 4, "--shots", 400_000_000, "--seed", 5, "--cache", "off",
+        "--out", tmp_path / "runs", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    fragments = len(json.loads(done.stdout)["plan"]["fragments"])
+    assert fragments >= 3
+    (dot,) = (tmp_path / "logs").glob(".COMPSs/*/monitor/complete_graph.dot")
+    nodes, edges = read_graph(dot)
+    count = Counter(nodes.values())
+    assert count["sync"] == 1 + 3, "the program, the plan, the allocation of shots, the end"
+    assert count["cut"] == count["allocate"] == count["reconstruct"] == 1
+    assert count["tensor"] == 2 * fragments, "one for each fragment and round"
+    kinds = Counter((nodes[a], nodes[b]) for a, b in edges)
+    rounds = Counter(a for a, b in edges if nodes[a] == "sync" and nodes[b] == "execute")
+    assert len(rounds) == 2 and min(rounds.values()) >= 2, f"both rounds fan out: {rounds}"
+    # COMPSs draws no edge from a task that had ended when the next was submitted.
+    assert kinds["execute", "tensor"] >= fragments, kinds
+    assert kinds["tensor", "reconstruct"] >= fragments - 1, kinds
+    assert kinds["tensor", "allocate"] >= 1, kinds
