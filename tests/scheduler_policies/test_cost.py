@@ -77,6 +77,23 @@ def test_an_exact_simulation_doubles_with_each_qubit(width):
     assert large == pytest.approx(2 * small)
 
 
+def test_a_simulator_takes_the_time_of_the_gates_that_there_are():
+    assert WORK.gates == 28
+    more = replace(WORK, one_qubit_gates=WORK.one_qubit_gates + 100)
+    assert work_seconds(CPU, more) - work_seconds(CPU, WORK) == pytest.approx(100 * 2.0**6 * 1e-9, rel=1e-6)
+
+
+def test_rates_that_are_no_probabilities_and_sizes_below_one_are_refused():
+    Device("ideal", Kind.QPU, qubits=1, readout_errors=(0.0, 1.0))
+    replace(WORK, weight=0.0, depth=0, branches=0, outputs=0)
+    for wrong in ({"readout_errors": (1.1,)}, {"readout_errors": (-0.1,)}, {"units": 0}, {"qubits": None}):
+        with pytest.raises(PolicyError, match="device q"):
+            Device(**({"name": "q", "kind": Kind.QPU, "qubits": 1} | wrong))
+    for wrong in ({"width": 0}, {"variants": 0}, {"shots": 0}, {"depth": -1}, {"branches": -1}, {"weight": -0.1}):
+        with pytest.raises(PolicyError, match="fragment 0"):
+            replace(WORK, **wrong)
+
+
 def test_a_simulator_without_memory_for_all_branches_runs_variants():
     wide = replace(WORK, width=19, branches=3)
     assert runs_exact(CPU, replace(wide, branches=1)) and not runs_exact(CPU, wide)

@@ -61,6 +61,45 @@ def test_a_piece_leaves_for_rest_drift_and_a_grown_queue_only():
     )
 
 
+def test_the_bounds_at_which_a_piece_leaves():
+    """Just within each bound it stays, just beyond it leaves; an expected queue is no reason however long it is."""
+    idle = DeviceState()
+    for expected, waited, more, stays in (
+        (0.0, 20.0, 9.9, True), (0.0, 20.0, 10.1, False),  # the least wait, 30 s
+        (0.0, 40.0, 0.0, True),  # it is about to start
+        (50.0, 0.0, 149.0, True), (50.0, 0.0, 151.0, False),  # three times as long as expected
+        (50.0, 1000.0, 149.0, True),
+    ):  # fmt: skip
+        placed = replace(idle, expected_wait=expected)
+        assert (why_leave(placed, replace(placed, expected_wait=more), waited) is None) == stays, (expected, waited)
+    placed = replace(idle, drift=1.0)
+    assert why_leave(placed, replace(placed, drift=1.99), 0.0) is None
+    assert "1.50 times" in (why_leave(placed, replace(placed, drift=2.01), 0.0) or "")
+    usual = Rules()
+    assert (usual.failures, usual.rest, usual.growth, usual.longest_rest, usual.moves) == (3, 60.0, 2.0, 3600.0, 8)
+
+
+def test_a_failed_trial_sets_a_device_aside_at_once_however_few_its_failures():
+    failed = after_failure(DeviceState(on_trial=True), 5.0, RULES)
+    assert failed.set_aside_until == 65.0 and not failed.on_trial
+
+
+def test_a_trial_is_the_piece_that_is_done_soonest():
+    pool = [_with(qpu("back", 60, 0.01, 1e-4), on_trial=True), qpu("other", 60, 0.01, 1e-4)]
+    works = [replace(work(f), shots=shots) for f, shots in enumerate((4000, 500, 9000))]
+    trials = [p.work for p in place(fastest, works, pool).placements if p.device == "back"]
+    assert [(piece.fragment, piece.variants) for piece in trials] == [(1, 1)]
+
+
+def test_a_schedule_is_in_order_of_start_and_counts_what_was_spent_only_where_told():
+    pool = [qpu("a", 20, 0.01, 1e-3), qpu("b", 20, 0.01, 2e-3, wait=4.0)]
+    schedule = place(fastest, [work(f, variants=1 + f % 2) for f in range(9)], pool)
+    starts = [placement.start for placement in schedule.placements]
+    assert starts == sorted(starts) and len({p.device for p in schedule.placements}) == 2
+    again = place(fastest, [work(f, variants=1 + f % 2) for f in range(9)], pool, spent=Spent(error=1.0))
+    assert again.error == pytest.approx((schedule.error**2 + 1.0) ** 0.5) and Spent().price == 0.0
+
+
 def test_a_device_at_rest_gets_nothing_and_one_on_trial_one_variant():
     pool = [qpu("a", 20, 0.01, 1e-4), qpu("b", 20, 0.01, 1e-4)]
     resting = [pool[0], _with(pool[1], set_aside_until=100.0)]
@@ -143,6 +182,20 @@ def forgetful(works, pool, goal, /):
     return [(work.share(work.first, work.variants // 2), pool[0].device.name) for work in works]
 
 
+def repetitive(works, pool, goal, /):
+    """Wrong too: everything is placed, and the first variant of each fragment once more."""
+    return [(piece, pool[0].device.name) for work in works for piece in (work, work.share(work.first, 1))]
+
+
+def swapping(works, pool, goal, /):
+    """As many variants as there are, one of them twice and one never."""
+    return [
+        (piece, pool[0].device.name)
+        for work in works
+        for piece in (work.share(0, work.variants - 1), work.share(work.variants - 2, 1))
+    ]
+
+
 def _installed(*names: str) -> list[EntryPoint]:
     return [EntryPoint(name, f"{__name__}:{name}", POLICY_GROUP) for name in names]
 
@@ -158,6 +211,22 @@ def test_a_users_policy_that_forgets_variants_is_refused():
     policy = find_policy("forgetful", _installed("forgetful"))
     with pytest.raises(PolicyError, match="variant 3 of fragment 0 0 times"):
         place(policy, [work(0)], [qpu("a", 20, 0.01, 1e-4)])
+
+
+def test_a_users_policy_that_places_variants_twice_is_refused():
+    pool = [qpu("a", 20, 0.01, 1e-4)]
+    with pytest.raises(PolicyError, match="variant 0 of fragment 0 2 times and must place it once; 2 variants are"):
+        place(repetitive, [work(0), work(1)], pool)
+    with pytest.raises(PolicyError, match="variant 5 of fragment 0 0 times and must place it once"):
+        place(swapping, [work(0)], pool)
+
+
+def test_a_users_policy_that_names_a_device_that_is_not_there_or_cannot_take_it_is_refused():
+    pool = [qpu("a", 20, 0.01, 1e-4), qpu("small", 3, 0.01, 1e-4)]
+    with pytest.raises(PolicyError, match="on elsewhere, which is not in use"):
+        place(lambda works, pool, goal: [(w, "elsewhere") for w in works], [work(0)], pool)
+    with pytest.raises(PolicyError, match="on small, which has 3 qubits, 10 needed"):
+        place(lambda works, pool, goal: [(w, "small") for w in works], [work(0)], pool)
 
 
 def test_names_that_are_wrong_say_what_there_is():

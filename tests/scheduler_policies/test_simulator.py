@@ -108,6 +108,15 @@ def test_a_grown_queue_is_left():
     assert result.moved >= 1
 
 
+def test_a_queue_is_left_only_so_often_or_a_policy_blind_to_it_would_never_start():
+    jam = qpu("jam", 20, 0.001, 1e-3).device
+    devices = [(jam, replace(CALM, wait=20.0, surge=1.0))]
+    works = [work(f, variants=1) for f in range(2)]
+    for moves in (0, 3):
+        result = simulate(_scenario(devices, works), POLICIES["availability"], rules=Rules(moves=moves))
+        assert result.pieces == 2 and result.moved == moves, "both wait together, as one"
+
+
 def test_drift_shows_in_the_error_of_the_estimate_and_ends_with_a_calibration():
     device = qpu("q", 20, 0.002, 1e-3).device
     world = World([(device, Behaviour(drift=0.5, calibration=7200.0))], 3, 0.0)
