@@ -13,9 +13,8 @@ import qiskit.qasm2
 from qiskit import QuantumCircuit, transpile
 from qiskit_aer import AerSimulator
 
-from tasks.execution.cache.keys import exact_material
-from tasks.execution.cache.semantic.canonical import CanonicalForm, canonical_form
-from tasks.execution.cache.semantic.circuit_reader import read_circuit
+from tasks.execution.as_written import circuit_material
+from tasks.execution.cache.semantic import CanonicalForm, canonical_form
 from tests.execution.cache.families import FAMILIES, REWRITES, hardware_efficient
 from tests.execution.cache.oracle import exact_distribution
 
@@ -49,8 +48,7 @@ def peer_keys(peer: str, circuits: Sequence[QuantumCircuit]) -> list[tuple[str |
 def own_form(circuit: QuantumCircuit) -> tuple[CanonicalForm, float]:
     """Canonical form and its CPU seconds."""
     began = time.process_time()
-    builder = read_circuit(circuit)
-    form = canonical_form(builder.finish(), builder.num_qubits, circuit.num_clbits)
+    form = canonical_form(circuit)
     return form, time.process_time() - began
 
 
@@ -156,7 +154,7 @@ def measure_cost(quick: bool, peer: str | None) -> dict:
             written, meaning, run = [], [], []
             for _ in range(3 if quick else 15):
                 began = time.process_time()
-                exact_material(circuit)
+                circuit_material(circuit)
                 written.append(time.process_time() - began)
                 meaning.append(own_form(circuit)[1])
                 began = time.process_time()

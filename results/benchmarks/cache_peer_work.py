@@ -10,7 +10,7 @@ from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp, Statevector
 
 from results.benchmarks.cache_keys import ask_peer, peer_keys
-from tasks.execution.cache.keys import exact_material
+from tasks.execution.as_written import circuit_material
 
 # One wire cut, 16 circuits of 20,000 shots: half a sum of 8 products, each with an error of at most 0.01.
 SIX_DEVIATIONS = 6 * 0.5 * np.sqrt(8 * 2 / 20_000)
@@ -25,7 +25,7 @@ def peer_keys_on(peer: str, circuits: Sequence[QuantumCircuit]) -> dict[str, flo
         for item in circuit.data:
             if item.operation.name not in ("measure", "barrier"):
                 unitary.append(item.operation, [circuit.find_bit(q).index for q in item.qubits])
-        written = exact_material(unitary)
+        written = circuit_material(unitary)
         bare.setdefault(written, unitary)
         requests.append(written)
     keys = dict(zip(bare, peer_keys(peer, list(bare.values())), strict=True))

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from qiskit import AncillaRegister, ClassicalRegister, QuantumCircuit, QuantumRegister
 
-from tasks.execution.cache.semantic.canonical import CanonicalForm, canonical_form
-from tasks.execution.cache.semantic.circuit_reader import read_circuit
+from tasks.execution.cache.semantic import CanonicalForm, canonical_form
 from tasks.execution.cache.single_flight import same_angles
 from tests.execution.cache.families import any_gates, padded, rebitted, relabelled, reordered
 from tests.execution.cache.oracle import exact_distribution
@@ -24,8 +23,7 @@ Distribution = dict[tuple[int, ...], float]
 
 def form_of(circuit: QuantumCircuit) -> CanonicalForm:
     """Return the canonical form of a circuit."""
-    builder = read_circuit(circuit)
-    return canonical_form(builder.finish(), builder.num_qubits, circuit.num_clbits)
+    return canonical_form(circuit)
 
 
 def random_small(rng: Generator) -> Iterator[QuantumCircuit]:

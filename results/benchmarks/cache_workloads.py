@@ -24,7 +24,7 @@ from results.benchmarks.cache_on_qpu import on_emulator
 from results.benchmarks.cache_peer_work import peer_keys_on, peer_wire_cutting
 from tasks.execution.cache.cache import open_cache
 from tasks.execution.cache.keys import KeyMaker, Target
-from tasks.execution.cache.requests import Job, Request
+from tasks.execution.cache.requests import CountsRequest, MissingShots
 from tasks.execution.simulators.sampled import run_circuits
 from tasks.model.tensor import VariantCounts
 from tests.execution.cache.conftest import RedisServer
@@ -41,7 +41,7 @@ class Runner:
     pace: float = 0.0
     seed: int = 0
 
-    def __call__(self, jobs: Sequence[Job]) -> list[VariantCounts]:
+    def __call__(self, jobs: Sequence[MissingShots]) -> list[VariantCounts]:
         simulator = AerSimulator(method="statevector", max_parallel_threads=1)
         out = []
         for job in jobs:
@@ -86,7 +86,7 @@ def measure(quick: bool, peer: str | None) -> dict:
 
 def _distinct(circuits: Sequence[QuantumCircuit]) -> dict[str, int]:
     keys = KeyMaker()
-    written = {keys.counts_key(c, TARGET, meaning=False).digest for c in circuits}
+    written = {keys.counts_key(c, TARGET, as_written=True).digest for c in circuits}
     meaning = {keys.counts_key(c, TARGET).digest for c in circuits}
     return {"distinct as written": len(written), "distinct by meaning": len(meaning)}
 
@@ -118,7 +118,7 @@ def _work(
         mine = part[worker::workers]
         for start in range(0, len(mine), 8):
             for circuit in mine[start : start + 8]:
-                draw = cache.counts([Request(circuit, SHOTS)], TARGET, run)[0]
+                draw = cache.counts([CountsRequest(circuit, SHOTS)], TARGET, run)[0]
                 assert draw is not None
                 answers.append((circuit, draw.counts))
     cache.close()

@@ -14,6 +14,7 @@ from tasks.cutting.cost import exact_work
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment, Plan
 from tasks.cutting.variants import Variant, VariantBuilder, enumerate_variants
+from tasks.execution.as_written import fragment_digest
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
 from tasks.execution.simulators.sampled import run_circuits, sample_open, sampled_data
@@ -101,21 +102,7 @@ class FragmentJob:
         return FragmentJob(self.fragment, self.schemes)
 
 
-def fragment_digest(fragment: Fragment) -> str:
-    """Of a fragment as it is written: its gates, legs and observable factors."""
-    circuit = fragment.circuit
-    qubit_of = {bit: i for i, bit in enumerate(circuit.qubits)}
-    state = hashlib.sha256()
-    for item in circuit.data:
-        gate = item.operation
-        values = [p.tobytes() if isinstance(p, np.ndarray) else repr(float(p)) for p in gate.params]
-        state.update(repr((gate.name, values, [qubit_of[q] for q in item.qubits])).encode())
-    state.update(repr((circuit.num_qubits, fragment.legs)).encode())
-    state.update(fragment.factors_x.tobytes() + fragment.factors_z.tobytes())
-    return state.hexdigest()[:32]
-
-
-def circuit_digest(plan: Plan) -> str:
+def plan_digest(plan: Plan) -> str:
     """Of everything that a plan runs."""
     digests = [fragment_digest(fragment) for fragment in plan.fragments]
     return hashlib.sha256(" ".join(digests).encode()).hexdigest()[:32]
@@ -139,7 +126,7 @@ def sampled_jobs(
         round_index: which round of shots this is.
     """
     jobs = []
-    circuit = circuit_digest(plan)
+    circuit = plan_digest(plan)
     for fragment, schemes, wanted in zip(plan.fragments, plan.schemes, shots, strict=True):
         halves = np.atleast_2d(np.asarray(wanted, dtype=np.int64))
         total = halves.sum(axis=0)

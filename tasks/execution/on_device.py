@@ -122,14 +122,14 @@ def run_on_device(
 def recalled(job: FragmentJob, device: str, aer: str, cache: str) -> JobResult:
     """A job's result from the cache, or run and put there.
 
-    An exact tensor is found by what the fragment means, while that pays. Counts are found only for the same variants,
-    shots and seed: drawing them anew costs less than finding out what two thousand variants mean.
+    An exact tensor is found by what the fragment means, where finding that out costs little beside computing it. Counts
+    are found only for the same variants, shots and seed: drawing them anew costs less than what they mean.
     """
     store = _opened(cache)
     target = Target(f"aer-{aer}", version("qiskit-aer"), "statevector, complex128, legs open")
     written = ""
     if job.exact:
-        key, written = store.tensor_key(job.fragment, target)
+        key, written = store.tensor_key(job.fragment, target, predicted_seconds(job))
     else:
         key = make_key(AS_WRITTEN, [b"counts of variants", target.digest_material(), job.digest.encode()])
 

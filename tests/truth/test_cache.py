@@ -9,6 +9,7 @@ import pytest
 
 from tasks.cutting import make_plan, structure_of
 from tasks.execution import on_device
+from tasks.execution.cache import cache
 from tasks.execution.cache.cache import open_cache
 from tasks.execution.jobs import exact_jobs, fragment_tensor, sampled_jobs, uniform_shots
 from tasks.execution.on_device import recalled
@@ -29,9 +30,9 @@ def cases():
             yield f"{kind}, seed {seed}", problem, make_plan(problem, cuts=cuts)
 
 
-def through(cache, jobs):
+def through(place, jobs):
     """The results of jobs, and how many of them came from the cache."""
-    found = [recalled(job, "CPU", "CPU", cache) for job in jobs]
+    found = [recalled(job, "CPU", "CPU", place) for job in jobs]
     return found, sum(result.origin.get("cache") == "hit" for result in found)
 
 
@@ -45,9 +46,10 @@ def where(tmp_path, monkeypatch):
         return opened[-1]
 
     monkeypatch.setattr(on_device, "_opened", open_anew)
+    monkeypatch.setattr(cache, "meaning_pays", lambda fragment, seconds: True)  # however small these are
     yield str(tmp_path / "cache")
-    for cache in opened:
-        cache.close()
+    for one in opened:
+        one.close()
 
 
 def test_exact_tensors_off_cold_and_warm(where):

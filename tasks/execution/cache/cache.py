@@ -5,21 +5,23 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from tasks.cutting.plan import Fragment
-from tasks.execution.cache.cost_benefit import Worth
+from tasks.execution.as_written import circuit_digest, fragment_digest
+from tasks.execution.cache.cost_benefit import meaning_pays
 from tasks.execution.cache.entry import Entry
 from tasks.execution.cache.entry_store import open_entries
-from tasks.execution.cache.errors import StoreUnavailable, UnsupportedCircuit
-from tasks.execution.cache.fragment_key import fragment_digest, fragment_key
-from tasks.execution.cache.keys import AS_WRITTEN, BY_DISTRIBUTION, Key, KeyMaker, Target, exact_digest
+from tasks.execution.cache.errors import StoreUnavailable
+from tasks.execution.cache.fragment_key import fragment_key
+from tasks.execution.cache.keys import BY_MEANING, Key, KeyMaker, Target
 from tasks.execution.cache.new_entries import array_entry, counts_entry, topped_up
-from tasks.execution.cache.requests import Draw, Found, Job, Made, Request, Tally
-from tasks.execution.cache.shot_pool import deal, grouped, needed
+from tasks.execution.cache.requests import ArrayAnswer, CountsAnswer, CountsRequest, MissingShots, NewCounts, Tally
+from tasks.execution.cache.shot_pool import allotted, grouped, needed
 from tasks.execution.cache.single_flight import SingleFlight, Want
+from tasks.execution.errors import UnsupportedCircuit
 from tasks.model.tensor import VariantCounts
 
 logger = logging.getLogger(__name__)
@@ -27,7 +29,7 @@ logger = logging.getLogger(__name__)
 OFF = "off"
 
 
-Run = Callable[[list[Job]], Sequence[VariantCounts | Made | None]]
+Run = Callable[[list[MissingShots]], Sequence[VariantCounts | NewCounts | None]]
 Compute = Callable[[list[int]], Sequence[np.ndarray | None]]
 
 
@@ -39,19 +41,15 @@ class Cache:
         flight: store access and single flight, or None when off.
         lifetime: seconds until an entry expires, 0 for never.
         keys: the key maker, with its memo.
-        worth: whether keys by meaning pay.
-        worth_distribution: whether keys by distribution pay.
         tally: what happened.
     """
 
     flight: SingleFlight | None
     lifetime: float = 0.0
     keys: KeyMaker = field(default_factory=KeyMaker)
-    worth: Worth = field(default_factory=Worth)
-    worth_distribution: Worth = field(default_factory=Worth)
     tally: Tally = field(default_factory=Tally)
 
-    def counts(self, requests: Sequence[Request], target: Target, run: Run) -> list[Draw | None]:
+    def counts(self, requests: Sequence[CountsRequest], target: Target, run: Run) -> list[CountsAnswer | None]:
         """Return counts for every request; what must be run is handed to ``run`` in as few lists as possible.
 
         Requests of one call that share a key get disjoint shots of one pool, so they stay independent.
@@ -63,12 +61,10 @@ class Cache:
                 key are run last. It may be called several times, once others that were waited for are known.
 
         Returns:
-            one Draw per request, None where running failed.
+            one answer a request, None where running failed.
         """
         self.tally.requests += len(requests)
         keys = [self._counts_key(request, target) for request in requests]
-        # What has no key has no pool in which earlier shots could be skipped.
-        requests = [r if key is not None else replace(r, skip=0) for r, key in zip(requests, keys, strict=True)]
         members = grouped(keys)
         pools: list[Entry | None] = [None] * len(members)
         ran = [False] * len(members)
@@ -77,9 +73,9 @@ class Cache:
         def shots_of(g: int) -> int:
             return needed([requests[i] for i in members[g]])
 
-        def produce_group(g: int, stored: Entry | None) -> Job:
+        def produce_group(g: int, stored: Entry | None) -> MissingShots:
             first = requests[members[g][0]]
-            return Job(first.circuit, shots_of(g) - (stored.shots if stored else 0), first.seed, members[g][0])
+            return MissingShots(first.circuit, shots_of(g) - (stored.shots if stored else 0), first.seed, members[g][0])
 
         def run_groups(todo: list[tuple[int, Entry | None]]) -> list[Entry | None]:
             jobs = [produce_group(g, stored) for g, stored in todo]
@@ -91,7 +87,7 @@ class Cache:
             out: list[Entry | None] = []
             for (g, stored), found in zip(todo, results, strict=True):
                 i = members[g][0]
-                made = Made(found) if isinstance(found, VariantCounts) else found
+                made = NewCounts(found) if isinstance(found, VariantCounts) else found
                 if made is None:
                     out.append(None)
                 elif stored is not None:
@@ -110,14 +106,14 @@ class Cache:
         rest = [g for g in range(len(members)) if g not in set(keyed)]
         for g, entry in zip(rest, run_groups([(g, None) for g in rest]), strict=True):
             pools[g], ran[g] = entry, True
-        draws: list[Draw | None] = [None] * len(requests)
+        answers: list[CountsAnswer | None] = [None] * len(requests)
         for group, pool, new in zip(members, pools, ran, strict=True):
             if pool is not None:
-                own = deal([requests[i] for i in group], [keys[i] for i in group], pool, new)
-                for i, draw in zip(group, own, strict=True):
-                    draws[i] = draw
+                own = allotted([requests[i] for i in group], [keys[i] for i in group], pool, new)
+                for i, answer in zip(group, own, strict=True):
+                    answers[i] = answer
                 self._note_hits(requests, keys, group, pool, new)
-        return draws
+        return answers
 
     def arrays(
         self,
@@ -126,7 +122,7 @@ class Cache:
         *,
         provenance: Mapping[str, str] | None = None,
         written: Sequence[str] = (),
-    ) -> list[Found | None]:
+    ) -> list[ArrayAnswer | None]:
         """Return the array of every key; missing ones are computed in one call.
 
         Args:
@@ -140,7 +136,7 @@ class Cache:
         if self.flight is None:
             self.tally.executed += len(keys)
             made = compute(list(range(len(keys))))
-            return [None if a is None else Found(a, False, about[i]) for i, a in enumerate(made)]
+            return [None if a is None else ArrayAnswer(a, False, about[i]) for i, a in enumerate(made)]
         members = grouped(keys)
         first = [group[0] for group in members]
 
@@ -155,59 +151,48 @@ class Cache:
             ]
 
         entries, ran = self.flight.obtain([Want(keys[i], 0) for i in first], produce)
-        out: list[Found | None] = [None] * len(keys)
+        out: list[ArrayAnswer | None] = [None] * len(keys)
         for group, entry, new in zip(members, entries, ran, strict=True):
             if entry is None or entry.array is None:
                 continue
             self.tally.shared += len(group) - 1
             for i in group:
-                out[i] = Found(entry.array, not new, entry.provenance)
-                if written and keys[i].level != AS_WRITTEN and not (new and i == group[0]):
-                    self.worth.hit(entry, written[i])
+                out[i] = ArrayAnswer(entry.array, not new, entry.provenance)
+                if written and keys[i].level == BY_MEANING and not (new and i == group[0]):
+                    self._note_meaning(entry, written[i])
         return out
 
-    def tensor_key(self, fragment: Fragment, target: Target) -> tuple[Key, str]:
-        """A fragment's key, by meaning while that pays, and the digest of the fragment as written."""
+    def tensor_key(self, fragment: Fragment, target: Target, seconds: float) -> tuple[Key, str]:
+        """Return a fragment's key and the digest of the fragment as written.
+
+        By meaning where making that key costs little beside computing the fragment (``meaning_pays``).
+
+        Args:
+            fragment: the fragment.
+            target: what computes its tensor.
+            seconds: predicted, for that.
+        """
         written = fragment_digest(fragment)
-        plain = fragment_key(fragment, target, meaning=False)
-        if self.flight is None or self.flight.holds(plain):
-            return plain, written
-        if not self.worth.pays():
-            return plain, written
+        if self.flight is None or not meaning_pays(fragment, seconds):
+            return fragment_key(fragment, target, meaning=False), written
         began = time.perf_counter()
         key = fragment_key(fragment, target)
-        self.worth.spent(time.perf_counter() - began)
+        self._note_key(time.perf_counter() - began)
         return key, written
 
     def describe(self) -> dict[str, object]:
         """Return what the run record says about the cache."""
-        if self.flight is None:
-            return {"store": OFF, "requests": self.tally.requests, "executed": self.tally.executed}
-        return {
-            "store": self.flight.store.describe(),
-            "requests": self.tally.requests,
-            "executed": self.tally.executed,
-            "topped_up": self.tally.topped_up,
-            "shared_in_call": self.tally.shared,
-            "corrupt_entries": self.flight.corrupt,
-            "store_failures": self.flight.failures,
-            "by_meaning": self.worth.describe("meaning"),
-            "by_distribution": self.worth_distribution.describe("distribution"),
-        }
+        store = OFF if self.flight is None else self.flight.store.describe()
+        return {"store": store, **self.numbers()}
 
     def numbers(self) -> dict[str, float]:
         """What happened so far, in numbers that can be added up over processes."""
         flight = self.flight
-        out: dict[str, float] = {
-            "requests": self.tally.requests,
-            "executed": self.tally.executed,
-            "topped_up": self.tally.topped_up,
-            "corrupt_entries": flight.corrupt if flight else 0,
+        return {
+            **vars(self.tally),
+            "unsound_entries": flight.unsound if flight else 0,
             "store_failures": flight.failures if flight else 0,
         }
-        for kind, worth in (("meaning", self.worth), ("distribution", self.worth_distribution)):
-            out |= {f"{kind}_{name}": number for name, number in vars(worth).items()}
-        return out
 
     def notes(self) -> list[str]:
         """Return, once, what the user has to be told about the store."""
@@ -218,50 +203,55 @@ class Cache:
         if self.flight is not None:
             self.flight.store.close()
 
-    def _counts_key(self, request: Request, target: Target) -> Key | None:
+    def _counts_key(self, request: CountsRequest, target: Target) -> Key | None:
         if self.flight is None:
             return None
-        reproducible = None if request.seed is None else (request.shots, request.seed)
-        shared = reproducible is None and not request.as_written and (target.ideal or target.share_meaning)
-        distribution = shared and target.by_distribution and self.worth_distribution.pays()
         began = time.perf_counter()
         try:
             key = self.keys.counts_key(
                 request.circuit,
                 target,
-                meaning=shared and self.worth.pays(),
-                distribution=distribution,
                 as_written=request.as_written,
-                reproducible=reproducible,
+                reproducible=None if request.seed is None else (request.shots, request.seed),
                 stream=request.stream,
                 recall=self.flight.recall,
-                stored=self.flight.holds,
             )
         except UnsupportedCircuit as error:
             logger.warning("%s", error)
             return None
-        seconds = time.perf_counter() - began
-        if distribution:
-            self.worth_distribution.spent(seconds)
         while self.keys.worked_out:
             exact, form = self.keys.worked_out.popleft()
-            self.worth.spent(seconds)
+            self._note_key(time.perf_counter() - began)
             if form is not None:
                 self.flight.remember(exact, form, self._expires())
         return key
+
+    def _note_key(self, seconds: float) -> None:
+        self.tally.meaning_keys += 1
+        self.tally.meaning_key_seconds += seconds
+
+    def _note_meaning(self, entry: Entry, written: str) -> None:
+        """A circuit found an entry by its meaning; it counts where another circuit had made it."""
+        if entry.provenance.get("written") != written:
+            self.tally.meaning_hits += 1
+            self.tally.meaning_saved_seconds += entry.cost
 
     def _expires(self) -> float:
         return time.time() + self.lifetime if self.lifetime else 0.0
 
     def _note_hits(
-        self, requests: Sequence[Request], keys: Sequence[Key | None], group: list[int], pool: Entry, ran: bool
+        self,
+        requests: Sequence[CountsRequest],
+        keys: Sequence[Key | None],
+        group: list[int],
+        pool: Entry,
+        ran: bool,
     ) -> None:
         self.tally.shared += len(group) - 1
         for i in group[1:] if ran else group:
             key = keys[i]
-            if key is not None and key.level != AS_WRITTEN:
-                worth = self.worth_distribution if key.level == BY_DISTRIBUTION else self.worth
-                worth.hit(pool, exact_digest(requests[i].circuit))
+            if key is not None and key.level == BY_MEANING:
+                self._note_meaning(pool, circuit_digest(requests[i].circuit))
 
 
 def open_cache(where: str, *, lifetime: float = 0.0, max_bytes: int = 1 << 30, lease: float = 10.0) -> Cache:

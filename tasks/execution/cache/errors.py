@@ -1,12 +1,8 @@
-"""What can go wrong in the cache. Only :class:`UnsupportedCircuit` is for callers; the rest ends as a warning."""
+"""What can go wrong in the cache; all of it ends as a warning."""
 
 
 class CacheError(Exception):
     """Base of every error of the cache."""
-
-
-class UnsupportedCircuit(CacheError):
-    """A circuit whose semantics the normal form does not cover (control flow, unbound parameters, ...)."""
 
 
 class CorruptEntry(CacheError):

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 
-import numpy as np
-
 from tasks.cutting.plan import Fragment
-from tasks.execution.cache.errors import UnsupportedCircuit
-from tasks.execution.cache.keys import AS_WRITTEN, BY_MEANING, Key, Target, exact_material, make_key, tolerance_material
-from tasks.execution.cache.semantic.canonical import canonical_form
-from tasks.execution.cache.semantic.circuit_reader import Reader, X, Y, Z
+from tasks.execution.as_written import fragment_material
+from tasks.execution.cache.keys import AS_WRITTEN, BY_MEANING, Key, Target, make_key, tolerance_material
+from tasks.execution.cache.semantic import Mark, OpenInput, canonical_form
+from tasks.execution.errors import UnsupportedCircuit
 
-_AXES = {"x": X, "z": Z}
+_AXES = {"x": 0, "y": 1, "z": 2}
 
 
 def fragment_key(fragment: Fragment, target: Target, *, meaning: bool = True) -> Key:
@@ -31,51 +28,31 @@ def fragment_key(fragment: Fragment, target: Target, *, meaning: bool = True) ->
     parts = [b"tensor", target.digest_material()]
     if meaning:
         try:
-            reader = _read(fragment)
-            form = canonical_form(reader.builder.finish(), reader.builder.num_qubits, 0)
-            return make_key(BY_MEANING, [*parts, _head(fragment), tolerance_material(), form.data], form)
+            form = canonical_form(fragment.circuit, _question(fragment))
+            return make_key(BY_MEANING, [*parts, _shape(fragment), tolerance_material(), form.data], form)
         except UnsupportedCircuit:
             pass
-    return make_key(AS_WRITTEN, [*parts, *_as_written(fragment)])
+    return make_key(AS_WRITTEN, [*parts, fragment_material(fragment)])
 
 
-def fragment_digest(fragment: Fragment) -> str:
-    """Return a digest of the fragment as written, for provenance."""
-    return hashlib.blake2b(b"".join(_as_written(fragment)), digest_size=16).hexdigest()
-
-
-def _head(fragment: Fragment) -> bytes:
+def _shape(fragment: Fragment) -> bytes:
     legs = [(leg.kind.name, leg.rank) for leg in fragment.legs]
     return json.dumps({"legs": legs, "factors": fragment.num_factors}, sort_keys=True).encode()
 
 
-def _as_written(fragment: Fragment) -> list[bytes]:
-    places = json.dumps([(leg.qubit, leg.position) for leg in fragment.legs]).encode()
-    factors = np.packbits(np.stack([fragment.factors_x, fragment.factors_z])).tobytes()
-    return [_head(fragment), places, factors, exact_material(fragment.circuit)]
-
-
-def _read(fragment: Fragment) -> Reader:
-    circuit = fragment.circuit
-    reader = Reader(circuit.num_qubits, 2 * sum(leg.kind.prepares for leg in fragment.legs))
-    qubit_at = {bit: i for i, bit in enumerate(circuit.qubits)}
-    order = sorted(range(len(fragment.legs)), key=lambda k: (fragment.legs[k].position, k))
-    for i, item in enumerate((*circuit.data, None)):
-        while order and (item is None or fragment.legs[order[0]].position <= i):
-            _open_leg(reader, fragment, order.pop(0))
-        if item is not None:
-            reader.gate(item.operation, [qubit_at[q] for q in item.qubits])
-    first = 2 * len(fragment.legs)
+def _question(fragment: Fragment) -> list[Mark | OpenInput]:
+    """Legs where they are, then every observable factor at the end."""
+    out: list[Mark | OpenInput] = []
+    for k in sorted(range(len(fragment.legs)), key=lambda k: (fragment.legs[k].position, k)):
+        leg = fragment.legs[k]
+        if leg.kind.prepares:
+            out.append(OpenInput(leg.position, leg.qubit, 2 * k, 2 * k + 1))
+        else:
+            out += [Mark(leg.position, ((_AXES[axis], leg.qubit),), 2 * k + n) for n, axis in enumerate(leg.kind.marks)]
+    end, first = len(fragment.circuit.data), 2 * len(fragment.legs)
     for k, (xs, zs) in enumerate(zip(fragment.factors_x, fragment.factors_z, strict=True)):
-        letters = [(Y if xs[q] and zs[q] else X if xs[q] else Z, q) for q in np.flatnonzero(xs | zs).tolist()]
-        reader.mark(letters, first + k)
-    return reader
-
-
-def _open_leg(reader: Reader, fragment: Fragment, index: int) -> None:
-    leg = fragment.legs[index]
-    if leg.kind.prepares:
-        reader.open_input(leg.qubit, 2 * index, 2 * index + 1)
-        return
-    for k, axis in enumerate(leg.kind.marks):
-        reader.mark(((_AXES[axis], leg.qubit),), 2 * index + k)
+        letters = [
+            (_AXES["y" if xs[q] and zs[q] else "x" if xs[q] else "z"], q) for q in range(len(xs)) if xs[q] or zs[q]
+        ]
+        out.append(Mark(end, tuple(letters), first + k))
+    return out

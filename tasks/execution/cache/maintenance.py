@@ -11,7 +11,7 @@ from pathlib import Path
 from tasks.execution.cache.entry import Entry
 from tasks.execution.cache.entry_store import EntryStore
 from tasks.execution.cache.errors import CorruptEntry, OtherKey
-from tasks.execution.cache.form_memo import SPELLING
+from tasks.execution.cache.form_memo import FORM_MEMO
 
 _EXPORT_MAGIC = b"QPCX\x02\x00"
 _RECORD = struct.Struct("<32sQ")
@@ -31,7 +31,7 @@ class Statistics:
         shots: shots in all counts.
         cost: seconds that producing everything took: what the cache is worth.
         by_backend: entries by the backend that made them.
-        spellings: circuits as written whose meaning is remembered.
+        remembered_forms: circuits as written whose meaning is remembered.
     """
 
     entries: int
@@ -42,7 +42,7 @@ class Statistics:
     shots: int
     cost: float
     by_backend: dict[str, int]
-    spellings: int
+    remembered_forms: int
 
 
 def statistics(store: EntryStore) -> Statistics:
@@ -52,7 +52,7 @@ def statistics(store: EntryStore) -> Statistics:
         StoreUnavailable: it cannot be read.
     """
     now = time.time()
-    sound = unsound = of_other_keys = expired = shots = spellings = 0
+    sound = unsound = of_other_keys = expired = shots = remembered_forms = 0
     cost = 0.0
     backends: Counter[str] = Counter()
     for _, _, entry in store.stored():
@@ -60,15 +60,16 @@ def statistics(store: EntryStore) -> Statistics:
             unsound += not isinstance(entry, OtherKey)
             of_other_keys += isinstance(entry, OtherKey)
             continue
-        if entry.provenance.get("level") == SPELLING:
-            spellings += 1
+        if entry.provenance.get("level") == FORM_MEMO:
+            remembered_forms += 1
             continue
         sound += 1
         expired += bool(entry.expires and entry.expires < now)
         shots += entry.shots
         cost += entry.cost
         backends[entry.provenance.get("backend", "?")] += 1
-    return Statistics(sound, unsound, of_other_keys, expired, store.size(), shots, cost, dict(backends), spellings)
+    used, made_by = store.size(), dict(backends)
+    return Statistics(sound, unsound, of_other_keys, expired, used, shots, cost, made_by, remembered_forms)
 
 
 def verify(store: EntryStore) -> dict[str, str]:

@@ -9,14 +9,15 @@ from dataclasses import replace
 import numpy as np
 from qiskit import QuantumCircuit
 
+from tasks.execution.as_written import circuit_digest
 from tasks.execution.cache.entry import Entry
-from tasks.execution.cache.keys import Key, Target, exact_digest
-from tasks.execution.cache.requests import Made
+from tasks.execution.cache.keys import Key, Target
+from tasks.execution.cache.requests import NewCounts
 from tasks.execution.cache.shots import to_canonical
 
 
 def counts_entry(
-    key: Key | None, made: Made, cost: float, expires: float, circuit: QuantumCircuit, target: Target
+    key: Key | None, made: NewCounts, cost: float, expires: float, circuit: QuantumCircuit, target: Target
 ) -> Entry:
     """Return the entry of counts just made; without a key it is for this call alone.
 
@@ -33,7 +34,7 @@ def counts_entry(
     provenance = {
         **made.origin,
         "circuit": circuit.name,
-        "written": exact_digest(circuit),
+        "written": circuit_digest(circuit),
         "backend": f"{target.backend} {target.version}".strip(),
         "level": key.level,
     }
@@ -41,7 +42,7 @@ def counts_entry(
     return Entry(key.material, key.angles, (block,), None, cost, time.time(), expires, provenance, made.keep)
 
 
-def topped_up(key: Key, stored: Entry, made: Made, cost: float) -> Entry:
+def topped_up(key: Key, stored: Entry, made: NewCounts, cost: float) -> Entry:
     """Return a stored pool with one more execution at its end; where provenance differs, both are listed."""
     provenance = dict(stored.provenance)
     for name, text in made.origin.items():

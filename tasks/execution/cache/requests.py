@@ -12,7 +12,7 @@ from tasks.model.tensor import VariantCounts
 
 
 @dataclass(frozen=True)
-class Request:
+class CountsRequest:
     """Counts wanted of one variant.
 
     Attributes:
@@ -20,8 +20,6 @@ class Request:
         shots: how many at least.
         seed: given, the counts are those of this circuit as written with these shots and this seed, and no others:
             a repetition returns the same ones. Not given, any valid shots of a circuit that means the same will do.
-        skip: how many shots of this circuit's meaning the run has used already (see ``spread``).
-        exactly: take exactly ``shots`` even if more are stored.
         stream: given, a sequence of shots of its own: requests of different streams never share a shot, and the same
             request gets the same shots again, in whole executions, as few as have the shots wanted.
         as_written: never shared by meaning, whatever the target allows (a circuit that is there to be noisy).
@@ -30,15 +28,13 @@ class Request:
     circuit: QuantumCircuit
     shots: int
     seed: int | None = None
-    skip: int = 0
-    exactly: bool = False
     stream: str = ""
     as_written: bool = False
 
 
 @dataclass(frozen=True)
-class Job:
-    """A circuit that has to be run, because no valid counts are stored.
+class MissingShots:
+    """A circuit that has to be run, because too few valid counts are stored.
 
     Attributes:
         circuit: of the request.
@@ -54,8 +50,8 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Made:
-    """Counts of a job with what is to be known of them.
+class NewCounts:
+    """Counts just measured, with what is to be known of them.
 
     Attributes:
         counts: the counts.
@@ -69,7 +65,7 @@ class Made:
 
 
 @dataclass(frozen=True)
-class Draw:
+class CountsAnswer:
     """Counts for one request.
 
     Attributes:
@@ -88,7 +84,7 @@ class Draw:
 
 
 @dataclass(frozen=True)
-class Found:
+class ArrayAnswer:
     """An array for one key.
 
     Attributes:
@@ -111,9 +107,17 @@ class Tally:
         executed: circuits or fragments that were run for them.
         topped_up: executions among those that only added shots.
         shared: requests answered by an execution for another request of the same call.
+        meaning_keys: keys made by meaning.
+        meaning_key_seconds: what making them took.
+        meaning_hits: hits that a key of the circuit as written would not have had.
+        meaning_saved_seconds: what producing those results had cost.
     """
 
     requests: int = 0
     executed: int = 0
     topped_up: int = 0
     shared: int = 0
+    meaning_keys: int = 0
+    meaning_key_seconds: float = 0.0
+    meaning_hits: int = 0
+    meaning_saved_seconds: float = 0.0

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tasks.model.counts import merge_counts
 from tasks.model.tensor import VariantCounts
 
 
@@ -32,15 +33,6 @@ def from_canonical(
     return _collect(plain, counts.counts)
 
 
-def merge(parts: Sequence[VariantCounts]) -> VariantCounts:
-    """Return the sum of counts over the same bits."""
-    if len(parts) == 1:
-        return parts[0]
-    outcomes = np.concatenate([part.outcomes for part in parts])
-    counts = np.concatenate([part.counts for part in parts])
-    return _sum_rows(outcomes, counts, parts[0].num_bits)
-
-
 def take(blocks: Sequence[VariantCounts], start: int, stop: int) -> VariantCounts:
     """Return shots ``start`` to ``stop`` of the pool that the blocks form one after the other.
 
@@ -56,7 +48,8 @@ def take(blocks: Sequence[VariantCounts], start: int, stop: int) -> VariantCount
         before += block.shots
     if stop > before or not parts:
         raise ValueError(f"shots {start} to {stop} of a pool of {before}")
-    return merge(parts)
+    (merged,) = merge_counts(parts)
+    return merged
 
 
 def shares(total: int, wanted: Sequence[int]) -> list[int]:
@@ -83,11 +76,5 @@ def _unpack(outcomes: np.ndarray, num_bits: int) -> np.ndarray:
 def _collect(plain: np.ndarray, counts: np.ndarray) -> VariantCounts:
     num_bits = plain.shape[1]
     packed = np.packbits(plain, axis=1, bitorder="little") if num_bits else np.zeros((len(plain), 1), dtype=np.uint8)
-    return _sum_rows(packed, counts, num_bits)
-
-
-def _sum_rows(outcomes: np.ndarray, counts: np.ndarray, num_bits: int) -> VariantCounts:
-    unique, inverse = np.unique(outcomes, axis=0, return_inverse=True)
-    totals = np.zeros(len(unique), dtype=np.int64)
-    np.add.at(totals, inverse.reshape(-1), counts)
-    return VariantCounts(np.ascontiguousarray(unique), totals, num_bits)
+    order = np.lexsort(packed.T[::-1])  # the same rows in the same order, however the bits were permuted
+    return VariantCounts(np.ascontiguousarray(packed[order]), counts[order], num_bits)

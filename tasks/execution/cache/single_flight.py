@@ -14,9 +14,9 @@ import numpy as np
 from tasks.execution.cache.entry import Entry
 from tasks.execution.cache.entry_store import OLDEST_CLAIM, EntryStore
 from tasks.execution.cache.errors import CorruptEntry, StoreUnavailable
-from tasks.execution.cache.form_memo import form_of_spelling, spelling_entry, spelling_key
+from tasks.execution.cache.form_memo import memo_entry, memo_key, remembered_form
 from tasks.execution.cache.keys import Key
-from tasks.execution.cache.semantic.canonical import CanonicalForm
+from tasks.execution.cache.semantic import CanonicalForm
 from tasks.execution.cache.stores.store import LONGEST_LEASE
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class SingleFlight:
 
     def __init__(self, store: EntryStore, *, lease: float = 10.0, patience: float = OLDEST_CLAIM) -> None:
         self.store = store
-        self.corrupt = 0
+        self.unsound = 0
         self.failures = 0
         self.waited = 0
         self._lease = min(lease, LONGEST_LEASE)
@@ -101,21 +101,17 @@ class SingleFlight:
             open_wants = waiting
         return found, produced
 
-    def holds(self, key: Key) -> bool:
-        """Say whether something is stored under a key."""
-        return self._read(Want(key, 0)) is not None
-
     def recall(self, exact: bytes) -> CanonicalForm | None:
         """Return what a circuit as written means, if the store knows."""
         if not self._usable():
             return None
         try:
-            entry = self.store.get(spelling_key(exact))
-            return None if entry is None else form_of_spelling(entry, exact)
+            entry = self.store.get(memo_key(exact))
+            return None if entry is None else remembered_form(entry, exact)
         except StoreUnavailable as error:
             self._failed(error)
         except (CorruptEntry, KeyError, ValueError) as error:
-            self.corrupt += 1
+            self.unsound += 1
             logger.warning("what a circuit means: %s", error)
         return None
 
@@ -123,7 +119,7 @@ class SingleFlight:
         """Keep what a circuit as written means."""
         if self._usable():
             try:
-                self.store.put(spelling_key(exact), spelling_entry(exact, form, expires))
+                self.store.put(memo_key(exact), memo_entry(exact, form, expires))
             except StoreUnavailable as error:
                 self._failed(error)
 
@@ -170,7 +166,7 @@ class SingleFlight:
             self._failed(error)
             return None
         except CorruptEntry as error:
-            self.corrupt += 1
+            self.unsound += 1
             logger.warning("%s (key %s)", error, key.name)
             return None
         if entry is None or (entry.expires and entry.expires < time.time()):
@@ -178,7 +174,7 @@ class SingleFlight:
         if entry.material != key.material or not same_angles(entry.angles, key.angles):
             return None  # a digest collision, or angles that only agree when rounded
         if any(block.num_bits != len(key.bits) for block in entry.blocks):
-            self.corrupt += 1
+            self.unsound += 1
             logger.warning("cache entry with other bits than its key says (key %s); it is run again", key.name)
             return None
         return entry

@@ -24,8 +24,9 @@ from pathlib import Path
 import numpy as np
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister, transpile
 
+from tasks.execution.as_written import circuit_digest
 from tasks.execution.qpu.errors import Fault, QpuError
-from tasks.execution.qpu.programs import REGISTER, SEED, Program, circuit_digest
+from tasks.execution.qpu.programs import REGISTER, SEED, Program
 from tasks.execution.qpu.records import QpuRun, Source
 from tasks.execution.qpu.target import QpuTarget
 from tasks.runtime.private_folder import PrivateFolder

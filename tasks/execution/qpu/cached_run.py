@@ -20,7 +20,7 @@ from qiskit import QuantumCircuit
 
 from tasks.execution.cache.cache import Cache
 from tasks.execution.cache.keys import Target
-from tasks.execution.cache.requests import Job, Made, Request
+from tasks.execution.cache.requests import CountsRequest, MissingShots, NewCounts
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.plausible import nothing_measured
 from tasks.execution.qpu.programs import Program, make_programs
@@ -96,12 +96,12 @@ class _Kept:
     def run(self, cache: Cache, streams: Sequence[str]) -> QpuRun:
         out = self._out
         requests = [self._request(index, streams[index]) for index in self._wanted]
-        draws = cache.counts(requests, self._cache_target(), self._measure)
-        for index, draw in zip(self._wanted, draws, strict=True):
-            if draw is not None:
-                out.counts[index] = draw.counts
-                out.origins[index] = {**draw.origin, "from_cache": "yes"} if draw.from_cache else {}
-                stored = draw.counts.shots - sum(source.shots for source in out.sources[index])
+        answers = cache.counts(requests, self._cache_target(), self._measure)
+        for index, answer in zip(self._wanted, answers, strict=True):
+            if answer is not None:
+                out.counts[index] = answer.counts
+                out.origins[index] = {**answer.origin, "from_cache": "yes"} if answer.from_cache else {}
+                stored = answer.counts.shots - sum(source.shots for source in out.sources[index])
                 if stored > 0:
                     measured = self._programs[index].measured
                     out.sources[index].insert(0, Source(stored, measured, (self._target.epoch,)))
@@ -111,14 +111,14 @@ class _Kept:
             out.notes.append(f"{len(held)} of {len(requests)} circuits are from the cache: {total} shots paid earlier")
         return out
 
-    def _request(self, index: int, stream: str) -> Request:
+    def _request(self, index: int, stream: str) -> CountsRequest:
         circuit = self._circuits[index]
         meant = self._options.share_meaning and not isinstance(circuit, Program)
         program = self._programs[index]
         written = circuit if meant and isinstance(circuit, QuantumCircuit) else program.circuit
         if meant:  # readout errors are those of the qubits that were read, which the meaning does not say
             stream = f"{stream} on {','.join(map(str, program.measured))}"
-        return Request(written, int(self._shots[index]), stream=stream, as_written=not meant)
+        return CountsRequest(written, int(self._shots[index]), stream=stream, as_written=not meant)
 
     def _cache_target(self) -> Target:
         about = json.dumps(describe(self._resource), sort_keys=True)
@@ -131,7 +131,7 @@ class _Kept:
             share_meaning=self._options.share_meaning,
         )
 
-    def _measure(self, jobs: list[Job]) -> list[Made | None]:
+    def _measure(self, jobs: list[MissingShots]) -> list[NewCounts | None]:
         """Run what is missing; what was not measured in the calibration of its key is used and not kept."""
         out, indices = self._out, [self._wanted[job.place] for job in jobs]
         with self._options.reserve():
@@ -146,7 +146,7 @@ class _Kept:
         out.waited += ran.waited
         origin = {"device": self._resource.name, "provider_jobs": ",".join(job.job for job in ran.jobs),
                   "calibration": self._target.epoch}  # fmt: skip
-        found: list[Made | None] = []
+        found: list[NewCounts | None] = []
         for place, index in enumerate(indices):
             out.programs[index], counts = ran.programs[place], ran.counts[place]
             if place in ran.failures:
@@ -155,5 +155,5 @@ class _Kept:
             measured = self._programs[index].measured
             # In the calibration of the key for certain, and on the qubits of the keyed circuit.
             as_keyed = all(s.epochs == (self._target.epoch,) and s.measured == measured for s in ran.sources[place])
-            found.append(None if counts is None else Made(counts, as_keyed, origin))
+            found.append(None if counts is None else NewCounts(counts, as_keyed, origin))
         return found

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import struct
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -13,6 +11,7 @@ from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
 from qiskit.exceptions import QiskitError
 from qiskit.transpiler import PassManager, generate_preset_pass_manager
 
+from tasks.execution.as_written import circuit_digest
 from tasks.execution.qpu.errors import Fault, QpuError
 from tasks.execution.qpu.target import QpuTarget
 
@@ -44,18 +43,6 @@ class Program:
     def num_clbits(self) -> int:
         """How many bits it measures."""
         return len(self.measured)
-
-
-def circuit_digest(circuit: QuantumCircuit) -> str:
-    """Names a circuit by what it does: operations, parameters, qubits and bits, not by names or metadata."""
-    hashed = hashlib.sha256(struct.pack("<qq", circuit.num_qubits, circuit.num_clbits))
-    for entry in circuit.data:
-        where = [circuit.find_bit(bit).index for bit in (*entry.qubits, *entry.clbits)]
-        hashed.update(entry.operation.name.encode() + struct.pack(f"<{len(where)}q", *where))
-        for value in entry.operation.params:
-            # Gates of a matrix carry it as their parameter.
-            hashed.update(value.tobytes() if hasattr(value, "tobytes") else struct.pack("<d", float(value)))
-    return hashed.hexdigest()[:32]
 
 
 def defer_measurements(circuit: QuantumCircuit, room: int) -> QuantumCircuit:

@@ -13,7 +13,7 @@ import pytest
 
 from apps.cli.main import main
 from tasks.execution.cache.cache import open_cache
-from tasks.execution.cache.requests import Request
+from tasks.execution.cache.requests import CountsRequest
 from tasks.execution.cache.stores import lmdb_examination, lmdb_files
 from tasks.execution.cache.stores.lmdb_store import LmdbStore
 from tests.execution.cache.test_cache import IDEAL, Sampler, bell
@@ -138,7 +138,7 @@ def test_damage_that_lmdb_finds_in_use_sets_the_store_aside_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache, run = open_cache(str(tmp_path)), Sampler()
-    cache.counts([Request(bell(0.3), 100)], IDEAL, run)
+    cache.counts([CountsRequest(bell(0.3), 100)], IDEAL, run)
     assert cache.flight is not None
     store = cache.flight.store.store
     assert isinstance(store, LmdbStore)
@@ -148,13 +148,13 @@ def test_damage_that_lmdb_finds_in_use_sets_the_store_aside_once(
 
     with monkeypatch.context() as damaged, caplog.at_level(logging.WARNING):
         damaged.setattr("tasks.execution.cache.stores.lmdb_store._size", corrupted)
-        draw = cache.counts([Request(bell(0.4), 100)], IDEAL, run)[0]
+        draw = cache.counts([CountsRequest(bell(0.4), 100)], IDEAL, run)[0]
         assert draw is not None and draw.counts.shots == 100
     assert (tmp_path / "damaged-data.mdb").exists() and "page 7" in caplog.text
     assert any("set aside" in note for note in cache.notes()) and cache.notes() == []
     cache.flight._silent_until = 0.0
     for _ in range(2):
-        draw = cache.counts([Request(bell(0.3), 100)], IDEAL, run)[0]
+        draw = cache.counts([CountsRequest(bell(0.3), 100)], IDEAL, run)[0]
     assert draw is not None and draw.from_cache, "a new store is begun"
     cache.close()
 

@@ -15,7 +15,7 @@ from tasks.execution.cache.cache import open_cache
 from tasks.execution.cache.entry import Entry, decode, encode
 from tasks.execution.cache.entry_store import open_entries
 from tasks.execution.cache.errors import CorruptEntry
-from tasks.execution.cache.requests import Request
+from tasks.execution.cache.requests import CountsRequest
 from tasks.execution.cache.seal import Seal
 from tasks.execution.cache.stores.store import open_store
 from tasks.model.tensor import VariantCounts
@@ -50,15 +50,15 @@ def test_no_damaged_byte_passes() -> None:
 
 def test_corrupt_entries_are_run_again_and_mended(where: str, caplog: pytest.LogCaptureFixture) -> None:
     cache, run = open_cache(where), Sampler()
-    cache.counts([Request(bell(), 400)], IDEAL, run)
+    cache.counts([CountsRequest(bell(), 400)], IDEAL, run)
     store = open_store(where)
     for key in list(store.keys()):
         store.put(key, (store.get(key) or b"")[:-1] + b"?", 0)
     with caplog.at_level(logging.WARNING):
-        draw = cache.counts([Request(bell(), 400)], IDEAL, run)[0]
+        draw = cache.counts([CountsRequest(bell(), 400)], IDEAL, run)[0]
     assert draw is not None and fits(draw.counts, bell()) > 1e-6 and len(run.jobs) == 2
     assert "fails its seal" in caplog.text
-    draw = cache.counts([Request(bell(), 400)], IDEAL, run)[0]
+    draw = cache.counts([CountsRequest(bell(), 400)], IDEAL, run)[0]
     assert draw is not None and draw.from_cache
     cache.close()
     store.close()
@@ -66,12 +66,12 @@ def test_corrupt_entries_are_run_again_and_mended(where: str, caplog: pytest.Log
 
 def test_an_entry_under_the_wrong_key_is_no_hit(where: str) -> None:
     cache, run = open_cache(where), Sampler()
-    cache.counts([Request(bell(0.1), 100)], IDEAL, run)
+    cache.counts([CountsRequest(bell(0.1), 100)], IDEAL, run)
     store = open_entries(where)
     stolen = store.get(cache.keys.counts_key(bell(0.1), IDEAL).digest)
     assert stolen is not None
     store.put(cache.keys.counts_key(bell(3.0), IDEAL).digest, stolen)
-    draw = cache.counts([Request(bell(3.0), 100)], IDEAL, run)[0]
+    draw = cache.counts([CountsRequest(bell(3.0), 100)], IDEAL, run)[0]
     assert draw is not None and not draw.from_cache and fits(draw.counts, bell(3.0)) > 1e-6
     cache.close()
     store.close()
@@ -82,7 +82,7 @@ def test_redis_going_away_in_mid_run_and_coming_back_empty(
     redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache, run = open_cache(redis_server.url), Sampler()
-    cache.counts([Request(bell(0.1), 100)], IDEAL, run)
+    cache.counts([CountsRequest(bell(0.1), 100)], IDEAL, run)
     inner = run.__call__
 
     def run_and_lose_the_server(jobs):
@@ -91,12 +91,12 @@ def test_redis_going_away_in_mid_run_and_coming_back_empty(
 
     with caplog.at_level(logging.WARNING):
         for angle in (0.2, 0.1):
-            draw = cache.counts([Request(bell(angle), 100)], IDEAL, run_and_lose_the_server)[0]
+            draw = cache.counts([CountsRequest(bell(angle), 100)], IDEAL, run_and_lose_the_server)[0]
             assert draw is not None and fits(draw.counts, bell(angle)) > 1e-6
     assert "going on without the cache" in caplog.text and len(run.jobs) == 3
     redis_server.start()
     fresh = open_cache(redis_server.url)
-    draws = [fresh.counts([Request(bell(0.1), 100)], IDEAL, run)[0] for _ in range(2)]
+    draws = [fresh.counts([CountsRequest(bell(0.1), 100)], IDEAL, run)[0] for _ in range(2)]
     assert [d.from_cache for d in draws if d] == [False, True]
     cache.close()
     fresh.close()
@@ -106,7 +106,7 @@ def test_a_redis_that_never_answers_is_no_obstacle(caplog: pytest.LogCaptureFixt
     pytest.importorskip("redis")
     cache, run = open_cache("redis://127.0.0.1:1/0"), Sampler()
     with caplog.at_level(logging.WARNING):
-        draw = cache.counts([Request(bell(), 50)], IDEAL, run)[0]
+        draw = cache.counts([CountsRequest(bell(), 50)], IDEAL, run)[0]
     assert draw is not None and draw.counts.shots == 50 and "going on without" in caplog.text
 
 
@@ -121,7 +121,7 @@ def test_a_password_comes_from_the_environment_and_is_not_told(monkeypatch: pyte
 def test_a_store_that_cannot_be_opened_is_a_warning(where: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         cache = open_cache(where)
-    draw = cache.counts([Request(bell(), 50)], IDEAL, Sampler())[0]
+    draw = cache.counts([CountsRequest(bell(), 50)], IDEAL, Sampler())[0]
     assert draw is not None and draw.counts.shots == 50 and "going on without" in caplog.text
 
 
@@ -131,12 +131,12 @@ def test_a_full_disk_is_a_warning(tmp_path: Path) -> None:
         """
         import logging, sys
         logging.basicConfig(level=logging.WARNING)
-        from tasks.execution.cache.cache import Request, open_cache
+        from tasks.execution.cache.cache import CountsRequest, open_cache
         from tests.execution.cache.test_cache import IDEAL, Sampler, bell, fits
         cache, run = open_cache(sys.argv[1]), Sampler()
         for k in range(80):
             circuit = bell(0.1 + 0.01 * k)
-            draw = cache.counts([Request(circuit, 1000)], IDEAL, run)[0]
+            draw = cache.counts([CountsRequest(circuit, 1000)], IDEAL, run)[0]
             assert draw.counts.shots == 1000 and fits(draw.counts, circuit) > 1e-7
         assert len(run.jobs) == 80 and cache.flight.failures, (len(run.jobs), cache.flight.failures)
         """
@@ -157,10 +157,10 @@ def test_a_full_disk_is_a_warning(tmp_path: Path) -> None:
 def test_the_oldest_entries_make_room(tmp_path: Path) -> None:
     cache, run = open_cache(str(tmp_path), max_bytes=400_000), Sampler()
     for k in range(300):
-        cache.counts([Request(bell(0.1 + 0.005 * k), 100)], IDEAL, run)
+        cache.counts([CountsRequest(bell(0.1 + 0.005 * k), 100)], IDEAL, run)
     assert cache.flight is not None and cache.flight.failures == 0
     assert cache.flight.store.size() <= 400_000
-    newest = cache.counts([Request(bell(0.1 + 0.005 * 299), 100)], IDEAL, run)[0]
-    oldest = cache.counts([Request(bell(0.1), 100)], IDEAL, run)[0]
+    newest = cache.counts([CountsRequest(bell(0.1 + 0.005 * 299), 100)], IDEAL, run)[0]
+    oldest = cache.counts([CountsRequest(bell(0.1), 100)], IDEAL, run)[0]
     assert newest and newest.from_cache and oldest and not oldest.from_cache
     cache.close()

@@ -7,6 +7,7 @@ from qiskit import QuantumCircuit, transpile
 from tasks.cutting.kinds.measured_gate import GateEnd
 from tasks.cutting.kinds.wire import WireIn, WireOut
 from tasks.cutting.plan import Fragment, Leg
+from tasks.execution.cache import cost_benefit
 from tasks.execution.cache.cache import open_cache
 from tasks.execution.cache.fragment_key import fragment_key
 from tasks.execution.cache.keys import AS_WRITTEN, BY_MEANING, Target
@@ -114,6 +115,26 @@ def test_legs_keep_their_identity() -> None:
     assert one((before, after)) != one((after, before))
     assert one((after,)) != one((Leg(0, 0, GateEnd(), 1, 1),))
     assert one((after,)) != one((Leg(0, 0, GateEnd(4), 0, 1),))
+
+
+def test_a_key_by_meaning_is_made_where_it_costs_little_beside_what_it_may_spare(tmp_path) -> None:
+    """Rewritten, a fragment that takes long is found; one that takes less than twenty keys is keyed as written."""
+    rng = np.random.default_rng(3)
+    segments, legs, factors = random_fragment(rng, 12)
+    one = assemble(segments, legs, factors)
+    for segment in segments:
+        segment.h(0)
+        segment.h(0)
+    other = assemble(segments, legs, factors)
+    cache = open_cache(str(tmp_path))
+    for seconds, level in ((1e-3, AS_WRITTEN), (100.0, BY_MEANING)):
+        (key, written), (again, differently) = (cache.tensor_key(f, EXACT, seconds) for f in (one, other))
+        assert key.level == again.level == level and written != differently
+        assert (key.digest == again.digest) == (level == BY_MEANING)
+    assert cache.tally.meaning_keys == 2
+    costs = (len(one.circuit.data) + one.num_factors + 2 * len(one.legs)) * cost_benefit._SECONDS_A_GATE
+    assert cost_benefit.meaning_pays(one, 20.1 * costs) and not cost_benefit.meaning_pays(one, 19.9 * costs)
+    cache.close()
 
 
 def test_the_cache_gives_back_the_very_tensor(where: str) -> None:

@@ -4,16 +4,11 @@ import numpy as np
 import pytest
 from qiskit import QuantumCircuit
 
-from tasks.execution.cache.errors import UnsupportedCircuit
-from tasks.execution.cache.semantic.canonical import CanonicalForm, canonical_form, decode
-from tasks.execution.cache.semantic.circuit_reader import read_circuit
+from tasks.execution.cache.semantic import canonical_form
+from tasks.execution.cache.semantic.canonical import decode
+from tasks.execution.errors import UnsupportedCircuit
 from tests.execution.cache.families import FAMILIES, REWRITES, any_gates
 from tests.execution.cache.oracle import difference, exact_distribution, form_distribution
-
-
-def form_of(circuit: QuantumCircuit) -> CanonicalForm:
-    builder = read_circuit(circuit)
-    return canonical_form(builder.finish(), builder.num_qubits, circuit.num_clbits)
 
 
 @pytest.mark.parametrize("middle", [False, True], ids=["unitary", "measured inside"])
@@ -21,7 +16,7 @@ def test_the_form_has_the_distribution_of_any_circuit(middle: bool) -> None:
     for seed in range(250):
         rng = np.random.default_rng([seed, middle])
         circuit = any_gates(rng, int(rng.integers(1, 5)), int(rng.integers(1, 30)), middle=middle)
-        form = form_of(circuit)
+        form = canonical_form(circuit)
         off = difference(exact_distribution(circuit), form_distribution(decode(form), form))
         assert off < 1e-11, f"seed {seed}: off by {off}"
 
@@ -43,7 +38,7 @@ def test_angles_beside_the_special_ones_lose_no_digit() -> None:
             else:
                 (circuit.rzz, circuit.rxx, circuit.crx)[kind - 2](one, a, b)
         circuit.measure(range(3), range(3))
-        form = form_of(circuit)
+        form = canonical_form(circuit)
         off = difference(exact_distribution(circuit), form_distribution(decode(form), form))
         assert off < 2e-12, f"seed {seed}: off by {off}"
 
@@ -54,10 +49,10 @@ def test_rewrites_keep_distribution_and_form(family: str) -> None:
     for seed in range(12):
         rng = np.random.default_rng(seed)
         circuit = FAMILIES[family](rng, int(rng.integers(3, 6)), int(rng.integers(3, 6)))
-        form = form_of(circuit)
+        form = canonical_form(circuit)
         assert difference(exact_distribution(circuit), form_distribution(decode(form), form)) < 1e-11, f"seed {seed}"
         for name in ("reordered", "padded", "resynthesised"):
-            other = form_of(REWRITES[name](circuit, rng))
+            other = canonical_form(REWRITES[name](circuit, rng))
             tried += 1
             found += other.data == form.data
             if name != "resynthesised":
@@ -73,7 +68,7 @@ def test_the_published_counter_examples_are_told_apart() -> None:
     second.h(0)
     for circuit in (first, second):
         circuit.measure([0, 1], [0, 1])
-    assert form_of(first).data != form_of(second).data
+    assert canonical_form(first).data != canonical_form(second).data
 
 
 def test_a_parameter_shift_set_over_a_uniform_ansatz_has_no_false_hit() -> None:
@@ -89,7 +84,7 @@ def test_a_parameter_shift_set_over_a_uniform_ansatz_has_no_false_hit() -> None:
                     for q in range(4):
                         circuit.cz(q, (q + 1) % 4)
                 circuit.measure(range(4), range(4))
-                form = form_of(circuit)
+                form = canonical_form(circuit)
                 order = [form.bits.index(b) for b in range(4)]
                 assert sorted(order) == [0, 1, 2, 3]
                 canonical = {
@@ -114,7 +109,7 @@ def test_idle_qubits_trailing_phases_and_dead_light_cones_fall_out() -> None:
     large.measure(2, 0)
     large.rx(0.2, 2)
     large.ry(1.2, 3)
-    assert form_of(small).data == form_of(large).data
+    assert canonical_form(small).data == canonical_form(large).data
 
 
 def test_conjugate_circuits_share_a_form() -> None:
@@ -133,7 +128,7 @@ def test_conjugate_circuits_share_a_form() -> None:
             conjugate.cx(q, q + 1)
     for c in (circuit, conjugate):
         c.measure(range(3), range(3))
-    assert form_of(circuit).data == form_of(conjugate).data
+    assert canonical_form(circuit).data == canonical_form(conjugate).data
 
 
 def test_control_flow_is_refused() -> None:
@@ -141,7 +136,7 @@ def test_control_flow_is_refused() -> None:
     with circuit.if_test((circuit.clbits[0], 1)):
         circuit.x(0)
     with pytest.raises(UnsupportedCircuit, match="if_else"):
-        form_of(circuit)
+        canonical_form(circuit)
 
 
 def test_gates_that_only_borrow_a_standard_name_are_read_by_their_definition() -> None:
@@ -152,4 +147,4 @@ def test_gates_that_only_borrow_a_standard_name_are_read_by_their_definition() -
     plain.h(0)
     for circuit in (borrowed, plain):
         circuit.measure([0, 1], [0, 1])
-    assert form_of(borrowed).data == form_of(plain).data
+    assert canonical_form(borrowed).data == canonical_form(plain).data

@@ -13,7 +13,7 @@ from qiskit import QuantumCircuit
 
 from tasks.execution.cache.cache import open_cache
 from tasks.execution.cache.keys import Target
-from tasks.execution.cache.requests import Job, Request
+from tasks.execution.cache.requests import CountsRequest, MissingShots
 from tasks.model.tensor import VariantCounts
 
 TARGET = Target("counter")
@@ -38,7 +38,7 @@ def work(where: str, log: Path, worker: int, requests: list[int], batch: int, pa
     """Ask for counts in batches; every execution is a line in a file of this process."""
     cache = open_cache(where, lease=LEASE)
 
-    def run(jobs: list[Job]) -> list[VariantCounts]:
+    def run(jobs: list[MissingShots]) -> list[VariantCounts]:
         out = []
         for job in jobs:
             angle = next(item.operation.params[0] for item in job.circuit.data if item.operation.name == "ry")
@@ -53,7 +53,7 @@ def work(where: str, log: Path, worker: int, requests: list[int], batch: int, pa
 
     for start in range(0, len(requests), batch):
         numbers = requests[start : start + batch]
-        draws = cache.counts([Request(circuit_number(n, worker + n), 1000) for n in numbers], TARGET, run)
+        draws = cache.counts([CountsRequest(circuit_number(n, worker + n), 1000) for n in numbers], TARGET, run)
         with (log / f"answers.{worker}").open("a") as lines:
             for number, draw in zip(numbers, draws, strict=True):
                 right = draw is not None and int(draw.counts.counts[-1]) == 1 + number
@@ -61,7 +61,7 @@ def work(where: str, log: Path, worker: int, requests: list[int], batch: int, pa
     cache.close()
 
 
-def _angle(job: Job) -> float:
+def _angle(job: MissingShots) -> float:
     return float(next(item.operation.params[0] for item in job.circuit.data if item.operation.name == "ry"))
 
 

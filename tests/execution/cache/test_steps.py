@@ -9,10 +9,11 @@ import pytest
 from qiskit import QuantumCircuit
 from qiskit.circuit.library import PauliGate, UnitaryGate
 
+from tasks.execution.as_written import circuit_material
 from tasks.execution.cache import single_flight
 from tasks.execution.cache.entry import Entry
 from tasks.execution.cache.entry_store import EntryStore
-from tasks.execution.cache.keys import AS_WRITTEN, Key, KeyMaker, Target, exact_material, make_key
+from tasks.execution.cache.keys import AS_WRITTEN, Key, KeyMaker, Target, make_key
 from tasks.execution.cache.seal import Seal
 from tasks.execution.cache.single_flight import SingleFlight, Want, same_angles
 from tasks.model.tensor import VariantCounts
@@ -211,5 +212,5 @@ def circuits_written_alike() -> list[QuantumCircuit]:
 
 
 def test_circuits_that_differ_in_anything_are_written_differently() -> None:
-    materials = [exact_material(circuit) for circuit in circuits_written_alike()]
+    materials = [circuit_material(circuit) for circuit in circuits_written_alike()]
     assert len(set(materials)) == len(materials)

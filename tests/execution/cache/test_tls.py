@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasks.execution.cache.cache import open_cache
-from tasks.execution.cache.requests import Request
+from tasks.execution.cache.requests import CountsRequest
 from tasks.execution.cache.stores.store import open_store
 from tests.execution.cache.conftest import free_port, redis_binary
 from tests.execution.cache.test_cache import IDEAL, Sampler, bell
@@ -98,7 +98,7 @@ def test_a_cache_over_tls_with_the_password_from_the_environment(server, monkeyp
     run = Sampler()
     for _ in range(2):  # the second is another process's cache, as it were
         cache = open_cache(where)
-        draw = cache.counts([Request(bell(), 100)], IDEAL, run)[0]
+        draw = cache.counts([CountsRequest(bell(), 100)], IDEAL, run)[0]
         assert draw is not None and draw.counts.shots == 100
         assert cache.flight is not None and cache.flight.failures == 0
         cache.close()
@@ -117,7 +117,7 @@ def test_a_server_that_cannot_be_trusted_is_gone_without_and_gets_no_data(
     elif how == "plain":
         where = url.replace("rediss", "redis")
     cache, run = open_cache(where), Sampler()
-    draw = cache.counts([Request(bell(), 100)], IDEAL, run)[0]
+    draw = cache.counts([CountsRequest(bell(), 100)], IDEAL, run)[0]
     assert draw is not None and draw.counts.shots == 100 and len(run.jobs) == 1
     assert cache.flight is not None and cache.flight.failures > 0
     assert "going on without the cache" in caplog.text and PASSWORD not in caplog.text

@@ -14,7 +14,7 @@ from tasks.execution.cache.entry import Entry, encode
 from tasks.execution.cache.entry_store import OLDEST_CLAIM, EntryStore, open_entries
 from tasks.execution.cache.errors import StoreUnavailable
 from tasks.execution.cache.maintenance import export_entries, import_entries, prune, statistics, verify
-from tasks.execution.cache.requests import Request
+from tasks.execution.cache.requests import CountsRequest
 from tasks.execution.cache.seal import ID_BYTES, KEY_VARIABLE, Seal, open_seal, own_key
 from tasks.execution.cache.single_flight import SingleFlight
 from tasks.execution.cache.stores.store import LONGEST_LEASE, open_store
@@ -26,7 +26,7 @@ OTHERS = Seal(b"o" * 32)
 def with_counts(cache: Cache) -> tuple[Sampler, dict[tuple[int, ...], int]]:
     """Fill a cache with one circuit's counts, and say what they are."""
     run = Sampler()
-    draw = cache.counts([Request(bell(), 400)], IDEAL, run)[0]
+    draw = cache.counts([CountsRequest(bell(), 400)], IDEAL, run)[0]
     assert draw is not None
     return run, as_dict(draw.counts)
 
@@ -49,7 +49,7 @@ def test_a_forged_entry_is_never_used_and_verify_tells(where: str, how: str) -> 
     else:
         assert len(verify(store)) == 2 and all("seal" in why for why in verify(store).values())
     again = open_cache(where)
-    draw = again.counts([Request(bell(), 400)], IDEAL, run)[0]
+    draw = again.counts([CountsRequest(bell(), 400)], IDEAL, run)[0]
     assert draw is not None and not draw.from_cache and draw.counts.shots == 400
     assert len(run.jobs) == 2 and sum(honest.values()) == 400
     for opened in (cache, again, store):

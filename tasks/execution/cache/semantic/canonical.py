@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.execution.cache.errors import UnsupportedCircuit
 from tasks.execution.cache.semantic.normal_form import MARK, MEASURE, ROTATION, Operation, reduce_again
 from tasks.execution.cache.semantic.table import Table, introduce, reorder, table_of
+from tasks.execution.errors import UnsupportedCircuit
 
 NORMAL_FORM_VERSION = 1
 ANGLE_GRID = 1e-10
@@ -52,7 +52,7 @@ class CanonicalForm:
     num_qubits: int
 
 
-def canonical_form(operations: list[Operation], num_qubits: int, num_bits: int) -> CanonicalForm:
+def form_of(operations: list[Operation], num_qubits: int, num_bits: int) -> CanonicalForm:
     """Bring a reduced list into its canonical form.
 
     Args:

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from qiskit import QuantumCircuit
-from qiskit.circuit import Barrier, Delay, Instruction, Measure, Reset
+from qiskit.circuit import Barrier, Delay, Instruction
 from qiskit.circuit.library import UnitaryGate
 
-from tasks.execution.cache.errors import UnsupportedCircuit
+from tasks.execution.as_written import is_standard
 from tasks.execution.cache.semantic.frame import Pauli, multiply
 from tasks.execution.cache.semantic.fuser import Fuser, PairStep
-from tasks.execution.cache.semantic.gate_table import ONE_QUBIT, TWO_QUBIT, controlled_pauli, is_standard
-from tasks.execution.cache.semantic.normal_form import DEPHASE, MARK, MEASURE, Builder
+from tasks.execution.cache.semantic.gate_table import ONE_QUBIT, TWO_QUBIT, controlled_pauli
+from tasks.execution.cache.semantic.normal_form import DEPHASE, MARK, MEASURE
 from tasks.execution.cache.semantic.rotations import PI, X, Y, Z, quaternion_of
-
-__all__ = ["Reader", "X", "Y", "Z", "read_circuit"]
+from tasks.execution.errors import UnsupportedCircuit
 
 
 class Reader(Fuser):
@@ -107,38 +105,6 @@ class Reader(Fuser):
         if a > b:  # lower qubit first
             matrix = matrix.reshape(2, 2, 2, 2).transpose(1, 0, 3, 2).reshape(4, 4)
         self._join_block(a, b, PairStep((), 0.0, matrix))
-
-
-def read_circuit(circuit: QuantumCircuit) -> Builder:
-    """Read a circuit with measurements: the marks are none, the question is the distribution of its classical bits.
-
-    Raises:
-        UnsupportedCircuit: control flow, unbound parameters, gates without a definition.
-    """
-    data = circuit.data
-    qubit_at = {bit: i for i, bit in enumerate(circuit.qubits)}
-    bit_at = {bit: i for i, bit in enumerate(circuit.clbits)}
-    last_write = {}
-    resets = 0
-    for i, item in enumerate(data):
-        if item.clbits:
-            last_write[item.clbits[0]] = i
-        resets += isinstance(item.operation, Reset)
-    reader = Reader(circuit.num_qubits, resets)
-    for i, item in enumerate(data):
-        operation = item.operation
-        name = operation.name
-        qubits = [qubit_at[bit] for bit in item.qubits]
-        if isinstance(operation, Measure):
-            bit = item.clbits[0]
-            reader.measure(qubits[0], bit_at[bit] if last_write[bit] == i else None)
-        elif isinstance(operation, Reset):
-            reader.reset(qubits[0])
-        elif item.clbits or getattr(operation, "blocks", None):
-            raise UnsupportedCircuit(f"{name}: classical control is not read; the circuit is not shared by its meaning")
-        else:
-            reader.gate(operation, qubits)
-    return reader.builder
 
 
 def _numbers(operation: Instruction) -> list[float]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from qiskit.circuit import Instruction
-
 from tasks.execution.cache.semantic.rotations import PI, X, Y, Z
 
 # single-qubit gates as rotations (axis, angle) in order of application, up to a global phase
@@ -67,8 +65,3 @@ TWO_QUBIT: dict[str, Callable[[Sequence[float]], tuple[Step, ...]]] = {
     "csx": lambda _: ((((0, Z), (1, X)), -PI / 4), (((0, Z),), PI / 4), (((1, X),), PI / 4)),
     "ecr": lambda _: ((((0, Z), (1, X)), PI / 2), (((0, X),), PI)),
 }
-
-
-def is_standard(operation: Instruction) -> bool:
-    """Say whether the operation is Qiskit's own gate of that name, so that its name and parameters define it."""
-    return getattr(operation, "_standard_gate", None) is not None

@@ -1,0 +1,117 @@
+"""A circuit or a fragment as it is written, byte for byte: the one digest by which results are named and found again.
+
+What an operation is decides, never its name: a file may define its own ``h``. Circuits with equal bytes have the same
+instructions with the same parameters on the same qubits and bits, in the same order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+from qiskit import QuantumCircuit
+from qiskit.circuit import Barrier, Delay, Instruction, Measure, Reset
+from qiskit.circuit.library import UnitaryGate
+
+from tasks.cutting.plan import Fragment
+from tasks.execution.errors import UnsupportedCircuit
+
+FORM_VERSION = 2
+
+
+def circuit_digest(circuit: QuantumCircuit) -> str:
+    """Return 32 hex digits that name a circuit as written.
+
+    Raises:
+        UnsupportedCircuit: as ``circuit_material``.
+    """
+    return hashlib.blake2b(circuit_material(circuit), digest_size=16).hexdigest()
+
+
+def fragment_digest(fragment: Fragment) -> str:
+    """Return 32 hex digits that name a fragment as written: its gates, legs and observable factors."""
+    return hashlib.blake2b(fragment_material(fragment), digest_size=16).hexdigest()
+
+
+def fragment_material(fragment: Fragment) -> bytes:
+    """Return a fragment as written, byte for byte."""
+    legs = [(leg.kind.name, leg.rank, leg.qubit, leg.position) for leg in fragment.legs]
+    shape = json.dumps({"legs": legs, "factors": fragment.num_factors}).encode()
+    factors = np.packbits(np.stack([fragment.factors_x, fragment.factors_z])).tobytes()
+    return b"".join((_framed(b"l", shape), _framed(b"o", factors), circuit_material(fragment.circuit)))
+
+
+def is_standard(operation: Instruction) -> bool:
+    """Say whether the operation is Qiskit's own gate of that name, so that its name and parameters define it."""
+    return getattr(operation, "_standard_gate", None) is not None
+
+
+def circuit_material(circuit: QuantumCircuit) -> bytes:
+    """Return the circuit as written, byte for byte: instructions, parameters, qubits and bits in order.
+
+    Raises:
+        UnsupportedCircuit: an instruction whose content cannot be put down in bytes (control flow, free parameters).
+    """
+    at = {bit: i for i, bit in enumerate(circuit.qubits)}
+    bit_at = {bit: i for i, bit in enumerate(circuit.clbits)}
+    out = [struct.pack("<HII", FORM_VERSION, circuit.num_qubits, circuit.num_clbits)]
+    heads: dict[str, bytes] = {}
+    for item in circuit.data:
+        name = item.name
+        if item.is_standard_gate() and (name in heads or is_standard(item.operation)):
+            if name not in heads:
+                heads[name] = _head(name)
+            out.append(_plain_material(heads[name], item.params) or _instruction_material(item.operation))
+        else:
+            out.append(_instruction_material(item.operation))
+        places = [at[q] for q in item.qubits]
+        if item.clbits:
+            places += [bit_at[c] for c in item.clbits]
+        out.append(struct.pack(f"<{len(places) + 1}i", len(places), *places))
+    return b"".join(out)
+
+
+def _plain_material(head: bytes, parameters: Sequence[object]) -> bytes:
+    """What ``_instruction_material`` says of a standard gate, from its name and numbers; b"" if they are no numbers."""
+    if not parameters:
+        return head + b";"
+    try:
+        return b"".join((head, *(b"f" + struct.pack("<d", value) for value in parameters), b";"))
+    except (TypeError, struct.error):
+        return b""
+
+
+def _head(name: str) -> bytes:
+    encoded = name.encode()
+    return struct.pack("<H", len(encoded)) + encoded
+
+
+def _instruction_material(operation: Instruction) -> bytes:
+    out = [_head(operation.name)]
+    for value in operation.params:
+        if isinstance(value, str):  # the letters of a PauliGate
+            out.append(_framed(b"s", value.encode()))
+            continue
+        if isinstance(value, np.ndarray):
+            out.append(_framed(b"a", np.ascontiguousarray(value, dtype="<c16").tobytes()))
+            continue
+        try:
+            out.append(b"f" + struct.pack("<d", float(value)))
+        except (TypeError, ValueError):
+            raise UnsupportedCircuit(f"{operation.name}: a parameter is not a number; bind it first") from None
+    # By class: a gate that only borrows one of these names has a definition, and is that.
+    if not is_standard(operation) and not isinstance(operation, Measure | Reset | Barrier | Delay | UnitaryGate):
+        definition = getattr(operation, "definition", None)
+        if definition is None or getattr(operation, "blocks", None):
+            raise UnsupportedCircuit(f"{operation.name}: no definition to compare; the circuit is not cached")
+        out.append(_framed(b"d", circuit_material(definition)))
+    if isinstance(operation, Delay):
+        out.append(str(operation.unit).encode())
+    return b"".join(out) + b";"
+
+
+def _framed(kind: bytes, data: bytes) -> bytes:
+    return kind + struct.pack("<I", len(data)) + data
