@@ -14,10 +14,10 @@ from scheduler_policies.device import (
     GPU_SPEED,
     QPU_SPEED,
     Device,
+    DeviceLimits,
     DeviceState,
     GateRate,
     Kind,
-    Limits,
     Price,
     Speed,
     Work,
@@ -25,7 +25,7 @@ from scheduler_policies.device import (
 from scheduler_policies.errors import NoDeviceError, PolicyError, UnknownPolicyError
 from scheduler_policies.health import Rules, after_failure, after_success, at, why_leave
 from scheduler_policies.place import Spent, place
-from scheduler_policies.placement import Candidate, Goal, Placement, Policy, Schedule, evaluate, fitting, usual_bound
+from scheduler_policies.placement import Candidate, Decision, Goal, Placement, Policy, evaluate, fitting, usual_bound
 from scheduler_policies.registry import DEFAULT_POLICY, POLICIES, POLICY_GROUP, find_policy
 
 __all__ = [
@@ -36,19 +36,19 @@ __all__ = [
     "POLICY_GROUP",
     "QPU_SPEED",
     "Candidate",
+    "Decision",
     "Device",
+    "DeviceLimits",
     "DeviceState",
     "GateRate",
     "Goal",
     "Kind",
-    "Limits",
     "NoDeviceError",
     "Placement",
     "Policy",
     "PolicyError",
     "Price",
     "Rules",
-    "Schedule",
     "Speed",
     "Spent",
     "UnknownPolicyError",

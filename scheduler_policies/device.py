@@ -40,7 +40,7 @@ class GateRate:
 
 
 @dataclass(frozen=True)
-class Limits:
+class DeviceLimits:
     """What a device cannot do.
 
     Attributes:
@@ -140,7 +140,7 @@ class Device:
     readout_seconds: float = 0.0
     speed: Speed = field(default_factory=Speed)
     price: Price = field(default_factory=Price)
-    limits: Limits = field(default_factory=Limits)
+    limits: DeviceLimits = field(default_factory=DeviceLimits)
     memory_bytes: int | None = None
     processor: str = ""
     computing_units: int = 1

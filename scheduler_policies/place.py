@@ -10,9 +10,9 @@ from scheduler_policies.device import Work
 from scheduler_policies.health import at
 from scheduler_policies.placement import (
     Candidate,
+    Decision,
     Goal,
     Policy,
-    Schedule,
     check_complete,
     evaluate,
     fitting,
@@ -46,7 +46,7 @@ def place(
     now: float = 0.0,
     last_resort: Sequence[Candidate] = (),
     spent: Spent = _NOTHING_SPENT,
-) -> Schedule:
+) -> Decision:
     """Decides which device runs which work.
 
     Devices that rest get nothing, devices on trial one small piece each. Work that fits no device in use goes to a
@@ -122,7 +122,7 @@ def _when_back(candidate: Candidate, now: float) -> Candidate:
     return Candidate(device, replace(state, free_units=0, busy=(delay,) * device.units))
 
 
-def _broken(schedule: Schedule, goal: Goal) -> float:
+def _broken(schedule: Decision, goal: Goal) -> float:
     """By how much the bound on the error is broken, relative to it, as far as it matters."""
     assert goal.max_error is not None
     if schedule.error <= goal.max_error * 1.01:
@@ -159,7 +159,7 @@ def _price_left(bound: float | None, spent: float) -> float | None:
     return None if bound is None else max(bound - spent, 0.0)
 
 
-def _notes(schedule: Schedule, goal: Goal, spent: Spent) -> tuple[str, ...]:
+def _notes(schedule: Decision, goal: Goal, spent: Spent) -> tuple[str, ...]:
     notes = []
     if goal.max_error is not None and schedule.error > goal.max_error * (1 + 1e-6):
         notes.append(

@@ -55,7 +55,7 @@ class Placement:
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Decision:
     """A decision: every variant placed once, and what it is predicted to take.
 
     Attributes:
@@ -160,7 +160,7 @@ def evaluate(
     choices: Sequence[tuple[Work, str]],
     pool: Sequence[Candidate],
     spent_error: float = 0.0,
-) -> Schedule:
+) -> Decision:
     """Predicts what a policy's choices take, starting each device's pieces in the order given.
 
     Args:
@@ -190,7 +190,7 @@ def evaluate(
         price += work_price(candidate.device, work)
         makespan = max(makespan, start + seconds)
     placements.sort(key=lambda placement: placement.start)
-    return Schedule(tuple(placements), makespan, math.sqrt(squares), price)
+    return Decision(tuple(placements), makespan, math.sqrt(squares), price)
 
 
 def usual_bound(works: Sequence[Work], pool: Sequence[Candidate]) -> float:

@@ -1,4 +1,4 @@
-"""Policies by name: those of this room, and those a user installed under the entry-point group ``qompass.policies``.
+"""Policies by name: the files of ``policies/``, and those a user installed under the group ``qompass.policies``.
 
 A policy of your own is a function in any installed package::
 
@@ -22,27 +22,27 @@ after which ``--policy cheapest`` uses it. Its answer is checked: every variant 
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from importlib.metadata import EntryPoint
 from types import MappingProxyType
 
+from scheduler_policies import policies
 from scheduler_policies.errors import PolicyError, UnknownPolicyError
 from scheduler_policies.placement import Policy
-from scheduler_policies.policies.balanced import balanced
-from scheduler_policies.policies.simple import availability, fastest, fidelity, least_busy, round_robin
 
 POLICY_GROUP = "qompass.policies"
 DEFAULT_POLICY = "balanced"
-POLICIES: Mapping[str, Policy] = MappingProxyType(
-    {
-        "availability": availability,
-        "round_robin": round_robin,
-        "least_busy": least_busy,
-        "fidelity": fidelity,
-        "fastest": fastest,
-        "balanced": balanced,
-    }
-)
+
+
+def _of_this_room() -> Mapping[str, Policy]:
+    """The function of each file in ``policies/`` that has the file's name."""
+    names = sorted(module.name for module in pkgutil.iter_modules(policies.__path__))
+    return MappingProxyType({name: getattr(import_module(f"{policies.__name__}.{name}"), name) for name in names})
+
+
+POLICIES: Mapping[str, Policy] = _of_this_room()
 
 
 def find_policy(name: str, installed: Iterable[EntryPoint] = ()) -> Policy:

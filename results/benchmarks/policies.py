@@ -18,7 +18,8 @@ from statistics import median
 
 from results.benchmarks.policies_scenarios import COUNT, scenario
 from scheduler_policies import POLICIES, Candidate, DeviceState, Goal, usual_bound
-from scheduler_policies.simulator.events import Result, Scenario, simulate
+from scheduler_policies.simulator.events import simulate
+from scheduler_policies.simulator.scenario import Scenario, SimulatedRun
 
 SIMPLE = tuple(name for name in POLICIES if name != "balanced")
 _HERE = Path(__file__).parent
@@ -49,7 +50,7 @@ def _at_error(world: Scenario, error: float) -> dict[str, float]:
     return _numbers(simulate(world, POLICIES["balanced"], Goal(max_error=error)))
 
 
-def _numbers(result: Result) -> dict[str, float]:
+def _numbers(result: SimulatedRun) -> dict[str, float]:
     numbers = asdict(result)
     del numbers["by_device"]
     return numbers

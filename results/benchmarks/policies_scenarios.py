@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from results.benchmarks.policies_works import workload
-from scheduler_policies import Device, GateRate, Kind, Limits, Price, Speed
-from scheduler_policies.simulator.events import Scenario
+from scheduler_policies import Device, DeviceLimits, GateRate, Kind, Price, Speed
+from scheduler_policies.simulator.scenario import Scenario
 from scheduler_policies.simulator.world import Behaviour
 
 Pool = tuple[tuple[Device, Behaviour], ...]
@@ -63,7 +63,7 @@ def qpus(count: int, seed: int, qubits: tuple[int, int] = (27, 156), **behaviour
             readout_errors=tuple(float(e) for e in error * 3 * rng.lognormal(0, 0.3, size=8)),
             speed=Speed(job=2.0, circuit=0.03, shot=float(rng.choice([5e-5, 2.5e-4, 2.5e-4, 1e-3])), layer=8e-8),
             price=Price(per_second=float(rng.choice([0.5, 1.0, 1.6]))),
-            limits=Limits(circuits_per_job=300, shots_per_job=100_000, mid_circuit_measurement=False),
+            limits=DeviceLimits(circuits_per_job=300, shots_per_job=100_000, mid_circuit_measurement=False),
         )
         wait = float(rng.lognormal(np.log(60.0), 0.8)) * (0.004 / error) ** 0.5
         hidden = Behaviour(

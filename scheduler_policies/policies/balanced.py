@@ -22,10 +22,14 @@ from collections.abc import Sequence
 
 from scheduler_policies.device import Work
 from scheduler_policies.placement import Candidate, Goal
-from scheduler_policies.policies.improve import improve, spend_slack
-from scheduler_policies.policies.list_scheduling import Prices, list_schedule
-from scheduler_policies.policies.simple import availability, fastest, fidelity, least_busy, round_robin
-from scheduler_policies.policies.table import CostTable, Plan, plan_from
+from scheduler_policies.policies.availability import availability
+from scheduler_policies.policies.fastest import fastest
+from scheduler_policies.policies.fidelity import fidelity
+from scheduler_policies.policies.least_busy import least_busy
+from scheduler_policies.policies.round_robin import round_robin
+from scheduler_policies.search.improve import improve, spend_slack
+from scheduler_policies.search.list_scheduling import Prices, list_schedule
+from scheduler_policies.search.table import Assignment, CostTable, assignment_from
 
 _ROUNDS = 16
 _PIECES_IN_ALL = 400
@@ -47,9 +51,9 @@ def balanced(works: Sequence[Work], pool: Sequence[Candidate], goal: Goal, /) ->
         return []
     candidates = _priced_plans(table, goal)
     for simple in (fastest, fidelity, least_busy, round_robin, availability):
-        candidates.append(plan_from(table, simple(works, pool, goal)))
+        candidates.append(assignment_from(table, simple(works, pool, goal)))
 
-    def rank(plan: Plan) -> tuple[float, float, float]:
+    def rank(plan: Assignment) -> tuple[float, float, float]:
         return plan.excess(goal), plan.makespan, plan.squares
 
     candidates.sort(key=rank)
@@ -58,7 +62,7 @@ def balanced(works: Sequence[Work], pool: Sequence[Candidate], goal: Goal, /) ->
     return spend_slack(min(improved, key=rank), goal).choices()
 
 
-def _priced_plans(table: CostTable, goal: Goal) -> list[Plan]:
+def _priced_plans(table: CostTable, goal: Goal) -> list[Assignment]:
     finest = max(1, min(_MOST_PIECES, _PIECES_IN_ALL // len(table.works)))
     free = list_schedule(table, Prices(), finest)
     plans = [free, list_schedule(table, Prices(), 1)]

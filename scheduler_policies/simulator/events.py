@@ -19,57 +19,12 @@ from scheduler_policies.errors import PolicyError
 from scheduler_policies.health import Rules, after_failure, after_success, at, why_leave
 from scheduler_policies.place import Spent, place
 from scheduler_policies.placement import Candidate, Goal, Placement, Policy
-from scheduler_policies.simulator.world import Behaviour, World
+from scheduler_policies.simulator.scenario import Scenario, SimulatedRun, give_back, take
+from scheduler_policies.simulator.world import World
 
 _NO_BOUND = Goal()
 _RULES = Rules()
 _POLL = 30.0
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """A pool with its hidden behaviour, and the work to do on it.
-
-    Attributes:
-        name: for the table.
-        devices: each device and how it really behaves.
-        works: whole fragments.
-        seed: of everything random.
-        start: time of day at which the run begins, in seconds; queues and drift depend on it.
-    """
-
-    name: str
-    devices: tuple[tuple[Device, Behaviour], ...]
-    works: tuple[Work, ...]
-    seed: int
-    start: float = 0.0
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a simulated run took.
-
-    Attributes:
-        makespan: seconds until the last piece was done.
-        error: predicted error of the final estimate, from the noise each piece really met.
-        price: money spent, failed pieces included.
-        qpu_busy: share of all QPU units' time in which they ran pieces of ours.
-        pieces: how many were completed.
-        failures: how many failed and were placed again.
-        moved: how many left a queue and were placed again.
-        decisions: how often the policy was asked.
-        by_device: (device, pieces completed), of those with any.
-    """
-
-    makespan: float
-    error: float
-    price: float
-    qpu_busy: float
-    pieces: int
-    failures: int
-    moved: int
-    decisions: int
-    by_device: tuple[tuple[str, int], ...]
 
 
 @dataclass
@@ -113,7 +68,7 @@ def simulate(
     goal: Goal = _NO_BOUND,
     rules: Rules = _RULES,
     most_decisions: int = 20_000,
-) -> Result:
+) -> SimulatedRun:
     """Runs a scenario under a policy to its end.
 
     The policy is asked again whenever a unit is done, a device comes back, or a queue is left, with all that has not
@@ -144,7 +99,7 @@ def simulate(
     environment.run()
     units = sum(device.units for device in devices if device.kind is Kind.QPU)
     busy = run.qpu_seconds / (units * run.last_done) if units and run.last_done > 0 else 0.0
-    return Result(
+    return SimulatedRun(
         makespan=run.last_done,
         error=math.sqrt(run.squares),
         price=run.price,
@@ -222,7 +177,7 @@ def _decide(run: _Run, policy: Policy, goal: Goal) -> float | None:
         together = placements if pool[index].device.kind is Kind.QPU else placements[:1]
         for placement in together:
             work = placement.work
-            _take(run.pending[run.number[work.fragment]], work.first, work.variants)
+            take(run.pending[run.number[work.fragment]], work.first, work.variants)
         _start(run, together, index, pool[index].state)
     return schedule.retry_at
 
@@ -258,7 +213,7 @@ def _execute(run: _Run, running: _Running, wait: float) -> Generator[simpy.Event
             if fate.gone:
                 break
     for work in left:
-        _give_back(run.pending[run.number[work.fragment]], work)
+        give_back(run.pending[run.number[work.fragment]], work)
 
 
 def _succeed(run: _Run, running: _Running, work: Work, begun: float) -> None:
@@ -280,7 +235,7 @@ def _fail(run: _Run, running: _Running, work: Work, begun: float) -> None:
     run.price += work_price(device, work) * min(1.0, (now - begun) / planned if planned > 0 else 1.0)
     run.states[running.device] = after_failure(run.states[running.device], now, run.rules)
     run.qpu_seconds += now - begun if device.kind is Kind.QPU else 0.0
-    _give_back(run.pending[run.number[work.fragment]], work)
+    give_back(run.pending[run.number[work.fragment]], work)
 
 
 def _squares(device: Device, drift: float, work: Work) -> float:
@@ -318,24 +273,3 @@ def _leave_grown_queues(run: _Run) -> None:
             piece.process.interrupt()
     waiting = [p for p in run.running if p.process is not None and p.process.is_alive]
     run.running = waiting
-
-
-def _take(ranges: list[tuple[int, int]], first: int, count: int) -> None:
-    for position, (begin, length) in enumerate(ranges):
-        if begin <= first and first + count <= begin + length:
-            rest = [(begin, first - begin), (first + count, begin + length - first - count)]
-            ranges[position : position + 1] = [item for item in rest if item[1] > 0]
-            return
-    raise PolicyError(f"variants {first} to {first + count - 1} are not among those to be placed")
-
-
-def _give_back(ranges: list[tuple[int, int]], work: Work) -> None:
-    ranges.append((work.first, work.variants))
-    ranges.sort()
-    merged: list[tuple[int, int]] = []
-    for first, count in ranges:
-        if merged and merged[-1][0] + merged[-1][1] == first:
-            merged[-1] = (merged[-1][0], merged[-1][1] + count)
-        else:
-            merged.append((first, count))
-    ranges[:] = merged

@@ -11,13 +11,13 @@ from scheduler_policies import (
     CPU_SPEED,
     POLICIES,
     Candidate,
+    Decision,
     Device,
     DeviceState,
     Goal,
     Kind,
     Policy,
     Rules,
-    Schedule,
     Spent,
     Work,
     after_failure,
@@ -85,7 +85,7 @@ class Pool:
                 on_trial=known.on_trial,
             )
 
-    def place(self, works: Sequence[Work], now: float) -> Schedule:
+    def place(self, works: Sequence[Work], now: float) -> Decision:
         """Where the works should run now.
 
         Raises:

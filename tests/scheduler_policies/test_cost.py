@@ -12,10 +12,10 @@ from qiskit.quantum_info import Operator
 
 from scheduler_policies import (
     Device,
+    DeviceLimits,
     DeviceState,
     GateRate,
     Kind,
-    Limits,
     PolicyError,
     Price,
     Speed,
@@ -39,7 +39,7 @@ QPU = Device(
     readout_errors=(0.02, 0.02, 0.05),
     speed=Speed(job=2.0, circuit=0.5, shot=1e-3, layer=1e-4),
     price=Price(per_job=1.0, per_shot=0.001, per_second=0.1),
-    limits=Limits(mid_circuit_measurement=False, shots_per_job=1000, circuits_per_job=4),
+    limits=DeviceLimits(mid_circuit_measurement=False, shots_per_job=1000, circuits_per_job=4),
 )
 WORK = Work(
     fragment=0,

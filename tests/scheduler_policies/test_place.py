@@ -12,7 +12,7 @@ from scheduler_policies.health import Rules, after_failure, after_success, at, w
 from scheduler_policies.place import Spent, place
 from scheduler_policies.placement import Candidate, Goal
 from scheduler_policies.policies.balanced import balanced
-from scheduler_policies.policies.simple import fastest
+from scheduler_policies.policies.fastest import fastest
 from scheduler_policies.registry import POLICY_GROUP, find_policy
 from tests.scheduler_policies.instances import cpu, qpu, work
 
@@ -230,7 +230,7 @@ def test_a_users_policy_that_names_a_device_that_is_not_there_or_cannot_take_it_
 
 
 def test_names_that_are_wrong_say_what_there_is():
-    with pytest.raises(UnknownPolicyError, match=r"no policy 'best'; choose one of availability, .*balanced, cheapest"):
+    with pytest.raises(UnknownPolicyError, match=r"no policy 'best'; choose one of availability, balanced, .*cheapest"):
         find_policy("best", _installed("cheapest"))
     with pytest.raises(PolicyError, match="cannot be imported"):
         find_policy("missing", _installed("missing"))

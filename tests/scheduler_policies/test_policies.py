@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from scheduler_policies import DeviceState, NoDeviceError
+from scheduler_policies import DeviceState, NoDeviceError, policies, registry
+from scheduler_policies.place import place
 from scheduler_policies.placement import Candidate, Goal, check_complete, evaluate, usual_bound
+from scheduler_policies.policies.availability import availability
 from scheduler_policies.policies.balanced import balanced
-from scheduler_policies.policies.simple import availability, fastest, fidelity, least_busy, round_robin
+from scheduler_policies.policies.fastest import fastest
+from scheduler_policies.policies.fidelity import fidelity
+from scheduler_policies.policies.least_busy import least_busy
+from scheduler_policies.policies.round_robin import round_robin
 from scheduler_policies.registry import POLICIES
 from tests.scheduler_policies.brute_force import best_makespan
 from tests.scheduler_policies.instances import cpu, qpu, tiny_instance, work
@@ -139,3 +145,15 @@ def test_balanced_against_every_possible_plan(block):
             assert found.makespan >= optimum * (1 - 1e-9), f"seed {seed}: better than the oracle"
             gaps.append(found.makespan / optimum)
     assert max(gaps) <= 1.08 and np.mean(gaps) <= 1.01, f"seeds {10 * block}..: {Counter(np.round(gaps, 3))}"
+
+
+def test_a_policy_is_a_file_in_the_folder(tmp_path, monkeypatch):
+    """One new file with a function of its name is a policy; nothing else is touched."""
+    (tmp_path / "first.py").write_text(
+        "def first(works, pool, goal, /):\n    return [(work, pool[0].device.name) for work in works]\n"
+    )
+    monkeypatch.setattr(policies, "__path__", [*policies.__path__, str(tmp_path)])
+    found = registry._of_this_room()
+    assert set(found) == {*POLICIES, "first"} and found["balanced"] is balanced
+    assert place(found["first"], [work(0)], [cpu("c")]).placements[0].device == "c"
+    del sys.modules["scheduler_policies.policies.first"], policies.first

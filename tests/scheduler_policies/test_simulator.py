@@ -11,7 +11,8 @@ import pytest
 from scheduler_policies import POLICIES, Goal, PolicyError
 from scheduler_policies.cost import squared_error, work_price, work_seconds
 from scheduler_policies.health import Rules
-from scheduler_policies.simulator.events import Scenario, simulate
+from scheduler_policies.simulator.events import simulate
+from scheduler_policies.simulator.scenario import Scenario
 from scheduler_policies.simulator.world import Behaviour, World
 from tests.scheduler_policies.instances import cpu, qpu, tiny_instance, work
 

@@ -19,7 +19,7 @@ from qiskit.circuit import Measure, Parameter, Reset
 from qiskit.circuit.library import CZGate, RGate, get_standard_gate_name_mapping
 from qiskit.transpiler import InstructionProperties, Target
 
-from scheduler_policies.device import GateRate, Limits
+from scheduler_policies.device import DeviceLimits, GateRate
 from tasks.execution.qpu.errors import Fault, QpuError
 
 IBM, IQM = "ibm", "iqm"
@@ -53,7 +53,7 @@ class QpuTarget:
     gates: tuple[GateRate, ...]
     readout: tuple[tuple[float, float], ...]
     readout_seconds: float
-    limits: Limits
+    limits: DeviceLimits
     names: tuple[str, ...]
     shot_seconds: float | None = None
 
@@ -156,7 +156,7 @@ def _read_ibm(resource: str, raw: Mapping[str, Any]) -> QpuTarget:
     supported = configuration.get("supported_instructions") or []
     if "reset" in supported:
         target.add_instruction(Reset(), {(q,): None for q in working})
-    limits = Limits(
+    limits = DeviceLimits(
         mid_circuit_measurement="reset" in supported or "qasm3" in (configuration.get("supported_features") or []),
         reset="reset" in supported,
         shots_per_job=_positive(configuration.get("max_shots")),
@@ -220,7 +220,7 @@ def _read_iqm(resource: str, raw: Mapping[str, Any]) -> QpuTarget:
         }
         target.add_instruction(Measure(), measured)
     # A measurement that a later gate of the same qubit may follow needs classical control on this interface.
-    limits = Limits(mid_circuit_measurement=False, reset=False, shots_per_job=100_000, circuits_per_job=200)
+    limits = DeviceLimits(mid_circuit_measurement=False, reset=False, shots_per_job=100_000, circuits_per_job=200)
     stamp = str(metrics.get("created_timestamp") or raw.get("calibration_set", {}).get("created_timestamp") or "")
     epoch = str(architecture["calibration_set_id"])
     return QpuTarget(

@@ -76,7 +76,7 @@ class CostTable:
         return known
 
 
-class Plan:
+class Assignment:
     """Which unit runs how many variants of which work, with the totals kept up to date."""
 
     def __init__(self, table: CostTable) -> None:
@@ -86,9 +86,9 @@ class Plan:
         self.squares = 0.0
         self.price = 0.0
 
-    def copy(self) -> Plan:
+    def copy(self) -> Assignment:
         """An independent copy."""
-        other = Plan.__new__(Plan)
+        other = Assignment.__new__(Assignment)
         other.table, other.loads = self.table, list(self.loads)
         other.pieces = [dict(pieces) for pieces in self.pieces]
         other.squares, other.price = self.squares, self.price
@@ -140,9 +140,9 @@ class Plan:
         return answer
 
 
-def plan_from(table: CostTable, choices: Iterable[tuple[Work, str]]) -> Plan:
+def assignment_from(table: CostTable, choices: Iterable[tuple[Work, str]]) -> Assignment:
     """A policy's answer as a plan, each piece on the unit of its device that is free first."""
-    plan = Plan(table)
+    plan = Assignment(table)
     of_fragment: dict[int, list[int]] = {}
     for index, work in enumerate(table.works):
         of_fragment.setdefault(work.fragment, []).append(index)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from typing import NamedTuple
 
-from scheduler_policies.policies.table import CostTable, Plan
+from scheduler_policies.search.table import Assignment, CostTable
 
 
 class Prices(NamedTuple):
@@ -31,13 +31,13 @@ class _Units:
             heapq.heapify(heap)
 
 
-def list_schedule(table: CostTable, prices: Prices, most_pieces: int) -> Plan:
+def list_schedule(table: CostTable, prices: Prices, most_pieces: int) -> Assignment:
     """Longest work first, each where its completion plus its priced error and money is least.
 
-    A work runs whole on one unit, or its variants are dealt out in up to ``most_pieces`` pieces one after the
+    A work runs whole on one unit, or its variants are divided into up to ``most_pieces`` pieces one after the
     other, a piece on a unit that already has some of the work costing only what it adds.
     """
-    plan = Plan(table)
+    plan = Assignment(table)
     units = _Units(table)
     order = sorted(
         range(len(table.works)),
@@ -46,8 +46,8 @@ def list_schedule(table: CostTable, prices: Prices, most_pieces: int) -> Plan:
     for work in order:
         best = _whole(table, units, prices, work)
         if most_pieces > 1 and table.works[work].variants > 1:
-            dealt = _dealt(table, units, prices, work, most_pieces)
-            best = min(best, dealt, key=lambda option: option.score)
+            divided = _divided(table, units, prices, work, most_pieces)
+            best = min(best, divided, key=lambda option: option.score)
         for unit, variants in best.pieces:
             row = table.row_of_unit[unit]
             units.heaps[row].remove((plan.loads[unit], unit))
@@ -69,7 +69,7 @@ def _whole(table: CostTable, units: _Units, prices: Prices, work: int) -> _Optio
     return min(options, key=lambda option: option.score)
 
 
-def _dealt(table: CostTable, units: _Units, prices: Prices, work: int, most_pieces: int) -> _Option:
+def _divided(table: CostTable, units: _Units, prices: Prices, work: int, most_pieces: int) -> _Option:
     variants = table.works[work].variants
     count = min(variants, most_pieces)
     opened: dict[int, tuple[int, float, int]] = {}  # unit -> (row, load before, variants)

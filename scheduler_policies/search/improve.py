@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from scheduler_policies.placement import Goal
-from scheduler_policies.policies.table import Plan, excess
+from scheduler_policies.search.table import Assignment, excess
 
 _MAX_STEPS = 400
 # With more units than this, only the least loaded unit of each row is tried as a target.
@@ -17,7 +17,7 @@ _FILL = 0.9
 _Change = tuple[int, int, int]
 
 
-def improve(plan: Plan, goal: Goal) -> Plan:
+def improve(plan: Assignment, goal: Goal) -> Assignment:
     """Takes work off the unit that finishes last while that helps and the bounds are kept.
 
     Each step is the best of: moving a piece, half of it or a quarter of it to another unit; swapping two pieces. A step
@@ -43,7 +43,7 @@ def improve(plan: Plan, goal: Goal) -> Plan:
     return plan
 
 
-def spend_slack(plan: Plan, goal: Goal) -> Plan:
+def spend_slack(plan: Assignment, goal: Goal) -> Assignment:
     """Uses units that would idle before the end for less error, where that costs no time and keeps the budget."""
     plan = plan.copy()
     end = plan.makespan
@@ -70,7 +70,7 @@ def spend_slack(plan: Plan, goal: Goal) -> Plan:
     return plan
 
 
-def _targets(plan: Plan, last: int) -> list[int]:
+def _targets(plan: Assignment, last: int) -> list[int]:
     if len(plan.loads) <= _FEW_UNITS:
         return [unit for unit in range(len(plan.loads)) if unit != last]
     least: dict[int, int] = {}
@@ -86,7 +86,7 @@ def _targets(plan: Plan, last: int) -> list[int]:
     return sorted({*least.values(), *sharing[:_FEW_UNITS]})
 
 
-def _steps(plan: Plan, last: int, targets: list[int]) -> Iterator[tuple[_Change, ...]]:
+def _steps(plan: Assignment, last: int, targets: list[int]) -> Iterator[tuple[_Change, ...]]:
     table = plan.table
     for work, held in plan.pieces[last].items():
         amounts = {held, (held + 1) // 2, (held + 3) // 4}
@@ -100,7 +100,7 @@ def _steps(plan: Plan, last: int, targets: list[int]) -> Iterator[tuple[_Change,
                     yield (last, work, -held), (target, work, held), (target, other, -others), (last, other, others)
 
 
-def _try(plan: Plan, changes: tuple[_Change, ...], goal: Goal, allowed: float, best_load: float) -> float | None:
+def _try(plan: Assignment, changes: tuple[_Change, ...], goal: Goal, allowed: float, best_load: float) -> float | None:
     # Works of a swap differ, so the changes of one unit are independent of each other.
     squares, price = plan.squares, plan.price
     loads: dict[int, float] = {}
