@@ -172,7 +172,7 @@ def test_too_few_shots_for_a_list_are_refused() -> None:
 
 def test_a_sampled_distribution_is_mapped_to_the_nearest_one() -> None:
     circuit, cuts = two_parts(7)
-    joined, outputs = sampled_outputs(circuit, cuts, 100, 1)
+    joined, outputs = sampled_outputs(circuit, cuts, 300, 6)
     found = full_distribution(joined, outputs, 5)
     exact = Statevector(circuit).probabilities()
     assert found.nearest.min() >= 0
