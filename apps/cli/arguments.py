@@ -78,7 +78,7 @@ def build_parser() -> Parser:
                         share_meaning=None)  # fmt: skip
     _add_output(again)
 
-    sample = commands.add_parser("sample", help="bit strings that measuring every qubit would give")
+    sample = commands.add_parser("sample", help="bit strings that the circuit's measurements would give")
     sample.add_argument("circuit", type=Path, metavar="CIRCUIT", help="OpenQASM 2, OpenQASM 3 or QPY file")
     sample.add_argument("--max-qubits", type=_positive, metavar="N", help="widest fragment; cuts are searched for")
     sample.add_argument("--cuts", type=Path, metavar="FILE.json", help="cut here instead of searching")

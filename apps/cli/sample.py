@@ -1,4 +1,4 @@
-"""``qompass sample``: bit strings that measuring every qubit of the uncut circuit would give."""
+"""``qompass sample``: bit strings that the uncut circuit's measurements would give, or measuring every qubit."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import numpy as np
 from apps.cli.progress import make_progress
 from apps.cli.run import SCHEMA, options_from
 from apps.cli.tables import plan_text, table
+from apps.cli.terminal import say
 from tasks import workflow
 from tasks.cutting.document import plan_document
 from tasks.errors import InputError
 from tasks.inputs.validation import read_problem
+from tasks.model.problem import Problem
 from tasks.reconstruction.distribution.sampling import Distribution
 from tasks.sample import draw, fragment_outputs, labels, likeliest, sampled_outputs, vector
 
@@ -39,11 +41,16 @@ def sample(arguments: argparse.Namespace) -> int:
     else:
         outputs = fragment_outputs(problem, plan, progress)
     document: dict[str, Any] = {"schema": SCHEMA, "qubits": problem.num_qubits, "plan": plan_document(plan)}
+    document["measured"] = None if problem.readout is None else list(problem.readout.bits)
+    document["notes"] = notes = notes_of(problem)
+    for note in notes:
+        say(note)
     if arguments.top:
         found = likeliest(outputs, arguments.top, arguments.seed)
+        strings = labels(found.bits, outputs.readout)
         document["likely"] = [
             {"bits": bits, "probability": float(probability), "std_error": float(error)}
-            for bits, probability, error in zip(labels(found.bits), found.probabilities, found.std_errors, strict=True)
+            for bits, probability, error in zip(strings, found.probabilities, found.std_errors, strict=True)
         ]
         rows = [
             (entry["bits"], f"{entry['probability']:.9g}", f"{entry['std_error']:.2g}" if outputs.sampled else "exact")
@@ -60,7 +67,8 @@ def sample(arguments: argparse.Namespace) -> int:
     else:
         drawn = draw(outputs, shots or 1024, arguments.seed)
         pairs = sorted(
-            zip(labels(drawn.bits), drawn.counts.tolist(), strict=True), key=lambda pair: (-pair[1], pair[0])
+            zip(labels(drawn.bits, outputs.readout), drawn.counts.tolist(), strict=True),
+            key=lambda pair: (-pair[1], pair[0]),
         )
         document["counts"] = dict(pairs)
         rows = [(bits, f"{count:,}") for bits, count in pairs]
@@ -74,8 +82,17 @@ def sample(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def notes_of(problem: Problem) -> list[str]:
+    """What the user should know of how the circuit was read, and of what the bits are."""
+    changed = [note for note in problem.notes if "final measurement" not in note]
+    if problem.readout is None:
+        return [*changed, "the circuit measures nothing: all its qubits are measured instead, qubit 0 rightmost"]
+    unset = problem.readout.bits.count(None)
+    return [*changed, f"classical bits that nothing is measured into, {unset} of them, are 0"] if unset else changed
+
+
 def write_vector(path: Path, whole: Distribution) -> None:
-    """Write ``quasi`` and ``nearest``, (2**n,) each, bit q of the index being qubit q.
+    """Write ``quasi`` and ``nearest``, (2**n,) each, bit k of the index being bit k of the strings.
 
     Raises:
         InputError: it cannot be written there.

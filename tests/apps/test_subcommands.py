@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from qiskit import QuantumCircuit, qasm2
+from qiskit import ClassicalRegister, QuantumCircuit, qasm2
 from qiskit.quantum_info import Statevector
 
 from apps.cli.main import main
@@ -69,6 +69,64 @@ def test_drawn_strings_follow_the_uncut_circuits_distribution(
     cells = [(counts.get(bits, 0), shots * p) for bits, p in truth.items() if shots * p >= 10]
     statistic = sum((seen - expected) ** 2 / expected for seen, expected in cells)
     assert statistic < len(cells) + 5 * np.sqrt(2 * len(cells)), "seed 3"
+
+
+@pytest.fixture
+def measured(tmp_path: Path, circuit: QuantumCircuit) -> dict[str, float]:
+    """The same circuit with five of its qubits measured, one of them twice; what Qiskit says of the strings."""
+    a, b = ClassicalRegister(4, "a"), ClassicalRegister(3, "b")
+    reads = [(6, a[0]), (0, a[2]), (3, a[3]), (7, b[0]), (2, b[2]), (6, b[1])]
+    read = circuit.copy()
+    read.add_register(a, b)
+    for qubit, bit in reads:
+        read.measure(qubit, bit)
+    (tmp_path / "measured.qasm").write_text(qasm2.dumps(read))
+    truth: dict[str, float] = {}
+    for bits, probability in Statevector(circuit).probabilities_dict().items():
+        values = ["0"] * 7
+        for qubit, bit in reads:
+            values[read.find_bit(bit).index] = bits[::-1][qubit]
+        text = "".join(values)[::-1]
+        text = f"{text[:3]} {text[3:]}"
+        truth[text] = truth.get(text, 0.0) + probability
+    return truth
+
+
+def test_strings_are_those_of_the_circuits_own_measurements(
+    measured: dict[str, float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shots = 20_000
+    command = ["sample", "measured.qasm", "--max-qubits", "4", "--json"]
+    assert main([*command, "--shots", str(shots), "--seed", "3"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["measured"] == [6, None, 0, 3, 7, 6, 2] and "1 of them" in document["notes"][0]
+    counts = document["counts"]
+    cells = [(counts.get(bits, 0), shots * p) for bits, p in measured.items() if shots * p >= 10]
+    statistic = sum((seen - expected) ** 2 / expected for seen, expected in cells)
+    assert set(counts) <= set(measured) and sum(counts.values()) == shots
+    assert statistic < len(cells) + 5 * np.sqrt(2 * len(cells)), "seed 3"
+
+    best = sorted(measured, key=lambda bits: -measured[bits])[:6]
+    assert main([*command, "--top", "6"]) == 0
+    likely = json.loads(capsys.readouterr().out)["likely"]
+    assert [entry["bits"] for entry in likely] == best
+    assert [entry["probability"] for entry in likely] == pytest.approx([measured[bits] for bits in best], abs=1e-9)
+
+    assert main([*command, "--top", "6", "--fragment-shots", "2000000"]) == 0
+    for entry in json.loads(capsys.readouterr().out)["likely"]:
+        assert abs(entry["probability"] - measured[entry["bits"]]) < 5 * entry["std_error"] < 0.05
+
+    assert main([*command, "--vector", "all.npz"]) == 0
+    whole = np.load("all.npz")["nearest"]
+    wanted = {int(bits.replace(" ", ""), 2): probability for bits, probability in measured.items()}
+    assert whole == pytest.approx([wanted.get(index, 0.0) for index in range(2**7)], abs=1e-9)
+
+
+def test_without_measurements_all_qubits_are_read_and_that_is_said(
+    circuit: QuantumCircuit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sample", "circuit.qasm", "--max-qubits", "4", "--shots", "5"]) == 0
+    assert "all its qubits are measured instead" in capsys.readouterr().err
 
 
 def test_a_wide_circuit_is_sampled_without_building_its_distribution(capsys: pytest.CaptureFixture[str]) -> None:

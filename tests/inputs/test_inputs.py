@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,15 @@ from hypothesis import strategies as st
 from qiskit import QuantumCircuit, QuantumRegister, qasm2, qasm3, qpy
 from qiskit.circuit import Parameter
 from qiskit.circuit.library import CXGate, PauliEvolutionGate, QFTGate, UnitaryGate, XGate
-from qiskit.quantum_info import Operator, SparsePauliOp, random_clifford, random_unitary
+from qiskit.quantum_info import (
+    Operator,
+    Pauli,
+    PauliList,
+    SparseObservable,
+    SparsePauliOp,
+    random_clifford,
+    random_unitary,
+)
 
 from tasks.cutting.cuts import GateCut, WireCut
 from tasks.errors import InputError
@@ -277,6 +286,66 @@ class TestObservables:
         assert np.array_equal(terms.x, np.isin(letters[:, ::-1], ["X", "Y"])), f"seed {seed}"
         assert np.array_equal(terms.z, np.isin(letters[:, ::-1], ["Z", "Y"])), f"seed {seed}"
         assert np.array_equal(terms.coefficients.toarray()[0], np.arange(10_000)), f"seed {seed}"
+
+    @pytest.mark.parametrize(
+        ("given", "operators"),
+        [
+            (Pauli("-ZIIZ"), [SparsePauliOp("ZIIZ", -1)]),
+            (PauliList(["ZIIZ", "-IXXI"]), [SparsePauliOp("ZIIZ"), SparsePauliOp("IXXI", -1)]),
+            ([Pauli("ZIIZ"), "2*X0"], [SparsePauliOp("ZIIZ"), SparsePauliOp("IIIX", 2)]),
+            (SparseObservable.from_list([("Z0+I", 0.5)]), [
+                SparsePauliOp(["ZIII", "ZZII", "ZIXI", "ZZXI"], [0.125] * 4)
+            ]),
+            (Operator(SparsePauliOp(["ZIIZ", "XXYY"], [0.5, -2])), [SparsePauliOp(["ZIIZ", "XXYY"], [0.5, -2])]),
+            ({"ZIIZ": 0.5, "IXXI": -1}, [SparsePauliOp(["ZIIZ", "IXXI"], [0.5, -1])]),
+            ([("ZIIZ", 0.5), ("IXXI", -1 + 0j)], [SparsePauliOp(["ZIIZ", "IXXI"], [0.5, -1])]),
+            ([{"ZIIZ": np.float32(0.5)}, {"Z0 Z1": 1}], [SparsePauliOp("ZIIZ", 0.5), SparsePauliOp("IIZZ")]),
+            (np.array(["ZIIZ", "X0"]), [SparsePauliOp("ZIIZ"), SparsePauliOp("IIIX")]),
+            ((text for text in ("ZIIZ", "X0")), [SparsePauliOp("ZIIZ"), SparsePauliOp("IIIX")]),
+            (SparsePauliOp(["ZIIZ"], np.array([2], dtype=object)), [SparsePauliOp("ZIIZ", 2)]),
+            ([SparsePauliOp("ZIIZ"), SparsePauliOp("ZIIZ")], [SparsePauliOp("ZIIZ")] * 2),
+        ],
+    )  # fmt: skip
+    def test_what_qiskit_users_have_at_hand_is_taken(
+        self, example: QuantumCircuit, given: Any, operators: list[SparsePauliOp]
+    ) -> None:
+        problem = make_problem(example, given)
+        assert len(problem.names) == len(set(problem.names)) == len(operators)
+        for index, operator in enumerate(operators):
+            assert as_operator(problem.terms, index).equiv(operator.simplify())
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            None, 3, b"ZZZZ", object(), [None], [3], ["ZZZZ", 3], {}, {3: 1}, {"ZZZZ": "x"}, {"ZZZZ": None},
+            [("ZZZZ",)],
+            {"ZZZZ": float("nan")}, {"ZZZZ": float("inf")}, {"ZZZZ": 1j}, {"ZZZ": 1}, Pauli("iZZZZ"), PauliList(["ZZ"]),
+            SparsePauliOp("ZZZZ", np.nan), SparsePauliOp("ZZZZ", np.inf), SparsePauliOp("ZZZZ", complex(1, np.nan)),
+            SparsePauliOp("ZZZZ", -np.inf), SparsePauliOp(["ZZZZ"], np.array([Parameter("a")])),
+            Operator(np.eye(16) * 1j),
+            SparsePauliOp("ZZZZ", 1e101), Operator(np.eye(2**9)), SparseObservable("ZZ"), ["Z0", "Z0"],
+            SparseObservable.from_list([("0" * 20, 1.0)]), QuantumCircuit(4), np.eye(16), {"ZZZZ", 3},
+        ],
+    )  # fmt: skip
+    def test_what_cannot_be_used_names_the_argument(self, example: QuantumCircuit, given: Any) -> None:
+        with pytest.raises(InputError) as error:
+            make_problem(example, given)
+        assert error.value.field == "observables" and one_line(error)
+
+    def test_a_circuit_of_another_kind_names_the_argument(self) -> None:
+        for circuit in (None, "OPENQASM 2.0;", 3, Operator(np.eye(4))):
+            with pytest.raises(InputError, match="`circuit`") as error:
+                make_problem(circuit, "Z0")  # type: ignore[arg-type]
+            assert error.value.field == "circuit"
+
+    def test_coefficients_in_a_file_may_be_written_in_many_ways(self, tmp_path: Path, example: QuantumCircuit) -> None:
+        circuit = written(tmp_path, "c.qasm", qasm2.dumps(example))
+        for text in ("0.5", '"0.5"', '" 5e-1 "', '"(0.5+0j)"', "[0.5, 0.0]", '"(0.5-0j)"', '["0.5", 0]'):
+            path = written(tmp_path, "o.json", f'{{"a": [["ZIIZ", {text}], ["IXXI", -1]]}}')
+            terms = read_problem(circuit, [], path).terms
+            assert as_operator(terms, 0).equiv(SparsePauliOp(["ZIIZ", "IXXI"], [0.5, -1]))
+        bare = read_problem(circuit, [], written(tmp_path, "o.json", '{"ZIIZ": 0.5, "IXXI": -1}'))
+        assert as_operator(bare.terms, 0).equiv(SparsePauliOp(["ZIIZ", "IXXI"], [0.5, -1]))
 
     def test_operators_of_the_wrong_kind_are_refused(self, example: QuantumCircuit) -> None:
         with pytest.raises(InputError, match="acts on 3 qubits"):

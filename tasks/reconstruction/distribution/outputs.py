@@ -7,6 +7,7 @@ variants that measure every output in Z, with the variance that goes with them.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -192,3 +193,48 @@ class SampledOutputs:
         place = np.minimum(np.searchsorted(codes[order], own), max(0, codes.size - 1))
         position = order[place] if codes.size else place
         return signs(variant, entries.masks), np.where(codes[position] == own, position, -1)
+
+
+@dataclass(frozen=True)
+class MarginalOutputs:
+    """Some of the output bits of a fragment; the others are summed over.
+
+    Attributes:
+        whole: all of its outputs.
+        kept: (bit,) bool, which of them these are.
+        qubits: what the kept ones are numbered.
+    """
+
+    whole: Outputs
+    kept: np.ndarray
+    qubits: tuple[int, ...]
+
+    def projectors(self, fixed: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        """See ``Outputs``."""
+        return self.whole.projectors(self._among_all(fixed), codes)
+
+    def add_variances(
+        self, fixed: np.ndarray, codes: np.ndarray, found: LeafGradient, total: np.ndarray, doubt: np.ndarray
+    ) -> None:
+        """See ``Outputs``."""
+        self.whole.add_variances(self._among_all(fixed), codes, found, total, doubt)
+
+    def in_halves(self, seed: int) -> tuple[Outputs, Outputs]:
+        """See ``Outputs``."""
+        first, second = self.whole.in_halves(seed)
+        return replace(self, whole=first), replace(self, whole=second)
+
+    def _among_all(self, fixed: np.ndarray) -> np.ndarray:
+        whole = np.zeros(self.kept.size, dtype=bool)
+        whole[self.kept] = fixed
+        return whole
+
+
+def marginal(outputs: Outputs, places: Mapping[int, int]) -> Outputs:
+    """The output bits of a fragment whose qubits are among ``places``, numbered as these say."""
+    kept = np.array([qubit in places for qubit in outputs.qubits], dtype=bool)
+    found = MarginalOutputs(outputs, kept, tuple(places[qubit] for qubit in outputs.qubits if qubit in places))
+    if not isinstance(outputs, ExactOutputs):
+        return found
+    size = len(found.qubits)
+    return ExactOutputs(found.qubits, found.projectors(np.ones(size, dtype=bool), np.arange(2**size)))
