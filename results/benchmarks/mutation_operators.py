@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -91,14 +90,13 @@ def _changes(tree: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, str, str]]:
     for node in _behaviour(tree):
         if isinstance(node, ast.Compare):
             for place, operator in enumerate(node.ops):
-                changed = copy.deepcopy(node)
-                changed.ops[place] = _COMPARE[type(operator)]()
-                yield node, "comparison", _text(changed)
+                ops = [*node.ops[:place], _COMPARE[type(operator)](), *node.ops[place + 1 :]]
+                yield node, "comparison", _text(ast.Compare(node.left, ops, node.comparators))
         elif isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
             yield node, "arithmetic", _text(ast.BinOp(node.left, _ARITHMETIC[type(node.op)](), node.right))
         elif isinstance(node, ast.BoolOp):
-            other = ast.Or() if isinstance(node.op, ast.And) else ast.And()
-            yield node, "boolean", _text(ast.BoolOp(other, node.values))
+            swapped = ast.Or() if isinstance(node.op, ast.And) else ast.And()
+            yield node, "boolean", _text(ast.BoolOp(swapped, node.values))
         elif isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.Not, ast.USub)):
             yield node, "negation dropped", _text(node.operand)
         elif isinstance(node, ast.Constant):
@@ -107,24 +105,21 @@ def _changes(tree: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, str, str]]:
         elif isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             if name in _NAMES:
-                changed = copy.deepcopy(node)
-                if isinstance(changed.func, ast.Attribute):
-                    changed.func.attr = _NAMES[name]
-                else:
-                    changed.func = ast.Name(_NAMES[name])
-                yield node, "min/max/any/all", _text(changed)
+                function = node.func
+                other = ast.Name(_NAMES[name])
+                called = ast.Attribute(function.value, _NAMES[name]) if isinstance(function, ast.Attribute) else other
+                yield node, "min/max/any/all", _text(ast.Call(called, node.args, node.keywords))
             for place, keyword in enumerate(node.keywords):
                 if keyword.arg not in (None, "strict"):  # zip(strict=True) is there for bugs, of which there are none
-                    changed = copy.deepcopy(node)
-                    del changed.keywords[place]
-                    yield node, "keyword dropped", _text(changed)
+                    fewer = [*node.keywords[:place], *node.keywords[place + 1 :]]
+                    yield node, "keyword dropped", _text(ast.Call(node.func, node.args, fewer))
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
             yield node, "call deleted", "pass"
         elif isinstance(node, ast.Return) and node.value is not None and not _is_none(node.value):
             yield node, "return changed", "return None"
         elif isinstance(node, ast.AugAssign) and type(node.op) in _ARITHMETIC:
-            changed = ast.AugAssign(node.target, _ARITHMETIC[type(node.op)](), node.value)
-            yield node, "augmented assignment", ast.unparse(changed)
+            opposite = ast.AugAssign(node.target, _ARITHMETIC[type(node.op)](), node.value)
+            yield node, "augmented assignment", ast.unparse(opposite)
             yield node, "augmented assignment", ast.unparse(ast.Assign([node.target], node.value, lineno=0))
         if isinstance(node, (ast.If, ast.While, ast.IfExp)):
             yield node.test, "condition negated", _text(ast.UnaryOp(ast.Not(), node.test))

@@ -208,7 +208,7 @@ class TestInterruption:
             layers = "".join(f"ry(0.{q + 1}) q[{q}];\n" for q in range(12)) + "".join(
                 f"rzz(0.{q + 1}) q[{q}],q[{q + 1}];\n" for q in range(11)
             )
-            circuit.write_text('OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[12];\n' + 6 * layers)
+            circuit.write_text('OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[12];\n' + 4 * layers)
         process = subprocess.Popen(
             command("run", str(circuit), *self.LONG),
             cwd=folder,
