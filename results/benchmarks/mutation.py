@@ -7,7 +7,8 @@ that runs them (mutation_tests.py) has the libraries loaded and forks for each m
 
 Mutants that cannot change any result are listed with a reason in mutation_equivalent.json. Writes mutation.md and
 mutation.json beside this file. A run that was stopped goes on where it was, and one after more tests were written asks
-again only about survivors: a mutant that was noticed stays so while its line is the same. ``--room`` draws from some rooms only, and runs only their own tests.
+again only about survivors: a mutant that was noticed stays so while its line is the same. ``--room`` draws from some
+rooms only.
 """
 
 from __future__ import annotations
@@ -151,7 +152,8 @@ def tests_for(mutant: Mutant, room: str, seconds: Mapping[str, float], lines: Ma
     tests = set(of_file.get(str(mutant.line), ()))
     tests = tests or {test for found in of_file.values() for test in found}
     tests = tests or {test for test in seconds if test.startswith(TESTS[room])}
-    chosen, total = [], 0.0
+    chosen: list[str] = []
+    total = 0.0
     for test in sorted(tests, key=lambda test: (seconds.get(test, 1.0), test)):
         total += seconds.get(test, 1.0)
         if chosen and total > _MOST_SECONDS:
