@@ -1,1 +1,1 @@
-"""apps"""
+"""The programs a user starts."""

@@ -1,5 +1,7 @@
-"""Read a pair of COMPSs files (project.xml, resources.xml) into nodes with processors, and refuse what COMPSs would
-accept and then die on: https://compss-doc.readthedocs.io (Configuration Files)."""
+"""Read a pair of COMPSs files (project.xml, resources.xml) into nodes with processors.
+
+What COMPSs would accept and then die on is refused: https://compss-doc.readthedocs.io (Configuration Files).
+"""
 
 from __future__ import annotations
 

@@ -85,9 +85,8 @@ class Policy(Protocol):
     device name) in the order in which each device should start them. Every variant must be placed once.
     """
 
-    def __call__(
-        self, works: Sequence[Work], pool: Sequence[Candidate], goal: Goal, /
-    ) -> Sequence[tuple[Work, str]]: ...
+    def __call__(self, works: Sequence[Work], pool: Sequence[Candidate], goal: Goal, /) -> Sequence[tuple[Work, str]]:
+        """Place the work."""
 
 
 def alike(pool: Sequence[Candidate], apart: frozenset[str] = frozenset()) -> list[int]:

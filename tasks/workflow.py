@@ -311,6 +311,7 @@ def _room(options: Options) -> int | None:
 
 
 def value_of(outcome: Outcome, what: str) -> Any:
+    """The value of an outcome; a failure is raised with what was being done."""
     raise_defect(outcome, what)
     if outcome.failure is not None:
         refused = outcome.failure.reason is Reason.REFUSED  # then the message says all that there is to say

@@ -45,6 +45,8 @@ def sample(arguments: argparse.Namespace) -> int:
     document["notes"] = notes = notes_of(problem)
     for note in notes:
         say(note)
+    names: tuple[str, ...]
+    rows: list[tuple[str, ...]]
     if arguments.top:
         found = likeliest(outputs, arguments.top, arguments.seed)
         strings = labels(found.bits, outputs.readout)

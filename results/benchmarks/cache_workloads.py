@@ -42,6 +42,7 @@ class Runner:
     seed: int = 0
 
     def __call__(self, jobs: Sequence[MissingShots]) -> list[VariantCounts]:
+        """Counts of every job."""
         simulator = AerSimulator(method="statevector", max_parallel_threads=1)
         out = []
         for job in jobs:

@@ -178,7 +178,7 @@ def _controlled_form(unitary: np.ndarray) -> Iterator[SchmidtForm]:
 
 
 def _eigenbasis(vector: np.ndarray, cosine: float) -> tuple[float, np.ndarray]:
-    """omega and w of cosine - i (vector . sigma) = w exp(-i omega Z) w^dagger."""
+    """Omega and w of cosine - i (vector . sigma) = w exp(-i omega Z) w^dagger."""
     sine = float(np.linalg.norm(vector))
     if sine == 0:
         return float(np.arctan2(0.0, cosine)), np.eye(2, dtype=complex)

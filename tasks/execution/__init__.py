@@ -1,1 +1,1 @@
-"""tasks/execution"""
+"""Variants to counts, fragments to tensors."""

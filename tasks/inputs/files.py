@@ -50,7 +50,7 @@ def read_bytes(path: Path, what: str) -> bytes:
 
 
 def text_of(path: Path, content: bytes, kinds: str) -> str:
-    """The text of a file, without a byte order mark and with ``\\n`` at the end of each line.
+    """The text of a file, without a byte order mark and with a line feed at the end of each line.
 
     Args:
         path: the file, for the message.

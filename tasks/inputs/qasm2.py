@@ -55,7 +55,7 @@ def read_qasm2(path: Path, text: str) -> QuantumCircuit:
 
     Args:
         path: where the text is from: included files are looked for in its folder.
-        text: with ``\\n`` at the end of each line.
+        text: with a line feed at the end of each line.
 
     Raises:
         InputError: it is not valid, an include cannot be read, or it is too large; with file and line where known.

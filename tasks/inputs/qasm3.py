@@ -74,7 +74,7 @@ def read_qasm3(path: Path, text: str) -> QuantumCircuit:
 
     Args:
         path: where the text is from: included files are looked for in its folder.
-        text: with ``\\n`` at the end of each line.
+        text: with a line feed at the end of each line.
 
     Raises:
         InputError: it is not valid, or valid but more than a circuit of gates, or too large; with file and line.

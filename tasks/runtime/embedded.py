@@ -151,6 +151,7 @@ class EmbeddedTask:
         functools.update_wrapper(self, function)
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
+        """Submit the task and return its future, or one for each of its values."""
         if _units is None:
             raise EngineError(f"task {self.name} was called but no engine runs: call start_engine first")
         units = _units

@@ -28,8 +28,10 @@ def distinct_pairs(
     """The pairs that occur, as ``right * left_count + left`` ascending, and which of them each term has.
 
     Args:
-        left, right: (term,) int64 combination of each term.
-        left_count, right_count: how many combinations there are.
+        left: (term,) int64 combination of each term on the left.
+        right: the same on the right.
+        left_count: how many combinations there are on the left.
+        right_count: how many on the right.
     """
     return distinct(right * max(1, left_count) + left, left_count * right_count)
 

@@ -168,7 +168,9 @@ def stacked_effort(k: int, m: int, n: int, products: int, rights: int) -> float:
     """Products of m x k and k x n matrices: each alone if large, else those that share the right one together.
 
     Args:
-        k, m, n: sizes of a product.
+        k: size of a product that is summed over.
+        m: size of its left side.
+        n: size of its right side.
         products: how many there are.
         rights: how many distinct right-hand sides.
     """
