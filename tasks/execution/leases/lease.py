@@ -115,7 +115,7 @@ def open_leases(place: str | None = None) -> Leases:
 def lease(
     device: str, units: int, wait: float | None = None, place: str | None = None
 ) -> AbstractContextManager[Lease]:
-    """Hold units of a device where leases are kept by default, for ``with lease("QPU_A", 1): ...``."""
+    """Hold units of a device, where this node keeps leases by default, as a context manager."""
     return open_leases(place).hold(device, units, wait)
 
 
