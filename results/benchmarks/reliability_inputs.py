@@ -7,7 +7,6 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from pathlib import Path
 
 from tests.inputs.fuzzing import attempt, described
@@ -17,16 +16,11 @@ _MEMORY = 4 * 2**30  # bytes of address space; the libraries alone map more than
 _GROWTH = 2**20  # KiB of memory that one process may ever have in use
 
 
-def measure(tried: int, seed: int) -> tuple[list[str], dict[str, int]]:
-    """Try that many inputs.
-
-    Returns:
-        what went wrong, one entry each; how the others ended.
-    """
-    bad: list[str] = []
-    ends: Counter[str] = Counter()
-    for first in range(0, tried, _BATCH):
-        numbers = [str(number) for number in (seed, first, min(first + _BATCH, tried))]
+def inputs(count: int, seed: int) -> tuple[int, list[str]]:
+    """Try that many inputs; how many were tried, and what went wrong, one entry each."""
+    tried, bad = 0, []
+    for first in range(0, count, _BATCH):
+        numbers = [str(number) for number in (seed, first, min(first + _BATCH, count))]
         ended = subprocess.run(
             [sys.executable, "-m", "results.benchmarks.reliability_inputs", *numbers],
             capture_output=True,
@@ -35,15 +29,12 @@ def measure(tried: int, seed: int) -> tuple[list[str], dict[str, int]]:
             check=False,
         )
         lines = ended.stdout.splitlines()
-        for line in lines:
-            kind, _, rest = line.partition(" ")
-            if kind == "bad":
-                bad.append(rest)
-            else:
-                ends[rest] += 1
+        tried += len(lines)
+        bad += [line.removeprefix("bad ") for line in lines if line.startswith("bad ")]
         if ended.returncode != 0:
+            tried += 1
             bad.append(json.dumps({"seed": seed, "index": first + len(lines), "wrong": f"died: {ended.returncode}"}))
-    return bad, dict(ends)
+    return tried, bad
 
 
 def _child(seed: int, first: int, end: int) -> None:
