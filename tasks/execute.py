@@ -19,7 +19,7 @@ from tasks.execution.jobs import FragmentJob
 from tasks.execution.on_device import How, JobResult, run_on_device
 from tasks.execution.pieces import Done, Piece, Report, outcome_document
 from tasks.execution.run_devices import declared_devices
-from tasks.runs.record import RunRecordError, store_result
+from tasks.runs import RunRecordError, store_result
 from tasks.runtime import Limits, Outcome, Ticket, constraint, device_tasks, implement, isolated, task
 
 Payload = tuple[tuple[Piece, dict[str, np.ndarray]], ...]
@@ -111,7 +111,7 @@ def run_jobs(
         stored = shared
         try:
             if shared:
-                store_result(Path(folder), job.key, result.arrays, meta)
+                meta["sha256"] = store_result(Path(folder), job.key, result.arrays, meta)
         except RunRecordError:
             stored = False  # what was paid for is not lost with it: the application tries, and says why it cannot
         done.append(Done(piece, job.key, meta, stored))

@@ -39,7 +39,7 @@ from tasks.model.progress import Progress, Stage
 from tasks.model.tensor import Structure
 from tasks.options import Options, options_of
 from tasks.reconstruct import contraction_flops, reconstruct, reconstruct_in_ranks, worth_ranks, write_for_ranks
-from tasks.runs.record import RunDirectory
+from tasks.runs import RunDirectory, RunRecord
 from tasks.runtime import (
     INLINE_S,
     Outcome,
@@ -74,7 +74,7 @@ class Result:
 
     estimates: list[Estimate]
     plan: Plan
-    record: dict[str, Any]
+    record: RunRecord
 
 
 class Quiet:
@@ -166,8 +166,8 @@ def run(problem: Problem, options: Options, directory: RunDirectory, progress: P
     sampled = options.shots is not None or options.target_error is not None
     idle = unused(devices, ran, trouble | driver.state.trouble) if sampled else []
     for note in (*idle, biased(noisy, options.mitigation), missed_target(estimates, options.target_error)):
-        if note and note not in directory.record["notes"]:
-            directory.record["notes"].append(note)
+        if note:
+            directory.record.note(note)
     directory.finish("done", estimates=[vars(e) for e in estimates])
     return Result(estimates, plan, directory.record)
 

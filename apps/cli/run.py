@@ -20,7 +20,7 @@ from tasks.execution.cache.stores.store import check_place
 from tasks.inputs.validation import read_cuts, read_problem
 from tasks.model.problem import Estimate, Problem
 from tasks.options import Options, default_cache
-from tasks.runs.record import RunDirectory, RunRecordError, read_record
+from tasks.runs import RunDirectory, RunRecordError, read_record
 from tasks.runtime.machine import free_memory
 
 SCHEMA = 1

@@ -31,7 +31,7 @@ from qiskit.quantum_info import SparsePauliOp, Statevector
 
 from scheduler_policies import POLICIES
 from tasks.inputs.validation import make_problem
-from tasks.runs.record import RunDirectory
+from tasks.runs import RunDirectory
 from tasks.workflow import Options, run
 
 _HERE = Path(__file__).parent

@@ -21,7 +21,7 @@ from tasks.execution.jobs import FragmentJob, predicted_seconds
 from tasks.execution.on_device import How, forget_stored
 from tasks.execution.pieces import Done, Piece, Report, outcome_from
 from tasks.model.progress import Stage
-from tasks.runs.record import RunDirectory
+from tasks.runs import RunDirectory
 from tasks.runtime import (
     Limits,
     Next,
@@ -187,12 +187,11 @@ class Driver:
                 case Look():
                     time.sleep(instruction.seconds)
                 case Move(piece, source, target, why):
-                    self._directory.record.setdefault("moves", []).append(
-                        {
-                            "fragment": piece.fragment, "round": piece.round_index, "first": piece.first,
-                            "count": piece.count, "from": source, "to": target, "why": why,
-                        }
-                    )  # fmt: skip
+                    place = {
+                        "fragment": piece.fragment, "round": piece.round_index, "first": piece.first,
+                        "count": piece.count,
+                    }  # fmt: skip
+                    self._directory.record.move(place, source, target, why)
                 case Warn():
                     logger.warning("%s", instruction.text)
                 case GiveUp():
@@ -239,30 +238,24 @@ class Driver:
         """Put into the record what a task reports, and its results into the run's folder where it could not."""
         for done in report.done:
             if done.stored:
-                self._directory.note_result(done.key, done.meta)
+                self._directory.record.result(done.key, done.meta)
             stage.advance(steps_of(done.piece))
         if not all(done.stored for done in report.done):
             payload = self._payloads[submit.pieces[0].fragment][submit.number]
             self._gather(report.done, wait_on(payload))
-            self._note(f"{submit.device.name} does not see the run's folder: results go through the application")
+            where = f"{submit.device.name} does not see the run's folder"
+            self._directory.record.note(f"{where}: results go through the application")
         forget_stored(submit.device, [done.meta for done in report.done])
         for note in report.notes:
-            self._directory.record.setdefault("notes", []).append(f"{submit.device.name}: {note}")
+            self._directory.record.note(f"{submit.device.name}: {note}")
         if report.cache:
-            total = self._directory.record.setdefault("cache", {"store": self._how.cache})
-            for name, number in report.cache.items():
-                total[name] = round(total.get(name, 0) + number, 6)
+            self._directory.record.count_cache(self._how.cache, report.cache)
 
     def _gather(self, reported: Sequence[Done], payload: Payload) -> None:
         arrays = dict(payload)
         for done in reported:
             if not done.stored:
                 self._directory.store(done.key, arrays[done.piece], done.meta)
-
-    def _note(self, text: str) -> None:
-        notes = self._directory.record.setdefault("notes", [])
-        if text not in notes:
-            notes.append(text)
 
     def _build(self, index: int, attempt: int = 0) -> Any:
         """Submit the fan-in of a fragment."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from tasks.execution.jobs import FragmentJob
 from tasks.execution.pieces import Done, Piece
-from tasks.runs.record import RunDirectory
+from tasks.runs import RunDirectory
 
 
 def piece_of(job: FragmentJob) -> Piece:

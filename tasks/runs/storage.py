@@ -74,7 +74,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write beside the final name, flush to disk, rename: a reader sees the old content or the new, never a part."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.partial")
     try:
-        with open(partial, "wb") as file:
+        with open(partial, "xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -17,7 +17,7 @@ import pytest
 
 from apps.cli.doctor import doctor
 from apps.cli.main import main
-from tasks.runs.record import read_record
+from tasks.runs import read_record
 
 ROOT = Path(__file__).resolve().parents[2]
 CIRCUITS = ROOT / "apps" / "circuits"

@@ -10,7 +10,7 @@ import pytest
 from scheduler_policies import CPU_SPEED, Device, DeviceState, Kind
 from tasks.dispatch import driver
 from tasks.execute import run_jobs
-from tasks.runs.record import RunDirectory
+from tasks.runs import RunDirectory
 from tasks.runtime import Outcome
 from tasks.workflow import Options, run
 from tests.oracles import brickwork, random_problem, uncut_values

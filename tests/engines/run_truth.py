@@ -15,7 +15,7 @@ from qiskit.transpiler import PassManager
 from qiskit.transpiler.passes import RemoveBarriers, RemoveFinalMeasurements
 
 from tasks.model.problem import Problem
-from tasks.runs.record import RunDirectory
+from tasks.runs import RunDirectory
 from tasks.runtime import engine
 from tasks.workflow import Options, run
 from tests.oracles import brickwork, random_problem, uncut_values

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.runs.record import read_record
+from tasks.runs import read_record
 from tests.engines.launching import LAUNCHER, ROOT, environment, needs_runcompss, on_compss, run
 
 PROGRAMS = Path(__file__).with_name("programs.py")

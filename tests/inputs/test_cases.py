@@ -15,7 +15,7 @@ from apps.cli.arguments import build_parser
 from apps.cli.run import options_from
 from tasks.errors import QompassError
 from tasks.inputs.validation import read_problem
-from tasks.runs.record import RunDirectory
+from tasks.runs import RunDirectory
 from tasks.runtime import engine
 from tasks.workflow import run
 

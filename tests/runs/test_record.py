@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,9 +20,16 @@ from qiskit.quantum_info import Operator
 from tasks.errors import InputError
 from tasks.inputs.validation import make_problem
 from tasks.model.problem import Problem
-from tasks.runs.record import RunDirectory, RunRecordError, read_record
+from tasks.runs import RunDirectory, RunRecord, RunRecordError, read_record, storage
+from tasks.runs.record import FORMAT
+from tasks.runs.results import read_result
+from tasks.runs.storage import pack
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def fragment_files(run: RunDirectory) -> list[Path]:
+    return sorted((run.path / "fragments").iterdir())
 
 
 @pytest.fixture
@@ -43,7 +52,9 @@ def test_a_run_gives_its_problem_and_results_back_exactly(run: RunDirectory, pro
         run.store("fragment 0/α", arrays, {"device": "cpu", "seconds": np.float64(0.5)})
     with RunDirectory.open(run.path) as again:
         stored = again.load("fragment 0/α")
-        assert stored is not None and stored.meta == {"device": "cpu", "seconds": 0.5}
+        assert stored is not None
+        assert stored.meta.pop("sha256") == hashlib.sha256(fragment_files(run)[0].read_bytes()).hexdigest()
+        assert stored.meta == {"device": "cpu", "seconds": 0.5}
         for name, array in arrays.items():
             assert np.array_equal(stored.arrays[name], array) and stored.arrays[name].dtype == array.dtype
         assert again.load("fragment 1") is None
@@ -94,19 +105,18 @@ def test_a_damaged_result_is_reported_and_counts_as_none(
         assert run.load("key") is not None
 
 
-def test_every_single_flipped_byte_is_noticed_or_harmless(run: RunDirectory) -> None:
+def test_every_single_flipped_byte_is_noticed(run: RunDirectory) -> None:
     with run:
         run.store("key", {"values": np.arange(3.0)}, {"device": "cpu"})
         path = next((run.path / "fragments").iterdir())
         content = path.read_bytes()
-        harmless = 0
         for position in range(len(content)):
             path.write_bytes(content[:position] + bytes([content[position] ^ 0x10]) + content[position + 1 :])
-            stored = run.load("key")
+            assert run.load("key") is None
+            stored = read_result(path)  # as where the record does not know it yet
             if stored is not None:
-                harmless += 1
-                assert np.array_equal(stored.arrays["values"], np.arange(3.0)) and stored.meta == {"device": "cpu"}
-        assert harmless < len(content)
+                assert np.array_equal(stored[1].arrays["values"], np.arange(3.0)) and stored[0] == "key"
+                assert stored[1].meta.keys() == {"device", "sha256"} and stored[1].meta["device"] == "cpu"
 
 
 def test_objects_are_never_stored(run: RunDirectory) -> None:
@@ -116,7 +126,7 @@ def test_objects_are_never_stored(run: RunDirectory) -> None:
 
 def test_one_run_has_one_worker_at_a_time(run: RunDirectory) -> None:
     code = (
-        "import sys; from tasks.runs.record import RunDirectory, RunRecordError\n"
+        "import sys; from tasks.runs import RunDirectory, RunRecordError\n"
         "try: RunDirectory.open(sys.argv[1]).close(); print('opened')\n"
         "except RunRecordError as error: print(error)"
     )
@@ -137,7 +147,7 @@ def test_one_run_has_one_worker_at_a_time(run: RunDirectory) -> None:
 def test_a_killed_run_reads_as_interrupted_and_keeps_what_it_stored(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys, numpy, time; from qiskit import QuantumCircuit\n"
-        "from tasks.inputs.validation import make_problem; from tasks.runs.record import RunDirectory\n"
+        "from tasks.inputs.validation import make_problem; from tasks.runs import RunDirectory\n"
         "run = RunDirectory.create(sys.argv[1], {}, make_problem(QuantumCircuit(2), 'Z0'))\n"
         "run.store('first', {'n': numpy.array(1)}, {'device': 'cpu'})\n"
         "print(run.path, flush=True)\n"
@@ -152,7 +162,7 @@ def test_a_killed_run_reads_as_interrupted_and_keeps_what_it_stored(tmp_path: Pa
         stored = run.load("first")
         assert stored is not None and stored.arrays["n"] == 1
     assert read_record(path)["status"] == "done"
-    assert read_record(path)["results"] == {"first": {"device": "cpu"}}
+    assert read_record(path)["results"]["first"]["device"] == "cpu"
 
 
 def test_status_follows_how_the_block_ended(tmp_path: Path, problem: Problem) -> None:
@@ -190,7 +200,7 @@ def test_timings_add_up_over_resumption(run: RunDirectory) -> None:
     with run:
         with run.timing("plan"):
             pass
-        run.record["timings"]["plan"] = 10.0
+        run.record.add_seconds("plan", 10.0)
         with run.timing("plan"):
             pass
     assert read_record(run.path)["timings"]["plan"] >= 10.0
@@ -228,3 +238,173 @@ def test_what_fails_on_a_finished_run_takes_nothing_from_it(tmp_path, problem):
         with pytest.raises(error), RunDirectory.open(directory.path):
             raise error
         assert read_record(directory.path)["status"] == "done"
+
+
+@pytest.fixture
+def finished(tmp_path: Path, problem: Problem) -> Path:
+    with RunDirectory.create(tmp_path, {"options": {"shots": 100}}, problem) as directory:
+        directory.store("key", {"n": np.array(1)}, {"device": "cpu"})
+        directory.finish("done", estimates=[{"observable": "Z0", "value": 0.25, "std_error": 0.0}], plan={})
+    return directory.path
+
+
+def test_an_edited_record_is_not_believed(finished: Path) -> None:
+    content = (finished / "record.json").read_text()
+    for old, new in (
+        ("0.25", "0.52"),
+        ('"done"', '"failed"'),
+        ('"shots": 100', '"shots": 101'),
+        ('"device"', '"divice"'),
+    ):
+        assert content.count(old) >= 1
+        (finished / "record.json").write_text(content.replace(old, new, 1))
+        for reader in (read_record, RunDirectory.open):
+            with pytest.raises(RunRecordError, match=r"record\.json was changed after Qompass wrote it") as error:
+                reader(finished)
+            assert "\n" not in str(error.value)
+    (finished / "record.json").write_text(json.dumps(json.loads(content)))  # other blanks are no other content
+    assert read_record(finished)["estimates"][0]["value"] == 0.25
+
+
+@pytest.mark.parametrize("found, words", [(FORMAT + 1, "a newer version"), (1, "an older version")])
+def test_other_formats_are_refused_by_name(finished: Path, found: int, words: str) -> None:
+    document = {**json.loads((finished / "record.json").read_text()), "schema": found}
+    (finished / "record.json").write_text(json.dumps(document))
+    with pytest.raises(RunRecordError, match=f"{words} of Qompass .format {found}, this one reads {FORMAT}.") as error:
+        read_record(finished)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"estimates": [{"observable": "Z0"}]},
+        {"estimates": 3},
+        {"notes": [3]},
+        {"status": "fine"},
+        {"inputs": {"stored": {"../../etc/passwd": ""}}},
+        {"inputs": {}},
+        {"results": {"key": 3}},
+        {"timings": {"cut": "1"}},
+        {"options": []},
+        {"run": None},
+    ],
+    ids=str,
+)
+def test_a_sealed_record_without_what_a_record_has_is_one_line(finished: Path, change: dict[str, object]) -> None:
+    record = RunRecord({**read_record(finished), **change})
+    (finished / "record.json").write_bytes(record.to_bytes())
+    with pytest.raises(RunRecordError, match=f"no usable field '{next(iter(change))}'"):
+        read_record(finished)
+
+
+def test_a_result_that_the_run_did_not_store_is_computed_again(
+    finished: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Even a whole one, with a checksum of its own that fits."""
+    (path,) = (finished / "fragments").iterdir()
+    path.write_bytes(pack({"n": np.array(2)}, {"device": "cpu", "key": "key"}))
+    with RunDirectory.open(finished) as again:
+        assert again.load("key") is None and dict(again.stored()) == {}
+    assert "is not what the run stored" in caplog.text
+
+
+def test_what_a_killed_process_left_half_written_is_removed(finished: Path) -> None:
+    for name in (".record.json.1.ab.partial", "fragments/.key.npz.1.ab.partial", "network/a.npy", "tasks-x/1-begun"):
+        (finished / name).parent.mkdir(exist_ok=True)
+        (finished / name).write_text("half")
+    RunDirectory.open(finished).close()
+    assert {path.name for path in finished.iterdir()} == {
+        "record.json", "circuit.qpy", "observables.npz", "fragments", "lock",
+    }  # fmt: skip
+    assert len(list((finished / "fragments").iterdir())) == 1
+
+
+def test_a_folder_without_its_fragments_is_mended(finished: Path) -> None:
+    shutil.rmtree(finished / "fragments")
+    with RunDirectory.open(finished) as again:
+        assert dict(again.stored()) == {}
+        again.store("key", {"n": np.array(1)}, {})
+
+
+def test_the_lock_is_not_taken_through_a_link(finished: Path, tmp_path: Path) -> None:
+    (finished / "lock").unlink()
+    (finished / "lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(RunRecordError, match="cannot write"):
+        RunDirectory.open(finished)
+    assert not (tmp_path / "precious").exists()
+
+
+def test_looking_at_a_run_changes_nothing(finished: Path) -> None:
+    (finished / "lock").unlink()
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    read_record(finished)
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user")
+def test_a_run_of_another_user_is_not_continued(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.chown(finished, 4242, 4242)
+    monkeypatch.setattr(os, "geteuid", lambda: 4343)
+    assert read_record(finished)["status"] == "done"
+    with pytest.raises(RunRecordError, match=r"belongs to another user .uid 4242.: copy it"):
+        RunDirectory.open(finished)
+
+
+def test_a_result_is_written_flushed_and_only_then_renamed(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Content on disk before the name, and the name on disk before anybody is told: else a power cut loses both."""
+    told: list[str] = []
+    names: dict[int, str] = {}
+    real_open, real_fsync, real_replace, real_os_open = open, os.fsync, os.replace, os.open
+
+    def opened(path, mode="r", *arguments):
+        file = real_open(path, mode, *arguments)
+        names[file.fileno()] = "content"
+        told.append(f"open {Path(path).suffix}")
+        return file
+
+    def os_opened(path, flags, *arguments, **named):
+        descriptor = real_os_open(path, flags, *arguments, **named)
+        names[descriptor] = "folder" if Path(path).is_dir() else "content"
+        return descriptor
+
+    def fsynced(descriptor):
+        whole = names[descriptor] == "folder" or os.fstat(descriptor).st_size > 500
+        told.append(f"fsync {names[descriptor]}" if whole else "fsync too early")
+        real_fsync(descriptor)
+
+    def replaced(source, target):
+        assert Path(source).parent == Path(target).parent, "a rename between folders may be no rename"
+        told.append(f"rename to {Path(target).suffix}")
+        real_replace(source, target)
+
+    monkeypatch.setattr(storage, "open", opened, raising=False)
+    monkeypatch.setattr(os, "open", os_opened)
+    monkeypatch.setattr(os, "fsync", fsynced)
+    monkeypatch.setattr(os, "replace", replaced)
+    run.store("key", {"values": np.arange(100.0)}, {})
+    run.update()
+    monkeypatch.undo()
+    assert told == [
+        "open .partial", "fsync content", "rename to .npz", "fsync folder",
+        "open .partial", "fsync content", "rename to .json", "fsync folder",
+    ]  # fmt: skip
+    run.close()
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_write_that_fails_leaves_the_old_content_and_no_rest(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    before = (run.path / "record.json").read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, step, full)
+    with pytest.raises(RunRecordError, match="No space left on device"):
+        run.update(seed=3)
+    monkeypatch.undo()
+    assert (run.path / "record.json").read_bytes() == before
+    assert not list(run.path.glob(".*"))
+    run.close()

@@ -18,7 +18,7 @@ from tasks import reconstruct as reconstruct_tasks
 from tasks import workflow
 from tasks.dispatch import pool
 from tasks.errors import DefectError, InputError
-from tasks.runs.record import RunDirectory, read_record
+from tasks.runs import RunDirectory, read_record
 from tasks.runtime import wait_on
 from tasks.runtime.ranks import mpirun_path
 from tasks.workflow import Options, RunError, estimate, run
@@ -100,7 +100,7 @@ def test_a_run_killed_in_the_middle_is_finished_by_another_process(problem, tmp_
         "from pathlib import Path\n"
         "from qiskit import qpy\n"
         "from tasks.inputs.validation import make_problem\n"
-        "from tasks.runs.record import RunDirectory\n"
+        "from tasks.runs import RunDirectory\n"
         "from tasks.workflow import Options, run\n"
         "def main():\n"
         "    with open(sys.argv[1], 'rb') as file:\n"

@@ -1,0 +1,294 @@
+"""A run's own folder: its record, the inputs it was given, and every fragment result as soon as it is complete.
+
+tasks/runs/README.md says what is in it. Everything is written beside its final name, flushed to disk and then renamed,
+so a process killed at any moment leaves either the old file or the new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import logging
+import os
+import secrets
+import shutil
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from tasks.errors import is_defect
+from tasks.model.problem import Problem
+from tasks.runs.lock import RunLock, is_locked
+from tasks.runs.problem_files import pack_problem, unpack_problem
+from tasks.runs.record import RunRecord, RunRecordError, versions
+from tasks.runs.results import FOLDER, file_name, read_result, store_result, write
+from tasks.runs.storage import Stored, pack, unpack
+
+logger = logging.getLogger(__name__)
+
+
+class RunDirectory:
+    """The folder of one run, held by this process until the ``with`` block ends.
+
+    Leaving the block settles the record's status: ``done`` when all went well, ``interrupted`` on Ctrl-C, ``failed``
+    otherwise; a run that fails before its first result was stored leaves no folder behind, unless a defect of Qompass
+    was the reason: then its traceback is in the folder.
+    """
+
+    def __init__(self, path: Path, record: RunRecord, lock: RunLock) -> None:
+        """Use :meth:`create` or :meth:`open`."""
+        self.path = path
+        self.record = record
+        self._lock = lock
+        self._settled = False
+        self._resumed = False
+        self._was_done = False  # then what fails now takes nothing from it
+
+    @classmethod
+    def create(cls, parent: Path, fields: Mapping[str, Any], problem: Problem) -> RunDirectory:
+        """A new run in ``parent``, with its inputs stored and ``fields`` (options, seed, ...) in its record.
+
+        Raises:
+            RunRecordError: ``parent`` cannot be written.
+        """
+        now = _now()
+        run = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+        path = Path(parent).absolute() / run
+        try:
+            path.mkdir(parents=True)
+            path = path.resolve()
+            (path / FOLDER).mkdir()
+            lock = RunLock(path)
+        except OSError as error:
+            raise RunRecordError(
+                f"cannot write runs into {parent}: {error.strerror}: name a writable folder with --out"
+            ) from error
+        always = {
+            "run": run,
+            "status": "running",
+            "created": now.isoformat(timespec="seconds"),
+            "versions": versions(),
+            "notes": list(problem.notes),
+        }
+        directory = cls(path, RunRecord(always), lock)
+        try:
+            digests = directory._store_problem(problem)
+            directory.update(**{**fields, "inputs": {**fields.get("inputs", {}), "stored": digests}})
+        except BaseException:
+            directory.discard()
+            raise
+        directory._note()
+        return directory
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """An existing run, to be resumed; what a killed process left half-written in it is removed.
+
+        Raises:
+            RunRecordError: there is no such run, it is not the user's, its record is damaged, or another process works
+                on it.
+        """
+        path = Path(path).resolve()
+        record = read_record(path)
+        owner = path.stat().st_uid
+        if owner != os.geteuid() and os.geteuid() != 0:
+            raise RunRecordError(f"{path}: belongs to another user (uid {owner}): copy it to a folder of your own")
+        try:
+            lock = RunLock(path)
+            try:
+                (path / FOLDER).mkdir(exist_ok=True)
+                _remove_unfinished(path)
+            except BaseException:
+                lock.release()
+                raise
+        except OSError as error:
+            raise RunRecordError(f"cannot write {path}: {error.strerror}: make the run's folder writable") from error
+        directory = cls(path, record, lock)
+        directory._resumed = True
+        directory._settled = directory._was_done = record["status"] == "done"
+        if not directory._settled:
+            directory.update(status="running", resumed=_now().isoformat(timespec="seconds"), error=None)
+        directory._note()
+        return directory
+
+    def _note(self) -> None:
+        # A launcher that restarts a run whose program died learns here which run that is.
+        note = os.environ.get("QOMPASS_RUN_NOTE")
+        if note:
+            with contextlib.suppress(OSError):
+                Path(note).write_text(str(self.path))
+
+    def __enter__(self) -> RunDirectory:
+        """Nothing more: the lock is held since :meth:`create` or :meth:`open`."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Settle the status and let go of the lock."""
+        try:
+            if kind is None:
+                if not self._settled:
+                    self.finish("done")
+            elif self._was_done:
+                pass
+            elif issubclass(kind, KeyboardInterrupt):
+                self.finish("interrupted")
+            elif error is not None and is_defect(error):
+                self._keep_traceback(error)
+                self.finish("failed", error=f"{kind.__name__}: {str(error).partition(chr(10))[0]}")
+            elif not self._resumed and not any((self.path / FOLDER).glob("[!.]*.npz")):
+                self.discard()
+            else:
+                self.finish("failed", error=f"{kind.__name__}: {error}")
+        finally:
+            self.close()
+
+    def _keep_traceback(self, error: BaseException) -> None:
+        path = self.path / "traceback.txt"
+        with contextlib.suppress(OSError):
+            path.write_text("".join(traceback.format_exception(error)))
+            logger.error("this is a defect of Qompass; its traceback is in %s", path)
+
+    def problem(self) -> Problem:
+        """The problem of this run, as stored.
+
+        Raises:
+            RunRecordError: its files are missing or not what was stored.
+        """
+        stored = self.record["inputs"]["stored"]
+        try:
+            content = {name: (self.path / name).read_bytes() for name in stored}
+        except OSError as error:
+            raise RunRecordError(
+                f"{error.filename}: {error.strerror}: the run cannot be resumed; start anew"
+            ) from error
+        for name, data in content.items():
+            if hashlib.sha256(data).hexdigest() != stored[name]:
+                raise RunRecordError(
+                    f"{self.path / name}: is not what the run stored: it cannot be resumed; start anew"
+                )
+        return unpack_problem(content)
+
+    def update(self, **fields: Any) -> None:
+        """Set fields of the record and write it.
+
+        Raises:
+            RunRecordError: it cannot be written.
+        """
+        self.record.set(**fields, updated=_now().isoformat(timespec="seconds"))
+        write(self.path, "record.json", self.record.to_bytes())
+
+    @contextlib.contextmanager
+    def timing(self, stage: str) -> Iterator[None]:
+        """Add the seconds spent in the block to the record's ``timings[stage]``; an exception counts too."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.record.add_seconds(stage, time.perf_counter() - began)
+
+    def store(self, key: str, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
+        """Keep a completed result (`store_result`), and what is known of it in the record."""
+        self.record.result(key, {**meta, "sha256": store_result(self.path, key, arrays, meta)})
+
+    def load(self, key: str) -> Stored | None:
+        """A result stored under this key, or None when there is none; a damaged one is reported and counts as none."""
+        found = read_result(self.path / FOLDER / file_name(key))
+        return None if found is None else self._believed(*found)
+
+    def stored(self) -> Iterator[tuple[str, Stored]]:
+        """Every result that is there, with its key; damaged ones are reported and left out."""
+        for path in sorted((self.path / FOLDER).glob("[!.]*.npz")):
+            found = read_result(path)
+            if found is not None and (stored := self._believed(*found)) is not None:
+                yield found[0], stored
+
+    def _believed(self, key: str, stored: Stored) -> Stored | None:
+        known = self.record["results"].get(key, {}).get("sha256", stored.meta["sha256"])
+        if known != stored.meta["sha256"]:
+            logger.warning("%s is not what the run stored: it is computed again", self.path / FOLDER / file_name(key))
+            return None
+        self.record.result(key, stored.meta)
+        return stored
+
+    def store_round(self, number: int, digest: str, shots: Mapping[int, np.ndarray]) -> None:
+        """Keep what a round of shots is to take: a resumed run must ask for the same, whatever prices are then.
+
+        Args:
+            number: of the round.
+            digest: of everything asked for in the rounds before.
+            shots: (half, variant) by fragment.
+        """
+        arrays = {str(fragment): counts for fragment, counts in shots.items()}
+        write(self.path, f"round-{number}.npz", pack(arrays, {"digest": digest}))
+
+    def load_round(self, number: int, digest: str) -> dict[int, np.ndarray] | None:
+        """What :meth:`store_round` kept after the same rounds, or None."""
+        path = self.path / f"round-{number}.npz"
+        try:
+            stored = unpack(path.read_bytes())
+            shots = {int(name): array for name, array in stored.arrays.items()}
+            return shots if stored.meta["digest"] == digest else None
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # as in read_result
+            logger.warning("%s is damaged (%s): it is computed again", path, error)
+            return None
+
+    def finish(self, status: str, **fields: Any) -> None:
+        """Write the final status (``done``, ``interrupted`` or ``failed``) and fields such as estimates."""
+        self._settled = True
+        self.update(status=status, **fields)
+
+    def discard(self) -> None:
+        """Remove the run altogether and let go of the lock."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the lock; the status stays as it is."""
+        self._lock.release()
+
+    def _store_problem(self, problem: Problem) -> dict[str, str]:
+        content = pack_problem(problem)
+        for name, data in content.items():
+            write(self.path, name, data)
+        return {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
+
+
+def read_record(path: Path) -> RunRecord:
+    """The record of a run; one whose process died without a word reads as ``interrupted``.
+
+    Raises:
+        RunRecordError: there is none, or it is damaged.
+    """
+    path = Path(path).resolve()
+    try:
+        content = (path / "record.json").read_bytes()
+    except OSError as error:
+        raise RunRecordError(f"{path} is not a run: {error.strerror}: name a folder that `qompass run` made") from error
+    try:
+        record = RunRecord.from_bytes(content)
+    except RunRecordError as error:
+        raise RunRecordError(f"{path / 'record.json'} {error}") from error
+    if record["status"] == "running" and not is_locked(path):
+        record.set(status="interrupted")
+    return record
+
+
+def _remove_unfinished(run: Path) -> None:
+    for path in [*run.glob(".*.partial"), *(run / FOLDER).glob(".*.partial")]:
+        path.unlink(missing_ok=True)
+    for path in [run / "network", *run.glob("tasks-*")]:  # of a reconstruction in ranks; marks of tasks
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now().astimezone()
