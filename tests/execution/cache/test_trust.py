@@ -56,8 +56,10 @@ def test_a_forged_entry_is_never_used_and_verify_tells(where: str, how: str) -> 
         opened.close()
 
 
-@pytest.mark.parametrize("token", ["", "forged", "1.2.3", f"{time.time():.0f}.me.{'0' * 64}"])
+@pytest.mark.parametrize("token", ["", "forged", "1.2.3", "now"])
 def test_a_claim_that_no_key_holder_made_is_not_waited_for(where: str, token: str) -> None:
+    if token == "now":  # of this very second, but of no key
+        token = f"{time.time():.0f}.me.{'0' * 64}"
     cache = open_cache(where)
     key = cache.keys.counts_key(bell(), IDEAL)
     assert cache.flight is not None
