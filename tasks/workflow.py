@@ -28,7 +28,7 @@ from tasks.cutting.document import plan_document
 from tasks.dispatch.driver import Driver, RunError, TakesTensors
 from tasks.dispatch.pool import Pool
 from tasks.dispatch.rounds import exact_round, shot_rounds
-from tasks.execution.cache.stores.store import check_place
+from tasks.execution.cache.stores.registry import check_place
 from tasks.execution.jobs import exact_jobs, predicted_seconds, sampled_jobs, uniform_shots
 from tasks.execution.on_device import How
 from tasks.execution.run_devices import fidelities_of, run_devices, state_of, unused

@@ -16,7 +16,7 @@ from resources_xml import pair_of, read_devices
 from tasks import workflow
 from tasks.cutting.cuts import cuts_document, cuts_from
 from tasks.errors import InputError
-from tasks.execution.cache.stores.store import check_place
+from tasks.execution.cache.stores.registry import check_place
 from tasks.inputs.validation import read_cuts, read_problem
 from tasks.model.problem import Estimate, Problem
 from tasks.options import Options, default_cache

@@ -13,7 +13,7 @@ from qiskit import ClassicalRegister, QuantumCircuit, qasm2
 from qiskit.quantum_info import Statevector
 
 from apps.cli.main import main
-from tasks.execution.cache.stores.store import open_store
+from tasks.execution.cache.stores.registry import open_store
 
 ROOT = Path(__file__).resolve().parents[2]
 GHZ = str(ROOT / "apps" / "circuits" / "ghz12.qasm")

@@ -166,6 +166,19 @@ def test_bounds_hold_for_the_whole_run_and_broken_ones_are_told():
     assert "predicted error" in broken.notes[0] and "0.04" in broken.notes[0]
 
 
+def test_without_a_time_it_is_zero_and_a_rest_until_then_is_over():
+    pool = [_with(qpu("back", 20, 0.01, 1e-4), set_aside_until=0.0), qpu("other", 20, 0.01, 1e-4)]
+    assert {p.device for p in place(fastest, [work(0)], pool).placements} == {"back", "other"}
+
+
+def test_a_budget_that_is_broken_is_told_with_what_was_spent_before():
+    pool = [qpu("a", 20, 0.01, 1e-4, price=1e-4)]
+    price = place(fastest, [work(0)], pool).price
+    assert not place(fastest, [work(0)], pool, Goal(budget=1.01 * price)).notes
+    (note,) = place(fastest, [work(0)], pool, Goal(budget=1.01 * price), spent=Spent(price=price)).notes
+    assert f"the predicted price {2 * price:.4g} is above the budget {1.01 * price:.4g}" in note
+
+
 def cheapest(works, pool, goal, /):
     """A user's policy, the one of the documentation, found through an entry point below."""
 

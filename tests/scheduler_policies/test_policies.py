@@ -20,6 +20,8 @@ from scheduler_policies.policies.fidelity import fidelity
 from scheduler_policies.policies.least_busy import least_busy
 from scheduler_policies.policies.round_robin import round_robin
 from scheduler_policies.registry import POLICIES
+from scheduler_policies.search.improve import _targets
+from scheduler_policies.search.table import Assignment, CostTable
 from tests.scheduler_policies.brute_force import best_makespan
 from tests.scheduler_policies.instances import cpu, qpu, tiny_instance, work
 
@@ -157,3 +159,13 @@ def test_a_policy_is_a_file_in_the_folder(tmp_path, monkeypatch):
     assert set(found) == {*POLICIES, "first"} and found["balanced"] is balanced
     assert place(found["first"], [work(0)], [cpu("c")]).placements[0].device == "c"
     del sys.modules["scheduler_policies.policies.first"], policies.first
+
+
+def test_of_many_units_the_least_loaded_of_each_kind_and_those_with_a_share_of_the_work_are_tried():
+    states = [DeviceState(busy=(1.0 + k,), free_units=0) for k in range(60)]
+    pool = [Candidate(qpu(f"q{k}", 20, 0.01, 1e-4).device, state) for k, state in enumerate(states)]
+    table = CostTable([work(0), work(1)], pool)
+    assignment = Assignment(table)
+    for unit, number, variants in ((59, 0, 3), (40, 0, 3), (41, 1, 6)):
+        assignment.give(unit, number, variants)
+    assert _targets(assignment, 59) == [0, 40], "41 has nothing of what 59 has"

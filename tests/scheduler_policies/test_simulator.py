@@ -12,7 +12,7 @@ from scheduler_policies import POLICIES, Goal, PolicyError
 from scheduler_policies.cost import squared_error, work_price, work_seconds
 from scheduler_policies.health import Rules
 from scheduler_policies.simulator.events import simulate
-from scheduler_policies.simulator.scenario import Scenario
+from scheduler_policies.simulator.scenario import Scenario, give_back, take
 from scheduler_policies.simulator.world import Behaviour, World
 from tests.scheduler_policies.instances import cpu, qpu, tiny_instance, work
 
@@ -116,6 +116,26 @@ def test_a_queue_is_left_only_so_often_or_a_policy_blind_to_it_would_never_start
     for moves in (0, 3):
         result = simulate(_scenario(devices, works), POLICIES["availability"], rules=Rules(moves=moves))
         assert result.pieces == 2 and result.moved == moves, "both wait together, as one"
+
+
+def test_variants_taken_and_given_back_are_whole_again():
+    ranges = [(0, 12)]
+    whole = work(0, variants=12)
+    for first, count in ((3, 2), (8, 4), (0, 1)):
+        take(ranges, first, count)
+    assert ranges == [(1, 2), (5, 3)]
+    with pytest.raises(PolicyError, match="variants 2 to 5 are not among"):
+        take(ranges, 2, 4)
+    for first, count in ((8, 4), (0, 1), (3, 2)):
+        give_back(ranges, whole.share(first, count))
+    assert ranges == [(0, 12)]
+
+
+def test_one_simulation_of_a_whole_fragment_varies_as_one_circuit_does():
+    device, behaviour = cpu("c").device, Behaviour(jitter=0.5)
+    result = simulate(_scenario([(device, behaviour)], [work(0, variants=9)], seed=4), POLICIES["fastest"])
+    alone = World([(device, behaviour)], 4, 0.0).fate(0, 0.0, work_seconds(device, work(0, variants=9)), 1)
+    assert result.makespan == pytest.approx(alone.run)
 
 
 def test_drift_shows_in_the_error_of_the_estimate_and_ends_with_a_calibration():

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from tasks.execution.cache.entry import Entry, decode, encode
 from tasks.execution.cache.errors import CorruptEntry
 from tasks.execution.cache.seal import Seal, open_seal
-from tasks.execution.cache.stores.store import Store, open_store
+from tasks.execution.cache.stores.registry import open_store
+from tasks.execution.cache.stores.store import Store
 
 OLDEST_CLAIM = 3600.0
 """Seconds after which a claim is no longer waited for, however often it is renewed."""

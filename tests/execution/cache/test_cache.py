@@ -13,11 +13,14 @@ from tasks.execution.cache import shots as shot_pools
 from tasks.execution.cache.cache import Cache, open_cache
 from tasks.execution.cache.entry import Entry
 from tasks.execution.cache.entry_store import open_entries
+from tasks.execution.cache.errors import StoreUnavailable
 from tasks.execution.cache.keys import KeyMaker, Target
 from tasks.execution.cache.maintenance import export_entries, import_entries, prune, statistics, verify
 from tasks.execution.cache.requests import CountsRequest, MissingShots
+from tasks.execution.cache.stores import registry
 from tasks.model.counts import merge_counts
 from tasks.model.tensor import VariantCounts
+from tests.execution.cache import memory_store
 from tests.execution.cache.families import any_gates, rebitted, relabelled
 from tests.execution.cache.oracle import exact_distribution
 
@@ -298,3 +301,23 @@ def test_another_process_need_not_work_a_meaning_out_again(where: str) -> None:
     other = second.counts([CountsRequest(bell_otherwise(), 100)], IDEAL, run)[0]
     assert other is not None and other.from_cache and second.tally.meaning_keys == 1
     second.close()
+
+
+@pytest.mark.parametrize("near", ["", "in front"])
+def test_a_new_kind_of_store_is_one_file_and_its_registration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, near: str
+) -> None:
+    monkeypatch.setitem(registry.STORES, "memory", ("tests.execution.cache.memory_store", "memory"))
+    where = f"{tmp_path},memory://{near}" if near else "memory://"
+    run = Sampler()
+    answers = [open_cache(where).counts([CountsRequest(bell(), 100)], IDEAL, run)[0] for _ in range(2)]
+    assert len(run.jobs) == 1 and [answer.from_cache for answer in answers if answer] == [False, True]
+    assert memory_store.STORES[f"memory://{near}"].entries and (tmp_path / "data.mdb").exists() == bool(near)
+
+
+def test_a_place_of_a_kind_that_is_not_known_or_not_installed_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(StoreUnavailable, match="begins with one of redis://, rediss://, unix://, or off"):
+        registry.open_store("gopher://127.0.0.1")
+    monkeypatch.setitem(registry.STORES, "absent", ("no_such_package.store", "no-such-package"))
+    with pytest.raises(StoreUnavailable, match="pip install no-such-package"):
+        registry.open_store("absent://")

@@ -17,7 +17,7 @@ from tasks.execution.cache.entry_store import open_entries
 from tasks.execution.cache.errors import CorruptEntry
 from tasks.execution.cache.requests import CountsRequest
 from tasks.execution.cache.seal import Seal
-from tasks.execution.cache.stores.store import open_store
+from tasks.execution.cache.stores.registry import open_store
 from tasks.model.tensor import VariantCounts
 from tests.execution.cache.conftest import RedisServer
 from tests.execution.cache.test_cache import IDEAL, Sampler, as_dict, bell, fits

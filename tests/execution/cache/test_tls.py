@@ -9,7 +9,7 @@ import pytest
 
 from tasks.execution.cache.cache import open_cache
 from tasks.execution.cache.requests import CountsRequest
-from tasks.execution.cache.stores.store import open_store
+from tasks.execution.cache.stores.registry import open_store
 from tests.execution.cache.conftest import free_port, redis_binary
 from tests.execution.cache.test_cache import IDEAL, Sampler, bell
 from tests.execution.cache.tls_front import tls_front

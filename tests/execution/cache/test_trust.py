@@ -17,7 +17,8 @@ from tasks.execution.cache.maintenance import export_entries, import_entries, pr
 from tasks.execution.cache.requests import CountsRequest
 from tasks.execution.cache.seal import ID_BYTES, KEY_VARIABLE, Seal, open_seal, own_key
 from tasks.execution.cache.single_flight import SingleFlight
-from tasks.execution.cache.stores.store import LONGEST_LEASE, open_store
+from tasks.execution.cache.stores.registry import open_store
+from tasks.execution.cache.stores.store import LONGEST_LEASE
 from tests.execution.cache.test_cache import IDEAL, Sampler, as_dict, bell
 
 OTHERS = Seal(b"o" * 32)

@@ -212,3 +212,8 @@ def _read_claim(data: bytes | None) -> dict[str, Any] | None:
             claim = json.loads(bytes(data))
             return {"token": claim["token"], "until": float(claim["until"]), "holder": list(claim["holder"])}
     return None
+
+
+def open_at(place: str, max_bytes: int) -> LmdbStore:
+    """Open the store in a directory."""
+    return LmdbStore(Path(place), max_bytes)

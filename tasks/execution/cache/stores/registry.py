@@ -1,0 +1,80 @@
+"""Stores by the scheme of their place: a directory is LMDB, ``redis://`` a server, both is one in front of the other.
+
+A new store is a file here with ``open_at(place, max_bytes)`` and a line in STORES.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from urllib.parse import parse_qs, urlsplit
+
+from tasks.errors import InputError
+from tasks.execution.cache.errors import StoreUnavailable
+from tasks.execution.cache.stores.store import Store
+from tasks.execution.cache.stores.tiered_store import TieredStore
+
+_HERE = "tasks.execution.cache.stores"
+_DIRECTORY = ""
+STORES: dict[str, tuple[str, str]] = {
+    _DIRECTORY: (f"{_HERE}.lmdb_store", "lmdb"),
+    "redis": (f"{_HERE}.redis_store", "redis"),
+    "rediss": (f"{_HERE}.redis_store", "redis"),
+    "unix": (f"{_HERE}.redis_store", "redis"),
+}
+"""For each scheme the module that opens it, imported when it is asked for, and the package that it needs."""
+
+
+def check_place(where: str) -> None:
+    """Make sure that a place may stand in arguments, records and process lists, and that its URL can be read.
+
+    Raises:
+        InputError: it names a password, or is not a URL where it looks like one.
+    """
+    for part in where.split(","):
+        try:
+            url = urlsplit(part)
+            url.port  # noqa: B018  (reading it is the check)
+        except ValueError as error:
+            how = "give a directory, a redis:// or rediss:// URL, or off"
+            raise InputError(f"`cache`: not a URL ({error}): {how}", field="cache") from None
+        if url.password or "password" in parse_qs(url.query):
+            raise InputError(
+                "`cache`: leave the password out of the URL and put it into QOMPASS_REDIS_PASSWORD", field="cache"
+            )
+
+
+def open_store(where: str, *, max_bytes: int = 1 << 30) -> Store:
+    """Open a store.
+
+    Args:
+        where: a directory (LMDB), ``redis://`` or ``rediss://`` (TLS) URL, or ``DIRECTORY,URL`` for the directory in
+            front of the URL. A password may be left out of the URL and given in QOMPASS_REDIS_PASSWORD.
+        max_bytes: size bound of a directory; the oldest entries make room.
+
+    Raises:
+        StoreUnavailable: the directory cannot be written, or the URL is not understood.
+    """
+    near, comma, far = where.rpartition(",")
+    if comma and _scheme(far) in STORES.keys() - {_DIRECTORY}:
+        return TieredStore(_open(near, max_bytes), _open(far, max_bytes))
+    return _open(where, max_bytes)
+
+
+def _scheme(place: str) -> str:
+    return place.partition("://")[0] if "://" in place else _DIRECTORY
+
+
+def _open(place: str, max_bytes: int) -> Store:
+    scheme = _scheme(place)
+    if scheme not in STORES:
+        known = ", ".join(f"{name}://" for name in STORES if name)
+        raise StoreUnavailable(f"cache {place!r}: give a directory, a URL that begins with one of {known}, or off")
+    module, package = STORES[scheme]
+    try:
+        opening = import_module(module)
+    except ImportError as error:
+        raise StoreUnavailable(
+            f"cache {scheme or 'in a directory'}: needs the package {package} ({error}): pip install {package}"
+        ) from error
+    store: Store = opening.open_at(place, max_bytes)
+    return store
