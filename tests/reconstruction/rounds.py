@@ -8,7 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array
 
+from tasks.cutting import Plan, structure_of
+from tasks.cutting.variants import enumerate_variants
+from tasks.execution.simulators.open_state import open_state
+from tasks.execution.simulators.sampled import draw_counts, sampled_data, variant_distributions
 from tasks.model.counts import merge_counts, split_counts
+from tasks.model.problem import Problem
 from tasks.model.tensor import FragmentTensor, LegSettings, SampledData, Structure, VariantCounts, VariantData
 from tasks.reconstruction import estimate, tensor_values
 from tasks.reconstruction.statistics.allocation import FIRST_ROUND, allocate_shots
@@ -57,6 +62,23 @@ def near_certain_parts(parts: int, angle: float = 0.09) -> SampledProblem:
     structure = Structure((((0, 0),), ((0, 1),)), (np.ones((parts, 1)),), np.zeros((1, 2), dtype=int), (1, 1), one)
     ones = FragmentTensor(1, np.ones((1, 1)))
     return SampledProblem(structure, [(leg,)], [variants], draw, parts * np.cos(angle) ** 2, (ones,))
+
+
+def cut_problem(problem: Problem, plan: Plan, exact: float) -> SampledProblem:
+    """A problem that was cut, with the exact distribution of every variant."""
+    laws, variants = [], []
+    for fragment, schemes in zip(plan.fragments, plan.schemes, strict=True):
+        found = enumerate_variants(fragment, schemes)  # by group and settings, as neighbours share their work
+        laws.append(list(variant_distributions(fragment, schemes, open_state(fragment), found)))
+        none = [VariantCounts(np.zeros((0, 1), dtype=np.uint8), np.zeros(0, dtype=np.int64), 0)] * len(found)
+        data = sampled_data(fragment, schemes, found, none)
+        variants.append(data)
+
+    def draw(fragment: int, variant: int, shots: int, rng: np.random.Generator) -> VariantCounts:
+        return draw_counts(laws[fragment][variant], shots, rng)
+
+    legs = [data.legs for data in variants]
+    return SampledProblem(structure_of(problem, plan), legs, [data.variants for data in variants], draw, exact)
 
 
 def run_in_rounds(

@@ -169,12 +169,12 @@ def scaled_coin(scale: float) -> Structure:
 
 
 def test_shots_that_agree_are_not_certainty() -> None:
-    """A pseudo-shot for and against: with n equal shots the variance is (1 + n / (n + 1)) / n**2."""
+    """Three quarters of a pseudo-shot: with n equal shots the variance is .75 (1 + n / (n + 1)) / n**2."""
     structure = scaled_coin(1.0)
     for shots in (8, 1000):
         value, error = estimate(structure, [coin(shots, 0)])
         assert value[0] == 1.0
-        assert error[0] == pytest.approx(np.sqrt(1 + shots / (shots + 1)) / shots, rel=1e-12)
+        assert error[0] == pytest.approx(np.sqrt(0.75 * (1 + shots / (shots + 1))) / shots, rel=1e-12)
     _, one = estimate(structure, [coin(1, 0)])
     assert one[0] > 1.0, "a single shot says nothing of its spread"
 
@@ -187,7 +187,7 @@ def test_the_doubt_of_many_certain_variants_counts_once(parts: int) -> None:
     variants = tuple(VariantData((), (), np.array([p]), np.array([[True]]), counts) for p in range(parts))
     samples = SampledData((), variants)
     _, error = estimate(structure, [FragmentTensor(0, tensor_values(samples, parts), samples)])
-    assert error[0] == pytest.approx(np.sqrt(1 + 1000 / 1001) / 1000, rel=1e-12)
+    assert error[0] == pytest.approx(np.sqrt(0.75 * (1 + 1000 / 1001)) / 1000, rel=1e-12)
 
 
 def test_many_variants_that_rarely_flip_have_the_error_of_repetition() -> None:
@@ -202,7 +202,7 @@ def test_many_variants_that_rarely_flip_have_the_error_of_repetition() -> None:
             variants.append(replace(coin(shots, ones).samples.variants[0], factors=np.array([part])))
         samples = SampledData((), tuple(variants))
         variances_.append(variances(structure, [FragmentTensor(0, tensor_values(samples, parts), samples)])[0])
-    doubt = (1 + shots / (shots + 1)) / shots**2
+    doubt = 0.75 * (1 + shots / (shots + 1)) / shots**2
     true = parts * 4 * flip * (1 - flip) / shots
     assert np.mean(variances_) == pytest.approx(true + doubt, rel=0.1), "seed 23"
 
@@ -238,7 +238,7 @@ def test_variance_and_doubt_are_those_of_a_loop_over_outcomes(seed: int) -> None
                 x += w
             values += [x] * count
         total += np.var(values, ddof=1) / n
-        doubts.append((np.square(each).sum() + n / (n + 1) * np.mean(values) ** 2) / n**2)
+        doubts.append(0.75 * (np.square(each).sum() + n / (n + 1) * np.mean(values) ** 2) / n**2)
     found = variances(structure, [FragmentTensor(0, tensor_values(samples, 3), samples)])[0]
     assert found == pytest.approx(total + max(doubts), rel=1e-10), f"seed {seed}"
 
@@ -250,7 +250,7 @@ def test_the_tensor_of_two_halves_is_the_mean_of_theirs() -> None:
     value, error = estimate(scaled_coin(1.0), [FragmentTensor(0, tensor_values(samples, 1), samples)])
     assert value[0] == pytest.approx((0.98 + 0.8) / 2)
     spread = (1 - 0.98**2) / 999 + (1 - 0.8**2) / 49
-    doubt = (1 + 50 / 51 * 0.8**2) / 50**2
+    doubt = 0.75 * (1 + 50 / 51 * 0.8**2) / 50**2
     assert error[0] ** 2 == pytest.approx((spread + doubt) / 4, rel=1e-12)
 
 

@@ -27,7 +27,7 @@ from tasks.reconstruction.statistics.counts_to_tensor import tensor_values
 from tasks.reconstruction.statistics.gradient import gradients
 from tasks.reconstruction.statistics.statistics import variances, variant_variances
 
-FIRST_ROUND = 0.2
+FIRST_ROUND = 0.3
 """Share of the shots that a first, uniform round takes."""
 
 _REWEIGHTINGS = 40
@@ -60,8 +60,8 @@ class Influences:
 
     @property
     def smoothed(self) -> np.ndarray:
-        """(variant, observable) float64: ``variances`` with half a pseudo-shot, so that no variant looks certain."""
-        return self.variances + self.doubts / (2.0 * np.maximum(self.shots, 1))[:, None]
+        """(variant, observable) float64: ``variances`` with the doubt, so that no variant looks certain."""
+        return self.variances + self.doubts / np.maximum(self.shots, 1)[:, None]
 
 
 def influences(

@@ -9,8 +9,8 @@ with g the gradient of observable o. Every covariance inside a variant is in it.
 
 What the shots seen say is the sample variance, which is unbiased: a sum over hundreds of variants has the right error
 bar although most of them saw no flip. What they cannot say, because a handful of equal outcomes is no certainty, is
-*doubt*: what one pseudo-shot spread evenly over all outcomes adds to a variant (the Wilson interval's centre, at
-z = 1). It falls as 1 / shots squared, and of all variants the largest counts, once: flips that one variant hid behind
+*doubt*: what three quarters of a pseudo-shot spread evenly over all outcomes add to a variant (a Wilson interval's centre; with
+a whole one, z = 1, GHZ states and stabilisers were given more than twice their error). It falls as 1 / shots squared, and of all variants the largest counts, once: flips that one variant hid behind
 its few shots, a hundred variants like it would have shown.
 
 Where the gradient vanishes at the true values the error is of second order. The gradient is taken at the estimates,
@@ -37,6 +37,7 @@ from tasks.reconstruction.statistics.walsh import Batch, batches, histograms, wa
 
 _RESAMPLINGS = 48
 _ROUNDING = 1e-12
+_PSEUDO_SHOTS = 0.75
 # Transforming so many weights a variant takes longer than the calls that a batch saves.
 _BATCH_WEIGHTS = 1 << 18
 
@@ -295,7 +296,7 @@ def _variance_of_mean(variant: VariantData, masks: np.ndarray, weights: np.ndarr
 def seen_and_doubt(
     squares: np.ndarray, mean: np.ndarray, even: np.ndarray, shots: np.ndarray | float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Variance of a mean and what a pseudo-shot would add to it.
+    """Variance of a mean, and its doubt: what a pseudo-shot would add to it.
 
     Args:
         squares: sum of the squares over the shots.
@@ -306,7 +307,8 @@ def seen_and_doubt(
     """
     spread = np.maximum(squares - shots * np.square(mean), 0.0) / np.maximum(shots - 1, 1)
     seen = np.where(shots > 1, spread, even) / shots
-    return np.asarray(seen), np.asarray((even + shots / (shots + 1) * np.square(mean)) / np.square(shots))
+    doubt = _PSEUDO_SHOTS * (even + shots / (shots + 1) * np.square(mean)) / np.square(shots)
+    return np.asarray(seen), np.asarray(doubt)
 
 
 def _variance_of_sum(variant: VariantData, masks: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
