@@ -1,10 +1,10 @@
 """Benchmark of shots in rounds: ``python -m results.benchmarks.rounds [--quick]``.
 
-Problems whose variants hardly ever flip, so that luck in the first round could decide how often a variant is asked again:
-sums of Z over many near-certain two-qubit parts, and chains of near-certain parts joined by cut gates. Each is run many
-times with 500 shots a variant and towards a target error. What counts is the pull, (value - exact) / standard error: its
-mean (0 if unbiased), how often it is within 1 and 2 (68 % and 95 %), and the error claimed against the true one. Certain
-outcomes (GHZ states, stabilisers) follow, with the same ratio. Outcomes are drawn from exact distributions.
+Problems whose variants hardly ever flip, so that luck in the first round could decide how often a variant is asked
+again: sums of Z over many near-certain two-qubit parts, and chains of near-certain parts joined by cut gates. Each is
+run many times with 500 shots a variant and towards a target error. What counts is the pull, (value - exact) / standard
+error: its mean (0 if unbiased), how often it is within 1 and 2 (68 % and 95 %), and the error claimed against the true
+one. Certain outcomes (GHZ states, stabilisers) follow, with the same ratio. Outcomes are drawn from exact laws.
 Writes rounds.md and .json beside this file (rounds_quick.* with --quick).
 """
 

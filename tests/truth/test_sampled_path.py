@@ -18,7 +18,7 @@ from tests.oracles import brickwork, problem_of, random_labels, random_problem, 
 
 
 def sampled(problem, plan, shots, seed):
-    """As a run does it: three tenths of the shots evenly, the others where the other half says they lower the error most."""
+    """As a run does it: some of the shots evenly, the others where the other half says they lower the error most."""
     structure = structure_of(problem, plan)
     results = {f.index: [] for f in plan.fragments}
     wanted = uniform_shots(plan, int(FIRST_ROUND * shots), halves=2)

@@ -9,9 +9,10 @@ with g the gradient of observable o. Every covariance inside a variant is in it.
 
 What the shots seen say is the sample variance, which is unbiased: a sum over hundreds of variants has the right error
 bar although most of them saw no flip. What they cannot say, because a handful of equal outcomes is no certainty, is
-*doubt*: what three quarters of a pseudo-shot spread evenly over all outcomes add to a variant (a Wilson interval's centre; with
-a whole one, z = 1, GHZ states and stabilisers were given more than twice their error). It falls as 1 / shots squared, and of all variants the largest counts, once: flips that one variant hid behind
-its few shots, a hundred variants like it would have shown.
+*doubt*: what three quarters of a pseudo-shot spread evenly over all outcomes add to a variant (a Wilson interval's
+centre; with a whole one, z = 1, GHZ states and stabilisers were given more than twice their error). It falls as
+1 / shots squared, and of all variants the largest counts, once: flips that one variant hid behind its few shots, a
+hundred variants like it would have shown.
 
 Where the gradient vanishes at the true values the error is of second order. The gradient is taken at the estimates,
 whose own noise keeps it from vanishing there, and the error bar is then too wide rather than too narrow: for a product
