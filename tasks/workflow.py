@@ -144,7 +144,7 @@ def run(problem: Problem, options: Options, directory: RunDirectory, progress: P
         info = stack.enter_context(shared_engine(options.engine, units=units_of(devices)))
         directory.update(engine={"name": info.name, "version": info.version})
         with directory.timing("cut"), shown.stage("cut", 1) as step:
-            plan = _planned(problem, options, directory)
+            plan = _planned(problem, options, directory, devices)
             step.advance()
         structure = structure_of(problem, plan)
         stack.enter_context(inline(_small(plan, options, devices)))
@@ -204,14 +204,16 @@ def _plan_limits(options: Options) -> dict[str, Any]:
     }
 
 
-def _planned(problem: Problem, options: Options, directory: RunDirectory) -> Plan:
+def _planned(problem: Problem, options: Options, directory: RunDirectory, devices: Sequence[Device]) -> Plan:
     """Plan, or plan again with the cuts that an interrupted run had chosen."""
     stored = directory.record.get("plan")
     cuts = cuts_from(stored["cuts"]) if stored else options.cuts
+    qpus = [device for device in devices if device.kind is Kind.QPU]
+    midway = all(device.limits.mid_circuit_measurement for device in qpus)
     if problem.num_qubits > _SURELY_LARGE_QUBITS:
         prepare_engine()
     with inline(True):  # nothing can begin before it, and it cannot die
-        outcome: Outcome = wait_on(cut(problem, cuts, _plan_limits(options)))
+        outcome: Outcome = wait_on(cut(problem, cuts, {**_plan_limits(options), "mid_circuit_measurement": midway}))
     plan: Plan = value_of(outcome, "the plan")
     directory.update(plan=plan_document(plan))
     return plan

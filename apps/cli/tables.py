@@ -40,7 +40,8 @@ def plan_text(plan: Mapping[str, Any]) -> str:
         f" at most {bytes_text(plan['predicted_bytes'])} of memory",
     ]
     if cuts["gates"]:
-        lines.append(f"      gates cut: instructions {_listed(cuts['gates'])}")
+        gates = [f"{g['instruction']} ({g['kind']})" if isinstance(g, dict) else g for g in cuts["gates"]]
+        lines.append(f"      gates cut: instructions {_listed(gates)}")
     if cuts["wires"]:
         wires = [f"qubit {wire['qubit']} before {wire['instruction']}" for wire in cuts["wires"]]
         lines.append(f"      wires cut: {_listed(wires)}")

@@ -13,10 +13,11 @@ from scipy.sparse import csr_array
 from tasks.cutting.cost import choose_schemes, contraction_cost, exact_work, fragment_cost
 from tasks.cutting.cuts import Cut, GateCut, WireCut
 from tasks.cutting.errors import CuttingError
+from tasks.cutting.kinds import cheapest_gate_kind, gate_kind
 from tasks.cutting.lightcone import light_cone
 from tasks.cutting.partition import Partition, partition
 from tasks.cutting.plan import Fragment, Plan
-from tasks.cutting.schmidt import SchmidtForm, find_form
+from tasks.cutting.schmidt import SchmidtForm, find_form, schmidt_form
 from tasks.cutting.search.annealing import anneal
 from tasks.cutting.search.blocks import qubit_blocks
 from tasks.cutting.search.ends import GateEnds, end_blocks
@@ -38,6 +39,7 @@ def make_plan(
     cuts: tuple[Cut, ...] | None = None,
     shots: int | None = None,
     memory_bytes: int | None = None,
+    mid_circuit_measurement: bool = True,
     seed: int = 0,
 ) -> Plan:
     """Plan a problem.
@@ -48,6 +50,8 @@ def make_plan(
         cuts: cut here; None searches for cuts (none, when the circuit fits).
         shots: total shots of the sampled path, None for the exact path: decides what is cheap.
         memory_bytes: refuse plans that need more at their peak; None refuses none.
+        mid_circuit_measurement: whether the devices of the sampled path can read a bit in mid-circuit: where one
+            cannot, a bit takes an ancilla anyway, and every gate cut without a kind gets the one of least variance.
         seed: of the search.
 
     Raises:
@@ -58,6 +62,8 @@ def make_plan(
     if cuts is not None:
         given = partition(problem, cuts)
         _refuse_too_many_ends(given)
+        if shots is not None and not mid_circuit_measurement:
+            given = _of_cheapest_kinds(problem, given)
         return _checked(_costed(given, shots), shots, max_qubits, memory_bytes)
     candidates = [partition(problem, c) for c in _candidates(problem, max_qubits, shots is None, seed)]
     within = [p for p in candidates if max_qubits is None or _widest(p.fragments) <= max_qubits]
@@ -70,7 +76,21 @@ def make_plan(
     if not possible:
         _refuse_too_many_ends(min(within, key=_tensor_bits))
     best = min(possible, key=lambda p: _score(p, shots is None))
+    if shots is not None and not mid_circuit_measurement:
+        best = _of_cheapest_kinds(problem, best)
     return _checked(_costed(best, shots), shots, max_qubits, memory_bytes)
+
+
+def _of_cheapest_kinds(problem: Problem, found: Partition) -> Partition:
+    """The same cuts with the kind of least variance for every gate that names none."""
+    cuts = []
+    for cut in found.cuts:
+        if cut.wire is None and not cut.kind:
+            form = schmidt_form(problem.circuit.data[cut.instruction].operation)
+            kind = cheapest_gate_kind(form)
+            cut = GateCut(cut.instruction, "" if kind == gate_kind(form) else kind.name)
+        cuts.append(cut)
+    return partition(problem, tuple(cuts))
 
 
 def structure_of(problem: Problem, plan: Plan) -> Structure:

@@ -80,6 +80,8 @@ def make_problem(circuit: QuantumCircuit, observables: Observables) -> Problem:
 def read_cuts(path: Path, circuit: QuantumCircuit) -> tuple[Cut, ...]:
     """The cuts that ``{"gates": [instruction, ...], "wires": [{"instruction": i, "qubit": q}, ...]}`` names.
 
+    A gate can be ``{"instruction": i, "kind": "hadamard"}`` instead, to say how it is cut.
+
     Indices are those of the problem's circuit, the one ``qompass plan --instructions`` lists: barriers and final
     measurements are not counted, larger gates count as what they are replaced by. A wire is cut just before the
     instruction named.
@@ -94,7 +96,12 @@ def read_cuts(path: Path, circuit: QuantumCircuit) -> tuple[Cut, ...]:
     gates, wires = document.get("gates", []), document.get("wires", [])
     if not isinstance(gates, list) or not isinstance(wires, list):
         raise InputError(f"{path}: 'gates' and 'wires' are lists: write {form}")
-    cuts: list[Cut] = [GateCut(_gate(path, circuit, index)) for index in gates]
+    cuts: list[Cut] = []
+    for entry in gates:
+        named = entry if isinstance(entry, dict) else {"instruction": entry, "kind": ""}
+        if set(named) != {"instruction", "kind"} or not isinstance(named["kind"], str):
+            raise InputError(f"{path}: gate {json.dumps(entry)[:60]} is malformed: write {form}")
+        cuts.append(GateCut(_gate(path, circuit, named["instruction"]), named["kind"]))
     for entry in wires:
         if not isinstance(entry, dict) or set(entry) != {"instruction", "qubit"}:
             raise InputError(f"{path}: wire {json.dumps(entry)[:60]} is malformed: write {form}")

@@ -1,7 +1,7 @@
 """What can be severed, one object a kind: a wire, a gate by measured settings, a gate by Hadamard tests."""
 
 from tasks.cutting.kinds.kind import CutKind, GateKind, LegKind
-from tasks.cutting.kinds.registry import WIRE, gate_kind
+from tasks.cutting.kinds.registry import WIRE, cheapest_gate_kind, gate_kind
 from tasks.cutting.kinds.setting import GATES, Scheme, Setting, gate_product
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "LegKind",
     "Scheme",
     "Setting",
+    "cheapest_gate_kind",
     "gate_kind",
     "gate_product",
 ]

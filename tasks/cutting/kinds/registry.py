@@ -27,7 +27,7 @@ def gate_kind(form: SchmidtForm, name: str = "") -> GateKind:
         if name in ("", kind.name) and kind.takes(form):
             return kind
     known = ", ".join(sorted({kind.name for kind in GATE_KINDS}))
-    raise CuttingError(f"no kind {name!r} of gate cut; there are {known}")
+    raise CuttingError(f"no kind {name!r} of gate cut; name one of {known}")
 
 
 def cheapest_gate_kind(form: SchmidtForm) -> GateKind:
