@@ -19,6 +19,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
+PROJECT = ROOT / "pyproject.toml"
 PIP_FOR_VENV = "pip>=24"
 
 
@@ -78,8 +79,12 @@ def prepare(venv: Path, pins: str) -> None:
     """
     marker = venv / ".qompass"
     wanted = HERE / pins
-    if is_ready(marker, pins):
-        return  # another call finished it while this one waited
+    project = marker / PROJECT.name
+    if is_ready(marker, pins):  # another call finished it while this one waited, or only the project has changed
+        if not project.is_file() or project.read_bytes() != PROJECT.read_bytes():
+            install_project(venv)
+            copy_whole(PROJECT, project)
+        return
     unfinished = not is_ready(marker, None)
     for copy in marker.glob("requirements*.txt"):
         copy.unlink()
@@ -91,10 +96,16 @@ def prepare(venv: Path, pins: str) -> None:
     install(venv, pins)
     (marker / "root").write_text(f"{ROOT}\n")
     superseded = ["requirements.txt"] if pins == "requirements-test.txt" else []
+    copy_whole(PROJECT, project)
     for name in [*superseded, wanted.name]:
-        partial = marker / f"{name}.partial"
-        shutil.copyfile(HERE / name, partial)
-        os.replace(partial, marker / name)
+        copy_whole(HERE / name, marker / name)
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Copy a file so that the copy is there whole or not at all."""
+    partial = target.with_name(f"{target.name}.partial")
+    shutil.copyfile(source, partial)
+    os.replace(partial, target)
 
 
 def is_ready(marker: Path, pins: str | None) -> bool:
@@ -128,12 +139,22 @@ def install(venv: Path, pins: str) -> None:
     """Install the pins, then the project itself as an editable package without looking at its dependencies."""
     version = ".".join(map(str, sys.version_info[:2]))
     say(f"qompass: setting up {venv} (Python {version}, once; about a minute and 0.6 GB of disk)")
-    pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+    pip = pip_install(venv)
     total = sum("==" in line for line in (HERE / pins).read_text().splitlines())
     exact = ["--require-hashes", "--only-binary", ":all:"]
     run(venv, [*pip, "--progress-bar", "off", *exact, "-r", str(HERE / pins)], total)
-    run(venv, [*pip, "--quiet", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
+    install_project(venv)
     say("qompass: ready")
+
+
+def install_project(venv: Path) -> None:
+    """Make this checkout's packages and its command known to the environment."""
+    run(venv, [*pip_install(venv), "--quiet", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
+
+
+def pip_install(venv: Path) -> list[str]:
+    """The beginning of every pip command."""
+    return [str(venv / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
 
 
 def run(venv: Path, command: list[str], total: int = 0) -> None:

@@ -48,8 +48,9 @@ find_python() { # prints a Python >= 3.10, one of the versions the pins were tri
     exit 2
 }
 
-# prepare.py leaves a copy of the pins it installed; an unfinished or outdated .venv has none that is the same.
-if ! { cmp -s "$here/$pins" "$venv/.qompass/$pins" && [ "$(cat "$venv/.qompass/root")" = "$root" ]; }; then
+# prepare.py leaves a copy of what it installed by; an unfinished or outdated .venv has none that is the same.
+if ! { cmp -s "$here/$pins" "$venv/.qompass/$pins" && cmp -s "$root/pyproject.toml" "$venv/.qompass/pyproject.toml" &&
+    [ "$(cat "$venv/.qompass/root")" = "$root" ]; }; then
     python=$(find_python)
     "$python" "$here/prepare.py" "$venv" "$pins"
 fi

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
+from qiskit import QuantumCircuit
 
 from tasks.cutting import Plan, structure_of
+from tasks.errors import InputError
 from tasks.execution.jobs import run_job, sampled_jobs, uniform_shots, unpack_counts
 from tasks.execution.simulators.open_state import open_state
 from tasks.execution.simulators.outputs import exact_outputs
 from tasks.execution.simulators.sampled import sampled_data
+from tasks.inputs.validation import make_problem
 from tasks.model.problem import Problem, Readout
-from tasks.model.progress import Progress
+from tasks.model.progress import Progress, Quiet
 from tasks.model.tensor import Structure
+from tasks.options import options_of
 from tasks.reconstruction.distribution.outputs import ExactOutputs, Outputs, SampledOutputs, marginal
 from tasks.reconstruction.distribution.sampling import (
     MOST_VECTOR_BITS,
@@ -24,9 +28,36 @@ from tasks.reconstruction.distribution.sampling import (
     Outcomes,
     full_distribution,
     most_likely,
-    sample,
 )
+from tasks.reconstruction.distribution.sampling import sample as draw_outcomes
 from tasks.reconstruction.errors import DistributionError
+from tasks.workflow import plan_problem
+
+
+def sample(circuit: QuantumCircuit, shots: int = 1024, **options: Any) -> dict[str, int]:
+    """Bit strings that the circuit's measurements would give (``qompass sample``).
+
+    Args:
+        circuit: unitary but for measurements at its end; without any, all qubits are measured.
+        shots: how many strings to draw; the fragments themselves are simulated exactly.
+        options: fields of ``Options`` (``max_qubits=12, seed=7``).
+
+    Returns:
+        how often each string was drawn, most often first; as Qiskit writes them, bit 0 rightmost.
+
+    Raises:
+        InputError: an argument cannot be used; ``field`` names it.
+        CuttingError: there is no plan within the limits.
+    """
+    chosen = options_of(options)
+    wanted = options_of({"shots": shots}).shots
+    if wanted is None:
+        raise InputError("`shots`: None is not a number of strings to draw", field="shots")
+    problem = make_problem(circuit, None, every_qubit=True)
+    outputs = fragment_outputs(problem, plan_problem(problem, chosen), Quiet())
+    drawn = draw(outputs, wanted, chosen.seed)
+    strings = labels(drawn.bits, outputs.readout)
+    return dict(sorted(zip(strings, drawn.counts.tolist(), strict=True), key=lambda pair: (-pair[1], pair[0])))
 
 
 @dataclass(frozen=True)
@@ -103,7 +134,7 @@ def draw(outputs: FragmentOutputs, shots: int, seed: int) -> Outcomes:
     The fragments' outputs must be exact.
     """
     exact = cast(tuple[ExactOutputs, ...], outputs.outputs)
-    drawn = sample(outputs.joined, exact, outputs.num_qubits, shots, seed=seed)
+    drawn = draw_outcomes(outputs.joined, exact, outputs.num_qubits, shots, seed=seed)
     bits, of = np.unique(outputs.as_read(drawn.bits), axis=0, return_inverse=True)
     return Outcomes(bits, np.bincount(of.ravel(), weights=drawn.counts, minlength=len(bits)).astype(np.int64))
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from qiskit import QuantumCircuit
-from qiskit.quantum_info import SparsePauliOp
 
 from resources_xml import units_of
 from scheduler_policies import POLICY_GROUP, Device, Goal, Kind, find_policy
@@ -33,9 +32,10 @@ from tasks.execution.jobs import exact_jobs, predicted_seconds, sampled_jobs, un
 from tasks.execution.on_device import How
 from tasks.execution.run_devices import fidelities_of, run_devices, state_of, unused
 from tasks.execution.works import works_of
+from tasks.inputs.operators import Observables
 from tasks.inputs.validation import make_problem
 from tasks.model.problem import Estimate, Problem
-from tasks.model.progress import Progress, Stage
+from tasks.model.progress import Progress, Quiet
 from tasks.model.tensor import Structure
 from tasks.options import Options, options_of
 from tasks.reconstruct import contraction_flops, reconstruct, reconstruct_in_ranks, worth_ranks, write_for_ranks
@@ -77,18 +77,6 @@ class Result:
     record: RunRecord
 
 
-class Quiet:
-    """Progress shown nowhere."""
-
-    @contextlib.contextmanager
-    def stage(self, name: str, total: int) -> Iterator[Stage]:
-        """A stage that nobody watches."""
-        yield self
-
-    def advance(self, amount: float = 1) -> None:
-        """Nothing to show."""
-
-
 def plan_problem(problem: Problem, options: Options) -> Plan:
     """The plan that ``run`` would follow.
 
@@ -100,7 +88,7 @@ def plan_problem(problem: Problem, options: Options) -> Plan:
 
 def estimate(
     circuit: QuantumCircuit,
-    observables: str | SparsePauliOp | Sequence[str | SparsePauliOp],
+    observables: Observables,
     *,
     out: Path | str | None = None,
     **options: Any,
@@ -109,7 +97,8 @@ def estimate(
 
     Args:
         circuit: unitary, two qubits or more (final measurements are dropped).
-        observables: text as on the command line (``"0.5*Z0 Z3 - X1"``) or operators; one or several.
+        observables: one or several: text as on the command line (``"0.5*Z0 Z3 - X1"``), operators of Qiskit, or
+            dictionaries ``{label: coefficient}``.
         out: keep the run's folder below this directory; by default it is not kept.
         options: fields of ``Options`` (``max_qubits=12, shots=100_000, seed=7``).
 
@@ -117,6 +106,7 @@ def estimate(
         one Estimate for each observable, in order.
 
     Raises:
+        InputError: an argument cannot be used; ``field`` names it.
         QompassError: with one line that says what to do.
     """
     problem = make_problem(circuit, observables)

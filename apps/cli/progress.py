@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Iterator
 
-from tasks.workflow import Progress, Quiet, Stage
+from tasks.model.progress import Progress, Quiet, Stage
 
 
 class BarProgress:

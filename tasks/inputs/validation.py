@@ -52,7 +52,7 @@ def read_problem(
     return _problem(unitaries, parsed, notes, readout)
 
 
-def make_problem(circuit: QuantumCircuit, observables: Observables) -> Problem:
+def make_problem(circuit: QuantumCircuit, observables: Observables | None, *, every_qubit: bool = False) -> Problem:
     """The problem that a Qiskit circuit and observables, one or several, state.
 
     Args:
@@ -60,6 +60,7 @@ def make_problem(circuit: QuantumCircuit, observables: Observables) -> Problem:
         observables: text as on the command line, a Qiskit ``SparsePauliOp``, ``Pauli``, ``SparseObservable`` or
             ``Operator``, a dictionary ``{label: coefficient}``, a list of pairs (label, coefficient); several of
             them in a sequence, or a ``PauliList``.
+        every_qubit: take Z on every qubit, whatever ``observables`` is.
 
     Raises:
         InputError: the circuit or an observable cannot be used; ``field`` says which argument.
@@ -70,7 +71,8 @@ def make_problem(circuit: QuantumCircuit, observables: Observables) -> Problem:
         )
     unitaries, notes, readout = unitary_circuit(circuit)
     try:
-        parsed = parse_observables(observables, unitaries.num_qubits)
+        wanted = "Z" * unitaries.num_qubits if every_qubit else observables
+        parsed = parse_observables(wanted, unitaries.num_qubits)
     except InputError as error:
         error.field = error.field or "observables"
         raise

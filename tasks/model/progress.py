@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -18,3 +20,15 @@ class Progress(Protocol):
 
     def stage(self, name: str, total: int) -> AbstractContextManager[Stage]:
         """Begin a stage of ``total`` steps."""
+
+
+class Quiet:
+    """Progress shown nowhere."""
+
+    @contextlib.contextmanager
+    def stage(self, name: str, total: int) -> Iterator[Stage]:
+        """A stage that nobody watches."""
+        yield self
+
+    def advance(self, amount: float = 1) -> None:
+        """Nothing to show."""

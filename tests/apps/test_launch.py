@@ -19,6 +19,7 @@ def checkout(tmp_path: Path) -> Path:
     """The launchers alone, so that nothing can be installed by mistake."""
     folder = tmp_path / "a checkout"
     shutil.copytree(ROOT / "launch", folder / "launch", ignore=shutil.ignore_patterns("emulator", "__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
     return folder
 
 
@@ -66,6 +67,7 @@ def test_a_ready_environment_is_used_at_once_with_its_programs_on_the_path(check
     marker.mkdir(parents=True)
     (marker / "root").write_text(f"{checkout}\n")
     shutil.copy(checkout / "launch" / "requirements.txt", marker)
+    shutil.copy(checkout / "pyproject.toml", marker)
     program = checkout / ".venv" / "bin" / "python"
     program.parent.mkdir()
     program.write_text('#!/bin/sh\necho "$0 $1 $2 $3 $VIRTUAL_ENV"\n')

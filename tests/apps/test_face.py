@@ -1,0 +1,88 @@
+"""`from qompass import ...`, as a notebook does it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import qompass
+from qiskit import QuantumCircuit
+from qiskit.quantum_info import SparsePauliOp, Statevector
+from qompass import Estimate, Options, Plan, QompassError, engine, estimate, plan, sample
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def circuit() -> QuantumCircuit:
+    made = QuantumCircuit(6)
+    for qubit in range(6):
+        made.ry(0.3 + 0.4 * qubit, qubit)
+    for qubit in range(5):
+        made.rzz(0.5, qubit, qubit + 1)
+        made.rx(0.7, qubit)
+    return made
+
+
+def test_estimates_are_those_of_the_uncut_circuit(circuit: QuantumCircuit) -> None:
+    wanted = [SparsePauliOp("ZIIIIZ"), SparsePauliOp(["XXIIII", "IIIIYY"], [0.5, -2])]
+    with engine():
+        found = estimate(circuit, wanted, max_qubits=3)
+        sampled = estimate(circuit, wanted, max_qubits=3, shots=20_000, seed=3)
+    truth = [Statevector(circuit).expectation_value(operator).real for operator in wanted]
+    assert all(isinstance(entry, Estimate) and entry.std_error == 0 for entry in found)
+    assert [entry.value for entry in found] == pytest.approx(truth, abs=1e-9)
+    for entry, value in zip(sampled, truth, strict=True):
+        assert 0 < entry.std_error < 0.5 and abs(entry.value - value) < 5 * entry.std_error
+
+
+def test_a_plan_is_made_without_running_it(circuit: QuantumCircuit) -> None:
+    found = plan(circuit, max_qubits=3)
+    assert isinstance(found, Plan) and max(fragment.num_qubits for fragment in found.fragments) <= 3
+
+
+def test_strings_are_drawn_from_the_uncut_circuits_distribution(circuit: QuantumCircuit) -> None:
+    counts = sample(circuit, 5000, max_qubits=4, seed=1)
+    truth = Statevector(circuit).probabilities_dict()
+    assert sum(counts.values()) == 5000 and set(counts) <= set(truth)
+    assert list(counts.values()) == sorted(counts.values(), reverse=True)
+    cells = [(counts.get(bits, 0), 5000 * p) for bits, p in truth.items() if 5000 * p >= 10]
+    statistic = sum((seen - expected) ** 2 / expected for seen, expected in cells)
+    assert statistic < len(cells) + 5 * np.sqrt(2 * len(cells)), "seed 1"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ({"max_qubits": "3"}, "max_qubits"),
+        ({"max_qubit": 3}, "max_qubit"),
+        ({"shots": 0}, "shots"),
+        ({"observables": None}, "observables"),
+        ({"circuit": "c.qasm"}, "circuit"),
+    ],
+)
+def test_an_argument_that_cannot_be_used_is_named(
+    circuit: QuantumCircuit, arguments: dict[str, object], field: str
+) -> None:
+    with pytest.raises(QompassError, match=f"`{field}`|no observable|a NoneType") as error:
+        estimate(**{"circuit": circuit, "observables": "Z0", **arguments})  # type: ignore[arg-type]
+    assert error.value.field == field
+
+
+def test_it_is_typed_and_says_what_it_has() -> None:
+    folder = Path(qompass.__file__).parent
+    assert folder == ROOT / "apps" / "qompass" and (folder / "py.typed").exists()
+    assert all(getattr(qompass, name).__doc__ for name in qompass.__all__)
+    assert Options().memory_bytes
+
+
+def test_a_package_that_hides_ours_is_named_on_one_line(tmp_path: Path) -> None:
+    (tmp_path / "tasks.py").write_text("raise SystemExit('somebody else')\n")
+    command = [sys.executable, "-c", "import qompass"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    last = ended.stderr.strip().splitlines()[-1]
+    assert ended.returncode == 1 and "somebody else" not in ended.stderr
+    assert last.startswith("ImportError: ") and str(tmp_path / "tasks.py") in last and "rename it" in last
