@@ -16,7 +16,7 @@ import numpy as np
 
 from scheduler_policies import Device, Kind
 from tasks.execution.jobs import FragmentJob
-from tasks.execution.on_device import How, JobResult, run_on_device
+from tasks.execution.on_device import ExecutionOptions, JobResult, run_on_device
 from tasks.execution.pieces import Done, Piece, Report, outcome_document
 from tasks.execution.run_devices import declared_devices
 from tasks.runs import RunRecordError, store_result
@@ -29,7 +29,7 @@ Payload = tuple[tuple[Piece, dict[str, np.ndarray]], ...]
 @constraint(computing_units="1")
 @task(returns=2)
 def execute(
-    jobs: tuple[FragmentJob, ...], device: Device, how: How, folder: str, limits: Limits, ticket: Ticket
+    jobs: tuple[FragmentJob, ...], device: Device, how: ExecutionOptions, folder: str, limits: Limits, ticket: Ticket
 ) -> tuple[Outcome, Payload]:
     """Run jobs one after the other on one core of whatever node is free.
 
@@ -48,7 +48,7 @@ def execute(
 
 
 def execute_bound(
-    jobs: tuple[FragmentJob, ...], device: Device, how: How, folder: str, limits: Limits, ticket: Ticket
+    jobs: tuple[FragmentJob, ...], device: Device, how: ExecutionOptions, folder: str, limits: Limits, ticket: Ticket
 ) -> tuple[Outcome, Payload]:
     """The body of the tasks that are bound to one device's processor."""
     return _executed(jobs, device, how, folder, limits, ticket)
@@ -57,7 +57,7 @@ def execute_bound(
 @constraint(processors=[{"ProcessorType": "CPU", "ComputingUnits": "1"}])
 @task(returns=2)
 def simulate(
-    jobs: tuple[FragmentJob, ...], device: Device, how: How, folder: str, limits: Limits, ticket: Ticket
+    jobs: tuple[FragmentJob, ...], device: Device, how: ExecutionOptions, folder: str, limits: Limits, ticket: Ticket
 ) -> tuple[Outcome, Payload]:
     """Run jobs on whichever simulator is free first: this is how a CPU does it, a GPU's way is declared below."""
     mine = device if device.kind is Kind.CPU else _DECLARED[Kind.CPU][0]
@@ -65,7 +65,7 @@ def simulate(
 
 
 def _executed(
-    jobs: tuple[FragmentJob, ...], device: Device, how: How, folder: str, limits: Limits, ticket: Ticket
+    jobs: tuple[FragmentJob, ...], device: Device, how: ExecutionOptions, folder: str, limits: Limits, ticket: Ticket
 ) -> tuple[Outcome, Payload]:
     ticket.begin()
     outcome = isolated(
@@ -81,7 +81,7 @@ def _executed(
 
 
 def run_jobs(
-    jobs: tuple[FragmentJob, ...], device: Device, how: How, folder: str, attempt: int
+    jobs: tuple[FragmentJob, ...], device: Device, how: ExecutionOptions, folder: str, attempt: int
 ) -> tuple[Report, Payload]:
     """The work itself, in a child process of the task: every result is on disk before the next is begun."""
     shared = Path(folder).is_dir()
@@ -135,7 +135,12 @@ if _DECLARED[Kind.CPU] and _DECLARED[Kind.GPU]:
     @constraint(processors=[{"ProcessorType": "GPU", "ProcessorName": _GPU.processor, "ComputingUnits": "1"}])
     @task(returns=2)
     def simulate_on_gpu(
-        jobs: tuple[FragmentJob, ...], device: Device, how: How, folder: str, limits: Limits, ticket: Ticket
+        jobs: tuple[FragmentJob, ...],
+        device: Device,
+        how: ExecutionOptions,
+        folder: str,
+        limits: Limits,
+        ticket: Ticket,
     ) -> tuple[Outcome, Payload]:
         """The GPU's way of ``simulate``."""
         return _executed(jobs, _GPU, how, folder, limits, ticket)

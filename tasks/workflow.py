@@ -29,7 +29,7 @@ from tasks.dispatch.pool import Pool
 from tasks.dispatch.rounds import exact_round, shot_rounds
 from tasks.execution.cache.stores.registry import check_place
 from tasks.execution.jobs import exact_jobs, predicted_seconds, sampled_jobs, uniform_shots
-from tasks.execution.on_device import How
+from tasks.execution.on_device import ExecutionOptions
 from tasks.execution.run_devices import fidelities_of, run_devices, state_of, unused
 from tasks.execution.works import works_of
 from tasks.inputs.operators import Observables
@@ -244,7 +244,7 @@ def _driver(
         works_of(plan, 1, fidelities=fidelities),
         directory,
         float(np.sqrt((problem.terms.coefficients.data**2).sum())),
-        How(
+        ExecutionOptions(
             options.cache,
             options.mitigation,
             share_meaning=options.share_meaning,

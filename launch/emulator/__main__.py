@@ -13,9 +13,11 @@ import time
 from pathlib import Path
 
 from launch.emulator.faults import parse_fault
-from launch.emulator.ibm import CRN
-from launch.emulator.options import IBM, DeviceOptions, parse_device
+from launch.emulator.options import DeviceOptions, parse_device
 from launch.emulator.server import Emulator
+from launch.emulator.services import environment
+from tasks.errors import QompassError
+from tasks.runtime.private_folder import check_private
 
 DEFAULT_DEVICES = ["QPU_A:kind=ibm,backend=hanoi", "QPU_B:kind=iqm,backend=nairobi,seed=2"]
 START_SECONDS = 60.0
@@ -30,20 +32,6 @@ def default_folder() -> Path:
     """Where the emulator keeps its pid, configuration and token when told nothing else."""
     base = os.environ.get("XDG_RUNTIME_DIR") or os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "qompass-emulator"
-
-
-def environment(device: DeviceOptions, url: str, token: str) -> dict[str, str]:
-    """The variables QRMI wants for a device, without its name in front, as qrmi_config.json holds them."""
-    if device.kind == IBM:
-        return {
-            "QRMI_IBM_QCS_ENDPOINT": f"{url}/ibm",
-            "QRMI_IBM_QCS_IAM_ENDPOINT": f"{url}/ibm",
-            "QRMI_IBM_QCS_IAM_APIKEY": token,
-            "QRMI_IBM_QCS_SERVICE_CRN": CRN,
-            "QRMI_IBM_QCS_SESSION_MODE": "dedicated",
-            "QRMI_IBM_QCS_SESSION_MAX_TTL": "28800",
-        }
-    return {"QRMI_IQM_ISA_ENDPOINT": f"{url}/iqm", "QRMI_IQM_ISA_TOKEN": token}
 
 
 def _write_private(path: Path, text: str) -> None:
@@ -64,7 +52,7 @@ def exports(devices: list[DeviceOptions], folder: Path) -> str:
 
 def run(folder: Path, devices: list[DeviceOptions], port: int, faults: list[str]) -> int:
     """Serve until SIGTERM or SIGINT; on start write pid, environment and qrmi_config.json, on end remove the pid."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    check_private(folder)
     token = os.environ.get("QOMPASS_EMULATOR_TOKEN") or secrets.token_urlsafe(24)
     emulator = Emulator(devices, token, port)
     for text in faults:
@@ -106,7 +94,7 @@ def start(folder: Path, arguments: list[str]) -> int:
     if (pid := _pid(folder)) is not None:
         print(f"an emulator runs already, pid {pid}; launch/qpu_emulator stop ends it", file=sys.stderr)
         return 1
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    check_private(folder)
     with open(folder / "log", "w", encoding="utf-8") as log:
         child = subprocess.Popen(
             [sys.executable, "-c", _PROGRAM, "run", *arguments],
@@ -152,10 +140,14 @@ def main() -> int:
             parse_fault(text)
     except ValueError as error:
         parser.error(str(error))
-    if asked.verb == "run":
-        return run(folder, devices, asked.port, asked.fault)
-    if asked.verb == "start":
-        return start(folder, [argument for argument in sys.argv[1:] if argument != "start"])
+    try:
+        if asked.verb == "run":
+            return run(folder, devices, asked.port, asked.fault)
+        if asked.verb == "start":
+            return start(folder, [argument for argument in sys.argv[1:] if argument != "start"])
+    except QompassError as error:  # the folder is not the user's own
+        print(f"qpu_emulator: {error}", file=sys.stderr)
+        return 2
     if asked.verb == "stop":
         return stop(folder)
     pid = _pid(folder)

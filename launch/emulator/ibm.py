@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import parse_qs
@@ -18,6 +19,7 @@ from qiskit.primitives import BitArray, DataBin, PrimitiveResult, SamplerPubResu
 from qiskit_ibm_runtime.json import RuntimeEncoder
 
 from launch.emulator.jobs import CANCELLED, COMPLETED, FAILED, QUEUED, RUNNING, TOO_LONG, Device, Job, new_id
+from launch.emulator.options import IBM, DeviceOptions
 from launch.emulator.qasm import read_isa
 from launch.emulator.reply import Refused, Reply, Request, json_reply
 
@@ -28,14 +30,70 @@ STATUS = {
 }  # fmt: skip
 
 
-class IbmService:
-    """The service of one or more IBM-like devices that share an account."""
+class TokenService:
+    """What IBM's services have in common: access tokens for a key, and devices by name."""
 
     def __init__(self, devices: dict[str, Device], token: str) -> None:
         self.devices, self._key = devices, token
-        self.sessions: dict[str, dict[str, Any]] = {}
         self._tokens: dict[str, float] = {}
         self._lock = threading.Lock()
+
+    def refusal(self, status: int, code: int, message: str) -> Refused:
+        """The interface's way of saying no."""
+        return _error(status, code, message)
+
+    def token(self, request: Request) -> Reply:
+        """An access token for the account's key."""
+        form = parse_qs(request.body.decode())
+        if form.get("apikey", [""])[0] != self._key:
+            return json_reply({"errorCode": "BXNIM0415E", "errorMessage": "Provided API key could not be found."}, 400)
+        ttl = min(device.options.token_ttl for device in self.devices.values())
+        token = "emulator-" + new_id()
+        with self._lock:
+            self._tokens[token] = time.time() + ttl
+        life = {"expiration": int(time.time()) + ttl, "expires_in": ttl}
+        return json_reply({"access_token": token, "token_type": "Bearer", **life})
+
+    def expire_tokens(self) -> None:
+        """Make every access token given out invalid."""
+        with self._lock:
+            self._tokens.clear()
+
+    def authorise(self, request: Request) -> None:
+        """Refuse a request without a token that lives."""
+        token = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if self._tokens.get(token, 0.0) < time.time():
+            raise self.refusal(401, 1202, "The token is invalid or has expired.")
+        if request.headers.get("service-crn") != CRN:
+            raise self.refusal(403, 1203, "The service instance is not yours.")
+
+    def device(self, name: str) -> Device:
+        """The device of this name."""
+        if name not in self.devices:
+            raise self.refusal(404, 1211, f"Backend {name} not found.")
+        return self.devices[name]
+
+
+class IbmService(TokenService):
+    """The service of one or more IBM-like devices that share an account."""
+
+    kind = IBM
+
+    def __init__(self, devices: dict[str, Device], token: str) -> None:
+        super().__init__(devices, token)
+        self.sessions: dict[str, dict[str, Any]] = {}
+
+    @staticmethod
+    def environment(options: DeviceOptions, url: str, token: str) -> dict[str, str]:
+        """The variables that QRMI wants for a device."""
+        return {
+            "QRMI_IBM_QCS_ENDPOINT": url,
+            "QRMI_IBM_QCS_IAM_ENDPOINT": url,
+            "QRMI_IBM_QCS_IAM_APIKEY": token,
+            "QRMI_IBM_QCS_SERVICE_CRN": CRN,
+            "QRMI_IBM_QCS_SESSION_MODE": "dedicated",
+            "QRMI_IBM_QCS_SESSION_MAX_TTL": "28800",
+        }
 
     def step(self, request: Request) -> str:
         """The step a request belongs to, by which faults are asked for."""
@@ -56,44 +114,17 @@ class IbmService:
         """Answer one request."""
         parts = request.path.strip("/").split("/")
         if parts == ["identity", "token"]:
-            return self._token(request)
-        self._authorise(request)
+            return self.token(request)
+        self.authorise(request)
         handler = {"backends": self._backends, "sessions": self._sessions, "jobs": self._jobs}.get(parts[0])
         if handler is None:
             raise _error(404, 1000, f"no such path {request.path}")
         return handler(request, parts[1:])
 
-    def _token(self, request: Request) -> Reply:
-        form = parse_qs(request.body.decode())
-        if form.get("apikey", [""])[0] != self._key:
-            return json_reply({"errorCode": "BXNIM0415E", "errorMessage": "Provided API key could not be found."}, 400)
-        ttl = min(device.options.token_ttl for device in self.devices.values())
-        token = "emulator-" + new_id()
-        with self._lock:
-            self._tokens[token] = time.time() + ttl
-        return json_reply({"access_token": token, "expiration": int(time.time()) + ttl, "expires_in": ttl})
-
-    def expire_tokens(self) -> None:
-        """Make every access token given out invalid."""
-        with self._lock:
-            self._tokens.clear()
-
-    def _authorise(self, request: Request) -> None:
-        token = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if self._tokens.get(token, 0.0) < time.time():
-            raise _error(401, 1202, "The token is invalid or has expired.")
-        if request.headers.get("service-crn") != CRN:
-            raise _error(403, 1203, "The service instance is not yours.")
-
-    def _device(self, name: str) -> Device:
-        if name not in self.devices:
-            raise _error(404, 1211, f"Backend {name} not found.")
-        return self.devices[name]
-
     def _backends(self, request: Request, parts: list[str]) -> Reply:
         if not parts:
             return json_reply({"devices": [self._listed(device) for device in self.devices.values()]})
-        device = self._device(parts[0])
+        device = self.device(parts[0])
         if parts[1:] == ["configuration"]:
             return json_reply(device.chip.configuration)
         if parts[1:] == ["properties"]:
@@ -113,7 +144,7 @@ class IbmService:
     def _sessions(self, request: Request, parts: list[str]) -> Reply:
         if not parts:
             asked = request.json()
-            device = self._device(asked.get("backend") or asked.get("backend_name"))
+            device = self.device(asked.get("backend") or asked.get("backend_name"))
             session = {
                 "id": new_id(), "backend_name": device.options.name, "mode": asked["mode"], "state": "open",
                 "max_ttl": asked.get("max_ttl", 28800), "active_ttl": asked.get("max_ttl", 28800),
@@ -127,8 +158,8 @@ class IbmService:
         self._expire(known)
         if request.method == "DELETE":
             known.update(state="closed", accepting_jobs=False)
-            for job in self._device(known["backend_name"]).pending(known["id"]):
-                self._device(known["backend_name"]).cancel(job)
+            for job in self.device(known["backend_name"]).pending(known["id"]):
+                self.device(known["backend_name"]).cancel(job)
             return Reply(204)
         if request.method == "PATCH":
             known["accepting_jobs"] = bool(request.json()["accepting_jobs"])
@@ -165,7 +196,7 @@ class IbmService:
 
     def _create(self, request: Request) -> Reply:
         asked = request.json()
-        device = self._device(asked["backend"])
+        device = self.device(asked["backend"])
         session = self.sessions.get(asked.get("session_id") or "")
         if asked.get("session_id"):
             if session is None:
@@ -173,17 +204,7 @@ class IbmService:
             self._expire(session)
             if not session["accepting_jobs"]:
                 raise _error(409, 1217, "The session is closed and accepts no more jobs.")
-        if asked["program_id"] != "sampler":
-            raise _error(400, 1219, "This service runs the sampler only.")
-        pubs, default = asked["params"]["pubs"], asked["params"].get("shots") or 1024
-        if not pubs or len(pubs) > device.options.circuits:
-            raise _error(400, 1221, f"A job has 1 to {device.options.circuits} circuits, not {len(pubs)}.")
-        work = []
-        for pub in pubs:
-            shots = (pub[2] if len(pub) > 2 else None) or default
-            if not 0 < shots <= device.options.shots:
-                raise _error(400, 1222, f"A circuit takes 1 to {device.options.shots} shots, not {shots}.")
-            work.append((_reader(str(pub[0]), device), int(shots)))
+        work = sampler_work(asked["params"], asked["program_id"], device, self.refusal)
         job = Job(new_id(), work, session=asked.get("session_id") or "")
         device.submit(job)
         return json_reply({"id": job.id, "backend": device.options.name, "session_id": job.session or None})
@@ -208,6 +229,24 @@ class IbmService:
             "program": {"id": "sampler"}, "created": datetime.fromtimestamp(job.created, timezone.utc).isoformat(),
             "cost": 600, "session_id": job.session or None,
         }  # fmt: skip
+
+
+def sampler_work(
+    params: dict[str, Any], program: str, device: Device, refusal: Callable[[int, int, str], Refused]
+) -> list[tuple[Callable[[], QuantumCircuit], int]]:
+    """The circuits and shots of a sampler job, or a refusal."""
+    if program != "sampler":
+        raise refusal(400, 1219, "This service runs the sampler only.")
+    pubs, default = params["pubs"], params.get("shots") or 1024
+    if not pubs or len(pubs) > device.options.circuits:
+        raise refusal(400, 1221, f"A job has 1 to {device.options.circuits} circuits, not {len(pubs)}.")
+    work = []
+    for pub in pubs:
+        shots = (pub[2] if len(pub) > 2 else None) or default
+        if not 0 < shots <= device.options.shots:
+            raise refusal(400, 1222, f"A circuit takes 1 to {device.options.shots} shots, not {shots}.")
+        work.append((_reader(str(pub[0]), device), int(shots)))
+    return work
 
 
 def _reader(program: str, device: Device) -> Any:

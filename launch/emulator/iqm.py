@@ -12,6 +12,7 @@ from typing import Any
 from qiskit import ClassicalRegister, QuantumCircuit
 
 from launch.emulator.jobs import CANCELLED, COMPLETED, FAILED, PENDING, QUEUED, RUNNING, TOO_LONG, Device, Job, new_id
+from launch.emulator.options import IQM, DeviceOptions
 from launch.emulator.qasm import NotIsa
 from launch.emulator.reply import Refused, Reply, Request, json_reply
 
@@ -25,10 +26,17 @@ ROOT = uuid.UUID("7b1f8c2e-0000-4000-8000-000000000000")
 class IqmService:
     """One IQM-like server with one or more quantum computers."""
 
+    kind = IQM
+
     def __init__(self, devices: dict[str, Device], token: str) -> None:
         # The client turns the last underscore of a resource name into a colon to get the alias.
         self.devices = {_alias(name): device for name, device in devices.items()}
         self._token = token
+
+    @staticmethod
+    def environment(options: DeviceOptions, url: str, token: str) -> dict[str, str]:
+        """The variables that QRMI wants for a device."""
+        return {"QRMI_IQM_ISA_ENDPOINT": url, "QRMI_IQM_ISA_TOKEN": token}
 
     def step(self, request: Request) -> str:
         """The step a request belongs to, by which faults are asked for."""

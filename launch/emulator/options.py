@@ -6,7 +6,8 @@ from dataclasses import dataclass, fields
 
 IBM = "ibm-quantum-compute-service"
 IQM = "iqm-server"
-KINDS = {"ibm": IBM, "iqm": IQM, IBM: IBM, IQM: IQM}
+SYSTEM = "ibm-quantum-system"
+KINDS = {"ibm": IBM, "iqm": IQM, "system": SYSTEM} | {kind: kind for kind in (IBM, IQM, SYSTEM)}
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class DeviceOptions:
 
     Attributes:
         name: resource name; QRMI makes environment variables of it, so letters, digits and ``_`` only.
-        kind: QRMI resource type: ``ibm-quantum-compute-service`` or ``iqm-server``.
+        kind: QRMI resource type: ``ibm-quantum-compute-service``, ``iqm-server`` or ``ibm-quantum-system``.
         backend: folder name of a fake backend of qiskit-ibm-runtime (``lagos``, ``hanoi``, ``torino``, ...).
         noise: factor on every error rate of that backend; 0 is noiseless.
         readout: further factor on readout errors.
@@ -81,7 +82,7 @@ def parse_device(text: str) -> DeviceOptions:
             raise ValueError(f"device {name}: no option {key!r}; there are {', '.join(sorted(kinds))}")
         if key == "kind":
             if raw not in KINDS:
-                raise ValueError(f"device {name}: kind {raw!r}; there are ibm and iqm")
+                raise ValueError(f"device {name}: kind {raw!r}; there are ibm, iqm and system")
             values[key] = KINDS[raw]
         elif kinds[key] == "bool":
             values[key] = raw.lower() in {"1", "yes", "true", "on"}

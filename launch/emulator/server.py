@@ -11,17 +11,17 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from launch.emulator.faults import Faults, Rule
-from launch.emulator.ibm import IbmService
-from launch.emulator.iqm import IqmService
+from launch.emulator.ibm import TokenService
 from launch.emulator.jobs import Device
-from launch.emulator.options import IBM, IQM, DeviceOptions
+from launch.emulator.options import DeviceOptions
 from launch.emulator.reply import Refused, Reply, Request, json_reply
+from launch.emulator.services import SERVICES
 
 HANG_SECONDS = 3600.0
 
 
 class Emulator(ThreadingHTTPServer):
-    """All devices of one emulator behind one port: ``/ibm``, ``/iqm`` and the emulator's own ``/emulator``."""
+    """All devices of one emulator behind one port: its ``SERVICES`` and the emulator's own ``/emulator``."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -30,10 +30,11 @@ class Emulator(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
         self.faults = Faults()
         self.devices = {options.name: Device(options, self.faults) for options in devices}
-        ibm = {name: device for name, device in self.devices.items() if device.options.kind == IBM}
-        iqm = {name: device for name, device in self.devices.items() if device.options.kind == IQM}
-        self.ibm = IbmService(ibm, token) if ibm else None
-        self.iqm = IqmService(iqm, token) if iqm else None
+        self.services: dict[str, Any] = {}
+        for path, service in SERVICES.items():
+            own = {name: device for name, device in self.devices.items() if device.options.kind == service.kind}
+            if own:
+                self.services[path] = service(own, token)
         self.requests: dict[str, int] = {}
         self.lock = threading.Lock()
 
@@ -42,13 +43,24 @@ class Emulator(ThreadingHTTPServer):
         """Where it listens."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
+    @property
+    def sessions(self) -> dict[str, dict[str, Any]]:
+        """All sessions opened so far, by id; only one of the interfaces has such."""
+        return self.services["ibm"].sessions if "ibm" in self.services else {}
+
+    def expire_tokens(self) -> None:
+        """Make every access token given out invalid."""
+        for service in self.services.values():
+            if isinstance(service, TokenService):
+                service.expire_tokens()
+
     def state(self) -> dict[str, Any]:
         """Jobs, sessions and requests so far: what a test or a curious user may want to see. Holds no token."""
         return {
             "requests": dict(self.requests),
             "sessions": [
                 {key: session[key] for key in ("id", "backend_name", "state", "accepting_jobs")}
-                for session in (self.ibm.sessions.values() if self.ibm else ())
+                for session in self.sessions.values()
             ],
             "devices": {
                 name: {
@@ -75,8 +87,8 @@ class Emulator(ThreadingHTTPServer):
             self.faults.add(Rule(**asked))
         elif verb == "clear":
             self.faults.clear()
-        elif verb == "expire" and self.ibm is not None:
-            self.ibm.expire_tokens()
+        elif verb == "expire":
+            self.expire_tokens()
         elif verb in {"calibrate", "worsen", "publish"}:
             chip = self.devices[asked["device"]].chip
             chip.worsen(float(asked["factor"])) if verb == "worsen" else getattr(chip, verb)()
@@ -114,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
             except (KeyError, TypeError, ValueError) as error:
                 self._send(json_reply({"message": str(error)}, 400))
             return
-        service = {"ibm": self.server.ibm, "iqm": self.server.iqm}.get(area)
+        service = self.server.services.get(area)
         if service is None:
             self._send(json_reply({"message": "no such service"}, 404))
             return

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from qiskit import QuantumCircuit
 
-from launch.emulator.__main__ import environment
 from launch.emulator.options import IBM, DeviceOptions
 from launch.emulator.server import Emulator
+from launch.emulator.services import environment
 from tasks.execution.cache.cache import open_cache
 from tasks.execution.mitigation.extrapolation import Mitigation, run_mitigated
-from tasks.execution.qpu import QpuOptions, QpuResource
+from tasks.execution.qpu import CircuitRequest, QpuOptions, QpuResource
 
 SHOTS = 2000
 QUEUE_SECONDS, SHOT_SECONDS = 5.0, 2.5e-4  # IBM's default repetition delay, and a queue shorter than any real one
@@ -23,21 +23,21 @@ QUEUE_SECONDS, SHOT_SECONDS = 5.0, 2.5e-4  # IBM's default repetition delay, and
 
 def on_emulator(circuits: Sequence[QuantumCircuit]) -> dict[str, float]:
     """Run variants with readout mitigation, cold, again in a new process's place, and with half as many shots more."""
-    options = DeviceOptions("QPU_A", IBM, backend="hanoi", queue=QUEUE_SECONDS, shot=SHOT_SECONDS)
-    emulator = Emulator([options], "token-of-the-benchmark")
+    device = DeviceOptions("QPU_A", IBM, backend="hanoi", queue=QUEUE_SECONDS, shot=SHOT_SECONDS)
+    emulator = Emulator([device], "token-of-the-benchmark")
     threading.Thread(target=emulator.serve_forever, args=(0.02,), daemon=True).start()
-    resource = QpuResource("QPU_A", options.kind, environment(options, emulator.url, "token-of-the-benchmark"))
-    streams = tuple(f"0:{number}" for number in range(len(circuits)))
+    resource = QpuResource("QPU_A", device.kind, environment(device, emulator.url, "token-of-the-benchmark"))
     out: dict[str, float] = {"circuits": len(circuits), "shots a circuit": SHOTS}
     with tempfile.TemporaryDirectory() as folder:
         for name, shots in (("cold", SHOTS), ("again", SHOTS), ("half as many more", SHOTS * 3 // 2)):
             cache = open_cache(f"{folder}/cache")
-            asked = QpuOptions(cache=cache, streams=streams, journal=Path(folder) / name)
+            asked = [CircuitRequest(circuit, shots, f"0:{number}") for number, circuit in enumerate(circuits)]
             paid, began = _paid(emulator), time.perf_counter()
-            run = run_mitigated(resource, circuits, [shots] * len(circuits), Mitigation(), asked)
+            options = QpuOptions(cache=cache, journal=Path(folder) / name)
+            run = run_mitigated(resource, asked, Mitigation(), options)
             out[f"{name}, seconds"] = time.perf_counter() - began
             out[f"{name}, shots paid"] = _paid(emulator) - paid
-            assert all(found is not None and found.shots >= shots for found in run.counts), run.failures
+            assert all(r.counts is not None and r.counts.shots >= shots for r in run.results), run.failures
             cache.close()
     emulator.shutdown()
     emulator.server_close()

@@ -18,7 +18,7 @@ from tasks.dispatch.state import State
 from tasks.errors import QompassError
 from tasks.execute import Payload, execute_on
 from tasks.execution.jobs import FragmentJob, predicted_seconds
-from tasks.execution.on_device import How, forget_stored
+from tasks.execution.on_device import ExecutionOptions, forget_stored
 from tasks.execution.pieces import Done, Piece, Report, outcome_from
 from tasks.model.progress import Stage
 from tasks.runs import RunDirectory
@@ -76,7 +76,7 @@ class Driver:
         works: Sequence[Work],
         directory: RunDirectory,
         norm: float,
-        how: How,
+        how: ExecutionOptions,
         read_state: Callable[[Device], DeviceState],
     ):
         self._plan, self._directory, self._how, self._read_state = plan, directory, how, read_state

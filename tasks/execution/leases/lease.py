@@ -1,4 +1,4 @@
-"""What a lease is, wherever it is kept, and how one is taken.
+"""What a lease is, wherever it is kept.
 
 Everyone who wants a unit of a device takes a numbered ticket; the holders of the lowest ``units`` tickets have leases.
 So leases are granted in the order asked for, and nobody starves. A ticket whose owner died is taken out of the queue.
@@ -6,17 +6,13 @@ So leases are granted in the order asked for, and nobody starves. A ticket whose
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
+from contextlib import contextmanager
 
 from tasks.execution.errors import ExecutionError
 
-PLACE_VARIABLE = "QOMPASS_LEASES"
 FIRST_LOOK, LAST_LOOK, LOOK_GROWTH = 0.002, 0.1, 1.5
 
 
@@ -92,34 +88,3 @@ class Leases(ABC):
             yield ticket
         finally:
             ticket.release()
-
-
-def open_leases(place: str | None = None) -> Leases:
-    """The place named, else the one in ``QOMPASS_LEASES``, else a folder of this node for this user.
-
-    Args:
-        place: a folder, or ``redis://...`` where several nodes share devices.
-
-    Raises:
-        LeaseError: it cannot be used.
-    """
-    from tasks.execution.leases.files import FileLeases
-    from tasks.execution.leases.redis_leases import RedisLeases
-
-    place = place or os.environ.get(PLACE_VARIABLE) or ""
-    if place.startswith(("redis://", "rediss://", "unix://")):
-        return RedisLeases(place)
-    return FileLeases(Path(place) if place else _own_folder())
-
-
-def lease(
-    device: str, units: int, wait: float | None = None, place: str | None = None
-) -> AbstractContextManager[Lease]:
-    """Hold units of a device, where this node keeps leases by default, as a context manager."""
-    return open_leases(place).hold(device, units, wait)
-
-
-def _own_folder() -> Path:
-    # The node's own disk: locks on a shared file system are not to be relied on, and several nodes need Redis anyway.
-    base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
-    return Path(base) / f"qompass-leases-{os.getuid()}"

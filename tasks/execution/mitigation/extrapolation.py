@@ -14,15 +14,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from qiskit import QuantumCircuit
 
 from tasks.execution.mitigation.readout import learn, mitigate, readout_programs, unmeasured
-from tasks.execution.qpu.cached_run import run_kept
+from tasks.execution.qpu.cached_run import run_cached
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.errors import Fault, QpuError
 from tasks.execution.qpu.journal import default_folder
 from tasks.execution.qpu.programs import Program, make_programs
-from tasks.execution.qpu.records import QpuOptions, QpuRun
+from tasks.execution.qpu.records import CircuitRequest, CircuitResult, QpuOptions, QpuRun
 from tasks.execution.qpu.resources import QpuResource
 from tasks.execution.qpu.retry import present_target
 from tasks.execution.qpu.target import QpuTarget
@@ -73,75 +72,78 @@ def mitigation_of(name: str) -> Mitigation:
 
 def run_mitigated(
     resource: QpuResource,
-    circuits: Sequence[QuantumCircuit],
-    shots: Sequence[int],
+    requests: Sequence[CircuitRequest],
     mitigation: Mitigation = NO_MITIGATION,
     options: QpuOptions | None = None,
 ) -> QpuRun:
-    """``run_variants`` with mitigation: the same variants and shots, and counts that carry what their statistics need.
+    """``run_circuits`` with mitigation: the same circuits and shots, and counts that carry what their statistics need.
 
-    The shots of a variant are shared among the noise factors; the calibration's are on top, once for a calibration
+    The shots of a circuit are shared among the noise factors; the calibration's are on top, once for a calibration
     of the device.
 
     Raises:
-        QpuError: as ``run_variants``.
+        QpuError: as ``run_circuits``.
     """
     options = options or QpuOptions()
-    if mitigation == NO_MITIGATION or all(circuit.num_clbits == 0 for circuit in circuits):
-        return run_kept(resource, circuits, shots, options, options.streams)
+    if mitigation == NO_MITIGATION or not any(request.circuit.num_clbits for request in requests):
+        return run_cached(resource, requests, options)
     with QpuClient(resource, options.call_seconds) as client:
         target = present_target(client, options.patience, options.believe)
-    measuring = [index for index, circuit in enumerate(circuits) if circuit.num_clbits]
-    programs = make_programs([circuits[index] for index in measuring], target, options.level)
     shares = _shares(mitigation.noise_factors)
-    wanted: list[QuantumCircuit | Program] = list(circuits)
-    asked = list(map(int, shots))
-    streams = list(options.streams)
-    parts: dict[int, list[int]] = {}  # variant -> where each of its noise factors is in ``wanted``
-    if len(mitigation.noise_factors) > 1:
-        for index, program in zip(measuring, programs, strict=True):
-            each = [max(1, round(share * shots[index])) for share in np.abs(shares) / np.abs(shares).sum()]
-            asked[index], wanted[index] = each[0], program
-            parts[index] = [index]
-            for factor, part in zip(mitigation.noise_factors[1:], each[1:], strict=True):
-                parts[index].append(len(wanted))
-                wanted.append(fold(program, factor))
-                asked.append(part)
-                streams += streams[index : index + 1]
+    parts = [_at_factors(request, mitigation.noise_factors, shares, target, options.level) for request in requests]
     folder = options.journal or default_folder()
-    calibration: list[Program] = []
+    calibration: list[CircuitRequest] = []
     if mitigation.readout:
-        measured = {qubit for program in programs for qubit in program.measured}
-        calibration = readout_programs(folder, target, measured)
-    streams += [READOUT_STREAM] * len(calibration) if streams else []
-    run = run_kept(
-        resource, [*wanted, *calibration], [*asked, *[mitigation.calibration_shots] * len(calibration)], options,
-        streams,
-    )  # fmt: skip
+        measuring = [request.circuit for request in requests if request.circuit.num_clbits]
+        measured = {qubit for p in make_programs(measuring, target, options.level) for qubit in p.measured}
+        keep = all(request.stream for request in requests)
+        calibration = _readout_requests(readout_programs(folder, target, measured), mitigation, keep)
+    run = run_cached(resource, [*(one for part in parts for one in part), *calibration], options)
+    ran = iter(run.results)
+    results = [[next(ran) for _ in part] for part in parts]
     if calibration:
-        learn(folder, resource.name, run, len(wanted))
+        learn(folder, resource.name, list(ran))
     if mitigation.readout:
         *_, newest = run.targets.values()
         if newest.epoch != target.epoch:
-            _measure_again(resource, run, newest, mitigation, replace(options, watch=None))
+            _measure_again(resource, run, newest, mitigation, replace(options, monitor=None))
         mitigate(folder, run)
-    counts = list(run.counts)
-    failures = {index: error for index, error in run.failures.items() if index < len(circuits)}
-    for index, places in parts.items():
-        pieces = [counts[place] for place in places]
-        missing = next((place for place in places if counts[place] is None), None)
-        if missing is not None:
-            failures[index] = run.failures[missing]
-            counts[index] = None
-        else:
-            counts[index] = extrapolate([one for one in pieces if one is not None], shares)
-    run.counts, run.programs, run.failures = counts[: len(circuits)], run.programs[: len(circuits)], failures
-    run.sources = run.sources[: len(circuits)]
-    for index, places in parts.items():  # from the cache is what is so at every noise factor
-        if run.origins and not all(run.origins[place] for place in places):
-            run.origins[index] = {}
-    run.origins = run.origins[: len(circuits)]
+    run.results = [extrapolate_result(part, shares) for part in results]
     return run
+
+
+def _at_factors(
+    request: CircuitRequest, factors: Sequence[int], shares: np.ndarray, target: QpuTarget, level: int
+) -> list[CircuitRequest]:
+    """A request at each noise factor, its shots shared out in proportion to the weights that they will have."""
+    if len(factors) == 1 or not request.circuit.num_clbits:
+        return [request]
+    (program,) = make_programs([request.circuit], target, level)
+    each = [max(1, round(share * request.shots)) for share in np.abs(shares) / np.abs(shares).sum()]
+    return [
+        replace(request, circuit=program if factor == 1 else fold(program, factor), shots=shots)
+        for factor, shots in zip(factors, each, strict=True)
+    ]
+
+
+def _readout_requests(programs: Sequence[Program], mitigation: Mitigation, keep: bool) -> list[CircuitRequest]:
+    stream = READOUT_STREAM if keep else ""
+    return [CircuitRequest(program, mitigation.calibration_shots, stream) for program in programs]
+
+
+def extrapolate_result(parts: Sequence[CircuitResult], shares: np.ndarray) -> CircuitResult:
+    """Results of a circuit at several noise factors as one; it fails with the first of them that did."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    failed = next((part.failure for part in parts if part.failure is not None), None)
+    if failed is not None:
+        first.fail(failed)
+    else:
+        first.counts = extrapolate([part.counts for part in parts if part.counts is not None], shares)
+    if not all(part.origin for part in parts):
+        first.origin = {}  # from the cache is what is so at every noise factor
+    return first
 
 
 def _measure_again(
@@ -153,13 +155,12 @@ def _measure_again(
     if not programs:
         return
     try:
-        shots = [mitigation.calibration_shots] * len(programs)
-        streams = [READOUT_STREAM] * len(programs) if options.streams else []
-        more = run_kept(resource, programs, shots, options, streams, besides=True)
+        requests = _readout_requests(programs, mitigation, options.cache is not None)
+        more = run_cached(resource, requests, options, further=True)
     except QpuError as error:
         run.notes.append(f"readout could not be measured after the recalibration, published rates are used: {error}")
         return
-    learn(folder, resource.name, more, 0)
+    learn(folder, resource.name, more.results)
     run.jobs += more.jobs
     run.notes += more.notes
 

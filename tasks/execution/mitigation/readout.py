@@ -27,7 +27,7 @@ from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister, transpile
 from tasks.execution.as_written import circuit_digest
 from tasks.execution.qpu.errors import Fault, QpuError
 from tasks.execution.qpu.programs import REGISTER, SEED, Program
-from tasks.execution.qpu.records import QpuRun, Source
+from tasks.execution.qpu.records import CircuitResult, QpuRun, Source
 from tasks.execution.qpu.target import QpuTarget
 from tasks.runtime.private_folder import PrivateFolder
 
@@ -42,8 +42,8 @@ def readings(flips: Sequence[tuple[float, float]]) -> np.ndarray:
     return np.column_stack([1 - high + low, -(1 - low + high)]) / (1 - low - high)[:, None]
 
 
-class Book:
-    """The readout calibrations of a QPU at one epoch, on disk: every process of every run pays for them once.
+class ReadoutCalibration:
+    """The readout errors of a QPU at one calibration, on disk: every process of every run pays for them once.
 
     Args:
         folder: where it is kept.
@@ -77,7 +77,7 @@ class Book:
 
 def readout_programs(folder: Path, target: QpuTarget, wanted: set[int]) -> list[Program]:
     """The two readout circuits for the qubits wanted that are not calibrated yet; none where all are."""
-    qubits = sorted(wanted - set(Book(folder, target.resource, target.epoch).read()))
+    qubits = sorted(wanted - set(ReadoutCalibration(folder, target.resource, target.epoch).read()))
     if not qubits:
         return []
     made = []
@@ -94,35 +94,34 @@ def readout_programs(folder: Path, target: QpuTarget, wanted: set[int]) -> list[
     return made
 
 
-def learn(folder: Path, resource: str, run: QpuRun, first: int) -> None:
-    """Write down what the two readout circuits of a run have measured, if they ran under one calibration for certain.
+def learn(folder: Path, resource: str, results: Sequence[CircuitResult]) -> None:
+    """Write down what the two readout circuits have measured, if they ran under one calibration for certain.
 
     Args:
-        folder: of the books.
+        folder: of the calibrations.
         resource: name of the QPU.
-        run: the run.
-        first: index of the first of the two; the other follows.
+        results: of the two.
     """
-    low, high = run.counts[first : first + 2]
-    epochs = {epoch for sources in run.sources[first : first + 2] for source in sources for epoch in source.epochs}
+    low, high = (result.counts for result in results)
+    epochs = {epoch for result in results for source in result.sources for epoch in source.epochs}
     if low is None or high is None or len(epochs) != 1:
-        return  # a failure is told with the run's; published rates are used
-    measured = run.sources[first][0].measured
+        return  # published rates are used
+    measured = results[0].sources[0].measured
     ones = [
         (np.unpackbits(found.outcomes, axis=1, count=found.num_bits, bitorder="little").T @ found.counts) / found.shots
         for found in (low, high)
     ]
     flips = {qubit: (float(zero), float(1 - one)) for qubit, zero, one in zip(measured, *ones, strict=True)}
-    Book(folder, resource, epochs.pop()).add(flips)
+    ReadoutCalibration(folder, resource, epochs.pop()).add(flips)
 
 
 def unmeasured(folder: Path, run: QpuRun, target: QpuTarget) -> set[int]:
     """Qubits that counts of a run were read from under a calibration for which they were not measured."""
-    known = Book(folder, target.resource, target.epoch).read()
+    known = ReadoutCalibration(folder, target.resource, target.epoch).read()
     read = {
         qubit
-        for sources in run.sources
-        for source in sources
+        for result in run.results
+        for source in result.sources
         if target.epoch in source.epochs
         for qubit in source.measured
     }
@@ -130,30 +129,28 @@ def unmeasured(folder: Path, run: QpuRun, target: QpuTarget) -> set[int]:
 
 
 def mitigate(folder: Path, run: QpuRun) -> None:
-    """Give every variant's counts the readings that undo the readout errors of its qubits at its calibration.
+    """Give the counts of every circuit the readings that undo the readout errors of its qubits at its calibration.
 
     Counts of a qubit whose readout hardly tells 0 from 1 are taken out, and why is among the run's failures.
     """
     target = run.target
     if target is None:
         return
-    epochs = {epoch for sources in run.sources for source in sources for epoch in source.epochs}
+    epochs = {epoch for result in run.results for source in result.sources for epoch in source.epochs}
     rates: dict[str, Flips] = {}
     for epoch in epochs:
         published = run.targets[epoch].readout if epoch in run.targets else ()
-        rates[epoch] = dict(enumerate(published)) | Book(folder, target.resource, epoch).read()
-    for index, (sources, found) in enumerate(zip(run.sources, run.counts, strict=True)):
-        if found is None or not sources:
+        rates[epoch] = dict(enumerate(published)) | ReadoutCalibration(folder, target.resource, epoch).read()
+    for result in run.results:
+        if result.counts is None or not result.sources:
             continue
-        flips = [_flips(sources, bit, rates, target) for bit in range(found.num_bits)]
+        flips = [_flips(result.sources, bit, rates, target) for bit in range(result.counts.num_bits)]
         worst = min(1 - low - high for low, high in flips)
         if worst >= LEAST_CONTRAST:
-            run.counts[index] = replace(found, readings=readings(flips))
+            result.counts = replace(result.counts, readings=readings(flips))
             continue
-        run.counts[index] = None
-        run.failures[index] = QpuError(
-            Fault.IMPLAUSIBLE, target.resource, f"a qubit's readout hardly tells 0 from 1 (contrast {worst:.2f})"
-        )
+        why = f"a qubit's readout hardly tells 0 from 1 (contrast {worst:.2f})"
+        result.fail(QpuError(Fault.IMPLAUSIBLE, target.resource, why))
 
 
 def _flips(sources: Sequence[Source], bit: int, rates: dict[str, Flips], target: QpuTarget) -> tuple[float, float]:

@@ -2,13 +2,15 @@
 
 from tasks.execution.qpu.devices import QpuReport, describe_qpu, list_qpus, qpu_report
 from tasks.execution.qpu.errors import Fault, QpuError
-from tasks.execution.qpu.queue_monitor import Watch
-from tasks.execution.qpu.records import JobRecord, QpuOptions, QpuRun
+from tasks.execution.qpu.queue_monitor import QueueMonitor
+from tasks.execution.qpu.records import CircuitRequest, CircuitResult, JobRecord, QpuOptions, QpuRun
 from tasks.execution.qpu.resources import QpuResource, qpu_resource, qpu_resources
-from tasks.execution.qpu.run import run_variants
-from tasks.execution.qpu.target import QpuTarget, read_target
+from tasks.execution.qpu.run import run_circuits
+from tasks.execution.qpu.target import QpuTarget
 
 __all__ = [
+    "CircuitRequest",
+    "CircuitResult",
     "Fault",
     "JobRecord",
     "QpuError",
@@ -17,12 +19,11 @@ __all__ = [
     "QpuResource",
     "QpuRun",
     "QpuTarget",
-    "Watch",
+    "QueueMonitor",
     "describe_qpu",
     "list_qpus",
     "qpu_report",
     "qpu_resource",
     "qpu_resources",
-    "read_target",
-    "run_variants",
+    "run_circuits",
 ]

@@ -23,102 +23,93 @@ from tasks.execution.cache.keys import Target
 from tasks.execution.cache.requests import CountsRequest, MissingShots, NewCounts
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.plausible import nothing_measured
-from tasks.execution.qpu.programs import Program, make_programs
-from tasks.execution.qpu.records import QpuOptions, QpuRun, Source
+from tasks.execution.qpu.programs import make_programs
+from tasks.execution.qpu.records import CircuitRequest, CircuitResult, QpuOptions, QpuRun, Source
 from tasks.execution.qpu.resources import QpuResource, describe
 from tasks.execution.qpu.retry import present_target
-from tasks.execution.qpu.run import run_besides, run_variants
+from tasks.execution.qpu.run import run_circuits
 from tasks.execution.qpu.target import QpuTarget
 
 
-def run_kept(
-    resource: QpuResource,
-    circuits: Sequence[QuantumCircuit | Program],
-    shots: Sequence[int],
-    options: QpuOptions,
-    streams: Sequence[str] = (),
-    *,
-    besides: bool = False,
+def run_cached(
+    resource: QpuResource, requests: Sequence[CircuitRequest], options: QpuOptions, *, further: bool = False
 ) -> QpuRun:
-    """``run_variants`` for what the cache does not hold; a unit of the device is reserved only while something runs.
+    """``run_circuits`` for what the cache does not hold; a unit of the device is reserved only while something runs.
 
-    A variant gets whole executions: those that were stored first, as few as have the shots it wants.
+    A circuit gets whole executions: those that were stored first, as few as have the shots it wants.
 
     Args:
         resource: the QPU.
-        circuits: variants, and programs that run as they are.
-        shots: (variant,) at least this many each.
+        requests: circuits, and programs that run as they are. Nothing is kept without streams, nor where the service
+            does not say which calibration is in force.
         options: with the cache.
-        streams: (variant,) which sequence of shots each draws from; without them nothing is kept, nor where the
-            service does not say which calibration is in force.
-        besides: results of an earlier call are still to be handed over (``run_besides``).
+        further: results of an earlier call are still to be handed over (``run_circuits``).
 
     Raises:
-        QpuError: as ``run_variants``.
+        QpuError: as ``run_circuits``.
     """
     cache, target = options.cache, None
-    if cache is not None and streams:
+    if cache is not None and all(request.stream for request in requests):
         with QpuClient(resource, options.call_seconds) as client:
             target = present_target(client, options.patience, options.believe)
     if cache is None or target is None or not target.named:
         with options.reserve():
-            return (run_besides if besides else run_variants)(resource, circuits, shots, options)
-    return _Kept(resource, circuits, shots, options, target, besides).run(cache, streams)
+            return run_circuits(resource, requests, options, further=further)
+    return _CachedRun(resource, requests, options, target, further).run(cache)
 
 
-class _Kept:
-    """One call of ``run_kept``."""
+class _CachedRun:
+    """One call of ``run_cached``."""
 
     def __init__(
         self,
         resource: QpuResource,
-        circuits: Sequence[QuantumCircuit | Program],
-        shots: Sequence[int],
+        requests: Sequence[CircuitRequest],
         options: QpuOptions,
         target: QpuTarget,
-        besides: bool,
+        further: bool,
     ) -> None:
-        self._run = run_besides if besides else run_variants
-        self._resource, self._options, self._target = resource, options, target
-        self._circuits, self._shots = circuits, shots
-        self._wanted = [index for index, circuit in enumerate(circuits) if circuit.num_clbits]
-        made = make_programs([circuits[index] for index in self._wanted], target, options.level)
-        self._programs = dict(zip(self._wanted, made, strict=True))
-        self._out = QpuRun(
-            [nothing_measured(n) if not c.num_clbits else None for c, n in zip(circuits, shots, strict=True)],
-            programs=[self._programs.get(index) for index in range(len(circuits))],
-            sources=[[] for _ in circuits],
-            origins=[{} for _ in circuits],
-            target=target,
-            targets={target.epoch: target},
-        )
+        self._resource, self._requests, self._options, self._target = resource, requests, options, target
+        self._further = further
+        self._out = QpuRun([CircuitResult() for _ in requests], target=target, targets={target.epoch: target})
+        self._wanted: list[int] = []
+        for index, (request, result) in enumerate(zip(requests, self._out.results, strict=True)):
+            if request.circuit.num_clbits:
+                self._wanted.append(index)
+            else:
+                result.counts = nothing_measured(request.shots)
+        made = make_programs([requests[index].circuit for index in self._wanted], target, options.level)
+        self._programs = dict(zip(self._wanted, made, strict=True))  # as they are keyed, whatever runs in the end
+        for index, program in self._programs.items():
+            self._out.results[index].program = program
 
-    def run(self, cache: Cache, streams: Sequence[str]) -> QpuRun:
-        out = self._out
-        requests = [self._request(index, streams[index]) for index in self._wanted]
-        answers = cache.counts(requests, self._cache_target(), self._measure)
+    def run(self, cache: Cache) -> QpuRun:
+        keyed = [self._keyed(index) for index in self._wanted]
+        answers = cache.counts(keyed, self._cache_target(), self._measure)
+        found, total = 0, 0
         for index, answer in zip(self._wanted, answers, strict=True):
-            if answer is not None:
-                out.counts[index] = answer.counts
-                out.origins[index] = {**answer.origin, "from_cache": "yes"} if answer.from_cache else {}
-                stored = answer.counts.shots - sum(source.shots for source in out.sources[index])
-                if stored > 0:
-                    measured = self._programs[index].measured
-                    out.sources[index].insert(0, Source(stored, measured, (self._target.epoch,)))
-        held = [index for index in self._wanted if out.origins[index]]
-        if held:
-            total = sum(found.shots for found in (out.counts[index] for index in held) if found is not None)
-            out.notes.append(f"{len(held)} of {len(requests)} circuits are from the cache: {total} shots paid earlier")
-        return out
+            if answer is None:
+                continue
+            result = self._out.results[index]
+            result.counts = answer.counts
+            stored = answer.counts.shots - sum(source.shots for source in result.sources)
+            if stored > 0:
+                result.sources.insert(0, Source(stored, self._programs[index].measured, (self._target.epoch,)))
+            if answer.from_cache:
+                result.origin = {**answer.origin, "from_cache": "yes"}
+                found, total = found + 1, total + answer.counts.shots
+        if found:
+            self._out.notes.append(f"{found} of {len(keyed)} circuits are from the cache: {total} shots paid earlier")
+        return self._out
 
-    def _request(self, index: int, stream: str) -> CountsRequest:
-        circuit = self._circuits[index]
-        meant = self._options.share_meaning and not isinstance(circuit, Program)
-        program = self._programs[index]
-        written = circuit if meant and isinstance(circuit, QuantumCircuit) else program.circuit
-        if meant:  # readout errors are those of the qubits that were read, which the meaning does not say
-            stream = f"{stream} on {','.join(map(str, program.measured))}"
-        return CountsRequest(written, int(self._shots[index]), stream=stream, as_written=not meant)
+    def _keyed(self, index: int) -> CountsRequest:
+        """What the cache is asked: the exact program, or the circuit's meaning where that is chosen."""
+        request, program = self._requests[index], self._programs[index]
+        if not (self._options.share_meaning and isinstance(request.circuit, QuantumCircuit)):
+            return CountsRequest(program.circuit, request.shots, stream=request.stream, as_written=True)
+        # Readout errors are those of the qubits that were read, which the meaning does not say.
+        stream = f"{request.stream} on {','.join(map(str, program.measured))}"
+        return CountsRequest(request.circuit, request.shots, stream=stream, as_written=False)
 
     def _cache_target(self) -> Target:
         about = json.dumps(describe(self._resource), sort_keys=True)
@@ -133,27 +124,22 @@ class _Kept:
 
     def _measure(self, jobs: list[MissingShots]) -> list[NewCounts | None]:
         """Run what is missing; what was not measured in the calibration of its key is used and not kept."""
-        out, indices = self._out, [self._wanted[job.place] for job in jobs]
+        indices = [self._wanted[job.place] for job in jobs]
+        missing = [
+            CircuitRequest(self._requests[index].circuit, job.shots, self._requests[index].stream)
+            for index, job in zip(indices, jobs, strict=True)
+        ]
         with self._options.reserve():
-            ran = self._run(
-                self._resource, [self._circuits[i] for i in indices], [job.shots for job in jobs], self._options
-            )
-        self._run = run_besides  # a call after this one comes before these results are handed over
-        out.jobs += ran.jobs
-        out.notes += ran.notes
-        out.target = ran.target or out.target
-        out.targets |= ran.targets
-        out.waited += ran.waited
+            ran = run_circuits(self._resource, missing, self._options, further=self._further)
+        self._further = True  # a call after this one comes before these results are handed over
+        self._out.add(ran)
         origin = {"device": self._resource.name, "provider_jobs": ",".join(job.job for job in ran.jobs),
                   "calibration": self._target.epoch}  # fmt: skip
-        found: list[NewCounts | None] = []
-        for place, index in enumerate(indices):
-            out.programs[index], counts = ran.programs[place], ran.counts[place]
-            if place in ran.failures:
-                out.failures[index] = ran.failures[place]
-            out.sources[index] = list(ran.sources[place])
+        made: list[NewCounts | None] = []
+        for index, result in zip(indices, ran.results, strict=True):
+            self._out.results[index] = result
             measured = self._programs[index].measured
             # In the calibration of the key for certain, and on the qubits of the keyed circuit.
-            as_keyed = all(s.epochs == (self._target.epoch,) and s.measured == measured for s in ran.sources[place])
-            found.append(None if counts is None else NewCounts(counts, as_keyed, origin))
-        return found
+            as_keyed = all(s.epochs == (self._target.epoch,) and s.measured == measured for s in result.sources)
+            made.append(None if result.counts is None else NewCounts(result.counts, as_keyed, origin))
+        return made

@@ -216,7 +216,7 @@ class QpuClient:
         self._buffer = b""
         opening = {
             "name": self.resource.name,
-            "type": self.resource.type,
+            "type": self.resource.vendor.qrmi_type,
             "environment": dict(self.resource.environment),
         }
         assert self._process.stdin is not None

@@ -24,7 +24,7 @@ class Fault(str, Enum):
     TIME_LIMIT = "time limit"  # no answer, or no result, within the time allowed
     GARBLED = "garbled"  # an answer that is not what the interface promises
     IMPLAUSIBLE = "implausible"  # counts that this device cannot have measured
-    LEFT = "left"  # nothing failed: it waited, and was taken back to go elsewhere
+    LEFT = "left"  # nothing failed: it waited, and was cancelled to go elsewhere
 
     @property
     def again(self) -> bool:

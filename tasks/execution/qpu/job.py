@@ -12,7 +12,7 @@ from tasks.execution.qpu.errors import Fault, QpuError
 from tasks.execution.qpu.journal import Slot
 from tasks.execution.qpu.packing import Batch
 from tasks.execution.qpu.programs import Program
-from tasks.execution.qpu.target import IQM, QpuTarget
+from tasks.execution.qpu.target import QpuTarget
 
 FIRST_POLL, LAST_POLL, POLL_GROWTH = 0.02, 5.0, 1.5
 
@@ -30,16 +30,16 @@ class Service(Protocol):
     def check_time(self) -> None:
         """Raises QpuError where none is left."""
 
-    def patiently(self, call: Callable[[], T]) -> T:
+    def retry(self, call: Callable[[], T]) -> T:
         """The call's answer, asked for again while the service cannot be reached."""
 
 
 @dataclass
-class Flight:
-    """A job in the service's queue.
+class QpuJob:
+    """A job in a service's queue.
 
     Attributes:
-        batch: its variants and shots.
+        batch: its circuits and shots.
         slot: its entry in the journal.
         programs: what it runs.
         target: the device, at the calibration the programs were written for.
@@ -50,7 +50,7 @@ class Flight:
         waits: whether it was waiting when last asked.
         looked: when the device was last looked at while this job waited, on the monotonic clock; 0 for never.
         ahead: others' jobs that were there at the first of these looks.
-        leaving: why it is being taken back, "" where it is not.
+        leaving: why it is being cancelled to go elsewhere, "" where it is not.
         done: whether the service said that it has a result.
     """
 
@@ -85,8 +85,8 @@ class Flight:
         Args:
             after: the one in force after it ended.
         """
-        if self.target.dialect == IQM:
-            return (self.epoch,)  # a job names its calibration set
+        if self.target.pinned:
+            return (self.epoch,)
         return tuple(dict.fromkeys((self._waited_in or self.epoch, after)))
 
     def look(self, service: Service, read: Callable[[str], T]) -> T | None:
@@ -109,7 +109,7 @@ class Flight:
                     raise
         service.check_time()
         self.polls += 1
-        status = service.patiently(lambda: client.task_status(job, within=max(0.1, service.left())))
+        status = service.retry(lambda: client.task_status(job, within=max(0.1, service.left())))
         if status == "Completed":
             self.done = True
 
@@ -117,7 +117,7 @@ class Flight:
                 text = client.result(job, within=max(1.0, service.left()))
                 return text, read(text)
 
-            text, found = service.patiently(fetch)
+            text, found = service.retry(fetch)
             self.slot.keep_result(text)
             return found
         if status == "Cancelled" and self.leaving:
@@ -133,11 +133,11 @@ class Flight:
         self.pause = min(self.pause * POLL_GROWTH, LAST_POLL)
         return None
 
-    def take_back(self, why: str, service: Service) -> None:
+    def leave(self, why: str, service: Service) -> None:
         """Ask the service to cancel it; it goes on being followed, since it may have been done by then."""
         client, job = service.client, self.slot.entry.job
         try:
-            service.patiently(lambda: client.stop(job))
+            service.retry(lambda: client.stop(job))
         except QpuError:
             return  # then it stays where it is
         self.leaving, self.pause = why, FIRST_POLL

@@ -7,11 +7,13 @@ its own run, or cancelled. No token and no circuit is written, only digests.
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import glob
 import json
 import os
 import secrets
+import threading
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,6 +22,9 @@ from tasks.execution.qpu.errors import Fault, QpuError
 from tasks.runtime.private_folder import PrivateFolder, PrivateFolderError
 
 STARTING, STARTED, COLLECTED = "starting", "started", "collected"
+
+_handed_over: list[Slot] = []
+_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Entry:
         submitted: Unix seconds.
         circuits: how many.
         shots: in all.
-        run: the run it belongs to and, after a slash, its piece of work in it; "" where that was not said.
+        run: the run it belongs to, "" where that was not said.
         epoch: calibration it was written for.
         measured: (circuit, bit) physical qubits measured, which the next start may choose otherwise.
     """
@@ -199,6 +204,23 @@ def read_entry(data: bytes) -> Entry:
     """
     entry = Entry(**json.loads(data))
     return replace(entry, measured=tuple(tuple(map(int, qubits)) for qubits in entry.measured))
+
+
+def hand_over(slot: Slot) -> None:
+    """A result goes to who asked for it; its entry stays for as long as it may not have been stored."""
+    with _lock:
+        _handed_over.append(slot)
+
+
+def forget_handed_over() -> None:
+    """Drop the entries of results handed over: who asks for more, or ends in good order, has stored them."""
+    with _lock:
+        slots, _handed_over[:] = list(_handed_over), []
+    for slot in slots:
+        slot.drop()
+
+
+atexit.register(forget_handed_over)
 
 
 def default_folder() -> Path:

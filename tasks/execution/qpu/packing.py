@@ -1,4 +1,4 @@
-"""Which variants share a job: as few jobs as a device's limits allow."""
+"""Which circuits share a job: as few jobs as a device's limits allow."""
 
 from __future__ import annotations
 
@@ -6,41 +6,41 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tasks.execution.qpu.target import IBM, QpuTarget
+from tasks.execution.qpu.target import QpuTarget
 
 MOST_LEVELS = 4  # where a job has one number of shots, this many different numbers at most
-LEVEL_RATIO = 1.25  # and no variant gets more than this times its share
+LEVEL_RATIO = 1.25  # and no circuit gets more than this times its share
 
 
 @dataclass
 class Batch:
-    """The variants of one job.
+    """The circuits of one job.
 
     Attributes:
-        variants: their indices.
-        shots: (variant,) of each in this job.
+        requests: indices of its circuits among those asked for.
+        shots: (circuit,) of each in this job.
         key: digest of the circuits and shots, and of how many jobs before it ask for the same.
         retries: submissions that got no answer.
     """
 
-    variants: tuple[int, ...]
+    requests: tuple[int, ...]
     shots: tuple[int, ...]
     key: str
     retries: int = 0
 
 
 def pack(target: QpuTarget, wanted: Sequence[tuple[int, str, int]]) -> list[Batch]:
-    """Batches for (variant, digest of its circuit, shots), each with as many circuits as the device takes.
+    """Batches for (request, digest of its circuit and stream, shots), each with as many circuits as the device takes.
 
-    A variant that asks for more shots than a job may have appears in several batches. Where a job has one number of
-    shots for all its circuits (IQM), numbers are rounded up to a few levels.
+    A circuit that asks for more shots than a job may have appears in several batches. Where a job has one number of
+    shots for all its circuits, numbers are rounded up to a few levels.
     """
     most = target.limits.shots_per_job or max((shots for _, _, shots in wanted), default=1)
     pieces: list[tuple[int, str, int]] = []
     for variant, digest, shots in wanted:
         parts = -(-shots // most)
         pieces += [(variant, digest, shots // parts + (part < shots % parts)) for part in range(parts)]
-    groups = [pieces] if target.dialect == IBM else _by_level(pieces)
+    groups = _by_level(pieces) if target.common_shots else [pieces]
     batches: list[Batch] = []
     seen: dict[str, int] = {}
     for group in groups:

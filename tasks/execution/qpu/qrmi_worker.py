@@ -26,26 +26,23 @@ def main() -> None:
 
     renewal: list[str] = []
 
-    def hear(level: str, origin: str, message: str) -> None:
+    def on_log(level: str, origin: str, message: str) -> None:
         # Its log can quote requests, so nothing of it is passed on but this: a token that could not be renewed shows
         # as a wrong token in the next answer, whatever the reason was.
         if "Token renewal failed" in message:
             renewal[:] = [message]
 
-    qrmi.set_log_callback(hear)
+    qrmi.set_log_callback(on_log)
     opening = json.loads(sys.stdin.readline())
-    types = {
-        "ibm-quantum-compute-service": qrmi.ResourceType.IBMQuantumComputeService,
-        "qiskit-runtime-service": qrmi.ResourceType.IBMQiskitRuntimeService,
-        "iqm-server": qrmi.ResourceType.IQMServer,
-    }
     requests: queue.Queue[str] = queue.Queue()
     held: list[str] = []
 
-    def create() -> Any:
-        return qrmi.QuantumResource.from_config(opening["name"], types[opening["type"]], opening["environment"])
+    kind = getattr(qrmi.ResourceType, opening["type"])
 
-    def watch() -> None:
+    def create() -> Any:
+        return qrmi.QuantumResource.from_config(opening["name"], kind, opening["environment"])
+
+    def read_requests() -> None:
         for line in sys.stdin:
             requests.put(line)
         release()
@@ -64,14 +61,14 @@ def main() -> None:
     answer = sys.stdout
     sys.stdout = sys.stderr
 
-    def mourn(parent: int) -> None:
+    def watch_parent(parent: int) -> None:
         # A fork of the application that outlives it would keep standard input open.
         while os.getppid() == parent:
             time.sleep(ORPHAN_SECONDS)
         release()
 
-    threading.Thread(target=watch, daemon=True).start()
-    threading.Thread(target=mourn, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=read_requests, daemon=True).start()
+    threading.Thread(target=watch_parent, args=(os.getppid(),), daemon=True).start()
     client = None
     while True:
         request = json.loads(requests.get())

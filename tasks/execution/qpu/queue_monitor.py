@@ -16,7 +16,7 @@ from tasks.execution.qpu.devices import online_state, their_seconds
 from tasks.execution.qpu.target import QpuTarget
 
 
-class Watch:
+class QueueMonitor:
     """Compares a QPU with what it was when jobs were placed on it.
 
     Args:
@@ -46,7 +46,7 @@ class Watch:
         ahead: int | None = None,
         queued: float = 0.0,
     ) -> str | None:
-        """Why jobs none of whose circuits has started should be taken back, or None when they should stay.
+        """Why jobs none of whose circuits has started should be cancelled, or None when they should stay.
 
         Jobs that came after ours are behind it, so they do not count, until ours has waited so long that this cannot
         be true: most services do not promise an order.

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.errors import Fault, QpuError
-from tasks.execution.qpu.journal import COLLECTED, STARTED, STARTING, Entry, Journal, Slot
+from tasks.execution.qpu.journal import COLLECTED, STARTED, STARTING, Journal, Slot
 
 KEPT_SECONDS = 7 * 86400.0  # for so long a run may be resumed that was paid and stored nothing
 
@@ -19,15 +19,15 @@ _LATER = {Fault.UNAVAILABLE, Fault.TIME_LIMIT, Fault.GARBLED, Fault.AUTHENTICATI
 def adopt(client: QpuClient, journal: Journal, wanted: set[str], run: str, note: Callable[[str], None]) -> list[Slot]:
     """Entries whose jobs do what is wanted now, one for each key at most; others of dead clients are cleared up.
 
-    A job that was submitted and never collected is anybody's. A result that was collected may have been used by the
-    piece of work that collected it, so only the same piece of the same run gets it. What another piece of the same run
-    left is for that piece to take over; what another run was paid for stays for a while, since it may be resumed.
+    A job that was submitted and never collected is anybody's. A result that was collected may have been used by the run
+    that collected it, so only the same run gets it. What the same run left and does not want now is for another piece
+    of it to take over; what another run was paid for stays for a while, since it may be resumed.
 
     Args:
         client: of the QPU.
         journal: where dead clients left their entries.
         wanted: keys of the jobs that are to run.
-        run: name of the present run and, after a slash, its piece of work in it; "" for none.
+        run: name of the present run, "" for none.
         note: takes sentences for the run record.
     """
     taken: dict[str, Slot] = {}
@@ -39,7 +39,7 @@ def adopt(client: QpuClient, journal: Journal, wanted: set[str], run: str, note:
         if usable and entry.key in wanted and entry.key not in taken:
             taken[entry.key] = slot
             note(f"job {entry.job} of an earlier run was found again and is not paid twice")
-        elif entry.state != STARTING and _same_run(entry, run):
+        elif entry.state != STARTING and entry.run == run != "":
             left.append(slot)
         else:
             others.append(slot)
@@ -49,10 +49,6 @@ def adopt(client: QpuClient, journal: Journal, wanted: set[str], run: str, note:
     for slot in left:
         slot.close()
     return list(taken.values())
-
-
-def _same_run(entry: Entry, run: str) -> bool:
-    return entry.run.partition("/")[0] == run.partition("/")[0] != ""
 
 
 def _unless_ended(call: Callable[[], T]) -> T | None:
@@ -72,8 +68,7 @@ def _clear_up(client: QpuClient, slot: Slot, in_use: set[str], note: Callable[[s
     paid = entry.state == COLLECTED
     try:
         if entry.state == STARTED:
-            _unless_ended(lambda: client.stop(entry.job))
-            paid = kept and _unless_ended(lambda: client.task_status(entry.job)) == "Completed"
+            paid = bool(_unless_ended(lambda: client.resource.vendor.cancel(client, entry.job))) and kept
         if entry.session and entry.session not in in_use:
             _unless_ended(lambda: client.release(entry.session))
             slot.write(session="")
@@ -85,10 +80,8 @@ def _clear_up(client: QpuClient, slot: Slot, in_use: set[str], note: Callable[[s
         slot.close()
         return
     if entry.state == STARTING and not entry.session:
-        note(
-            f"an earlier run died while it submitted {entry.circuits} circuits; the service may run them under the "
-            f"tag qompass-{entry.key[:12]}"
-        )
+        tag = f" under the tag qompass-{entry.key[:12]}" if client.resource.vendor.tags else ""
+        note(f"an earlier run died while it submitted {entry.circuits} circuits; the service may run them{tag}")
     elif not paid:
         note(f"{job} is not wanted any more and was cancelled")
     slot.drop()

@@ -16,11 +16,9 @@ from pathlib import Path
 
 from tasks.execution.qpu.errors import Fault, QpuError
 from tasks.execution.qpu.tokens import is_secret, read_private, secret_values
+from tasks.execution.qpu.vendors import VENDORS, Vendor, vendor_of
 
 CONFIG_VARIABLE = "QOMPASS_QRMI_CONFIG"
-IBM_TYPES = ("ibm-quantum-compute-service", "qiskit-runtime-service")
-IQM_TYPE = "iqm-server"
-SUPPORTED_TYPES = (*IBM_TYPES, IQM_TYPE)
 _LISTS = (("QRMI_JOB_QPU_RESOURCES", "QRMI_JOB_QPU_TYPES"), ("SLURM_JOB_QPU_RESOURCES", "SLURM_JOB_QPU_TYPES"))
 
 
@@ -37,6 +35,11 @@ class QpuResource:
     name: str
     type: str
     environment: Mapping[str, str] = field(repr=False)
+
+    @property
+    def vendor(self) -> Vendor:
+        """What differs by type."""
+        return vendor_of(self.type, self.name)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -60,10 +63,7 @@ def qpu_resources(environ: Mapping[str, str] | None = None) -> dict[str, QpuReso
         return known
     found = {}
     for name, kind in zip(names, types, strict=True):
-        if kind not in SUPPORTED_TYPES:
-            raise QpuError(
-                Fault.CONFIGURATION, name, f"its type is {kind!r}; Qompass runs on {', '.join(SUPPORTED_TYPES)}"
-            )
+        vendor_of(kind, name)
         prefix = f"{name}_"
         own = {key[len(prefix) :]: value for key, value in environ.items() if key.startswith(prefix + "QRMI_")}
         base = known[name].environment if name in known else {}
@@ -119,7 +119,7 @@ def _from_file(environ: Mapping[str, str]) -> dict[str, QpuResource]:
     except (ValueError, KeyError, TypeError, AttributeError):
         # The error's own text may quote the file, and with it a token.
         raise QpuError(Fault.CONFIGURATION, path, "is not in the format of qrmi_config.json") from None
-    return {name: resource for name, resource in found.items() if resource.type in SUPPORTED_TYPES}
+    return {name: resource for name, resource in found.items() if resource.type in VENDORS}
 
 
 def describe(resource: QpuResource) -> dict[str, str]:

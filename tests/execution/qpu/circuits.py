@@ -1,8 +1,11 @@
-"""Small variants and the distributions they should have, by Qiskit's own simulator."""
+"""Small variants, runs of several at once, and the distributions they should have, by Qiskit's own simulator."""
 
 import numpy as np
 from qiskit import QuantumCircuit
 from qiskit_aer import AerSimulator
+
+from tasks.execution.mitigation import extrapolation
+from tasks.execution.qpu import CircuitRequest, run_circuits
 
 
 def ghz(qubits, angle=0.7):
@@ -46,3 +49,48 @@ def frequencies(counts):
 def distance(first, second):
     """Total variation distance."""
     return float(np.abs(first - second).sum() / 2)
+
+
+class Answers:
+    """A run of circuits whose results a test looks at side by side."""
+
+    def __init__(self, run):
+        self.run = run
+
+    def __getattr__(self, name):
+        return getattr(self.run, name)
+
+    def __repr__(self):
+        return repr(self.run)
+
+    @property
+    def counts(self):
+        return [result.counts for result in self.results]
+
+    @property
+    def failures(self):
+        return {index: result.failure for index, result in enumerate(self.results) if result.failure is not None}
+
+    @property
+    def programs(self):
+        return [result.program for result in self.results]
+
+    @property
+    def sources(self):
+        return [result.sources for result in self.results]
+
+    @property
+    def origins(self):
+        return [result.origin for result in self.results]
+
+
+def asked(circuits, shots, streams=()):
+    return [CircuitRequest(c, n, s) for c, n, s in zip(circuits, shots, streams or [""] * len(circuits), strict=True)]
+
+
+def run_variants(resource, circuits, shots, options=None):
+    return Answers(run_circuits(resource, asked(circuits, shots), options))
+
+
+def run_mitigated(resource, circuits, shots, mitigation=extrapolation.NO_MITIGATION, options=None, streams=()):
+    return Answers(extrapolation.run_mitigated(resource, asked(circuits, shots, streams), mitigation, options))

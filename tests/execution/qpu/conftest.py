@@ -5,10 +5,10 @@ import threading
 
 import pytest
 
-from launch.emulator.__main__ import environment
 from launch.emulator.faults import parse_fault
 from launch.emulator.options import KINDS, DeviceOptions
 from launch.emulator.server import Emulator
+from launch.emulator.services import environment
 from tasks.execution.qpu import QpuOptions, QpuResource
 
 # The client of every QPU service, and what the emulator is made of; qrmi has no wheels before Python 3.11.
@@ -41,7 +41,7 @@ class Service:
         return self.emulator.devices[name].received
 
     def open_sessions(self):
-        return [s for s in self.emulator.ibm.sessions.values() if s["accepting_jobs"]] if self.emulator.ibm else []
+        return [s for s in self.emulator.sessions.values() if s["accepting_jobs"]]
 
     def stop(self):
         self.emulator.shutdown()

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from qiskit import QuantumCircuit
 
-from tasks.execution.qpu import Fault, QpuError, run_variants
-from tests.execution.qpu.circuits import distance, frequencies, ghz, ideal, midway
+from tasks.execution.qpu import Fault, QpuError
+from tests.execution.qpu.circuits import distance, frequencies, ghz, ideal, midway, run_variants
 
 SHOTS = 4000
 FAR = 0.05  # three standard errors of the distance at 4000 shots and 8 outcomes

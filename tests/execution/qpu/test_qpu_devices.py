@@ -20,14 +20,13 @@ from tasks.execution.qpu import (
     describe_qpu,
     list_qpus,
     qpu_report,
-    read_target,
     retry,
-    run_variants,
 )
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.fidelity import fragment_fidelities, program_fidelity
+from tasks.execution.qpu.vendors import vendor_of
 from tasks.inputs.validation import make_problem
-from tests.execution.qpu.circuits import ghz
+from tests.execution.qpu.circuits import ghz, run_variants
 
 QPU = Device("QPU_A", Kind.QPU, units=2, qubits=1, speed=QPU_SPEED)
 
@@ -48,7 +47,7 @@ def environ(running):
 def test_an_ibm_target_is_read_as_ibms_own_client_reads_it(service, backend):
     with QpuClient(service("ibm", backend=backend).resource()) as client:
         raw = client.target()
-    found = read_target("QPU_A", raw)
+    found = vendor_of("ibm-quantum-compute-service").target("QPU_A", raw)
     judge = convert_to_target(
         configuration=configuration_from_server_data(raw["configuration"]),
         properties=properties_from_server_data(raw["properties"]),
@@ -137,17 +136,18 @@ def test_a_device_that_is_down_is_set_aside(service):
 
 
 @pytest.mark.parametrize(
-    ("raw", "fault"),
+    ("kind", "raw", "fault"),
     [
-        ({"configuration": None, "properties": None}, Fault.UNAVAILABLE),
-        ({}, Fault.UNAVAILABLE),
-        ({"configuration": {"n_qubits": 2}}, Fault.GARBLED),
-        ({"dynamic_quantum_architecture": {"qubits": ["QB1"]}}, Fault.GARBLED),
+        ("ibm-quantum-compute-service", {"configuration": None, "properties": None}, Fault.UNAVAILABLE),
+        ("ibm-quantum-system", {}, Fault.UNAVAILABLE),
+        ("ibm-quantum-compute-service", {"configuration": {"n_qubits": 2}}, Fault.GARBLED),
+        ("iqm-server", {"dynamic_quantum_architecture": {"qubits": ["QB1"]}}, Fault.GARBLED),
+        ("iqm-server", {}, Fault.GARBLED),
     ],
 )
-def test_a_target_that_cannot_be_read_is_told(raw, fault):
+def test_a_target_that_cannot_be_read_is_told(kind, raw, fault):
     with pytest.raises(QpuError) as caught:
-        read_target("QPU_A", raw)
+        vendor_of(kind).target("QPU_A", raw)
     assert caught.value.fault is fault
 
 

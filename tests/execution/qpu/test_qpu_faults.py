@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.execution.qpu import Fault, QpuError, QpuResource, run_variants
-from tasks.execution.qpu.job import Flight
-from tests.execution.qpu.circuits import ghz
+from tasks.execution.qpu import Fault, QpuError, QpuResource
+from tasks.execution.qpu.job import QpuJob
+from tests.execution.qpu.circuits import ghz, run_variants
 
 KINDS = ["ibm", "iqm"]
 
@@ -39,7 +39,7 @@ def test_a_wrong_token_is_told_at_once_and_nothing_is_submitted(service, options
 
 def test_an_access_token_that_ended_early_is_renewed(service, options):
     running = service("ibm", queue=0.3)
-    timer = threading.Timer(0.6, running.emulator.ibm.expire_tokens)
+    timer = threading.Timer(0.6, running.emulator.expire_tokens)
     timer.start()
     run, fault = attempt(running.resource(), options, [ghz(2, 0.3 * k) for k in range(3)])
     timer.join()
@@ -268,7 +268,7 @@ def test_nothing_is_held_when_something_unforeseen_ends_the_run(service, options
         assert running.received() == 1
         raise error
 
-    monkeypatch.setattr(Flight, "look", look)
+    monkeypatch.setattr(QpuJob, "look", look)
     with pytest.raises(error):
         run_variants(running.resource(), [ghz(2)], [50], options)
     assert not running.open_sessions()

@@ -10,10 +10,10 @@ import pytest
 from launch.emulator.jobs import Device as EmulatedDevice
 from launch.emulator.options import DeviceOptions
 from scheduler_policies.device import QPU_SPEED, Device, DeviceState, Kind
-from tasks.execution.qpu import Fault, describe_qpu, retry, run_variants
+from tasks.execution.qpu import Fault, describe_qpu, retry
 from tasks.execution.qpu.client import QpuClient
-from tasks.execution.qpu.queue_monitor import Watch
-from tests.execution.qpu.circuits import ghz
+from tasks.execution.qpu.queue_monitor import QueueMonitor
+from tests.execution.qpu.circuits import ghz, run_variants
 
 KINDS = ["ibm", "iqm"]
 OTHERS = {
@@ -62,7 +62,7 @@ def watched(options):
 
     def make(running, **more):
         device = describe_qpu(Device("QPU_A", Kind.QPU, qubits=1, speed=QPU_SPEED), running.resource())
-        return replace(options, watch=Watch(device, DeviceState()), **{"look": 0.1, **more})
+        return replace(options, monitor=QueueMonitor(device, DeviceState()), **{"look": 0.1, **more})
 
     return make
 
@@ -81,7 +81,7 @@ def ours(running, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_job_behind_a_queue_that_grew_is_taken_back_before_it_starts(service, watched, kind):
+def test_a_job_behind_a_queue_that_grew_is_cancelled_before_it_starts(service, watched, kind):
     running = service(kind, hold=0.2)
     others_come(running, kind, 20)
     options = watched(running, look=20.0)
@@ -120,7 +120,7 @@ def test_jobs_that_came_later_are_no_reason_to_leave(service, watched):
     assert run.counts[0].shots == 50
 
 
-def test_a_job_that_runs_is_not_taken_back(service, watched):
+def test_a_job_that_runs_is_not_cancelled(service, watched):
     running = service("ibm", overhead=1.5)
     options = watched(running)
     thread = threading.Thread(

@@ -10,15 +10,15 @@ from qiskit import QuantumCircuit
 from qiskit.quantum_info import Operator
 from scipy.sparse import csr_array
 
-from tasks.execution.mitigation.extrapolation import Mitigation, extrapolate, fold, run_mitigated
-from tasks.execution.mitigation.readout import Book, readings
-from tasks.execution.qpu import Fault, QpuError, run_variants
+from tasks.execution.mitigation.extrapolation import Mitigation, extrapolate, fold
+from tasks.execution.mitigation.readout import ReadoutCalibration, readings
+from tasks.execution.qpu import Fault, QpuError
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.programs import make_programs
 from tasks.execution.qpu.retry import present_target
 from tasks.model.tensor import FragmentTensor, SampledData, Structure, VariantCounts, VariantData
 from tasks.reconstruction import estimate, tensor_values
-from tests.execution.qpu.circuits import ghz
+from tests.execution.qpu.circuits import ghz, run_mitigated, run_variants
 
 mthree = pytest.importorskip("mthree", reason="mthree has no wheel for this Python")
 
@@ -207,7 +207,7 @@ def test_a_job_that_ran_across_a_recalibration_takes_the_mean_of_both_and_says_s
     run = run_mitigated(resource, [ones(2), ones(2)], [SHOTS] * 2, Mitigation(), options)
     (source,) = run.sources[0]
     assert len(source.epochs) == 2 and any("recalibrated while job" in note for note in run.notes)
-    known = [Book(options.journal, "QPU_A", epoch).read() for epoch in source.epochs]
+    known = [ReadoutCalibration(options.journal, "QPU_A", epoch).read() for epoch in source.epochs]
     mean = [np.mean([rates[qubit] for rates in known], axis=0) for qubit in source.measured]
     np.testing.assert_allclose(run.counts[0].readings, readings(mean))
     assert known[1][source.measured[0]][1] > 1.5 * known[0][source.measured[0]][1], "measured again after the change"

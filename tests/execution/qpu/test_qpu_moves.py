@@ -57,7 +57,7 @@ def check_moved(emulator, folder, why):
     ours = [job for job in emulator.devices["QPU_A"].jobs.values() if job.session]
     assert [job.charged for job in ours] == [0.0] * len(ours)
     assert {job.status for job in ours} <= {"cancelled"}
-    assert not [session for session in emulator.ibm.sessions.values() if session["accepting_jobs"]]
+    assert not [session for session in emulator.sessions.values() if session["accepting_jobs"]]
 
 
 @pytest.mark.timeout(400)

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from tasks.execution.qpu import Fault, QpuError, recovery, retry, run_variants
+from tasks.execution.qpu import Fault, QpuError, recovery, retry
 from tasks.execution.qpu.journal import Entry, Journal
-from tests.execution.qpu.circuits import ghz
+from tests.execution.qpu.circuits import ghz, run_variants
 
 ROOT = Path(__file__).resolve().parents[3]
 CLIENT = """
 import json, sys, time
 from pathlib import Path
-from tasks.execution.qpu import QpuOptions, QpuResource, run_variants
-from tests.execution.qpu.circuits import ghz
+from tasks.execution.qpu import QpuOptions, QpuResource
+from tests.execution.qpu.circuits import ghz, run_variants
 asked = json.loads(sys.stdin.readline())
 options = QpuOptions(journal=Path(asked["journal"]), run=asked["run"])
 run = run_variants(QpuResource(**asked["resource"]), [ghz(2)], [50], options)
@@ -31,10 +31,10 @@ time.sleep(600)
 
 @pytest.fixture
 def client():
-    """Starts a process that runs ``ghz(2)`` with 50 shots, and ends it and its couriers after the test."""
+    """Starts a process that runs ``ghz(2)`` with 50 shots, and ends it and its workers after the test."""
     started = []
 
-    def start(resource, options, run="run-1/a"):
+    def start(resource, options, run="run-1"):
         process = subprocess.Popen(
             [sys.executable, "-c", CLIENT], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -60,13 +60,13 @@ def until(condition, seconds=30.0):
         time.sleep(0.02)
 
 
-def couriers(process):
+def workers(process):
     return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
-def kill(process, with_courier=False):
-    helpers = couriers(process)
-    for pid in [*(helpers if with_courier else []), process.pid]:
+def kill(process, with_worker=False):
+    helpers = workers(process)
+    for pid in [*(helpers if with_worker else []), process.pid]:
         os.kill(pid, signal.SIGKILL)
     process.wait()
 
@@ -93,11 +93,11 @@ def test_ibm_releases_when_its_client_is_killed_and_the_next_start_pays_once(ser
 
 
 @pytest.mark.parametrize("kind", ["ibm", "iqm"])
-def test_a_job_whose_client_and_courier_died_is_found_again(service, options, client, kind):
+def test_a_job_whose_client_and_worker_died_is_found_again(service, options, client, kind):
     running = service(kind, queue=2.0)
     process = client(running.resource(), options)
     until(lambda: started(options))
-    kill(process, with_courier=True)
+    kill(process, with_worker=True)
     run = run_variants(running.resource(), [ghz(2)], [50], options)
     assert run.counts[0].shots == 50
     assert run.jobs[0].recovered and len(running.jobs()) == 1
@@ -117,7 +117,7 @@ def test_a_result_collected_but_not_handed_over_is_kept(service, options, client
     process = client(running.resource(), options)
     assert process.stdout.readline() == "returned\n"
     kill(process)
-    run = run_variants(running.resource(), [ghz(2)], [50], replace(options, run="run-1/a"))
+    run = run_variants(running.resource(), [ghz(2)], [50], replace(options, run="run-1"))
     assert run.jobs[0].recovered and len(running.jobs()) == 1
     assert run.jobs[0].polls == 0
 
@@ -127,7 +127,7 @@ def test_another_run_does_not_use_shots_that_an_earlier_one_may_have_used(servic
     process = client(running.resource(), options)
     assert process.stdout.readline() == "returned\n"
     kill(process)
-    run = run_variants(running.resource(), [ghz(2)], [50], replace(options, run="run-2/a"))
+    run = run_variants(running.resource(), [ghz(2)], [50], replace(options, run="run-2"))
     assert not run.jobs[0].recovered and len(running.jobs()) == 2
 
 
@@ -136,7 +136,7 @@ def test_a_job_nobody_wants_any_more_is_cancelled(service, options, client, kind
     running = service(kind, queue=3.0, hold=0.1)
     process = client(running.resource(), options)
     until(lambda: started(options))
-    kill(process, with_courier=True)
+    kill(process, with_worker=True)
     run = run_variants(running.resource(), [ghz(2, 1.5)], [50], options)
     assert run.counts[0].shots == 50
     assert [job.status for job in running.jobs()] == ["cancelled", "completed"]
@@ -149,7 +149,7 @@ def test_a_client_killed_while_it_submits_leaves_no_session(service, options, cl
     running.fault("job:stall=60")
     process = client(running.resource(), options)
     until(lambda: running.emulator.requests.get("job_create"))
-    kill(process, with_courier=True)
+    kill(process, with_worker=True)
     until(lambda: running.jobs())
     run = run_variants(running.resource(), [ghz(2)], [50], options)
     assert run.counts[0].shots == 50
@@ -180,7 +180,7 @@ def test_a_job_found_again_after_a_calibration_keeps_the_qubits_it_ran_on(servic
     until(lambda: started(options))
     (slot,) = options.journal.glob("*.json")
     ran_on = json.loads(slot.read_text())["measured"]
-    kill(process, with_courier=True)
+    kill(process, with_worker=True)
     chip = running.emulator.devices["QPU_A"].chip
     for gate in chip._properties["gates"]:  # the best pair of qubits is another one now
         if len(gate["qubits"]) == 2 and sorted(gate["qubits"]) == sorted(ran_on[0]):
@@ -213,8 +213,8 @@ def test_the_session_of_a_job_taken_over_is_released(service, options, client, e
     else:
         until(lambda: started(options))
     (session,) = running.open_sessions()
-    kill(process, with_courier=True)
-    run = run_variants(running.resource(), [ghz(2)], [50], replace(options, run="run-1/a"))
+    kill(process, with_worker=True)
+    run = run_variants(running.resource(), [ghz(2)], [50], replace(options, run="run-1"))
     assert run.counts[0].shots == 50
     assert not running.open_sessions() and session["state"] == "closed"
     assert running.received() == (2 if ending == "failed" else 1)
@@ -223,11 +223,11 @@ def test_the_session_of_a_job_taken_over_is_released(service, options, client, e
 def test_what_another_piece_of_the_same_run_left_waits_for_that_piece(service, options, client):
     """A resumed run comes back piece by piece; the first must not cancel the jobs of the second."""
     running = service("iqm", queue=2.0, hold=0.1)
-    process = client(running.resource(), options, run="run-1/b")
+    process = client(running.resource(), options, run="run-1")
     until(lambda: started(options))
-    kill(process, with_courier=True)
-    first = run_variants(running.resource(), [ghz(2, 1.5)], [50], replace(options, run="run-1/a"))
-    second = run_variants(running.resource(), [ghz(2)], [50], replace(options, run="run-1/b"))
+    kill(process, with_worker=True)
+    first = run_variants(running.resource(), [ghz(2, 1.5)], [50], replace(options, run="run-1"))
+    second = run_variants(running.resource(), [ghz(2)], [50], replace(options, run="run-1"))
     assert not first.jobs[0].recovered and second.jobs[0].recovered
     assert [job.status for job in running.jobs()] == ["completed"] * 2 and running.received() == 2
 
@@ -237,11 +237,11 @@ def test_what_a_dead_run_has_paid_for_is_there_when_it_is_resumed_after_another_
     running = service(kind, queue=0.5, hold=0.1)
     process = client(running.resource(), options)
     until(lambda: started(options))
-    kill(process, with_courier=True)
+    kill(process, with_worker=True)
     until(lambda: running.jobs()[0].status == "completed")
-    other = run_variants(running.resource(), [ghz(2, 1.5)], [50], replace(options, run="run-2/a"))
+    other = run_variants(running.resource(), [ghz(2, 1.5)], [50], replace(options, run="run-2"))
     assert not other.jobs[0].recovered and not running.open_sessions()
-    resumed = run_variants(running.resource(), [ghz(2)], [50], replace(options, run="run-1/a"))
+    resumed = run_variants(running.resource(), [ghz(2)], [50], replace(options, run="run-1"))
     assert resumed.jobs[0].recovered and running.received() == 2
 
 
@@ -251,10 +251,10 @@ def test_what_a_dead_run_has_paid_for_is_not_kept_for_ever(service, options, cli
     assert process.stdout.readline() == "returned\n"
     kill(process)
     (old,) = options.journal.glob("*.json")
-    run_variants(running.resource(), [ghz(2, 1.5)], [50], replace(options, run="run-2/a"))
+    run_variants(running.resource(), [ghz(2, 1.5)], [50], replace(options, run="run-2"))
     assert old.exists()
     monkeypatch.setattr(recovery, "KEPT_SECONDS", 0.0)
-    run_variants(running.resource(), [ghz(2, 1.5)], [50], replace(options, run="run-3/a"))
+    run_variants(running.resource(), [ghz(2, 1.5)], [50], replace(options, run="run-3"))
     assert not old.exists() and not old.with_suffix(".result").exists()
 
 
@@ -272,7 +272,7 @@ def test_entries_of_stored_results_are_dropped_and_no_others(service, options, c
     assert entry.exists() and entry.with_suffix(".result").exists()
     journal.forget("QPU_A", [job.id])
     assert not list(options.journal.iterdir())
-    run = run_variants(running.resource(), [ghz(2)], [50], replace(options, run="run-1/a"))
+    run = run_variants(running.resource(), [ghz(2)], [50], replace(options, run="run-1"))
     assert not run.jobs[0].recovered and running.received() == 2
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from launch.emulator.__main__ import environment
 from launch.emulator.options import IBM, IQM, DeviceOptions
 from launch.emulator.server import Emulator
+from launch.emulator.services import environment
 from tests.execution.qpu.test_qpu_recovery import until
 from tests.execution.qpu.test_qpu_secrets import MARK
 
@@ -82,7 +82,7 @@ def test_a_run_on_two_qpus_is_right_says_what_ran_where_and_shows_no_token(qpus,
     used = {name for name, device in emulator.devices.items() if device.jobs}
     assert used and used <= devices_of(folder)
     assert f"gate errors of {' and '.join(sorted(used))} are not in the standard errors" in done.stderr
-    assert not [session for session in emulator.ibm.sessions.values() if session["accepting_jobs"]]
+    assert not [session for session in emulator.sessions.values() if session["accepting_jobs"]]
     written = [path for path in tmp_path.rglob("*") if path.is_file() and path.parent.name != "secret"]
     assert len(written) > 3 and any(path.parent.name == "kept" for path in written) == (cache == "kept")
     assert not [path for path in written if MARK.encode() in path.read_bytes()]
