@@ -57,7 +57,7 @@ def resume(arguments: argparse.Namespace) -> int:
     """Finish a run from what it has stored; a finished one is only shown again."""
     path = _run_path(arguments)
     record = read_record(path)
-    if record["status"] == "done":
+    if record["status"] == "done" and {"estimates", "plan"} <= record.keys():
         _report(path.resolve(), record, arguments.json)
         return 0
     return reconstruct(arguments)
@@ -123,8 +123,8 @@ def _options_again(document: Mapping[str, Any], memory: int | None, arguments: a
     ``memory`` is what the user allowed; without a word of theirs it is what is free now.
     """
     again = {field: document[field] for field in Options.__dataclass_fields__ if field in document}
-    again["cuts"] = None if document["cuts"] is None else cuts_from(document["cuts"])
-    again["resources"] = None if document["resources"] is None else Path(document["resources"])
+    again["cuts"] = None if document.get("cuts") is None else cuts_from(document["cuts"])
+    again["resources"] = None if document.get("resources") is None else Path(document["resources"])
     again["memory_bytes"] = memory or free_memory()
     for field in ("engine", "resources", "policy", "budget", "cache", "mitigation", "share_meaning"):
         if getattr(arguments, field) is not None:

@@ -154,6 +154,16 @@ def _is_inputs(value: Any) -> bool:
     return isinstance(value, dict) and _all(dict, str)(value.get("stored")) and set(value["stored"]) == PROBLEM_FILES
 
 
+def _is_plan(value: Any) -> bool:
+    cuts = value.get("cuts") if isinstance(value, dict) else None
+    return (
+        isinstance(cuts, dict)
+        and _all(list, int)(cuts.get("gates"))
+        and _all(list, dict)(cuts.get("wires"))
+        and all(_all(dict, int)(wire) and wire.keys() == {"instruction", "qubit"} for wire in cuts["wires"])
+    )
+
+
 # What the rooms that read a record rely on.
 _FIELDS: dict[str, Callable[[Any], bool]] = {
     "run": _is(str),
@@ -164,7 +174,7 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "results": _all(dict, dict),
     "inputs": _is_inputs,
     "options": _maybe(_is(dict)),
-    "plan": _maybe(_is(dict)),
+    "plan": _maybe(_is_plan),
     "engine": _maybe(_is(dict)),
     "estimates": _maybe(_is_estimates),
     "moves": _maybe(_all(list, dict)),

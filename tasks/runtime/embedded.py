@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from typing import Any
 
+import tasks.runtime.ranks as ranks
 from tasks.errors import DefectError, QompassError
-from tasks.runtime import ranks
 from tasks.runtime.errors import EngineError
 from tasks.runtime.inline import is_inline
 from tasks.runtime.isolation import idle_children, start_children

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tasks.runtime import compss
+import tasks.runtime.compss as compss
 from tasks.runtime.errors import EngineError
 from tasks.runtime.isolation import Limits, end_children
 from tasks.runtime.ticket import Ticket, in_order_of_end
@@ -24,7 +24,7 @@ _backend: Any
 if compss.active():
     _backend = compss
 else:
-    from tasks.runtime import embedded
+    import tasks.runtime.embedded as embedded
 
     _backend = embedded
 

@@ -244,7 +244,7 @@ def test_what_fails_on_a_finished_run_takes_nothing_from_it(tmp_path, problem):
 def finished(tmp_path: Path, problem: Problem) -> Path:
     with RunDirectory.create(tmp_path, {"options": {"shots": 100}}, problem) as directory:
         directory.store("key", {"n": np.array(1)}, {"device": "cpu"})
-        directory.finish("done", estimates=[{"observable": "Z0", "value": 0.25, "std_error": 0.0}], plan={})
+        directory.finish("done", estimates=[{"observable": "Z0", "value": 0.25, "std_error": 0.0}])
     return directory.path
 
 
@@ -287,6 +287,9 @@ def test_other_formats_are_refused_by_name(finished: Path, found: int, words: st
         {"results": {"key": 3}},
         {"timings": {"cut": "1"}},
         {"options": []},
+        {"plan": {"cuts": {"wires": []}}},
+        {"plan": {"cuts": {"gates": ["x"], "wires": []}}},
+        {"plan": {"cuts": {"gates": [], "wires": [{"instruction": 1}]}}},
         {"run": None},
     ],
     ids=str,

@@ -1,0 +1,211 @@
+"""Damaged folders of runs: ``resume`` and ``reconstruct`` give the same values as before, or refuse in one line.
+
+Part "damages" of results/benchmarks/reliability.py; tests/runs/test_damages.py runs a few of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from qiskit import QuantumCircuit
+
+from apps.cli.main import main
+from tasks.inputs.validation import make_problem
+from tasks.options import Options
+from tasks.runs import RunDirectory, RunRecord
+from tasks.runs.storage import pack, unpack
+from tasks.workflow import run
+
+VERBS = ("resume", "reconstruct")
+
+
+def damages(count: int, seed: int, folder: Path) -> list[str]:
+    """Damage copies of runs and say which were handled badly: (what was done, what came of it), one line each.
+
+    Args:
+        count: how many damages.
+        seed: of the damages.
+        folder: an empty one, for the runs.
+    """
+    bases = base_runs(folder / "bases")
+    bad = []
+    for number in range(count):
+        generator = random.Random(f"{seed} {number}")
+        name = generator.choice(sorted(bases))
+        copy = folder / str(number)
+        shutil.copytree(bases[name][0], copy, symlinks=True)
+        verb = generator.choice(VERBS)
+        kind = generator.choice(sorted(KINDS))
+        what = f"{number}: {verb} of a {name} run, {kind} {KINDS[kind](copy, generator)}"
+        problem = outcome(verb, copy, None if kind == "sealed edit of" else bases[name][1])
+        if problem:
+            bad.append(f"{what}: {problem}")
+        if not copy.is_symlink():
+            shutil.rmtree(copy, ignore_errors=True)
+    return bad
+
+
+def base_runs(folder: Path) -> dict[str, tuple[Path, list[dict[str, Any]]]]:
+    """(folder, estimates) of runs to damage: finished and interrupted, exact and sampled."""
+    circuit = QuantumCircuit(4)
+    for qubit in range(4):
+        circuit.ry(0.3 + 0.2 * qubit, qubit)
+    for qubit in range(3):
+        circuit.rzz(0.7, qubit, qubit + 1)
+    problem = make_problem(circuit, ["Z0 Z3", "X1"])
+    made = {}
+    for precision, shots in (("exact", None), ("sampled", 40_000)):
+        options = Options(max_qubits=2, shots=shots, cache="off", engine="embedded")
+        fields = {"options": _document(options), "seed": 0, "shots": shots, "memory": None}
+        for status in ("finished", "interrupted"):
+            with RunDirectory.create(folder, fields, problem) as directory:
+                estimates = [vars(estimate) for estimate in run(problem, options, directory).estimates]
+                if status == "interrupted":
+                    min((directory.path / "fragments").iterdir()).unlink()
+                    directory.finish("interrupted", estimates=None)
+            made[f"{status} {precision}"] = (directory.path, estimates)
+    return made
+
+
+def _document(options: Options) -> dict[str, Any]:
+    from apps.cli.run import options_document
+
+    return options_document(options)
+
+
+def outcome(verb: str, path: Path, wanted: list[dict[str, Any]] | None) -> str:
+    """What is wrong with what a command makes of a run, "" where nothing is; ``wanted``: estimates, None for any."""
+    out, err = io.StringIO(), io.StringIO()
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            status = main(
+                [verb, str(path), "--json", "--cache", "off"] if verb == "resume" else [verb, str(path), "--json"]
+            )
+    except BaseException as error:
+        return f"raised {type(error).__name__}: {error}"
+    if status == 0:
+        found = json.loads(out.getvalue())["estimates"]
+        return "" if wanted is None or found == wanted else f"gave {found} instead of {wanted}"
+    lines = [line for line in err.getvalue().splitlines() if "computed again" not in line]
+    if status != 2 or len(lines) != 1 or not lines[0].startswith("qompass: "):
+        return f"status {status}, and said {err.getvalue()!r}"
+    return ""
+
+
+def _file(run: Path, generator: random.Random) -> Path:
+    return generator.choice(sorted(path for path in run.rglob("*") if path.is_file()))
+
+
+def _rewritten(change: Callable[[bytes, random.Random], bytes]) -> Callable[[Path, random.Random], str]:
+    def damage(run: Path, generator: random.Random) -> str:
+        path = _file(run, generator)
+        path.write_bytes(change(path.read_bytes(), generator))
+        return path.name
+
+    return damage
+
+
+def _flipped(content: bytes, generator: random.Random) -> bytes:
+    changed = bytearray(content or b"x")
+    changed[generator.randrange(len(changed))] ^= 1 << generator.randrange(8)
+    return bytes(changed)
+
+
+def _replaced(make: Callable[[Path], None]) -> Callable[[Path, random.Random], str]:
+    def damage(run: Path, generator: random.Random) -> str:
+        path = _file(run, generator)
+        path.unlink()
+        make(path)
+        return path.name
+
+    return damage
+
+
+def _swapped(run: Path, generator: random.Random) -> str:
+    one, other = (_file(run, generator) for _ in range(2))
+    content = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(content)
+    return f"{one.name} and {other.name}"
+
+
+def _forged(run: Path, generator: random.Random) -> str:
+    """Another value in a fragment, with a checksum of its own that fits."""
+    path = generator.choice(sorted((run / "fragments").glob("*.npz")))
+    stored = unpack(path.read_bytes())
+    name = generator.choice(sorted(stored.arrays))
+    array = np.array(stored.arrays[name])
+    if array.size:
+        array.flat[generator.randrange(array.size)] += 1
+    path.write_bytes(pack({**stored.arrays, name: array}, stored.meta))
+    return f"{path.name}, array {name}"
+
+
+_VALUES = (None, True, -1, 10**30, 1e308, "", "x", [], {}, [[]], {"a": 1}, "\x1b[31m")
+
+
+def _edited(sealed: bool) -> Callable[[Path, random.Random], str]:
+    def damage(run: Path, generator: random.Random) -> str:
+        document = json.loads((run / "record.json").read_bytes())
+        seal = document.pop("sha256")
+        place, where = document, []
+        while True:
+            key = generator.choice(sorted(place) if isinstance(place, dict) else range(len(place)))
+            where.append(str(key))
+            deeper = place[key]
+            if not (isinstance(deeper, dict | list) and deeper and generator.random() < 0.7):
+                break
+            place = deeper
+        if isinstance(place, dict) and generator.random() < 0.3:
+            del place[key]
+        else:
+            place[key] = generator.choice(_VALUES)
+        if sealed:
+            content = RunRecord(document).to_bytes()
+        else:
+            content = json.dumps({"sha256": seal, **document}).encode()
+        (run / "record.json").write_bytes(content)
+        return "/".join(where)
+
+    return damage
+
+
+def _without_fragments(run: Path, generator: random.Random) -> str:
+    shutil.rmtree(run / "fragments")
+    if generator.random() < 0.5:
+        (run / "fragments").write_text("")
+        return "(a file in its place)"
+    return ""
+
+
+def _with_rests(run: Path, generator: random.Random) -> str:
+    for name in (".record.json.1.partial", "fragments/.x.npz.1.partial", "network/tensor.npy", "fragments/strange.npz"):
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).write_bytes(generator.randbytes(40))
+    return ""
+
+
+KINDS: dict[str, Callable[[Path, random.Random], str]] = {
+    "truncation of": _rewritten(lambda content, generator: content[: generator.randrange(max(len(content), 1))]),
+    "a flipped bit in": _rewritten(_flipped),
+    "garbage in": _rewritten(lambda content, generator: generator.randbytes(generator.randrange(1, 2000))),
+    "more at the end of": _rewritten(lambda content, generator: content + generator.randbytes(9)),
+    "loss of": _replaced(lambda path: None),
+    "a folder in place of": _replaced(lambda path: path.mkdir()),
+    "a link to nothing in place of": _replaced(lambda path: path.symlink_to("nothing")),
+    "a link to itself in place of": _replaced(lambda path: path.symlink_to(path.name)),
+    "an exchange of": _swapped,
+    "a forged value in": _forged,
+    "an edit of": _edited(sealed=False),
+    "sealed edit of": _edited(sealed=True),
+    "loss of all fragments": _without_fragments,
+    "rests of a killed process": _with_rests,
+}
