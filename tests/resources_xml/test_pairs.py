@@ -15,7 +15,7 @@ from resources_xml import (
     units_of,
     unsatisfied,
 )
-from scheduler_policies.device import Kind
+from scheduler_policies.device import CPU_SPEED, GPU_SPEED, Device, Kind
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMAS = ROOT.parent / "shared/data/compss-3.3"
@@ -115,6 +115,23 @@ def test_a_processor_of_that_name_on_several_nodes_is_one_device(tmp_path):
     )
     (device,) = read_devices(tmp_path)
     assert (device.name, device.units, device.memory_bytes, device.node) == ("CPU", 6, 3 * 10**9, "")
+
+
+def test_units_and_memory_of_a_task_are_those_of_what_it_takes(tmp_path):
+    two = Device("A", Kind.CPU, units=3, computing_units=2, processor="P")
+    assert units_of([two, Device("B", Kind.CPU, units=1, processor="")]) == {"P": 6}
+    own = "<InternalMemorySize>12</InternalMemorySize>"
+    text = "<Processor Name='{0}'><ComputingUnits>4</ComputingUnits><Type>{0}</Type>{1}</Processor>"
+    (tmp_path / "resources.xml").write_text("<ResourcesList/>")
+    for more, memory in ((own, 3 * 10**9), ("", 2 * 10**9)):
+        (tmp_path / "project.xml").write_text(
+            f"<Project><MasterNode>{text.format('CPU', more)}{text.format('GPU', more)}<Memory><Size>8</Size></Memory>"
+            "</MasterNode></Project>"
+        )
+        cpu, gpu = read_devices(tmp_path)
+        # What the node has is shared by its cores; a GPU has its own or is not said to have any.
+        assert (cpu.memory_bytes, gpu.memory_bytes) == (memory, 3 * 10**9 if more else None)
+        assert (cpu.speed, gpu.speed, cpu.units, cpu.node) == (CPU_SPEED, GPU_SPEED, 4, "")
 
 
 def test_what_the_property_says_of_a_qpu(tmp_path):

@@ -189,3 +189,42 @@ def test_the_check_before_submission_says_which_task_cannot_run(tmp_path):
     only_qpu = read_nodes(pair(tmp_path, processor("QPU_A", type="OTHER")))
     lines = unsatisfied(needs_of_devices("execute", read_devices(tmp_path, qubits)), only_qpu)
     assert any("no processor of Type CPU" in line for line in lines)
+
+
+def test_a_need_says_what_the_node_would_have_to_have(tmp_path):
+    assert Need("a") == Need("a", units=1, processor="", type="CPU", memory_gb=0.0)
+    nodes = read_nodes(pair(tmp_path, processor("A", "2") + processor("B", "3") + processor("G", "9", "GPU")))
+    assert (
+        unsatisfied([Need("a", 3), Need("b", 2, "A"), Need("c", 9, "G", "GPU"), Need("d", memory_gb=999)], nodes) == []
+    )
+    for need, words in (
+        (
+            Need("a", 4),
+            "task a needs 4 computing units of processors of Type CPU on one node; the resources file offers 3",
+        ),
+        (Need("b", 3, "A"), "task b needs 3 computing units of processor A on one node; the resources file offers 2"),
+        (Need("c", 1, "G"), "task c needs 1 computing units of processor G on one node; the resources file offers 0"),
+    ):
+        (line,) = unsatisfied([need], nodes)
+        assert line.startswith(words), line
+    (line,) = unsatisfied([Need("a")], [])
+    assert "offers 0" in line
+
+
+def test_only_nodes_without_a_cpu_are_warned_of(tmp_path):
+    nodes = read_nodes(pair(tmp_path, CPU, NODE.format(name="n1", inside=""), NODE.format(name="n1", inside=CPU)))
+    assert unsatisfied([], nodes) == []
+    gpu = NODE.format(name="n1", inside=processor("G", type="GPU"))
+    nodes = read_nodes(pair(tmp_path, CPU, NODE.format(name="n1", inside=""), gpu))
+    (line,) = unsatisfied([Need("a")], nodes)
+    assert line.startswith("node n1 has no processor of Type CPU")
+    (line, _) = unsatisfied([Need("g", 1, "G", "GPU")], nodes)
+    assert "task g needs 1 computing units of processor G" in line
+
+
+@pytest.mark.parametrize(
+    "head", ["<!DOCTYPE Project [<!ELEMENT Project ANY>]>", "<!DOCTYPE Project SYSTEM 'project.dtd'>"]
+)
+def test_a_document_type_of_any_kind(tmp_path, head):
+    with pytest.raises(ResourcesError, match=r"project\.xml: has a document type, entity or external reference"):
+        read_nodes(pair(tmp_path, head=head))

