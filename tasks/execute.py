@@ -15,12 +15,13 @@ from typing import Any, cast
 import numpy as np
 
 from scheduler_policies import Device, Kind
+from tasks.cutting.plan import Plan
 from tasks.execution.jobs import FragmentJob
 from tasks.execution.on_device import ExecutionOptions, JobResult, run_on_device
 from tasks.execution.pieces import Done, Piece, Report, outcome_document
-from tasks.execution.run_devices import declared_devices
+from tasks.execution.run_devices import declared_devices, fidelities_of
 from tasks.runs import RunRecordError, store_result
-from tasks.runtime import Limits, Outcome, Ticket, constraint, device_tasks, implement, isolated, task
+from tasks.runtime import Limits, Outcome, Ticket, constraint, contained, device_tasks, implement, isolated, task
 
 Payload = tuple[tuple[Piece, dict[str, np.ndarray]], ...]
 """The results of a task's jobs: (what was asked, arrays as ``run_job`` returns them)."""
@@ -62,6 +63,13 @@ def simulate(
     """Run jobs on whichever simulator is free first: this is how a CPU does it, a GPU's way is declared below."""
     mine = device if device.kind is Kind.CPU else _DECLARED[Kind.CPU][0]
     return _executed(jobs, mine, how, folder, limits, ticket)
+
+
+@constraint(computing_units="1")
+@task(returns=1)
+def fidelities(plan: Plan, devices: list[Device], mitigation: str) -> Outcome:
+    """What to expect of QPUs: the value is, for a fragment, (QPU, fidelity along its transpiled circuit)."""
+    return contained(fidelities_of, plan, devices, mitigation)
 
 
 def _executed(

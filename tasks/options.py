@@ -142,6 +142,11 @@ class Options:
     target_error: float | None = field(default=None, metadata={"check": _positive})
     share_meaning: bool = field(default=False, metadata={"check": _truth})
 
+    @property
+    def sampled(self) -> bool:
+        """Whether shots are taken, or everything is exact."""
+        return self.shots is not None or self.target_error is not None
+
     def __post_init__(self) -> None:
         for option in dataclasses.fields(self):
             value, optional = getattr(self, option.name), "None" in str(option.type)

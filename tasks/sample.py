@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from qiskit import QuantumCircuit
 
 from tasks.cutting import Plan, structure_of
+from tasks.dispatch.rounds import run_round
+from tasks.dispatch.start import started
 from tasks.errors import InputError
-from tasks.execution.jobs import run_job, sampled_jobs, uniform_shots, unpack_counts
-from tasks.execution.simulators.open_state import open_state
-from tasks.execution.simulators.outputs import exact_outputs
-from tasks.execution.simulators.sampled import sampled_data
+from tasks.execution.jobs import exact_jobs, sampled_jobs, uniform_shots
 from tasks.inputs.validation import make_problem
 from tasks.model.problem import Problem, Readout
 from tasks.model.progress import Progress, Quiet
 from tasks.model.tensor import Structure
-from tasks.options import options_of
-from tasks.reconstruction.distribution.outputs import ExactOutputs, Outputs, SampledOutputs, marginal
+from tasks.options import Options, options_of
+from tasks.reconstruction.distribution.outputs import ExactOutputs, Outputs, marginal
 from tasks.reconstruction.distribution.sampling import (
     MOST_VECTOR_BITS,
     Distribution,
@@ -31,7 +33,9 @@ from tasks.reconstruction.distribution.sampling import (
 )
 from tasks.reconstruction.distribution.sampling import sample as draw_outcomes
 from tasks.reconstruction.errors import DistributionError
-from tasks.workflow import plan_problem
+from tasks.runs import RunDirectory
+from tasks.runtime import COLLECTION_IN, Limits, Outcome, constraint, isolated, limits, task
+from tasks.tensors import outputs
 
 
 def sample(circuit: QuantumCircuit, shots: int = 1024, **options: Any) -> dict[str, int]:
@@ -54,9 +58,9 @@ def sample(circuit: QuantumCircuit, shots: int = 1024, **options: Any) -> dict[s
     if wanted is None:
         raise InputError("`shots`: None is not a number of strings to draw", field="shots")
     problem = make_problem(circuit, None, every_qubit=True)
-    outputs = fragment_outputs(problem, plan_problem(problem, chosen), Quiet())
-    drawn = draw(outputs, wanted, chosen.seed)
-    strings = labels(drawn.bits, outputs.readout)
+    _, drawn = run_sample(problem, replace(chosen, shots=None, target_error=None), Question(draw=wanted))
+    assert isinstance(drawn, Outcomes)
+    strings = labels(drawn.bits, problem.readout)
     return dict(sorted(zip(strings, drawn.counts.tolist(), strict=True), key=lambda pair: (-pair[1], pair[0])))
 
 
@@ -76,11 +80,6 @@ class FragmentOutputs:
     num_qubits: int
     readout: Readout | None = None
 
-    @property
-    def sampled(self) -> bool:
-        """Whether what follows from it has errors."""
-        return not all(isinstance(output, ExactOutputs) for output in self.outputs)
-
     def as_read(self, bits: np.ndarray) -> np.ndarray:
         """(outcome, classical bit) uint8 from (outcome, qubit): what the circuit's own measurements would read."""
         if self.readout is None:
@@ -92,39 +91,94 @@ class FragmentOutputs:
         return read
 
 
-def fragment_outputs(problem: Problem, plan: Plan, progress: Progress) -> FragmentOutputs:
-    """Simulate every fragment once with its legs open; the plan must leave no qubit of interest out."""
-    found = []
-    with progress.stage("execute", len(plan.fragments)) as stage:
-        for fragment in plan.fragments:
-            found.append(exact_outputs(fragment, open_state(fragment)))
-            stage.advance()
-    return _outputs(problem, plan, found)
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a distribution.
 
-
-def sampled_outputs(problem: Problem, plan: Plan, shots: int, seed: int, progress: Progress) -> FragmentOutputs:
-    """Sample the fragments instead, ``shots`` in all: what follows then has error bars.
-
-    The problem's observable must be Z on every qubit, so that every variant measures all outputs.
+    Attributes:
+        draw: this many strings drawn from it.
+        top: this many of its most likely strings; without either its whole vector.
     """
-    found = []
-    with progress.stage("execute", len(plan.fragments)) as stage:
-        for job in sampled_jobs(plan, uniform_shots(plan, shots), seed):
-            data = sampled_data(job.fragment, job.schemes, job.variants, unpack_counts(run_job(job)))
-            qubits = tuple(qubit for _, qubit in sorted(job.fragment.outputs))
-            found.append(SampledOutputs(qubits, data))
-            stage.advance()
-    return _outputs(problem, plan, found)
+
+    draw: int | None = None
+    top: int | None = None
 
 
-def _outputs(problem: Problem, plan: Plan, found: Sequence[Outputs]) -> FragmentOutputs:
-    """Those that are measured, where the circuit says which."""
-    joined, readout = structure_of(problem, plan), problem.readout
+Answer = Outcomes | LikelyOutcomes | Distribution
+
+
+def run_sample(
+    problem: Problem, options: Options, question: Question, progress: Progress | None = None
+) -> tuple[Plan, Answer]:
+    """Run the fragments of a problem and answer from their outputs.
+
+    Args:
+        problem: its observable is Z on every qubit, so that every variant measures all outputs.
+        options: ``shots`` are those of the fragments: what follows then has error bars; without they are exact.
+        question: what to say of the distribution; strings are drawn from exact fragments only.
+        progress: where it is shown.
+
+    Raises:
+        QompassError: with one line that says what to do.
+    """
+    shown = progress or Quiet()
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        directory = stack.enter_context(RunDirectory.create(Path(folder), {"seed": options.seed}, problem))
+        driver = stack.enter_context(started(problem, options, directory, shown, outputs))
+        joined = structure_of(problem, driver.plan)
+
+        def submit(found: list[Any], attempt: int) -> Any:
+            return answer(joined, found, problem.num_qubits, problem.readout, question, options.seed, limits(), attempt)
+
+        if options.shots is None:
+            jobs = exact_jobs(driver.plan, outputs=True)
+        else:
+            shots = uniform_shots(driver.plan, options.shots)
+            jobs = [replace(job, outputs=True) for job in sampled_jobs(driver.plan, shots, options.seed)]
+        run_round("execute", jobs, driver, shown, submit)
+        return driver.plan, driver.value_of("the distribution", submit)
+
+
+@constraint(computing_units="1")
+@task(returns=1, found=COLLECTION_IN)
+def answer(
+    joined: Structure,
+    found: list[Any],
+    num_qubits: int,
+    readout: Readout | None,
+    question: Question,
+    seed: int,
+    limits: Limits,
+    attempt: int,
+) -> Outcome:
+    """What the outputs of all fragments say; the value of the outcome is an Answer."""
+    return isolated(answer_question, joined, found, num_qubits, readout, question, seed, limits=limits, device="CPU",
+                    attempt=attempt)  # fmt: skip
+
+
+def answer_question(
+    joined: Structure,
+    found: Sequence[Outputs],
+    num_qubits: int,
+    readout: Readout | None,
+    question: Question,
+    seed: int,
+) -> Answer:
+    """The work itself, in a child process of the task."""
+    measured = _measured(joined, found, num_qubits, readout)
+    if question.draw is not None:
+        return draw(measured, question.draw, seed)
+    return vector(measured) if question.top is None else likeliest(measured, question.top, seed)
+
+
+def _measured(joined: Structure, found: Sequence[Outputs], num_qubits: int, readout: Readout | None) -> FragmentOutputs:
+    """The outputs that are measured, where the circuit says which."""
     if readout is None:
-        return FragmentOutputs(joined, tuple(found), problem.num_qubits)
+        return FragmentOutputs(joined, tuple(found), num_qubits)
     places = {qubit: place for place, qubit in enumerate(dict.fromkeys(q for q in readout.bits if q is not None))}
     bits = tuple(None if qubit is None else places[qubit] for qubit in readout.bits)
-    measured = tuple(marginal(outputs, places) for outputs in found)
+    measured = tuple(marginal(own, places) for own in found)
     return FragmentOutputs(joined, measured, len(places), Readout(bits, readout.registers))
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment
 from tasks.execute import Payload
-from tasks.execution.jobs import FragmentJob, fragment_tensor
+from tasks.execution.jobs import FragmentJob, fragment_tensor, unpack_counts
+from tasks.execution.simulators.sampled import sampled_data
 from tasks.model.tensor import FragmentTensor
+from tasks.reconstruction.distribution.outputs import ExactOutputs, Outputs, SampledOutputs
 from tasks.runtime import COLLECTION_IN, Limits, Outcome, constraint, isolated, task
 
 
@@ -49,13 +53,56 @@ def build_tensor(
     payloads: Sequence[Payload],
 ) -> FragmentTensor:
     """The work itself, in a child process of the task."""
+    return fragment_tensor(fragment, schemes, _results(fragment, schemes, jobs, found, payloads))
+
+
+@constraint(computing_units="1")
+@task(returns=1, payloads=COLLECTION_IN, priority=True)
+def outputs(
+    fragment: Fragment,
+    schemes: tuple[Scheme, ...],
+    jobs: tuple[FragmentJob, ...],
+    found: Payload,
+    payloads: list[Payload],
+    limits: Limits,
+    attempt: int,
+) -> Outcome:
+    """What a fragment says about bit strings: the value of the outcome is its Outputs; arguments as for ``tensor``."""
+    return isolated(build_outputs, fragment, schemes, jobs, found, payloads, limits=limits, device="CPU",
+                    attempt=attempt)  # fmt: skip
+
+
+def build_outputs(
+    fragment: Fragment,
+    schemes: tuple[Scheme, ...],
+    jobs: Sequence[FragmentJob],
+    found: Payload,
+    payloads: Sequence[Payload],
+) -> Outputs:
+    """The work itself, in a child process of the task."""
+    qubits = tuple(qubit for _, qubit in sorted(fragment.outputs))
+    results = sorted(_results(fragment, schemes, jobs, found, payloads), key=lambda pair: pair[0].first)
+    for job, arrays in results:
+        if job.exact:
+            return ExactOutputs(qubits, arrays["values"])
+    variants = [variant for job, _ in results for variant in job.variants]
+    counts = [own for _, arrays in results for own in unpack_counts(arrays)]
+    return SampledOutputs(qubits, sampled_data(fragment, schemes, variants, counts))
+
+
+def _results(
+    fragment: Fragment,
+    schemes: tuple[Scheme, ...],
+    jobs: Sequence[FragmentJob],
+    found: Payload,
+    payloads: Sequence[Payload],
+) -> list[tuple[FragmentJob, dict[str, np.ndarray]]]:
+    """The fragment's own results, each with what was asked for."""
     rounds = {job.round_index: job for job in jobs}
-    results = []
-    for payload in (found, *payloads):
-        for piece, arrays in payload:
-            if piece.fragment == fragment.index:
-                if piece.exact:
-                    results.append((FragmentJob(fragment, schemes), arrays))
-                else:
-                    results.append((rounds[piece.round_index].share(piece.first, piece.count), arrays))
-    return fragment_tensor(fragment, schemes, results)
+    return [
+        (FragmentJob(fragment, schemes) if piece.exact else rounds[piece.round_index].share(piece.first, piece.count),
+         arrays)
+        for payload in (found, *payloads)
+        for piece, arrays in payload
+        if piece.fragment == fragment.index
+    ]  # fmt: skip

@@ -4,62 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from qiskit import QuantumCircuit
 
-from resources_xml import units_of
-from scheduler_policies import POLICY_GROUP, Device, Goal, Kind, find_policy
-from tasks.cut import cut
 from tasks.cutting import Plan, make_plan, structure_of
-from tasks.cutting.cost import contraction_cost
-from tasks.cutting.cuts import cuts_from
-from tasks.cutting.document import plan_document
 from tasks.dispatch.driver import Driver, RunError, TakesTensors
-from tasks.dispatch.pool import Pool
-from tasks.dispatch.rounds import exact_round, shot_rounds
-from tasks.execution.cache.stores.registry import check_place
-from tasks.execution.jobs import exact_jobs, predicted_seconds, sampled_jobs, uniform_shots
-from tasks.execution.on_device import ExecutionOptions
-from tasks.execution.run_devices import fidelities_of, run_devices, state_of, unused
-from tasks.execution.works import works_of
+from tasks.dispatch.rounds import run_round, shot_rounds
+from tasks.dispatch.start import greedy_flops, plan_limits, started
+from tasks.execution.jobs import exact_jobs
+from tasks.execution.run_devices import unused
 from tasks.inputs.operators import Observables
 from tasks.inputs.validation import make_problem
 from tasks.model.problem import Estimate, Problem
-from tasks.model.progress import Progress, Quiet
+from tasks.model.progress import Progress, Quiet, Stage
 from tasks.model.tensor import Structure
 from tasks.options import Options, options_of
 from tasks.reconstruct import contraction_flops, reconstruct, reconstruct_in_ranks, worth_ranks, write_for_ranks
 from tasks.runs import RunDirectory, RunRecord
-from tasks.runtime import (
-    INLINE_S,
-    Outcome,
-    Reason,
-    inline,
-    limits,
-    prepare_engine,
-    raise_defect,
-    shared_engine,
-    wait_on,
-)
+from tasks.runtime import limits, wait_on
+
+__all__ = ["Options", "Progress", "Quiet", "Result", "RunError", "Stage", "estimate", "plan_problem", "run"]
 
 logger = logging.getLogger(__name__)
 
 _NEAR_TARGET = 1.05  # times the target; closer than that is how well an error is known
-_SHOTS_FOR_TARGET = 10_000_000  # what a plan may count on where as many shots are spent as it takes
-_SURELY_LARGE_QUBITS = 30  # circuits that take longer to run than an engine to start
-_INLINE_BYTES = 1 << 29  # what takes more memory runs in a process of its own
 _NETWORK = "network"  # in the run's folder, while MPI ranks read it
-_FLOPS = 1e9  # a second, of small contractions
 
 
 @dataclass(frozen=True)
@@ -83,7 +58,7 @@ def plan_problem(problem: Problem, options: Options) -> Plan:
     Raises:
         CuttingError: there is none within the limits.
     """
-    return make_plan(problem, cuts=options.cuts, **_plan_limits(options))
+    return make_plan(problem, cuts=options.cuts, **plan_limits(options))
 
 
 def estimate(
@@ -127,21 +102,11 @@ def run(problem: Problem, options: Options, directory: RunDirectory, progress: P
         QompassError: with one line that says what to do; everything completed so far stays in ``directory``.
     """
     shown = progress or Quiet()
-    check_place(options.cache)
-    trouble: dict[str, str] = {}
-    devices = run_devices(options.resources, trouble)
-    with contextlib.ExitStack() as stack:
-        info = stack.enter_context(shared_engine(options.engine, units=units_of(devices)))
-        directory.update(engine={"name": info.name, "version": info.version})
-        with directory.timing("cut"), shown.stage("cut", 1) as step:
-            plan = _planned(problem, options, directory, devices)
-            step.advance()
-        structure = structure_of(problem, plan)
-        stack.enter_context(inline(_small(plan, options, devices)))
-        driver = stack.enter_context(_driver(problem, plan, options, directory, devices, trouble))
-        end = _end(structure, plan, driver, options)
+    with started(problem, options, directory, shown) as driver:
+        plan, structure = driver.plan, structure_of(problem, driver.plan)
+        end = _end(structure, driver, options)
         with directory.timing("execute"):
-            _execute(structure, plan, options, driver, shown, end)
+            _execute(structure, options, driver, shown, end)
         directory.update(tasks=vars(driver.statistics()))
         with directory.timing("reconstruct"), shown.stage("reconstruct", 1) as step:
             values, errors = driver.value_of("the reconstruction", end)
@@ -153,8 +118,7 @@ def run(problem: Problem, options: Options, directory: RunDirectory, progress: P
     ]
     ran = sorted({name for fragment in plan.fragments for name in driver.state.shots_of(fragment.index)})
     noisy = [name for name in ran if name in driver.devices and not driver.devices[name].exact]
-    sampled = options.shots is not None or options.target_error is not None
-    idle = unused(devices, ran, trouble | driver.state.trouble) if sampled else []
+    idle = unused(list(driver.devices.values()), ran, driver.trouble) if options.sampled else []
     for note in (*idle, biased(noisy, options.mitigation), missed_target(estimates, options.target_error)):
         if note:
             directory.record.note(note)
@@ -185,88 +149,13 @@ def missed_target(estimates: Sequence[Estimate], target_error: float | None) -> 
     )
 
 
-def _plan_limits(options: Options) -> dict[str, Any]:
-    return {
-        "max_qubits": options.max_qubits,
-        "shots": options.shots if options.target_error is None else options.shots or _SHOTS_FOR_TARGET,
-        "memory_bytes": options.memory_bytes,
-        "seed": options.seed,
-    }
-
-
-def _planned(problem: Problem, options: Options, directory: RunDirectory, devices: Sequence[Device]) -> Plan:
-    """Plan, or plan again with the cuts that an interrupted run had chosen."""
-    stored = directory.record.get("plan")
-    cuts = cuts_from(stored["cuts"]) if stored else options.cuts
-    qpus = [device for device in devices if device.kind is Kind.QPU]
-    midway = all(device.limits.mid_circuit_measurement for device in qpus)
-    if problem.num_qubits > _SURELY_LARGE_QUBITS:
-        prepare_engine()
-    with inline(True):  # nothing can begin before it, and it cannot die
-        outcome: Outcome = wait_on(cut(problem, cuts, {**_plan_limits(options), "mid_circuit_measurement": midway}))
-    plan: Plan = value_of(outcome, "the plan")
-    directory.update(plan=plan_document(plan))
-    return plan
-
-
-def _small(plan: Plan, options: Options, devices: Sequence[Device]) -> bool:
-    """Whether what follows the plan is done sooner than an engine and its first process have started."""
-    if any(device.kind is not Kind.CPU for device in devices):
-        return False
-    if sum(cost.exact_bytes for cost in plan.costs) > _INLINE_BYTES:
-        return False
-    contraction = _greedy_flops(plan)
-    seconds = sum(predicted_seconds(job) for job in exact_jobs(plan)) + contraction / _FLOPS
-    if options.shots is not None or options.target_error is not None:
-        shots = _plan_limits(options)["shots"]
-        jobs = sampled_jobs(plan, uniform_shots(plan, shots), options.seed)
-        seconds += 2 * sum(map(predicted_seconds, jobs)) + 2 * contraction / _FLOPS  # two rounds, their tensors, errors
-    return seconds <= INLINE_S
-
-
-@contextlib.contextmanager
-def _driver(
-    problem: Problem,
-    plan: Plan,
-    options: Options,
-    directory: RunDirectory,
-    devices: Sequence[Device],
-    trouble: dict[str, str],
-) -> Iterator[Driver]:
-    """What runs the plan's fragments on the devices; ``trouble`` takes what is wrong with QPUs, by name."""
-    goal = Goal(options.target_error, options.budget)
-    policy = find_policy(options.policy, entry_points(group=POLICY_GROUP))
-    sampled = options.shots is not None or options.target_error is not None
-    fidelities = fidelities_of(plan, devices, options.mitigation) if sampled else None
-    driver = Driver(
-        plan,
-        Pool(devices, policy, goal, units=os.cpu_count() or 1),
-        works_of(plan, 1, fidelities=fidelities),
-        directory,
-        float(np.sqrt((problem.terms.coefficients.data**2).sum())),
-        ExecutionOptions(
-            options.cache,
-            options.mitigation,
-            share_meaning=options.share_meaning,
-            run=str(directory.record["run"]),
-        ),
-        partial(state_of, trouble=trouble),
-    )
-    try:
-        yield driver
-    finally:
-        driver.close()
-
-
-def _execute(
-    structure: Structure, plan: Plan, options: Options, driver: Driver, shown: Progress, end: TakesTensors
-) -> None:
-    if options.shots is None and options.target_error is None:
-        exact_round(plan, driver, shown, end)
+def _execute(structure: Structure, options: Options, driver: Driver, shown: Progress, end: TakesTensors) -> None:
+    if not options.sampled:
+        run_round("execute", exact_jobs(driver.plan), driver, shown, end)
         return
     shot_rounds(
         structure,
-        plan,
+        driver.plan,
         driver,
         shown,
         end,
@@ -277,11 +166,11 @@ def _execute(
     )
 
 
-def _end(structure: Structure, plan: Plan, driver: Driver, options: Options) -> TakesTensors:
+def _end(structure: Structure, driver: Driver, options: Options) -> TakesTensors:
     """From the tensors to values and standard errors: one task, or the ranks of an MPI program."""
     room = _room(options)
     # A greedy path is found in milliseconds; only where that says many operations a better one is searched, by a task.
-    flops = contraction_flops(structure, room) if worth_ranks(_greedy_flops(plan)) else None
+    flops = contraction_flops(structure, room) if worth_ranks(greedy_flops(driver.plan)) else None
 
     def submit(tensors: list[Any], attempt: int) -> Any:
         searched = None if flops is None else wait_on(flops).value
@@ -293,19 +182,6 @@ def _end(structure: Structure, plan: Plan, driver: Driver, options: Options) -> 
     return submit
 
 
-def _greedy_flops(plan: Plan) -> float:
-    return contraction_cost(plan.fragments, plan.bonds).flops * len(plan.factor_index)
-
-
 def _room(options: Options) -> int | None:
     """Memory that a contraction may use: half of what is allowed, the other half holds the results."""
     return None if options.memory_bytes is None else options.memory_bytes // 2
-
-
-def value_of(outcome: Outcome, what: str) -> Any:
-    """The value of an outcome; a failure is raised with what was being done."""
-    raise_defect(outcome, what)
-    if outcome.failure is not None:
-        refused = outcome.failure.reason is Reason.REFUSED  # then the message says all that there is to say
-        raise RunError(outcome.failure.message if refused else f"{what}: {outcome.failure.message}")
-    return outcome.value

@@ -110,6 +110,16 @@ def test_pure_rooms_know_no_engine_file_clock_or_environment(room):
         assert not files_opened_in(path.read_text()), f"{path} opens files: lines {files_opened_in(path.read_text())}"
 
 
+@pytest.mark.parametrize("name", ["state", "instructions", "pool", "batches"])
+def test_the_state_of_a_run_knows_no_engine_file_clock_or_log(name):
+    path = ROOT / "tasks/dispatch" / f"{name}.py"
+    imported = imports_of(path)
+    assert not {one.split(".")[0] for one in imported} & (IMPURE | {"logging"})
+    assert not files_opened_in(path.read_text())
+    engine = {one for one in imported if one.startswith("tasks.runtime")}
+    assert {".".join(one.split(".")[:3]) for one in engine} <= {"tasks.runtime.outcome", "tasks.runtime.batching"}
+
+
 def test_relative_imports_are_seen():
     assert imports_in("from . import x", "tasks.cutting.plan") == {"tasks.cutting", "tasks.cutting.x"}
     assert imports_in("from ..apps import y", "tasks.model.z") == {"tasks.apps", "tasks.apps.y"}

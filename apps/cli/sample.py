@@ -13,13 +13,12 @@ from apps.cli.progress import make_progress
 from apps.cli.run import SCHEMA, options_from
 from apps.cli.tables import plan_text, table
 from apps.cli.terminal import say
-from tasks import workflow
 from tasks.cutting.document import plan_document
 from tasks.errors import InputError
 from tasks.inputs.validation import read_problem
 from tasks.model.problem import Problem
-from tasks.reconstruction.distribution.sampling import Distribution
-from tasks.sample import draw, fragment_outputs, labels, likeliest, sampled_outputs, vector
+from tasks.reconstruction.distribution.sampling import Distribution, LikelyOutcomes
+from tasks.sample import Question, labels, run_sample
 
 _SHOWN = 20
 
@@ -32,14 +31,9 @@ def sample(arguments: argparse.Namespace) -> int:
     shots, arguments.shots = arguments.shots, arguments.fragment_shots
     # Z on every qubit: so that the plan leaves out nothing that a measurement could see.
     problem = read_problem(arguments.circuit, [], None, every_qubit=True)
-    progress = make_progress()
-    with progress.stage("cut", 1) as stage:
-        plan = workflow.plan_problem(problem, options_from(arguments, problem))
-        stage.advance()
-    if arguments.fragment_shots:
-        outputs = sampled_outputs(problem, plan, arguments.fragment_shots, arguments.seed, progress)
-    else:
-        outputs = fragment_outputs(problem, plan, progress)
+    options = options_from(arguments, problem)
+    draws = None if arguments.top or arguments.vector else shots or 1024
+    plan, found = run_sample(problem, options, Question(draws, arguments.top), make_progress())
     document: dict[str, Any] = {"schema": SCHEMA, "qubits": problem.num_qubits, "plan": plan_document(plan)}
     document["measured"] = None if problem.readout is None else list(problem.readout.bits)
     document["notes"] = notes = notes_of(problem)
@@ -47,29 +41,27 @@ def sample(arguments: argparse.Namespace) -> int:
         say(note)
     names: tuple[str, ...]
     rows: list[tuple[str, ...]]
-    if arguments.top:
-        found = likeliest(outputs, arguments.top, arguments.seed)
-        strings = labels(found.bits, outputs.readout)
+    if isinstance(found, LikelyOutcomes):
+        strings = labels(found.bits, problem.readout)
         document["likely"] = [
             {"bits": bits, "probability": float(probability), "std_error": float(error)}
             for bits, probability, error in zip(strings, found.probabilities, found.std_errors, strict=True)
         ]
+        sampled = options.sampled and plan.fragments
         rows = [
-            (entry["bits"], f"{entry['probability']:.9g}", f"{entry['std_error']:.2g}" if outputs.sampled else "exact")
+            (entry["bits"], f"{entry['probability']:.9g}", f"{entry['std_error']:.2g}" if sampled else "exact")
             for entry in document["likely"]
         ]
         names = ("bits", "probability", "std error")
-    elif arguments.vector:
-        whole = vector(outputs)
-        write_vector(arguments.vector, whole)
+    elif isinstance(found, Distribution):
+        write_vector(arguments.vector, found)
         document["vector"] = str(arguments.vector)
-        document["negativity"] = whole.negativity
-        rows = [(str(arguments.vector), f"{whole.nearest.size:,}", f"{whole.negativity:.3g}")]
+        document["negativity"] = found.negativity
+        rows = [(str(arguments.vector), f"{found.nearest.size:,}", f"{found.negativity:.3g}")]
         names = ("written", "probabilities", "negativity")
     else:
-        drawn = draw(outputs, shots or 1024, arguments.seed)
         pairs = sorted(
-            zip(labels(drawn.bits, outputs.readout), drawn.counts.tolist(), strict=True),
+            zip(labels(found.bits, problem.readout), found.counts.tolist(), strict=True),
             key=lambda pair: (-pair[1], pair[0]),
         )
         document["counts"] = dict(pairs)

@@ -39,7 +39,6 @@ from tasks.runtime import (
     wait_on,
 )
 from tasks.runtime.batching import TaskStatistics, task_statistics
-from tasks.tensors import tensor
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +66,8 @@ class Driver:
         norm: of the observables' coefficients, for the weight of each fragment's error.
         how: cache and mitigation.
         read_state: reads how a QPU is doing now.
+        fan_in: the task that makes one value of all results of a fragment.
+        trouble: what is wrong with QPUs, by name; ``read_state`` may say more there.
     """
 
     def __init__(
@@ -78,8 +79,11 @@ class Driver:
         norm: float,
         how: ExecutionOptions,
         read_state: Callable[[Device], DeviceState],
+        fan_in: Callable[..., Any],
+        trouble: Mapping[str, str],
     ):
-        self._plan, self._directory, self._how, self._read_state = plan, directory, how, read_state
+        self.plan, self._directory, self._how, self._read_state = plan, directory, how, read_state
+        self._fan_in, self._trouble = fan_in, trouble
         self.state = State(pool, works, norm, self._predicted, engine_info().overhead_s)
         self._asked: dict[int, dict[int, FragmentJob]] = {f.index: {} for f in plan.fragments}  # by fragment and round
         self._found: dict[int, list[tuple[Piece, Any]]] = {f.index: [] for f in plan.fragments}
@@ -100,6 +104,11 @@ class Driver:
     def devices(self) -> Mapping[str, Device]:
         """The devices, by name."""
         return self.state.pool.devices
+
+    @property
+    def trouble(self) -> Mapping[str, str]:
+        """What is or was wrong with devices, by name."""
+        return {**self._trouble, **self.state.trouble}
 
     def close(self) -> None:
         """Remove what only a running process needs."""
@@ -259,9 +268,9 @@ class Driver:
 
     def _build(self, index: int, attempt: int = 0) -> Any:
         """Submit the fan-in of a fragment."""
-        fragment = self._plan.fragments[index]
-        self._tensors[index] = tensor(
-            fragment, self._plan.schemes[index], tuple(self._asked[index].values()), tuple(self._found[index]),
+        fragment = self.plan.fragments[index]
+        self._tensors[index] = self._fan_in(
+            fragment, self.plan.schemes[index], tuple(self._asked[index].values()), tuple(self._found[index]),
             list(self._payloads[index].values()), limits(), attempt,
         )  # fmt: skip
         return self._tensors[index]
@@ -277,9 +286,10 @@ class Driver:
         return {name: self._read_state(d) for name, d in self.devices.items() if d.kind is Kind.QPU}
 
     def _job(self, piece: Piece) -> FragmentJob:
+        asked = self._asked[piece.fragment]
         if piece.exact:
-            return FragmentJob(self._plan.fragments[piece.fragment], self._plan.schemes[piece.fragment])
-        return self._asked[piece.fragment][piece.round_index].share(piece.first, piece.count)
+            return next(iter(asked.values())).as_exact()
+        return asked[piece.round_index].share(piece.first, piece.count)
 
     def _predicted(self, piece: Piece) -> float:
         return predicted_seconds(self._job(piece))
@@ -298,3 +308,17 @@ class Driver:
 def steps_of(piece: Piece) -> int:
     """How many steps of progress a piece is."""
     return max(1, piece.count)
+
+
+def value_of(outcome: Outcome, what: str) -> Any:
+    """The value of an outcome; a failure is raised with what was being done.
+
+    Raises:
+        RunError: it failed.
+        DefectError: its work has a bug.
+    """
+    raise_defect(outcome, what)
+    if outcome.failure is not None:
+        refused = outcome.failure.reason is Reason.REFUSED  # then the message says all that there is to say
+        raise RunError(outcome.failure.message if refused else f"{what}: {outcome.failure.message}")
+    return outcome.value

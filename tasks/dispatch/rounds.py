@@ -15,7 +15,7 @@ import numpy as np
 from tasks.cutting import Plan
 from tasks.dispatch.driver import Driver, TakesTensors, steps_of
 from tasks.dispatch.result_store import piece_of
-from tasks.execution.jobs import FragmentJob, exact_jobs, sampled_jobs, uniform_shots
+from tasks.execution.jobs import FragmentJob, sampled_jobs, uniform_shots
 from tasks.model.progress import Progress
 from tasks.model.tensor import Structure
 from tasks.reconstruct import allocate
@@ -25,11 +25,6 @@ from tasks.runtime import limits
 _SHOTS_FOR_ROUNDS = 100  # a variant: with fewer, a first round says too little and starves what looks certain
 _FIRST_SHOTS = 200  # a variant, in the first round towards a target error
 _MOST_ROUNDS = 5
-
-
-def exact_round(plan: Plan, driver: Driver, shown: Progress, end: TakesTensors) -> None:
-    """All fragment tensors, exactly; ``end`` takes them."""
-    _run("execute", exact_jobs(plan), driver, shown, end)
 
 
 def shot_rounds(
@@ -76,7 +71,7 @@ def shot_rounds(
         further = _Allocation(structure, plan, driver, prices, shots, target_error, memory_bytes, number + 1)
         # What a shot costs is known once it is known who took it; without prices nothing is to be waited for.
         ahead = end if last else further.submit if more is None and not any(prices.values()) else None
-        _run("execute" if number == 0 else f"execute, round {number + 1}", jobs, driver, shown, ahead)
+        run_round("execute" if number == 0 else f"execute, round {number + 1}", jobs, driver, shown, ahead)
         if last or not any(any(driver.state.shots_of(f.index).values()) for f in plan.fragments):
             break
         if more is None:
@@ -90,7 +85,8 @@ def shot_rounds(
         ]
 
 
-def _run(name: str, jobs: list[FragmentJob], driver: Driver, shown: Progress, ahead: TakesTensors | None) -> None:
+def run_round(name: str, jobs: list[FragmentJob], driver: Driver, shown: Progress, ahead: TakesTensors | None) -> None:
+    """All results of some jobs, shown as a stage of this name; ``ahead`` as for ``Driver.run``."""
     with shown.stage(name, sum(steps_of(piece_of(job)) for job in jobs)) as stage:
         driver.run(jobs, stage, ahead)
 

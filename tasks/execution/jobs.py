@@ -17,6 +17,7 @@ from tasks.cutting.variants import Variant, VariantBuilder, enumerate_variants
 from tasks.execution.as_written import fragment_digest
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
+from tasks.execution.simulators.outputs import exact_outputs
 from tasks.execution.simulators.sampled import run_circuits, sample_open, sampled_data
 from tasks.model.counts import merge_counts, split_counts
 from tasks.model.streams import random_stream, simulator_seed
@@ -42,6 +43,7 @@ class FragmentJob:
         circuit: digest of the circuit that was cut, so that no other circuit gets the same random numbers.
         round_index: which round of shots it belongs to.
         first: place of its first variant among the variants of its fragment and round.
+        outputs: ask for the probabilities of its output bits instead of its observable factors.
     """
 
     fragment: Fragment
@@ -53,6 +55,7 @@ class FragmentJob:
     circuit: str = ""
     round_index: int = 0
     first: int = 0
+    outputs: bool = False
 
     @property
     def exact(self) -> bool:
@@ -63,7 +66,7 @@ class FragmentJob:
     def key(self) -> str:
         """Unique in its run; names the stored result."""
         if self.exact:
-            return f"fragment-{self.fragment.index}-exact"
+            return f"fragment-{self.fragment.index}-{'outputs' if self.outputs else 'exact'}"
         return f"fragment-{self.fragment.index}-round-{self.round_index}-from-{self.first}-{len(self.variants)}"
 
     @property
@@ -71,6 +74,8 @@ class FragmentJob:
         """Of all that determines the result: a stored one is used again only if it was asked for in the same words."""
         state = hashlib.sha256(fragment_digest(self.fragment).encode())
         state.update(repr((self.schemes, self.variants, self.shots)).encode())
+        if self.outputs:
+            state.update(b"outputs")
         if not self.exact:
             state.update(repr((self.seed, self.circuit, self.round_index)).encode())
         return state.hexdigest()[:32]
@@ -99,7 +104,7 @@ class FragmentJob:
 
     def as_exact(self) -> FragmentJob:
         """The job that asks a simulator for the whole tensor instead."""
-        return FragmentJob(self.fragment, self.schemes)
+        return FragmentJob(self.fragment, self.schemes, outputs=self.outputs)
 
 
 def plan_digest(plan: Plan) -> str:
@@ -108,9 +113,9 @@ def plan_digest(plan: Plan) -> str:
     return hashlib.sha256(" ".join(digests).encode()).hexdigest()[:32]
 
 
-def exact_jobs(plan: Plan) -> list[FragmentJob]:
-    """One job for each fragment: its whole tensor."""
-    return [FragmentJob(f, s) for f, s in zip(plan.fragments, plan.schemes, strict=True)]
+def exact_jobs(plan: Plan, *, outputs: bool = False) -> list[FragmentJob]:
+    """One job for each fragment: its whole tensor, of its observable factors or of its output bits."""
+    return [FragmentJob(f, s, outputs=outputs) for f, s in zip(plan.fragments, plan.schemes, strict=True)]
 
 
 def sampled_jobs(
@@ -185,7 +190,8 @@ def run_job(job: FragmentJob, *, device: str = "CPU", threads: int = 1) -> dict[
     """
     fragment = job.fragment
     if job.exact:
-        return {"values": exact_tensor(fragment, open_state(fragment, device=device, threads=threads))}
+        state = open_state(fragment, device=device, threads=threads)
+        return {"values": exact_outputs(fragment, state).values if job.outputs else exact_tensor(fragment, state)}
     if fragment.open_qubits <= _OPEN_QUBITS:
         state = open_state(fragment, device=device, threads=threads)
         return pack_counts(sample_open(fragment, job.schemes, state, job.variants, job.shots, job.streams))

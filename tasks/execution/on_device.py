@@ -103,7 +103,7 @@ def run_on_device(
             keep(result)
         return found
     aer = "GPU" if device.kind is Kind.GPU else "CPU"
-    cached = [options.cache != OFF and predicted_seconds(job) >= _LEAST_SECONDS for job in jobs]
+    cached = [options.cache != OFF and not job.outputs and predicted_seconds(job) >= _LEAST_SECONDS for job in jobs]
     before = opened_cache(options.cache).numbers() if any(cached) else {}
     results = []
     for job, keeps in zip(jobs, cached, strict=True):

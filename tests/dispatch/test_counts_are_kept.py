@@ -42,15 +42,15 @@ def noiseless_qpu(monkeypatch):
 
         return submit
 
-    monkeypatch.setattr("tasks.workflow.run_devices", lambda resources, trouble: [GOOD, CPU])
-    monkeypatch.setattr("tasks.workflow.fidelities_of", lambda plan, devices, mitigation: {})
-    monkeypatch.setattr("tasks.workflow.state_of", state_of)
+    monkeypatch.setattr("tasks.dispatch.start.run_devices", lambda resources, trouble: [GOOD, CPU])
+    monkeypatch.setattr("tasks.execute.fidelities_of", lambda plan, devices, mitigation: {})
+    monkeypatch.setattr("tasks.dispatch.start.state_of", state_of)
     monkeypatch.setattr(driver, "execute_on", execute_on)
-    monkeypatch.setattr("tasks.workflow._small", lambda plan, options, devices: True)
+    monkeypatch.setattr("tasks.dispatch.start._small", lambda plan, options, devices: True)
     value_of = driver.Driver.value_of
 
     def evenly_allocated(self, what, submit):
-        return evenly(self._plan) if "allocation" in what else value_of(self, what, submit)
+        return evenly(self.plan) if "allocation" in what else value_of(self, what, submit)
 
     monkeypatch.setattr(driver.Driver, "value_of", evenly_allocated)
 

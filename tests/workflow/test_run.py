@@ -368,7 +368,7 @@ def test_a_defect_in_a_task_is_none_of_the_users(problem, tmp_path, monkeypatch,
     from tests.engines.work import defect
 
     monkeypatch.setattr(work, defect)
-    monkeypatch.setattr(workflow, "INLINE_S", inline_s)
+    monkeypatch.setattr("tasks.dispatch.start.INLINE_S", inline_s)
     with (
         pytest.raises(DefectError, match="KeyError: 'a defect'"),
         RunDirectory.create(tmp_path, {}, problem) as directory,

@@ -1,0 +1,140 @@
+"""From a problem to a driver: devices, engine, plan, and what is known of the fragments before the first is run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from importlib.metadata import entry_points
+from typing import Any
+
+import numpy as np
+
+from resources_xml import units_of
+from scheduler_policies import POLICY_GROUP, Device, Goal, Kind, find_policy
+from tasks.cut import cut
+from tasks.cutting import Plan
+from tasks.cutting.cost import contraction_cost
+from tasks.cutting.cuts import cuts_from
+from tasks.cutting.document import plan_document
+from tasks.dispatch.driver import Driver, value_of
+from tasks.dispatch.pool import Pool
+from tasks.execute import fidelities
+from tasks.execution.cache.stores.registry import check_place
+from tasks.execution.jobs import exact_jobs, predicted_seconds, sampled_jobs, uniform_shots
+from tasks.execution.on_device import ExecutionOptions
+from tasks.execution.run_devices import run_devices, state_of
+from tasks.execution.works import works_of
+from tasks.model.problem import Problem
+from tasks.model.progress import Progress
+from tasks.options import Options
+from tasks.runs import RunDirectory
+from tasks.runtime import INLINE_S, inline, prepare_engine, shared_engine, wait_on
+from tasks.tensors import tensor
+
+_SHOTS_FOR_TARGET = 10_000_000  # what a plan may count on where as many shots are spent as it takes
+_SURELY_LARGE_QUBITS = 30  # circuits that take longer to run than an engine to start
+_INLINE_BYTES = 1 << 29  # what takes more memory runs in a process of its own
+_FLOPS = 1e9  # a second, of small contractions
+
+
+@contextlib.contextmanager
+def started(
+    problem: Problem,
+    options: Options,
+    directory: RunDirectory,
+    shown: Progress,
+    fan_in: Callable[..., Any] = tensor,
+) -> Iterator[Driver]:
+    """What runs a problem's fragments, as long as the block lasts.
+
+    Args:
+        problem: the problem.
+        options: how to run it.
+        directory: of the run.
+        shown: where progress is shown.
+        fan_in: the task that makes one value of all results of a fragment.
+
+    Raises:
+        QompassError: there is no plan, or what the options name cannot be used.
+    """
+    check_place(options.cache)
+    trouble: dict[str, str] = {}
+    devices = run_devices(options.resources, trouble)
+    with contextlib.ExitStack() as stack:
+        info = stack.enter_context(shared_engine(options.engine, units=units_of(devices)))
+        directory.update(engine={"name": info.name, "version": info.version})
+        with directory.timing("cut"), shown.stage("cut", 1) as step:
+            plan = _planned(problem, options, directory, devices)
+            step.advance()
+        stack.enter_context(inline(_small(plan, options, devices)))
+        known = None
+        if options.sampled and any(device.kind is Kind.QPU for device in devices):
+            known = value_of(wait_on(fidelities(plan, devices, options.mitigation)), "the QPUs' fidelities")
+        driver = Driver(
+            plan,
+            Pool(
+                devices,
+                find_policy(options.policy, entry_points(group=POLICY_GROUP)),
+                Goal(options.target_error, options.budget),
+                units=os.cpu_count() or 1,
+            ),
+            works_of(plan, 1, fidelities=known),
+            directory,
+            float(np.sqrt((problem.terms.coefficients.data**2).sum())),
+            ExecutionOptions(
+                options.cache,
+                options.mitigation,
+                share_meaning=options.share_meaning,
+                run=str(directory.record["run"]),
+            ),
+            partial(state_of, trouble=trouble),
+            fan_in,
+            trouble,
+        )
+        stack.callback(driver.close)
+        yield driver
+
+
+def plan_limits(options: Options) -> dict[str, Any]:
+    """The keyword arguments of ``make_plan`` that options say."""
+    return {
+        "max_qubits": options.max_qubits,
+        "shots": options.shots if options.target_error is None else options.shots or _SHOTS_FOR_TARGET,
+        "memory_bytes": options.memory_bytes,
+        "seed": options.seed,
+    }
+
+
+def greedy_flops(plan: Plan) -> float:
+    """Floating-point operations of the contraction along a path that is found in milliseconds."""
+    return contraction_cost(plan.fragments, plan.bonds).flops * len(plan.factor_index)
+
+
+def _planned(problem: Problem, options: Options, directory: RunDirectory, devices: Sequence[Device]) -> Plan:
+    """Plan, or plan again with the cuts that an interrupted run had chosen."""
+    stored = directory.record.get("plan")
+    cuts = cuts_from(stored["cuts"]) if stored else options.cuts
+    midway = all(d.limits.mid_circuit_measurement for d in devices if d.kind is Kind.QPU)
+    asked = {**plan_limits(options), "mid_circuit_measurement": midway}
+    if problem.num_qubits > _SURELY_LARGE_QUBITS:
+        prepare_engine()
+    with inline(True):  # nothing can begin before it, and it cannot die
+        plan: Plan = value_of(wait_on(cut(problem, cuts, asked)), "the plan")
+    directory.update(plan=plan_document(plan))
+    return plan
+
+
+def _small(plan: Plan, options: Options, devices: Sequence[Device]) -> bool:
+    """Whether what follows the plan is done sooner than an engine and its first process have started."""
+    if any(device.kind is not Kind.CPU for device in devices):
+        return False
+    if sum(cost.exact_bytes for cost in plan.costs) > _INLINE_BYTES:
+        return False
+    contraction = greedy_flops(plan) / _FLOPS
+    seconds = sum(predicted_seconds(job) for job in exact_jobs(plan)) + contraction
+    if options.sampled:
+        jobs = sampled_jobs(plan, uniform_shots(plan, plan_limits(options)["shots"]), options.seed)
+        seconds += 2 * sum(map(predicted_seconds, jobs)) + 2 * contraction  # two rounds, their tensors, errors
+    return seconds <= INLINE_S
