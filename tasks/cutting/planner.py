@@ -6,30 +6,21 @@ from dataclasses import replace
 from math import log2
 
 import numpy as np
-from qiskit import QuantumCircuit
-from qiskit.exceptions import QiskitError
 from scipy.sparse import csr_array
 
-from tasks.cutting.cost import choose_schemes, contraction_cost, exact_work, fragment_cost
-from tasks.cutting.cuts import Cut, GateCut, WireCut
+from tasks.cutting.cost import choose_schemes, contraction_cost, fragment_cost
+from tasks.cutting.cuts import Cut, GateCut
 from tasks.cutting.errors import CuttingError
 from tasks.cutting.kinds import cheapest_gate_kind, gate_kind
-from tasks.cutting.lightcone import light_cone
+from tasks.cutting.objectives import find_objective
 from tasks.cutting.partition import Partition, partition
 from tasks.cutting.plan import Fragment, Plan
-from tasks.cutting.schmidt import SchmidtForm, find_form, schmidt_form
-from tasks.cutting.search.annealing import anneal
-from tasks.cutting.search.blocks import qubit_blocks
-from tasks.cutting.search.ends import GateEnds, end_blocks
+from tasks.cutting.schmidt import schmidt_form
+from tasks.cutting.search.candidates import candidate_cuts
 from tasks.model.problem import Problem
 from tasks.model.tensor import Structure
 
-_FIND_CUTS_GATES = 40  # qiskit-addon-cutting's search takes well under a second up to here
-_MOVES_A_NODE = 200
-_MOST_MOVES = 60_000
 _MOST_TENSOR_BITS = 60
-_FRAGMENT_WORK = 2e7  # a fragment of any size is a task, of about 20 ms at 1e9 operations a second
-_STAYS_WHOLE = 1e6  # weight of a gate that cannot be cut: above any sum of the others, small enough to add exactly
 
 
 def make_plan(
@@ -40,6 +31,7 @@ def make_plan(
     shots: int | None = None,
     memory_bytes: int | None = None,
     mid_circuit_measurement: bool = True,
+    objective: str | None = None,
     seed: int = 0,
 ) -> Plan:
     """Plan a problem.
@@ -52,10 +44,12 @@ def make_plan(
         memory_bytes: refuse plans that need more at their peak; None refuses none.
         mid_circuit_measurement: whether the devices of the sampled path can read a bit in mid-circuit: where one
             cannot, a bit takes an ancilla anyway, and every gate cut without a kind gets the one of least variance.
+        objective: what the search minimises, by name (``tasks/cutting/objectives``); None for the work of an exact
+            run, the sampling overhead of a sampled one.
         seed: of the search.
 
     Raises:
-        CuttingError: no plan within the limits, or the given cuts do not make one.
+        CuttingError: no plan within the limits, no such objective, or the given cuts do not make one.
     """
     if max_qubits is not None and max_qubits < 1:
         raise CuttingError(f"--max-qubits {max_qubits}: a fragment has at least 1 qubit")
@@ -65,7 +59,12 @@ def make_plan(
         if shots is not None and not mid_circuit_measurement:
             given = _of_cheapest_kinds(problem, given)
         return _checked(_costed(given, shots), shots, max_qubits, memory_bytes)
-    candidates = [partition(problem, c) for c in _candidates(problem, max_qubits, shots is None, seed)]
+    aim = find_objective(objective or ("work" if shots is None else "overhead"))
+    whole = partition(problem, ())
+    if max_qubits is None or _widest(whole.fragments) <= max_qubits:
+        candidates = [whole]
+    else:
+        candidates = [partition(problem, found) for found in candidate_cuts(problem, max_qubits, aim, seed)]
     within = [p for p in candidates if max_qubits is None or _widest(p.fragments) <= max_qubits]
     if not within:
         raise CuttingError(
@@ -75,7 +74,7 @@ def make_plan(
     possible = [p for p in within if _tensor_bits(p) <= _MOST_TENSOR_BITS]
     if not possible:
         _refuse_too_many_ends(min(within, key=_tensor_bits))
-    best = min(possible, key=lambda p: _score(p, shots is None))
+    best = min(possible, key=aim.score)
     if shots is not None and not mid_circuit_measurement:
         best = _of_cheapest_kinds(problem, best)
     return _checked(_costed(best, shots), shots, max_qubits, memory_bytes)
@@ -110,91 +109,6 @@ def _diagonal(values: np.ndarray) -> csr_array:
     return csr_array((values, (index, index)), shape=(values.size, values.size))
 
 
-def _candidates(problem: Problem, max_qubits: int | None, exact: bool, seed: int) -> list[tuple[Cut, ...]]:
-    """Sets of cuts worth comparing: no cut at all where the circuit fits."""
-    uncut: tuple[Cut, ...] = ()
-    if max_qubits is None or _widest(partition(problem, uncut).fragments) <= max_qubits:
-        return [uncut]
-    matters = light_cone(problem.circuit, np.asarray(problem.terms.support.any(axis=0)))
-    ends = gate_ends(problem.circuit, matters, exact)
-    starts = [
-        blocks[ends.qubits].reshape(-1)
-        for blocks in qubit_blocks(ends.qubit_weights(problem.num_qubits), max_qubits)[:2]
-    ]
-    starts += end_blocks(ends, max_qubits)[:2] if max_qubits > 1 else []
-    found: list[tuple[Cut, ...]] = []
-    for start in starts:
-        found.append(ends.cuts(start))
-        moves = min(_MOST_MOVES, _MOVES_A_NODE * len(start))
-        found.append(ends.cuts(anneal(ends, start, max_qubits, seed=seed, moves=moves)))
-    if len(ends.instructions) <= _FIND_CUTS_GATES and max_qubits > 1:
-        found += _addon_cuts(problem.circuit, matters, max_qubits, seed)
-    whole = set(ends.instructions[ends.weights == _STAYS_WHOLE].tolist())
-    made = [cuts for cuts in dict.fromkeys(found) if not any(c.wire is None and c.instruction in whole for c in cuts)]
-    if not made:
-        names = ", ".join(f"{i} ({problem.circuit.data[i].operation.name})" for i in sorted(whole)[:8])
-        raise CuttingError(
-            f"no plan within --max-qubits {max_qubits}: gates that cannot be cut, as instruction {names}, keep more "
-            "qubits together; allow more qubits"
-        )
-    return made
-
-
-def gate_ends(circuit: QuantumCircuit, matters: np.ndarray, exact: bool) -> GateEnds:
-    """The two-qubit gates that matter, with the cost of cutting each: log2 of kappa**2 and, exactly, of the leg."""
-    instructions, qubits, weights = [], [], []
-    index = {bit: i for i, bit in enumerate(circuit.qubits)}
-    for i, item in enumerate(circuit.data):
-        if matters[i] and len(item.qubits) == 2:
-            instructions.append(i)
-            qubits.append([index[q] for q in item.qubits])
-            weights.append(_gate_weight(find_form(item.operation), exact))
-    return GateEnds(
-        np.array(instructions, dtype=np.int64),
-        np.array(qubits, dtype=np.int64).reshape(-1, 2),
-        np.array(weights),
-        2.2 if exact else 4.1,
-    )
-
-
-def _gate_weight(form: SchmidtForm | None, exact: bool) -> float:
-    if form is None:
-        return _STAYS_WHOLE
-    overhead = 2 * log2(form.kappa())
-    # The exact path pays for the leg's dimension, the sampled one for its overhead; the other breaks ties.
-    return 2 * log2(form.rank) + 0.05 * overhead if exact else overhead + 0.1
-
-
-def _addon_cuts(circuit: QuantumCircuit, matters: np.ndarray, max_qubits: int, seed: int) -> list[tuple[Cut, ...]]:
-    """qiskit-addon-cutting's own search, as one more candidate."""
-    from qiskit_addon_cutting import DeviceConstraints, OptimizationParameters, find_cuts
-
-    kept = [i for i in range(len(circuit.data)) if matters[i]]
-    bare = circuit.copy_empty_like()
-    for i in kept:
-        bare.append(circuit.data[i])
-    try:
-        out, _ = find_cuts(bare, OptimizationParameters(seed=seed, max_backjumps=300), DeviceConstraints(max_qubits))
-    except (ValueError, QiskitError):  # it found none within the constraint, or a gate that it cannot cut
-        return []
-    cuts: list[Cut] = []
-    waiting: set[int] = set()
-    done = 0
-    for item in out.data:
-        qubits = [out.find_bit(q).index for q in item.qubits]
-        if item.operation.name == "cut_wire":
-            waiting.add(qubits[0])
-            continue
-        original = kept[done]
-        for q in sorted(waiting.intersection(qubits)):
-            cuts.append(WireCut(original, q))
-            waiting.discard(q)
-        if item.operation.name == "qpd_2q":
-            cuts.append(GateCut(original))
-        done += 1
-    return [tuple(cuts)]
-
-
 def _widest(fragments: tuple[Fragment, ...]) -> int:
     return max((f.num_qubits for f in fragments), default=0)
 
@@ -212,15 +126,6 @@ def _refuse_too_many_ends(candidate: Partition) -> None:
             f"fragment {worst.index} has {len(worst.legs)} cut ends: its tensor alone would have "
             f"2**{_tensor_bits(candidate)} numbers; allow more qubits a fragment or cut elsewhere"
         )
-
-
-def _score(candidate: Partition, exact: bool) -> float:
-    """Lower is better: log2 of the work on the exact path, of the sampling overhead on the sampled one."""
-    work = sum(_FRAGMENT_WORK + exact_work(f) for f in candidate.fragments)
-    work += contraction_cost(candidate.fragments, candidate.bonds).flops
-    if exact:
-        return log2(max(1.0, work))
-    return log2(candidate.sampling_overhead) + 0.02 * log2(max(1.0, work))
 
 
 def _costed(found: Partition, shots: int | None) -> Plan:

@@ -126,7 +126,7 @@ def test_fragments_that_no_machine_can_join_are_refused_in_one_line():
 
 
 def test_the_peers_gate_cuts_are_read():
-    from tasks.cutting.planner import _addon_cuts
+    from tasks.cutting.search.candidates import _addon_cuts
 
     circuit = line(6, ["Z" * 6], layers=2).circuit
     (cuts,) = _addon_cuts(circuit, np.ones(len(circuit.data), dtype=bool), 3, seed=1)
@@ -154,7 +154,7 @@ def test_a_large_qft_is_planned_or_refused_in_one_line(qubits, widths, shots):
 
 
 def test_a_circuit_that_fits_asks_no_gate_for_its_form(monkeypatch):
-    monkeypatch.setattr("tasks.cutting.planner.find_form", None)
+    monkeypatch.setattr("tasks.cutting.search.candidates.find_form", None)
     assert make_plan(line(6, ["Z" * 6]), max_qubits=6).cuts == ()
 
 

@@ -2,10 +2,11 @@
 
 from tasks.cutting.kinds.kind import CutKind, GateKind, LegKind
 from tasks.cutting.kinds.registry import WIRE, cheapest_gate_kind, gate_kind
-from tasks.cutting.kinds.setting import GATES, Scheme, Setting, gate_product
+from tasks.cutting.kinds.setting import GATES, SCHEMES, Scheme, Setting, gate_product
 
 __all__ = [
     "GATES",
+    "SCHEMES",
     "WIRE",
     "CutKind",
     "GateKind",

@@ -48,5 +48,4 @@ class HadamardEnd(GateEnd):
         return _ONE_ANGLE[scheme] if self.rank == 2 else _GENERAL
 
 
-ONE_ANGLE = GateKind("hadamard", (HadamardEnd(2), HadamardEnd(2)))
-GENERAL = GateKind("hadamard", (HadamardEnd(4), HadamardEnd(4)))
+HADAMARD = tuple(GateKind("hadamard", (HadamardEnd(rank), HadamardEnd(rank))) for rank in (2, 4))

@@ -111,5 +111,4 @@ class GateEnd(LegKind):
         return np.linalg.solve(basis_change(self.rank).T, pairs.reshape(-1)).real
 
 
-ONE_ANGLE = GateKind("measured", (GateEnd(2), GateEnd(2)))
-GENERAL = GateKind("measured", (GateEnd(4), GateEnd(4)))
+MEASURED = tuple(GateKind("measured", (GateEnd(rank), GateEnd(rank))) for rank in (2, 4))

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from tasks.cutting.errors import CuttingError
-from tasks.cutting.kinds import hadamard_gate, measured_gate
+from tasks.cutting.kinds.hadamard_gate import HADAMARD
 from tasks.cutting.kinds.kind import GateKind
+from tasks.cutting.kinds.measured_gate import MEASURED
 from tasks.cutting.kinds.wire import WireKind
 from tasks.cutting.schmidt import SchmidtForm
 
 WIRE = WireKind()
-GATE_KINDS: tuple[GateKind, ...] = (
-    measured_gate.ONE_ANGLE,
-    measured_gate.GENERAL,
-    hadamard_gate.ONE_ANGLE,
-    hadamard_gate.GENERAL,
-)
+GATE_KINDS: tuple[GateKind, ...] = (*MEASURED, *HADAMARD)
 
 
 def gate_kind(form: SchmidtForm, name: str = "") -> GateKind:

@@ -1,0 +1,25 @@
+"""Least sampling overhead of a sampled run: the product of kappa**2 over the cuts."""
+
+from __future__ import annotations
+
+from math import log2
+from typing import ClassVar
+
+from tasks.cutting.objectives.objective import Objective, exact_operations
+from tasks.cutting.partition import Partition
+from tasks.cutting.schmidt import SchmidtForm
+
+
+class Overhead(Objective):
+    """log2 of the overhead; among equal ones fewer cuts and less work."""
+
+    name: ClassVar[str] = "overhead"
+    wire: ClassVar[float] = 4.1
+
+    def gate(self, form: SchmidtForm) -> float:
+        """See ``Objective``."""
+        return 2 * log2(form.kappa()) + 0.1
+
+    def score(self, candidate: Partition) -> float:
+        """See ``Objective``."""
+        return log2(candidate.sampling_overhead) + 0.02 * log2(exact_operations(candidate))

@@ -1,0 +1,25 @@
+"""Least work of an exact run: the simulations and the contraction."""
+
+from __future__ import annotations
+
+from math import log2
+from typing import ClassVar
+
+from tasks.cutting.objectives.objective import Objective, exact_operations
+from tasks.cutting.partition import Partition
+from tasks.cutting.schmidt import SchmidtForm
+
+
+class Work(Objective):
+    """log2 of the floating-point operations; a cut costs the dimension of its legs, its overhead breaks ties."""
+
+    name: ClassVar[str] = "work"
+    wire: ClassVar[float] = 2.2
+
+    def gate(self, form: SchmidtForm) -> float:
+        """See ``Objective``."""
+        return 2 * log2(form.rank) + 0.05 * 2 * log2(form.kappa())
+
+    def score(self, candidate: Partition) -> float:
+        """See ``Objective``."""
+        return log2(exact_operations(candidate))
