@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 from pathlib import Path
 
 from tasks.runs.record import RunRecordError
+from tasks.runtime.file_lock import try_lock
 
 logger = logging.getLogger(__name__)
 
@@ -34,10 +34,9 @@ class RunLock:
         # Not through a link, which could name any file.
         self._descriptor = os.open(run / _NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         try:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
-            os.close(self._descriptor)
-            raise RunRecordError(taken) from error
+            if not try_lock(self._descriptor, of_process=True):
+                os.close(self._descriptor)
+                raise RunRecordError(taken)
         except OSError as error:  # a file system without locks
             logger.warning("%s cannot be locked (%s): do not resume it twice at once", run, error.strerror)
         _held.add(run)
@@ -61,9 +60,8 @@ def is_locked(run: Path) -> bool:
     except OSError:  # nobody knows
         return True
     try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return not try_lock(descriptor, of_process=True)
     except OSError:
         return True
     finally:
         os.close(descriptor)
-    return False

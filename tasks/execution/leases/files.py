@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 from pathlib import Path
 
 from tasks.execution.leases.lease import Lease, LeaseError, Leases
+from tasks.runtime.file_lock import lock, try_lock
 from tasks.runtime.private_folder import PrivateFolder, PrivateFolderError
 
 
@@ -56,14 +56,14 @@ class _FileLease(Lease):
         self._held = False
         counter = queue.open("counter", os.O_RDWR | os.O_CREAT)
         try:
-            fcntl.flock(counter, fcntl.LOCK_EX)
+            lock(counter)
             self._number = int(os.pread(counter, 32, 0).strip() or b"0") + 1
             self._name = f"{self._number:020d}.ticket"
             unseen = f"{self._number:020d}.new"
             queue.remove(unseen)  # of a process that died at this point
             self._descriptor = queue.open(unseen, os.O_RDWR | os.O_CREAT | os.O_EXCL)
             # Locked before it has its name: a ticket seen unlocked would be taken for a dead one.
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            lock(self._descriptor)
             queue.rename(unseen, self._name)
             os.pwrite(counter, b"%20d" % self._number, 0)
         finally:
@@ -98,10 +98,9 @@ def _alive(queue: PrivateFolder, name: str) -> bool:
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not try_lock(descriptor):
+            return True
         queue.remove(name)
-    except BlockingIOError:
-        return True
     finally:
         os.close(descriptor)
     return False

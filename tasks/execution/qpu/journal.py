@@ -8,7 +8,6 @@ its own run, or cancelled. No token and no circuit is written, only digests.
 from __future__ import annotations
 
 import atexit
-import fcntl
 import glob
 import json
 import os
@@ -19,6 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tasks.execution.qpu.errors import Fault, QpuError
+from tasks.runtime.file_lock import lock, try_lock
 from tasks.runtime.private_folder import PrivateFolder, PrivateFolderError
 
 STARTING, STARTED, COLLECTED = "starting", "started", "collected"
@@ -124,7 +124,7 @@ class Journal:
         """Write a new entry, ours until it is closed or dropped."""
         name = f"{entry.resource}-{entry.key[:24]}-{secrets.token_hex(4)}.json"
         descriptor = self._folder.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock(descriptor)
         slot = Slot(self._folder, name, descriptor, entry)
         slot.write()
         return slot
@@ -134,10 +134,9 @@ class Journal:
         found = 0
         for _, descriptor in self._entries(resource):
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                entry = _entry_of(descriptor)
-                found += entry is not None and entry.resource == resource and entry.state == STARTED
+                if not try_lock(descriptor, shared=True):
+                    entry = _entry_of(descriptor)
+                    found += entry is not None and entry.resource == resource and entry.state == STARTED
             finally:
                 os.close(descriptor)
         return found
@@ -145,9 +144,7 @@ class Journal:
     def orphans(self, resource: str) -> Iterator[Slot]:
         """Entries of a QPU whose owner is gone, now ours; the caller closes or drops each."""
         for name, descriptor in self._entries(resource):
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not try_lock(descriptor):
                 os.close(descriptor)
                 continue
             entry = _entry_of(descriptor) or Entry(resource, "", STARTING)

@@ -8,7 +8,6 @@ it is inside the store. A file that is too short, or in which a process died, is
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import struct
@@ -25,6 +24,7 @@ import lmdb
 
 from tasks.execution.cache.stores import lmdb_examination
 from tasks.execution.cache.stores.holder import started
+from tasks.runtime.file_lock import lock
 from tasks.runtime.private_folder import NO_OTHER_WRITER, PrivateFolder
 
 DAMAGE = (
@@ -165,7 +165,7 @@ def _opening(folder: Path) -> Iterator[None]:
     """Let one process at a time open the store or set it aside."""
     file = os.open(folder / "opening.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        lock(file)
         yield
     finally:
         os.close(file)
