@@ -28,7 +28,14 @@ from scheduler_policies import (
     work_price,
     work_seconds,
 )
-from scheduler_policies.cost import jobs_needed, runs_exact, statistical_variance, systematic_error
+from scheduler_policies.cost import (
+    jobs_needed,
+    runs_exact,
+    start_delays,
+    statistical_variance,
+    steady_pace,
+    systematic_error,
+)
 
 CPU = Device("cpu", Kind.CPU, speed=Speed(job=1.0, amplitude_gate=1e-9, shot=1e-6), memory_bytes=16 * 2**20)
 QPU = Device(
@@ -155,3 +162,10 @@ def test_impossible_devices_and_work_are_refused():
         replace(QPU, readout_errors=(1.5,))
     with pytest.raises(PolicyError, match="fragment 0"):
         replace(WORK, shots=0)
+
+
+def test_a_device_of_which_nothing_is_known_costs_nothing_and_is_free_now():
+    plain = Device("plain", Kind.QPU, qubits=9)
+    assert (work_price(plain, WORK), work_seconds(plain, WORK), plain.units) == (0.0, 0.0, 1)
+    assert start_delays(plain, DeviceState()) == (0.0,) and fidelity(plain, DeviceState(), WORK) == 1.0
+    assert steady_pace(DeviceState()) == 1.0

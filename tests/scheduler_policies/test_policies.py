@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from scheduler_policies import DeviceState, NoDeviceError, policies, registry
+from scheduler_policies.cost import variant_seconds
 from scheduler_policies.place import place
-from scheduler_policies.placement import Candidate, Goal, check_complete, evaluate, usual_bound
+from scheduler_policies.placement import Candidate, Goal, alike, check_complete, evaluate, usual_bound
 from scheduler_policies.policies.availability import availability
 from scheduler_policies.policies.balanced import balanced
 from scheduler_policies.policies.fastest import fastest
@@ -20,6 +21,7 @@ from scheduler_policies.policies.fidelity import fidelity
 from scheduler_policies.policies.least_busy import least_busy
 from scheduler_policies.policies.round_robin import round_robin
 from scheduler_policies.registry import POLICIES
+from scheduler_policies.rules import pieces
 from scheduler_policies.search.improve import _targets
 from scheduler_policies.search.table import Assignment, CostTable
 from tests.scheduler_policies.brute_force import best_makespan
@@ -169,3 +171,43 @@ def test_of_many_units_the_least_loaded_of_each_kind_and_those_with_a_share_of_t
     for unit, number, variants in ((59, 0, 3), (40, 0, 3), (41, 1, 6)):
         assignment.give(unit, number, variants)
     assert _targets(assignment, 59) == [0, 40], "41 has nothing of what 59 has"
+
+
+def test_with_few_units_all_others_are_tried():
+    table = CostTable([work(0)], [qpu(f"q{k}", 20, 0.01, 1e-4) for k in range(5)])
+    assert _targets(Assignment(table), 2) == [0, 1, 3, 4]
+
+
+def test_round_robin_goes_around():
+    pool = [qpu(name, 20, 0.01, 1e-3) for name in "abc"]
+    choices = round_robin([work(f, variants=1) for f in range(7)], pool, NO_BOUND)
+    assert [device for _, device in choices] == list("abcabca")
+    pool.insert(1, qpu("small", 4, 0.01, 1e-3))
+    choices = round_robin([work(f, variants=1) for f in range(5)], pool, NO_BOUND)
+    assert [device for _, device in choices] == list("abcab")
+
+
+def test_pieces_last_ten_times_what_it_takes_to_start_them():
+    """A variant runs 4.1 s here; a piece costs a second to submit and the wait in the queue."""
+    whole = work(0, variants=40)
+    for wait, count in ((0.0, 4), (1.0, 4), (3.1, 4), (15.0, 1), (1e6, 1)):
+        pool = [qpu(f"q{k}", 20, 0.01, 1e-3, wait=wait) for k in range(4)]
+        run = 40 * variant_seconds(pool[0].device, whole.width, whole.depth, whole.shots)
+        assert pieces(whole, pool, range(4)) == count == max(1, min(4, int(run / (10 * (1.0 + wait))))), wait
+
+
+def test_devices_alike_share_a_row_but_for_those_that_are_apart():
+    pool = [qpu(name, 20, 0.01, 1e-3) for name in "abcd"]
+    busy = Candidate(pool[3].device, DeviceState(busy=(3.0,), free_units=0))
+    assert alike([*pool[:3], busy]) == [0, 0, 0, 0], "leases do not tell devices apart"
+    assert alike(pool, frozenset({"b", "d"})) == [0, 1, 0, 3]
+    assert alike([pool[0], qpu("b", 20, 0.02, 1e-3), qpu("c", 20, 0.01, 1e-3, wait=1.0)]) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_balanced_is_never_slower_than_a_simple_policy(seed):
+    works, pool = tiny_instance(seed)
+    ours = evaluate(balanced(works, pool, NO_BOUND), pool).makespan
+    for simple in (availability, round_robin, least_busy, fidelity, fastest):
+        assert ours <= evaluate(simple(works, pool, NO_BOUND), pool).makespan * (1 + 1e-9), (simple.__name__, seed)
+    assert balanced([], pool, NO_BOUND) == []

@@ -162,3 +162,55 @@ def test_a_bound_is_kept_in_the_world_it_was_planned_for():
     scenario = _scenario([(c.device, CALM) for c in pool], [work(f) for f in range(3)])
     loose, kept = (simulate(scenario, POLICIES["balanced"], goal) for goal in (Goal(), Goal(max_error=0.04)))
     assert loose.error > 0.04 >= kept.error
+
+
+def test_a_trace_is_followed_between_its_points_and_held_beyond_them():
+    device = qpu("q", 20, 0.01, 1e-3).device
+    world = World([(device, Behaviour(wait_trace=((100.0, 10.0), (200.0, 40.0), (220.0, 0.0))))], 0, 90.0)
+    for now, wait in ((0.0, 10.0), (10.0, 10.0), (60.0, 25.0), (110.0, 40.0), (115.0, 30.0), (130.0, 0.0), (1e5, 0.0)):
+        assert world.wait(0, now) == pytest.approx(wait), now
+
+
+def test_waits_come_again_after_a_day_and_not_after_half_a_day():
+    world = World([(qpu("q", 20, 0.01, 1e-3).device, Behaviour(wait=100.0, wait_spread=0.5))], 5, 0.0)
+    times = np.arange(0.0, 40_000.0, 1000.0)
+    day, half = ([world.wait(0, t + shift) for t in times] for shift in (86_400.0, 43_200.0))
+    assert day == pytest.approx([world.wait(0, t) for t in times]) and day != pytest.approx(half, rel=0.1)
+    # Smooth: an hour's memory, also over midnight.
+    steps = np.diff(np.log([world.wait(0, t) for t in np.arange(80_000.0, 95_000.0, 300.0)]))
+    assert 0 < np.abs(steps).max() < 0.2, "seed 5"
+
+
+def test_a_device_at_rest_is_tried_when_its_rest_ends():
+    """Down until 25 s: it fails at 10, 20 and 30 s, rests for 47 s, and takes one variant, then the others."""
+    device = qpu("back", 20, 0.001, 1e-3).device
+    whole = work(0, variants=5)
+    result = simulate(
+        _scenario([(device, replace(CALM, dropouts=((0.0, 25.0),)))], [whole]),
+        POLICIES["fastest"],
+        rules=Rules(rest=47.0),
+    )
+    trial, others = (work_seconds(device, whole.share(first, n)) for first, n in ((0, 1), (1, 4)))
+    assert result.makespan == pytest.approx(30.0 + 47.0 + trial + others) and result.failures == 3
+
+
+def test_the_policy_sees_how_long_what_was_submitted_will_take_with_its_wait():
+    slow, quick = qpu("slow", 20, 0.01, 1e-3).device, qpu("quick", 20, 0.01, 1e-4).device
+    seen = []
+
+    def both(works, pool, goal, /):
+        seen.append(tuple(candidate.state.busy for candidate in pool))
+        places = {0: "slow", 1: "quick", 2: "quick"}
+        return [(work, places[work.fragment]) for work in works]
+
+    wait = replace(CALM, wait_trace=((0.0, 50.0), (1e6, 50.0)))
+    works = [work(f, variants=2) for f in range(2)]
+    scenario = _scenario([(slow, wait), (replace(quick, units=1), replace(CALM, failure=0.0))], works)
+    failing = _scenario([(slow, wait), (quick, replace(CALM, dropouts=((0.0, 1.0),)))], works)
+    simulate(scenario, both)
+    assert seen == [((), ())]
+    seen.clear()
+    simulate(failing, both)
+    reported = World(failing.devices, 0, 0.0).seen(0, 0.0).wait
+    (left,) = seen[1][0]
+    assert left == pytest.approx(reported + work_seconds(slow, works[0]) - 10.0)
