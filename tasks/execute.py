@@ -16,8 +16,9 @@ import numpy as np
 
 from scheduler_policies import Device, Kind
 from tasks.cutting.plan import Plan
+from tasks.execution.device_results import ExecutionOptions, JobResult
 from tasks.execution.jobs import FragmentJob
-from tasks.execution.on_device import ExecutionOptions, JobResult, run_on_device
+from tasks.execution.on_device import run_on_device
 from tasks.execution.pieces import Done, Piece, Report, outcome_document
 from tasks.execution.run_devices import declared_devices, fidelities_of
 from tasks.runs import RunRecordError, store_result

@@ -120,6 +120,28 @@ def test_the_state_of_a_run_knows_no_engine_file_clock_or_log(name):
     assert {".".join(one.split(".")[:3]) for one in engine} <= {"tasks.runtime.outcome", "tasks.runtime.batching"}
 
 
+def test_no_modules_import_each_other_in_a_circle():
+    """Deferred imports count: what needs each other belongs together, or what both need has a file of its own."""
+    modules = {module_of(path): path for path in sources()}
+    needs = {}
+    for module, path in modules.items():
+        names = imports_of(path)
+        # "from room import file" is an import of the file, not of what the room hands on.
+        rooms = {name.rpartition(".")[0] for name in names if name in modules}
+        needs[module] = {name for name in names - rooms if name in modules} - {module}
+    finished: set[str] = set()
+
+    def visit(module, above):
+        assert module not in above, " imports ".join([*above[above.index(module) :], module])
+        if module not in finished:
+            for other in sorted(needs[module]):
+                visit(other, [*above, module])
+            finished.add(module)
+
+    for module in sorted(modules):
+        visit(module, [])
+
+
 def test_relative_imports_are_seen():
     assert imports_in("from . import x", "tasks.cutting.plan") == {"tasks.cutting", "tasks.cutting.x"}
     assert imports_in("from ..apps import y", "tasks.model.z") == {"tasks.apps", "tasks.apps.y"}

@@ -17,8 +17,9 @@ from tasks.dispatch.result_store import found_results, piece_of
 from tasks.dispatch.state import State
 from tasks.errors import QompassError
 from tasks.execute import Payload, execute_on
+from tasks.execution.device_results import ExecutionOptions
 from tasks.execution.jobs import FragmentJob, predicted_seconds
-from tasks.execution.on_device import ExecutionOptions, forget_stored
+from tasks.execution.on_device import forget_stored
 from tasks.execution.pieces import Done, Piece, Report, outcome_from
 from tasks.model.progress import Stage
 from tasks.runs import RunDirectory

@@ -22,8 +22,8 @@ from tasks.dispatch.driver import Driver, value_of
 from tasks.dispatch.pool import Pool
 from tasks.execute import fidelities
 from tasks.execution.cache.stores.registry import check_place
+from tasks.execution.device_results import ExecutionOptions
 from tasks.execution.jobs import exact_jobs, predicted_seconds, sampled_jobs, uniform_shots
-from tasks.execution.on_device import ExecutionOptions
 from tasks.execution.run_devices import run_devices, state_of
 from tasks.execution.works import works_of
 from tasks.model.problem import Problem

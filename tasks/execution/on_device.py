@@ -4,83 +4,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
 from importlib.metadata import version
 
 import numpy as np
 
-from scheduler_policies import Device, DeviceState, Kind
-from tasks.execution.cache.cache import OFF, Cache, open_cache
+from scheduler_policies import Device, Kind
+from tasks.execution.cache.cache import OFF
 from tasks.execution.cache.keys import AS_WRITTEN, Target, make_key
+from tasks.execution.device_results import DeviceResults, ExecutionOptions, JobResult, numbers_since, opened_cache
 from tasks.execution.jobs import FragmentJob, predicted_seconds, run_job
 from tasks.runs.storage import pack, unpack
 
 logger = logging.getLogger(__name__)
 
 _LEAST_SECONDS = 0.01  # less than this is run again sooner than it is found
-
-
-@dataclass(frozen=True)
-class ExecutionOptions:
-    """What a run says about its jobs on any device.
-
-    Attributes:
-        cache: where results of earlier runs are kept (``--cache``), or "off".
-        mitigation: what is done against the errors of QPUs (``mitigation_of``).
-        placed: how a QPU did when the jobs were placed on it; they leave its queue when it got much worse since
-            (``scheduler_policies.why_leave``). None: they stay.
-        share_meaning: on QPUs, also use stored counts of circuits that are equal only in the ideal.
-        run: names the run, also when it is resumed; two runs never share a QPU's shots except through the cache.
-    """
-
-    cache: str = OFF
-    mitigation: str = "none"
-    placed: DeviceState | None = None
-    share_meaning: bool = False
-    run: str = ""
-
-
-@dataclass(frozen=True)
-class JobResult:
-    """A job, or the part of it that was done, and its arrays.
-
-    Attributes:
-        job: what was done.
-        arrays: as ``run_job`` returns them.
-        origin: what the record says beside the device: provider job ids, calibration epoch, what the cache gave.
-    """
-
-    job: FragmentJob
-    arrays: dict[str, np.ndarray]
-    origin: dict[str, str]
-
-
-@dataclass(frozen=True)
-class DeviceResults:
-    """What came of a batch of jobs.
-
-    Attributes:
-        results: what was done; parts of a sampled job that failed are missing.
-        notes: sentences for the record.
-        failure: why something is missing, "" where nothing is or all that is has left.
-        left: why what is missing was cancelled before it started, to go elsewhere, "" where it was not.
-        waited: seconds spent waiting, for a unit of the device and in its queue.
-        cache: what the cache did for them (``Cache.numbers``).
-    """
-
-    results: tuple[JobResult, ...]
-    notes: tuple[str, ...] = ()
-    failure: str = ""
-    left: str = ""
-    waited: float = 0.0
-    cache: Mapping[str, float] = field(default_factory=dict)
+_DEFAULTS = ExecutionOptions()
 
 
 def run_on_device(
     jobs: Sequence[FragmentJob],
     device: Device,
-    options: ExecutionOptions = ExecutionOptions(),
+    options: ExecutionOptions = _DEFAULTS,
     keep: Callable[[JobResult], None] = lambda result: None,
 ) -> DeviceResults:
     """Run jobs one after the other on one unit of a device.
@@ -148,17 +92,6 @@ def recalled(job: FragmentJob, device: str, aer: str, cache: str) -> JobResult:
 def _made_by(origin: Mapping[str, str]) -> dict[str, str]:
     """What the record says of a result from the cache: which device had made it."""
     return {"cache": "hit", "made_by": origin.get("device", origin.get("backend", "unknown"))}
-
-
-def numbers_since(before: Mapping[str, float], cache: str) -> dict[str, float]:
-    """What this process's cache did since then: the process lives on from task to task."""
-    return {name: number - before[name] for name, number in opened_cache(cache).numbers().items()} if before else {}
-
-
-@lru_cache(maxsize=4)
-def opened_cache(cache: str) -> Cache:
-    """The cache at a place, opened once in this process."""
-    return open_cache(cache)
 
 
 def forget_stored(device: Device, results: Sequence[Mapping[str, str]]) -> None:

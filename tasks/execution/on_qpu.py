@@ -9,11 +9,11 @@ from itertools import groupby
 
 from scheduler_policies import Device
 from tasks.cutting.variants import VariantBuilder
+from tasks.execution.device_results import DeviceResults, ExecutionOptions, JobResult, numbers_since, opened_cache
 from tasks.execution.errors import ExecutionError
 from tasks.execution.jobs import FragmentJob, pack_counts
 from tasks.execution.leases import lease
 from tasks.execution.mitigation.extrapolation import mitigation_of, run_mitigated
-from tasks.execution.on_device import DeviceResults, ExecutionOptions, JobResult, numbers_since, opened_cache
 from tasks.execution.qpu import (
     CircuitRequest,
     CircuitResult,

@@ -45,7 +45,7 @@ def where(tmp_path, monkeypatch):
         opened.append(open_cache(place))
         return opened[-1]
 
-    monkeypatch.setattr(on_device, "_opened", open_anew)
+    monkeypatch.setattr(on_device, "opened_cache", open_anew)
     monkeypatch.setattr(cache, "meaning_pays", lambda fragment, seconds: True)  # however small these are
     yield str(tmp_path / "cache")
     for one in opened:
