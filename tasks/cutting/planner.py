@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from math import log2
 
-import numpy as np
 from scipy.sparse import csr_array
 
 from tasks.cutting.cost import choose_schemes, contraction_cost, fragment_cost
@@ -74,7 +73,7 @@ def make_plan(
     possible = [p for p in within if _tensor_bits(p) <= _MOST_TENSOR_BITS]
     if not possible:
         _refuse_too_many_ends(min(within, key=_tensor_bits))
-    best = min(possible, key=aim.score)
+    best = min(possible, key=lambda p: aim.score(p, shots))
     if shots is not None and not mid_circuit_measurement:
         best = _of_cheapest_kinds(problem, best)
     return _checked(_costed(best, shots), shots, max_qubits, memory_bytes)
@@ -94,19 +93,13 @@ def _of_cheapest_kinds(problem: Problem, found: Partition) -> Partition:
 
 def structure_of(problem: Problem, plan: Plan) -> Structure:
     """How the plan's fragments are joined, and what the problem asks of the whole: reconstruction's input."""
-    scale = csr_array(np.diag(plan.term_scale)) if plan.term_scale.size < 2 else _diagonal(plan.term_scale)
     return Structure(
         legs=tuple(tuple((leg.cut, leg.end) for leg in fragment.legs) for fragment in plan.fragments),
         bonds=plan.bonds,
         factor_index=plan.factor_index,
         num_factors=tuple(fragment.num_factors for fragment in plan.fragments),
-        coefficients=csr_array(problem.terms.coefficients @ scale),
+        coefficients=csr_array(problem.terms.coefficients.multiply(plan.term_scale[None, :])),
     )
-
-
-def _diagonal(values: np.ndarray) -> csr_array:
-    index = np.arange(values.size)
-    return csr_array((values, (index, index)), shape=(values.size, values.size))
 
 
 def _widest(fragments: tuple[Fragment, ...]) -> int:

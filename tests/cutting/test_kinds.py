@@ -16,7 +16,10 @@ from tasks.cutting.kinds import GATES, WIRE, cheapest_gate_kind, gate_kind
 from tasks.cutting.kinds.hadamard_gate import HadamardEnd
 from tasks.cutting.kinds.measured_gate import GateEnd
 from tasks.cutting.kinds.registry import GATE_KINDS
-from tasks.cutting.schmidt import PAULIS, schmidt_form
+from tasks.cutting.objectives import OBJECTIVES
+from tasks.cutting.objectives.objective import exact_operations
+from tasks.cutting.partition import partition
+from tasks.cutting.schmidt import PAULIS, basis_change, schmidt_form, schmidt_operators
 from tasks.cutting.variants import VariantBuilder, enumerate_variants
 from tasks.execution.jobs import exact_jobs, fragment_tensor, run_job, sampled_jobs, uniform_shots
 from tasks.execution.simulators.open_state import open_state
@@ -143,6 +146,52 @@ def test_the_cheapest_kind_is_that_of_least_predicted_variance(gate, name):
     kinds = [kind for kind in GATE_KINDS if kind.takes(form)]
     assert cheapest_gate_kind(form).name == name
     assert cheapest_gate_kind(form).cost(form.bond()) == min(kind.cost(form.bond()) for kind in kinds)
+
+
+@pytest.mark.parametrize("kind", GATE_KINDS, ids=lambda kind: f"{kind.name}{kind.ends[0].rank}")
+def test_a_setting_is_the_sum_of_leg_basis_maps_that_its_rows_say(kind):
+    """Summed and signed outcomes as superoperators: sum_b w_b K_b . K_b^dagger = sum_a row[a] R_a."""
+    end = kind.ends[0]
+    sigmas = schmidt_operators(end.rank)
+    pairs = np.array([np.kron(j, k.conj()) for j in sigmas for k in sigmas])
+    maps = np.einsum("ap,pxy->axy", basis_change(end.rank), pairs)
+    for setting in {*end.settings("full"), *end.settings("minimal")}:
+        plain, signed = end.rows(setting)
+        for row, weights in ((plain, (1, 1)), (signed, (1, -1))):
+            if row is not None:
+                done = sum(w * np.kron(k, k.conj()) for w, k in zip(weights, setting.kraus(), strict=False))
+                np.testing.assert_allclose(np.einsum("a,axy->xy", row, maps), done, atol=1e-12, err_msg=setting.name)
+        assert (signed is None) == (not setting.measured)
+
+
+def test_an_unknown_objective_is_refused_with_those_there_are():
+    with pytest.raises(CuttingError, match="no objective 'luck': name one of error, overhead, work"):
+        make_plan(cut_once(library.CZGate()), max_qubits=2, objective="luck")
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_an_objective_takes_the_plan_of_its_least_score(objective):
+    """Of a cut at a wire, at one rzz(.1) and at two CZs, each objective takes what it scores lowest."""
+    rng = np.random.default_rng(9)
+    problem = random_problem(brickwork(6, 3, rng, gate="rzz"), rng)
+    aim = OBJECTIVES[objective]
+    plan = make_plan(problem, max_qubits=4, shots=10**5, objective=objective)
+    mine = aim.score(partition(problem, plan.cuts), 10**5)
+    for other in OBJECTIVES:
+        rival = make_plan(problem, max_qubits=4, shots=10**5, objective=other)
+        assert mine <= aim.score(partition(problem, rival.cuts), 10**5) + 1e-9
+
+
+def test_the_error_objective_predicts_the_variance_of_one_and_of_few_fragments():
+    """One fragment without ends: variance v / n = 1 / shots; two with one CZ: the product formula by hand."""
+    problem = cut_once(library.CZGate())
+    work = 0.02 * np.log2(exact_operations(partition(problem, ())))
+    assert OBJECTIVES["error"].score(partition(problem, ()), 1000) - work == pytest.approx(np.log2(1e-3), abs=1e-6)
+    cut = partition(problem, (GateCut(6),))
+    work = 0.02 * np.log2(exact_operations(cut))
+    for shots in (50, 10**6):
+        expected = (1 + 9.25 * 2 / shots) ** 2 - 1
+        assert OBJECTIVES["error"].score(cut, shots) - work == pytest.approx(np.log2(expected), abs=1e-6)
 
 
 def test_an_unknown_kind_is_refused_with_those_there_are():

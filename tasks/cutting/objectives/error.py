@@ -1,14 +1,18 @@
 """Least predicted error of a sampled run: what the cut ends of each fragment cost, summed over fragments.
 
-Severed ends are measured as a tomographer would and contracted as a network, so the variance paid is that of each
-fragment's own ends, far below the product over all cuts: with shots shared out best, (sum_f sqrt(v_f))**2 / shots with
-v_f the product of the costs of the ends on fragment f.
+Severed ends are measured as a tomographer would and contracted as a network. With v_f the product of the costs of the
+ends on fragment f, n_f its shots and the fragments independent, an estimate made of one entry of each has the variance
+prod_f (1 + v_f / n_f) - 1. With many shots, shared out best, this is (sum_f sqrt(v_f))**2 / shots, far below
+the product over all cuts that kappa**2 is; with few, the product of many poor fragments counts for what it is.
 """
 
 from __future__ import annotations
 
-from math import log2
+from math import expm1, log, log2
 from typing import ClassVar
+
+import numpy as np
+from numpy import logaddexp2
 
 from tasks.cutting.cost import end_cost
 from tasks.cutting.kinds import SCHEMES
@@ -16,9 +20,11 @@ from tasks.cutting.objectives.objective import Objective, exact_operations
 from tasks.cutting.partition import Partition
 from tasks.cutting.schmidt import SchmidtForm
 
+_MANY_SHOTS = 1 << 30
+
 
 class Error(Objective):
-    """log2 of the variance for one shot; among equal ones less work."""
+    """log2 of the variance; among equal ones less work."""
 
     name: ClassVar[str] = "error"
     wire: ClassVar[float] = 4.1
@@ -27,12 +33,17 @@ class Error(Objective):
         """See ``Objective``."""
         return 2 * log2(form.kappa()) + 0.1
 
-    def score(self, candidate: Partition) -> float:
+    def score(self, candidate: Partition, shots: int | None) -> float:
         """See ``Objective``."""
-        logs = [
-            sum(log2(min(end_cost(leg, candidate.bonds[leg.cut], s) for s in SCHEMES)) for leg in fragment.legs)
-            for fragment in candidate.fragments
-        ]
-        largest = max(logs, default=0.0)
-        spread = sum(2 ** ((value - largest) / 2) for value in logs)
-        return largest + 2 * log2(max(1.0, spread)) + 0.02 * log2(exact_operations(candidate))
+        logs = np.array(
+            [
+                sum(log2(min(end_cost(leg, candidate.bonds[leg.cut], s) for s in SCHEMES)) for leg in fragment.legs)
+                for fragment in candidate.fragments
+            ]
+        )
+        # Shares of the shots are as the roots, so v_f / n_f = sqrt(v_f) sum(sqrt(v)) / shots; all in powers of two.
+        total = logaddexp2.reduce(logs / 2)
+        each = logs / 2 + total - log2(shots or _MANY_SHOTS)
+        grown = float(logaddexp2(0.0, each).sum())  # log2 of the product
+        variance = log2(expm1(grown * log(2))) if grown < 50 else grown
+        return variance + 0.02 * log2(exact_operations(candidate))

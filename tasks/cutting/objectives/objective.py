@@ -28,8 +28,8 @@ class Objective(ABC):
         """What cutting a gate of that form costs; costs of several cuts add up."""
 
     @abstractmethod
-    def score(self, candidate: Partition) -> float:
-        """Lower is better."""
+    def score(self, candidate: Partition, shots: int | None) -> float:
+        """Lower is better; ``shots`` in all, None for an exact run."""
 
 
 def exact_operations(candidate: Partition) -> float:

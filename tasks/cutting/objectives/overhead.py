@@ -20,6 +20,6 @@ class Overhead(Objective):
         """See ``Objective``."""
         return 2 * log2(form.kappa()) + 0.1
 
-    def score(self, candidate: Partition) -> float:
+    def score(self, candidate: Partition, shots: int | None) -> float:
         """See ``Objective``."""
         return log2(candidate.sampling_overhead) + 0.02 * log2(exact_operations(candidate))

@@ -20,6 +20,6 @@ class Work(Objective):
         """See ``Objective``."""
         return 2 * log2(form.rank) + 0.05 * 2 * log2(form.kappa())
 
-    def score(self, candidate: Partition) -> float:
+    def score(self, candidate: Partition, shots: int | None) -> float:
         """See ``Objective``."""
         return log2(exact_operations(candidate))

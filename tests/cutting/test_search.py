@@ -1,0 +1,196 @@
+"""The searches behind the planner against brute force on small graphs."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+from tasks.cutting import GateCut, WireCut
+from tasks.cutting.search.annealing import _breaks, _stretch, _stretches, _target, anneal
+from tasks.cutting.search.blocks import crossing, qubit_blocks
+from tasks.cutting.search.ends import GateEnds, end_blocks
+from tasks.cutting.search.linear import linear_orders, split_order
+
+
+def random_weights(rng, size, density=0.5):
+    """Symmetric, with a few zeros."""
+    upper = np.triu(rng.integers(1, 9, (size, size)) * (rng.random((size, size)) < density), 1)
+    return csr_array((upper + upper.T).astype(float))
+
+
+def cost_between(weights, blocks):
+    dense = weights.toarray()
+    return sum(dense[a, b] for a in range(len(blocks)) for b in range(a) if blocks[a] != blocks[b])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_crossing_is_the_weight_between_blocks(seed):
+    rng = np.random.default_rng(seed)
+    weights, blocks = random_weights(rng, 7), rng.integers(0, 3, 7)
+    assert crossing(weights, blocks) == cost_between(weights, blocks)
+
+
+def widths(blocks, joined):
+    """Nodes of each block, less the joined pairs inside it."""
+    return [
+        int((blocks == b).sum()) - sum(blocks[a] == b and blocks[c] == b for a, c in joined) for b in np.unique(blocks)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("joined", [[], [(0, 3), (3, 5), (1, 2), (2, 6)]], ids=["nodes", "joined"])
+def test_an_order_is_split_as_well_as_any_contiguous_split(seed, joined):
+    rng = np.random.default_rng([seed, len(joined)])
+    weights, order, most = random_weights(rng, 8), rng.permutation(8), 3
+    pairs = np.array(joined, dtype=np.int64).reshape(-1, 2)
+    found = split_order(weights, order, most, (pairs[:, 0], pairs[:, 1]) if joined else None)
+    assert (np.abs(np.diff(found[order])) <= 1).all(), "blocks follow the order"
+    assert max(widths(found, joined)) <= most
+    best = np.inf
+    for gaps in product([0, 1], repeat=7):
+        blocks = np.empty(8, dtype=int)
+        blocks[order] = np.cumsum([0, *gaps])
+        if max(widths(blocks, joined)) <= most:
+            best = min(best, cost_between(weights, blocks) + 1e-6 * len(np.unique(blocks)))
+    mine = cost_between(weights, found) + 1e-6 * len(np.unique(found))
+    assert mine == pytest.approx(best, abs=1e-7), f"seed {seed}"
+
+
+@pytest.mark.parametrize("size", [12, 450])
+def test_the_spectral_order_of_a_path_is_the_path(size):
+    """Both ways of finding the vector; the nodes are numbered at random, two nodes are alone."""
+    names = np.random.default_rng(size).permutation(size)
+    rows, columns = names[: size - 3], names[1 : size - 2]  # the last two names stay alone
+    half = csr_array((np.ones(size - 3), (rows, columns)), shape=(size, size))
+    orders = linear_orders(csr_array(half + half.T))
+    assert all(sorted(order.tolist()) == list(range(size)) for order in orders)
+    assert orders[0].tolist() == list(range(size))
+    place = np.argsort(orders[-1])
+    assert (np.abs(np.diff(place[names[: size - 2]])) == 1).all()
+
+
+def test_few_edges_between_cliques_are_where_qubits_are_parted():
+    """Three cliques of four in a row, numbered at random; blocks of five."""
+    for seed in range(4):
+        names = np.random.default_rng(seed).permutation(12)
+        dense = np.zeros((12, 12))
+        for k in range(3):
+            own = names[4 * k : 4 * k + 4]
+            dense[np.ix_(own, own)] = 2.0
+        for k in range(2):
+            dense[names[4 * k], names[4 * k + 4]] = dense[names[4 * k + 4], names[4 * k]] = 3.0
+        np.fill_diagonal(dense, 0)
+        blocks = qubit_blocks(csr_array(dense), 5)[0]
+        assert crossing(csr_array(dense), blocks) == 6.0, f"seed {seed}"
+        assert [len(set(blocks[names[4 * k : 4 * k + 4]])) for k in range(3)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_qubits_are_parted_nearly_as_well_as_they_can_be(seed):
+    """Seven qubits in blocks of at most three: within the limit, cheapest first, near the optimum."""
+    rng = np.random.default_rng([3, seed])
+    weights = random_weights(rng, 7, 0.6)
+    found = qubit_blocks(weights, 3)
+    costs = [cost_between(weights, blocks) for blocks in found]
+    assert all(np.bincount(blocks).max() <= 3 for blocks in found)
+    assert costs == sorted(costs)
+    assert len({blocks.tobytes() for blocks in found}) == len(found)
+    every = (np.array(b) for b in product(range(3), repeat=7))
+    best = min(cost_between(weights, b) for b in every if np.bincount(b, minlength=3).max() <= 3)
+    assert best <= costs[0] <= 1.15 * best, f"seed {seed}: {costs[0]} found, {best} possible"
+    for blocks in found:  # no single move and no swap improves it
+        for a in range(7):
+            for b in range(7):
+                swapped = blocks.copy()
+                swapped[[a, b]] = swapped[[b, a]]
+                assert cost_between(weights, swapped) >= cost_between(weights, blocks) - 1e-9
+            for target in np.unique(blocks):
+                moved = blocks.copy()
+                moved[a] = target
+                if np.bincount(moved).max() <= 3:
+                    assert cost_between(weights, moved) >= cost_between(weights, blocks) - 1e-9
+
+
+def two_lines():
+    """Qubits 0, 1, 2; gates 01, 12, 01 of weights 3, 1, 3 at instructions 4, 5, 6."""
+    pairs = np.array([[0, 1], [2, 1], [0, 1]])
+    return GateEnds(np.array([4, 5, 6]), pairs, np.array([3.0, 1.0, 3.0]), 2.0)
+
+
+def test_gate_ends_are_cut_where_their_blocks_differ():
+    ends = two_lines()
+    assert ends.wires() == [[0, 4], [1, 3, 5], [2]]
+    assert ends.cuts(np.array([0, 0, 1, 0, 0, 0])) == (GateCut(5),)
+    assert ends.cuts(np.array([0, 0, 1, 1, 0, 0])) == (WireCut(5, 1), WireCut(6, 1))
+    assert ends.cuts(np.array([0, 0, 0, 0, 1, 1])) == (WireCut(6, 0), WireCut(6, 1))
+    assert ends.qubit_weights(3).toarray().tolist() == [[0, 6, 0], [6, 0, 1], [0, 1, 0]]
+
+
+def end_cost(ends, block):
+    gates = (ends.weights * (block[0::2] != block[1::2])).sum()
+    return gates + ends.wire_weight * sum(_breaks([block[n] for n in nodes]) for nodes in ends.wires())
+
+
+def end_widths(ends, block):
+    """Unbroken stretches of wire of each block."""
+    return np.bincount([b for nodes in ends.wires() for b in _stretches([block[n] for n in nodes])])
+
+
+def random_ends(rng, qubits, gates):
+    pairs = np.array([rng.choice(qubits, 2, replace=False) for _ in range(gates)])
+    return GateEnds(np.arange(gates), pairs, rng.choice([1.0, 3.0, 6.0], gates), 2.5)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_blocks_of_gate_ends_are_within_their_width_and_cheapest_first(seed):
+    ends = random_ends(np.random.default_rng([6, seed]), 5, 7)
+    found = end_blocks(ends, 3)
+    assert all(end_widths(ends, block).max() <= 3 for block in found)
+    costs = [end_cost(ends, block) for block in found]
+    assert costs == sorted(costs) and len({b.tobytes() for b in found}) == len(found)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_annealing_finds_the_best_assignment_of_a_small_circuit(seed):
+    """Four gates on four qubits: of all assignments to two blocks of at most three stretches, the cheapest."""
+    ends = random_ends(np.random.default_rng([7, seed]), 4, 4)
+    start = np.array([0, 1] * 4) if end_widths(ends, np.array([0, 1] * 4)).max() <= 3 else None
+    every = [np.array(b) for b in product([0, 1], repeat=8)]
+    every = [b for b in every if end_widths(ends, b).max() <= 3]
+    start = every[-1] if start is None else start
+    best = min(end_cost(ends, b) for b in every)
+    found = anneal(ends, start, 3, seed=seed, moves=4000)
+    assert end_widths(ends, found).max() <= 3
+    assert end_cost(ends, found) <= best + 1e-9, f"seed {seed}"
+    assert end_cost(ends, anneal(ends, start, 3, seed=seed, moves=1)) <= end_cost(ends, start)
+    assert (
+        anneal(ends, start, 3, seed=seed, moves=500).tolist() == anneal(ends, start, 3, seed=seed, moves=500).tolist()
+    )
+
+
+def test_a_move_takes_a_part_of_the_stretch_around_its_node():
+    nodes, block = [10, 11, 12, 13, 14], {10: 0, 11: 1, 12: 1, 13: 1, 14: 2}
+    assert _stretch(block, nodes, 2, 0.1) == (2, 3), "just the node"
+    assert _stretch(block, nodes, 2, 0.3) == (1, 3), "up to it"
+    assert _stretch(block, nodes, 2, 0.6) == (1, 4), "all of it"
+    assert _stretch(block, nodes, 2, 0.8) == (2, 4), "from it on"
+    assert _stretch({n: 0 for n in nodes}, nodes, 2, 0.6) == (0, 5)
+
+
+def test_a_move_goes_to_the_block_of_a_neighbour():
+    block = [0, 1, 2, 3, 4, 5, 6, 7]
+    nodes = [0, 2, 4]
+    assert _target(block, nodes, 1, 2, 0.4) == 3, "the gate's other end"
+    assert _target(block, nodes, 1, 2, 0.6) == 0, "the end before"
+    assert _target(block, nodes, 1, 2, 0.9) == 4, "the end after"
+    assert _target(block, nodes, 0, 0, 0.6) == 2, "the first has only one after"
+    assert _target(block, nodes, 2, 4, 0.9) == 2, "the last only one before"
+    assert _target(block, [4], 0, 4, 0.9) == 5, "alone on its wire"
+
+
+def test_stretches_and_breaks_of_a_wire():
+    assert _stretches([1, 1, 0, 0, 1]) == [1, 0, 1]
+    assert _breaks([1, 1, 0, 0, 1]) == 2 and _breaks([3]) == 0
