@@ -1,9 +1,9 @@
 """Do the tests notice? One-line mutants of the program: ``python -m results.benchmarks.mutation --mutants 300``.
 
 A seeded draw of one-line changes (mutation_operators.py) in the rooms that numbers, money or waiting depend on. Each is
-written into a copy of the tree and the tests that execute that line run against it, quickest first, until one fails;
-where no test's own process executes it (children, import) the tests of the file, else of the room, run. The process
-that runs them (mutation_tests.py) has the libraries loaded and forks for each mutant. Needs ``pip install coverage``.
+written into a copy of the tree and those tests of its room that execute the line run against it, quickest first, until
+one fails; where no test's own process executes it (children, import), the tests of the file, else all of the room. The
+process that runs them (mutation_tests.py) has the libraries loaded and forks for each mutant. Needs ``pip install coverage``.
 
 Mutants that cannot change any result are listed with a reason in mutation_equivalent.json. Writes mutation.md and
 mutation.json beside this file. A run that was stopped goes on where it was, and one after more tests were written asks
@@ -53,12 +53,9 @@ TESTS = {
     "cutting": ("tests/cutting",),
     "reconstruction": ("tests/reconstruction",),
     "dispatch": ("tests/dispatch", "tests/workflow"),
-    "runtime": ("tests/runtime", "tests/engines", "tests/runs"),
+    "runtime": ("tests/runtime", "tests/engines"),
     "execution": ("tests/execution",),
-    "truth": ("tests/truth", "tests/peers"),
 }
-# Rooms whose numbers the tests of the whole way check too.
-WITH = {room: ("truth",) for room in ("cutting", "reconstruction", "execution")}
 _KEPT = ("room", "file", "line", "operator", "before", "after", "status", "killer", "reason", "tests", "seconds")
 
 
@@ -113,18 +110,6 @@ class Copy:
         os.utime(self.tree / file, (self.times, self.times))
 
 
-def merged(maps: Iterable[Mapping[str, Any]]) -> tuple[dict[str, float], dict[str, dict[str, list[str]]]]:
-    """Seconds of each test, and the tests of each line of each file."""
-    seconds: dict[str, float] = {}
-    lines: dict[str, dict[str, list[str]]] = {}
-    for found in maps:
-        seconds.update(found["seconds"])
-        for file, of_file in found["lines"].items():
-            for line, tests in of_file.items():
-                lines.setdefault(file, {}).setdefault(line, []).extend(tests)
-    return seconds, lines
-
-
 def drawn(tree: Path, rooms: Iterable[str], count: int, seed: int) -> list[tuple[str, Mutant]]:
     """``count`` mutants, one a line, each room with a share that grows with the root of what can be changed in it."""
     candidates: dict[str, list[Mutant]] = {}
@@ -162,9 +147,11 @@ def tests_for(mutant: Mutant, room: str, seconds: Mapping[str, float], lines: Ma
     return chosen
 
 
-def judge(copy: Copy, room: str, chosen: list[Mutant], maps: list[dict[str, Any]], known: Path) -> list[dict[str, Any]]:
+def judge(
+    copy: Copy, room: str, chosen: list[Mutant], tests_map: Mapping[str, Any], known: Path
+) -> list[dict[str, Any]]:
     """Run the tests against every mutant; results are written as they come."""
-    seconds, lines = merged(maps)
+    seconds, lines = tests_map["seconds"], tests_map["lines"]
     results: dict[str, dict[str, Any]] = json.loads(known.read_text()) if known.exists() else {}
     server = copy.run("serve", str(copy.tree), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert server.stdin is not None and server.stdout is not None
@@ -273,8 +260,7 @@ def main() -> int:
     found: list[dict[str, Any]] = []
     for room in arguments.room or ROOMS:
         mine = [mutant for where, mutant in chosen if where == room]
-        maps = [copy.map_of(group, arguments.map) for group in (room, *WITH.get(room, ()))]
-        found += judge(copy, room, mine, maps, arguments.folder / "known.json")
+        found += judge(copy, room, mine, copy.map_of(room, arguments.map), arguments.folder / "known.json")
         arguments.out.write_text(report(found, arguments.seed))
         table = [{key: entry[key] for key in _KEPT if key in entry} for entry in found]
         document = json.dumps({"seed": arguments.seed, "mutants": table}, indent=1)
