@@ -1,9 +1,10 @@
 """Do the tests notice? One-line mutants of the program: ``python -m results.benchmarks.mutation --mutants 300``.
 
 A seeded draw of one-line changes (mutation_operators.py) in the rooms that numbers, money or waiting depend on. Each is
-written into a copy of the tree and those tests of its room that execute the line run against it, quickest first, until
-one fails; where no test's own process executes it (children, import), the tests of the file, else all of the room. The
-process that runs them (mutation_tests.py) has the libraries loaded and forks for each mutant. Needs ``pip install coverage``.
+written into a copy of the tree, and those tests of its room that execute the line run against it, quickest first, until
+one fails. Where no test's own process executes it (children, import) it is the tests of the file, else all of the room.
+The process that runs them (mutation_tests.py) has the libraries loaded and forks for each mutant. Needs
+``pip install coverage``.
 
 Mutants that cannot change any result are listed with a reason in mutation_equivalent.json. Writes mutation.md and
 mutation.json beside this file. A run that was stopped goes on where it was, and one after more tests were written asks

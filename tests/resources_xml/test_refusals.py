@@ -209,6 +209,11 @@ def test_a_need_says_what_the_node_would_have_to_have(tmp_path):
         assert line.startswith(words), line
     (line,) = unsatisfied([Need("a")], [])
     assert "offers 0" in line
+    assert unsatisfied([Need("a")], read_nodes(pair(tmp_path, processor("A", "1")))) == []
+    nodes = "".join(NODE.format(name=name, inside="") for name in ("n1", "n2"))
+    resources = NODE.format(name="n1", inside=CPU) + NODE.format(name="n2", inside=processor("CPU", "3"))
+    (line,) = unsatisfied([Need("a", 4)], read_nodes(pair(tmp_path, "", nodes, resources)))
+    assert "offers 3" in line
 
 
 def test_only_nodes_without_a_cpu_are_warned_of(tmp_path):
