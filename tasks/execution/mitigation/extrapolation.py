@@ -76,13 +76,13 @@ def run_mitigated(
     mitigation: Mitigation = NO_MITIGATION,
     options: QpuOptions | None = None,
 ) -> QpuRun:
-    """``run_circuits`` with mitigation: the same circuits and shots, and counts that carry what their statistics need.
+    """``run_requests`` with mitigation: the same circuits and shots, and counts that carry what their statistics need.
 
     The shots of a circuit are shared among the noise factors; the calibration's are on top, once for a calibration
     of the device.
 
     Raises:
-        QpuError: as ``run_circuits``.
+        QpuError: as ``run_requests``.
     """
     options = options or QpuOptions()
     if mitigation == NO_MITIGATION or not any(request.circuit.num_clbits for request in requests):

@@ -5,7 +5,7 @@ from tasks.execution.qpu.errors import Fault, QpuError
 from tasks.execution.qpu.queue_monitor import QueueMonitor
 from tasks.execution.qpu.records import CircuitRequest, CircuitResult, JobRecord, QpuOptions, QpuRun
 from tasks.execution.qpu.resources import QpuResource, qpu_resource, qpu_resources
-from tasks.execution.qpu.run import run_circuits
+from tasks.execution.qpu.run import run_requests
 from tasks.execution.qpu.target import QpuTarget
 
 __all__ = [
@@ -25,5 +25,5 @@ __all__ = [
     "qpu_report",
     "qpu_resource",
     "qpu_resources",
-    "run_circuits",
+    "run_requests",
 ]

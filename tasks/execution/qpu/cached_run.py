@@ -25,16 +25,16 @@ from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.plausible import nothing_measured
 from tasks.execution.qpu.programs import make_programs
 from tasks.execution.qpu.records import CircuitRequest, CircuitResult, QpuOptions, QpuRun, Source
-from tasks.execution.qpu.resources import QpuResource, describe
+from tasks.execution.qpu.resources import QpuResource, shown_variables
 from tasks.execution.qpu.retry import present_target
-from tasks.execution.qpu.run import run_circuits
+from tasks.execution.qpu.run import run_requests
 from tasks.execution.qpu.target import QpuTarget
 
 
 def run_cached(
     resource: QpuResource, requests: Sequence[CircuitRequest], options: QpuOptions, *, further: bool = False
 ) -> QpuRun:
-    """``run_circuits`` for what the cache does not hold; a unit of the device is reserved only while something runs.
+    """``run_requests`` for what the cache does not hold; a unit of the device is reserved only while something runs.
 
     A circuit gets whole executions: those that were stored first, as few as have the shots it wants.
 
@@ -43,10 +43,10 @@ def run_cached(
         requests: circuits, and programs that run as they are. Nothing is kept without streams, nor where the service
             does not say which calibration is in force.
         options: with the cache.
-        further: results of an earlier call are still to be handed over (``run_circuits``).
+        further: results of an earlier call are still to be handed over (``run_requests``).
 
     Raises:
-        QpuError: as ``run_circuits``.
+        QpuError: as ``run_requests``.
     """
     cache, target = options.cache, None
     if cache is not None and all(request.stream for request in requests):
@@ -54,7 +54,7 @@ def run_cached(
             target = present_target(client, options.patience, options.believe)
     if cache is None or target is None or not target.named:
         with options.reserve():
-            return run_circuits(resource, requests, options, further=further)
+            return run_requests(resource, requests, options, further=further)
     return _CachedRun(resource, requests, options, target, further).run(cache)
 
 
@@ -112,7 +112,7 @@ class _CachedRun:
         return CountsRequest(request.circuit, request.shots, stream=stream, as_written=False)
 
     def _cache_target(self) -> Target:
-        about = json.dumps(describe(self._resource), sort_keys=True)
+        about = json.dumps(shown_variables(self._resource), sort_keys=True)
         device = hashlib.blake2b(about.encode(), digest_size=8).hexdigest()  # two services may use one name
         return Target(
             f"{self._resource.type} {self._resource.name}",
@@ -130,7 +130,7 @@ class _CachedRun:
             for index, job in zip(indices, jobs, strict=True)
         ]
         with self._options.reserve():
-            ran = run_circuits(self._resource, missing, self._options, further=self._further)
+            ran = run_requests(self._resource, missing, self._options, further=self._further)
         self._further = True  # a call after this one comes before these results are handed over
         self._out.add(ran)
         origin = {"device": self._resource.name, "provider_jobs": ",".join(job.job for job in ran.jobs),

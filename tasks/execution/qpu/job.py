@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.errors import Fault, QpuError
 from tasks.execution.qpu.journal import Slot
-from tasks.execution.qpu.packing import Batch
+from tasks.execution.qpu.packing import JobBatch
 from tasks.execution.qpu.programs import Program
 from tasks.execution.qpu.target import QpuTarget
 
@@ -54,7 +54,7 @@ class QpuJob:
         done: whether the service said that it has a result.
     """
 
-    batch: Batch
+    batch: JobBatch
     slot: Slot
     programs: Sequence[Program]
     target: QpuTarget

@@ -28,7 +28,7 @@ _lock = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Entry:
+class JournalEntry:
     """One job.
 
     Attributes:
@@ -61,7 +61,7 @@ class Entry:
 class Slot:
     """An entry and the open, locked file that holds it."""
 
-    def __init__(self, folder: PrivateFolder, name: str, descriptor: int, entry: Entry) -> None:
+    def __init__(self, folder: PrivateFolder, name: str, descriptor: int, entry: JournalEntry) -> None:
         self.entry = entry
         self._folder, self._name, self._descriptor = folder, name, descriptor
 
@@ -120,7 +120,7 @@ class Journal:
         except PrivateFolderError as error:
             raise QpuError(Fault.CONFIGURATION, "journal", f"{error} (XDG_STATE_HOME says where)") from None
 
-    def open(self, entry: Entry) -> Slot:
+    def open(self, entry: JournalEntry) -> Slot:
         """Write a new entry, ours until it is closed or dropped."""
         name = f"{entry.resource}-{entry.key[:24]}-{secrets.token_hex(4)}.json"
         descriptor = self._folder.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL)
@@ -147,7 +147,7 @@ class Journal:
             if not try_lock(descriptor):
                 os.close(descriptor)
                 continue
-            entry = _entry_of(descriptor) or Entry(resource, "", STARTING)
+            entry = _entry_of(descriptor) or JournalEntry(resource, "", STARTING)
             if not self._folder.has(name) or entry.resource != resource:  # its owner dropped it meanwhile
                 os.close(descriptor)
                 continue
@@ -185,7 +185,7 @@ def _remove(folder: PrivateFolder, name: str) -> None:
     folder.remove(name)
 
 
-def _entry_of(descriptor: int) -> Entry | None:
+def _entry_of(descriptor: int) -> JournalEntry | None:
     """The entry in an open file, None where it is torn or of another version."""
     try:
         return read_entry(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
@@ -193,13 +193,13 @@ def _entry_of(descriptor: int) -> Entry | None:
         return None
 
 
-def read_entry(data: bytes) -> Entry:
+def read_entry(data: bytes) -> JournalEntry:
     """An entry from what ``Slot.write`` wrote.
 
     Raises:
         ValueError, TypeError: it is torn or of another version.
     """
-    entry = Entry(**json.loads(data))
+    entry = JournalEntry(**json.loads(data))
     return replace(entry, measured=tuple(tuple(map(int, qubits)) for qubits in entry.measured))
 
 

@@ -13,7 +13,7 @@ LEVEL_RATIO = 1.25  # and no circuit gets more than this times its share
 
 
 @dataclass
-class Batch:
+class JobBatch:
     """The circuits of one job.
 
     Attributes:
@@ -29,7 +29,7 @@ class Batch:
     retries: int = 0
 
 
-def pack(target: QpuTarget, wanted: Sequence[tuple[int, str, int]]) -> list[Batch]:
+def pack_jobs(target: QpuTarget, wanted: Sequence[tuple[int, str, int]]) -> list[JobBatch]:
     """Batches for (request, digest of its circuit and stream, shots), each with as many circuits as the device takes.
 
     A circuit that asks for more shots than a job may have appears in several batches. Where a job has one number of
@@ -41,7 +41,7 @@ def pack(target: QpuTarget, wanted: Sequence[tuple[int, str, int]]) -> list[Batc
         parts = -(-shots // most)
         pieces += [(variant, digest, shots // parts + (part < shots % parts)) for part in range(parts)]
     groups = _by_level(pieces) if target.common_shots else [pieces]
-    batches: list[Batch] = []
+    batches: list[JobBatch] = []
     seen: dict[str, int] = {}
     for group in groups:
         size = target.limits.circuits_per_job or len(group)
@@ -53,7 +53,7 @@ def pack(target: QpuTarget, wanted: Sequence[tuple[int, str, int]]) -> list[Batc
             # Two jobs that ask for the same are two jobs all the same.
             seen[text] = seen.get(text, 0) + 1
             key = hashlib.sha256(f"{text}#{seen[text]}".encode()).hexdigest()
-            batches.append(Batch(tuple(piece[0] for piece in chunk), tuple(piece[2] for piece in chunk), key))
+            batches.append(JobBatch(tuple(piece[0] for piece in chunk), tuple(piece[2] for piece in chunk), key))
     return batches
 
 

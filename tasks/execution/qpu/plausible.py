@@ -1,4 +1,4 @@
-"""Counts as they come from a device: put together, and held against what the device can have measured."""
+"""Counts as they come from a device, held against what the device can have measured."""
 
 from __future__ import annotations
 
@@ -17,16 +17,6 @@ FLIPS_CERTAIN = 25.0  # so many expected readout errors fail to show with probab
 def nothing_measured(shots: int) -> VariantCounts:
     """Counts of a variant that measures nothing."""
     return VariantCounts(np.zeros((1, 1), dtype=np.uint8), np.array([int(shots)], dtype=np.int64), 0)
-
-
-def merge_counts(first: VariantCounts, second: VariantCounts) -> VariantCounts:
-    """Counts of the same variant from two jobs as one."""
-    rows = np.concatenate([first.outcomes, second.outcomes])
-    outcomes, inverse = np.unique(rows, axis=0, return_inverse=True)
-    weights = np.concatenate([first.counts, second.counts])
-    counts = np.zeros(len(outcomes), dtype=np.int64)
-    np.add.at(counts, inverse.reshape(-1), weights)
-    return VariantCounts(outcomes, counts, first.num_bits)
 
 
 def check_plausible(target: QpuTarget, programs: Sequence[Program], counts: Sequence[VariantCounts]) -> None:

@@ -122,6 +122,6 @@ def _from_file(environ: Mapping[str, str]) -> dict[str, QpuResource]:
     return {name: resource for name, resource in found.items() if resource.type in VENDORS}
 
 
-def describe(resource: QpuResource) -> dict[str, str]:
+def shown_variables(resource: QpuResource) -> dict[str, str]:
     """A resource's variables fit to be shown: secrets are left out."""
     return {key: value for key, value in resource.environment.items() if not is_secret(key)}

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.errors import Fault, QpuError
-from tasks.execution.qpu.resources import describe
+from tasks.execution.qpu.resources import shown_variables
 from tasks.execution.qpu.target import QpuTarget
 
 FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0
@@ -48,7 +48,7 @@ def present_target(client: QpuClient, patience: float = 0.0, age: float = TARGET
         QpuError: it cannot be had.
     """
     resource = client.resource
-    key = (resource.name, *(f"{k}={v}" for k, v in sorted(describe(resource).items())))
+    key = (resource.name, *(f"{k}={v}" for k, v in sorted(shown_variables(resource).items())))
     with _lock:
         known = _targets.get(key)
     if known is not None and time.monotonic() - known[0] <= age:

@@ -12,8 +12,8 @@ from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.errors import Fault, QpuError
 from tasks.execution.qpu.job import QpuJob
 from tasks.execution.qpu.journal import Journal, default_folder, forget_handed_over, hand_over
-from tasks.execution.qpu.packing import Batch, pack
-from tasks.execution.qpu.plausible import check_plausible, merge_counts, nothing_measured
+from tasks.execution.qpu.packing import JobBatch, pack_jobs
+from tasks.execution.qpu.plausible import check_plausible, nothing_measured
 from tasks.execution.qpu.programs import Program, make_programs
 from tasks.execution.qpu.records import CircuitRequest, CircuitResult, JobRecord, QpuOptions, QpuRun, Source
 from tasks.execution.qpu.recovery import adopt
@@ -21,6 +21,7 @@ from tasks.execution.qpu.resources import QpuResource
 from tasks.execution.qpu.retry import present_target
 from tasks.execution.qpu.session import Session, bounded
 from tasks.execution.qpu.target import QpuTarget
+from tasks.model.counts import merge_counts
 from tasks.model.tensor import VariantCounts
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 AHEAD = 2  # jobs in the service's queue at once: enough to keep the device busy, little to lose
 
 
-def run_circuits(
+def run_requests(
     resource: QpuResource,
     requests: Sequence[CircuitRequest],
     options: QpuOptions | None = None,
@@ -58,7 +59,7 @@ def run_circuits(
 
 
 class _Run:
-    """One call of ``run_circuits``."""
+    """One call of ``run_requests``."""
 
     def __init__(self, client: QpuClient, requests: Sequence[CircuitRequest], options: QpuOptions) -> None:
         self._client, self._requests, self._options = client, requests, options
@@ -66,7 +67,7 @@ class _Run:
         self._journal = Journal(options.journal or default_folder())
         self._session = Session(client, self._journal, options, self._note)
         self._out = QpuRun([CircuitResult() for _ in requests])
-        self._waiting: list[Batch] = []
+        self._waiting: list[JobBatch] = []
         self._written: dict[int, str] = {}  # request -> calibration that its program was written for
 
     def run(self) -> QpuRun:
@@ -85,7 +86,7 @@ class _Run:
             for index, program in zip(wanted, programs, strict=True)
         ]
         with self._session:
-            self._waiting = self._recover(pack(out.target, pieces), out.target)
+            self._waiting = self._recover(pack_jobs(out.target, pieces), out.target)
             self._submit_and_follow()
         return out
 
@@ -107,7 +108,7 @@ class _Run:
         self._out.targets[target.epoch] = target
         return target
 
-    def _recover(self, batches: list[Batch], target: QpuTarget) -> list[Batch]:
+    def _recover(self, batches: list[JobBatch], target: QpuTarget) -> list[JobBatch]:
         """Take over what an earlier process left behind; returns the batches that are still to be submitted."""
         wanted = {self._key(batch): batch for batch in batches}
         for slot in adopt(self._client, self._journal, set(wanted), self._options.run, self._note):
@@ -142,7 +143,7 @@ class _Run:
             if jobs:
                 self._follow(jobs[0])
 
-    def _submit(self, batch: Batch) -> bool:
+    def _submit(self, batch: JobBatch) -> bool:
         """Start a job; False when its submission is to be tried again after the jobs in the queue have ended."""
         self._session.check_time()
         target, known = self._present(), self._out.target
@@ -240,7 +241,7 @@ class _Run:
             result = self._out.results[index]
             if result.failure is not None:
                 continue  # another part of its shots is missing
-            result.counts = found if result.counts is None else merge_counts(result.counts, found)
+            (result.counts,) = merge_counts([found] if result.counts is None else [result.counts, found])
             result.sources.append(Source(found.shots, program.measured, epochs))
         self._out.jobs.append(
             JobRecord(
@@ -249,7 +250,7 @@ class _Run:
             )
         )  # fmt: skip
 
-    def _fail(self, batch: Batch, error: QpuError) -> None:
+    def _fail(self, batch: JobBatch, error: QpuError) -> None:
         for index in batch.requests:
             self._out.results[index].fail(error)
 
@@ -258,7 +259,7 @@ class _Run:
         for batch in waiting:
             self._fail(batch, error)
 
-    def _key(self, batch: Batch) -> str:
+    def _key(self, batch: JobBatch) -> str:
         return hashlib.sha256(f"{self._name}:{batch.key}".encode()).hexdigest()
 
     def _note(self, text: str) -> None:

@@ -11,8 +11,8 @@ from typing import TypeVar
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.errors import Fault, QpuError
 from tasks.execution.qpu.job import QpuJob
-from tasks.execution.qpu.journal import STARTED, STARTING, Entry, Journal, Slot
-from tasks.execution.qpu.packing import Batch
+from tasks.execution.qpu.journal import STARTED, STARTING, Journal, JournalEntry, Slot
+from tasks.execution.qpu.packing import JobBatch
 from tasks.execution.qpu.programs import Program
 from tasks.execution.qpu.records import QpuOptions
 from tasks.execution.qpu.resources import QpuResource
@@ -86,7 +86,7 @@ class Session:
         """Repeat a call that has no effect of its own while the service cannot be reached, while time lasts."""
         return retry(call, min(self._options.patience, max(0.0, self.left())))
 
-    def submit(self, batch: Batch, key: str, target: QpuTarget, programs: Sequence[Program]) -> bool:
+    def submit(self, batch: JobBatch, key: str, target: QpuTarget, programs: Sequence[Program]) -> bool:
         """Start a job; False when its submission is to be tried again after the jobs in the queue have ended.
 
         Args:
@@ -101,7 +101,7 @@ class Session:
         if self._vendor.sessions and not self._token:
             self._token = self.retry(self.client.acquire)
         kind, fields = self._vendor.write_job(target, programs, batch.shots, f"qompass-{key[:12]}")
-        entry = Entry(
+        entry = JournalEntry(
             self._name, key, STARTING, session=self._token, submitted=time.time(),
             circuits=len(programs), shots=sum(batch.shots), run=self._options.run, epoch=target.epoch,
             measured=tuple(program.measured for program in programs),
@@ -122,7 +122,7 @@ class Session:
         self.jobs.append(QpuJob(batch, slot, programs, target, time.monotonic()))
         return True
 
-    def take_over(self, slot: Slot, batch: Batch, target: QpuTarget, programs: Sequence[Program]) -> None:
+    def take_over(self, slot: Slot, batch: JobBatch, target: QpuTarget, programs: Sequence[Program]) -> None:
         """Follow a job that an earlier process submitted; its session is released when the last of it has ended."""
         self.jobs.append(QpuJob(batch, slot, programs, target, time.monotonic(), recovered=True))
 
@@ -136,7 +136,7 @@ class Session:
             self._release(self._token)
             self._token = ""
 
-    def _answer_lost(self, batch: Batch, slot: Slot, error: QpuError) -> None:
+    def _answer_lost(self, batch: JobBatch, slot: Slot, error: QpuError) -> None:
         """The submission was not answered: the job may exist. Closing its session ends it, where there are sessions."""
         if not self._vendor.sessions:
             slot.drop()

@@ -5,7 +5,7 @@ from qiskit import QuantumCircuit
 from qiskit_aer import AerSimulator
 
 from tasks.execution.mitigation import extrapolation
-from tasks.execution.qpu import CircuitRequest, run_circuits
+from tasks.execution.qpu import CircuitRequest, run_requests
 
 
 def ghz(qubits, angle=0.7):
@@ -89,7 +89,7 @@ def asked(circuits, shots, streams=()):
 
 
 def run_variants(resource, circuits, shots, options=None):
-    return Answers(run_circuits(resource, asked(circuits, shots), options))
+    return Answers(run_requests(resource, asked(circuits, shots), options))
 
 
 def run_mitigated(resource, circuits, shots, mitigation=extrapolation.NO_MITIGATION, options=None, streams=()):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tasks.execution.qpu import Fault, QpuError, recovery, retry
-from tasks.execution.qpu.journal import Entry, Journal
+from tasks.execution.qpu.journal import Journal, JournalEntry
 from tests.execution.qpu.circuits import ghz, run_variants
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -167,7 +167,7 @@ def test_a_job_of_a_living_client_is_left_alone(service, options, client):
 
 def test_a_torn_entry_is_told_of_and_does_no_harm(service, options):
     running = service("ibm")
-    slot = Journal(options.journal).open(Entry("QPU_A", "k" * 64, "started", job="1"))
+    slot = Journal(options.journal).open(JournalEntry("QPU_A", "k" * 64, "started", job="1"))
     slot.path.write_text(json.dumps(asdict(slot.entry))[:30])
     slot.close()
     run = run_variants(running.resource(), [ghz(2)], [50], options)
