@@ -108,8 +108,8 @@ def run_jobs(
             "digest": job.digest,
             **result.origin,
         }
-        piece = Piece(job.fragment.index, job.round_index, job.first, job.shots)
-        if not job.exact:
+        piece = job.piece
+        if not piece.exact:
             meta |= {
                 "fragment": piece.fragment,
                 "round": piece.round_index,

@@ -16,7 +16,7 @@ from tasks.cutting import Plan, structure_of
 from tasks.dispatch.rounds import run_round
 from tasks.dispatch.start import started
 from tasks.errors import InputError
-from tasks.execution.jobs import exact_jobs, sampled_jobs, uniform_shots
+from tasks.execution.jobs import FragmentJob, exact_jobs, sampled_jobs, uniform_shots
 from tasks.inputs.validation import make_problem
 from tasks.model.problem import Problem, Readout
 from tasks.model.progress import Progress, Quiet
@@ -132,7 +132,7 @@ def run_sample(
             return answer(joined, found, problem.num_qubits, problem.readout, question, options.seed, limits(), attempt)
 
         if options.shots is None:
-            jobs = exact_jobs(driver.plan, outputs=True)
+            jobs: Sequence[FragmentJob] = exact_jobs(driver.plan, outputs=True)
         else:
             shots = uniform_shots(driver.plan, options.shots)
             jobs = [replace(job, outputs=True) for job in sampled_jobs(driver.plan, shots, options.seed)]

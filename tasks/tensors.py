@@ -9,7 +9,7 @@ import numpy as np
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment
 from tasks.execute import Payload
-from tasks.execution.jobs import FragmentJob, fragment_tensor, unpack_counts
+from tasks.execution.jobs import ExactJob, FragmentJob, SampledJob, fragment_tensor, unpack_counts
 from tasks.execution.simulators.sampled import sampled_data
 from tasks.model.tensor import FragmentTensor
 from tasks.reconstruction.distribution.outputs import ExactOutputs, Outputs, SampledOutputs
@@ -81,12 +81,14 @@ def build_outputs(
 ) -> Outputs:
     """The work itself, in a child process of the task."""
     qubits = tuple(qubit for _, qubit in sorted(fragment.outputs))
-    results = sorted(_results(fragment, schemes, jobs, found, payloads), key=lambda pair: pair[0].first)
-    for job, arrays in results:
-        if job.exact:
+    sampled = []
+    for job, arrays in _results(fragment, schemes, jobs, found, payloads):
+        if isinstance(job, ExactJob):
             return ExactOutputs(qubits, arrays["values"])
-    variants = [variant for job, _ in results for variant in job.variants]
-    counts = [own for _, arrays in results for own in unpack_counts(arrays)]
+        sampled.append((job, arrays))
+    sampled.sort(key=lambda pair: pair[0].first)
+    variants = [variant for job, _ in sampled for variant in job.variants]
+    counts = [own for _, arrays in sampled for own in unpack_counts(arrays)]
     return SampledOutputs(qubits, sampled_data(fragment, schemes, variants, counts))
 
 
@@ -98,9 +100,9 @@ def _results(
     payloads: Sequence[Payload],
 ) -> list[tuple[FragmentJob, dict[str, np.ndarray]]]:
     """The fragment's own results, each with what was asked for."""
-    rounds = {job.round_index: job for job in jobs}
+    rounds = {job.round_index: job for job in jobs if isinstance(job, SampledJob)}
     return [
-        (FragmentJob(fragment, schemes) if piece.exact else rounds[piece.round_index].share(piece.first, piece.count),
+        (ExactJob(fragment, schemes) if piece.exact else rounds[piece.round_index].share(piece.first, piece.count),
          arrays)
         for payload in (found, *payloads)
         for piece, arrays in payload

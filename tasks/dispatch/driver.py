@@ -13,12 +13,12 @@ from scheduler_policies import Device, DeviceState, Kind, Work
 from tasks.cutting import Plan
 from tasks.dispatch.instructions import GiveUp, Instruction, Look, Move, Submit, Warn
 from tasks.dispatch.pool import Pool
-from tasks.dispatch.result_store import found_results, piece_of
+from tasks.dispatch.result_store import found_results
 from tasks.dispatch.state import State
 from tasks.errors import QompassError
 from tasks.execute import Payload, execute_on
 from tasks.execution.device_results import ExecutionOptions
-from tasks.execution.jobs import FragmentJob, predicted_seconds
+from tasks.execution.jobs import FragmentJob, SampledJob, predicted_seconds
 from tasks.execution.on_device import forget_stored
 from tasks.execution.pieces import Done, Piece, Report, outcome_from
 from tasks.model.progress import Stage
@@ -129,14 +129,14 @@ class Driver:
             RunError: a job failed too often, or everywhere.
         """
         for job in jobs:
-            self._asked[job.fragment.index][job.round_index] = job
+            self._asked[job.fragment.index][job.piece.round_index] = job
             self._tensors.pop(job.fragment.index, None)
         self._ahead = None
         found, todo = found_results(jobs, self._directory)
         for done, arrays in found:
             self.state.recall(done.piece, str(done.meta["device"]), paid=done.paid)
             self._found[done.piece.fragment].append((done.piece, arrays))
-        stage.advance(sum(steps_of(piece_of(job)) for job in jobs) - sum(map(steps_of, todo)))
+        stage.advance(sum(steps_of(job.piece) for job in jobs) - sum(map(steps_of, todo)))
         self.state.ask(todo)
         began = time.monotonic()
         while not self.state.idle:
@@ -290,7 +290,9 @@ class Driver:
         asked = self._asked[piece.fragment]
         if piece.exact:
             return next(iter(asked.values())).as_exact()
-        return asked[piece.round_index].share(piece.first, piece.count)
+        job = asked[piece.round_index]
+        assert isinstance(job, SampledJob)
+        return job.share(piece.first, piece.count)
 
     def _predicted(self, piece: Piece) -> float:
         return predicted_seconds(self._job(piece))

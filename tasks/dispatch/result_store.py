@@ -6,14 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tasks.execution.jobs import FragmentJob
+from tasks.execution.jobs import ExactJob, FragmentJob
 from tasks.execution.pieces import Done, Piece
 from tasks.runs import RunDirectory
-
-
-def piece_of(job: FragmentJob) -> Piece:
-    """What a job asks for, without its circuit."""
-    return Piece(job.fragment.index, job.round_index, job.first, tuple(job.shots))
 
 
 def found_results(
@@ -31,13 +26,16 @@ def found_results(
     found = []
     todo: list[Piece] = []
     for job in jobs:
-        piece, whole = piece_of(job), job.as_exact()
+        piece, whole = job.piece, job.as_exact()
         if whole.key in stored and stored[whole.key].meta.get("digest") == whole.digest:
             meta = stored[whole.key].meta
             found.append((Done(piece.as_exact(), whole.key, meta, True), stored[whole.key].arrays))
             continue
         ranges: list[tuple[int, int]] = []
-        for key in rounds.get((piece.fragment, piece.round_index), []) if not job.exact else []:
+        if isinstance(job, ExactJob):
+            todo.append(piece)
+            continue
+        for key in rounds.get((piece.fragment, piece.round_index), []):
             first, count = stored[key].meta["first"], stored[key].meta["count"]
             # A task that died may have left a part of what was then cut anew: the same shots must not count twice.
             if any(first < other + n and other < first + count for other, n in ranges):

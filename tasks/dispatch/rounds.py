@@ -6,7 +6,7 @@ Where more than one round may come the shots are in two halves, each of which de
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,6 @@ import numpy as np
 
 from tasks.cutting import Plan
 from tasks.dispatch.driver import Driver, TakesTensors, steps_of
-from tasks.dispatch.result_store import piece_of
 from tasks.execution.jobs import FragmentJob, sampled_jobs, uniform_shots
 from tasks.model.progress import Progress
 from tasks.model.tensor import Structure
@@ -85,9 +84,11 @@ def shot_rounds(
         ]
 
 
-def run_round(name: str, jobs: list[FragmentJob], driver: Driver, shown: Progress, ahead: TakesTensors | None) -> None:
+def run_round(
+    name: str, jobs: Sequence[FragmentJob], driver: Driver, shown: Progress, ahead: TakesTensors | None
+) -> None:
     """All results of some jobs, shown as a stage of this name; ``ahead`` as for ``Driver.run``."""
-    with shown.stage(name, sum(steps_of(piece_of(job)) for job in jobs)) as stage:
+    with shown.stage(name, sum(steps_of(job.piece) for job in jobs)) as stage:
         driver.run(jobs, stage, ahead)
 
 

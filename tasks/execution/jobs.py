@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import TypeAlias
 
 import numpy as np
 from qiskit_aer import AerSimulator
@@ -15,6 +16,7 @@ from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment, Plan
 from tasks.cutting.variants import Variant, VariantBuilder, enumerate_variants
 from tasks.execution.as_written import fragment_digest
+from tasks.execution.pieces import Piece
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
 from tasks.execution.simulators.outputs import exact_outputs
@@ -29,27 +31,61 @@ _OPEN_QUBITS = 26
 
 
 @dataclass(frozen=True)
-class FragmentJob:
-    """One piece of work on one fragment.
+class ExactJob:
+    """A fragment's whole tensor, which a simulator gives.
 
     Attributes:
         fragment: the fragment.
         schemes: (leg,) the settings of its legs.
-        variants: the variants to run; none on the exact path, which returns the whole tensor.
-        shots: for each variant.
+        outputs: ask for the probabilities of its output bits instead of its observable factors.
+    """
+
+    fragment: Fragment
+    schemes: tuple[Scheme, ...] = ()
+    outputs: bool = False
+
+    @property
+    def piece(self) -> Piece:
+        """What it asks for, without its circuit."""
+        return Piece(self.fragment.index)
+
+    @property
+    def key(self) -> str:
+        """Unique in its run; names the stored result."""
+        return f"fragment-{self.fragment.index}-{'outputs' if self.outputs else 'exact'}"
+
+    @property
+    def digest(self) -> str:
+        """Of all that determines the result: a stored one is used again only if it was asked for in the same words."""
+        return _digest(fragment_digest(self.fragment), self.schemes, self.outputs)
+
+    def as_exact(self) -> ExactJob:
+        """The job itself."""
+        return self
+
+
+@dataclass(frozen=True)
+class SampledJob:
+    """Shots of variants of one fragment.
+
+    Attributes:
+        fragment: the fragment.
+        schemes: (leg,) the settings of its legs.
+        variants: the variants to run.
+        shots: (variant,) shots of each.
         first_half: (variant,) how many of the shots belong to the first half of all shots (``SampledData``); none
             where these are not in halves.
         seed: of the run.
         circuit: digest of the circuit that was cut, so that no other circuit gets the same random numbers.
         round_index: which round of shots it belongs to.
         first: place of its first variant among the variants of its fragment and round.
-        outputs: ask for the probabilities of its output bits instead of its observable factors.
+        outputs: whether a simulator may answer with the probabilities of the output bits instead.
     """
 
     fragment: Fragment
-    schemes: tuple[Scheme, ...] = ()
-    variants: tuple[Variant, ...] = ()
-    shots: tuple[int, ...] = ()
+    schemes: tuple[Scheme, ...]
+    variants: tuple[Variant, ...]
+    shots: tuple[int, ...]
     first_half: tuple[int, ...] = ()
     seed: int = 0
     circuit: str = ""
@@ -58,27 +94,20 @@ class FragmentJob:
     outputs: bool = False
 
     @property
-    def exact(self) -> bool:
-        """Whether the whole tensor is asked for."""
-        return not self.variants
+    def piece(self) -> Piece:
+        """What it asks for, without its circuit."""
+        return Piece(self.fragment.index, self.round_index, self.first, self.shots)
 
     @property
     def key(self) -> str:
         """Unique in its run; names the stored result."""
-        if self.exact:
-            return f"fragment-{self.fragment.index}-{'outputs' if self.outputs else 'exact'}"
         return f"fragment-{self.fragment.index}-round-{self.round_index}-from-{self.first}-{len(self.variants)}"
 
     @property
     def digest(self) -> str:
         """Of all that determines the result: a stored one is used again only if it was asked for in the same words."""
-        state = hashlib.sha256(fragment_digest(self.fragment).encode())
-        state.update(repr((self.schemes, self.variants, self.shots)).encode())
-        if self.outputs:
-            state.update(b"outputs")
-        if not self.exact:
-            state.update(repr((self.seed, self.circuit, self.round_index)).encode())
-        return state.hexdigest()[:32]
+        words = (self.schemes, self.variants, self.shots, self.seed, self.circuit, self.round_index, self.outputs)
+        return _digest(fragment_digest(self.fragment), *words)
 
     @property
     def streams(self) -> list[str]:
@@ -90,8 +119,8 @@ class FragmentJob:
         run = f"{self.seed}:{self.round_index}:{self.circuit}:{self.fragment.index}:{fragment_digest(self.fragment)}"
         return [f"{run}:{','.join(map(str, v.settings))}:{v.group}" for v in self.variants]
 
-    def share(self, first: int, count: int) -> FragmentJob:
-        """Part of a sampled job: its variants ``first`` to ``first + count - 1``, counted as ``self.first`` is."""
+    def share(self, first: int, count: int) -> SampledJob:
+        """Its variants ``first`` to ``first + count - 1``, counted as ``self.first`` is."""
         start = first - self.first
         chosen = slice(start, start + count)
         return replace(
@@ -102,25 +131,31 @@ class FragmentJob:
             first_half=self.first_half[chosen],
         )
 
-    def as_exact(self) -> FragmentJob:
+    def as_exact(self) -> ExactJob:
         """The job that asks a simulator for the whole tensor instead."""
-        return FragmentJob(self.fragment, self.schemes, outputs=self.outputs)
+        return ExactJob(self.fragment, self.schemes, self.outputs)
+
+
+FragmentJob: TypeAlias = ExactJob | SampledJob
+
+
+def _digest(*words: object) -> str:
+    return hashlib.sha256(repr(words).encode()).hexdigest()[:32]
 
 
 def plan_digest(plan: Plan) -> str:
     """Of everything that a plan runs."""
-    digests = [fragment_digest(fragment) for fragment in plan.fragments]
-    return hashlib.sha256(" ".join(digests).encode()).hexdigest()[:32]
+    return _digest(*(fragment_digest(fragment) for fragment in plan.fragments))
 
 
-def exact_jobs(plan: Plan, *, outputs: bool = False) -> list[FragmentJob]:
+def exact_jobs(plan: Plan, *, outputs: bool = False) -> list[ExactJob]:
     """One job for each fragment: its whole tensor, of its observable factors or of its output bits."""
-    return [FragmentJob(f, s, outputs=outputs) for f, s in zip(plan.fragments, plan.schemes, strict=True)]
+    return [ExactJob(f, s, outputs) for f, s in zip(plan.fragments, plan.schemes, strict=True)]
 
 
 def sampled_jobs(
     plan: Plan, shots: Sequence[np.ndarray | Sequence[int]], seed: int, *, round_index: int = 0
-) -> list[FragmentJob]:
+) -> list[SampledJob]:
     """One job for each fragment: its variants with shots.
 
     Args:
@@ -140,7 +175,7 @@ def sampled_jobs(
         chosen = np.flatnonzero(total)
         if chosen.size:
             jobs.append(
-                FragmentJob(
+                SampledJob(
                     fragment,
                     schemes,
                     tuple(variants[place] for place in chosen.tolist()),
@@ -168,7 +203,7 @@ def uniform_shots(plan: Plan, total: int, *, halves: int = 1) -> list[np.ndarray
 def predicted_seconds(job: FragmentJob) -> float:
     """How long a job is likely to take on one core (measured constants of a 2 GHz core; only their ratio matters)."""
     simulate = 0.004 + 6e-5 * len(job.fragment.circuit.data) + exact_work(job.fragment) / 4e9
-    if job.exact:
+    if isinstance(job, ExactJob):
         return simulate
     return simulate + len(job.variants) * (2e-4 + 4e-9 * 2**job.fragment.num_qubits) + 1e-8 * sum(job.shots)
 
@@ -189,7 +224,7 @@ def run_job(job: FragmentJob, *, device: str = "CPU", threads: int = 1) -> dict[
         ExecutionError: the simulator refused.
     """
     fragment = job.fragment
-    if job.exact:
+    if isinstance(job, ExactJob):
         state = open_state(fragment, device=device, threads=threads)
         return {"values": exact_outputs(fragment, state).values if job.outputs else exact_tensor(fragment, state)}
     if fragment.open_qubits <= _OPEN_QUBITS:
@@ -247,11 +282,13 @@ def fragment_tensor(
     fragment: Fragment, schemes: tuple[Scheme, ...], results: Sequence[tuple[FragmentJob, Mapping[str, np.ndarray]]]
 ) -> FragmentTensor:
     """The tensor of one fragment from the results of all jobs on it: an exact one, or all shots of all rounds."""
+    sampled = []
     for job, arrays in results:
-        if job.exact:
+        if isinstance(job, ExactJob):
             return FragmentTensor(fragment.index, arrays["values"])
+        sampled.append((job, arrays))
     # In the order of the variants, round by round, whatever order they came back in and however they were shared out.
-    ordered = sorted(results, key=lambda pair: (pair[0].round_index, pair[0].first))
+    ordered = sorted(sampled, key=lambda pair: (pair[0].round_index, pair[0].first))
     found: dict[tuple[int, Variant], list[VariantCounts]] = {}
     for _, own in groupby(ordered, key=lambda pair: pair[0].round_index):
         for half, variant, counts in _in_halves(list(own)):
@@ -262,7 +299,7 @@ def fragment_tensor(
 
 
 def _in_halves(
-    results: Sequence[tuple[FragmentJob, Mapping[str, np.ndarray]]],
+    results: Sequence[tuple[SampledJob, Mapping[str, np.ndarray]]],
 ) -> Iterator[tuple[int, Variant, VariantCounts]]:
     """(half, variant, counts) of one round's jobs."""
     first = results[0][0]

@@ -12,7 +12,7 @@ from scheduler_policies import Device, Kind
 from tasks.execution.cache.cache import OFF
 from tasks.execution.cache.keys import AS_WRITTEN, Target, make_key
 from tasks.execution.device_results import DeviceResults, ExecutionOptions, JobResult, numbers_since, opened_cache
-from tasks.execution.jobs import FragmentJob, predicted_seconds, run_job
+from tasks.execution.jobs import ExactJob, FragmentJob, predicted_seconds, run_job
 from tasks.runs.storage import pack, unpack
 
 logger = logging.getLogger(__name__)
@@ -69,20 +69,20 @@ def recalled(job: FragmentJob, device: str, aer: str, cache: str) -> JobResult:
     store = opened_cache(cache)
     target = Target(f"aer-{aer}", version("qiskit-aer"), "statevector, complex128, legs open")
     written = ""
-    if job.exact:
+    if isinstance(job, ExactJob):
         key, written = store.tensor_key(job.fragment, target, predicted_seconds(job))
     else:
         key = make_key(AS_WRITTEN, [b"counts of variants", target.digest_material(), job.digest.encode()])
 
     def compute(indices: list[int]) -> list[np.ndarray]:
         arrays = run_job(job, device=aer)
-        return [arrays["values"] if job.exact else np.frombuffer(pack(arrays, {}), dtype=np.uint8)]
+        return [arrays["values"] if isinstance(job, ExactJob) else np.frombuffer(pack(arrays, {}), dtype=np.uint8)]
 
     about = {"device": device, "backend": f"{target.backend} {target.version}"}
     (found,) = store.arrays([key], compute, provenance=about, written=[written] if written else ())
     try:
         if found is not None:
-            arrays = {"values": found.array} if job.exact else unpack(found.array.tobytes()).arrays
+            arrays = {"values": found.array} if isinstance(job, ExactJob) else unpack(found.array.tobytes()).arrays
             return JobResult(job, arrays, _made_by(found.origin) if found.from_cache else {})
     except Exception as error:  # whatever a file that somebody else wrote can make of itself
         logger.warning("fragment %d: what the cache holds for it cannot be read (%s)", job.fragment.index, error)

@@ -11,7 +11,7 @@ from scheduler_policies import Device
 from tasks.cutting.variants import VariantBuilder
 from tasks.execution.device_results import DeviceResults, ExecutionOptions, JobResult, numbers_since, opened_cache
 from tasks.execution.errors import ExecutionError
-from tasks.execution.jobs import FragmentJob, pack_counts
+from tasks.execution.jobs import ExactJob, FragmentJob, SampledJob, pack_counts
 from tasks.execution.leases import lease
 from tasks.execution.mitigation.extrapolation import mitigation_of, run_mitigated
 from tasks.execution.qpu import (
@@ -34,7 +34,8 @@ def run_on_qpu(jobs: Sequence[FragmentJob], device: Device, options: ExecutionOp
         QpuError: none of them could be run, and this device will never take them.
         LeaseError: its units cannot be shared out.
     """
-    requests = [request for job in jobs for request in _requests(job, device)]
+    sampled = [_sampled(job, device) for job in jobs]
+    requests = [request for job in sampled for request in _requests(job, device)]
     cache = opened_cache(options.cache)
     before = cache.numbers()
     waited = 0.0
@@ -60,7 +61,7 @@ def run_on_qpu(jobs: Sequence[FragmentJob], device: Device, options: ExecutionOp
         if error.fault.again:
             return DeviceResults((), failure=str(error), waited=waited)
         raise  # the same device will never take this work
-    done = _job_results(jobs, run, options.mitigation)
+    done = _job_results(sampled, run, options.mitigation)
     left = [error for error in run.failures if error.fault is Fault.LEFT]
     failed = [error for error in run.failures if error.fault is not Fault.LEFT]
     if failed and not done and not any(error.fault.again for error in failed):
@@ -75,9 +76,13 @@ def run_on_qpu(jobs: Sequence[FragmentJob], device: Device, options: ExecutionOp
     )
 
 
-def _requests(job: FragmentJob, device: Device) -> list[CircuitRequest]:
-    if job.exact:
+def _sampled(job: FragmentJob, device: Device) -> SampledJob:
+    if isinstance(job, ExactJob):
         raise ExecutionError(f"fragment {job.fragment.index}: {device.name} is a QPU and cannot give exact tensors")
+    return job
+
+
+def _requests(job: SampledJob, device: Device) -> list[CircuitRequest]:
     builder = VariantBuilder(job.fragment, job.schemes, defer=_must_defer(job, device))
     return [
         CircuitRequest(builder.circuit(variant), shots, stream)
@@ -85,7 +90,7 @@ def _requests(job: FragmentJob, device: Device) -> list[CircuitRequest]:
     ]
 
 
-def _job_results(jobs: Sequence[FragmentJob], run: QpuRun, mitigation: str) -> list[JobResult]:
+def _job_results(jobs: Sequence[SampledJob], run: QpuRun, mitigation: str) -> list[JobResult]:
     """For each job its stretches of variants that have counts."""
     origin = {
         "provider_jobs": ",".join(record.job for record in run.jobs),
