@@ -65,7 +65,8 @@ def dead_sockets(since: float) -> list[Path]:
     """The ``pymp-*`` folders made since then in which only sockets are left that nobody listens to any more."""
     listening = {words[7] for words in (line.split(maxsplit=7) for line in _UNIX.read_text().splitlines()) if words[7:]}
     found = []
-    for folder in Path(tempfile.gettempdir()).glob("pymp-*"):
+    places = {Path(tempfile.gettempdir()), Path("/tmp")}  # the master's, and that of workers started over ssh
+    for folder in (folder for place in places for folder in place.glob("pymp-*")):
         try:
             entries, about = list(folder.iterdir()), folder.lstat()
         except OSError:
