@@ -17,7 +17,7 @@ _LIMITS = {
     errno.ENOSPC: "make room on the disk",
     errno.EDQUOT: "make room in your quota",
     errno.EROFS: "name a folder that can be written",
-    errno.ENOMEM: "raise `ulimit -v`, or lower `--max-qubits`",
+    errno.ENOMEM: "raise `ulimit -v`, or lower `max_qubits`",
     errno.EAGAIN: "raise `ulimit -u` or `ulimit -v`",
 }
 

@@ -8,17 +8,16 @@ import math
 import numbers
 import operator
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from scheduler_policies.errors import PolicyError
-from scheduler_policies.registry import DEFAULT_POLICY, POLICIES, POLICY_GROUP, find_policy
-from tasks.cutting.cuts import Cut, GateCut, WireCut
 from tasks.errors import InputError
-from tasks.runtime.machine import free_memory
+
+# What checks a value is imported where there is one to check: `qompass --help` needs none of it.
+if TYPE_CHECKING:
+    from tasks.cutting.cuts import Cut
 
 MAX_WIDTH = 10**6
 MAX_SHOTS = 10**10
@@ -27,13 +26,20 @@ ENGINES = ("auto", "embedded", "compss")
 MITIGATIONS = ("none", "readout", "readout+zne")
 
 
-class _Unfit(Exception):
+class Unfit(Exception):
     """A value that an option does not take; its text says what the option takes."""
 
 
 def default_cache() -> str:
     """The user's own cache folder."""
     return str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qompass")
+
+
+def free_memory() -> int:
+    """Bytes that this process may still take."""
+    from tasks.runtime import machine
+
+    return machine.free_memory()
 
 
 def _whole(least: int, most: int) -> Callable[[Any], int]:
@@ -43,7 +49,7 @@ def _whole(least: int, most: int) -> Callable[[Any], int]:
         except TypeError:
             number = least - 1
         if isinstance(value, bool) or not least <= number <= most:
-            raise _Unfit(f"a whole number from {least} to {_shown(most)}")
+            raise Unfit(f"a whole number from {least} to {_shown(most)}")
         return number
 
     return check
@@ -55,14 +61,14 @@ def _positive(value: Any) -> float:
     except OverflowError:
         number = math.inf
     if not 0 < number < math.inf:
-        raise _Unfit("a positive number")
+        raise Unfit("a positive number")
     return number
 
 
 def _one_of(*names: str) -> Callable[[Any], str]:
     def check(value: Any) -> str:
         if not isinstance(value, str) or value not in names:
-            raise _Unfit(f"one of {', '.join(names)}")
+            raise Unfit(f"one of {', '.join(names)}")
         return value
 
     return check
@@ -70,25 +76,30 @@ def _one_of(*names: str) -> Callable[[Any], str]:
 
 def _truth(value: Any) -> bool:
     if str(value) not in ("True", "False") or isinstance(value, str):  # of Python or of NumPy
-        raise _Unfit("True or False")
+        raise Unfit("True or False")
     return bool(value)
 
 
 def _path(value: Any) -> Path:
     if not isinstance(value, str | os.PathLike) or not str(value):
-        raise _Unfit("the path of a file or folder")
+        raise Unfit("the path of a file or folder")
     return Path(value)
 
 
 def _place(value: Any) -> str:
     if not isinstance(value, str | os.PathLike) or not str(value):
-        raise _Unfit("a folder, a URL or 'off'")
+        raise Unfit("a folder, a URL or 'off'")
     return str(value)
 
 
 def _policy(value: Any) -> str:
+    from importlib.metadata import entry_points
+
+    from scheduler_policies.errors import PolicyError
+    from scheduler_policies.registry import POLICIES, POLICY_GROUP, find_policy
+
     if not isinstance(value, str):
-        raise _Unfit("the name of a policy")
+        raise Unfit("the name of a policy")
     if value not in POLICIES:
         try:
             find_policy(value, entry_points(group=POLICY_GROUP))
@@ -98,10 +109,17 @@ def _policy(value: Any) -> str:
 
 
 def _cuts(value: Any) -> tuple[Cut, ...]:
+    from tasks.cutting.cuts import GateCut, WireCut
+
     cuts = tuple(value) if isinstance(value, Iterable) else (value,)
     if not all(isinstance(cut, GateCut | WireCut) for cut in cuts):
-        raise _Unfit("cuts as `read_cuts` gives them (GateCut and WireCut)")
+        raise Unfit("cuts as `read_cuts` gives them (GateCut and WireCut)")
     return cuts
+
+
+def _kept(check: Callable[[Any], Any], form: str | tuple[str, ...], says: str) -> dict[str, Any]:
+    """What is known of an option besides its default: its check; its form and meaning on the command line."""
+    return {"check": check, "form": form, "says": says}
 
 
 @dataclass(frozen=True)
@@ -128,19 +146,45 @@ class Options:
         InputError: a value is of another type or out of range; its ``field`` names the option.
     """
 
-    max_qubits: int | None = field(default=None, metadata={"check": _whole(1, MAX_WIDTH)})
-    cuts: tuple[Cut, ...] | None = field(default=None, metadata={"check": _cuts})
-    shots: int | None = field(default=None, metadata={"check": _whole(1, MAX_SHOTS)})
-    seed: int = field(default=0, metadata={"check": _whole(0, MAX_SEED)})
-    engine: str = field(default="auto", metadata={"check": _one_of(*ENGINES)})
-    resources: Path | None = field(default=None, metadata={"check": _path})
-    memory_bytes: int | None = field(default_factory=free_memory, metadata={"check": _whole(0, 2**63 - 1)})
-    cache: str = field(default_factory=default_cache, metadata={"check": _place})
-    mitigation: str = field(default="readout", metadata={"check": _one_of(*MITIGATIONS)})
-    policy: str = field(default=DEFAULT_POLICY, metadata={"check": _policy})
-    budget: float | None = field(default=None, metadata={"check": _positive})
-    target_error: float | None = field(default=None, metadata={"check": _positive})
-    share_meaning: bool = field(default=False, metadata={"check": _truth})
+    max_qubits: int | None = field(
+        default=None, metadata=_kept(_whole(1, MAX_WIDTH), "N", "widest fragment; cuts are searched for")
+    )
+    cuts: tuple[Cut, ...] | None = field(
+        default=None, metadata=_kept(_cuts, "FILE.json", "cut here instead of searching")
+    )
+    shots: int | None = field(
+        default=None, metadata=_kept(_whole(1, MAX_SHOTS), "N", "shots in total, over all fragments and variants")
+    )
+    seed: int = field(default=0, metadata=_kept(_whole(0, MAX_SEED), "N", "same seed, same result (default 0)"))
+    engine: str = field(
+        default="auto", metadata=_kept(_one_of(*ENGINES), ENGINES, "default auto: COMPSs under runcompss")
+    )
+    resources: Path | None = field(
+        default=None, metadata=_kept(_path, "FILE.xml", "COMPSs resources file (or its folder): the devices")
+    )
+    memory_bytes: int | None = field(
+        default_factory=free_memory,
+        metadata=_kept(_whole(0, MAX_SEED), "SIZE", "refuse plans that need more, e.g. 4GiB (default: what is free)"),
+    )
+    cache: str = field(
+        default_factory=default_cache,
+        metadata=_kept(_place, "DIR|URL|off", "where results of circuits are kept for later runs (default: your own)"),
+    )
+    mitigation: str = field(
+        default="readout",
+        metadata=_kept(_one_of(*MITIGATIONS), MITIGATIONS, "what is done against the errors of QPUs (default readout)"),
+    )
+    policy: str = field(
+        default="balanced", metadata=_kept(_policy, "NAME", "decides which device runs what (default balanced)")
+    )
+    budget: float | None = field(default=None, metadata=_kept(_positive, "PRICE", "spend no more than this on devices"))
+    target_error: float | None = field(
+        default=None, metadata=_kept(_positive, "E", "standard error wanted of every observable")
+    )
+    share_meaning: bool = field(
+        default=False,
+        metadata=_kept(_truth, "", "on QPUs, also use stored counts of circuits that are equal only without noise"),
+    )
 
     @property
     def sampled(self) -> bool:
@@ -154,7 +198,7 @@ class Options:
                 continue
             try:
                 object.__setattr__(self, option.name, option.metadata["check"](value))
-            except _Unfit as unfit:
+            except Unfit as unfit:
                 fits = f"{unfit} or None" if optional else unfit
                 raise InputError(f"`{option.name}`: {_short(value)} is not {fits}", field=option.name) from unfit
 
@@ -172,6 +216,31 @@ def options_of(values: dict[str, Any]) -> Options:
             advice = f"did you mean `{close[0]}`?" if close else f"the options are {', '.join(known)}"
             raise InputError(f"there is no option `{name}`: {advice}", field=name)
     return Options(**values)
+
+
+def options_document(options: Options) -> dict[str, Any]:
+    """Options as JSON values, for a run's record."""
+    from tasks.cutting.cuts import cuts_document
+
+    document = {option.name: getattr(options, option.name) for option in dataclasses.fields(options)}
+    document["cuts"] = None if options.cuts is None else cuts_document(options.cuts)
+    document["resources"] = None if options.resources is None else str(options.resources.resolve())
+    return document
+
+
+def options_again(document: Mapping[str, Any], changed: Mapping[str, Any]) -> Options:
+    """The options of a record, but for those that are changed now; the memory is what is free now.
+
+    Raises:
+        InputError: a value is of another type or out of range; ``field`` names it.
+    """
+    from tasks.cutting.cuts import cuts_from
+
+    again = {option.name: document[option.name] for option in dataclasses.fields(Options) if option.name in document}
+    again.pop("memory_bytes", None)
+    if again.get("cuts") is not None:
+        again["cuts"] = cuts_from(again["cuts"])
+    return Options(**{**again, **changed})
 
 
 def _shown(number: int) -> str:

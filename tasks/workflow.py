@@ -133,7 +133,7 @@ def biased(noisy: Sequence[str], mitigation: str) -> str:
     names = " and ".join(noisy)
     if "zne" in mitigation:
         return f"what extrapolation leaves of the gate errors of {names} is not in the standard errors"
-    return f"gate errors of {names} are not in the standard errors; --mitigation readout+zne lowers what they shift"
+    return f"gate errors of {names} are not in the standard errors; `mitigation` readout+zne lowers what they shift"
 
 
 def missed_target(estimates: Sequence[Estimate], target_error: float | None) -> str:
@@ -144,8 +144,8 @@ def missed_target(estimates: Sequence[Estimate], target_error: float | None) -> 
     if worst.std_error <= _NEAR_TARGET * target_error:
         return ""
     return (
-        f"--target-error {target_error:g} was not reached: the standard error of {worst.observable} is "
-        f"{worst.std_error:.2g}; give more shots, or leave --shots out"
+        f"`target_error` {target_error:g} was not reached: the standard error of {worst.observable} is "
+        f"{worst.std_error:.2g}; give more `shots`, or leave them out"
     )
 
 

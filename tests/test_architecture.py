@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -178,3 +179,19 @@ def test_nothing_is_pickled_from_outside_and_only_programs_print():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 assert node.func.id not in {"print", "eval", "exec"}, f"{where}:{node.lineno} calls {node.func.id}"
+
+
+def test_messages_below_apps_name_fields_and_not_flags():
+    """A notebook must not read "--shots 0": apps turn a field between backticks into the flag."""
+    flag = re.compile(r"(?:^|[\s'\"(`])--[a-z]")
+    for path in sources():
+        where = str(path.relative_to(ROOT))
+        if where.startswith("apps/") or where in PROGRAMS:
+            continue
+        tree = ast.parse(path.read_text())
+        documented = [node for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)]
+        docstrings = {id(node.body[0].value) for node in documented if node.body and isinstance(node.body[0], ast.Expr)}
+        called = {id(entry) for node in ast.walk(tree) if isinstance(node, ast.List) for entry in ast.walk(node)}
+        for node in ast.walk(tree):  # a list is the command line of a program that is started
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings | called:
+                assert not flag.search(node.value), f"{where}:{node.lineno} names a flag: {node.value!r}"

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from apps.cli.flags import FLAGS
 from apps.cli.terminal import say
+from tasks.options import Options, Unfit
 
 DEFAULT_OUT = Path("results/runs")
-MAX_SHOTS = 10**10
 
+_FIELDS = {option.name: option for option in dataclasses.fields(Options)}
+_WHERE = ("engine", "resources", "policy", "budget", "mitigation", "cache", "share_meaning")
 _EPILOG = """exit status: 0 all went well; 2 something you gave cannot be used (one line says what);
 130 interrupted (`qompass resume RUN` goes on); 1 a defect of Qompass."""
 
@@ -33,6 +37,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong on one line and exit with status 2."""
+        message = message if len(message) <= 300 else f"{message[:297]}..."
         say(f"{message}: see {self.prog} --help")
         self.exit(2)
 
@@ -45,20 +50,19 @@ def build_parser() -> Parser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    whole, shots, positive = (_converter(_FIELDS[name]) for name in ("max_qubits", "shots", "budget"))
     parser.add_argument("--version", action="store_true", help="print the version and leave")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
 
     run = commands.add_parser("run", help="a circuit and observables in, value and standard error out")
     _add_problem(run)
     _add_plan(run)
-    _add_engine(run)
+    _add_options(run, "where to run", *_WHERE)
     _add_output(run)
 
     plan = commands.add_parser("plan", help="print the plan without running it")
     _add_problem(plan, needs_observable=False)
     _add_plan(plan)
-    plan.set_defaults(engine="auto", resources=None, policy="balanced", budget=None, cache="off", mitigation="none",
-                      share_meaning=False)  # fmt: skip
     plan.add_argument(
         "--instructions", action="store_true", help="list the instructions that a cuts file names by index"
     )
@@ -66,47 +70,43 @@ def build_parser() -> Parser:
 
     resume = commands.add_parser("resume", help="finish an interrupted run without repeating what is done")
     resume.add_argument("run", metavar="RUN", help="the run's folder, or its name under --out")
-    _add_engine(resume)
-    # As the run was started, unless said otherwise.
-    resume.set_defaults(engine=None, resources=None, policy=None, budget=None, cache=None, mitigation=None,
-                        share_meaning=None)  # fmt: skip
+    _add_options(resume, "where to run; as it was started, unless said otherwise", *_WHERE)
     _add_output(resume)
 
     again = commands.add_parser("reconstruct", help="repeat the last stage of a run from its stored fragment results")
     again.add_argument("run", metavar="RUN", help="the run's folder, or its name under --out")
-    again.set_defaults(engine=None, resources=None, policy=None, budget=None, cache=None, mitigation=None,
-                        share_meaning=None)  # fmt: skip
     _add_output(again)
 
     sample = commands.add_parser("sample", help="bit strings that the circuit's measurements would give")
     sample.add_argument("circuit", type=Path, metavar="CIRCUIT", help="OpenQASM 2, OpenQASM 3 or QPY file")
-    sample.add_argument("--max-qubits", type=_positive, metavar="N", help="widest fragment; cuts are searched for")
-    sample.add_argument("--cuts", type=Path, metavar="FILE.json", help="cut here instead of searching")
-    which = sample.add_mutually_exclusive_group()
-    which.add_argument("--shots", type=_shots, metavar="N", help="how many to draw (default 1024)")
-    which.add_argument("--top", type=_positive, metavar="K", help="list the K most likely ones instead")
+    _add_options(sample, "how to cut", "max_qubits", "cuts", "seed", "memory_bytes")
+    group = sample.add_argument_group("what to show")
+    which = group.add_mutually_exclusive_group()
     which.add_argument(
-        "--vector", type=Path, metavar="FILE.npz", help="write all probabilities instead, of up to 24 qubits"
+        "--shots",
+        dest="draws",
+        type=shots,
+        default=1024,
+        metavar="N",
+        help="how many to draw (default 1024)",
     )
-    sample.add_argument(
+    which.add_argument("--top", type=whole, metavar="K", help="list the K most likely ones instead")
+    which.add_argument(
+        "--vector", type=Path, metavar="FILE.npz", help="write all probabilities instead, of up to 24 bits"
+    )
+    group.add_argument(
         "--fragment-shots",
-        type=_shots,
+        type=shots,
         metavar="N",
         help="with --top or --vector: sample the fragments, N shots in all, which gives errors (default: exact)",
     )
-    sample.add_argument("--seed", type=_seed, default=0, metavar="N", help="same seed, same draws (default 0)")
-    sample.add_argument("--memory", type=memory_size, metavar="SIZE", help="refuse plans that need more, e.g. 4GiB")
-    sample.set_defaults(
-        engine="auto", resources=None, policy="balanced", budget=None, cache="off", mitigation="none",
-        share_meaning=False, target_error=None,
-    )  # fmt: skip
     _add_json(sample)
 
     cache = commands.add_parser("cache", help="what the cache holds; verify, prune, export or import it")
     cache.add_argument("action", choices=("stats", "verify", "prune", "export", "import"))
     cache.add_argument("file", nargs="?", type=Path, metavar="FILE", help="to export to or import from")
     cache.add_argument("--cache", metavar="DIR|URL", help="which one (default: your own)")
-    cache.add_argument("--older-than", type=_positive_number, metavar="DAYS", help="prune: also what is older")
+    cache.add_argument("--older-than", type=positive, metavar="DAYS", help="prune: also what is older")
     _add_json(cache)
 
     devices = commands.add_parser("devices", help="list the devices a run could use, and how they are doing")
@@ -139,46 +139,36 @@ def _add_problem(parser: argparse.ArgumentParser, needs_observable: bool = True)
 
 
 def _add_plan(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("how to cut and how precisely")
-    group.add_argument("--max-qubits", type=_positive, metavar="N", help="widest fragment; cuts are searched for")
-    group.add_argument("--cuts", type=Path, metavar="FILE.json", help="cut here instead of searching")
+    group = _add_options(
+        parser, "how to cut and how precisely", "max_qubits", "cuts", "seed", "memory_bytes", "target_error"
+    )
     way = group.add_mutually_exclusive_group()
     way.add_argument("--exact", action="store_true", help="no shots, no sampling error (the default)")
-    way.add_argument("--shots", type=_shots, metavar="N", help="shots in total, over all fragments and variants")
-    group.add_argument("--seed", type=_seed, default=0, metavar="N", help="same seed, same result (default 0)")
-    group.add_argument(
-        "--memory",
-        type=memory_size,
-        metavar="SIZE",
-        help="refuse plans that need more, e.g. 4GiB (default: what is free)",
-    )
-    group.add_argument(
-        "--target-error", type=_positive_number, metavar="E", help="standard error wanted of every observable"
-    )
+    _add_option(way, _FIELDS["shots"])
 
 
-def _add_engine(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("where to run")
-    group.add_argument(
-        "--engine", choices=("auto", "embedded", "compss"), default="auto", help="default auto: COMPSs under runcompss"
-    )
-    group.add_argument(
-        "--resources", type=Path, metavar="FILE.xml", help="COMPSs resources file (or its folder): the devices"
-    )
-    group.add_argument("--policy", default="balanced", metavar="NAME", help="decides which device runs what")
-    group.add_argument("--budget", type=_positive_number, metavar="PRICE", help="spend no more than this on devices")
-    group.add_argument(
-        "--mitigation",
-        choices=("none", "readout", "readout+zne"),
-        default="readout",
-        help="what is done against the errors of QPUs (default readout)",
-    )
-    group.add_argument("--cache", metavar="DIR|URL|off", help="where results of circuits are kept for later runs")
-    group.add_argument(
-        "--share-meaning",
-        action="store_true",
-        help="on QPUs, also use stored counts of circuits that are equal only without noise",
-    )
+def _add_options(parser: argparse.ArgumentParser, title: str, *names: str) -> argparse._ArgumentGroup:
+    group = parser.add_argument_group(title)
+    for name in names:
+        _add_option(group, _FIELDS[name])
+    return group
+
+
+def _add_option(group: argparse._ActionsContainer, option: dataclasses.Field[Any]) -> None:
+    """The flag of a field of ``Options``; a namespace holds the field only where the flag is given."""
+    form, says = option.metadata["form"], option.metadata["says"]
+    given: dict[str, Any] = {"dest": option.name, "default": argparse.SUPPRESS, "help": says}
+    if option.type == "bool":
+        group.add_argument(FLAGS[option.name], action="store_true", **given)
+    elif isinstance(form, tuple):
+        group.add_argument(FLAGS[option.name], choices=form, **given)
+    else:
+        group.add_argument(FLAGS[option.name], type=_converter(option), metavar=form, **given)
+
+
+def given_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The fields of ``Options`` that a command line gives; ``cuts`` is still the name of a file."""
+    return {name: getattr(arguments, name) for name in _FIELDS if hasattr(arguments, name)}
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
@@ -202,33 +192,22 @@ def memory_size(text: str) -> int:
     return int(float(match[1]) * units[match[2]])
 
 
-def _whole(text: str, least: int, most: int, advice: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = least - 1
-    if not least <= value <= most:
-        raise argparse.ArgumentTypeError(f"'{text:.40}' is not {advice}")
-    return value
+def _converter(option: dataclasses.Field[Any]) -> Callable[[str], Any]:
+    """From text to a value of an option, checked as the option checks it."""
+    if option.name == "cuts":  # read once the circuit is known
+        return Path
+    if option.name == "memory_bytes":
+        return memory_size
+    kinds: dict[str, Callable[[str], Any]] = {"int": int, "float": float}
+    kind = kinds.get(str(option.type).removesuffix(" | None"), str)
 
+    def convert(text: str) -> Any:
+        try:
+            return option.metadata["check"](kind(text))
+        except ValueError:
+            wanted = "a whole number" if kind is int else "a positive number"
+        except Unfit as unfit:
+            wanted = str(unfit)
+        raise argparse.ArgumentTypeError(f"'{text:.40}' is not {wanted}")
 
-def _positive(text: str) -> int:
-    return _whole(text, 1, 10**6, "a whole number of at least 1")
-
-
-def _seed(text: str) -> int:
-    return _whole(text, 0, 2**63 - 1, "a whole number from 0 to 2**63 - 1")
-
-
-def _shots(text: str) -> int:
-    return _whole(text, 1, MAX_SHOTS, f"a number of shots from 1 to {MAX_SHOTS:,}")
-
-
-def _positive_number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"'{text:.40}' is not a positive number")
-    return value
+    return convert

@@ -8,6 +8,7 @@ from typing import Any
 
 from qiskit import QuantumCircuit
 
+from apps.cli.flags import flagged, flagged_notes
 from apps.cli.run import SCHEMA, options_from
 from apps.cli.tables import plan_text, table
 from tasks import workflow
@@ -26,10 +27,10 @@ def plan(arguments: argparse.Namespace) -> int:
             "instructions": instructions_document(problem.circuit),
             "notes": list(problem.notes),
         }
-        print(json.dumps(everything, indent=2))
+        print(json.dumps(flagged_notes(everything), indent=2))
         return 0
     for note in problem.notes:
-        print(f"Note: {note}")
+        print(f"Note: {flagged(note)}")
     print(plan_text(document))
     if arguments.instructions:
         print(f"\n{instructions_text(problem.circuit)}")

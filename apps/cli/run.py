@@ -9,27 +9,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from apps.cli.arguments import given_options
+from apps.cli.flags import flagged_notes
 from apps.cli.progress import make_progress
 from apps.cli.tables import estimates_table, plan_text, seconds_text
 from apps.cli.terminal import say
 from resources_xml import pair_of, read_devices
 from tasks import workflow
-from tasks.cutting.cuts import cuts_document, cuts_from
 from tasks.errors import InputError
 from tasks.execution.cache.stores.registry import check_place
 from tasks.inputs.validation import read_cuts, read_problem
 from tasks.model.problem import Estimate, Problem
-from tasks.options import Options, default_cache
+from tasks.options import Options, default_cache, options_again, options_document, options_of
 from tasks.runs import RunDirectory, RunRecordError, read_record
-from tasks.runtime.machine import free_memory
 
 SCHEMA = 1
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run a circuit file; the run's folder is made once its inputs are known to be good."""
-    if arguments.resources is not None:
-        arguments.resources = pair_of(arguments.resources)[1]
+    given = given_options(arguments)
+    if "resources" in given:
+        arguments.resources = given["resources"] = pair_of(given["resources"])[1]
     problem = read_problem(arguments.circuit, arguments.observable, arguments.observables)
     options = options_from(arguments, problem)
     if options.resources is not None:
@@ -37,15 +38,15 @@ def run(arguments: argparse.Namespace) -> int:
     fields = {
         "seed": options.seed,
         "shots": options.shots,
-        "memory": arguments.memory,
+        "memory": given.get("memory_bytes"),
         "options": options_document(options),
         "inputs": {
             name: {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
             for name, path in (
                 ("circuit", arguments.circuit),
                 ("observables", arguments.observables),
-                ("cuts", arguments.cuts),
-                ("resources", arguments.resources),
+                ("cuts", given.get("cuts")),
+                ("resources", given.get("resources")),
             )
             if path is not None
         },
@@ -69,7 +70,10 @@ def reconstruct(arguments: argparse.Namespace) -> int:
     record = read_record(path)
     if "options" not in record:
         raise RunRecordError(f"{path}: was not started by `qompass run`: call the program that started it again")
-    options = _options_again(record["options"], record.get("memory"), arguments)
+    given = given_options(arguments)
+    check_place(given.get("cache", ""))
+    allowed = {} if record.get("memory") is None else {"memory_bytes": record["memory"]}
+    options = options_again(record["options"], {**allowed, **given})
     directory = RunDirectory.open(path)
     try:
         problem = directory.problem()
@@ -90,46 +94,13 @@ def options_from(arguments: argparse.Namespace, problem: Problem) -> Options:
     Raises:
         InputError: the cuts file does not fit the problem, or the options contradict each other.
     """
-    if getattr(arguments, "exact", False) and arguments.target_error is not None:
-        raise InputError("--exact has no error to aim at: leave out --exact or --target-error")
-    return Options(
-        max_qubits=arguments.max_qubits,
-        cuts=read_cuts(arguments.cuts, problem.circuit) if arguments.cuts else None,
-        shots=arguments.shots,
-        seed=arguments.seed,
-        memory_bytes=arguments.memory or free_memory(),
-        target_error=arguments.target_error,
-        engine=arguments.engine,
-        resources=arguments.resources,
-        policy=arguments.policy,
-        budget=arguments.budget,
-        cache=checked_cache(arguments.cache),
-        mitigation=arguments.mitigation,
-        share_meaning=arguments.share_meaning,
-    )
-
-
-def options_document(options: Options) -> dict[str, Any]:
-    """Options as JSON values, for the record."""
-    document = dict(vars(options))
-    document["cuts"] = None if options.cuts is None else cuts_document(options.cuts)
-    document["resources"] = None if options.resources is None else str(options.resources.resolve())
-    return document
-
-
-def _options_again(document: Mapping[str, Any], memory: int | None, arguments: argparse.Namespace) -> Options:
-    """The options of an interrupted run, on the engine and devices that are to finish it.
-
-    ``memory`` is what the user allowed; without a word of theirs it is what is free now.
-    """
-    again = {field: document[field] for field in Options.__dataclass_fields__ if field in document}
-    again["cuts"] = None if document.get("cuts") is None else cuts_from(document["cuts"])
-    again["resources"] = None if document.get("resources") is None else Path(document["resources"])
-    again["memory_bytes"] = memory or free_memory()
-    for field in ("engine", "resources", "policy", "budget", "cache", "mitigation", "share_meaning"):
-        if getattr(arguments, field) is not None:
-            again[field] = getattr(arguments, field)
-    return Options(**again)
+    given = given_options(arguments)
+    if getattr(arguments, "exact", False) and "target_error" in given:
+        raise InputError("`exact` has no error to aim at: leave out `exact` or `target_error`", field="target_error")
+    if "cuts" in given:
+        given["cuts"] = read_cuts(given["cuts"], problem.circuit)
+    check_place(given.get("cache", ""))
+    return options_of(given)
 
 
 def checked_cache(where: str | None) -> str:
@@ -159,7 +130,7 @@ def _finish(directory: RunDirectory, problem: Problem, options: Options, as_json
 
 def _report(path: Path, record: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
-        print(json.dumps(run_document(path, record), indent=2))
+        print(json.dumps(flagged_notes(run_document(path, record)), indent=2))
         return
     estimates = [Estimate(**estimate) for estimate in record["estimates"]]
     print("\n".join([plan_text(record["plan"]), "", estimates_table(estimates), ""]))

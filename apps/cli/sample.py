@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from apps.cli.flags import flagged_notes
 from apps.cli.progress import make_progress
 from apps.cli.run import SCHEMA, options_from
 from apps.cli.tables import plan_text, table
@@ -27,12 +28,12 @@ def sample(arguments: argparse.Namespace) -> int:
     """Run the fragments, then draw ``--shots`` strings, list the ``--top`` most likely or write the ``--vector``."""
     if arguments.fragment_shots and not (arguments.top or arguments.vector):
         raise InputError("--fragment-shots: strings are drawn from exact fragments; add --top K or --vector FILE.npz")
-    # What is cut and how depends on the shots of the fragments; those drawn come afterwards.
-    shots, arguments.shots = arguments.shots, arguments.fragment_shots
+    if arguments.fragment_shots:
+        arguments.shots = arguments.fragment_shots  # the plan's; those drawn come afterwards
     # Z on every qubit: so that the plan leaves out nothing that a measurement could see.
     problem = read_problem(arguments.circuit, [], None, every_qubit=True)
     options = options_from(arguments, problem)
-    draws = None if arguments.top or arguments.vector else shots or 1024
+    draws = None if arguments.top or arguments.vector else arguments.draws
     plan, found = run_sample(problem, options, Question(draws, arguments.top), make_progress())
     document: dict[str, Any] = {"schema": SCHEMA, "qubits": problem.num_qubits, "plan": plan_document(plan)}
     document["measured"] = None if problem.readout is None else list(problem.readout.bits)
@@ -68,7 +69,7 @@ def sample(arguments: argparse.Namespace) -> int:
         rows = [(bits, f"{count:,}") for bits, count in pairs]
         names = ("bits", "count")
     if arguments.json:
-        print(json.dumps(document, indent=2))
+        print(json.dumps(flagged_notes(document), indent=2))
         return 0
     print("\n".join([plan_text(document["plan"]), "", table(names, rows[:_SHOWN], right=range(1, len(names)))]))
     if len(rows) > _SHOWN:

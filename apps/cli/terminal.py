@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
+from apps.cli.flags import flagged
 from tasks.errors import QompassError
 
 
@@ -24,7 +25,7 @@ def shown(text: str) -> str:
 
 def say(text: str) -> None:
     """One line on standard error."""
-    print(f"qompass: {shown(' '.join(text.split()))}", file=sys.stderr)
+    print(f"qompass: {shown(flagged(' '.join(text.split())))}", file=sys.stderr)
 
 
 class Notes(logging.Handler):

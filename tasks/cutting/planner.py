@@ -51,7 +51,7 @@ def make_plan(
         CuttingError: no plan within the limits, no such objective, or the given cuts do not make one.
     """
     if max_qubits is not None and max_qubits < 1:
-        raise CuttingError(f"--max-qubits {max_qubits}: a fragment has at least 1 qubit")
+        raise CuttingError(f"`max_qubits` {max_qubits}: a fragment has at least 1 qubit", field="max_qubits")
     if cuts is not None:
         given = partition(problem, cuts)
         _refuse_too_many_ends(given)
@@ -67,8 +67,9 @@ def make_plan(
     within = [p for p in candidates if max_qubits is None or _widest(p.fragments) <= max_qubits]
     if not within:
         raise CuttingError(
-            f"no plan within --max-qubits {max_qubits}: the narrowest fragments found have "
-            f"{min(_widest(p.fragments) for p in candidates)} qubits; allow more qubits or name the cuts with --cuts"
+            f"no plan within `max_qubits` {max_qubits}: the narrowest fragments found have "
+            f"{min(_widest(p.fragments) for p in candidates)} qubits; allow more qubits or name the cuts with `cuts`",
+            field="max_qubits",
         )
     possible = [p for p in within if _tensor_bits(p) <= _MOST_TENSOR_BITS]
     if not possible:
@@ -158,22 +159,25 @@ def _checked(plan: Plan, shots: int | None, max_qubits: int | None, memory_bytes
                 qubits = sorted({q for _, q in fragment.outputs})
                 raise CuttingError(
                     f"the cuts leave a fragment of {fragment.num_qubits} qubits (it ends on qubits {qubits}), more "
-                    f"than --max-qubits {max_qubits}; cut it further or allow more qubits"
+                    f"than `max_qubits` {max_qubits}; cut it further or allow more qubits",
+                    field="max_qubits",
                 )
     need = predicted_bytes(plan)
     if memory_bytes is not None and need > memory_bytes:
         raise CuttingError(
             f"the plan needs {_gib(need)} of memory and {_gib(memory_bytes)} may be used; allow more qubits a "
-            "fragment, ask fewer observables, cut elsewhere or raise --memory"
+            "fragment, ask fewer observables, cut elsewhere or raise `memory_bytes`",
+            field="memory_bytes",
         )
     variants = sum(c.variants for c in plan.costs)
     if shots is not None and shots < variants:
         raise CuttingError(
-            f"--shots {shots}: the plan has {variants} distinct variants and each needs a shot; give at least "
-            f"{variants}, better {100 * variants}"
+            f"`shots` {shots}: the plan has {variants} distinct variants and each needs a shot; give at least "
+            f"{variants}, better {100 * variants}",
+            field="shots",
         )
     if plan.sampling_overhead > 1e6 and shots is not None:
-        note = f"sampling overhead {plan.sampling_overhead:.2g}: expect large error bars, or use --exact"
+        note = f"sampling overhead {plan.sampling_overhead:.2g}: expect large error bars, or leave `shots` out"
         return replace(plan, notes=(*plan.notes, note))
     return plan
 

@@ -48,7 +48,7 @@ def read_problem(
     if not parsed and every_qubit:
         parsed = [parse_text("Z" * unitaries.num_qubits, unitaries.num_qubits)]
     if not parsed:
-        raise InputError("no observable is given: add --observable 'Z0 Z1', or --observables FILE.json")
+        raise InputError("no observable is given: add `observable` 'Z0 Z1', or `observables` FILE", field="observables")
     return _problem(unitaries, parsed, notes, readout)
 
 
@@ -130,7 +130,7 @@ def _gate(path: Path, circuit: QuantumCircuit, index: Any) -> int:
     if operation.num_qubits != 2:
         raise InputError(
             f"{path}: instruction {instruction} is '{operation.name}' on one qubit: only a two-qubit gate can be cut;"
-            " `qompass plan CIRCUIT --instructions` lists them"
+            " `qompass plan CIRCUIT` with `instructions` lists them"
         )
     return instruction
 
@@ -156,6 +156,6 @@ def _instruction(path: Path, circuit: QuantumCircuit, index: Any) -> int:
     if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(circuit.data):
         raise InputError(
             f"{path}: there is no instruction {json.dumps(index)[:40]}: the circuit has 0 to {len(circuit.data) - 1};"
-            " `qompass plan CIRCUIT --instructions` lists them"
+            " `qompass plan CIRCUIT` with `instructions` lists them"
         )
     return index

@@ -25,7 +25,7 @@ class MemoryLimitError(ReconstructionError):
     """
 
     def __init__(self, message: str, least_bytes: int) -> None:
-        super().__init__(message)
+        super().__init__(message, field="memory_bytes")
         self.least_bytes = least_bytes
 
 

@@ -67,7 +67,7 @@ class RunDirectory:
             lock = RunLock(path)
         except OSError as error:
             raise RunRecordError(
-                f"cannot write runs into {parent}: {error.strerror}: name a writable folder with --out"
+                f"cannot write runs into {parent}: {error.strerror}: name a writable folder with `out`", field="out"
             ) from error
         always = {
             "run": run,

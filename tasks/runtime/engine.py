@@ -90,7 +90,9 @@ def start_engine(name: str = "auto", *, units: Mapping[str, int] | None = None) 
     if name == "compss" and not under_compss():
         raise EngineError("the compss engine needs runcompss: launch/local_compss.sh PROGRAM ARGUMENTS")
     if name == "embedded" and under_compss():
-        raise EngineError("this program was started by runcompss: use --engine compss or auto, or start it without")
+        raise EngineError(
+            "runcompss started this program: take `engine` compss or auto, or start it without", field="engine"
+        )
     _backend.start(dict(units or {}))
     # The launcher's folder where there is one, so that it can cancel: while this program waits inside COMPSs for a
     # task, no signal reaches it.

@@ -172,7 +172,7 @@ def test_the_cache_is_counted_checked_pruned_and_moved(tmp_path: Path, capsys: p
         (["cache", "import", "none.bin"], "No such file"),
         (["cache", "fly"], "invalid choice"),
         (["sample", "none.qasm"], "none.qasm"),
-        (["sample", GHZ, "--top", "0"], "at least 1"),
+        (["sample", GHZ, "--top", "0"], "from 1 to"),
         (["reconstruct", "nothing"], "is not a run"),
     ],
 )

@@ -217,5 +217,5 @@ def test_a_gate_that_cannot_be_cut_stays_whole_and_stops_no_plan():
     assert GateCut(6) not in plan.cuts
     with pytest.raises(CuttingError, match=r"^instruction 6 \(unitary on qubits \[2, 3\]\) cannot be cut"):
         make_plan(problem, cuts=(GateCut(6),))
-    with pytest.raises(CuttingError, match=r"--max-qubits 1: gates that cannot be cut, as instruction 6 \(unitary\)"):
+    with pytest.raises(CuttingError, match=r"`max_qubits` 1: gates that cannot be cut, as instruction 6 \(unitary\)"):
         make_plan(problem, max_qubits=1)

@@ -81,9 +81,9 @@ def test_limits_that_no_plan_keeps_are_said_with_numbers():
     problem = line(12, ["Z" * 12], layers=6)
     with pytest.raises(CuttingError, match=r"the plan needs .* GiB of memory and .* GiB may be used"):
         make_plan(problem, max_qubits=6, memory_bytes=1000)
-    with pytest.raises(CuttingError, match=r"the cuts leave a fragment of 12 qubits .* --max-qubits 6"):
+    with pytest.raises(CuttingError, match=r"the cuts leave a fragment of 12 qubits .* `max_qubits` 6"):
         make_plan(problem, max_qubits=6, cuts=())
-    with pytest.raises(CuttingError, match=r"--shots 3: the plan has \d+ distinct variants"):
+    with pytest.raises(CuttingError, match=r"`shots` 3: the plan has \d+ distinct variants"):
         make_plan(problem, max_qubits=6, shots=3)
 
 
@@ -146,7 +146,7 @@ def test_a_large_qft_is_planned_or_refused_in_one_line(qubits, widths, shots):
         try:
             plan = make_plan(problem, max_qubits=width, shots=shots)
         except CuttingError as error:
-            assert re.match(r"--shots|fragment \d+ has|joining the", str(error)) and "\n" not in str(error)
+            assert re.match(r"`shots`|fragment \d+ has|joining the", str(error)) and "\n" not in str(error)
         else:
             assert max(f.num_qubits for f in plan.fragments) <= width
             json.dumps(plan_document(plan), allow_nan=False)

@@ -225,7 +225,7 @@ def test_changed_inputs_are_not_resumed(run: RunDirectory) -> None:
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, problem: Problem) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunRecordError, match=r"cannot write runs into .*--out"):
+    with pytest.raises(RunRecordError, match=r"cannot write runs into .*`out`"):
         RunDirectory.create(tmp_path / "file" / "runs", {}, problem)
     assert json.dumps(sorted(path.name for path in tmp_path.iterdir())) == '["file"]'
 

@@ -135,5 +135,5 @@ def test_many_diagonal_terms_take_the_transform_and_agree():
 def test_no_plan_is_said_in_one_line():
     rng = np.random.default_rng(3)
     problem = random_problem(brickwork(4, 2, rng), rng)
-    with pytest.raises(CuttingError, match="--max-qubits 0"):
+    with pytest.raises(CuttingError, match="`max_qubits` 0"):
         make_plan(problem, max_qubits=0)

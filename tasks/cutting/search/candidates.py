@@ -53,8 +53,9 @@ def candidate_cuts(problem: Problem, max_qubits: int, objective: Objective, seed
     if not made:
         names = ", ".join(f"{i} ({problem.circuit.data[i].operation.name})" for i in sorted(whole)[:8])
         raise CuttingError(
-            f"no plan within --max-qubits {max_qubits}: gates that cannot be cut, as instruction {names}, keep more "
-            "qubits together; allow more qubits"
+            f"no plan within `max_qubits` {max_qubits}: gates that cannot be cut, as instruction {names}, keep more "
+            "qubits together; allow more qubits",
+            field="max_qubits",
         )
     return made
 

@@ -125,7 +125,7 @@ def schedule(
         least = min(one.cost.peak_bytes for one in tried)
         raise MemoryLimitError(
             f"Contracting {len(network.leaves)} fragments does not fit {memory_bytes:,} bytes however it is sliced; the"
-            f" least that works is {least:,} bytes. Raise --memory, or cut elsewhere.",
+            f" least that works is {least:,} bytes. Raise `memory_bytes`, or cut elsewhere.",
             least,
         )
     best = min(fitting(), key=lambda one: one.effort)

@@ -110,7 +110,8 @@ class SampledOutputs:
             if variant.counts.readings is not None or variant.counts.weights is not None:
                 raise DistributionError(
                     f"Variant {number} has counts corrected bit by bit, which are no counts of bit strings. Run with"
-                    " --mitigation none."
+                    " `mitigation` none.",
+                    field="mitigation",
                 )
 
     def projectors(self, fixed: np.ndarray, codes: np.ndarray) -> np.ndarray:

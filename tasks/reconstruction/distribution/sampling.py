@@ -103,7 +103,7 @@ def sample(
             if (block < -_ROUNDING * np.abs(totals)).any() or (totals <= 0).any():
                 raise DistributionError(
                     f"The distribution of fragment {fragment}'s outputs is negative beyond rounding: its tensors are"
-                    " not exact. Use the list of most likely outcomes instead (--top)."
+                    " not exact. Use the list of most likely outcomes instead (`top`)."
                 )
             chances = np.clip(block, 0.0, None)
             drawn = rng.multinomial(counts[start : start + step], chances / chances.sum(axis=1, keepdims=True))
@@ -184,7 +184,7 @@ def full_distribution(joined: Structure, outputs: Sequence[Outputs], num_qubits:
     if num_qubits > MOST_VECTOR_BITS:
         raise DistributionError(
             f"A distribution over {num_qubits} qubits has 2**{num_qubits} entries; {MOST_VECTOR_BITS} qubits are the"
-            " most. Draw shots (--shots) or ask for the most likely outcomes (--top)."
+            " most. Draw shots, or ask for the most likely outcomes (`top`)."
         )
     network = network_of(_asking(joined, np.zeros((0, len(outputs)), dtype=np.int64), [1] * len(outputs)))
     operands: list = []

@@ -86,7 +86,7 @@ def influences(
     """
     samples = {tensor.fragment: tensor.samples for tensor in tensors if tensor.samples is not None}
     if not samples:
-        raise AllocationError("Every fragment is exact: there are no shots to allocate. Leave --shots out.")
+        raise AllocationError("Every fragment is exact: no shots to allocate. Leave `shots` out.", field="shots")
     network = network_of(structure)
     values = values_by_fragment(structure, network, tensors)
     plan = schedule(structure, network, memory_bytes=memory_bytes, gradients=True, seed=seed)
@@ -285,7 +285,8 @@ def shots_for_error(
     if float(ideal.sum()) * scale > most:
         raise AllocationError(
             f"A standard error of {target_error:g} would take about {ideal.sum() * scale:.1e} shots. Use"
-            " fewer cuts, wider fragments, or a larger --target-error."
+            " fewer cuts, wider fragments, or a larger `target_error`.",
+            field="target_error",
         )
     low, high = 0.0, scale
     for _ in range(_BISECTIONS):
