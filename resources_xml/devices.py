@@ -9,7 +9,8 @@ from pathlib import Path
 
 from resources_xml.errors import ResourcesError
 from resources_xml.reader import Node, Processor, read_nodes
-from scheduler_policies.device import CPU_SPEED, GPU_SPEED, QPU_SPEED, Device, Kind, Price
+from scheduler_policies.device import Device, Kind, Price
+from scheduler_policies.machine import CPU_SPEED, GPU_SPEED, QPU_SPEED
 
 _KINDS = {"CPU": (Kind.CPU, CPU_SPEED), "GPU": (Kind.GPU, GPU_SPEED), "OTHER": (Kind.QPU, QPU_SPEED)}
 _GIGABYTE = 10**9

@@ -10,9 +10,6 @@ from scheduler_policies.cost import (
     work_seconds,
 )
 from scheduler_policies.device import (
-    CPU_SPEED,
-    GPU_SPEED,
-    QPU_SPEED,
     Device,
     DeviceLimits,
     DeviceState,
@@ -24,6 +21,7 @@ from scheduler_policies.device import (
 )
 from scheduler_policies.errors import NoDeviceError, PolicyError, UnknownPolicyError
 from scheduler_policies.health import Rules, after_failure, after_success, at, why_leave
+from scheduler_policies.machine import CPU_SPEED, GPU_SPEED, QPU_SPEED
 from scheduler_policies.place import Spent, place
 from scheduler_policies.placement import Candidate, Decision, Goal, Placement, Policy, evaluate, fitting, usual_bound
 from scheduler_policies.registry import DEFAULT_POLICY, POLICIES, POLICY_GROUP, find_policy

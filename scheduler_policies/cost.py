@@ -6,8 +6,15 @@ import math
 from collections.abc import Iterable
 
 from scheduler_policies.device import Device, DeviceState, Kind, Work
+from scheduler_policies.machine import (
+    AMPLITUDE_BYTES,
+    CHUNK_BYTES,
+    GRAMS,
+    STATES,
+    TRANSFORM_FROM,
+    TRANSFORMS,
+)
 
-AMPLITUDE_BYTES = 16
 # Swaps a sparse coupling map adds: a two-qubit gate costs this many on average after routing.
 ROUTED_TWO_QUBIT_GATES = 2.0
 
@@ -26,7 +33,7 @@ def variant_seconds(device: Device, width: int, depth: int, shots: int, gates: i
     if device.kind is Kind.QPU:
         return speed.circuit + shots * (speed.shot + depth * speed.layer + device.readout_seconds)
     count = width * depth if gates is None else gates
-    return speed.circuit + count * 2.0**width * speed.amplitude_gate + shots * speed.shot
+    return speed.circuit + count * (speed.gate + 2.0**width * speed.amplitude_gate) + shots * speed.shot
 
 
 def exact_seconds(
@@ -59,12 +66,55 @@ def exact_seconds(
 def open_state_seconds(device: Device, width: int, depth: int, branches: int, gates: int | None = None) -> float:
     """Predicted seconds for the states of all branches of a fragment."""
     count = width * depth if gates is None else gates
-    return device.speed.circuit + count * 2.0 ** (width + branches) * device.speed.amplitude_gate
+    return device.speed.circuit + count * (device.speed.gate + 2.0 ** (width + branches) * device.speed.amplitude_gate)
 
 
-def exact_bytes(width: int, branches: int) -> int:
-    """Memory of a whole fragment tensor's simulation: all branches' states at once."""
+def sampled_seconds(
+    device: Device, width: int, depth: int, branches: int, variants: int, shots: int, gates: int | None = None
+) -> float:
+    """Predicted seconds for counts of a fragment's variants on a simulator, the cheaper way.
+
+    Each by its own simulation, or all variants' distributions from one simulation with the legs open and one pass over
+    the amplitudes each.
+
+    Args:
+        device: a simulator.
+        width: qubits of the fragment.
+        depth: its layers.
+        branches: cut ends the simulation branches on.
+        variants: how many.
+        shots: of all variants together.
+        gates: how many gates the fragment has; ``width * depth`` when not given.
+    """
+    drawn = shots * device.speed.shot
+    one_by_one = variants * variant_seconds(device, width, depth, 0, gates) + drawn
+    if device.memory_bytes is not None and state_bytes(width, branches) > device.memory_bytes:
+        return one_by_one
+    draw = device.speed.draw + 2.0**width * device.speed.amplitude_gate
+    return min(one_by_one, open_state_seconds(device, width, depth, branches, gates) + variants * draw + drawn)
+
+
+def state_bytes(width: int, branches: int = 0) -> int:
+    """Memory of a state, or of the states of all branches at once."""
     return int(AMPLITUDE_BYTES * 2 ** (width + branches))
+
+
+def exact_bytes(width: int, branches: int, outputs: int, factors: int, together: int) -> int:
+    """Peak memory of a whole fragment tensor in one process: states, Gram matrices, transforms, the tensor itself.
+
+    Args:
+        width: qubits of the fragment.
+        branches: cut ends the simulation branches on.
+        outputs: outgoing wire legs.
+        factors: observable factors.
+        together: of them, how many share an X part at most.
+    """
+    side = 2 ** (branches + outputs)
+    states = state_bytes(width, branches)
+    gram = AMPLITUDE_BYTES * side**2
+    batch = gram * min(together, max(1, CHUNK_BYTES // gram))
+    products = min(CHUNK_BYTES, side * states) if together > TRANSFORM_FROM else 0
+    return STATES * states + GRAMS * batch + TRANSFORMS * products + 8 * side**2 * factors
 
 
 def jobs_needed(device: Device, work: Work) -> int:
@@ -98,19 +148,15 @@ def runs_exact(device: Device, work: Work) -> bool:
     if not device.exact or not work.whole:
         return False
     memory = device.memory_bytes
-    return memory is None or exact_bytes(work.width, work.branches) <= memory
+    needed = exact_bytes(work.width, work.branches, work.outputs, work.factors, work.together)
+    return memory is None or needed <= memory
 
 
 def _simulation_seconds(device: Device, work: Work) -> float:
     width, depth, branches = work.width, work.depth, work.branches
     if runs_exact(device, work):
         return exact_seconds(device, width, depth, branches, work.outputs, work.factors, work.gates)
-    one_by_one = work.variants * variant_seconds(device, width, depth, work.shots, work.gates)
-    if device.memory_bytes is not None and exact_bytes(width, branches) > device.memory_bytes:
-        return one_by_one
-    # All variants' distributions from one simulation with the legs open, one pass over the amplitudes each.
-    draw = 2.0**width * device.speed.amplitude_gate + work.shots * device.speed.shot
-    return min(one_by_one, open_state_seconds(device, width, depth, branches, work.gates) + work.variants * draw)
+    return sampled_seconds(device, width, depth, branches, work.variants, work.variants * work.shots, work.gates)
 
 
 def why_not(device: Device, work: Work) -> str | None:
@@ -120,7 +166,7 @@ def why_not(device: Device, work: Work) -> str | None:
     if device.qubits is not None and work.width > device.qubits:
         return f"has {device.qubits} qubits, {work.width} needed"
     if device.exact:
-        needed = exact_bytes(work.width, 0)
+        needed = state_bytes(work.width)
         if device.memory_bytes is not None and needed > device.memory_bytes:
             return f"has {device.memory_bytes} bytes of memory, {needed} needed for one state"
     else:

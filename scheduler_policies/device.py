@@ -68,6 +68,8 @@ class Speed:
         circuit: fixed cost of one circuit (transpilation, loading).
         shot: fixed cost of one shot (QPU: repetition delay, reset and readout; simulator: drawing one sample).
         layer: one layer of depth within one shot (QPU).
+        gate: fixed cost of one gate of one simulation (simulator).
+        draw: fixed cost of one variant whose distribution comes from an open-leg state (simulator).
         amplitude_gate: one gate applied to one amplitude (simulator).
         pair: one amplitude of one pair of branches for one factor of the Gram matrices (simulator; on a GPU, its host).
     """
@@ -76,16 +78,10 @@ class Speed:
     circuit: float = 0.0
     shot: float = 0.0
     layer: float = 0.0
+    gate: float = 0.0
+    draw: float = 0.0
     amplitude_gate: float = 0.0
     pair: float = 0.0
-
-
-# Typical values, for devices whose resources file says nothing about speed. CPU: measured on one 2 GHz core with the
-# double-precision state-vector simulator; GPU: the same code at about 2 TB/s of memory bandwidth, Gram matrices on its
-# host; QPU: a superconducting machine with a 250 us repetition delay.
-CPU_SPEED = Speed(job=0.015, circuit=0.004, shot=1e-8, amplitude_gate=4e-9, pair=2e-9)
-GPU_SPEED = Speed(job=0.2, circuit=0.02, shot=1e-8, amplitude_gate=2.5e-11, pair=2e-9)
-QPU_SPEED = Speed(job=2.0, circuit=0.02, shot=2.5e-4, layer=1e-7)
 
 
 @dataclass(frozen=True)
@@ -224,6 +220,7 @@ class Work:
         branches: cut ends that an exact simulation must branch on (incoming wires and gate cuts): 2**branches states.
         outputs: outgoing wire legs, left unmeasured by an exact simulation.
         factors: observable factors its tensor has.
+        together: of them, how many share an X part at most: they are one batch of an exact simulation.
         variants: distinct variants on the sampled path.
         shots: shots for each variant, on average.
         weight: |d estimate / d fragment| x sigma: the square root of the sum over variants of (g_v sigma_v)**2. With n
@@ -251,6 +248,7 @@ class Work:
     weight: float
     mid_circuit_measurements: int = 0
     ancillas: int = 0
+    together: int = 1
     fidelities: tuple[tuple[str, float], ...] = ()
     first: int = 0
     whole: bool = True

@@ -9,69 +9,68 @@ from math import log2, prod
 import numpy as np
 import opt_einsum
 
+from scheduler_policies.cost import exact_bytes, exact_seconds, sampled_seconds
+from scheduler_policies.machine import TYPICAL_CPU
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment, FragmentCost, Leg
 from tasks.cutting.variants import count_variants, leg_choices, measurement_groups
 
 MAX_VARIANTS = 4096  # of one fragment: beyond this a leg's cheaper settings are taken, where it has some
-# As the exact path has them: the largest array of a batch, and from how many factors on it takes a Walsh transform.
-_CHUNK_BYTES = 1 << 28
-_TRANSFORM_FROM = 24
 _MOST = 2**1000  # opt_einsum counts in integers of any size
 _SHOTS_A_VARIANT = 32  # fewer than this and circuits are better spent on shots
 
 
 def fragment_cost(fragment: Fragment, schemes: tuple[Scheme, ...]) -> FragmentCost:
     """Predict one fragment's cost (bytes as peaks, in one process)."""
-    branches = branch_count(fragment)
-    tensor = 8 * prod(leg.dimension for leg in fragment.legs) * fragment.num_factors
-    together = _most_factors_of_one_x(fragment)
-    gram = 16 * branches**2 * min(together, max(1, _CHUNK_BYTES // (16 * branches**2)))
-    state = 16 * 2**fragment.open_qubits
-    transform = min(_CHUNK_BYTES, branches * state) if together > _TRANSFORM_FROM else 0
     circuit = fragment.circuit
+    branches, outputs = open_legs(fragment)
+    factors, together = fragment.num_factors, most_factors_of_one_x(fragment)
     return FragmentCost(
         width=fragment.num_qubits,
         depth=int(circuit.depth()),
         two_qubit_gates=int(circuit.num_nonlocal_gates()),
         variants=count_variants(fragment, schemes),
-        exact_bytes=6 * state + 4 * gram + 2 * transform + tensor,
-        tensor_bytes=tensor,
+        exact_bytes=exact_bytes(fragment.num_qubits, branches, outputs, factors, together),
+        tensor_bytes=8 * prod(leg.dimension for leg in fragment.legs) * factors,
     )
 
 
-def _most_factors_of_one_x(fragment: Fragment) -> int:
+def open_legs(fragment: Fragment) -> tuple[int, int]:
+    """Ancillas of the open-leg simulation (2**of them branches), and legs that leave their own qubit open."""
+    return fragment.open_qubits - fragment.num_qubits, sum(leg.kind.opens_qubit for leg in fragment.legs)
+
+
+def most_factors_of_one_x(fragment: Fragment) -> int:
     """How many factors share an X part at most: they are one batch of the exact path."""
     _, counts = np.unique(np.packbits(fragment.factors_x, axis=1), axis=0, return_counts=True)
     return int(counts.max(initial=1))
 
 
-def branch_count(fragment: Fragment) -> int:
-    """How many branches the open legs have together: the side of the Gram matrix."""
-    return prod(leg.rank for leg in fragment.legs)
+def exact_fragment_seconds(fragment: Fragment) -> float:
+    """How long a whole fragment tensor is likely to take on one typical core."""
+    branches, outputs = open_legs(fragment)
+    gates = len(fragment.circuit.data)
+    return exact_seconds(TYPICAL_CPU, fragment.num_qubits, 0, branches, outputs, fragment.num_factors, gates)
 
 
-def exact_work(fragment: Fragment) -> float:
-    """Floating-point operations of the exact path: the simulation and the Gram matrices."""
-    gates = max(1, len(fragment.circuit.data))
-    simulate = 16.0 * gates * 2.0**fragment.open_qubits
-    branches = branch_count(fragment)
-    rest = fragment.num_qubits - sum(leg.kind.opens_qubit for leg in fragment.legs)
-    return simulate + 8.0 * branches**2 * 2.0**rest * fragment.num_factors
+def sampled_fragment_seconds(fragment: Fragment, variants: int, shots: int) -> float:
+    """How long counts of ``variants`` of its variants, ``shots`` in all, are likely to take on one typical core."""
+    gates = len(fragment.circuit.data)
+    return sampled_seconds(TYPICAL_CPU, fragment.num_qubits, 0, open_legs(fragment)[0], variants, shots, gates)
 
 
 @dataclass(frozen=True)
-class ContractionCost:
+class GreedyContraction:
     """Of one greedy path and one Pauli term; what a plan needs to know before a better path is searched."""
 
     flops: float
     largest: float
 
 
-def contraction_cost(fragments: Sequence[Fragment], bonds: Sequence[np.ndarray]) -> ContractionCost:
+def greedy_contraction(fragments: Sequence[Fragment], bonds: Sequence[np.ndarray]) -> GreedyContraction:
     """Predict the contraction of the fragments' network."""
     if not bonds:
-        return ContractionCost(float(len(fragments)), 1.0)
+        return GreedyContraction(float(len(fragments)), 1.0)
     operands: list = []
     for fragment in fragments:
         if fragment.legs:
@@ -86,7 +85,7 @@ def contraction_cost(fragments: Sequence[Fragment], bonds: Sequence[np.ndarray])
     symbols = {c: opt_einsum.get_symbol(c) for c in range(len(bonds))}
     equation = ",".join("".join(symbols[c] for c in operands[i]) for i in range(1, len(operands), 2)) + "->"
     _, info = opt_einsum.contract_path(equation, *operands[0::2], shapes=True, optimize="greedy")
-    return ContractionCost(_as_float(info.opt_cost), _as_float(info.largest_intermediate))
+    return GreedyContraction(_as_float(info.opt_cost), _as_float(info.largest_intermediate))
 
 
 def _as_float(count: float) -> float:

@@ -7,7 +7,7 @@ from math import log2
 
 from scipy.sparse import csr_array
 
-from tasks.cutting.cost import choose_schemes, contraction_cost, fragment_cost
+from tasks.cutting.cost import choose_schemes, fragment_cost, greedy_contraction
 from tasks.cutting.cuts import Cut, GateCut
 from tasks.cutting.errors import CuttingError
 from tasks.cutting.kinds import cheapest_gate_kind, gate_kind
@@ -141,13 +141,13 @@ def predicted_bytes(plan: Plan) -> int:
     """Peak memory of the plan in one process: all fragment tensors, the largest fragment, the contraction."""
     tensors = sum(c.tensor_bytes for c in plan.costs)
     fragment = max((c.exact_bytes for c in plan.costs), default=0)
-    contraction = contraction_cost(plan.fragments, plan.bonds)
+    contraction = greedy_contraction(plan.fragments, plan.bonds)
     # Two operands and their product, or their transposed copies, are alive at once.
     return int(tensors + max(fragment, 3 * 8 * contraction.largest))
 
 
 def _checked(plan: Plan, shots: int | None, max_qubits: int | None, memory_bytes: int | None) -> Plan:
-    largest = contraction_cost(plan.fragments, plan.bonds).largest
+    largest = greedy_contraction(plan.fragments, plan.bonds).largest
     if largest > 2.0**_MOST_TENSOR_BITS:
         raise CuttingError(
             f"joining the {len(plan.fragments)} fragments over {len(plan.cuts)} cuts would take an array of "

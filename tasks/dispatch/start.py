@@ -13,9 +13,10 @@ import numpy as np
 
 from resources_xml import units_of
 from scheduler_policies import POLICY_GROUP, Device, Goal, Kind, find_policy
+from scheduler_policies.machine import CONTRACTION_FLOPS
 from tasks.cut import cut
 from tasks.cutting import Plan
-from tasks.cutting.cost import contraction_cost
+from tasks.cutting.cost import greedy_contraction
 from tasks.cutting.cuts import cuts_from
 from tasks.cutting.document import plan_document
 from tasks.dispatch.driver import Driver, value_of
@@ -36,7 +37,6 @@ from tasks.tensors import tensor
 _SHOTS_FOR_TARGET = 10_000_000  # what a plan may count on where as many shots are spent as it takes
 _SURELY_LARGE_QUBITS = 30  # circuits that take longer to run than an engine to start
 _INLINE_BYTES = 1 << 29  # what takes more memory runs in a process of its own
-_FLOPS = 1e9  # a second, of small contractions
 
 
 @contextlib.contextmanager
@@ -109,7 +109,7 @@ def plan_limits(options: Options) -> dict[str, Any]:
 
 def greedy_flops(plan: Plan) -> float:
     """Floating-point operations of the contraction along a path that is found in milliseconds."""
-    return contraction_cost(plan.fragments, plan.bonds).flops * len(plan.factor_index)
+    return greedy_contraction(plan.fragments, plan.bonds).flops * len(plan.factor_index)
 
 
 def _planned(problem: Problem, options: Options, directory: RunDirectory, devices: Sequence[Device]) -> Plan:
@@ -132,7 +132,7 @@ def _small(plan: Plan, options: Options, devices: Sequence[Device]) -> bool:
         return False
     if sum(cost.exact_bytes for cost in plan.costs) > _INLINE_BYTES:
         return False
-    contraction = greedy_flops(plan) / _FLOPS
+    contraction = greedy_flops(plan) / CONTRACTION_FLOPS
     seconds = sum(predicted_seconds(job) for job in exact_jobs(plan)) + contraction
     if options.sampled:
         jobs = sampled_jobs(plan, uniform_shots(plan, plan_limits(options)["shots"]), options.seed)

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 from qiskit_aer import AerSimulator
 
-from tasks.cutting.cost import exact_work
+from tasks.cutting.cost import exact_fragment_seconds, sampled_fragment_seconds
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment, Plan
 from tasks.cutting.variants import Variant, VariantBuilder, enumerate_variants
@@ -201,11 +201,10 @@ def uniform_shots(plan: Plan, total: int, *, halves: int = 1) -> list[np.ndarray
 
 
 def predicted_seconds(job: FragmentJob) -> float:
-    """How long a job is likely to take on one core (measured constants of a 2 GHz core; only their ratio matters)."""
-    simulate = 0.004 + 6e-5 * len(job.fragment.circuit.data) + exact_work(job.fragment) / 4e9
+    """How long a job is likely to take on one typical core (see ``scheduler_policies.machine``)."""
     if isinstance(job, ExactJob):
-        return simulate
-    return simulate + len(job.variants) * (2e-4 + 4e-9 * 2**job.fragment.num_qubits) + 1e-8 * sum(job.shots)
+        return exact_fragment_seconds(job.fragment)
+    return sampled_fragment_seconds(job.fragment, len(job.variants), sum(job.shots))
 
 
 def run_job(job: FragmentJob, *, device: str = "CPU", threads: int = 1) -> dict[str, np.ndarray]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import prod, sqrt
 
 from scheduler_policies import Work
-from tasks.cutting.cost import end_cost
+from tasks.cutting.cost import end_cost, most_factors_of_one_x, open_legs
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment, Plan
 
@@ -31,7 +31,7 @@ def works_of(
     for fragment, cost, schemes in zip(plan.fragments, plan.costs, plan.schemes, strict=True):
         index = fragment.index
         operations = fragment.circuit.data
-        outputs = sum(leg.kind.opens_qubit for leg in fragment.legs)
+        branches, outputs = open_legs(fragment)
         weight = expected_weight(plan, fragment, schemes, cost.variants) if weights is None else weights[index]
         works.append(
             Work(
@@ -41,9 +41,10 @@ def works_of(
                 one_qubit_gates=len(operations) - cost.two_qubit_gates,
                 two_qubit_gates=cost.two_qubit_gates,
                 measured=len(fragment.outputs) + outputs,
-                branches=fragment.open_qubits - fragment.num_qubits,
+                branches=branches,
                 outputs=outputs,
                 factors=fragment.num_factors,
+                together=most_factors_of_one_x(fragment),
                 variants=cost.variants,
                 shots=each[index],
                 weight=weight,

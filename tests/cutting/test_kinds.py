@@ -17,7 +17,7 @@ from tasks.cutting.kinds.hadamard_gate import HadamardEnd
 from tasks.cutting.kinds.measured_gate import GateEnd
 from tasks.cutting.kinds.registry import GATE_KINDS
 from tasks.cutting.objectives import OBJECTIVES
-from tasks.cutting.objectives.objective import exact_operations
+from tasks.cutting.objectives.objective import exact_run_seconds
 from tasks.cutting.partition import partition
 from tasks.cutting.schmidt import PAULIS, basis_change, schmidt_form, schmidt_operators
 from tasks.cutting.variants import VariantBuilder, enumerate_variants
@@ -185,10 +185,10 @@ def test_an_objective_takes_the_plan_of_its_least_score(objective):
 def test_the_error_objective_predicts_the_variance_of_one_and_of_few_fragments():
     """One fragment without ends: variance v / n = 1 / shots; two with one CZ: the product formula by hand."""
     problem = cut_once(library.CZGate())
-    work = 0.02 * np.log2(exact_operations(partition(problem, ())))
+    work = 0.02 * np.log2(exact_run_seconds(partition(problem, ())))
     assert OBJECTIVES["error"].score(partition(problem, ()), 1000) - work == pytest.approx(np.log2(1e-3), abs=1e-6)
     cut = partition(problem, (GateCut(6),))
-    work = 0.02 * np.log2(exact_operations(cut))
+    work = 0.02 * np.log2(exact_run_seconds(cut))
     for shots in (50, 10**6):
         expected = (1 + 9.25 * 2 / shots) ** 2 - 1
         assert OBJECTIVES["error"].score(cut, shots) - work == pytest.approx(np.log2(expected), abs=1e-6)

@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 from qiskit import QuantumCircuit
 
+from scheduler_policies.machine import CPU_SPEED
 from tasks.cutting import GateCut, make_plan, predicted_bytes, structure_of
-from tasks.cutting.cost import branch_count, choose_schemes, contraction_cost, end_cost, exact_work, fragment_cost
+from tasks.cutting.cost import (
+    choose_schemes,
+    end_cost,
+    exact_fragment_seconds,
+    fragment_cost,
+    greedy_contraction,
+    open_legs,
+)
 from tasks.cutting.variants import count_variants, enumerate_variants
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
@@ -81,7 +89,7 @@ def test_predicted_bytes_hold_the_contraction_where_it_is_the_largest():
     plan = make_plan(problem, cuts=cuts)
     tensors = [FragmentTensor(f.index, measured_tensor(f)[0]) for f in plan.fragments]
     assert sum(t.values.nbytes for t in tensors) == sum(c.tensor_bytes for c in plan.costs)
-    largest = contraction_cost(plan.fragments, plan.bonds).largest
+    largest = greedy_contraction(plan.fragments, plan.bonds).largest
     assert largest == 4.0**8, "two tensors of 5 legs that share one"
     assert predicted_bytes(plan) == 24 * largest + sum(c.tensor_bytes for c in plan.costs)
     estimate(structure_of(problem, plan), tensors)  # imports what it needs
@@ -92,13 +100,15 @@ def test_predicted_bytes_hold_the_contraction_where_it_is_the_largest():
     assert peak < 4 * predicted_bytes(plan), "the path taken may hold a larger array than the greedy one predicted"
 
 
-def test_work_counts_the_simulation_and_every_pair_of_branches():
+def test_seconds_count_the_simulation_and_every_pair_of_branches():
     problem, severed = two_halves(8, 2, ["Z" * 8, "ZZZZIIII", "X" * 8])
     plan = make_plan(problem, cuts=severed)
     fragment = plan.fragments[0]
     gates, factors = len(fragment.circuit.data), fragment.num_factors
-    assert branch_count(fragment) == 4 and fragment.open_qubits == 6
-    assert exact_work(fragment) == 16 * gates * 2**6 + 8 * 4**2 * 2**4 * factors
+    assert open_legs(fragment) == (2, 0) and fragment.open_qubits == 6
+    speed = CPU_SPEED
+    simulated = speed.circuit + gates * (speed.gate + 2**6 * speed.amplitude_gate)
+    assert exact_fragment_seconds(fragment) == pytest.approx(simulated + 4**2 * 2**4 * factors * speed.pair)
     cost = fragment_cost(fragment, ("full", "minimal"))
     assert (cost.width, cost.two_qubit_gates) == (4, 6)
     assert cost.depth == fragment.circuit.depth()
@@ -113,13 +123,13 @@ def test_a_contraction_multiplies_out_what_it_says():
     circuit.cz(0, 1)
     circuit.cz(1, 2)
     plan = make_plan(problem_of(circuit, ["ZZZ"], np.ones((1, 1))), cuts=(GateCut(3), GateCut(4)))
-    cost = contraction_cost(plan.fragments, plan.bonds)
+    cost = greedy_contraction(plan.fragments, plan.bonds)
     assert (cost.flops, cost.largest) == (2 * 16 + 2 * 4, 4.0)
     whole = make_plan(problem_of(circuit, ["ZZZ"], np.ones((1, 1))), cuts=())
-    assert contraction_cost(whole.fragments, whole.bonds).largest == 1.0
+    assert greedy_contraction(whole.fragments, whole.bonds).largest == 1.0
     circuit.cz(0, 1)
     looped = make_plan(problem_of(circuit, ["ZZZ"], np.ones((1, 1))), cuts=(GateCut(3),))
-    assert contraction_cost(looped.fragments, looped.bonds).largest == 1.0
+    assert greedy_contraction(looped.fragments, looped.bonds).largest == 1.0
 
 
 def test_settings_are_the_cheapest_that_the_shots_feed():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -9,9 +10,12 @@ import pytest
 from qiskit import QuantumCircuit
 from scipy.sparse import csr_array
 
-from scheduler_policies.cost import exact_bytes
+from scheduler_policies.cost import exact_bytes, runs_exact, state_bytes, work_seconds
+from scheduler_policies.machine import TYPICAL_CPU
+from tasks.cutting.cost import exact_fragment_seconds
 from tasks.cutting.cuts import GateCut, WireCut
 from tasks.cutting.planner import make_plan
+from tasks.execution.jobs import exact_jobs, predicted_seconds, sampled_jobs, uniform_shots
 from tasks.execution.works import works_of
 from tasks.model.problem import PauliTerms, Problem
 
@@ -38,7 +42,25 @@ def test_sizes_are_those_of_the_plan():
         assert (work.width, work.depth, work.variants, work.shots) == (cost.width, cost.depth, cost.variants, 500)
         assert work.gates == len(fragment.circuit.data) and work.weight == 0.5
         assert 2**work.branches == prod(leg.rank for leg in fragment.legs if not leg.kind.opens_qubit)
-        assert exact_bytes(work.width, work.branches) == 16 * 2**fragment.open_qubits
+        assert state_bytes(work.width, work.branches) == 16 * 2**fragment.open_qubits
+
+
+@pytest.mark.parametrize("cuts", [(), (GateCut(16),), (WireCut(16, 3), GateCut(6))], ids=["none", "gate", "both"])
+def test_planner_policies_and_time_limits_say_the_same_of_a_fragment(cuts):
+    """One model: bytes of the plan and of the policies, seconds of the planner, of the policies and of the jobs."""
+    plan = make_plan(_problem(), cuts=cuts, shots=100_000)
+    jobs = sampled_jobs(plan, uniform_shots(plan, 400 * sum(cost.variants for cost in plan.costs)), 1)
+    for work, fragment, cost, exact, sampled in zip(
+        works_of(plan, 400), plan.fragments, plan.costs, exact_jobs(plan), jobs, strict=True
+    ):
+        needed = exact_bytes(work.width, work.branches, work.outputs, work.factors, work.together)
+        assert needed == cost.exact_bytes
+        assert runs_exact(replace(TYPICAL_CPU, memory_bytes=needed), work)
+        assert not runs_exact(replace(TYPICAL_CPU, memory_bytes=needed - 1), work)
+        seconds = work_seconds(TYPICAL_CPU, work) - TYPICAL_CPU.speed.job
+        assert seconds == pytest.approx(exact_fragment_seconds(fragment)) == pytest.approx(predicted_seconds(exact))
+        shares = work_seconds(TYPICAL_CPU, replace(work, whole=False)) - TYPICAL_CPU.speed.job
+        assert shares == pytest.approx(predicted_seconds(sampled))
 
 
 @pytest.mark.parametrize("cuts", [(GateCut(16),), (WireCut(16, 3),)], ids=["gate", "wire"])

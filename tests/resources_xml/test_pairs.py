@@ -15,7 +15,8 @@ from resources_xml import (
     units_of,
     unsatisfied,
 )
-from scheduler_policies.device import CPU_SPEED, GPU_SPEED, Device, Kind
+from scheduler_policies.device import Device, Kind
+from scheduler_policies.machine import CPU_SPEED, GPU_SPEED
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMAS = ROOT.parent / "shared/data/compss-3.3"

@@ -102,7 +102,7 @@ def test_rates_that_are_no_probabilities_and_sizes_below_one_are_refused():
 
 
 def test_a_simulator_without_memory_for_all_branches_runs_variants():
-    wide = replace(WORK, width=19, branches=3)
+    wide = replace(WORK, width=16, branches=3)
     assert runs_exact(CPU, replace(wide, branches=1)) and not runs_exact(CPU, wide)
     assert statistical_variance(CPU, wide) == pytest.approx(0.09 / 2500)
     assert statistical_variance(CPU, replace(wide, branches=1)) == 0.0

@@ -16,14 +16,14 @@ from numpy import logaddexp2
 
 from tasks.cutting.cost import end_cost
 from tasks.cutting.kinds import SCHEMES
-from tasks.cutting.objectives.objective import Objective, exact_operations
+from tasks.cutting.objectives.objective import Objective, exact_run_seconds
 from tasks.cutting.partition import Partition
 from tasks.cutting.schmidt import SchmidtForm
 
 _MANY_SHOTS = 1 << 30
 
 
-class Error(Objective):
+class LeastError(Objective):
     """log2 of the variance; among equal ones less work."""
 
     name: ClassVar[str] = "error"
@@ -46,4 +46,4 @@ class Error(Objective):
         each = logs / 2 + total - log2(shots or _MANY_SHOTS)
         grown = float(logaddexp2(0.0, each).sum())  # log2 of the product
         variance = log2(expm1(grown * log(2))) if grown < 50 else grown
-        return variance + 0.02 * log2(exact_operations(candidate))
+        return variance + 0.02 * log2(exact_run_seconds(candidate))

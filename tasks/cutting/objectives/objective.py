@@ -5,11 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from tasks.cutting.cost import contraction_cost, exact_work
+from scheduler_policies.machine import CONTRACTION_FLOPS, CPU_SPEED
+from tasks.cutting.cost import exact_fragment_seconds, greedy_contraction
 from tasks.cutting.partition import Partition
 from tasks.cutting.schmidt import SchmidtForm
-
-_FRAGMENT_WORK = 2e7  # a fragment of any size is a task, of about 20 ms at 1e9 operations a second
 
 
 class Objective(ABC):
@@ -32,7 +31,7 @@ class Objective(ABC):
         """Lower is better; ``shots`` in all, None for an exact run."""
 
 
-def exact_operations(candidate: Partition) -> float:
-    """Floating-point operations of an exact run, a task's own overhead included; at least 1."""
-    fragments = sum(_FRAGMENT_WORK + exact_work(fragment) for fragment in candidate.fragments)
-    return max(1.0, fragments + contraction_cost(candidate.fragments, candidate.bonds).flops)
+def exact_run_seconds(candidate: Partition) -> float:
+    """How long an exact run is likely to take on one core: a task a fragment, and the contraction."""
+    fragments = sum(CPU_SPEED.job + exact_fragment_seconds(fragment) for fragment in candidate.fragments)
+    return fragments + greedy_contraction(candidate.fragments, candidate.bonds).flops / CONTRACTION_FLOPS

@@ -5,12 +5,12 @@ from __future__ import annotations
 from math import log2
 from typing import ClassVar
 
-from tasks.cutting.objectives.objective import Objective, exact_operations
+from tasks.cutting.objectives.objective import Objective, exact_run_seconds
 from tasks.cutting.partition import Partition
 from tasks.cutting.schmidt import SchmidtForm
 
 
-class Overhead(Objective):
+class LeastOverhead(Objective):
     """log2 of the overhead; among equal ones fewer cuts and less work."""
 
     name: ClassVar[str] = "overhead"
@@ -22,4 +22,4 @@ class Overhead(Objective):
 
     def score(self, candidate: Partition, shots: int | None) -> float:
         """See ``Objective``."""
-        return log2(candidate.sampling_overhead) + 0.02 * log2(exact_operations(candidate))
+        return log2(candidate.sampling_overhead) + 0.02 * log2(exact_run_seconds(candidate))

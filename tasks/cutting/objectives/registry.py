@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from tasks.cutting.errors import CuttingError
-from tasks.cutting.objectives.error import Error
+from tasks.cutting.objectives.error import LeastError
 from tasks.cutting.objectives.objective import Objective
-from tasks.cutting.objectives.overhead import Overhead
-from tasks.cutting.objectives.work import Work
+from tasks.cutting.objectives.overhead import LeastOverhead
+from tasks.cutting.objectives.work import LeastWork
 
-OBJECTIVES: dict[str, Objective] = {objective.name: objective for objective in (Work(), Overhead(), Error())}
+OBJECTIVES: dict[str, Objective] = {
+    objective.name: objective for objective in (LeastWork(), LeastOverhead(), LeastError())
+}
 
 
 def find_objective(name: str) -> Objective:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from math import log2
 from typing import ClassVar
 
-from tasks.cutting.objectives.objective import Objective, exact_operations
+from tasks.cutting.objectives.objective import Objective, exact_run_seconds
 from tasks.cutting.partition import Partition
 from tasks.cutting.schmidt import SchmidtForm
 
 
-class Work(Objective):
-    """log2 of the floating-point operations; a cut costs the dimension of its legs, its overhead breaks ties."""
+class LeastWork(Objective):
+    """log2 of the predicted seconds; a cut costs the dimension of its legs, its overhead breaks ties."""
 
     name: ClassVar[str] = "work"
     wire: ClassVar[float] = 2.2
@@ -22,4 +22,4 @@ class Work(Objective):
 
     def score(self, candidate: Partition, shots: int | None) -> float:
         """See ``Objective``."""
-        return log2(exact_operations(candidate))
+        return log2(exact_run_seconds(candidate))

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from scheduler_policies.device import QPU_SPEED, Device, DeviceState, Kind
+from scheduler_policies.device import Device, DeviceState, Kind
+from scheduler_policies.machine import QPU_SPEED
 from tasks.execution.leases import LeaseError, open_leases
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.errors import QpuError

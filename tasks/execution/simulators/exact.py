@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from scheduler_policies.machine import CHUNK_BYTES, TRANSFORM_FROM
 from tasks.cutting.plan import Fragment, Leg
-
-# Above this many Z masks on one X mask a Walsh-Hadamard transform does less work than one Gram matrix each.
-_TRANSFORM_FROM = 24
-_CHUNK_BYTES = 1 << 28
 
 
 def exact_tensor(fragment: Fragment, state: np.ndarray) -> np.ndarray:
@@ -30,7 +27,7 @@ def exact_tensor(fragment: Fragment, state: np.ndarray) -> np.ndarray:
     tensor = np.empty((*(leg.dimension for leg in legs), fragment.num_factors))
     masks_x, masks_z = (_masks(part[:, rest]) for part in (fragment.factors_x, fragment.factors_z))
     phases = 1j ** (fragment.factors_x & fragment.factors_z).sum(axis=1)
-    batch = max(1, _CHUNK_BYTES // (16 * size * size))
+    batch = max(1, CHUNK_BYTES // (16 * size * size))
     for mask in np.unique(masks_x):
         members = np.flatnonzero(masks_x == mask)
         for start in range(0, len(members), batch):
@@ -69,9 +66,9 @@ def _gram(psi: np.ndarray, mask_x: int, masks_z: np.ndarray) -> np.ndarray:
     index = np.arange(length)
     source = index ^ mask_x
     flipped = psi[:, source] if mask_x else psi
-    if len(masks_z) > _TRANSFORM_FROM:
+    if len(masks_z) > TRANSFORM_FROM:
         out = np.empty((size, size, len(masks_z)), dtype=complex)
-        rows = max(1, _CHUNK_BYTES // (16 * size * length))
+        rows = max(1, CHUNK_BYTES // (16 * size * length))
         for start in range(0, size, rows):
             # Z acts before X, on the flipped index; reading products at the flipped index makes it a plain transform.
             products = psi[start : start + rows, None, :] * psi.conj()[None, :, source]

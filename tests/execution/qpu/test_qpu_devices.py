@@ -10,7 +10,8 @@ from qiskit import QuantumCircuit
 from qiskit_ibm_runtime.utils.backend_converter import convert_to_target
 from qiskit_ibm_runtime.utils.backend_decoder import configuration_from_server_data, properties_from_server_data
 
-from scheduler_policies.device import QPU_SPEED, Device, Kind
+from scheduler_policies.device import Device, Kind
+from scheduler_policies.machine import QPU_SPEED
 from tasks.cutting import make_plan
 from tasks.execution.leases import lease
 from tasks.execution.qpu import (

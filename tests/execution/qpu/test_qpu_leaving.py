@@ -9,7 +9,8 @@ import pytest
 
 from launch.emulator.jobs import Device as EmulatedDevice
 from launch.emulator.options import DeviceOptions
-from scheduler_policies.device import QPU_SPEED, Device, DeviceState, Kind
+from scheduler_policies.device import Device, DeviceState, Kind
+from scheduler_policies.machine import QPU_SPEED
 from tasks.execution.qpu import Fault, describe_qpu, retry
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.queue_monitor import QueueMonitor
