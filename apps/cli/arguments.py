@@ -77,6 +77,12 @@ def build_parser() -> Parser:
     again.add_argument("run", metavar="RUN", help="the run's folder, or its name under --out")
     _add_output(again)
 
+    check = commands.add_parser("check", help="compute a run's fragments another way, and say which one disagrees")
+    check.add_argument("run", metavar="RUN", help="the run's folder, or its name under --out")
+    check.set_defaults(engine=None, resources=None, policy=None, budget=None, cache=None, mitigation=None,
+                       share_meaning=None)  # fmt: skip
+    _add_output(check)
+
     sample = commands.add_parser("sample", help="bit strings that the circuit's measurements would give")
     sample.add_argument("circuit", type=Path, metavar="CIRCUIT", help="OpenQASM 2, OpenQASM 3 or QPY file")
     _add_options(sample, "how to cut", "max_qubits", "cuts", "seed", "memory_bytes")

@@ -66,6 +66,16 @@ def resume(arguments: argparse.Namespace) -> int:
 
 def reconstruct(arguments: argparse.Namespace) -> int:
     """Go through a run again with its stored fragment results: what is missing among them is run, the rest is not."""
+    directory, problem, options = opened(arguments)
+    return _finish(directory, problem, options, arguments.json)
+
+
+def opened(arguments: argparse.Namespace) -> tuple[RunDirectory, Problem, Options]:
+    """The folder of the run that the arguments name, held; its problem, and its options for this machine.
+
+    Raises:
+        RunRecordError: it is none, or was not started by `qompass run`.
+    """
     path = _run_path(arguments)
     record = read_record(path)
     if "options" not in record:
@@ -76,11 +86,10 @@ def reconstruct(arguments: argparse.Namespace) -> int:
     options = options_again(record["options"], {**allowed, **given})
     directory = RunDirectory.open(path)
     try:
-        problem = directory.problem()
+        return directory, directory.problem(), options
     except BaseException:
         directory.close()
         raise
-    return _finish(directory, problem, options, arguments.json)
 
 
 def _run_path(arguments: argparse.Namespace) -> Path:

@@ -26,6 +26,16 @@ _FIRST_SHOTS = 200  # a variant, in the first round towards a target error
 _MOST_ROUNDS = 5
 
 
+def first_round(plan: Plan, shots: int | None) -> list[np.ndarray]:
+    """(fragment, half, variant) shots of the first round; ``shots``: all there are, None for as many as it takes."""
+    variants = sum(cost.variants for cost in plan.costs)
+    if shots is None:
+        first = _FIRST_SHOTS * variants
+    else:
+        first = int(FIRST_ROUND * shots) if shots >= _SHOTS_FOR_ROUNDS * variants else shots
+    return uniform_shots(plan, first, halves=1 if first == shots else 2)
+
+
 def shot_rounds(
     structure: Structure,
     plan: Plan,
@@ -51,13 +61,9 @@ def shot_rounds(
         seed: of the run.
         memory_bytes: how much the contraction between rounds may use, None for any.
     """
-    variants = sum(cost.variants for cost in plan.costs)
-    if shots is None:
-        first = _FIRST_SHOTS * variants
-    else:
-        first = int(FIRST_ROUND * shots) if shots >= _SHOTS_FOR_ROUNDS * variants else shots
     asked: list[str] = [repr((shots, target_error))]
-    wanted = uniform_shots(plan, first, halves=1 if first == shots else 2)
+    wanted = first_round(plan, shots)
+    first = sum(int(own.sum()) for own in wanted)
     prices = {name: device.price.per_shot for name, device in driver.devices.items()}
     for number in range(_MOST_ROUNDS):
         jobs = sampled_jobs(plan, wanted, seed, round_index=number)

@@ -231,11 +231,19 @@ class RunDirectory:
 
     def load_round(self, number: int, digest: str) -> dict[int, np.ndarray] | None:
         """What :meth:`store_round` kept after the same rounds, or None."""
+        found = self._round(number)
+        return found[1] if found is not None and found[0] == digest else None
+
+    def shots_of_round(self, number: int) -> dict[int, np.ndarray] | None:
+        """What :meth:`store_round` kept, after whatever rounds, or None."""
+        found = self._round(number)
+        return None if found is None else found[1]
+
+    def _round(self, number: int) -> tuple[str, dict[int, np.ndarray]] | None:
         path = self.path / f"round-{number}.npz"
         try:
             stored = unpack(path.read_bytes())
-            shots = {int(name): array for name, array in stored.arrays.items()}
-            return shots if stored.meta["digest"] == digest else None
+            return str(stored.meta["digest"]), {int(name): array for name, array in stored.arrays.items()}
         except FileNotFoundError:
             return None
         except Exception as error:  # as in read_result
