@@ -175,9 +175,14 @@ class _Reader(ConvertVisitor):
         known = context.symbol_table.get(name, definer)
         if known is not None and isinstance(definer, ast.Include):
             return context
+        self._free(name, context)
+        return super()._define_gate(name, definition, n_parameters, n_qubits, definer, context)
+
+    def _free(self, name: str, context: State) -> None:
+        """Let the file give a name of a library's gate another meaning."""
+        known = context.symbol_table[0].symbols.get(name)
         if known is not None and isinstance(known.definer, ast.Include) and context.scope is Scope.GLOBAL:
             del context.symbol_table[0].symbols[name]
-        return super()._define_gate(name, definition, n_parameters, n_qubits, definer, context)
 
     def visit_QuantumGateDefinition(self, node: ast.QuantumGateDefinition, context: State) -> State:
         """Known from here on; made when it is used."""
@@ -192,6 +197,8 @@ class _Reader(ConvertVisitor):
     def visit_QuantumGate(self, node: ast.QuantumGate, context: State) -> State:
         """A gate as Qiskit converts it, with the right number of parameters and qubits."""
         symbol = context.symbol_table.get(node.name.name, node)
+        if symbol is None and node.name.name in _STDGATES:
+            raise_from_node(node, f"gate '{node.name.name}' is not defined: include \"stdgates.inc\"")
         if symbol is not None and isinstance(symbol.type, types.Gate):
             if symbol.definer is not None and symbol.type.n_classical != len(node.arguments):
                 raise_from_node(node, f"incorrect number of parameters of '{node.name.name}'")
@@ -201,6 +208,8 @@ class _Reader(ConvertVisitor):
         return super().visit_QuantumGate(node, context)
 
     def _apply_gate_modifier(self, modifier: ast.QuantumGateModifier, gate: Gate, context: State) -> Gate:
+        if gate.name.startswith("circuit-"):  # Qiskit's name for a phase
+            gate.name = "gphase"
         size = self._size(gate)
         if size > _MAX_MODIFIED:
             raise_from_node(modifier, f"a modifier of a gate of more than {_MAX_MODIFIED:,} gates is not supported")
@@ -280,6 +289,7 @@ class _Reader(ConvertVisitor):
         if size < 1:
             raise_from_node(node, f"a register of {size} qubits is out of range")
         checked_width(f"{self._where(node)}: ", context.circuit.num_qubits + size)
+        self._free(node.qubit.name, context)
         return super().visit_QubitDeclaration(node, context)
 
     def visit_ClassicalDeclaration(self, node: ast.ClassicalDeclaration, context: State) -> State:
@@ -292,6 +302,7 @@ class _Reader(ConvertVisitor):
                 if Resolver(context).resolve(node.init_expression)[0] not in (0, False):
                     raise_from_node(node, "bits that begin as 1 are not supported")
                 node.init_expression = None
+            self._free(node.identifier.name, context)
             return super().visit_ClassicalDeclaration(node, context)
         return self._variable(node, context)
 
@@ -307,6 +318,7 @@ class _Reader(ConvertVisitor):
             value, kind = None, types.Float(const=True)
         else:
             value, kind = typed(*Resolver(context).resolve(node.init_expression), node.type, node)
+        self._free(name, context)
         context.symbol_table.insert(Symbol(name, value, kind, context.scope, node))
         return context
 
