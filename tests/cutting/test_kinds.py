@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
@@ -21,10 +23,12 @@ from tasks.cutting.objectives.objective import exact_run_seconds
 from tasks.cutting.partition import partition
 from tasks.cutting.schmidt import PAULIS, basis_change, schmidt_form, schmidt_operators
 from tasks.cutting.variants import VariantBuilder, enumerate_variants
+from tasks.errors import InputError
 from tasks.execution.jobs import exact_jobs, fragment_tensor, run_job, sampled_jobs, uniform_shots
 from tasks.execution.simulators.open_state import open_state
 from tasks.execution.simulators.sampled import run_circuits, variant_distributions
 from tasks.execution.works import works_of
+from tasks.inputs.validation import read_cuts
 from tasks.reconstruction import estimate
 from tests.oracles import brickwork, random_problem, uncut_values
 
@@ -215,6 +219,18 @@ def test_the_kind_of_less_predicted_cost_has_less_variance():
             variances.append(estimate(structure_of(problem, plan), tensors)[1] ** 2)
         spread[name] = np.mean(variances)
     assert spread["hadamard"] < spread["measured"]
+
+
+def test_a_cuts_file_may_name_the_kind_of_a_gate(tmp_path):
+    circuit = brickwork(4, 2, np.random.default_rng(1))
+    (two, *_) = (i for i, item in enumerate(circuit) if len(item.qubits) == 2)
+    path = tmp_path / "cuts.json"
+    path.write_text(json.dumps({"gates": [{"instruction": two, "kind": "hadamard"}]}))
+    assert read_cuts(path, circuit) == (GateCut(two, "hadamard"),)
+    for entry in ({"instruction": two}, {"instruction": two, "kind": 3}, {"instruction": two, "kind": "x", "more": 1}):
+        path.write_text(json.dumps({"gates": [entry]}))
+        with pytest.raises(InputError, match="is malformed"):
+            read_cuts(path, circuit)
 
 
 def test_kinds_keep_what_the_rest_of_the_house_asks():
