@@ -3,7 +3,7 @@
 from scheduler_policies.cost import (
     circuit_fidelity,
     exact_seconds,
-    fidelity,
+    expected_fidelity,
     variant_seconds,
     why_not,
     work_price,
@@ -57,7 +57,7 @@ __all__ = [
     "circuit_fidelity",
     "evaluate",
     "exact_seconds",
-    "fidelity",
+    "expected_fidelity",
     "find_policy",
     "fitting",
     "place",

@@ -203,7 +203,7 @@ def circuit_fidelity(
     return math.exp(logarithm)
 
 
-def fidelity(device: Device, state: DeviceState, work: Work) -> float:
+def expected_fidelity(device: Device, state: DeviceState, work: Work) -> float:
     """Expected fidelity of one of the work's variants, with the device's drift.
 
     From the transpiled circuit where ``work.fidelities`` has one, else from the mean gate and readout errors with
@@ -229,7 +229,7 @@ def mean_fidelity(device: Device, one_qubit_gates: int, two_qubit_gates: int, me
 
 def systematic_error(device: Device, state: DeviceState, work: Work) -> float:
     """Predicted bias of the final estimate from the device's noise: weight times infidelity."""
-    return work.weight * (1.0 - fidelity(device, state, work))
+    return work.weight * (1.0 - expected_fidelity(device, state, work))
 
 
 def statistical_variance(device: Device, work: Work) -> float:

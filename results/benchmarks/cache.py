@@ -1,6 +1,6 @@
 """Benchmarks of the semantic cache: ``python -m results.benchmarks.cache [PART ...] [--quick] [--peer PYTHON]``.
 
-Parts: soundness, recall, cost, once, workloads; all of them by default. Each writes cache_PART.json beside this file;
+Parts: soundness, recall, cost, once, workloads, default; all unless named. Each writes a cache_PART.json here;
 cache.md and cache.png are made from all parts that have been measured (cache_quick.* with --quick). ``--peer`` names
 the Python of an environment of its own with qdislib 1.0.1, qiskit and pyzx; without it, Qdislib's columns stay as they
 were last measured. The soundness part also needs mqt.qcec.
@@ -72,8 +72,16 @@ def workloads(quick: bool, peer: str | None) -> Numbers:
     return measure(quick, peer)
 
 
+def default(quick: bool, peer: str | None) -> Numbers:
+    """Part 6: what a default run gains and loses."""
+    from results.benchmarks.cache_default import measure
+
+    return {**measure(quick)}
+
+
 PARTS: dict[str, Callable[[bool, str | None], Numbers]] = {
     "soundness": soundness, "recall": recall, "cost": cost, "once": once, "workloads": workloads,
+    "default": default,
 }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from statistics import median
 
 from results.benchmarks.policies_scenarios import COUNT, scenario
 from scheduler_policies import POLICIES, Candidate, DeviceState, Goal, usual_bound
-from scheduler_policies.simulator.events import simulate
+from scheduler_policies.simulator.events import simulate_run
 from scheduler_policies.simulator.scenario import Scenario, SimulatedRun
 
 SIMPLE = tuple(name for name in POLICIES if name != "balanced")
@@ -33,10 +33,10 @@ def run_scenario(task: tuple[int, int]) -> tuple[str, Row]:
     pool = [Candidate(device, DeviceState(free_units=device.units)) for device, _ in world.devices]
     row: Row = {}
     for name in SIMPLE:
-        row[name] = _numbers(simulate(world, POLICIES[name]))
+        row[name] = _numbers(simulate_run(world, POLICIES[name]))
     bound = usual_bound(world.works, pool)
-    row["balanced"] = _numbers(simulate(world, POLICIES["balanced"], Goal(max_error=bound)))
-    row["balanced, no bound"] = _numbers(simulate(world, POLICIES["balanced"]))
+    row["balanced"] = _numbers(simulate_run(world, POLICIES["balanced"], Goal(max_error=bound)))
+    row["balanced, no bound"] = _numbers(simulate_run(world, POLICIES["balanced"]))
     known: dict[float, dict[str, float]] = {}
     for name in SIMPLE:
         error = row[name]["error"]
@@ -47,7 +47,7 @@ def run_scenario(task: tuple[int, int]) -> tuple[str, Row]:
 
 
 def _at_error(world: Scenario, error: float) -> dict[str, float]:
-    return _numbers(simulate(world, POLICIES["balanced"], Goal(max_error=error)))
+    return _numbers(simulate_run(world, POLICIES["balanced"], Goal(max_error=error)))
 
 
 def _numbers(result: SimulatedRun) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from scheduler_policies.cost import fidelity as expected_fidelity
+from scheduler_policies.cost import expected_fidelity
 from scheduler_policies.device import Work
 from scheduler_policies.placement import Candidate, Goal, Loads
 from scheduler_policies.rules import Choice, place_by_rule

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field, replace
 
 import simpy
 
-from scheduler_policies.cost import fidelity, runs_exact, work_price, work_seconds
+from scheduler_policies.cost import expected_fidelity, runs_exact, work_price, work_seconds
 from scheduler_policies.device import Device, DeviceState, Kind, Work
 from scheduler_policies.errors import PolicyError
 from scheduler_policies.health import Rules, after_failure, after_success, at, why_leave
 from scheduler_policies.place import Spent, place
 from scheduler_policies.placement import Candidate, Goal, Placement, Policy
-from scheduler_policies.simulator.scenario import Scenario, SimulatedRun, give_back, take
+from scheduler_policies.simulator.scenario import Scenario, SimulatedRun, give_variants_back, take_variants
 from scheduler_policies.simulator.world import World
 
 _NO_BOUND = Goal()
@@ -62,7 +62,7 @@ class _Run:
     last_done: float = 0.0
 
 
-def simulate(
+def simulate_run(
     scenario: Scenario,
     policy: Policy,
     goal: Goal = _NO_BOUND,
@@ -177,7 +177,7 @@ def _decide(run: _Run, policy: Policy, goal: Goal) -> float | None:
         together = placements if pool[index].device.kind is Kind.QPU else placements[:1]
         for placement in together:
             work = placement.work
-            take(run.pending[run.number[work.fragment]], work.first, work.variants)
+            take_variants(run.pending[run.number[work.fragment]], work.first, work.variants)
         _start(run, together, index, pool[index].state)
     return schedule.retry_at
 
@@ -213,7 +213,7 @@ def _execute(run: _Run, running: _Running, wait: float) -> Generator[simpy.Event
             if fate.gone:
                 break
     for work in left:
-        give_back(run.pending[run.number[work.fragment]], work)
+        give_variants_back(run.pending[run.number[work.fragment]], work)
 
 
 def _succeed(run: _Run, running: _Running, work: Work, begun: float) -> None:
@@ -235,11 +235,11 @@ def _fail(run: _Run, running: _Running, work: Work, begun: float) -> None:
     run.price += work_price(device, work) * min(1.0, (now - begun) / planned if planned > 0 else 1.0)
     run.states[running.device] = after_failure(run.states[running.device], now, run.rules)
     run.qpu_seconds += now - begun if device.kind is Kind.QPU else 0.0
-    give_back(run.pending[run.number[work.fragment]], work)
+    give_variants_back(run.pending[run.number[work.fragment]], work)
 
 
 def _squares(device: Device, drift: float, work: Work) -> float:
-    infidelity = 1.0 - fidelity(device, DeviceState(drift=drift), work)
+    infidelity = 1.0 - expected_fidelity(device, DeviceState(drift=drift), work)
     shot_noise = 0.0 if runs_exact(device, work) else 1.0 / work.shots
     return work.weight**2 * (shot_noise + infidelity**2)
 

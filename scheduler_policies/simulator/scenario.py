@@ -55,7 +55,7 @@ class SimulatedRun:
     by_device: tuple[tuple[str, int], ...]
 
 
-def take(ranges: list[tuple[int, int]], first: int, count: int) -> None:
+def take_variants(ranges: list[tuple[int, int]], first: int, count: int) -> None:
     """Take variants out of (first, count) ranges; raises PolicyError where they are not in one."""
     for position, (begin, length) in enumerate(ranges):
         if begin <= first and first + count <= begin + length:
@@ -65,7 +65,7 @@ def take(ranges: list[tuple[int, int]], first: int, count: int) -> None:
     raise PolicyError(f"variants {first} to {first + count - 1} are not among those to be placed")
 
 
-def give_back(ranges: list[tuple[int, int]], work: Work) -> None:
+def give_variants_back(ranges: list[tuple[int, int]], work: Work) -> None:
     """Put a piece's variants back into (first, count) ranges, in order and joined."""
     ranges.append((work.first, work.variants))
     ranges.sort()

@@ -22,7 +22,7 @@ from scheduler_policies import (
     Work,
     circuit_fidelity,
     exact_seconds,
-    fidelity,
+    expected_fidelity,
     variant_seconds,
     why_not,
     work_price,
@@ -144,13 +144,13 @@ def test_drift_multiplies_error_rates_to_first_order():
     gates = tuple(replace(gate, error=2 * gate.error) for gate in QPU.gates)
     twice = replace(QPU, gates=gates, readout_errors=(0.04, 0.04, 0.1))
     short = replace(WORK, one_qubit_gates=1, two_qubit_gates=1, measured=1)
-    drifted = fidelity(QPU, DeviceState(drift=1.0), short)
-    assert 1 - drifted == pytest.approx(1 - fidelity(twice, DeviceState(), short), rel=0.05)
-    assert math.isclose(fidelity(CPU, DeviceState(drift=9.0), short), 1.0)
+    drifted = expected_fidelity(QPU, DeviceState(drift=1.0), short)
+    assert 1 - drifted == pytest.approx(1 - expected_fidelity(twice, DeviceState(), short), rel=0.05)
+    assert math.isclose(expected_fidelity(CPU, DeviceState(drift=9.0), short), 1.0)
 
 
 def test_a_known_transpiled_fidelity_replaces_the_mean_model():
-    assert fidelity(QPU, DeviceState(), replace(WORK, fidelities=(("qpu", 0.25),))) == 0.25
+    assert expected_fidelity(QPU, DeviceState(), replace(WORK, fidelities=(("qpu", 0.25),))) == 0.25
 
 
 def test_impossible_devices_and_work_are_refused():
@@ -167,5 +167,5 @@ def test_impossible_devices_and_work_are_refused():
 def test_a_device_of_which_nothing_is_known_costs_nothing_and_is_free_now():
     plain = Device("plain", Kind.QPU, qubits=9)
     assert (work_price(plain, WORK), work_seconds(plain, WORK), plain.units) == (0.0, 0.0, 1)
-    assert start_delays(plain, DeviceState()) == (0.0,) and fidelity(plain, DeviceState(), WORK) == 1.0
+    assert start_delays(plain, DeviceState()) == (0.0,) and expected_fidelity(plain, DeviceState(), WORK) == 1.0
     assert steady_pace(DeviceState()) == 1.0

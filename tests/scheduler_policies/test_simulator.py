@@ -11,8 +11,8 @@ import pytest
 from scheduler_policies import POLICIES, Goal, PolicyError
 from scheduler_policies.cost import squared_error, work_price, work_seconds
 from scheduler_policies.health import Rules
-from scheduler_policies.simulator.events import simulate
-from scheduler_policies.simulator.scenario import Scenario, give_back, take
+from scheduler_policies.simulator.events import simulate_run
+from scheduler_policies.simulator.scenario import Scenario, give_variants_back, take_variants
 from scheduler_policies.simulator.world import Behaviour, World
 from tests.scheduler_policies.instances import cpu, qpu, tiny_instance, work
 
@@ -38,7 +38,7 @@ def _random(seed: int) -> Scenario:
 def test_one_calm_device_takes_the_sum_of_its_pieces(name):
     device = cpu("c").device
     works = [work(f, width=8 + f) for f in range(4)]
-    result = simulate(_scenario([(device, CALM)], works), POLICIES[name])
+    result = simulate_run(_scenario([(device, CALM)], works), POLICIES[name])
     assert result.makespan == pytest.approx(sum(work_seconds(device, w) for w in works))
     assert result.price == pytest.approx(sum(work_price(device, w) for w in works))
     assert (result.error, result.pieces, result.failures, result.qpu_busy) == (0.0, 4, 0, 0.0)
@@ -48,7 +48,7 @@ def test_what_is_submitted_together_waits_once():
     device, _ = qpu("q", 20, 0.005, 1e-3)
     works = [work(f, variants=1) for f in range(3)]
     behaviour = replace(CALM, wait_trace=((0.0, 7.0), (1e6, 7.0)))
-    result = simulate(_scenario([(device, behaviour)], works), POLICIES["availability"])
+    result = simulate_run(_scenario([(device, behaviour)], works), POLICIES["availability"])
     run = sum(work_seconds(device, w) for w in works)
     assert result.makespan == pytest.approx(7.0 + run)
     assert result.qpu_busy == pytest.approx(run / result.makespan)
@@ -59,8 +59,8 @@ def test_what_is_submitted_together_waits_once():
 def test_two_equal_devices_halve_the_time():
     device = cpu("a").device
     works = [work(f) for f in range(8)]
-    one = simulate(_scenario([(device, CALM)], works), POLICIES["balanced"])
-    two = simulate(_scenario([(device, CALM), (replace(device, name="b"), CALM)], works), POLICIES["balanced"])
+    one = simulate_run(_scenario([(device, CALM)], works), POLICIES["balanced"])
+    two = simulate_run(_scenario([(device, CALM), (replace(device, name="b"), CALM)], works), POLICIES["balanced"])
     assert two.makespan == pytest.approx(one.makespan / 2)
 
 
@@ -68,8 +68,8 @@ def test_two_equal_devices_halve_the_time():
 @pytest.mark.parametrize("seed", range(6))
 def test_every_run_ends_with_every_variant_done_and_is_the_same_again(name, seed):
     scenario = _random(seed)
-    result = simulate(scenario, POLICIES[name])
-    assert result == simulate(scenario, POLICIES[name])
+    result = simulate_run(scenario, POLICIES[name])
+    assert result == simulate_run(scenario, POLICIES[name])
     assert sum(count for _, count in result.by_device) == result.pieces >= len(scenario.works)
     assert 0.0 <= result.qpu_busy <= 1.0
     # No plan can have less shot noise than all fragments exact, nor more error than all noise and all shots.
@@ -80,7 +80,7 @@ def test_every_run_ends_with_every_variant_done_and_is_the_same_again(name, seed
 def test_a_dead_device_is_set_aside_and_its_work_done_elsewhere():
     dead, alive = qpu("dead", 20, 0.001, 1e-5).device, qpu("alive", 20, 0.01, 1e-3).device
     devices = [(dead, replace(CALM, dropouts=((0.0, 1e9),))), (alive, CALM)]
-    result = simulate(_scenario(devices, [work(f) for f in range(3)]), POLICIES["fastest"])
+    result = simulate_run(_scenario(devices, [work(f) for f in range(3)]), POLICIES["fastest"])
     assert dict(result.by_device).keys() == {"alive"}
     # Three tries before the first rest and one for each rest that ended since: 60 s, then 120 s, ...
     assert 3 <= result.failures <= 3 + math.log2(result.makespan / 60 + 1) + 1
@@ -89,7 +89,7 @@ def test_a_dead_device_is_set_aside_and_its_work_done_elsewhere():
 def test_a_device_that_comes_back_is_used_again_after_one_trial():
     back, slow = qpu("back", 20, 0.001, 1e-5).device, cpu("slow", amplitude_gate=1e-4).device
     devices = [(back, replace(CALM, dropouts=((0.0, 50.0),))), (slow, CALM)]
-    result = simulate(_scenario(devices, [work(f) for f in range(8)]), POLICIES["fastest"], rules=Rules(rest=60.0))
+    result = simulate_run(_scenario(devices, [work(f) for f in range(8)]), POLICIES["fastest"], rules=Rules(rest=60.0))
     done = dict(result.by_device)
     assert done["back"] >= 2 and result.failures == 3
 
@@ -99,13 +99,13 @@ def test_nothing_fits_once_the_only_device_is_gone_for_ever_is_an_error_not_a_ha
     scenario = _scenario([(device, replace(CALM, failure=1.0))], [work(0)])
     with pytest.raises(PolicyError, match="does not end"):
         rules = Rules(rest=0.1, growth=1.0, longest_rest=0.1)
-        simulate(scenario, POLICIES["availability"], rules=rules, most_decisions=200)
+        simulate_run(scenario, POLICIES["availability"], rules=rules, most_decisions=200)
 
 
 def test_a_grown_queue_is_left():
     jam, slow = qpu("jam", 20, 0.001, 1e-5).device, qpu("slow", 20, 0.001, 1e-4).device
     devices = [(jam, replace(CALM, wait=20.0, surge=1.0)), (slow, CALM)]
-    result = simulate(_scenario(devices, [work(f) for f in range(4)]), POLICIES["availability"])
+    result = simulate_run(_scenario(devices, [work(f) for f in range(4)]), POLICIES["availability"])
     assert result.moved >= 1
 
 
@@ -114,7 +114,7 @@ def test_a_queue_is_left_only_so_often_or_a_policy_blind_to_it_would_never_start
     devices = [(jam, replace(CALM, wait=20.0, surge=1.0))]
     works = [work(f, variants=1) for f in range(2)]
     for moves in (0, 3):
-        result = simulate(_scenario(devices, works), POLICIES["availability"], rules=Rules(moves=moves))
+        result = simulate_run(_scenario(devices, works), POLICIES["availability"], rules=Rules(moves=moves))
         assert result.pieces == 2 and result.moved == moves, "both wait together, as one"
 
 
@@ -122,18 +122,18 @@ def test_variants_taken_and_given_back_are_whole_again():
     ranges = [(0, 12)]
     whole = work(0, variants=12)
     for first, count in ((3, 2), (8, 4), (0, 1)):
-        take(ranges, first, count)
+        take_variants(ranges, first, count)
     assert ranges == [(1, 2), (5, 3)]
     with pytest.raises(PolicyError, match="variants 2 to 5 are not among"):
-        take(ranges, 2, 4)
+        take_variants(ranges, 2, 4)
     for first, count in ((8, 4), (0, 1), (3, 2)):
-        give_back(ranges, whole.share(first, count))
+        give_variants_back(ranges, whole.share(first, count))
     assert ranges == [(0, 12)]
 
 
 def test_one_simulation_of_a_whole_fragment_varies_as_one_circuit_does():
     device, behaviour = cpu("c").device, Behaviour(jitter=0.5)
-    result = simulate(_scenario([(device, behaviour)], [work(0, variants=9)], seed=4), POLICIES["fastest"])
+    result = simulate_run(_scenario([(device, behaviour)], [work(0, variants=9)], seed=4), POLICIES["fastest"])
     alone = World([(device, behaviour)], 4, 0.0).fate(0, 0.0, work_seconds(device, work(0, variants=9)), 1)
     assert result.makespan == pytest.approx(alone.run)
 
@@ -144,9 +144,9 @@ def test_drift_shows_in_the_error_of_the_estimate_and_ends_with_a_calibration():
     drifts = np.array([world.drift(0, t) for t in np.arange(0.0, 14_400.0, 60.0)])
     assert drifts.max() == pytest.approx(0.5 * 7140 / 3600, rel=0.02), "seed 3"
     assert (np.diff(drifts) < -0.9).sum() == 2, "two calibrations in four hours, seed 3"
-    calm = simulate(_scenario([(device, CALM)], [work(0)]), POLICIES["fastest"])
+    calm = simulate_run(_scenario([(device, CALM)], [work(0)]), POLICIES["fastest"])
     drifting = replace(CALM, drift=5.0, calibration=1e5)
-    assert simulate(_scenario([(device, drifting)], [work(0)]), POLICIES["fastest"]).error > 1.5 * calm.error
+    assert simulate_run(_scenario([(device, drifting)], [work(0)]), POLICIES["fastest"]).error > 1.5 * calm.error
 
 
 def test_waits_have_the_mean_and_spread_asked_for():
@@ -160,7 +160,7 @@ def test_waits_have_the_mean_and_spread_asked_for():
 def test_a_bound_is_kept_in_the_world_it_was_planned_for():
     pool = [qpu("good", 20, 0.001, 1e-3), qpu("bad", 20, 0.01, 1e-4)]
     scenario = _scenario([(c.device, CALM) for c in pool], [work(f) for f in range(3)])
-    loose, kept = (simulate(scenario, POLICIES["balanced"], goal) for goal in (Goal(), Goal(max_error=0.04)))
+    loose, kept = (simulate_run(scenario, POLICIES["balanced"], goal) for goal in (Goal(), Goal(max_error=0.04)))
     assert loose.error > 0.04 >= kept.error
 
 
@@ -185,7 +185,7 @@ def test_a_device_at_rest_is_tried_when_its_rest_ends():
     """Down until 25 s: it fails at 10, 20 and 30 s, rests for 47 s, and takes one variant, then the others."""
     device = qpu("back", 20, 0.001, 1e-3).device
     whole = work(0, variants=5)
-    result = simulate(
+    result = simulate_run(
         _scenario([(device, replace(CALM, dropouts=((0.0, 25.0),)))], [whole]),
         POLICIES["fastest"],
         rules=Rules(rest=47.0),
@@ -207,10 +207,10 @@ def test_the_policy_sees_how_long_what_was_submitted_will_take_with_its_wait():
     works = [work(f, variants=2) for f in range(2)]
     scenario = _scenario([(slow, wait), (replace(quick, units=1), replace(CALM, failure=0.0))], works)
     failing = _scenario([(slow, wait), (quick, replace(CALM, dropouts=((0.0, 1.0),)))], works)
-    simulate(scenario, both)
+    simulate_run(scenario, both)
     assert seen == [((), ())]
     seen.clear()
-    simulate(failing, both)
+    simulate_run(failing, both)
     reported = World(failing.devices, 0, 0.0).seen(0, 0.0).wait
     (left,) = seen[1][0]
     assert left == pytest.approx(reported + work_seconds(slow, works[0]) - 10.0)

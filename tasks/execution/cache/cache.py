@@ -19,7 +19,7 @@ from tasks.execution.cache.fragment_key import fragment_key
 from tasks.execution.cache.keys import BY_MEANING, Key, KeyMaker, Target
 from tasks.execution.cache.new_entries import array_entry, counts_entry, topped_up
 from tasks.execution.cache.requests import ArrayAnswer, CountsAnswer, CountsRequest, MissingShots, NewCounts, Tally
-from tasks.execution.cache.shot_pool import allotted, grouped, needed
+from tasks.execution.cache.shot_pool import allotted, needed, same_key_groups
 from tasks.execution.cache.single_flight import SingleFlight, Want
 from tasks.execution.errors import UnsupportedCircuit
 from tasks.model.tensor import VariantCounts
@@ -65,7 +65,7 @@ class Cache:
         """
         self.tally.requests += len(requests)
         keys = [self._counts_key(request, target) for request in requests]
-        members = grouped(keys)
+        members = same_key_groups(keys)
         pools: list[Entry | None] = [None] * len(members)
         ran = [False] * len(members)
         keyed = [g for g, group in enumerate(members) if self.flight is not None and keys[group[0]] is not None]
@@ -137,7 +137,7 @@ class Cache:
             self.tally.executed += len(keys)
             made = compute(list(range(len(keys))))
             return [None if a is None else ArrayAnswer(a, False, about[i]) for i, a in enumerate(made)]
-        members = grouped(keys)
+        members = same_key_groups(keys)
         first = [group[0] for group in members]
 
         def produce(todo: list[tuple[int, Entry | None]]) -> list[Entry | None]:

@@ -12,7 +12,7 @@ from tasks.execution.cache.shots import from_canonical, shares, take
 from tasks.execution.cache.single_flight import same_angles
 
 
-def grouped(keys: Sequence[Key | None]) -> list[list[int]]:
+def same_key_groups(keys: Sequence[Key | None]) -> list[list[int]]:
     """Positions of requests that share a key: equal material, and angles that agree as a hit demands it."""
     groups: dict[bytes, list[list[int]]] = {}
     for i, key in enumerate(keys):

@@ -25,6 +25,11 @@ class MemoryStore:
         self.on_claim: Callable[[bytes], None] = lambda address: None
         self.broken: set[str] = set()
 
+    @classmethod
+    def open_at(cls, place: str, max_bytes: int) -> "MemoryStore":
+        """The store of that name."""
+        return STORES.setdefault(place, cls())
+
     def _called(self, name: str) -> None:
         self.calls.append(name)
         if name in self.broken:
@@ -76,8 +81,3 @@ class MemoryStore:
 
 
 STORES: dict[str, MemoryStore] = {}
-
-
-def open_at(place: str, max_bytes: int) -> MemoryStore:
-    """The store of that name, as a file of a new kind of store has to open it."""
-    return STORES.setdefault(place, MemoryStore())

@@ -10,7 +10,7 @@ from tasks.execution import as_written
 from tasks.execution.as_written import circuit_material
 from tasks.execution.cache.keys import KeyMaker, Target
 from tasks.execution.cache.semantic import canonical_form
-from tasks.execution.cache.semantic.canonical import decode
+from tasks.execution.cache.semantic.canonical import operations_of
 from tests.execution.cache.oracle import difference, exact_distribution, form_distribution
 
 
@@ -35,7 +35,7 @@ def test_two_gates_of_one_borrowed_name_have_two_keys(name: str, target: Target)
 def test_a_borrowed_name_is_read_by_its_definition(name: str) -> None:
     circuit = named(name, 1.4)
     form = canonical_form(circuit)
-    off = difference(exact_distribution_of_ry(1.4), form_distribution(decode(form), form))
+    off = difference(exact_distribution_of_ry(1.4), form_distribution(operations_of(form), form))
     assert off < 1e-12
 
 

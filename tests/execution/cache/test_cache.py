@@ -307,7 +307,7 @@ def test_another_process_need_not_work_a_meaning_out_again(where: str) -> None:
 def test_a_new_kind_of_store_is_one_file_and_its_registration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, near: str
 ) -> None:
-    monkeypatch.setitem(registry.STORES, "memory", ("tests.execution.cache.memory_store", "memory"))
+    monkeypatch.setitem(registry.STORES, "memory", ("tests.execution.cache.memory_store", "MemoryStore", "memory"))
     where = f"{tmp_path},memory://{near}" if near else "memory://"
     run = Sampler()
     answers = [open_cache(where).counts([CountsRequest(bell(), 100)], IDEAL, run)[0] for _ in range(2)]
@@ -318,6 +318,6 @@ def test_a_new_kind_of_store_is_one_file_and_its_registration(
 def test_a_place_of_a_kind_that_is_not_known_or_not_installed_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StoreUnavailable, match="begins with one of redis://, rediss://, unix://, or off"):
         registry.open_store("gopher://127.0.0.1")
-    monkeypatch.setitem(registry.STORES, "absent", ("no_such_package.store", "no-such-package"))
+    monkeypatch.setitem(registry.STORES, "absent", ("no_such_package.store", "Store", "no-such-package"))
     with pytest.raises(StoreUnavailable, match="pip install no-such-package"):
         registry.open_store("absent://")

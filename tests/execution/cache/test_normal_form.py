@@ -5,7 +5,7 @@ import pytest
 from qiskit import QuantumCircuit
 
 from tasks.execution.cache.semantic import canonical_form
-from tasks.execution.cache.semantic.canonical import decode
+from tasks.execution.cache.semantic.canonical import operations_of
 from tasks.execution.errors import UnsupportedCircuit
 from tests.execution.cache.families import FAMILIES, REWRITES, any_gates
 from tests.execution.cache.oracle import difference, exact_distribution, form_distribution
@@ -17,7 +17,7 @@ def test_the_form_has_the_distribution_of_any_circuit(middle: bool) -> None:
         rng = np.random.default_rng([seed, middle])
         circuit = any_gates(rng, int(rng.integers(1, 5)), int(rng.integers(1, 30)), middle=middle)
         form = canonical_form(circuit)
-        off = difference(exact_distribution(circuit), form_distribution(decode(form), form))
+        off = difference(exact_distribution(circuit), form_distribution(operations_of(form), form))
         assert off < 1e-11, f"seed {seed}: off by {off}"
 
 
@@ -39,7 +39,7 @@ def test_angles_beside_the_special_ones_lose_no_digit() -> None:
                 (circuit.rzz, circuit.rxx, circuit.crx)[kind - 2](one, a, b)
         circuit.measure(range(3), range(3))
         form = canonical_form(circuit)
-        off = difference(exact_distribution(circuit), form_distribution(decode(form), form))
+        off = difference(exact_distribution(circuit), form_distribution(operations_of(form), form))
         assert off < 2e-12, f"seed {seed}: off by {off}"
 
 
@@ -50,7 +50,9 @@ def test_rewrites_keep_distribution_and_form(family: str) -> None:
         rng = np.random.default_rng(seed)
         circuit = FAMILIES[family](rng, int(rng.integers(3, 6)), int(rng.integers(3, 6)))
         form = canonical_form(circuit)
-        assert difference(exact_distribution(circuit), form_distribution(decode(form), form)) < 1e-11, f"seed {seed}"
+        assert difference(exact_distribution(circuit), form_distribution(operations_of(form), form)) < 1e-11, (
+            f"seed {seed}"
+        )
         for name in ("reordered", "padded", "resynthesised"):
             other = canonical_form(REWRITES[name](circuit, rng))
             tried += 1

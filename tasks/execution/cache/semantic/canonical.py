@@ -221,7 +221,7 @@ def _serialise(table: Table, num_bits: int) -> CanonicalForm:
     return CanonicalForm(data, angles, tuple(bits), tuple(inverted), num_bits, table.size, len(table.x))
 
 
-def decode(form: CanonicalForm) -> list[Operation]:
+def operations_of(form: CanonicalForm) -> list[Operation]:
     """Return the operations that a form's bytes describe, on the bits of the circuit that the form came from."""
     _, size, num_qubits = _HEAD.unpack_from(form.data)
     at = _HEAD.size

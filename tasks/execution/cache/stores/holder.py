@@ -9,7 +9,7 @@ from pathlib import Path
 
 def identity() -> list[object]:
     """Name this process: its machine, its number, and when it started."""
-    return [_machine(), os.getpid(), started(os.getpid())]
+    return [_machine(), os.getpid(), start_time(os.getpid())]
 
 
 def alive(holder: list[object]) -> bool:
@@ -17,10 +17,10 @@ def alive(holder: list[object]) -> bool:
     machine, pid, began = holder
     if not machine or machine != _machine():
         return True
-    return started(int(str(pid))) == began
+    return start_time(int(str(pid))) == began
 
 
-def started(pid: int) -> str:
+def start_time(pid: int) -> str:
     """Return the start time of a living process; empty if there is none or it is a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -23,7 +23,7 @@ from typing import Any
 import lmdb
 
 from tasks.execution.cache.stores import lmdb_examination
-from tasks.execution.cache.stores.holder import started
+from tasks.execution.cache.stores.holder import start_time
 from tasks.runtime.file_lock import lock
 from tasks.runtime.private_folder import NO_OTHER_WRITER, PrivateFolder
 
@@ -77,7 +77,7 @@ class Inside:
     """One byte in a file that outlives this process: whether it is inside the store, in any thread."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / f"inside.{os.getpid()}.{started(os.getpid())}"
+        self._path = folder / f"inside.{os.getpid()}.{start_time(os.getpid())}"
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         self._threads = 0
         self._lock = threading.Lock()
@@ -219,7 +219,7 @@ def _died_inside(folder: Path) -> bool:
     died = False
     for path in folder.glob("inside.*.*"):
         pid, _, began = path.name.removeprefix("inside.").partition(".")
-        if pid.isdecimal() and started(int(pid)) != began:
+        if pid.isdecimal() and start_time(int(pid)) != began:
             died = died or path.read_bytes() == b"1"
             path.unlink(missing_ok=True)
     return died

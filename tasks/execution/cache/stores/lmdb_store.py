@@ -70,6 +70,11 @@ class LmdbStore:
         with self._inside("open"):
             pass
 
+    @classmethod
+    def open_at(cls, place: str, max_bytes: int) -> LmdbStore:
+        """Open the store in a directory."""
+        return cls(Path(place), max_bytes)
+
     def get(self, key: bytes, *, fresh: bool = False) -> bytes | None:
         """Return what is stored, or None."""
         with self._inside("read") as files, files.env.begin(db=files.entries) as txn:
@@ -212,8 +217,3 @@ def _read_claim(data: bytes | None) -> dict[str, Any] | None:
             claim = json.loads(bytes(data))
             return {"token": claim["token"], "until": float(claim["until"]), "holder": list(claim["holder"])}
     return None
-
-
-def open_at(place: str, max_bytes: int) -> LmdbStore:
-    """Open the store in a directory."""
-    return LmdbStore(Path(place), max_bytes)

@@ -1,6 +1,6 @@
 """Stores by the scheme of their place: a directory is LMDB, ``redis://`` a server, both is one in front of the other.
 
-A new store is a file here with ``open_at(place, max_bytes)`` and a line in STORES.
+A new store is a file here, whose class has a ``open_at(place, max_bytes)`` of its own, and a line in STORES.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from tasks.execution.cache.stores.tiered_store import TieredStore
 
 _HERE = "tasks.execution.cache.stores"
 _DIRECTORY = ""
-STORES: dict[str, tuple[str, str]] = {
-    _DIRECTORY: (f"{_HERE}.lmdb_store", "lmdb"),
-    "redis": (f"{_HERE}.redis_store", "redis"),
-    "rediss": (f"{_HERE}.redis_store", "redis"),
-    "unix": (f"{_HERE}.redis_store", "redis"),
+STORES: dict[str, tuple[str, str, str]] = {
+    _DIRECTORY: (f"{_HERE}.lmdb_store", "LmdbStore", "lmdb"),
+    "redis": (f"{_HERE}.redis_store", "RedisStore", "redis"),
+    "rediss": (f"{_HERE}.redis_store", "RedisStore", "redis"),
+    "unix": (f"{_HERE}.redis_store", "RedisStore", "redis"),
 }
-"""For each scheme the module that opens it, imported when it is asked for, and the package that it needs."""
+"""For each scheme module and class, imported when a store of it is asked for, and the package that they need."""
 
 
 def check_place(where: str) -> None:
@@ -69,12 +69,12 @@ def _open(place: str, max_bytes: int) -> Store:
     if scheme not in STORES:
         known = ", ".join(f"{name}://" for name in STORES if name)
         raise StoreUnavailable(f"cache {place!r}: give a directory, a URL that begins with one of {known}, or off")
-    module, package = STORES[scheme]
+    module, name, package = STORES[scheme]
     try:
-        opening = import_module(module)
+        kind = getattr(import_module(module), name)
     except ImportError as error:
         raise StoreUnavailable(
             f"cache {scheme or 'in a directory'}: needs the package {package} ({error}): pip install {package}"
         ) from error
-    store: Store = opening.open_at(place, max_bytes)
+    store: Store = kind.open_at(place, max_bytes)
     return store

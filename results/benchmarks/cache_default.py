@@ -1,0 +1,82 @@
+"""What the cache does in a default run: exact fragments, as a simulator computes them, off, cold, warm and rewritten.
+
+*Rewritten* is the circuit as another compiler would leave it: rotations about X as H RZ H, barriers between layers.
+CPU seconds of one process, the lesser of two rounds.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from qiskit import QuantumCircuit
+from qiskit.quantum_info import SparsePauliOp
+
+from scheduler_policies import Device, Kind
+from tasks.cutting import make_plan
+from tasks.execution.jobs import FragmentJob, exact_jobs, predicted_seconds
+from tasks.execution.on_device import ExecutionOptions, run_on_device
+from tasks.inputs.validation import make_problem
+
+_CPU = Device("CPU", Kind.CPU)
+
+
+def _qaoa(qubits: int, layers: int, *, rewritten: bool = False) -> QuantumCircuit:
+    circuit = QuantumCircuit(qubits)
+    circuit.h(range(qubits))
+    for _ in range(layers):
+        for a in range(qubits - 1):
+            circuit.rzz(0.7, a, a + 1)
+        _mix(circuit, 0.5, rewritten)
+    return circuit
+
+
+def _ising(qubits: int, steps: int, *, rewritten: bool = False) -> QuantumCircuit:
+    circuit = QuantumCircuit(qubits)
+    for _ in range(steps):
+        for first in (0, 1):
+            for a in range(first, qubits - 1, 2):
+                circuit.rzz(0.4, a, a + 1)
+        _mix(circuit, 0.3, rewritten)
+    return circuit
+
+
+def _mix(circuit: QuantumCircuit, angle: float, rewritten: bool) -> None:
+    if not rewritten:
+        circuit.rx(angle, range(circuit.num_qubits))
+        return
+    circuit.barrier()
+    for qubit in range(circuit.num_qubits):
+        circuit.h(qubit)
+        circuit.rz(angle, qubit)
+        circuit.h(qubit)
+
+
+def _jobs(circuit: QuantumCircuit, width: int) -> list[FragmentJob]:
+    qubits = circuit.num_qubits
+    energy = SparsePauliOp.from_sparse_list([("ZZ", [a, a + 1], 1.0) for a in range(qubits - 1)], num_qubits=qubits)
+    return exact_jobs(make_plan(make_problem(circuit, [energy]), max_qubits=width))
+
+
+def measure(quick: bool) -> dict[str, dict[str, float]]:
+    """CPU seconds and hits for each circuit and way."""
+    cases = {"QAOA, 2 layers": (_qaoa, 2), "Ising, 3 steps": (_ising, 3)}
+    qubits, width, rounds = (24, 9, 1) if quick else (48, 17, 2)
+    out = {}
+    for name, (make, depth) in cases.items():
+        plain, other = (_jobs(make(qubits, depth, rewritten=how), width) for how in (False, True))
+        row: dict[str, float] = {"fragments": len(plain), "predicted": sum(map(predicted_seconds, plain))}
+        for _ in range(rounds):
+            with tempfile.TemporaryDirectory() as folder:
+                where = str(Path(folder) / "cache")
+                for way, jobs, place in (
+                    ("off", plain, "off"), ("cold", plain, where), ("warm", plain, where), ("rewritten", other, where)
+                ):  # fmt: skip
+                    began = time.process_time()
+                    done = run_on_device(jobs, _CPU, ExecutionOptions(place))
+                    row[way] = min(row.get(way, np.inf), time.process_time() - began)
+                    row[f"{way}, hits"] = sum("cache" in result.origin for result in done.results)
+        out[name] = row
+    return out
