@@ -158,7 +158,8 @@ def _is_plan(value: Any) -> bool:
     cuts = value.get("cuts") if isinstance(value, dict) else None
     return (
         isinstance(cuts, dict)
-        and _all(list, int)(cuts.get("gates"))
+        and _all(list, (int, dict))(cuts.get("gates"))
+        and all(isinstance(gate, int) or gate.keys() == {"instruction", "kind"} for gate in cuts["gates"])
         and _all(list, dict)(cuts.get("wires"))
         and all(_all(dict, int)(wire) and wire.keys() == {"instruction", "qubit"} for wire in cuts["wires"])
     )

@@ -17,6 +17,8 @@ import pytest
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import Operator
 
+from tasks.cutting.cuts import GateCut, WireCut, cuts_document
+from tasks.cutting.kinds.registry import GATE_KINDS
 from tasks.errors import InputError
 from tasks.inputs.validation import make_problem
 from tasks.model.problem import Problem
@@ -289,6 +291,7 @@ def test_other_formats_are_refused_by_name(finished: Path, found: int, words: st
         {"options": []},
         {"plan": {"cuts": {"wires": []}}},
         {"plan": {"cuts": {"gates": ["x"], "wires": []}}},
+        {"plan": {"cuts": {"gates": [{"instruction": 1}], "wires": []}}},
         {"plan": {"cuts": {"gates": [], "wires": [{"instruction": 1}]}}},
         {"run": None},
     ],
@@ -299,6 +302,14 @@ def test_a_sealed_record_without_what_a_record_has_is_one_line(finished: Path, c
     (finished / "record.json").write_bytes(record.to_bytes())
     with pytest.raises(RunRecordError, match=f"no usable field '{next(iter(change))}'"):
         read_record(finished)
+
+
+def test_the_cuts_of_every_kind_read_back(finished: Path) -> None:
+    """A run that was killed with any of them in its plan can be resumed."""
+    cuts = [GateCut(1), *(GateCut(2, kind.name) for kind in GATE_KINDS), WireCut(3, 0)]
+    document = {"cuts": cuts_document(cuts)}
+    (finished / "record.json").write_bytes(RunRecord({**read_record(finished), "plan": document}).to_bytes())
+    assert read_record(finished)["plan"] == document
 
 
 def test_a_result_that_the_run_did_not_store_is_computed_again(
