@@ -57,7 +57,8 @@ TESTS = {
     "runtime": ("tests/runtime", "tests/engines"),
     "execution": ("tests/execution",),
 }
-_KEPT = ("room", "file", "line", "operator", "before", "after", "status", "killer", "reason", "tests", "seconds")
+_SAME = ("file", "text", "before", "after")  # what tells mutants apart, wherever their line has moved to
+_KEPT = ("room", "line", "operator", *_SAME, "status", "killer", "reason", "tests", "seconds")
 
 
 class Copy:
@@ -176,7 +177,7 @@ def judge(
             results[key] = answer
             copy.write(mutant.file, source)
             known.write_text(json.dumps(results))
-        entry = {"room": room, **asdict(mutant), "tests": len(tests), **results[key]}
+        entry = {"room": room, **asdict(mutant), "text": text.decode().strip(), "tests": len(tests), **results[key]}
         found.append(entry)
         print(f"{number}/{len(chosen)} {entry['status']:8} {room} {shown(entry)}", flush=True)
     server.stdin.close()
@@ -198,18 +199,18 @@ def shown(entry: Mapping[str, Any]) -> str:
     return f"{entry['file']}:{entry['line']} {entry['operator']}: {entry['before']} -> {entry['after']}"
 
 
-def equivalents() -> dict[tuple[str, str, str], str]:
-    """Mutants that change no result, with the reason: file, text before and text after."""
+def equivalents() -> dict[tuple[str, ...], str]:
+    """Mutants that change no result, with the reason: by file, line, and the piece before and after."""
     path = _HERE / "mutation_equivalent.json"
     listed = json.loads(path.read_text()) if path.exists() else []
-    return {(entry["file"], entry["before"], entry["after"]): entry["reason"] for entry in listed}
+    return {tuple(entry[key] for key in _SAME): entry["reason"] for entry in listed}
 
 
 def report(found: list[dict[str, Any]], seed: int) -> str:
     """The table, and the mutants that no test noticed."""
     reasons = equivalents()
     for entry in found:
-        reason = reasons.get((entry["file"], entry["before"], entry["after"]))
+        reason = reasons.get(tuple(entry[key] for key in _SAME))
         if entry["status"] == "survived" and reason is not None:
             entry["status"], entry["reason"] = "equivalent", reason
     rows = []
