@@ -7,46 +7,46 @@ import shutil
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from scheduler_policies import Kind
-from tasks.execution.run_devices import declared_devices
+from resources_xml import read_nodes
+from tasks.execution.run_devices import RESOURCES_VARIABLE
 from tasks.model.tensor import FragmentTensor, Structure
 from tasks.reconstruction import estimate
 from tasks.reconstruction.contraction.network import network_of
 from tasks.reconstruction.contraction.network_files import write_network
 from tasks.reconstruction.contraction.schedule import schedule
 from tasks.reconstruction.statistics.allocation import allocate_shots
-from tasks.runtime import COLLECTION_IN, Limits, Outcome, Reason, constraint, contained, isolated, mpi, task
+from tasks.runtime import COLLECTION_IN, Limits, Outcome, constraint, contained, isolated, mpi, task
 from tasks.runtime.ranks import mpirun_path
 
 _WORTH_RANKS = 1e10  # floating-point operations: several seconds of one core
 _RANKS_VARIABLE = "QOMPASS_RANKS"
 
 
-def _declared_ranks() -> tuple[int, int, int]:
-    """MPI ranks of the run, ranks on each node, and computing units that these take there.
+def _declared_ranks() -> tuple[int, int]:
+    """MPI ranks of the run, and ranks on each node.
 
     One for each unit of the CPUs that the resources file declares, or each core of this machine; ``QOMPASS_RANKS`` says
-    another number (COMPSs' workers must see the same).
+    another number (COMPSs' workers must see the same, and have as many units).
     """
-    units: dict[str, int] = {}
-    for device in declared_devices():
-        if device.kind is Kind.CPU:
-            units[device.node] = max(units.get(device.node, 0), device.units * device.computing_units)
-    on_each = min(units.values(), default=len(os.sched_getaffinity(0)))
-    nodes = max(1, len(units))
+    path = os.environ.get(RESOURCES_VARIABLE)
+    units = [
+        sum(processor.units for processor in node.processors if processor.type == "CPU" and not processor.clients)
+        for node in (read_nodes(Path(path)) if path else ())
+    ]
+    units = [own for own in units if own] or [os.cpu_count() or 1]
+    nodes = len(units)
     asked = os.environ.get(_RANKS_VARIABLE, "")
-    on_node = -(-int(asked) // nodes) if asked.isdigit() else on_each
+    on_node = -(-int(asked) // nodes) if asked.isdigit() else min(units)
     on_node = max(on_node, -(-2 // nodes))
-    return on_node * nodes, on_node, min(on_node, on_each)
+    return on_node * nodes, on_node
 
 
-RANKS, _RANKS_ON_NODE, _UNITS_ON_NODE = _declared_ranks()
+RANKS, _RANKS_ON_NODE = _declared_ranks()
 
 
 @constraint(computing_units="1")
@@ -105,19 +105,19 @@ def _written(folder: str, structure: Structure, tensors: Sequence[FragmentTensor
     return folder
 
 
-@constraint(computing_units=str(_UNITS_ON_NODE))
+# Each rank takes a unit. COMPSs reads as JSON what another task gives to an @mpi task, so this gets a path to what
+# `write_for_ranks` has written, and not its outcome.
+@constraint(computing_units="1")
 @mpi(runner="mpirun", processes=RANKS, processes_per_node=_RANKS_ON_NODE)
 @task(returns=RANKS)
-def reconstruct_in_ranks(written: Outcome) -> Outcome:
-    """Every rank's share of the network in a folder; rank 0's outcome has (values, standard errors), others' None."""
+def reconstruct_in_ranks(folder: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Every rank's share of the network in ``folder``; rank 0's result is (values, standard errors), others' None."""
     from mpi4py import MPI
 
     from tasks.reconstruction.mpi import run_rank
 
-    if written.failure is not None:
-        return replace(written, failure=replace(written.failure, reason=Reason.DEPENDENCY))
     try:
-        return Outcome(run_rank(written.value, comm=MPI.COMM_WORLD), device="CPU", attempt=written.attempt)
+        return run_rank(folder, comm=MPI.COMM_WORLD)
     except Exception:
         traceback.print_exc(file=sys.stderr)
         MPI.COMM_WORLD.Abort(2)  # the other ranks would wait for this one for ever

@@ -34,7 +34,6 @@ __all__ = ["Options", "Progress", "Quiet", "Result", "RunError", "Stage", "estim
 logger = logging.getLogger(__name__)
 
 _NEAR_TARGET = 1.05  # times the target; closer than that is how well an error is known
-_NETWORK = "network"  # in the run's folder, while MPI ranks read it
 
 
 @dataclass(frozen=True)
@@ -109,8 +108,11 @@ def run(problem: Problem, options: Options, directory: RunDirectory, progress: P
             _execute(structure, options, driver, shown, end)
         directory.update(tasks=vars(driver.statistics()))
         with directory.timing("reconstruct"), shown.stage("reconstruct", 1) as step:
-            values, errors = driver.value_of("the reconstruction", end)
-            shutil.rmtree(directory.path / _NETWORK, ignore_errors=True)
+            found = driver.value_of("the reconstruction", end)
+            if isinstance(found, str):  # where the network is for MPI ranks
+                folder, found = found, wait_on(reconstruct_in_ranks(found))[0]
+                shutil.rmtree(folder)
+            values, errors = found
             step.advance()
     estimates = [
         Estimate(name, float(value), float(error))
@@ -167,7 +169,7 @@ def _execute(structure: Structure, options: Options, driver: Driver, shown: Prog
 
 
 def _end(structure: Structure, driver: Driver, options: Options) -> TakesTensors:
-    """From the tensors to values and standard errors: one task, or the ranks of an MPI program."""
+    """From the tensors to values and standard errors, or to a folder for MPI ranks where those are sooner."""
     room = _room(options)
     # A greedy path is found in milliseconds; only where that says many operations a better one is searched, by a task.
     flops = contraction_flops(structure, room) if worth_ranks(greedy_flops(driver.plan)) else None
@@ -176,8 +178,7 @@ def _end(structure: Structure, driver: Driver, options: Options) -> TakesTensors
         searched = None if flops is None else wait_on(flops).value
         if searched is None or not worth_ranks(searched):
             return reconstruct(structure, tensors, room, limits(), attempt)
-        folder = str(driver.directory.path / _NETWORK)
-        return reconstruct_in_ranks(write_for_ranks(folder, structure, tensors, room, attempt))[0]
+        return write_for_ranks(str(driver.directory.path / "network"), structure, tensors, room, attempt)
 
     return submit
 

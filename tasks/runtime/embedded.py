@@ -170,10 +170,11 @@ class EmbeddedTask:
         return None
 
     def _taken(self, units: Mapping[str, int]) -> dict[str, float]:
-        """The units it takes; more MPI ranks than there are units share them."""
+        """The units it takes: each MPI rank its own; more of them than there are units share these."""
         if not self.processes:
             return self.resources
-        return {name: min(amount, float(units.get(name, 0)) or amount) for name, amount in self.resources.items()}
+        wanted = {name: amount * self.processes for name, amount in self.resources.items()}
+        return {name: min(amount, float(units.get(name, 0)) or amount) for name, amount in wanted.items()}
 
     def _submit(self, engine: _Engine, bound: inspect.BoundArguments) -> Any:
         dependencies: dict[str, Any] = {}

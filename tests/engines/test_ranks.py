@@ -1,0 +1,61 @@
+"""The number of MPI ranks is the resources', or the user's, and changes no bit."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tasks.runtime.ranks import mpirun_path
+from tests.engines.launching import ROOT, environment
+
+PROGRAM = """
+import sys
+import numpy as np
+from tasks import reconstruct
+from tasks.workflow import estimate
+from tests.oracles import brickwork
+
+reconstruct._WORTH_RANKS = 1.0
+found = estimate(brickwork(10, 4, np.random.default_rng(3)), ["Z0 Z9", "X3 + 0.5*Z4 Z5"], max_qubits=5, shots=50_000,
+                 seed=4, cache="off")
+print(reconstruct.RANKS, *(number.hex() for one in found for number in (one.value, one.std_error)))
+"""
+
+
+def declared(**variables: str) -> str:
+    """(ranks, ranks on each node) as a program with these variables has them."""
+    program = "from tasks import reconstruct; print(reconstruct.RANKS, reconstruct._RANKS_ON_NODE)"
+    command = [sys.executable, "-c", program]
+    return subprocess.check_output(command, env=environment() | variables, cwd=ROOT, text=True).strip()
+
+
+def test_ranks_are_the_units_of_all_nodes_or_what_the_user_says(tmp_path):
+    assert declared(QOMPASS_RANKS="3") == "3 3"
+    processor = "<Processor Name='CPU'><ComputingUnits>4</ComputingUnits><Type>CPU</Type></Processor>"
+    nodes = "".join(f"<ComputeNode Name='{name}'>{processor}</ComputeNode>" for name in ("one", "two"))
+    projects = "".join(
+        f"<ComputeNode Name='{name}'><InstallDir>/opt</InstallDir><WorkingDir>/tmp</WorkingDir></ComputeNode>"
+        for name in ("one", "two")
+    )
+    (tmp_path / "resources.xml").write_text(f"<ResourcesList>{nodes}</ResourcesList>")
+    (tmp_path / "project.xml").write_text(f"<Project><MasterNode/>{projects}</Project>")
+    assert declared(QOMPASS_RESOURCES=str(tmp_path), QOMPASS_RANKS="") == "8 4"
+    assert declared(QOMPASS_RESOURCES=str(tmp_path), QOMPASS_RANKS="5") == "6 3", "as many on each node"
+
+
+@pytest.mark.slow
+def test_four_ranks_give_the_bits_of_two():
+    if mpirun_path() is None:
+        pytest.skip("the mpich wheel is not installed")
+    found = {}
+    for ranks in ("2", "4"):
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM], env=environment() | {"QOMPASS_RANKS": ranks, "OMP_NUM_THREADS": "1"},
+            cwd=ROOT, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        said, *found[ranks] = done.stdout.split()
+        assert said == ranks
+    assert found["2"] == found["4"]
