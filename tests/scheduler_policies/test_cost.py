@@ -30,8 +30,11 @@ from scheduler_policies import (
 )
 from scheduler_policies.cost import (
     jobs_needed,
+    open_state_seconds,
     runs_exact,
+    sampled_seconds,
     start_delays,
+    state_bytes,
     statistical_variance,
     steady_pace,
     systematic_error,
@@ -107,6 +110,34 @@ def test_a_simulator_without_memory_for_all_branches_runs_variants():
     assert statistical_variance(CPU, wide) == pytest.approx(0.09 / 2500)
     assert statistical_variance(CPU, replace(wide, branches=1)) == 0.0
     assert why_not(CPU, replace(WORK, width=21)) == "has 16777216 bytes of memory, 33554432 needed for one state"
+
+
+def test_a_full_circuit_is_taken_where_no_gates_are_counted():
+    assert variant_seconds(CPU, 4, 10, 0) == pytest.approx(40 * 2**4 * 1e-9)
+    slow = replace(CPU, speed=replace(CPU.speed, gate=1e-3))
+    assert variant_seconds(slow, 4, 10, 0) == pytest.approx(40 * (1e-3 + 2**4 * 1e-9))
+    assert open_state_seconds(slow, 4, 10, 3) == pytest.approx(40 * (1e-3 + 2**7 * 1e-9))
+
+
+def test_counts_come_from_the_open_state_where_it_fits_and_is_cheaper():
+    device = replace(CPU, speed=Speed(amplitude_gate=1e-9, draw=1e-6, shot=1e-8))
+    opened = 20 * 2**13 * 1e-9 + 50 * (1e-6 + 2**10 * 1e-9) + 5000 * 1e-8
+    single = 50 * 20 * 2**10 * 1e-9 + 5000 * 1e-8
+    assert sampled_seconds(device, 10, 2, 3, 50, 5000, 20) == pytest.approx(opened) and opened < single
+    tight = replace(device, memory_bytes=state_bytes(10, 3) - 1)
+    assert sampled_seconds(tight, 10, 2, 3, 50, 5000, 20) == pytest.approx(single)
+    exactly = replace(device, memory_bytes=state_bytes(10, 3))
+    assert sampled_seconds(exactly, 10, 2, 3, 50, 5000, 20) == pytest.approx(opened)
+    assert sampled_seconds(replace(device, memory_bytes=None), 10, 2, 3, 2, 0, 20) == pytest.approx(
+        2 * 20 * 2**10 * 1e-9
+    )
+
+
+def test_ancillas_count_on_every_device_that_is_no_simulator():
+    able = replace(QPU, limits=replace(QPU.limits, mid_circuit_measurement=True))
+    assert why_not(able, replace(WORK, ancillas=1, mid_circuit_measurements=9)) is None
+    assert why_not(able, replace(WORK, ancillas=2)) == "has 5 qubits, 6 needed with ancillas"
+    assert why_not(CPU, replace(WORK, ancillas=99)) is None
 
 
 def test_a_device_without_mid_circuit_measurement_needs_room_for_ancillas():
