@@ -187,6 +187,9 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 def _add_json(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout, everything else on stderr")
+    parser.add_argument(
+        "-v", "--verbose", action="count", default=0, help="say on stderr what is done (-vv: all that is logged)"
+    )
 
 
 def memory_size(text: str) -> int:

@@ -55,7 +55,7 @@ def _command(arguments: Sequence[str] | None, signals: _Signals) -> int:
     if options.command == "cache" and options.action in ("export", "import") and options.file is None:
         parser.error(f"cache {options.action} needs a FILE")
     _check_address_space()
-    _log_to_stderr()
+    _log_to_stderr(options.verbose)
     subcommand = _subcommand(options.command)
     signals.begin()
     return subcommand(options)
@@ -74,14 +74,21 @@ def _check_address_space() -> None:
         )
 
 
-def _log_to_stderr() -> None:
-    """Warnings of Qompass' own rooms, one line each; libraries are heard only when something is wrong with them."""
+def _log_to_stderr(verbose: int) -> None:
+    """What Qompass' own rooms say, one line each: warnings, with -v what it does, with -vv all.
+
+    Their loggers let what it does pass in any case: the log in the run's folder takes it. Libraries are heard only when
+    something is wrong with them.
+    """
     for room in ("apps", "tasks", "scheduler_policies", "resources_xml"):
         logger = logging.getLogger(room)
-        logger.setLevel(logging.WARNING)
+        logger.setLevel(logging.DEBUG if verbose > 1 else logging.INFO)
         logger.propagate = False
-        if not logger.handlers:
+        if not any(isinstance(handler, Notes) for handler in logger.handlers):
             logger.addHandler(Notes())
+        for handler in logger.handlers:
+            if isinstance(handler, Notes):
+                handler.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)])
     for library in ("distributed", "qiskit", "qiskit_ibm_runtime"):
         logging.getLogger(library).setLevel(logging.ERROR)
 

@@ -4,6 +4,8 @@ Each part tries many times and counts what went wrong; a wrong one is listed wit
 
 * ``inputs``: circuits, observables, files of cuts, included files and options, changed at random. Wrong is a
   traceback, an exit status other than 0 and 2, more than one line, more than 2 s of processor time, or a dead process.
+* ``damages``: folders of finished and interrupted runs: files cut, flipped, exchanged, forged, lost, fields of the
+  record changed. Wrong is a traceback, more than one line, or other estimates than before.
 
 Writes reliability.json and reliability.md beside this file (reliability_quick.* with --quick); parts not named keep
 what they had.
@@ -20,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from results.benchmarks import reliability_inputs
+from results.benchmarks import reliability_damages, reliability_inputs
 
 _HERE = Path(__file__).parent
 
@@ -45,6 +47,7 @@ class Found:
 # A part is a function of (attempts, seed) that gives how many it tried and what went wrong; attempts in full, quick.
 PARTS: dict[str, tuple[Callable[[int, int], tuple[int, list[str]]], int, int]] = {
     "inputs": (reliability_inputs.inputs, 2000, 100),
+    "damages": (reliability_damages.damages, 500, 20),
 }
 
 

@@ -10,6 +10,7 @@ import io
 import json
 import random
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,14 +28,18 @@ from tasks.workflow import run
 VERBS = ("resume", "reconstruct")
 
 
-def damages(count: int, seed: int, folder: Path) -> list[str]:
-    """Damage copies of runs and say which were handled badly: (what was done, what came of it), one line each.
+def damages(count: int, seed: int) -> tuple[int, list[str]]:
+    """Damage copies of runs: how many, and those that were handled badly: what was done, and what came of it.
 
     Args:
         count: how many damages.
         seed: of the damages.
-        folder: an empty one, for the runs.
     """
+    with tempfile.TemporaryDirectory() as folder:
+        return count, _damages(count, seed, Path(folder))
+
+
+def _damages(count: int, seed: int, folder: Path) -> list[str]:
     bases = base_runs(folder / "bases")
     bad = []
     for number in range(count):

@@ -217,6 +217,8 @@ class Driver:
         folder = str(self._directory.path)
         report, payload = task(jobs, submit.device, how, folder, self._limits(submit), ticket)
         self._running[submit.number] = (submit, ticket, report)
+        logger.info("task %d, try %d, on %s: %s", submit.number, submit.attempt, submit.device.name,
+                    ", ".join(map(str, submit.pieces[:9])) + (" ..." if len(submit.pieces) > 9 else ""))  # fmt: skip
         for fragment in {piece.fragment for piece in submit.pieces}:
             self._payloads[fragment][submit.number] = payload
             self._tensors.pop(fragment, None)
@@ -233,6 +235,8 @@ class Driver:
     def _end(self, number: int, outcome: Outcome, stage: Stage) -> None:
         submit, _, _ = self._running.pop(number)
         self._task_seconds.append(outcome.seconds)
+        logger.info("task %d ended on %s after %.3f s: %s", number, outcome.device or submit.device.name,
+                    outcome.seconds, "done" if outcome.failure is None else outcome.failure.message)  # fmt: skip
         report: Report = outcome.value or Report()
         self._keep(submit, report, stage)
         done = {done.piece.fragment for done in report.done}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -33,6 +34,8 @@ from tasks.options import Options
 from tasks.runs import RunDirectory
 from tasks.runtime import INLINE_S, inline, prepare_engine, shared_engine, wait_on
 from tasks.tensors import tensor
+
+logger = logging.getLogger(__name__)
 
 _SHOTS_FOR_TARGET = 10_000_000  # what a plan may count on where as many shots are spent as it takes
 _SURELY_LARGE_QUBITS = 30  # circuits that take longer to run than an engine to start
@@ -122,7 +125,10 @@ def _planned(problem: Problem, options: Options, directory: RunDirectory, device
         prepare_engine()
     with inline(True):  # nothing can begin before it, and it cannot die
         plan: Plan = value_of(wait_on(cut(problem, cuts, asked)), "the plan")
-    directory.update(plan=plan_document(plan))
+    document = plan_document(plan)
+    logger.info("plan: cuts %s; widths %s; %d variants; seed %d", document["cuts"],
+                [fragment.num_qubits for fragment in plan.fragments], document["variants"], options.seed)  # fmt: skip
+    directory.update(plan=document)
     return plan
 
 

@@ -28,6 +28,15 @@ class Piece:
     first: int = 0
     shots: tuple[int, ...] = ()
 
+    def __str__(self) -> str:
+        """For the log."""
+        if self.exact:
+            return f"fragment {self.fragment}"
+        last = self.first + self.count - 1
+        return (
+            f"fragment {self.fragment} round {self.round_index} variants {self.first}-{last}, {sum(self.shots)} shots"
+        )
+
     @property
     def exact(self) -> bool:
         """Whether the whole tensor is asked for."""

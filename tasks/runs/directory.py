@@ -25,6 +25,7 @@ import numpy as np
 from tasks.errors import is_defect
 from tasks.model.problem import Problem
 from tasks.runs.lock import RunLock, is_locked
+from tasks.runs.log import RunLog
 from tasks.runs.problem_files import pack_problem, unpack_problem
 from tasks.runs.record import RunRecord, RunRecordError, versions
 from tasks.runs.results import FOLDER, file_name, read_result, store_result, write
@@ -49,6 +50,7 @@ class RunDirectory:
         self._settled = False
         self._resumed = False
         self._was_done = False  # then what fails now takes nothing from it
+        self._log = RunLog(path)
 
     @classmethod
     def create(cls, parent: Path, fields: Mapping[str, Any], problem: Problem) -> RunDirectory:
@@ -84,6 +86,7 @@ class RunDirectory:
             directory.discard()
             raise
         directory._note()
+        logger.info("run %s begins: %s", run, {key: fields[key] for key in ("options", "seed") if key in fields})
         return directory
 
     @classmethod
@@ -109,12 +112,13 @@ class RunDirectory:
                 raise
         except OSError as error:
             raise RunRecordError(f"cannot write {path}: {error.strerror}: make the run's folder writable") from error
-        directory = cls(path, record, lock)
+        directory, status = cls(path, record, lock), record["status"]
         directory._resumed = True
         directory._settled = directory._was_done = record["status"] == "done"
         if not directory._settled:
             directory.update(status="running", resumed=_now().isoformat(timespec="seconds"), error=None)
         directory._note()
+        logger.info("run %s, %s before, goes on", record["run"], status)
         return directory
 
     def _note(self) -> None:
@@ -192,7 +196,9 @@ class RunDirectory:
         try:
             yield
         finally:
-            self.record.add_seconds(stage, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            self.record.add_seconds(stage, seconds)
+            logger.info("%s took %.3f s", stage, seconds)
 
     def store(self, key: str, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
         """Keep a completed result (`store_result`), and what is known of it in the record."""
@@ -254,14 +260,17 @@ class RunDirectory:
         """Write the final status (``done``, ``interrupted`` or ``failed``) and fields such as estimates."""
         self._settled = True
         self.update(status=status, **fields)
+        logger.info("run %s is %s after %s", self.record["run"], status, self.record["timings"])
 
     def discard(self) -> None:
         """Remove the run altogether and let go of the lock."""
+        self._log.close()
         shutil.rmtree(self.path, ignore_errors=True)
         self.close()
 
     def close(self) -> None:
-        """Let go of the lock; the status stays as it is."""
+        """Let go of the lock and the log; the status stays as it is."""
+        self._log.close()
         self._lock.release()
 
     def _store_problem(self, problem: Problem) -> dict[str, str]:

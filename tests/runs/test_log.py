@@ -1,0 +1,74 @@
+"""What is done stands in the log of the run's folder, with -v on stderr too, and nobody else's logging changes."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from qiskit import QuantumCircuit
+
+from tasks.inputs.validation import make_problem
+from tasks.runs import RunDirectory
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def problem():
+    return make_problem(QuantumCircuit(2), "Z0")
+
+
+def test_warnings_of_a_run_are_in_its_folder_and_in_no_other(tmp_path, problem):
+    logger = logging.getLogger("tasks.somewhere")
+    before = [list(logging.getLogger(room).handlers) for room in ("tasks", "apps")]
+    with RunDirectory.create(tmp_path, {}, problem) as first:
+        logger.warning("one %s", "\udcff")
+    logger.warning("between")
+    with RunDirectory.open(first.path):
+        logger.warning("two")
+    lines = (first.path / "run.log").read_text().splitlines()
+    assert [line.partition(": ")[2] for line in lines if "somewhere" in line] == [r"one \udcff", "two"]
+    assert [list(logging.getLogger(room).handlers) for room in ("tasks", "apps")] == before
+
+
+@pytest.mark.parametrize("obstacle", ["folder", "link"])
+def test_a_log_that_cannot_be_written_stops_nothing(tmp_path, problem, obstacle):
+    with RunDirectory.create(tmp_path, {}, problem) as directory:
+        pass
+    log = directory.path / "run.log"
+    log.unlink()
+    log.mkdir() if obstacle == "folder" else log.symlink_to(tmp_path / "precious")
+    with RunDirectory.open(directory.path):
+        logging.getLogger("tasks").warning("said")
+    assert not (tmp_path / "precious").exists()
+
+
+def test_a_program_without_logging_still_sees_warnings_once(tmp_path):
+    code = (
+        "import logging, sys; from qiskit import QuantumCircuit\n"
+        "from tasks.inputs.validation import make_problem; from tasks.runs import RunDirectory\n"
+        "with RunDirectory.create(sys.argv[1], {}, make_problem(QuantumCircuit(2), 'Z0')):\n"
+        "    logging.getLogger('tasks.x').warning('said')\n"
+        "    logging.getLogger('tasks.x').info('not said')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "said\n")
+
+
+def test_the_command_logs_what_it_does_and_says_it_where_asked(tmp_path):
+    circuit = str(ROOT / "apps" / "circuits" / "ghz12.qasm")
+    command = [sys.executable, "-m", "apps.cli", "run", circuit, "--observable", "Z0", "--cache", "off", "--json"]
+    said = {}
+    for flag in ((), ("-v",)):
+        out = tmp_path / f"out{len(flag)}"
+        done = subprocess.run([*command, "--out", str(out), *flag], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        (log,) = out.glob("*/run.log")
+        assert all(
+            words in log.read_text() for words in ("begins: ", "plan: cuts", "task 0, try 0, on ", "is done after")
+        )
+        said[len(flag)] = done.stderr
+    assert "task 0" not in said[0] and "qompass: task 0, try 0, on " in said[1]
