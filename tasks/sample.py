@@ -28,10 +28,10 @@ from tasks.reconstruction.distribution.sampling import (
     Distribution,
     LikelyOutcomes,
     Outcomes,
+    draw_strings,
     full_distribution,
     most_likely,
 )
-from tasks.reconstruction.distribution.sampling import sample as draw_outcomes
 from tasks.reconstruction.errors import DistributionError
 from tasks.runs import RunDirectory
 from tasks.runtime import COLLECTION_IN, Limits, Outcome, constraint, isolated, limits, task
@@ -188,7 +188,7 @@ def draw(outputs: FragmentOutputs, shots: int, seed: int) -> Outcomes:
     The fragments' outputs must be exact.
     """
     exact = cast(tuple[ExactOutputs, ...], outputs.outputs)
-    drawn = draw_outcomes(outputs.joined, exact, outputs.num_qubits, shots, seed=seed)
+    drawn = draw_strings(outputs.joined, exact, outputs.num_qubits, shots, seed=seed)
     bits, of = np.unique(outputs.as_read(drawn.bits), axis=0, return_inverse=True)
     return Outcomes(bits, np.bincount(of.ravel(), weights=drawn.counts, minlength=len(bits)).astype(np.int64))
 

@@ -118,7 +118,7 @@ def test_a_tensor_does_not_depend_on_how_its_rounds_were_shared_out() -> None:
 @pytest.mark.parametrize("transform", [True, False])
 def test_every_pauli_of_a_fragment(transform: bool, monkeypatch) -> None:
     """All 256 Paulis on four qubits, by one transform for each X mask or by one product for each Pauli."""
-    monkeypatch.setattr(exact, "_TRANSFORM_FROM", 0 if transform else 10**6)
+    monkeypatch.setattr(exact, "TRANSFORM_FROM", 0 if transform else 10**6)
     circuit = brickwork(4, 3, np.random.default_rng(9))
     labels = ["".join(p) for p in product("IXYZ", repeat=4)]
     problem = problem_of(circuit, labels, np.ones((1, 256)))
@@ -134,9 +134,9 @@ def test_a_transform_and_products_agree_with_open_legs(monkeypatch) -> None:
     rng = np.random.default_rng(10)
     problem = random_problem(brickwork(5, 3, rng), rng, terms=120)
     plan = make_plan(problem, max_qubits=3)
-    monkeypatch.setattr(exact, "_TRANSFORM_FROM", 10**6)
+    monkeypatch.setattr(exact, "TRANSFORM_FROM", 10**6)
     plain = [exact_tensor(f, open_state(f)) for f in plan.fragments]
-    monkeypatch.setattr(exact, "_TRANSFORM_FROM", 0)
+    monkeypatch.setattr(exact, "TRANSFORM_FROM", 0)
     for fragment, expected in zip(plan.fragments, plain, strict=True):
         np.testing.assert_allclose(exact_tensor(fragment, open_state(fragment)), expected, atol=1e-12)
 

@@ -32,13 +32,13 @@ def sampled_problem(seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_batches_give_what_their_variants_give_alone(seed, monkeypatch):
     structure, together = sampled_problem(seed)
-    sizes = [len(b.members) for t in together for b in room.batches(t.samples)[0]]
+    sizes = [len(b.members) for t in together for b in room.variant_batches(t.samples)[0]]
     assert max(sizes) > 4, "nothing was looked at together"
     values, errors = estimate(structure, together)
     worth = influences(structure, together)
     monkeypatch.setattr(room, "MOST_BITS", -1)
     structure, alone = sampled_problem(seed)
-    assert all(not room.batches(t.samples)[0] for t in alone)
+    assert all(not room.variant_batches(t.samples)[0] for t in alone)
     for a, b in zip(together, alone, strict=True):
         np.testing.assert_allclose(a.values, b.values, atol=1e-12, err_msg=f"seed {seed}")
     values_alone, errors_alone = estimate(structure, alone)

@@ -13,7 +13,7 @@ from tasks.reconstruction import contract
 from tasks.reconstruction.contraction import slicing
 from tasks.reconstruction.contraction.kernel import SCRATCH_BYTES
 from tasks.reconstruction.contraction.network import network_of
-from tasks.reconstruction.contraction.schedule import contraction_cost, schedule
+from tasks.reconstruction.contraction.schedule import network_cost, schedule
 from tasks.reconstruction.errors import ContractionCostError, InconsistentNetworkError, MemoryLimitError
 from tasks.reconstruction.statistics.gradient import gradients
 from tests.reconstruction.networks import einsum_values, exact_tensors, random_structure
@@ -152,17 +152,17 @@ def test_slices_and_blocks_add_up(shape: str) -> None:
     structure = random_structure(edges, fragments, rng, factors=4, terms=60, observables=20)
     tensors = exact_tensors(structure, rng)
     whole = contract(structure, tensors)
-    cost = contraction_cost(structure)
+    cost = network_cost(structure)
     with pytest.raises(MemoryLimitError) as refusal:
         contract(structure, tensors, memory_bytes=1000)
     least = refusal.value.least_bytes
     assert 1000 < least <= cost.peak_bytes
     assert f"{least:,}" in str(refusal.value)
-    sliced = contraction_cost(structure, memory_bytes=least)
+    sliced = network_cost(structure, memory_bytes=least)
     assert sliced.peak_bytes <= least
     assert sliced.units > 1 or least == cost.peak_bytes
     limit = (least + cost.peak_bytes) // 2  # a path of more work and less memory may do without slices
-    assert contraction_cost(structure, memory_bytes=limit).peak_bytes <= limit
+    assert network_cost(structure, memory_bytes=limit).peak_bytes <= limit
     for bound in (least, limit):
         found = contract(structure, tensors, memory_bytes=bound)
         np.testing.assert_allclose(found, whole, rtol=1e-9, atol=1e-9 * np.abs(whole).max())
@@ -172,7 +172,7 @@ def test_a_network_nobody_can_contract_is_refused() -> None:
     rng = np.random.default_rng(12)
     edges = [(i, (i + step) % 60) for i in range(60) for step in (1, 7, 17)]
     with pytest.raises(ContractionCostError, match="Use fewer cuts"):
-        contraction_cost(random_structure(edges, 60, rng, terms=2))
+        network_cost(random_structure(edges, 60, rng, terms=2))
 
 
 def test_a_large_grid_is_sliced_along_a_path_made_for_it() -> None:
@@ -183,12 +183,12 @@ def test_a_large_grid_is_sliced_along_a_path_made_for_it() -> None:
     edges += [(columns * r + c, columns * r + c + columns) for r in range(rows - 1) for c in range(columns)]
     structure = random_structure(edges, rows * columns, rng, factors=1, terms=2, observables=9)
     assert structure.coefficients.nnz
-    whole = contraction_cost(structure)
+    whole = network_cost(structure)
     limit = int(SCRATCH_BYTES + 0.5 * (whole.peak_bytes - SCRATCH_BYTES))
-    sliced = contraction_cost(structure, memory_bytes=limit)
+    sliced = network_cost(structure, memory_bytes=limit)
     assert sliced.peak_bytes <= limit and sliced.units > 1
     assert sliced.flops < 20 * whole.flops
-    assert contraction_cost(structure, memory_bytes=limit) == sliced
+    assert network_cost(structure, memory_bytes=limit) == sliced
     tensors = exact_tensors(structure, rng)
     expected = contract(structure, tensors)
     np.testing.assert_allclose(contract(structure, tensors, memory_bytes=limit), expected, rtol=1e-9)
@@ -200,7 +200,7 @@ def test_observables_without_a_term_are_zero_under_any_bound() -> None:
     nothing = replace(structure, coefficients=csr_array(structure.coefficients.shape))
     tensors = exact_tensors(nothing, rng)
     np.testing.assert_array_equal(contract(nothing, tensors), np.zeros(2))
-    bound = contraction_cost(nothing).peak_bytes
+    bound = network_cost(nothing).peak_bytes
     np.testing.assert_array_equal(contract(nothing, tensors, memory_bytes=bound), np.zeros(2))
     with pytest.raises(MemoryLimitError):
         contract(nothing, tensors, memory_bytes=1000)

@@ -8,7 +8,7 @@ import pytest
 from tasks.reconstruction import contract
 from tasks.reconstruction.contraction import layout
 from tasks.reconstruction.contraction.contraction import contract_block, leaf_arrays
-from tasks.reconstruction.contraction.grouping import distinct_pairs, grouped, leaf_parts
+from tasks.reconstruction.contraction.grouping import distinct_pairs, leaf_parts, with_groups
 from tasks.reconstruction.contraction.kernel import gathered_products, placed_products
 from tasks.reconstruction.contraction.network import network_of, values_by_fragment
 from tasks.reconstruction.contraction.path import used_terms
@@ -61,7 +61,7 @@ def test_grouped_absorptions_give_the_same_values(terms: int) -> None:
     tensors = exact_tensors(structure, rng)
     network = network_of(structure)
     path = sweep(24)
-    better = grouped(network, path, leaf_parts(structure, network, used_terms(structure)))
+    better = with_groups(network, path, leaf_parts(structure, network, used_terms(structure)))
     values = values_by_fragment(structure, network, tensors)
     found = []
     for pairs in (path, better):

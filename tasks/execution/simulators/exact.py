@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import count
+
 import numpy as np
 
 from scheduler_policies.machine import CHUNK_BYTES, TRANSFORM_FROM
 from tasks.cutting.plan import Fragment, Leg
+from tasks.reconstruction.statistics.walsh import walsh
 
 
 def exact_tensor(fragment: Fragment, state: np.ndarray) -> np.ndarray:
@@ -22,7 +26,9 @@ def exact_tensor(fragment: Fragment, state: np.ndarray) -> np.ndarray:
         (leg_0, ..., leg_k, factor) float64.
     """
     legs = fragment.legs
-    psi, rest = _branches_first(fragment, state)
+    gone = {leg.qubit for leg in legs if leg.kind.opens_qubit}
+    rest = [q for q in range(fragment.num_qubits) if q not in gone]
+    psi = branches_first(fragment, state, rest)
     size = psi.shape[0]
     tensor = np.empty((*(leg.dimension for leg in legs), fragment.num_factors))
     masks_x, masks_z = (_masks(part[:, rest]) for part in (fragment.factors_x, fragment.factors_z))
@@ -33,25 +39,27 @@ def exact_tensor(fragment: Fragment, state: np.ndarray) -> np.ndarray:
         for start in range(0, len(members), batch):
             part = members[start : start + batch]
             gram = _gram(psi, int(mask), masks_z[part]) * phases[part]
-            tensor[..., part] = _to_leg_bases(gram, legs)
+            tensor[..., part] = to_leg_bases(gram, legs)
     return tensor
 
 
-def _branches_first(fragment: Fragment, state: np.ndarray) -> tuple[np.ndarray, list[int]]:
-    """(branch, rest) with the axes of all legs, in leg order, first; and the local qubits that remain."""
+def branches_first(fragment: Fragment, state: np.ndarray, rest: Sequence[int]) -> np.ndarray:
+    """An open-leg state with the axes of all legs, in leg order, first.
+
+    Args:
+        fragment: the fragment.
+        state: what ``open_state`` returned for it.
+        rest: local qubits that no leg takes away, the most significant first.
+
+    Returns:
+        (branch, outcome) complex128.
+    """
     branching = sum(not leg.kind.opens_qubit for leg in fragment.legs)
-    order, axis = [], 0
-    for leg in fragment.legs:
-        if leg.kind.opens_qubit:
-            order.append(branching + leg.qubit)
-        else:
-            order.append(axis)
-            axis += 1
-    gone = {leg.qubit for leg in fragment.legs if leg.kind.opens_qubit}
-    rest = [q for q in range(fragment.num_qubits) if q not in gone]
+    ancillas = count()
+    order = [branching + leg.qubit if leg.kind.opens_qubit else next(ancillas) for leg in fragment.legs]
     moved = state.transpose(order + [branching + q for q in rest])
     size = int(np.prod(moved.shape[: len(order)], dtype=np.int64))
-    return np.ascontiguousarray(moved).reshape(size, -1), rest
+    return np.ascontiguousarray(moved).reshape(size, -1)
 
 
 def _masks(bits: np.ndarray) -> np.ndarray:
@@ -68,11 +76,11 @@ def _gram(psi: np.ndarray, mask_x: int, masks_z: np.ndarray) -> np.ndarray:
     flipped = psi[:, source] if mask_x else psi
     if len(masks_z) > TRANSFORM_FROM:
         out = np.empty((size, size, len(masks_z)), dtype=complex)
-        rows = max(1, CHUNK_BYTES // (16 * size * length))
+        rows = max(1, CHUNK_BYTES // (32 * size * length))  # the products and their transform
         for start in range(0, size, rows):
             # Z acts before X, on the flipped index; reading products at the flipped index makes it a plain transform.
             products = psi[start : start + rows, None, :] * psi.conj()[None, :, source]
-            out[start : start + rows] = _walsh_hadamard(products)[..., masks_z]
+            out[start : start + rows] = walsh(products)[..., masks_z]
         return out
     bra = np.ascontiguousarray(psi.conj().T)
     out = np.empty((size, size, len(masks_z)), dtype=complex)
@@ -86,20 +94,8 @@ def _signs(index: np.ndarray, mask: int) -> np.ndarray:
     return 1.0 - 2.0 * (np.bitwise_count(index & mask) & 1)
 
 
-def _walsh_hadamard(array: np.ndarray) -> np.ndarray:
-    """Over the last axis, in place: out[z] = sum_r (-1)**(z.r) array[r]."""
-    length = array.shape[-1]
-    step = 1
-    while step < length:
-        view = array.reshape(*array.shape[:-1], length // (2 * step), 2, step)
-        low = view[..., 0, :] + view[..., 1, :]
-        view[..., 1, :] = view[..., 0, :] - view[..., 1, :]
-        view[..., 0, :] = low
-        step *= 2
-    return array
-
-
-def _to_leg_bases(gram: np.ndarray, legs: tuple[Leg, ...]) -> np.ndarray:
+def to_leg_bases(gram: np.ndarray, legs: tuple[Leg, ...]) -> np.ndarray:
+    """Change (branch, branch', k) complex products of branches to the legs' bases: (leg_0, ..., leg_k, k) float64."""
     sizes = [leg.rank for leg in legs]
     count, factors = len(legs), gram.shape[-1]
     pairs = gram.reshape(*sizes, *sizes, factors)

@@ -60,7 +60,7 @@ class Part:
         return self.count * math.prod(float(sizes[cut]) for cut in self.cuts)
 
 
-def grouped(network: Network, path: Path, fragments: Sequence[Part]) -> Path:
+def with_groups(network: Network, path: Path, fragments: Sequence[Part]) -> Path:
     """The same contraction with absorptions grouped where that is cheaper, again and again while that changes it.
 
     Args:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tasks.model.tensor import Structure
-from tasks.reconstruction.contraction.grouping import grouped, leaf_parts
+from tasks.reconstruction.contraction.grouping import leaf_parts, with_groups
 from tasks.reconstruction.contraction.kernel import SCRATCH_BYTES
 from tasks.reconstruction.contraction.layout import Path
 from tasks.reconstruction.contraction.load import load_of, shape_of
@@ -25,7 +25,7 @@ _ARRAYS = 4  # of the largest size that may be alive together
 
 
 @dataclass(frozen=True)
-class ContractionCost:
+class NetworkCost:
     """The price of a contraction.
 
     Attributes:
@@ -60,7 +60,7 @@ class Schedule:
     sliced: tuple[int, ...]
     trees: tuple[Tree, ...]
     path: Path
-    cost: ContractionCost
+    cost: NetworkCost
     effort: float
 
     @property
@@ -74,9 +74,9 @@ class Schedule:
         return tuple(itertools.product(*(range(self.sizes[cut]) for cut in self.sliced)))
 
 
-def contraction_cost(
+def network_cost(
     structure: Structure, *, memory_bytes: int | None = None, gradients: bool = False, seed: int = 0
-) -> ContractionCost:
+) -> NetworkCost:
     """Predict what ``contract`` (or with ``gradients``, ``estimate``) will cost, without any tensor.
 
     Raises:
@@ -112,7 +112,7 @@ def schedule(
         ContractionCostError: if the work is out of reach.
     """
     fragments = leaf_parts(structure, network, used_terms(structure))
-    candidates = [grouped(network, p, fragments) for p in (paths or find_paths(network, seed=seed))]
+    candidates = [with_groups(network, p, fragments) for p in (paths or find_paths(network, seed=seed))]
 
     def fitting() -> list[Schedule]:
         return [one for one in tried if memory_bytes is None or one.cost.peak_bytes <= memory_bytes]
@@ -167,7 +167,7 @@ def _sliced(
     choice = fitted(structure, network, path, first, start, elements)
     if ranks > 1 and choice.peak <= elements:
         choice = spread(structure, network, path, first, choice, elements, ranks)
-    cost = ContractionCost(
+    cost = NetworkCost(
         flops=2 * choice.work,
         largest_bytes=int(8 * choice.largest),
         peak_bytes=int(min(base + 8 * choice.peak, 2.0**62)),

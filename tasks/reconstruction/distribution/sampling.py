@@ -69,7 +69,7 @@ class Distribution:
     negativity: float
 
 
-def sample(
+def draw_strings(
     joined: Structure, outputs: Sequence[ExactOutputs], num_qubits: int, shots: int, *, seed: int = 0
 ) -> Outcomes:
     """Draw bit strings, fragment after fragment, each from its distribution given the bits already drawn.

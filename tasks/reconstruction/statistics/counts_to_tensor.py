@@ -13,7 +13,7 @@ import numpy as np
 
 from tasks.model.tensor import LegSettings, SampledData, VariantCounts, VariantData
 from tasks.reconstruction.errors import MissingCountsError
-from tasks.reconstruction.statistics.walsh import batches, histograms, walsh
+from tasks.reconstruction.statistics.walsh import histograms, variant_batches, walsh
 
 OUTCOME_CHUNK = 1 << 16
 """Outcomes looked at in one go."""
@@ -100,7 +100,7 @@ def _raw_sums(samples: SampledData, num_factors: int) -> tuple[np.ndarray, np.nd
                 f"Variant {number} (settings {variant.settings}) has counts that are not numbers of shots: no estimate"
                 " can be made from it. Delete this fragment's result and resume the run."
             )
-    together, singles = batches(samples)
+    together, singles = variant_batches(samples)
     for batch in together:
         for part in batch.chunks(1 << batch.num_bits):
             spectrum = walsh(histograms([samples.variants[p] for p in batch.members[part]], batch.num_bits))

@@ -34,7 +34,7 @@ from tasks.reconstruction.contraction.network import network_of, values_by_fragm
 from tasks.reconstruction.contraction.schedule import schedule
 from tasks.reconstruction.statistics.counts_to_tensor import OUTCOME_CHUNK, signs, tensor_values, variant_entries
 from tasks.reconstruction.statistics.gradient import LeafGradient, gradients
-from tasks.reconstruction.statistics.walsh import Batch, batches, histograms, walsh
+from tasks.reconstruction.statistics.walsh import Batch, histograms, variant_batches, walsh
 
 _RESAMPLINGS = 48
 _ROUNDING = 1e-12
@@ -162,7 +162,7 @@ def variant_variances(
     for axis, leg in enumerate(samples.legs):
         raw_gradient = np.moveaxis(np.tensordot(raw_gradient, leg.inverse, axes=(1 + axis, 0)), -1, 1 + axis)
     num_factors = 1 + max(int(variant.factors.max(initial=0)) for variant in samples.variants)
-    together, singles = batches(samples)
+    together, singles = variant_batches(samples)
     shots_behind = _shots_behind(samples, together, singles, max(num_factors, 1 + int(found.factors.max())))
     pairs = _Pairs(found.factors, np.asarray(local), raw_gradient, used.size)
     for batch in together:

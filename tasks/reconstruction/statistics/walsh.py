@@ -60,7 +60,7 @@ class Batch:
         return [slice(a, a + step) for a in range(0, len(self.members), step)]
 
 
-def batches(samples: SampledData) -> tuple[list[Batch], list[int]]:
+def variant_batches(samples: SampledData) -> tuple[list[Batch], list[int]]:
     """Sort variants into batches.
 
     Returns:
@@ -142,11 +142,22 @@ def histograms(variants: Sequence[VariantData], num_bits: int) -> np.ndarray:
 
 
 def walsh(array: np.ndarray) -> np.ndarray:
-    """sum_x array[..., x] (-1)^(m.x) for every m, over the last axis, by two matrix products."""
+    """sum_x array[..., x] (-1)^(m.x) for every m, over the last axis.
+
+    By two matrix products where these are small, and real; else step by step, each bit in turn.
+    """
     bits = int(array.shape[-1]).bit_length() - 1
-    low = bits // 2
-    square = array.reshape(-1, 1 << (bits - low), 1 << low)
-    return np.matmul(_hadamard(bits - low), square @ _hadamard(low)).reshape(array.shape)
+    if bits <= MOST_BITS and not np.iscomplexobj(array):
+        low = bits // 2
+        square = array.reshape(-1, 1 << (bits - low), 1 << low)
+        return np.matmul(_hadamard(bits - low), square @ _hadamard(low)).reshape(array.shape)
+    out = array.copy()
+    for bit in range(bits):
+        view = out.reshape(*array.shape[:-1], -1, 2, 1 << bit)
+        low_half = view[..., 0, :] + view[..., 1, :]
+        view[..., 1, :] = view[..., 0, :] - view[..., 1, :]
+        view[..., 0, :] = low_half
+    return out
 
 
 @cache
