@@ -15,7 +15,7 @@ set -u
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 resources=$root/resources_xml/local
-logs='' restarts=2 level=off keep='' summary=''
+logs='' restarts=2 level=off keep='' tell='' summary=''
 extra=()
 
 say() { echo "local_compss: $*" >&2; }
@@ -34,7 +34,7 @@ while [ $# -gt 0 ]; do
             shift 2
             ;;
         --debug | -d) level=debug; shift ;;
-        -g | --graph | --graph=true | -t | --tracing | --tracing=true) keep=yes; extra+=("$1"); shift ;;
+        -g | --graph | --graph=true | -t | --tracing | --tracing=true) keep=yes tell=yes; extra+=("$1"); shift ;;
         --summary) summary=yes; extra+=("$1"); shift ;;
         --scheduler=*) extra+=("$1"); shift ;;
         --help | -h) sed -n '2,15s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
@@ -118,7 +118,7 @@ finish() {
         sed -nE '/Summary per Worker/,/Execution Finished/{s/^\[\([0-9]+\) *API\]  -  //;/Execution Finished/!p}' \
             "$logs/runcompss.log" >&2
     fi
-    if [ -n "$keep" ]; then
+    if [ -n "$tell" ]; then
         find "$logs/.COMPSs" \( -name complete_graph.dot -o -name '*.prv' \) -newer "$state/arguments" |
             sed 's/^/local_compss: wrote /' >&2
         say "logs: $logs"
@@ -184,6 +184,7 @@ case " $* " in *' --json '*) as_json=yes ;; esac
 attempt=0
 run_once "$program" "$@"
 while [ ! -f "$state/status" ] && [ -z "$interrupted" ]; do
+    tell=yes
     say "the application died: $(reason)"
     [ "$attempt" -lt "$restarts" ] || { say "giving up after $attempt restarts"; break; }
     [ -s "$state/run" ] || { say "it had not begun a run, so there is nothing to resume"; break; }
