@@ -350,7 +350,7 @@ def test_a_child_killed_while_it_starts_costs_a_try_and_no_more(problem, tmp_pat
         return real("import os; os.kill(os.getpid(), 9)" if next(first, False) else code, *arguments)
 
     monkeypatch.setattr(isolation, "python_command", command)
-    monkeypatch.setattr(workflow, "INLINE_S", -1.0)
+    monkeypatch.setattr("tasks.dispatch.start.INLINE_S", -1.0)
     monkeypatch.setattr("tasks.runtime.embedded.start_children", lambda count: None)
     with RunDirectory.create(tmp_path, {}, problem) as directory:
         result = run(problem, Options(max_qubits=5), directory)
