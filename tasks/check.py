@@ -20,14 +20,13 @@ from tasks.cutting.kinds import Scheme
 from tasks.cutting.variants import Variant, enumerate_variants
 from tasks.dispatch.driver import value_of
 from tasks.dispatch.rounds import first_round
-from tasks.dispatch.start import plan_limits
 from tasks.execution.jobs import ExactJob, SampledJob, exact_jobs, predicted_seconds, sampled_jobs, unpack_counts
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
 from tasks.execution.simulators.sampled import pack_outcomes, sampled_data, variant_distributions
 from tasks.model.problem import Problem
 from tasks.model.tensor import VariantCounts
-from tasks.options import Options
+from tasks.options import Options, plan_limits
 from tasks.reconstruction import tensor_values
 from tasks.runs import RunDirectory, RunRecordError
 from tasks.runtime import INLINE_S, Limits, Outcome, constraint, inline, isolated, limits, shared_engine, task, wait_on

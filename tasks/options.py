@@ -23,6 +23,7 @@ MAX_WIDTH = 10**6
 MAX_SHOTS = 10**10
 MAX_SEED = 2**63 - 1
 ENGINES = ("auto", "embedded", "compss")
+_SHOTS_FOR_TARGET = 10_000_000  # what a plan may count on where as many shots are spent as it takes
 MITIGATIONS = ("none", "readout", "readout+zne")
 
 
@@ -216,6 +217,16 @@ def options_of(values: dict[str, Any]) -> Options:
             advice = f"did you mean `{close[0]}`?" if close else f"the options are {', '.join(known)}"
             raise InputError(f"there is no option `{name}`: {advice}", field=name)
     return Options(**values)
+
+
+def plan_limits(options: Options) -> dict[str, Any]:
+    """The keyword arguments of ``make_plan`` that options say."""
+    return {
+        "max_qubits": options.max_qubits,
+        "shots": options.shots if options.target_error is None else options.shots or _SHOTS_FOR_TARGET,
+        "memory_bytes": options.memory_bytes,
+        "seed": options.seed,
+    }
 
 
 def options_document(options: Options) -> dict[str, Any]:

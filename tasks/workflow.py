@@ -16,7 +16,7 @@ from qiskit import QuantumCircuit
 from tasks.cutting import Plan, make_plan, structure_of
 from tasks.dispatch.driver import Driver, RunError, TakesTensors
 from tasks.dispatch.rounds import run_round, shot_rounds
-from tasks.dispatch.start import greedy_flops, plan_limits, started
+from tasks.dispatch.start import greedy_flops, started
 from tasks.execution.jobs import exact_jobs
 from tasks.execution.run_devices import unused
 from tasks.inputs.operators import Observables
@@ -24,7 +24,7 @@ from tasks.inputs.validation import make_problem
 from tasks.model.problem import Estimate, Problem
 from tasks.model.progress import Progress, Quiet, Stage
 from tasks.model.tensor import Structure
-from tasks.options import Options, options_of
+from tasks.options import Options, options_of, plan_limits
 from tasks.reconstruct import contraction_flops, reconstruct, reconstruct_in_ranks, worth_ranks, write_for_ranks
 from tasks.runs import RunDirectory, RunRecord
 from tasks.runtime import limits, wait_on

@@ -7,8 +7,9 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from apps.cli.run import SCHEMA, checked_cache
+from apps.cli.chosen import checked_cache
 from apps.cli.tables import bytes_text, seconds_text
+from apps.cli.terminal import SCHEMA
 from tasks.errors import InputError
 from tasks.execution.cache.entry_store import EntryStore, open_entries
 from tasks.execution.cache.errors import CacheError

@@ -6,9 +6,9 @@ import argparse
 import json
 from dataclasses import asdict
 
-from apps.cli.run import SCHEMA, opened
+from apps.cli.run import opened
 from apps.cli.tables import table
-from apps.cli.terminal import say
+from apps.cli.terminal import SCHEMA, say
 from resources_xml import read_devices
 from tasks.check import check as check_run
 

@@ -6,8 +6,8 @@ import argparse
 import json
 from typing import Any
 
-from apps.cli.run import SCHEMA
 from apps.cli.tables import table
+from apps.cli.terminal import SCHEMA
 from tasks.execution.run_devices import DeviceReport, report_devices
 
 

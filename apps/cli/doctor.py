@@ -17,8 +17,8 @@ from importlib import metadata
 from pathlib import Path
 
 from apps.cli.arguments import DEFAULT_OUT
-from apps.cli.run import SCHEMA
 from apps.cli.tables import bytes_text, table
+from apps.cli.terminal import SCHEMA
 from tasks.errors import QompassError
 from tasks.runtime.machine import free_memory, usable_cores
 from tasks.runtime.ranks import mpirun_path

@@ -10,20 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from apps.cli.arguments import given_options
+from apps.cli.chosen import options_from
 from apps.cli.flags import flagged_notes
 from apps.cli.progress import make_progress
 from apps.cli.tables import estimates_table, plan_text, seconds_text
-from apps.cli.terminal import say
+from apps.cli.terminal import SCHEMA, say
 from resources_xml import pair_of, read_devices
 from tasks import workflow
-from tasks.errors import InputError
 from tasks.execution.cache.stores.registry import check_place
-from tasks.inputs.validation import read_cuts, read_problem
+from tasks.inputs.validation import read_problem
 from tasks.model.problem import Estimate, Problem
-from tasks.options import Options, default_cache, options_again, options_document, options_of
+from tasks.options import Options, options_again, options_document
 from tasks.runs import RunDirectory, RunRecordError, read_record
-
-SCHEMA = 1
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -95,31 +93,6 @@ def opened(arguments: argparse.Namespace) -> tuple[RunDirectory, Problem, Option
 def _run_path(arguments: argparse.Namespace) -> Path:
     path = Path(arguments.run)
     return path if path.exists() else Path(arguments.out / arguments.run)
-
-
-def options_from(arguments: argparse.Namespace, problem: Problem) -> Options:
-    """The options of a command line.
-
-    Raises:
-        InputError: the cuts file does not fit the problem, or the options contradict each other.
-    """
-    given = given_options(arguments)
-    if getattr(arguments, "exact", False) and "target_error" in given:
-        raise InputError("`exact` has no error to aim at: leave out `exact` or `target_error`", field="target_error")
-    if "cuts" in given:
-        given["cuts"] = read_cuts(given["cuts"], problem.circuit)
-    check_place(given.get("cache", ""))
-    return options_of(given)
-
-
-def checked_cache(where: str | None) -> str:
-    """The cache that ``--cache`` names, else the user's own.
-
-    Raises:
-        InputError: it holds a password, which arguments, records and process lists would show.
-    """
-    check_place(where or "")
-    return where or default_cache()
 
 
 def _finish(directory: RunDirectory, problem: Problem, options: Options, as_json: bool) -> int:

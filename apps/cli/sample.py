@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from apps.cli.chosen import options_from
 from apps.cli.flags import flagged_notes
 from apps.cli.progress import make_progress
-from apps.cli.run import SCHEMA, options_from
 from apps.cli.tables import plan_text, table
-from apps.cli.terminal import say
+from apps.cli.terminal import SCHEMA, say
 from tasks.cutting.document import plan_document
 from tasks.errors import InputError
 from tasks.inputs.validation import read_problem

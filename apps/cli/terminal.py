@@ -13,6 +13,8 @@ from typing import Any, TextIO
 from apps.cli.flags import flagged
 from tasks.errors import QompassError
 
+SCHEMA = 1  # of every JSON document that the command prints
+
 
 class OutputError(QompassError):
     """Standard output cannot be written."""

@@ -30,14 +30,13 @@ from tasks.execution.run_devices import run_devices, state_of
 from tasks.execution.works import works_of
 from tasks.model.problem import Problem
 from tasks.model.progress import Progress
-from tasks.options import Options
+from tasks.options import Options, plan_limits
 from tasks.runs import RunDirectory
 from tasks.runtime import INLINE_S, inline, prepare_engine, shared_engine, wait_on
 from tasks.tensors import tensor
 
 logger = logging.getLogger(__name__)
 
-_SHOTS_FOR_TARGET = 10_000_000  # what a plan may count on where as many shots are spent as it takes
 _SURELY_LARGE_QUBITS = 30  # circuits that take longer to run than an engine to start
 _INLINE_BYTES = 1 << 29  # what takes more memory runs in a process of its own
 
@@ -98,16 +97,6 @@ def started(
         )
         stack.callback(driver.close)
         yield driver
-
-
-def plan_limits(options: Options) -> dict[str, Any]:
-    """The keyword arguments of ``make_plan`` that options say."""
-    return {
-        "max_qubits": options.max_qubits,
-        "shots": options.shots if options.target_error is None else options.shots or _SHOTS_FOR_TARGET,
-        "memory_bytes": options.memory_bytes,
-        "seed": options.seed,
-    }
 
 
 def greedy_flops(plan: Plan) -> float:

@@ -86,3 +86,21 @@ def test_a_package_that_hides_ours_is_named_on_one_line(tmp_path: Path) -> None:
     last = ended.stderr.strip().splitlines()[-1]
     assert ended.returncode == 1 and "somebody else" not in ended.stderr
     assert last.startswith("ImportError: ") and str(tmp_path / "tasks.py") in last and "rename it" in last
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unneeded"),
+    [
+        (["--help"], ["numpy", "qiskit", "psutil"]),
+        (["plan", "apps/circuits/ghz12.qasm", "--max-qubits", "6"], ["tasks.dispatch", "tasks.execution", "openqasm3"]),
+    ],
+    ids=["help", "plan"],
+)
+def test_what_a_command_does_not_need_is_not_imported(arguments: list[str], unneeded: list[str]) -> None:
+    code = (
+        "import contextlib, sys; from apps.cli.main import main\n"
+        f"with contextlib.suppress(SystemExit): main({arguments!r})\n"
+        f"sys.exit(str([name for name in {unneeded!r} if name in sys.modules]))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.stderr.strip() == "[]"

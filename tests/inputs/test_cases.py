@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from apps.cli.arguments import build_parser
-from apps.cli.run import options_from
+from apps.cli.chosen import options_from
 from tasks.errors import QompassError
 from tasks.inputs.validation import read_problem
 from tasks.runs import RunDirectory
