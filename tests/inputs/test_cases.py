@@ -41,7 +41,7 @@ def command(folder: Path, out: Path) -> argparse.Namespace:
     words = shlex.split(line.replace("$(mktemp -d)", str(out)))[1:]
     arguments = build_parser().parse_args(words)
     for name in ("circuit", "observables", "cuts"):
-        if getattr(arguments, name) is not None:
+        if getattr(arguments, name, None) is not None:
             setattr(arguments, name, folder / getattr(arguments, name))
     return arguments
 

@@ -32,6 +32,7 @@ class Objective(ABC):
 
 
 def exact_run_seconds(candidate: Partition) -> float:
-    """How long an exact run is likely to take on one core: a task a fragment, and the contraction."""
+    """How long an exact run is likely to take on one core: a task a fragment, and the contraction; never 0."""
     fragments = sum(CPU_SPEED.job + exact_fragment_seconds(fragment) for fragment in candidate.fragments)
-    return fragments + greedy_contraction(candidate.fragments, candidate.bonds).flops / CONTRACTION_FLOPS
+    joining = greedy_contraction(candidate.fragments, candidate.bonds).flops / CONTRACTION_FLOPS
+    return max(fragments + joining, CPU_SPEED.job)  # observables that no gate reaches leave no fragment
