@@ -56,6 +56,7 @@ class State:
         self._history: dict[_Key, list[Outcome]] = {}
         self._moved: dict[_Key, tuple[str, str, bool]] = {}  # (device it came from, why, whether it left a queue)
         self._leaves: Counter[int] = Counter()  # how often pieces of each fragment left a queue
+        self._refused: dict[int, set[str]] = {}  # devices that refused pieces of a fragment, however these are cut
         self._shots: dict[int, Counter[str]] = {}
         self._failures = 0
         self._submitted = 0
@@ -198,6 +199,9 @@ class State:
         self.trouble[device.name] = why
         self._failures += 1
         reason = None if outcome.failure is None else outcome.failure.reason
+        if reason is Reason.REFUSED:
+            for piece in missing:
+                self._refused.setdefault(piece.fragment, set()).add(device.name)
         for piece in missing:
             history = self._history.setdefault(piece.key, [])
             history.append(outcome)
@@ -236,7 +240,7 @@ class State:
     def _failed_on(self, piece: Piece) -> list[str]:
         """Devices that refused a piece or failed it as often as one may, and QPUs where exact numbers are asked for."""
         history = self._history.get(piece.key, [])
-        refused = {o.device for o in history if o.failure is not None and o.failure.reason is Reason.REFUSED}
+        refused = self._refused.get(piece.fragment, set())
         return [
             name
             for name, device in self.pool.devices.items()

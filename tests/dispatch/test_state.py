@@ -105,6 +105,9 @@ def test_what_a_qpu_refuses_goes_elsewhere_and_never_there_again():
     (second,) = run.place()
     assert second.device.name == "B"
     assert run.all(Move) == [Move(counts(0), "A", "B", "it broke")]
+    run.succeed(second.number)
+    run.state.ask([counts(0, round_index=1)])
+    assert [submit.device.name for submit in run.place()] == ["B"], "nor in a later round"
 
 
 def test_pieces_leave_queues_only_so_often():

@@ -15,7 +15,7 @@ from tests.execution.qpu.test_qpu_recovery import until
 from tests.execution.qpu.test_qpu_run import only_qpus, qpus
 
 __all__ = ["qpus"]  # a fixture
-OPTIONS = ("--policy", "round_robin", "--mitigation", "none", "--shots", "900")  # so few are taken in one round
+OPTIONS = ("--policy", "round_robin", "--mitigation", "none", "--shots", "500")  # so few are taken in one round
 
 
 def once_placed(tmp_path, act):
