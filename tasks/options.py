@@ -36,7 +36,7 @@ def default_cache() -> str:
     return str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qompass")
 
 
-def free_memory() -> int:
+def _free_memory() -> int:
     """Bytes that this process may still take."""
     from tasks.runtime import machine
 
@@ -164,7 +164,7 @@ class Options:
         default=None, metadata=_kept(_path, "FILE.xml", "COMPSs resources file (or its folder): the devices")
     )
     memory_bytes: int | None = field(
-        default_factory=free_memory,
+        default_factory=_free_memory,
         metadata=_kept(_whole(0, MAX_SEED), "SIZE", "refuse plans that need more, e.g. 4GiB (default: what is free)"),
     )
     cache: str = field(

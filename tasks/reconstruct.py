@@ -15,7 +15,7 @@ import numpy as np
 from resources_xml import read_nodes
 from tasks.execution.run_devices import RESOURCES_VARIABLE
 from tasks.model.tensor import FragmentTensor, Structure
-from tasks.reconstruction import estimate
+from tasks.reconstruction import estimate_values
 from tasks.reconstruction.contraction.network import network_of
 from tasks.reconstruction.contraction.network_files import write_network
 from tasks.reconstruction.contraction.schedule import schedule
@@ -62,7 +62,7 @@ def contract_network(
     structure: Structure, tensors: list[FragmentTensor], memory_bytes: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The work itself, in a child process of the task."""
-    return estimate(structure, tensors, memory_bytes=memory_bytes)
+    return estimate_values(structure, tensors, memory_bytes=memory_bytes)
 
 
 @constraint(computing_units="1")

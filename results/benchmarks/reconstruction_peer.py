@@ -13,7 +13,7 @@ from qiskit.quantum_info import PauliList
 
 from tasks.cutting import GateCut
 from tasks.model.tensor import FragmentTensor, Structure
-from tasks.reconstruction import contract, estimate, tensor_values
+from tasks.reconstruction import contract, estimate_values, tensor_values
 from tests.peers.addon import peer_problem, peer_structure, peer_tensors, peer_values
 
 
@@ -65,7 +65,7 @@ def beside_the_peer(cuts: Sequence[int], shots: int, seed: int = 3) -> list[dict
         values = ours()
         to_values = time.perf_counter() - start
         start = time.perf_counter()
-        estimate(structure, tensors)
+        estimate_values(structure, tensors)
         with_errors = time.perf_counter() - start
         start = time.perf_counter()
         by_einsum = _einsum(structure, tensors)

@@ -34,7 +34,7 @@ from tasks.inputs.validation import make_problem
 from tasks.model.counts import merge_counts, split_counts
 from tasks.model.problem import Problem
 from tasks.model.tensor import FragmentTensor, VariantCounts
-from tasks.reconstruction import contract, estimate, tensor_values
+from tasks.reconstruction import contract, estimate_values, tensor_values
 from tasks.reconstruction.statistics.allocation import FIRST_ROUND, allocate_shots
 from tests.peers.addon import PeerProblem, peer_problem, peer_structure
 
@@ -158,7 +158,7 @@ def ours(problem: Problem, plan: Plan, shots: int) -> tuple[Callable, Callable, 
         prices = {fragment.index: 0.0 for fragment, *_ in laws}
         more = allocate_shots(structure, tensors(first), shots, None, prices)
         second = draw([more[fragment.index] for fragment, *_ in laws], rng)
-        values, errors = estimate(structure, tensors(first, second))
+        values, errors = estimate_values(structure, tensors(first, second))
         bars.append(float(errors[0]))
         return float(values[0])
 

@@ -34,7 +34,7 @@ from results.benchmarks.speed_tables import figure, markdown
 from tasks import workflow
 from tasks.cutting import WireCut, make_plan, structure_of
 from tasks.execution.jobs import exact_jobs, fragment_tensor, run_job, sampled_jobs, uniform_shots
-from tasks.reconstruction import estimate
+from tasks.reconstruction import estimate_values
 
 SHOTS = 4_096
 _HERE = Path(__file__).parent
@@ -158,7 +158,7 @@ def ours_once(case: Case, total: int | None, *, each: int | None = None, seed: i
     results = [run_job(job) for job in jobs]
     ran = time.perf_counter()
     tensors = [fragment_tensor(job.fragment, job.schemes, [(job, r)]) for job, r in zip(jobs, results, strict=True)]
-    values, errors = estimate(structure_of(problem, plan), tensors)
+    values, errors = estimate_values(structure_of(problem, plan), tensors)
     ended = time.perf_counter()
     seconds = {"plan": planned - began, "run": ran - planned, "reconstruct": ended - ran, "total": ended - began}
     return {"variants": sum(c.variants for c in plan.costs), **seconds}, (float(values[0]), float(errors[0]))

@@ -46,9 +46,9 @@ def _answer(call: bytes) -> bytes:
         value = within(memory_bytes, work, arguments)
         return pickle.dumps(("value", value, time.monotonic() - started), protocol=pickle.HIGHEST_PROTOCOL)
     except Exception as error:
-        from tasks.runtime.isolation import describe
+        from tasks.runtime.isolation import describe_error
 
-        reason, message, detail = describe(error)
+        reason, message, detail = describe_error(error)
         return pickle.dumps((reason, (message, detail), time.monotonic() - started), protocol=pickle.HIGHEST_PROTOCOL)
 
 

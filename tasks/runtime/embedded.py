@@ -221,7 +221,7 @@ class EmbeddedTask:
     def _run(self, *arguments: Any, **named: Any) -> Any:
         try:
             if self.processes:
-                return ranks.run(self.function, arguments, named, self.processes)
+                return ranks.run_ranks(self.function, arguments, named, self.processes)
             return self.function(*arguments, **named)
         except Exception:
             if self.ignores_failure:

@@ -200,13 +200,13 @@ def contained(work: Callable[..., Any], *arguments: Any, device: str = "", attem
     try:
         value = work(*(unwrapped(argument) for argument in arguments))
     except Exception as error:
-        reason, message, detail = describe(error)
+        reason, message, detail = describe_error(error)
         return Outcome(failure=Failure(Reason(reason), message, detail), device=device, attempt=attempt,
                        seconds=time.monotonic() - started)  # fmt: skip
     return Outcome(value=value, device=device, attempt=attempt, seconds=time.monotonic() - started)
 
 
-def describe(error: BaseException) -> tuple[str, str, str]:
+def describe_error(error: BaseException) -> tuple[str, str, str]:
     """Reason, one line, and traceback of an exception raised by work: only what nobody foresaw is a defect."""
     reason = Reason.RAISED
     if isinstance(error, MemoryError):

@@ -22,7 +22,9 @@ def mpirun_path() -> str | None:
     return str(beside) if beside.is_file() else which("mpirun")
 
 
-def run(function: Callable[..., Any], arguments: Sequence[Any], named: Mapping[str, Any], processes: int) -> list[Any]:
+def run_ranks(
+    function: Callable[..., Any], arguments: Sequence[Any], named: Mapping[str, Any], processes: int
+) -> list[Any]:
     """Start ``processes`` ranks that each call ``function``; return what each returned, in rank order.
 
     Raises:

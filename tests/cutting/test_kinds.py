@@ -29,7 +29,7 @@ from tasks.execution.simulators.open_state import open_state
 from tasks.execution.simulators.sampled import run_circuits, variant_distributions
 from tasks.execution.works import works_of
 from tasks.inputs.validation import read_cuts
-from tasks.reconstruction import estimate
+from tasks.reconstruction import estimate_values
 from tests.oracles import brickwork, random_problem, uncut_values
 
 CUT_GATES = [library.CZGate(), library.RZZGate(0.4), library.SwapGate(), UnitaryGate(random_unitary(4, seed=3))]
@@ -59,7 +59,7 @@ def test_every_kind_of_gate_cut_has_the_uncut_values(gate):
             fragment_tensor(job.fragment, schemes, [(job, run_job(job))])
             for job, schemes in zip(exact_jobs(plan), plan.schemes, strict=True)
         ]
-        values, _ = estimate(structure_of(problem, plan), tensors)
+        values, _ = estimate_values(structure_of(problem, plan), tensors)
         np.testing.assert_allclose(values, uncut_values(problem), atol=1e-9, err_msg=name)
 
 
@@ -95,7 +95,7 @@ def test_sampled_values_of_hadamard_tests_are_within_their_errors(gate):
         fragment_tensor(f, s, [(job, run_job(job)) for job in jobs if job.fragment.index == f.index])
         for f, s in zip(plan.fragments, plan.schemes, strict=True)
     ]
-    values, errors = estimate(structure_of(problem, plan), tensors)
+    values, errors = estimate_values(structure_of(problem, plan), tensors)
     assert (np.abs(values - uncut_values(problem)) < 4 * errors).all(), (values, errors)
 
 
@@ -216,7 +216,7 @@ def test_the_kind_of_less_predicted_cost_has_less_variance():
                 fragment_tensor(f, s, [(job, run_job(job)) for job in jobs if job.fragment.index == f.index])
                 for f, s in zip(plan.fragments, plan.schemes, strict=True)
             ]
-            variances.append(estimate(structure_of(problem, plan), tensors)[1] ** 2)
+            variances.append(estimate_values(structure_of(problem, plan), tensors)[1] ** 2)
         spread[name] = np.mean(variances)
     assert spread["hadamard"] < spread["measured"]
 

@@ -12,7 +12,7 @@ from qiskit.quantum_info import random_unitary
 from tasks.cutting import CuttingError, GateCut, make_plan, structure_of
 from tasks.cutting.schmidt import PAULIS, find_form, schmidt_form
 from tasks.execution.jobs import exact_jobs, fragment_tensor, run_job, sampled_jobs, uniform_shots
-from tasks.reconstruction import estimate
+from tasks.reconstruction import estimate_values
 from tests.oracles import problem_of, random_problem, uncut_values
 
 SPECIAL = [(0, 0, 0), (1, 0, 0), (1, 1, 0), (1, 1, 1), (0.6, 0.6, 0), (0.6, 0.6, 0.6), (0.3, 0, 0), (1, 0.2, 0.2)]
@@ -181,7 +181,7 @@ def test_circuits_cut_at_such_a_gate_have_the_uncut_values(gates):
             fragment_tensor(job.fragment, schemes, [(job, run_job(job))])
             for job, schemes in zip(exact_jobs(plan), plan.schemes, strict=True)
         ]
-        values, _ = estimate(structure_of(problem, plan), tensors)
+        values, _ = estimate_values(structure_of(problem, plan), tensors)
         np.testing.assert_allclose(values, uncut_values(problem), atol=1e-9, err_msg=f"{gate}, seed 11")
 
 
@@ -198,7 +198,7 @@ def test_sampled_values_of_such_cuts_are_within_their_errors(gate):
         fragment_tensor(f, s, [(job, run_job(job)) for job in jobs if job.fragment.index == f.index])
         for f, s in zip(plan.fragments, plan.schemes, strict=True)
     ]
-    values, errors = estimate(structure_of(problem, plan), tensors)
+    values, errors = estimate_values(structure_of(problem, plan), tensors)
     assert (np.abs(values - uncut_values(problem)) < 4 * errors).all(), (values, errors)
 
 

@@ -22,7 +22,7 @@ from tasks.cutting.variants import count_variants, enumerate_variants
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
 from tasks.model.tensor import FragmentTensor
-from tasks.reconstruction import estimate
+from tasks.reconstruction import estimate_values
 from tests.oracles import problem_of
 
 
@@ -92,9 +92,9 @@ def test_predicted_bytes_hold_the_contraction_where_it_is_the_largest():
     largest = greedy_contraction(plan.fragments, plan.bonds).largest
     assert largest == 4.0**8, "two tensors of 5 legs that share one"
     assert predicted_bytes(plan) == 24 * largest + sum(c.tensor_bytes for c in plan.costs)
-    estimate(structure_of(problem, plan), tensors)  # imports what it needs
+    estimate_values(structure_of(problem, plan), tensors)  # imports what it needs
     tracemalloc.start()
-    estimate(structure_of(problem, plan), tensors)
+    estimate_values(structure_of(problem, plan), tensors)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 4 * predicted_bytes(plan), "the path taken may hold a larger array than the greedy one predicted"

@@ -16,7 +16,7 @@ import numpy as np
 from tasks.cutting import make_plan, structure_of
 from tasks.execution.jobs import exact_jobs, fragment_tensor, run_job
 from tasks.reconstruct import RANKS, reconstruct_in_ranks, write_for_ranks
-from tasks.reconstruction import estimate
+from tasks.reconstruction import estimate_values
 from tasks.runtime import (
     Next,
     Outcome,
@@ -257,7 +257,7 @@ def reconstruction_in_ranks() -> None:
         written = wait_on(write_for_ranks(str(Path(folder) / "network"), structure, tensors, None, 0))
         found = wait_on(reconstruct_in_ranks(written.value))
     np.testing.assert_allclose(found[0][0], uncut_values(problem), atol=1e-9)
-    np.testing.assert_allclose(found[0], estimate(structure, tensors), atol=1e-12)
+    np.testing.assert_allclose(found[0], estimate_values(structure, tensors), atol=1e-12)
     equal(found[1:], [None] * (RANKS - 1))
 
 

@@ -17,7 +17,7 @@ from qiskit_aer.primitives import SamplerV2
 from tasks.cutting import Cut, GateCut, WireCut, make_plan, structure_of
 from tasks.execution.jobs import exact_jobs, fragment_tensor, run_job, sampled_jobs, uniform_shots
 from tasks.model.problem import Problem
-from tasks.reconstruction import estimate
+from tasks.reconstruction import estimate_values
 from tests.oracles import problem_of
 from tests.peers.addon import PeerProblem, peer_problem, peer_structure, peer_tensors, peer_values
 
@@ -133,7 +133,7 @@ def test_same_cuts_and_same_shot_results_give_the_same_values(case):
         assert all(distinct[key] == circuit for key, circuit in zip(fragment.keys, fragment.experiments, strict=True))
     results = sampled_by_peer(peer, shots=37, seed=5)
     theirs = peer_values(peer, results)
-    ours, errors = estimate(peer_structure(peer), peer_tensors(peer, results))
+    ours, errors = estimate_values(peer_structure(peer), peer_tensors(peer, results))
     assert np.abs(theirs).max() > 0.05 and (errors > 0).all()
     np.testing.assert_allclose(ours, theirs, atol=1e-9, rtol=0, err_msg="seed 5")
 
@@ -152,7 +152,7 @@ def test_the_exact_path_is_the_peers_exact_result(case):
     plan = make_plan(case.problem, cuts=case.cuts)
     assert len(plan.cuts) == len(case.cuts) and len(plan.fragments) == len(peer.fragments)
     tensors = [fragment_tensor(job.fragment, (), [(job, run_job(job))]) for job in exact_jobs(plan)]
-    ours, errors = estimate(structure_of(case.problem, plan), tensors)
+    ours, errors = estimate_values(structure_of(case.problem, plan), tensors)
     state = Statevector(case.circuit)
     uncut = np.array([state.expectation_value(p).real for p in PauliList(OBSERVABLES)])
     assert not errors.any()
@@ -167,14 +167,14 @@ def test_our_own_settings_and_the_peers_estimate_agree_within_their_error_bars(n
     peer = peer_problem(case.circuit, case.cuts, PauliList(OBSERVABLES))
     results = sampled_by_peer(peer, shots, seed)
     theirs = peer_values(peer, results)
-    _, their_errors = estimate(peer_structure(peer), peer_tensors(peer, results))
+    _, their_errors = estimate_values(peer_structure(peer), peer_tensors(peer, results))
     total = shots * peer.num_distinct
     plan = make_plan(case.problem, cuts=case.cuts, shots=total)
     tensors = [
         fragment_tensor(job.fragment, job.schemes, [(job, run_job(job))])
         for job in sampled_jobs(plan, uniform_shots(plan, total), seed)
     ]
-    ours, our_errors = estimate(structure_of(case.problem, plan), tensors)
+    ours, our_errors = estimate_values(structure_of(case.problem, plan), tensors)
     pulls = (ours - theirs) / np.hypot(our_errors, their_errors)
     assert np.abs(pulls).max() < 4.0, f"seed {seed}: {pulls}"
     assert (our_errors < 0.5).all() and (their_errors < 0.5).all()

@@ -15,7 +15,7 @@ from tasks.execution.simulators.sampled import draw_counts, sampled_data, varian
 from tasks.model.counts import merge_counts, split_counts
 from tasks.model.problem import Problem
 from tasks.model.tensor import FragmentTensor, LegSettings, SampledData, Structure, VariantCounts, VariantData
-from tasks.reconstruction import estimate, tensor_values
+from tasks.reconstruction import estimate_values, tensor_values
 from tasks.reconstruction.statistics.allocation import FIRST_ROUND, allocate_shots
 
 FIRST_SHOTS = 200  # a variant, towards a target error
@@ -106,7 +106,7 @@ def run_in_rounds(
         if not any(shots.any() for shots in more.values()):
             break
         wanted = [more[fragment] for fragment in range(len(sizes))]
-    values, errors = estimate(problem.structure, tensors)
+    values, errors = estimate_values(problem.structure, tensors)
     spent = sum(counts.shots for own in taken for half in own for rounds in half for counts in rounds)
     return float(values[0]), float(errors[0]), spent
 

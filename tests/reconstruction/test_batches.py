@@ -7,7 +7,7 @@ import pytest
 
 from tasks.cutting import GateCut, WireCut, make_plan, structure_of
 from tasks.execution.jobs import fragment_tensor, run_job, sampled_jobs
-from tasks.reconstruction import estimate
+from tasks.reconstruction import estimate_values
 from tasks.reconstruction.statistics import walsh as room
 from tasks.reconstruction.statistics.allocation import influences
 from tests.oracles import brickwork, random_problem
@@ -34,14 +34,14 @@ def test_batches_give_what_their_variants_give_alone(seed, monkeypatch):
     structure, together = sampled_problem(seed)
     sizes = [len(b.members) for t in together for b in room.variant_batches(t.samples)[0]]
     assert max(sizes) > 4, "nothing was looked at together"
-    values, errors = estimate(structure, together)
+    values, errors = estimate_values(structure, together)
     worth = influences(structure, together)
     monkeypatch.setattr(room, "MOST_BITS", -1)
     structure, alone = sampled_problem(seed)
     assert all(not room.variant_batches(t.samples)[0] for t in alone)
     for a, b in zip(together, alone, strict=True):
         np.testing.assert_allclose(a.values, b.values, atol=1e-12, err_msg=f"seed {seed}")
-    values_alone, errors_alone = estimate(structure, alone)
+    values_alone, errors_alone = estimate_values(structure, alone)
     np.testing.assert_allclose(values, values_alone, atol=1e-11, err_msg=f"seed {seed}")
     np.testing.assert_allclose(errors, errors_alone, rtol=1e-9, err_msg=f"seed {seed}")
     np.testing.assert_allclose(worth.variances, influences(structure, alone).variances, rtol=1e-8, atol=1e-15)

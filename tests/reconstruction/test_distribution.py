@@ -12,7 +12,7 @@ from tasks.cutting import GateCut, WireCut, make_plan, structure_of
 from tasks.execution.jobs import exact_jobs, fragment_tensor, run_job, sampled_jobs, uniform_shots
 from tasks.execution.simulators.open_state import open_state
 from tasks.execution.simulators.outputs import exact_outputs
-from tasks.reconstruction import estimate
+from tasks.reconstruction import estimate_values
 from tasks.reconstruction.distribution.outputs import SampledOutputs
 from tasks.reconstruction.distribution.sampling import (
     draw_strings,
@@ -104,7 +104,7 @@ def test_sixty_qubits_have_the_correlations_of_the_exact_path() -> None:
         fragment_tensor(job.fragment, schemes, [(job, run_job(job))])
         for job, schemes in zip(exact_jobs(plan), plan.schemes, strict=True)
     ]
-    exact, _ = estimate(structure_of(problem, plan), tensors)
+    exact, _ = estimate_values(structure_of(problem, plan), tensors)
     deviation = (seen - exact) / np.sqrt((1 - exact**2 + 1e-6) / shots)
     assert np.abs(deviation).max() < 4.5
     assert 0.6 < deviation.std() < 1.5

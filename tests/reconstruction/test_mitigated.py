@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 from tasks.execution.jobs import pack_counts, unpack_counts
 from tasks.model.tensor import FragmentTensor, SampledData, Structure, VariantCounts, VariantData
-from tasks.reconstruction import estimate, tensor_values
+from tasks.reconstruction import estimate_values, tensor_values
 
 FLIPS = np.array([[0.02, 0.10], [0.05, 0.01], [0.03, 0.07]])  # (bit, (1 read for 0, 0 read for 1))
 MASKS = np.array([[1, 0, 0], [1, 0, 1], [1, 1, 1]], dtype=bool)
@@ -55,7 +55,9 @@ def test_readout_mitigation_is_unbiased_and_its_error_is_that_of_repetition(seed
     found = np.array(
         [
             np.concatenate(
-                estimate(structure(), [fragment(counts_of(shots_of(law, FLIPS, 1000, rng), readings=readings(FLIPS)))])
+                estimate_values(
+                    structure(), [fragment(counts_of(shots_of(law, FLIPS, 1000, rng), readings=readings(FLIPS)))]
+                )
             )
             for _ in range(400)
         ]
@@ -78,7 +80,7 @@ def test_extrapolated_counts_add_up_with_the_error_of_repetition(seed: int) -> N
             np.concatenate([first.outcomes, second.outcomes]), np.concatenate([first.counts, second.counts]), 3,
             weights=weights,
         )  # fmt: skip
-        found.append(np.concatenate(estimate(structure(), [fragment(counts)])))
+        found.append(np.concatenate(estimate_values(structure(), [fragment(counts)])))
     values, errors = np.array(found).T
     wanted = 1.5 * truth(low) - 0.5 * truth(high)
     assert abs(values.mean() - wanted) < 4 * values.std() / 20, f"seed {seed}"
@@ -90,7 +92,7 @@ def test_neutral_readings_and_weights_change_nothing() -> None:
     plain = counts_of(bits)
     same = counts_of(bits, readings=np.tile([1.0, -1.0], (3, 1)), weights=np.ones(len(plain.counts)))
     for first, second in zip(
-        estimate(structure(), [fragment(plain)]), estimate(structure(), [fragment(same)]), strict=True
+        estimate_values(structure(), [fragment(plain)]), estimate_values(structure(), [fragment(same)]), strict=True
     ):
         np.testing.assert_allclose(first, second, rtol=1e-12)
 

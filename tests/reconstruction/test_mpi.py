@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.reconstruction import contract, estimate
+from tasks.reconstruction import contract, estimate_values
 from tasks.reconstruction.contraction.network import network_of
 from tasks.reconstruction.contraction.network_files import read_network, write_network
 from tasks.reconstruction.contraction.schedule import schedule, unit_work
@@ -62,7 +62,7 @@ def test_error_bars_do_not_depend_on_the_ranks_either(tmp_path: Path) -> None:
     problem = sampled_problem(1)
     tensors = draw(*problem, np.random.default_rng(2), 300)
     write_network(tmp_path, problem[0], tensors)
-    values, errors = estimate(problem[0], tensors)
+    values, errors = estimate_values(problem[0], tensors)
     found = []
     for ranks in (1, 3):
         job = start(tmp_path, ranks)
@@ -126,7 +126,7 @@ def test_a_network_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
     tensors = draw(*problem, np.random.default_rng(5), 100)
     write_network(tmp_path, problem[0], tensors)
     structure, again = read_network(tmp_path)
-    np.testing.assert_array_equal(estimate(structure, again), estimate(problem[0], tensors))
+    np.testing.assert_array_equal(estimate_values(structure, again), estimate_values(problem[0], tensors))
 
 
 def test_a_full_disk_is_said(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from tasks.model.tensor import FragmentTensor, SampledData, Structure, VariantCounts, VariantData
-from tasks.reconstruction import contract, estimate, tensor_values, variances
+from tasks.reconstruction import contract, estimate_values, tensor_values, variances
 from tasks.reconstruction.errors import MissingCountsError
 from tests.reconstruction.networks import (
     einsum_values,
@@ -58,7 +58,7 @@ def test_predicted_variance_is_the_variance_of_repeated_experiments(seed: int) -
     problem = sampled_problem(seed)
     rng = np.random.default_rng(100 + seed)
     runs = 120
-    found = np.array([estimate(problem[0], draw(*problem, rng, 400)) for _ in range(runs)])
+    found = np.array([estimate_values(problem[0], draw(*problem, rng, 400)) for _ in range(runs)])
     seen = found[:, 0].std(axis=0, ddof=1)
     predicted = np.sqrt(np.square(found[:, 1]).mean(axis=0))
     # the standard deviation of 120 runs is known to 1 / sqrt(240) = 6.5 %; four of those, and the pseudo-shot's share
@@ -135,7 +135,7 @@ def test_where_the_gradient_vanishes_the_error_bar_is_wide_enough() -> None:
     for _ in range(runs):
         coins = [coin(400, int(rng.binomial(400, 0.5))) for _ in range(2)]
         structure, tensors = product_of_coins(*coins)
-        value, error = estimate(structure, tensors)
+        value, error = estimate_values(structure, tensors)
         inside += abs(value[0]) <= error[0]
     assert 0.9 < inside / runs < 1.0
 
@@ -148,7 +148,7 @@ def product_of_coins(first: FragmentTensor, second: FragmentTensor) -> tuple[Str
 
 def test_a_gradient_of_exactly_zero_is_not_certainty() -> None:
     structure, tensors = product_of_coins(coin(100, 50), coin(100, 50))
-    value, error = estimate(structure, tensors)
+    value, error = estimate_values(structure, tensors)
     assert value[0] == 0.0
     assert 0.006 < error[0] < 0.016  # the true error is 1 / 100
 
@@ -172,10 +172,10 @@ def test_shots_that_agree_are_not_certainty() -> None:
     """Three quarters of a pseudo-shot: with n equal shots the variance is .75 (1 + n / (n + 1)) / n**2."""
     structure = scaled_coin(1.0)
     for shots in (8, 1000):
-        value, error = estimate(structure, [coin(shots, 0)])
+        value, error = estimate_values(structure, [coin(shots, 0)])
         assert value[0] == 1.0
         assert error[0] == pytest.approx(np.sqrt(0.75 * (1 + shots / (shots + 1))) / shots, rel=1e-12)
-    _, one = estimate(structure, [coin(1, 0)])
+    _, one = estimate_values(structure, [coin(1, 0)])
     assert one[0] > 1.0, "a single shot says nothing of its spread"
 
 
@@ -186,7 +186,7 @@ def test_the_doubt_of_many_certain_variants_counts_once(parts: int) -> None:
     counts = VariantCounts(np.zeros((1, 1), dtype=np.uint8), np.array([1000]), 1)
     variants = tuple(VariantData((), (), np.array([p]), np.array([[True]]), counts) for p in range(parts))
     samples = SampledData((), variants)
-    _, error = estimate(structure, [FragmentTensor(0, tensor_values(samples, parts), samples)])
+    _, error = estimate_values(structure, [FragmentTensor(0, tensor_values(samples, parts), samples)])
     assert error[0] == pytest.approx(np.sqrt(0.75 * (1 + 1000 / 1001)) / 1000, rel=1e-12)
 
 
@@ -247,7 +247,7 @@ def test_the_tensor_of_two_halves_is_the_mean_of_theirs() -> None:
     """However unequal: a half that got more shots, because the other was unlucky, weighs no more."""
     first, second = coin(1000, 10).samples.variants[0], replace(coin(50, 5).samples.variants[0], half=1)
     samples = SampledData((), (first, second))
-    value, error = estimate(scaled_coin(1.0), [FragmentTensor(0, tensor_values(samples, 1), samples)])
+    value, error = estimate_values(scaled_coin(1.0), [FragmentTensor(0, tensor_values(samples, 1), samples)])
     assert value[0] == pytest.approx((0.98 + 0.8) / 2)
     spread = (1 - 0.98**2) / 999 + (1 - 0.8**2) / 49
     doubt = 0.75 * (1 + 50 / 51 * 0.8**2) / 50**2
@@ -256,7 +256,7 @@ def test_the_tensor_of_two_halves_is_the_mean_of_theirs() -> None:
 
 def test_a_fair_coin_has_the_textbook_error() -> None:
     structure = scaled_coin(3.0)
-    value, error = estimate(structure, [coin(10_000, 5_000)])
+    value, error = estimate_values(structure, [coin(10_000, 5_000)])
     assert value[0] == 0.0
     np.testing.assert_allclose(error[0], 3.0 / 100, rtol=1e-3)
 
@@ -265,7 +265,7 @@ def test_exact_tensors_have_no_error() -> None:
     rng = np.random.default_rng(3)
     structure = random_structure([(0, 1), (1, 1)], 2, rng)
     tensors = exact_tensors(structure, rng)
-    values, errors = estimate(structure, tensors)
+    values, errors = estimate_values(structure, tensors)
     np.testing.assert_allclose(values, einsum_values(structure, [t.values for t in tensors]), rtol=1e-10, atol=1e-10)
     assert (errors == 0).all()
 

@@ -51,7 +51,7 @@ def test_a_child_does_not_execute_them_on_python_3_10(trap):
 
 @pytest.mark.uses("MPI")
 def test_ranks_of_mpi_do_not_execute_them(trap):
-    assert ranks.run(os.getcwd, [], {}, 2) == [str(trap)] * 2
+    assert ranks.run_ranks(os.getcwd, [], {}, 2) == [str(trap)] * 2
 
 
 @pytest.mark.uses("QPU emulator")

@@ -8,7 +8,7 @@ import pytest
 
 from tasks.errors import DefectError
 from tasks.runtime import Failure, Next, Outcome, Reason, RetryPolicy, next_step, raise_defect
-from tasks.runtime.isolation import describe
+from tasks.runtime.isolation import describe_error
 from tests.engines.work import refused
 
 # reason: (what follows the first failure where there is another device, and where there is none)
@@ -60,7 +60,7 @@ def reason_of(error: Exception) -> str:
     try:
         raise error
     except Exception as caught:
-        return describe(caught)[0]
+        return describe_error(caught)[0]
 
 
 def test_exceptions_are_told_apart():
@@ -69,7 +69,7 @@ def test_exceptions_are_told_apart():
     assert reason_of(MemoryError()) == "memory"
     with pytest.raises(Exception) as error:
         refused("rename it")
-    assert describe(error.value)[:2] == ("refused", "rename it")
+    assert describe_error(error.value)[:2] == ("refused", "rename it")
 
 
 def test_a_defect_keeps_its_traceback():

@@ -13,7 +13,7 @@ from tasks.execution.cache import cache
 from tasks.execution.cache.cache import open_cache
 from tasks.execution.jobs import exact_jobs, fragment_tensor, sampled_jobs, uniform_shots
 from tasks.execution.on_device import recalled
-from tasks.reconstruction import estimate
+from tasks.reconstruction import estimate_values
 from tests.oracles import random_problem, uncut_values
 from tests.truth.test_exact_path import FAMILIES, benchmark_circuit, random_case
 
@@ -66,7 +66,7 @@ def test_exact_tensors_off_cold_and_warm(where):
             fragment_tensor(job.fragment, schemes, [(job, result.arrays)])
             for job, schemes, result in zip(jobs, plan.schemes, warm[0], strict=True)
         ]
-        values, _ = estimate(structure_of(problem, plan), tensors)
+        values, _ = estimate_values(structure_of(problem, plan), tensors)
         np.testing.assert_allclose(values, uncut_values(problem), atol=1e-9, err_msg=name)
     assert fragments > 120 and hits > 5, "fragments that mean the same are shared already when the cache is cold"
 

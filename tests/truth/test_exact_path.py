@@ -11,7 +11,7 @@ from qiskit.transpiler.passes import RemoveBarriers, RemoveFinalMeasurements
 
 from tasks.cutting import CuttingError, GateCut, WireCut, make_plan, structure_of
 from tasks.execution.jobs import exact_jobs, fragment_tensor, run_job
-from tasks.reconstruction import estimate
+from tasks.reconstruction import estimate_values
 from tests.oracles import brickwork, random_problem, uncut_values
 
 FAMILIES = [
@@ -59,7 +59,7 @@ def computed(problem, plan):
         fragment_tensor(job.fragment, schemes, [(job, run_job(job))])
         for job, schemes in zip(exact_jobs(plan), plan.schemes, strict=True)
     ]
-    values, errors = estimate(structure, tensors)
+    values, errors = estimate_values(structure, tensors)
     assert not errors.any(), "the exact path has no statistical error"
     return values
 

@@ -12,7 +12,7 @@ from tasks.execution.jobs import fragment_tensor, pack_counts, run_job, sampled_
 from tasks.execution.simulators.open_state import open_state
 from tasks.execution.simulators.sampled import run_circuits, sampled_data, variant_distributions
 from tasks.reconstruct import allocate_shots
-from tasks.reconstruction import estimate, tensor_values
+from tasks.reconstruction import estimate_values, tensor_values
 from tasks.reconstruction.statistics.allocation import FIRST_ROUND
 from tests.oracles import brickwork, problem_of, random_labels, random_problem, uncut_values
 
@@ -30,7 +30,7 @@ def sampled(problem, plan, shots, seed):
             more = allocate_shots(structure, tensors, shots, None, {f.index: 0.0 for f in plan.fragments})
             wanted = [more[f.index] for f in plan.fragments]
     assert sum(job.shots and sum(job.shots) for own in results.values() for job, _ in own) == shots
-    return estimate(structure, tensors)
+    return estimate_values(structure, tensors)
 
 
 def coverage_problems():
@@ -123,7 +123,7 @@ def test_variants_run_as_plain_circuits_give_the_same_estimate(defer):
         from tasks.model.tensor import FragmentTensor
 
         tensors.append(FragmentTensor(fragment.index, tensor_values(data, fragment.num_factors), data))
-    values, errors = estimate(structure_of(problem, plan), tensors)
+    values, errors = estimate_values(structure_of(problem, plan), tensors)
     assert abs(values[0] - uncut_values(problem)[0]) < 4 * errors[0], f"seed 21, {values} +- {errors}"
     assert 0 < errors[0] < 0.5
 

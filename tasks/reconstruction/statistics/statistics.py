@@ -34,7 +34,7 @@ from tasks.reconstruction.contraction.network import network_of, values_by_fragm
 from tasks.reconstruction.contraction.schedule import schedule
 from tasks.reconstruction.statistics.counts_to_tensor import OUTCOME_CHUNK, signs, tensor_values, variant_entries
 from tasks.reconstruction.statistics.gradient import LeafGradient, gradients
-from tasks.reconstruction.statistics.walsh import Batch, histograms, variant_batches, walsh
+from tasks.reconstruction.statistics.walsh import VariantGroup, histograms, variant_batches, walsh
 
 _RESAMPLINGS = 48
 _ROUNDING = 1e-12
@@ -43,7 +43,7 @@ _PSEUDO_SHOTS = 0.75
 _BATCH_WEIGHTS = 1 << 18
 
 
-def estimate(
+def estimate_values(
     structure: Structure, tensors: Sequence[FragmentTensor], *, memory_bytes: int | None = None, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Contract the network once forwards and once backwards.
@@ -198,7 +198,7 @@ class _Pairs:
 
 
 def _batch_variances(
-    samples: SampledData, batch: Batch, part: slice, pairs: _Pairs, shots_behind: np.ndarray
+    samples: SampledData, batch: VariantGroup, part: slice, pairs: _Pairs, shots_behind: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """(variant, observable) variances and doubts of a batch's means; None where no observable asks for them."""
     chosen, factor = pairs.of(batch.factors, shots_behind.shape[-1])
@@ -249,7 +249,9 @@ def _single_variance(
     return _variance_of_mean(variant, bits, weights[:, signed])
 
 
-def _shots_behind(samples: SampledData, together: list[Batch], singles: list[int], num_factors: int) -> np.ndarray:
+def _shots_behind(
+    samples: SampledData, together: list[VariantGroup], singles: list[int], num_factors: int
+) -> np.ndarray:
     """(half, raw of each leg..., factor) shots behind each raw entry."""
     shots = np.zeros((samples.halves, *(len(leg.columns) for leg in samples.legs), num_factors))
     for batch in together:

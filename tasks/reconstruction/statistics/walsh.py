@@ -22,7 +22,7 @@ CHUNK_ENTRIES = 1 << 21
 
 
 @dataclass(frozen=True)
-class Batch:
+class VariantGroup:
     """Variants that read the same bits.
 
     Attributes:
@@ -60,7 +60,7 @@ class Batch:
         return [slice(a, a + step) for a in range(0, len(self.members), step)]
 
 
-def variant_batches(samples: SampledData) -> tuple[list[Batch], list[int]]:
+def variant_batches(samples: SampledData) -> tuple[list[VariantGroup], list[int]]:
     """Sort variants into batches.
 
     Returns:
@@ -87,7 +87,7 @@ def variant_batches(samples: SampledData) -> tuple[list[Batch], list[int]]:
     return made, singles
 
 
-def _batches_of(samples: SampledData, members: list[int]) -> list[Batch]:
+def _batches_of(samples: SampledData, members: list[int]) -> list[VariantGroup]:
     """Batches of variants that agree in their bits; they may still differ in which of them make how many columns."""
     first = samples.variants[members[0]]
     options = [_options(leg, bit) for leg, bit in zip(samples.legs, first.leg_bits, strict=True)]
@@ -113,7 +113,7 @@ def _batches_of(samples: SampledData, members: list[int]) -> list[Batch]:
         factor_masks = _as_integers(first.factor_masks)
         halves = np.array([samples.variants[p].half for p in part])
         factors = np.asarray(first.factors)
-        made.append(Batch(np.array(part), halves, columns, masks, factors, factor_masks, first.counts.num_bits))
+        made.append(VariantGroup(np.array(part), halves, columns, masks, factors, factor_masks, first.counts.num_bits))
     return made
 
 

@@ -17,7 +17,7 @@ from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.programs import make_programs
 from tasks.execution.qpu.retry import present_target
 from tasks.model.tensor import FragmentTensor, SampledData, Structure, VariantCounts, VariantData
-from tasks.reconstruction import estimate, tensor_values
+from tasks.reconstruction import estimate_values, tensor_values
 from tests.execution.qpu.circuits import ghz, run_mitigated, run_variants
 
 mthree = pytest.importorskip("mthree", reason="mthree has no wheel for this Python")
@@ -31,7 +31,7 @@ def parity(counts, mask):
     samples = SampledData((), (VariantData((), (), np.array([0]), masks, counts),))
     tensor = FragmentTensor(0, tensor_values(samples, 1), samples)
     structure = Structure(((),), (), np.zeros((1, 1), dtype=np.int64), (1,), csr_array(np.ones((1, 1))))
-    values, errors = estimate(structure, [tensor])
+    values, errors = estimate_values(structure, [tensor])
     return float(values[0]), float(errors[0])
 
 
