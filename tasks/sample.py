@@ -35,6 +35,7 @@ from tasks.reconstruction.distribution.sampling import (
 from tasks.reconstruction.errors import DistributionError
 from tasks.runs import RunDirectory
 from tasks.runtime import COLLECTION_IN, Limits, Outcome, constraint, isolated, limits, task
+from tasks.runtime.scratch import scratch_folder
 from tasks.tensors import outputs
 
 
@@ -123,7 +124,7 @@ def run_sample(
     """
     shown = progress or Quiet()
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        folder = stack.enter_context(tempfile.TemporaryDirectory(dir=scratch_folder()))
         directory = stack.enter_context(RunDirectory.create(Path(folder), {"seed": options.seed}, problem))
         driver = stack.enter_context(started(problem, options, directory, shown, outputs))
         joined = structure_of(problem, driver.plan)

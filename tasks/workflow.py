@@ -28,6 +28,7 @@ from tasks.options import Options, options_of, plan_limits
 from tasks.reconstruct import contraction_flops, reconstruct, reconstruct_in_ranks, worth_ranks, write_for_ranks
 from tasks.runs import RunDirectory, RunRecord
 from tasks.runtime import limits, wait_on
+from tasks.runtime.scratch import scratch_folder
 
 __all__ = ["Options", "Progress", "Quiet", "Result", "RunError", "Stage", "estimate", "plan_problem", "run"]
 
@@ -86,7 +87,11 @@ def estimate(
     problem = make_problem(circuit, observables)
     chosen = options_of(options)
     with contextlib.ExitStack() as stack:
-        parent = Path(out) if out is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        parent = (
+            Path(out)
+            if out is not None
+            else Path(stack.enter_context(tempfile.TemporaryDirectory(dir=scratch_folder())))
+        )
         directory = stack.enter_context(RunDirectory.create(parent, {"seed": chosen.seed}, problem))
         result = run(problem, chosen, directory)
     for note in result.record["notes"]:

@@ -23,6 +23,7 @@ from tasks.errors import DefectError, QompassError
 from tasks.runtime.errors import EngineError
 from tasks.runtime.inline import is_inline
 from tasks.runtime.isolation import idle_children, start_children
+from tasks.runtime.scratch import scratch_folder
 
 IN = "IN"
 OUT = "OUT"
@@ -42,7 +43,7 @@ class _Engine:
         import distributed
 
         self.units = units
-        self.folder = tempfile.TemporaryDirectory(prefix="qompass-dask-")
+        self.folder = tempfile.TemporaryDirectory(prefix="dask-", dir=scratch_folder())
         dask.config.set(
             {
                 "temporary-directory": self.folder.name,

@@ -18,6 +18,7 @@ from typing import Any
 import tasks.runtime.compss as compss
 from tasks.runtime.errors import EngineError
 from tasks.runtime.isolation import Limits, end_children
+from tasks.runtime.scratch import scratch_folder
 from tasks.runtime.ticket import Ticket, in_order_of_end
 
 _backend: Any
@@ -96,7 +97,7 @@ def start_engine(name: str = "auto", *, units: Mapping[str, int] | None = None) 
     _backend.start(dict(units or {}))
     # The launcher's folder where there is one, so that it can cancel: while this program waits inside COMPSs for a
     # task, no signal reaches it.
-    folder = os.environ.get("QOMPASS_STATE") or tempfile.mkdtemp(prefix="qompass-")
+    folder = os.environ.get("QOMPASS_STATE") or tempfile.mkdtemp(dir=scratch_folder())
     kind = "compss" if under_compss() else "embedded"
     _running = EngineInfo(kind, _backend.version(), _cancel_file(Path(folder)), _OVERHEAD_S[kind])
     return _running
@@ -210,4 +211,4 @@ def cancel() -> None:
     info = engine_info()
     Path(info.cancel_file).touch()
     # What is submitted from now on is not part of what was cancelled.
-    _running = replace(info, cancel_file=_cancel_file(Path(tempfile.mkdtemp(prefix="qompass-"))))
+    _running = replace(info, cancel_file=_cancel_file(Path(tempfile.mkdtemp(dir=scratch_folder()))))

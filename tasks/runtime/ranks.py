@@ -14,6 +14,7 @@ from typing import Any
 
 from tasks.runtime.errors import EngineError
 from tasks.runtime.interpreter import python_command, python_environment
+from tasks.runtime.scratch import scratch_folder
 
 
 def mpirun_path() -> str | None:
@@ -33,7 +34,7 @@ def run_ranks(
     mpirun = mpirun_path()
     if mpirun is None:
         raise EngineError("an @mpi task needs mpirun: pip install mpi4py mpich")
-    with tempfile.TemporaryDirectory(prefix="qompass-mpi-") as folder:
+    with tempfile.TemporaryDirectory(prefix="mpi-", dir=scratch_folder()) as folder:
         call = Path(folder) / "call"
         call.write_bytes(pickle.dumps((function.__module__, function.__qualname__, list(arguments), dict(named))))
         rank = python_command("from tasks.runtime.ranks import main; main()", folder)

@@ -374,3 +374,28 @@ def test_a_defect_in_a_task_is_none_of_the_users(problem, tmp_path, monkeypatch,
     text = (directory.path / "traceback.txt").read_text()
     assert "work.py" in text and "KeyError: 'a defect'" in text
     assert read_record(directory.path)["status"] == "failed"
+
+
+@pytest.mark.parametrize("inline_s", [1.0, -1.0], ids=["inline", "engine"])
+def test_estimates_of_several_threads_share_an_engine_that_ends_with_the_last(problem, monkeypatch, inline_s):
+    """As from asyncio.to_thread or joblib: whoever started the engine must not stop it for the others."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from tasks.runtime import EngineError, engine, engine_info
+
+    monkeypatch.setattr("tasks.dispatch.start.INLINE_S", inline_s)
+
+    def one(number):
+        time.sleep(0.05 * number)
+        return [e.value for e in estimate(problem.circuit, ["Z0 Z5", "X2 Y7"], max_qubits=5, seed=number, cache="off")]
+
+    alone = one(0)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(one, range(6)))
+    np.testing.assert_allclose(found, [alone] * 6, atol=1e-9)
+    with pytest.raises(EngineError):  # it has ended
+        engine_info()
+    with engine(units={"CPU": 1}) as mine:  # and one that the program started stays
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(one, range(2)))
+        assert engine_info() is mine
