@@ -376,7 +376,7 @@ def test_a_defect_in_a_task_is_none_of_the_users(problem, tmp_path, monkeypatch,
     assert read_record(directory.path)["status"] == "failed"
 
 
-@pytest.mark.parametrize("inline_s", [1.0, -1.0], ids=["inline", "engine"])
+@pytest.mark.parametrize("inline_s", [1.0, pytest.param(-1.0, marks=pytest.mark.slow)], ids=["inline", "engine"])
 def test_estimates_of_several_threads_share_an_engine_that_ends_with_the_last(problem, monkeypatch, inline_s):
     """As from asyncio.to_thread or joblib: whoever started the engine must not stop it for the others."""
     from concurrent.futures import ThreadPoolExecutor
