@@ -38,7 +38,7 @@ class CostTable:
     def __init__(self, works: Sequence[Work], pool: Sequence[Candidate]) -> None:
         self.works = works
         self.pool = pool
-        apart = frozenset(name for work in works for pair in work.fidelities for name in pair[:1])
+        apart = frozenset(name for work in works for name, _ in work.fidelities)
         first = alike(pool, apart | frozenset(name for work in works for name in work.avoid))
         self.rows = sorted(set(first))
         number = {index: row for row, index in enumerate(self.rows)}

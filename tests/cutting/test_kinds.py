@@ -250,3 +250,25 @@ def test_kinds_keep_what_the_rest_of_the_house_asks():
         assert end.opens_qubit or 2**end.open_ancillas == end.rank
         assert end.prepares or 2 ** len(end.marks) == end.rank * (2 if end.opens_qubit else 1)
     assert WireCut(3, 1).kind == ""
+    assert {end.rank for end in WIRE.ends} == {GateEnd().rank, HadamardEnd().rank} == {2}
+
+
+@pytest.mark.parametrize("objective", ["error", "overhead"])
+def test_objectives_of_sampled_runs_weigh_wires_and_gates_by_their_sampling_factors(objective):
+    """log2 of kappa**2, and a tenth for every cut so that of equal plans the one with fewer cuts is taken."""
+    aim = OBJECTIVES[objective]
+    assert aim.wire == pytest.approx(2 * np.log2(WIRE.kappa()) + 0.1)
+    for gate, kappa in (
+        (library.CZGate(), 3.0),
+        (library.SwapGate(), 7.0),
+        (library.RZZGate(0.3), 1 + 2 * np.sin(0.3)),
+    ):
+        assert aim.gate(schmidt_form(gate)) == pytest.approx(2 * np.log2(kappa) + 0.1)
+
+
+def test_the_objective_of_exact_runs_weighs_the_dimensions_of_legs():
+    """A wire and a gate of rank 2 have legs of 4, two bits each; sampling factors tell equal ones apart."""
+    aim = OBJECTIVES["work"]
+    assert aim.wire == pytest.approx(2 + 0.05 * 2 * np.log2(WIRE.kappa()))
+    assert aim.gate(schmidt_form(library.CZGate())) == pytest.approx(2 + 0.1 * np.log2(3))
+    assert aim.gate(schmidt_form(library.SwapGate())) == pytest.approx(4 + 0.1 * np.log2(7))

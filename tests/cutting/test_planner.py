@@ -183,3 +183,42 @@ def test_a_plan_does_not_depend_on_how_qubits_are_numbered(pairs, seed, shots):
         plan = make_plan(swap_test(pairs, order.tolist()), max_qubits=pairs + 1, shots=shots)
         assert [type(cut) for cut in plan.cuts] == [WireCut], f"seed {seed}"
         assert [f.num_qubits for f in plan.fragments] == [pairs + 1, pairs + 1]
+
+
+def test_without_a_limit_nothing_is_cut():
+    plan = make_plan(line(6, ["Z" * 6]))
+    assert plan.cuts == () and [f.num_qubits for f in plan.fragments] == [6]
+    assert make_plan(line(6, ["Z" * 6]), max_qubits=1).fragments[0].num_qubits == 1
+
+
+def test_of_the_cuts_found_those_too_wide_are_left_and_the_narrowest_is_said(monkeypatch):
+    """A line of four: uncut 4 qubits wide, cut at its first CZ 3, at its middle one 2."""
+    circuit = QuantumCircuit(4)
+    circuit.ry(0.3, range(4))
+    for q in range(3):
+        circuit.cz(q, q + 1)
+    problem = problem_of(circuit, ["ZZZZ"], np.ones((1, 1)))
+    found = [(), (GateCut(4),), (GateCut(5),)]
+    monkeypatch.setattr("tasks.cutting.planner.candidate_cuts", lambda *_: found)
+    assert make_plan(problem, max_qubits=2).cuts == (GateCut(5),)
+    found.pop()
+    assert make_plan(problem, max_qubits=3).cuts == (GateCut(4),)
+    with pytest.raises(CuttingError, match="within `max_qubits` 2: the narrowest fragments found have 3 qubits"):
+        make_plan(problem, max_qubits=2)
+
+
+@pytest.mark.parametrize("cuts, noted", [(6, ()), (7, ("4.8e+06",))])
+def test_an_overhead_above_a_million_is_noted_for_sampled_runs(cuts, noted):
+    """Severed CZs: 9**6 = 531441 is not noted, 9**7 = 4.8e6 is, unless the run is exact."""
+    circuit = QuantumCircuit(2)
+    for k in range(cuts):
+        circuit.ry(0.1 + 0.2 * k, [0, 1])
+        circuit.cz(0, 1)
+    problem = problem_of(circuit, ["ZZ"], np.ones((1, 1)))
+    severed = tuple(GateCut(i) for i, item in enumerate(circuit.data) if len(item.qubits) == 2)
+    plan = make_plan(problem, cuts=severed, shots=10**6)
+    assert plan.sampling_overhead == pytest.approx(9.0**cuts)
+    assert plan.notes == tuple(
+        f"sampling overhead {size}: expect large error bars, or leave `shots` out" for size in noted
+    )
+    assert make_plan(problem, cuts=severed).notes == ()

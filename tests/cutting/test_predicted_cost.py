@@ -148,3 +148,20 @@ def test_settings_are_the_cheapest_that_the_shots_feed():
         dearer = [k for k, scheme in enumerate(schemes) if scheme != best[k]]
         assert 0 < len(dearer) < len(schemes), "no more legs are given up than need be"
     assert choose_schemes(fragments, bonds, 1) == tuple(("minimal",) * 3 for _ in fragments)
+
+
+@pytest.mark.parametrize("ends, variants", [(5, 5**5), (6, 5**3 * 3**3)])
+def test_a_fragment_has_at_most_4096_variants_where_cheaper_settings_allow(ends, variants):
+    """Of a CZ 5 settings, or 3: five ends stay within 4096 with 5 each, of six ends three have to give up two."""
+    problem, severed = two_halves(6, ends, ["Z" * 6])
+    plan = make_plan(problem, cuts=severed)
+    assert [cost.variants for cost in plan.costs] == [variants, variants] and variants <= 4096
+
+
+def test_a_variant_that_would_have_less_than_32_shots_is_not_run():
+    """Two fragments of 25 variants need 1600 shots, of 15 (cheaper settings at one end) 960."""
+    problem, severed = two_halves(6, 2, ["Z" * 6])
+    plan = make_plan(problem, cuts=severed)
+    for shots, count in ((1600, 25), (1599, 15), (960, 15), (959, 9)):
+        chosen = choose_schemes(plan.fragments, plan.bonds, shots)
+        assert [count_variants(f, s) for f, s in zip(plan.fragments, chosen, strict=True)] == [count, count], shots

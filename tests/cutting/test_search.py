@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 from tasks.cutting import GateCut, WireCut
 from tasks.cutting.search.annealing import _breaks, _stretch, _stretches, _target, anneal
-from tasks.cutting.search.blocks import crossing, qubit_blocks
+from tasks.cutting.search.blocks import _refine, crossing, qubit_blocks
 from tasks.cutting.search.ends import GateEnds, end_blocks
 from tasks.cutting.search.linear import linear_orders, split_order
 
@@ -194,3 +194,44 @@ def test_a_move_goes_to_the_block_of_a_neighbour():
 def test_stretches_and_breaks_of_a_wire():
     assert _stretches([1, 1, 0, 0, 1]) == [1, 0, 1]
     assert _breaks([1, 1, 0, 0, 1]) == 2 and _breaks([3]) == 0
+
+
+def weighted(size, edges):
+    dense = np.zeros((size, size))
+    for (a, b), weight in edges.items():
+        dense[a, b] = dense[b, a] = weight
+    return csr_array(dense)
+
+
+def test_moves_of_one_round_make_room_for_those_of_the_next():
+    """1 follows 3 first; only then 0 has more there than here; then 2 goes after 0, where there is room for it."""
+    weights = weighted(4, {(0, 1): 2.0, (0, 2): 1.0, (1, 3): 5.0})
+    start = np.array([0, 0, 0, 1])
+    assert _refine(weights, start, 4).tolist() == [1, 1, 1, 1]
+    assert _refine(weights, start, 3).tolist() == [1, 1, 0, 1]
+    assert _refine(weights, start, 4, rounds=1).tolist() == [0, 1, 0, 1]
+    assert start.tolist() == [0, 0, 0, 1], "what was given stays as it was"
+
+
+def test_full_blocks_swap_the_pair_that_gains_most():
+    """0 belongs to 4 and 5; of those it could change with, 3 belongs to 1 and 2."""
+    weights = weighted(6, {(0, 4): 2.0, (0, 5): 2.0, (1, 2): 3.0, (1, 3): 1.0, (2, 3): 1.0, (4, 5): 1.0})
+    assert _refine(weights, np.array([0, 0, 0, 1, 1, 1]), 3).tolist() == [1, 0, 0, 0, 1, 1]
+
+
+def test_the_spectral_order_of_three_nodes_has_the_middle_one_in_the_middle():
+    (*_, order) = linear_orders(weighted(3, {(0, 2): 1.0, (1, 2): 1.0}))
+    assert order.tolist() in ([0, 2, 1], [1, 2, 0])
+
+
+def test_a_thousand_nodes_that_share_their_width_are_one_block():
+    """A wire in a thousand pieces takes one qubit."""
+    size = 1000
+    chain = (np.arange(size - 1), np.arange(1, size))
+    assert split_order(csr_array((size, size)), np.arange(size), 2, chain).tolist() == [0] * size
+
+
+def test_a_place_that_was_left_is_taken():
+    """0 goes to 3 and 4, then 5 comes to 1: at most three in a block, and nobody to swap with."""
+    weights = weighted(6, {(0, 3): 2.0, (0, 4): 2.0, (3, 4): 1.0, (1, 2): 1.0, (1, 5): 1.0})
+    assert _refine(weights, np.array([0, 0, 0, 1, 1, 2]), 3).tolist() == [1, 0, 0, 1, 1, 0]

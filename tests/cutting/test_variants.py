@@ -207,6 +207,7 @@ def test_settings_do_what_their_names_say(kind, scheme, names):
         if kind.prepares:
             overlap = np.vdot(states[setting.name], product[:, 0]) / np.linalg.norm(states[setting.name])
             assert abs(overlap) == pytest.approx(1)
+            np.testing.assert_allclose(kind.operator(setting), product[:, 0][None], atol=1e-15)
         elif kind.measures_midway and not setting.measured:
             np.testing.assert_allclose(
                 product, np.eye(2) if setting.name == "I" else GATES[setting.name.lower()].to_matrix()

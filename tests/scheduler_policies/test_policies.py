@@ -15,7 +15,7 @@ from scheduler_policies.cost import variant_seconds
 from scheduler_policies.place import place
 from scheduler_policies.placement import Candidate, Goal, alike, check_complete, evaluate, usual_bound
 from scheduler_policies.policies.availability import availability
-from scheduler_policies.policies.balanced import balanced
+from scheduler_policies.policies.balanced import _priced_plans, balanced
 from scheduler_policies.policies.fastest import fastest
 from scheduler_policies.policies.fidelity import fidelity
 from scheduler_policies.policies.least_busy import least_busy
@@ -211,3 +211,43 @@ def test_balanced_is_never_slower_than_a_simple_policy(seed):
     for simple in (availability, round_robin, least_busy, fidelity, fastest):
         assert ours <= evaluate(simple(works, pool, NO_BOUND), pool).makespan * (1 + 1e-9), (simple.__name__, seed)
     assert balanced([], pool, NO_BOUND) == []
+
+
+@pytest.mark.parametrize(("works", "units", "count"), [(10, 10, 8), (11, 10, 3), (4, 1, 8)])
+def test_local_search_starts_from_every_candidate_of_a_small_instance_and_three_of_a_large_one(
+    monkeypatch, works, units, count
+):
+    """Without bounds there are three list schedules and five simple answers; 100 works times units is small."""
+    starts = []
+    monkeypatch.setattr("scheduler_policies.policies.balanced.improve", lambda plan, goal: starts.append(plan) or plan)
+    pool = [qpu(f"q{k}", 20, 0.01, 1e-3) for k in range(units)]
+    balanced([work(f, variants=2) for f in range(works)], pool, NO_BOUND)
+    assert len(starts) == count
+    assert [plan.makespan for plan in starts] == sorted(plan.makespan for plan in starts)
+
+
+@pytest.mark.parametrize("what", ["error", "money"])
+def test_prices_close_in_on_the_least_that_keeps_the_bound(monkeypatch, what):
+    """A pool that keeps a bound from a price of 8000 on, a thousand times the first price tried."""
+    asked = []
+
+    class Plan:
+        makespan = 2.0
+
+        def __init__(self, kept):
+            self.squares = self.price = 0.2 if kept else 1.0
+
+        def excess(self, goal):
+            return max(0.0, self.squares / 0.25 - 1.0)
+
+    def schedule(table, prices, finest):
+        asked.append(getattr(prices, what))
+        return Plan(asked[-1] >= 8000.0)
+
+    monkeypatch.setattr("scheduler_policies.policies.balanced.list_schedule", schedule)
+    goal = Goal(max_error=0.5) if what == "error" else Goal(budget=0.25)
+    plans = _priced_plans(CostTable([work(0)], [qpu("q", 20, 0.01, 1e-3)]), goal)
+    assert len(plans) == len(asked) == 2 + 16 + 1 + 2
+    assert asked[:7] == pytest.approx([0.0, 0.0, 8.0, 64.0, 512.0, 4096.0, 32768.0])
+    assert 7000 < asked[17] < 9200 and 7000 < asked[18] < 9200
+    assert max(asked[19:]) == pytest.approx(2e6), "in the end nothing else counts"

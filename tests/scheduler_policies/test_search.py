@@ -8,6 +8,8 @@ import pytest
 
 from scheduler_policies.cost import jobs_needed
 from scheduler_policies.device import DeviceLimits
+from scheduler_policies.placement import Goal
+from scheduler_policies.search.improve import improve, spend_slack
 from scheduler_policies.search.list_scheduling import Prices, list_schedule
 from scheduler_policies.search.table import Assignment, CostTable
 from tests.scheduler_policies.instances import cpu, qpu, work
@@ -46,3 +48,90 @@ def test_a_large_work_is_spread_over_equal_units_in_as_many_pieces_as_allowed(pi
     assert sum(w.variants for w, _ in plan.choices()) == 12
     shares = sorted(sum(w.variants for w, name in plan.choices() if name == device) for device in "AB")
     assert shares == {1: [0, 12], 2: [6, 6], 5: [5, 7], 12: [6, 6]}[pieces]
+
+
+def given(works, pool, *pieces):
+    """An assignment of (unit, work, variants) pieces; a variant of 4000 shots at 1 ms takes 4.1 s, a start 1 s."""
+    plan = Assignment(CostTable(works, pool))
+    for piece in pieces:
+        plan.give(*piece)
+    return plan
+
+
+def assert_totals(plan):
+    """What an assignment keeps is what its pieces cost."""
+    held = [(unit, *piece) for unit, pieces in enumerate(plan.pieces) for piece in pieces.items()]
+    costs = [plan.table.cost(work, variants, plan.table.row_of_unit[unit]) for unit, work, variants in held]
+    assert plan.squares == pytest.approx(sum(cost.squares for cost in costs))
+    assert plan.price == pytest.approx(sum(cost.price for cost in costs))
+    assert sum(plan.loads) == pytest.approx(sum(plan.table.delays) + sum(cost.seconds for cost in costs))
+
+
+@pytest.mark.parametrize(
+    ("variants", "price", "goal", "moves"),
+    [
+        (10, 0.0, Goal(), True),  # 42 s of the 50.2 s that the other piece takes
+        (11, 0.0, Goal(), False),  # 46.1 s are more than nine tenths
+        (10, 1e-3, Goal(), True),
+        (10, 1e-3, Goal(budget=40.0), True),
+        (10, 1e-3, Goal(budget=39.9), False),
+        (10, 0.0, Goal(budget=0.0), True),  # costs no more than before
+    ],
+)
+def test_time_left_over_buys_less_error_where_it_and_the_money_suffice(variants, price, goal, moves):
+    pool = [qpu("A", 20, 0.01, 1e-3), qpu("B", 20, 0.01, 1e-3), qpu("good", 20, 0.001, 1e-3, price=price)]
+    plan = given([work(0, variants=12), work(1, variants=variants)], pool, (0, 0, 12), (1, 1, variants))
+    spent = spend_slack(plan, goal)
+    assert spent.pieces == ([{0: 12}, {}, {1: variants}] if moves else [{0: 12}, {1: variants}, {}])
+    assert plan.pieces == [{0: 12}, {1: variants}, {}], "what was given stays as it was"
+    assert spent.makespan == pytest.approx(50.2) and (spent.squares < plan.squares) == moves
+    assert_totals(spent)
+
+
+def test_time_left_over_is_not_spent_where_there_is_no_less_error():
+    pool = [qpu("A", 20, 0.01, 1e-3), qpu("B", 20, 0.001, 1e-3), qpu("C", 20, 0.001, 1e-3)]
+    plan = given([work(0, variants=12), work(1, variants=6)], pool, (0, 0, 12), (1, 1, 6))
+    assert spend_slack(plan, Goal()).pieces == plan.pieces
+
+
+def test_a_piece_moves_to_an_idle_unit_or_is_halved():
+    pool = [qpu("A", 20, 0.01, 1e-3), qpu("B", 20, 0.01, 1e-3)]
+    moved = improve(given([work(0, variants=4), work(1, variants=4)], pool, (0, 0, 4), (0, 1, 4)), Goal())
+    assert sorted(map(dict, moved.pieces), key=str) == [{0: 4}, {1: 4}] and moved.makespan == pytest.approx(17.4)
+    halved = improve(given([work(0, variants=12)], pool, (0, 0, 12)), Goal())
+    assert halved.pieces == [{0: 6}, {0: 6}] and halved.makespan == pytest.approx(25.6)
+    quarter = improve(given([work(0, variants=12), work(1, variants=6)], pool, (0, 0, 12), (1, 1, 6)), Goal())
+    assert quarter.pieces == [{0: 9}, {1: 6, 0: 3}] and quarter.makespan == pytest.approx(38.9)
+    for plan in (moved, halved, quarter):
+        assert_totals(plan)
+
+
+def test_pieces_that_cannot_move_are_swapped():
+    """Runs of 9.1 and 7.1 s on one unit, of 6.1 and 6.1 s on the other: one of the first for one of the second."""
+    works = [
+        replace(work(f, variants=1), shots=round(1000 * (seconds - 1.1)))
+        for f, seconds in enumerate((9.1, 7.1, 6.1, 6.1))
+    ]
+    pool = [qpu("A", 20, 0.01, 1e-3), qpu("B", 20, 0.01, 1e-3)]
+    plan = given(works, pool, (0, 0, 1), (0, 1, 1), (1, 2, 1), (1, 3, 1))
+    assert plan.makespan == pytest.approx(16.2)
+    swapped = improve(plan, Goal())
+    assert sorted(swapped.loads) == pytest.approx([13.2, 15.2])
+    assert_totals(swapped)
+
+
+def test_no_move_breaks_a_bound_that_was_kept():
+    pool = [qpu("good", 20, 0.001, 1e-3), qpu("bad", 20, 0.01, 1e-3)]
+    plan = given([work(0, variants=12)], pool, (0, 0, 12))
+    bound = plan.squares**0.5
+    assert improve(plan, Goal(max_error=bound)).pieces == [{0: 12}, {}]
+    assert improve(plan, Goal(max_error=10 * bound)).pieces == [{0: 6}, {0: 6}]
+    assert plan.excess(Goal(max_error=bound)) == 0.0
+    assert plan.excess(Goal(max_error=bound / 2)) == pytest.approx(3.0), "four times the square, less one"
+
+
+def test_a_piece_that_gets_cheaper_moves_though_the_budget_stays_broken():
+    pool = [qpu("A", 20, 0.01, 1e-3, price=1e-3), qpu("B", 20, 0.01, 1e-3, price=1e-3), qpu("good", 20, 0.001, 1e-3)]
+    plan = given([work(0, variants=12), work(1, variants=6)], pool, (0, 0, 12), (1, 1, 6))
+    spent = spend_slack(plan, Goal(budget=1.0))
+    assert (plan.price, spent.price) == pytest.approx((72.0, 48.0)) and spent.pieces == [{0: 12}, {}, {1: 6}]

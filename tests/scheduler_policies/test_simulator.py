@@ -42,6 +42,7 @@ def test_one_calm_device_takes_the_sum_of_its_pieces(name):
     assert result.makespan == pytest.approx(sum(work_seconds(device, w) for w in works))
     assert result.price == pytest.approx(sum(work_price(device, w) for w in works))
     assert (result.error, result.pieces, result.failures, result.qpu_busy) == (0.0, 4, 0, 0.0)
+    assert (result.decisions, result.moved) == (4, 0), "one for each piece"
 
 
 def test_what_is_submitted_together_waits_once():
@@ -52,6 +53,7 @@ def test_what_is_submitted_together_waits_once():
     run = sum(work_seconds(device, w) for w in works)
     assert result.makespan == pytest.approx(7.0 + run)
     assert result.qpu_busy == pytest.approx(run / result.makespan)
+    assert (result.decisions, result.moved) == (1, 0)
     state = qpu("q", 20, 0.005, 1e-3).state
     assert result.error == pytest.approx(math.sqrt(sum(squared_error(device, state, w) for w in works)))
 
@@ -214,3 +216,70 @@ def test_the_policy_sees_how_long_what_was_submitted_will_take_with_its_wait():
     reported = World(failing.devices, 0, 0.0).seen(0, 0.0).wait
     (left,) = seen[1][0]
     assert left == pytest.approx(reported + work_seconds(slow, works[0]) - 10.0)
+
+
+def test_when_a_device_was_calibrated_has_nothing_to_do_with_how_well_it_is_seen():
+    """Over 400 worlds: the phase is uniform, what is seen is off by up to exp(0.2), and none tells of another."""
+    device = qpu("q", 20, 0.01, 1e-3).device
+    behaviour = Behaviour(wait=90.0, drift=1.0, calibration=3600.0)
+    told = []
+    for seed in range(400):
+        world = World([(device, behaviour)], seed, 0.0)
+        seen, phase = world.seen(0, 0.0), world.drift(0, 0.0)
+        told.append((phase, math.log(seen.wait / 90.0) / 0.4 + 0.5, math.log(seen.drift / phase) / 0.4 + 0.5))
+        assert seen.queue_length == round(seen.wait / 60.0)
+    for column in np.array(told).T:
+        assert column.min() >= 0.0 and column.max() <= 1.0
+        assert column.mean() == pytest.approx(0.5, abs=0.05) and column.std() == pytest.approx(12**-0.5, rel=0.07)
+    assert np.abs(np.corrcoef(np.array(told).T) - np.eye(3)).max() < 0.2
+
+
+def test_a_surge_is_ten_times_the_wait():
+    device = qpu("q", 20, 0.01, 1e-3).device
+    worlds = [World([(device, Behaviour(wait=7.0, surge=surge))], 0, 0.0) for surge in (0.0, 1.0, 0.25)]
+    waits = [[world.queue(0, 0.0) for _ in range(400)] for world in worlds]
+    assert set(waits[0]) == {7.0} and set(waits[1]) == {70.0} and set(waits[2]) == {7.0, 70.0}
+    assert waits[2].count(70.0) == pytest.approx(100, abs=30), "seed 0"
+
+
+@pytest.mark.parametrize(
+    ("begun", "expected"),
+    [
+        (0.0, (15.0, False, True)),  # gone at 5, noticed ten seconds later
+        (7.0, (10.0, False, True)),
+        (9.0, (6.0, True, False)),  # back
+    ],
+)
+def test_a_piece_that_meets_a_dropout_fails_ten_seconds_after_it_began(begun, expected):
+    device = qpu("q", 20, 0.01, 1e-3).device
+    world = World([(device, replace(CALM, slowness=1.5, dropouts=((5.0, 9.0),)))], 0, 0.0)
+    assert world.fate(0, begun, 4.0, 1) == expected
+    assert world.fate(0, 0.0, 5.0 / 1.5, 1) == (5.0, True, False), "done as it goes"
+
+
+@pytest.mark.parametrize(("variants", "share"), [(6, 10.0 / 25.6), (1, 1.0)])
+def test_a_failed_piece_costs_its_share_and_no_more_than_a_whole_one(variants, share):
+    """Down at first: 10 s are lost of a piece of 25.6 s at 24, or of one of 5.1 s at 4."""
+    device = qpu("q", 20, 0.001, 1e-3, price=1e-3).device
+    scenario = _scenario([(device, replace(CALM, dropouts=((0.0, 1.0),)))], [work(0, variants=variants)])
+    result = simulate_run(scenario, POLICIES["fastest"])
+    assert result.failures == 1 and result.price == pytest.approx(4.0 * variants * (1.0 + share))
+    assert result.makespan == pytest.approx(10.0 + 1.0 + 4.1 * variants) and result.qpu_busy == pytest.approx(1.0)
+
+
+def test_an_overdue_piece_is_expected_to_take_another_twentieth():
+    """Predicted to take 5.1 s, it takes three times as long; another device is done every 3 s and something."""
+    late, other = qpu("late", 20, 0.01, 1e-3).device, cpu("c").device
+    other = replace(other, speed=replace(other.speed, job=3.0))
+    seen = []
+
+    def both(works, pool, goal, /):
+        seen.append(pool[0].state.busy)
+        return [(work, "c" if work.fragment else "late") for work in works]
+
+    works = [work(f, variants=1) for f in range(5)]
+    simulate_run(_scenario([(late, replace(CALM, slowness=3.0)), (other, CALM)], works), both)
+    step = work_seconds(other, works[1])
+    assert 3.0 < step < 3.5
+    left = [busy for (busy,) in seen[1:]]
+    assert seen[0] == () and left == pytest.approx([5.1 - step, 0.05 * 5.1, 0.05 * 5.1])
