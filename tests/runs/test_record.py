@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
 import os
@@ -422,3 +423,24 @@ def test_a_write_that_fails_leaves_the_old_content_and_no_rest(
     assert (run.path / "record.json").read_bytes() == before
     assert not list(run.path.glob(".*"))
     run.close()
+
+
+def test_the_methods_of_a_record_add_up() -> None:
+    record = RunRecord({"run": "x"})
+    for _ in range(2):
+        record.note("once")
+        record.count_cache("store", {"hits": 2, "seconds": 0.25})
+        record.move({"fragment": 1}, "a", "b", "why")
+    assert record["notes"] == ["once"]
+    assert record["cache"] == {"store": "store", "hits": 4, "seconds": 0.5}
+    assert record["moves"] == [{"fragment": 1, "from": "a", "to": "b", "why": "why"}] * 2
+
+
+def test_content_that_does_not_fit_its_own_checksum_is_refused() -> None:
+    """Written anew, so that no checksum of the container tells."""
+    with np.load(io.BytesIO(pack({"n": np.array(1)}, {"key": "k"}))) as file:
+        members = {name: file[name] for name in file.files}
+    changed = io.BytesIO()
+    np.savez(changed, **{**members, "n": np.array(2)})
+    with pytest.raises(ValueError, match="checksum mismatch"):
+        storage.unpack(changed.getvalue())
