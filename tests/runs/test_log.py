@@ -21,7 +21,9 @@ def problem():
     return make_problem(QuantumCircuit(2), "Z0")
 
 
-def test_warnings_of_a_run_are_in_its_folder_and_in_no_other(tmp_path, problem):
+def test_warnings_of_a_run_are_in_its_folder_and_in_no_other(tmp_path, problem, monkeypatch):
+    # What pytest itself would collect goes from process to process, and this text cannot be sent.
+    monkeypatch.setattr(logging.getLogger("tasks"), "propagate", False)
     logger = logging.getLogger("tasks.somewhere")
     before = [list(logging.getLogger(room).handlers) for room in ("tasks", "apps")]
     with RunDirectory.create(tmp_path, {}, problem) as first:
