@@ -1,0 +1,104 @@
+"""How many shots each round takes, what they cost, and that a resumed run takes no other ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tasks.cutting import make_plan
+from tasks.dispatch.driver import steps_of, value_of
+from tasks.dispatch.result_store import found_results
+from tasks.dispatch.rounds import _mean_price, first_round
+from tasks.execution.jobs import run_job, sampled_jobs, uniform_shots
+from tasks.execution.pieces import Piece
+from tasks.runs import RunDirectory
+from tasks.runtime import Failure, Outcome, Reason
+from tasks.workflow import Options, RunError, run
+from tests.oracles import brickwork, random_problem
+
+
+@pytest.fixture
+def problem():
+    rng = np.random.default_rng(3)
+    return random_problem(brickwork(8, 2, rng), rng)
+
+
+@pytest.fixture
+def plan(problem):
+    return make_plan(problem, max_qubits=4, shots=60_000)
+
+
+def test_a_first_round_leaves_shots_for_a_second_where_there_are_enough(plan):
+    variants = sum(cost.variants for cost in plan.costs)
+    for shots, taken, halves in (
+        (None, 200 * variants, 2),
+        (100 * variants, 30 * variants, 2),
+        (100 * variants - 1, 100 * variants - 1, 1),
+    ):
+        found = first_round(plan, shots)
+        assert sum(int(own.sum()) for own in found) == taken
+        assert {own.shape[0] for own in found} == {halves}
+
+
+def test_the_price_of_a_shot_is_that_of_the_devices_that_took_them():
+    assert _mean_price({"A": 300, "free": 100}, {"A": 0.02}) == pytest.approx(0.015)
+    assert _mean_price({}, {"A": 0.02}) == 0.0
+
+
+def test_two_rounds_spend_all_shots_and_the_second_is_kept_for_a_resumed_run(problem, plan, tmp_path):
+    with RunDirectory.create(tmp_path, {}, problem) as directory:
+        run(problem, Options(max_qubits=4, shots=60_000, seed=2, cache="off"), directory)
+        first, second = first_round(plan, 60_000), directory.shots_of_round(1)
+        assert second is not None and directory.shots_of_round(2) is None
+    spent = sum(int(own.sum()) for own in [*first, *second.values()])
+    assert spent == pytest.approx(60_000, abs=sum(cost.variants for cost in plan.costs))
+
+
+@pytest.fixture
+def job(plan):
+    return sampled_jobs(plan, uniform_shots(plan, 60_000), 2)[0]
+
+
+def stored(directory, job, **changed):
+    piece = job.piece
+    meta = {
+        "device": "cpu", "digest": job.digest, "fragment": piece.fragment, "round": piece.round_index,
+        "first": piece.first, "count": piece.count,
+    }  # fmt: skip
+    directory.store(job.key, run_job(job), {**meta, **changed})
+
+
+def test_neighbours_that_share_no_shots_all_count(problem, job, tmp_path):
+    count = len(job.variants)
+    parts = [job.share(2, 2), job.share(4, count - 4), job.share(0, 2)]
+    with RunDirectory.create(tmp_path, {}, problem) as directory:
+        for part in parts:
+            stored(directory, part)
+        found, todo = found_results([job], directory)
+    assert sorted((done.piece.first, done.piece.count) for done, _ in found) == [(0, 2), (2, 2), (4, count - 4)]
+    assert todo == [] and all(done.stored for done, _ in found)
+
+
+def test_a_result_that_was_asked_for_in_other_words_does_not_count(problem, job, tmp_path):
+    exact = job.as_exact()
+    with RunDirectory.create(tmp_path, {}, problem) as directory:
+        directory.store(exact.key, run_job(exact), {"device": "cpu", "digest": "another"})
+        stored(directory, job, digest="another")
+        assert found_results([job], directory) == ([], [job.piece])
+        directory.store(exact.key, run_job(exact), {"device": "cpu", "digest": exact.digest})
+        ((done, _),), todo = found_results([job], directory)
+    assert done.piece == job.piece.as_exact() and todo == []
+
+
+def test_the_record_counts_every_task_once(problem, tmp_path):
+    with RunDirectory.create(tmp_path, {}, problem) as directory:
+        record = run(problem, Options(max_qubits=4, shots=60_000, seed=2, cache="off"), directory).record
+    assert record["tasks"]["tasks"] >= 2 and record["tasks"]["mean_seconds"] > 0
+
+
+def test_steps_and_values():
+    assert [steps_of(Piece(0)), steps_of(Piece(0, 0, 0, (9, 9)))] == [1, 2]
+    assert value_of(Outcome(value=3), "the plan") == 3
+    for reason, words in ((Reason.REFUSED, "^no such gate$"), (Reason.KILLED, "^the plan: no such gate$")):
+        with pytest.raises(RunError, match=words):
+            value_of(Outcome(failure=Failure(reason, "no such gate")), "the plan")
