@@ -77,3 +77,5 @@ def test_a_defect_keeps_its_traceback():
     raise_defect(Outcome(value=3), "the plan")
     with pytest.raises(DefectError, match=r"^the plan: KeyError: 'x'\n\nTraceback of it$"):
         raise_defect(Outcome(failure=Failure(Reason.RAISED, "KeyError: 'x'", "Traceback of it")), "the plan")
+    with pytest.raises(DefectError, match=r"^the plan, KeyError: 'x'\n"):
+        raise_defect(Outcome(failure=Failure(Reason.RAISED, "KeyError: 'x'", "T")), "the plan, KeyError: 'x'")
