@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import fcntl
 import os
 import shutil
 import tempfile
 import threading
 from pathlib import Path
+
+from tasks.runtime.file_lock import lock, try_lock
 
 _PREFIX = "qompass-"
 _ALIVE = "alive"
@@ -31,7 +32,7 @@ def scratch_folder() -> Path:
             # Locked before it has its name, so that nobody finds it free.
             descriptor = os.open(path / f".{_ALIVE}", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with contextlib.suppress(OSError):  # a file system without locks: then nothing is ever removed
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                lock(descriptor)
                 os.rename(path / f".{_ALIVE}", path / _ALIVE)
             _made = os.getpid(), path
             atexit.register(_remove_own, *_made)
@@ -58,7 +59,6 @@ def _is_left(entry: os.DirEntry[str]) -> bool:
         return False
     descriptor = os.open(Path(entry.path) / _ALIVE, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return try_lock(descriptor)
     finally:
         os.close(descriptor)
-    return True
