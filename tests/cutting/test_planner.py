@@ -222,3 +222,20 @@ def test_an_overhead_above_a_million_is_noted_for_sampled_runs(cuts, noted):
         f"sampling overhead {size}: expect large error bars, or leave `shots` out" for size in noted
     )
     assert make_plan(problem, cuts=severed).notes == ()
+
+
+@pytest.mark.parametrize("bits, fits", [(4, True), (3, False)])
+def test_a_search_takes_tensors_of_as_many_numbers_as_there_may_be(monkeypatch, bits, fits):
+    """Two CZs severed: tensors of 4 x 4 numbers, four bits."""
+    circuit = QuantumCircuit(2)
+    for _ in range(2):
+        circuit.ry(0.3, [0, 1])
+        circuit.cz(0, 1)
+    problem = problem_of(circuit, ["ZZ"], np.ones((1, 1)))
+    monkeypatch.setattr("tasks.cutting.planner.candidate_cuts", lambda *_: [(GateCut(2), GateCut(5))])
+    monkeypatch.setattr("tasks.cutting.planner._MOST_TENSOR_BITS", bits)
+    if fits:
+        assert make_plan(problem, max_qubits=1).cuts == (GateCut(2), GateCut(5))
+    else:
+        with pytest.raises(CuttingError, match=r"fragment 0 has 2 cut ends: its tensor alone would have 2\*\*4 num"):
+            make_plan(problem, max_qubits=1)

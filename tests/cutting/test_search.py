@@ -235,3 +235,10 @@ def test_a_place_that_was_left_is_taken():
     """0 goes to 3 and 4, then 5 comes to 1: at most three in a block, and nobody to swap with."""
     weights = weighted(6, {(0, 3): 2.0, (0, 4): 2.0, (3, 4): 1.0, (1, 2): 1.0, (1, 5): 1.0})
     assert _refine(weights, np.array([0, 0, 0, 1, 1, 2]), 3).tolist() == [1, 0, 0, 1, 1, 0]
+
+
+@pytest.mark.parametrize("most", [4, 5, 9])
+def test_what_fits_stays_together(most):
+    weights = weighted(4, {(0, 1): 2.0, (1, 2): 1.0, (2, 3): 5.0, (0, 3): 1.0})
+    assert split_order(weights, np.array([2, 0, 3, 1]), most).tolist() == [0, 0, 0, 0]
+    assert [blocks.tolist() for blocks in qubit_blocks(weights, most)] == [[0, 0, 0, 0]]

@@ -33,6 +33,7 @@ from scheduler_policies.cost import (
     open_state_seconds,
     runs_exact,
     sampled_seconds,
+    squared_error,
     start_delays,
     state_bytes,
     statistical_variance,
@@ -200,3 +201,27 @@ def test_a_device_of_which_nothing_is_known_costs_nothing_and_is_free_now():
     assert (work_price(plain, WORK), work_seconds(plain, WORK), plain.units) == (0.0, 0.0, 1)
     assert start_delays(plain, DeviceState()) == (0.0,) and expected_fidelity(plain, DeviceState(), WORK) == 1.0
     assert steady_pace(DeviceState()) == 1.0
+
+
+def test_squares_of_noise_and_shots_add():
+    infidelity = 1.0 - expected_fidelity(QPU, DeviceState(), WORK)
+    assert 0.1 < infidelity < 0.5
+    assert squared_error(QPU, DeviceState(), WORK) == pytest.approx(0.09 * (1 / 2500 + infidelity**2))
+    assert squared_error(CPU, DeviceState(), WORK) == 0.0
+
+
+@pytest.mark.parametrize(("pace", "steps"), [(2.0, 7), (0.5, -7), (1.04, 0), (1.05, 1), (1.1, 1)])
+def test_a_pace_counts_in_steps_of_a_tenth(pace, steps):
+    assert steady_pace(DeviceState(pace=pace)) == pytest.approx(1.1**steps)
+
+
+def test_units_start_when_they_are_free_and_the_queue_has_passed():
+    device = Device("q", Kind.QPU, qubits=5, units=3)
+    for state, delays in (
+        (DeviceState(free_units=3), (0.0, 0.0, 0.0)),
+        (DeviceState(free_units=1, busy=(9.0, 4.0), expected_wait=2.0), (2.0, 6.0, 11.0)),
+        (DeviceState(free_units=3, busy=(4.0,)), (0.0, 0.0, 4.0)),
+        (DeviceState(free_units=0, busy=(4.0,)), (4.0,)),
+        (DeviceState(free_units=-1, expected_wait=5.0), (10.0,)),
+    ):
+        assert start_delays(device, state) == delays

@@ -129,6 +129,9 @@ def test_the_bound_is_worth_waiting_for_a_better_device_that_will_be_back():
     assert {(p.work.fragment, p.device) for p in patient.placements} == {(1, "bad")}
     for hasty in (place(balanced, works, pool), place(balanced, works, pool, Goal(max_error=0.5))):
         assert not hasty.waiting and {p.device for p in hasty.placements} == {"bad"}
+    roomy = Candidate(replace(pool[0].device, qubits=30), pool[0].state)
+    wide = place(balanced, [*works, work(2, width=25)], [roomy, pool[1]], Goal(max_error=0.05))
+    assert {w.fragment for w in wide.waiting} == {0, 2}, "one for its error and one for its width"
     hopeless = [_with(pool[0], set_aside_count=9), pool[1]]
     given_up = place(balanced, works, hopeless, Goal(max_error=0.05))
     assert not given_up.waiting and "predicted error" in given_up.notes[0]

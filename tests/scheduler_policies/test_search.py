@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -10,8 +11,8 @@ from scheduler_policies.cost import jobs_needed
 from scheduler_policies.device import DeviceLimits
 from scheduler_policies.placement import Goal
 from scheduler_policies.search.improve import improve, spend_slack
-from scheduler_policies.search.list_scheduling import Prices, list_schedule
-from scheduler_policies.search.table import Assignment, CostTable
+from scheduler_policies.search.list_scheduling import Prices, _divided, _Units, _whole, list_schedule
+from scheduler_policies.search.table import Assignment, CostTable, excess
 from tests.scheduler_policies.instances import cpu, qpu, work
 
 
@@ -130,8 +131,41 @@ def test_no_move_breaks_a_bound_that_was_kept():
     assert plan.excess(Goal(max_error=bound / 2)) == pytest.approx(3.0), "four times the square, less one"
 
 
-def test_a_piece_that_gets_cheaper_moves_though_the_budget_stays_broken():
-    pool = [qpu("A", 20, 0.01, 1e-3, price=1e-3), qpu("B", 20, 0.01, 1e-3, price=1e-3), qpu("good", 20, 0.001, 1e-3)]
+@pytest.mark.parametrize(("price", "after"), [(0.0, 48.0), (1e-3, 72.0), (1.01e-3, None)])
+def test_a_piece_that_gets_no_dearer_moves_though_the_budget_stays_broken(price, after):
+    pool = [qpu("A", 20, 0.01, 1e-3, price=1e-3), qpu("B", 20, 0.01, 1e-3, price=1e-3)]
+    pool.append(qpu("good", 20, 0.001, 1e-3, price=price))
     plan = given([work(0, variants=12), work(1, variants=6)], pool, (0, 0, 12), (1, 1, 6))
     spent = spend_slack(plan, Goal(budget=1.0))
-    assert (plan.price, spent.price) == pytest.approx((72.0, 48.0)) and spent.pieces == [{0: 12}, {}, {1: 6}]
+    assert plan.price == pytest.approx(72.0) and spent.price == pytest.approx(after or 72.0)
+    assert spent.pieces == (plan.pieces if after is None else [{0: 12}, {}, {1: 6}])
+
+
+def test_bounds_are_kept_to_nine_digits():
+    assert excess(0.25, 3.0, Goal()) == excess(0.25, 3.0, Goal(max_error=0.5, budget=3.0)) == 0.0
+    assert excess(0.25 * (1 + 5e-10), 3.0 * (1 + 5e-10), Goal(max_error=0.5, budget=3.0)) == 0.0
+    assert excess(0.25, 3.0 * (1 + 2e-9), Goal(budget=3.0)) == pytest.approx(2e-9, rel=1e-3)
+    assert excess(0.5, 6.0, Goal(max_error=0.5, budget=3.0)) == pytest.approx(2.0)
+    assert excess(0.0, 1.0, Goal(budget=0.0)) == math.inf and excess(0.0, 0.0, Goal(budget=0.0)) == 0.0
+
+
+@pytest.mark.parametrize("prices", [Prices(), Prices(money=2.0), Prices(error=1e5), Prices(error=1e5, money=2.0)])
+def test_scores_add_priced_error_and_money_to_completion(prices):
+    """A work of twelve variants of 4.1 s, whole or in two halves, on two units that are free after 3 s."""
+    table = CostTable([work(0, variants=12)], [qpu(name, 20, 0.01, 1e-3, wait=3.0, price=1e-3) for name in "AB"])
+    whole = _whole(table, _Units(table), prices, 0)
+    halves = _divided(table, _Units(table), prices, 0, 2)
+    squares = [table.cost(0, n, 0).squares for n in (12, 6)]
+    assert (whole.pieces, sorted(halves.pieces)) == ([(0, 12)], [(0, 6), (1, 6)])
+    assert whole.score == pytest.approx(3.0 + 50.2 + prices.error * squares[0] + prices.money * 48.0)
+    assert halves.score == pytest.approx(3.0 + 25.6 + prices.error * 2 * squares[1] + prices.money * 48.0)
+
+
+def test_money_and_error_have_their_price_in_where_a_piece_goes():
+    """Dear and quick, cheap and slow, exact to a tenth: what is priced decides."""
+    pool = [qpu("dear", 20, 0.01, 1e-3, price=1e-3), qpu("slow", 20, 0.01, 2e-3), qpu("good", 20, 0.001, 3e-3)]
+    table = CostTable([work(0, variants=12)], pool)
+    for prices, expected in ((Prices(), "dear"), (Prices(money=2.0), "slow"), (Prices(error=1e6), "good")):
+        assert {name for _, name in list_schedule(table, prices, 1).choices()} == {expected}
+    many = list_schedule(table, Prices(error=1e6), 3)
+    assert {name for _, name in many.choices()} == {"good"}, "and so in pieces"

@@ -271,10 +271,11 @@ def test_an_overdue_piece_is_expected_to_take_another_twentieth():
     """Predicted to take 5.1 s, it takes three times as long; another device is done every 3 s and something."""
     late, other = qpu("late", 20, 0.01, 1e-3).device, cpu("c").device
     other = replace(other, speed=replace(other.speed, job=3.0))
-    seen = []
+    seen, free = [], []
 
     def both(works, pool, goal, /):
         seen.append(pool[0].state.busy)
+        free.append(tuple(candidate.state.free_units for candidate in pool))
         return [(work, "c" if work.fragment else "late") for work in works]
 
     works = [work(f, variants=1) for f in range(5)]
@@ -283,3 +284,30 @@ def test_an_overdue_piece_is_expected_to_take_another_twentieth():
     assert 3.0 < step < 3.5
     left = [busy for (busy,) in seen[1:]]
     assert seen[0] == () and left == pytest.approx([5.1 - step, 0.05 * 5.1, 0.05 * 5.1])
+    assert free == [(1, 1), (0, 1), (0, 1), (0, 1)]
+
+
+def test_without_work_a_run_takes_nothing():
+    result = simulate_run(_scenario([(qpu("q", 20, 0.01, 1e-3).device, CALM)], []), POLICIES["balanced"])
+    assert result == type(result)(0.0, 0.0, 0.0, 0.0, 0, 0, 0, 0, ())
+
+
+def test_what_is_seen_is_off_by_the_same_for_an_hour():
+    world = World([(qpu("q", 20, 0.01, 1e-3).device, Behaviour(wait=90.0))], 1, 1800.0)
+    waits = [world.seen(0, now).wait for now in (0.0, 1799.0, 1801.0, 5399.0, 5401.0)]
+    assert waits[0] == waits[1] != waits[2] == waits[3] != waits[4]
+
+
+def test_waits_an_hour_apart_are_alike_and_those_of_four_hours_are_not():
+    """White noise under a Gaussian of an hour's width: a correlation of exp(-t**2 / 4) after t hours, seeds 0 to 39.
+
+    The mean over the day is taken out, and with it the mean of that over 24 hours.
+    """
+    device, found = qpu("q", 20, 0.01, 1e-3).device, []
+    for seed in range(40):
+        world = World([(device, Behaviour(wait=1.0, wait_spread=1.0))], seed, 0.0)
+        level = np.log([world.wait(0, 300.0 * step) for step in range(288)]) + 0.5
+        assert (level.mean(), level.std()) == pytest.approx((0.0, 1.0), abs=1e-9)
+        found.append([(level * np.roll(level, 12 * hours)).mean() for hours in (1, 2, 4)])
+    mean = math.sqrt(4 * math.pi) / 24
+    assert np.mean(found, axis=0) == pytest.approx((np.exp([-1 / 4, -1, -4]) - mean) / (1 - mean), abs=0.07)
