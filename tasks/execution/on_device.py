@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 
 import numpy as np
+from qiskit_aer import AerSimulator
 
 from scheduler_policies import Device, Kind
 from tasks.execution.cache.cache import OFF
 from tasks.execution.cache.keys import AS_WRITTEN, Target, make_key
 from tasks.execution.device_results import DeviceResults, ExecutionOptions, JobResult, numbers_since, opened_cache
+from tasks.execution.errors import ExecutionError
 from tasks.execution.jobs import ExactJob, FragmentJob, predicted_seconds, run_job
 from tasks.runs.storage import pack, unpack
 
@@ -47,6 +49,11 @@ def run_on_device(
             keep(result)
         return found
     aer = "GPU" if device.kind is Kind.GPU else "CPU"
+    if aer not in AerSimulator().available_devices():
+        raise ExecutionError(
+            f"device {device.name}: the simulator here knows no {aer}; install a build of qiskit-aer that does, or "
+            "leave the device out of the resources file"
+        )
     cached = [options.cache != OFF and not job.outputs and predicted_seconds(job) >= _LEAST_SECONDS for job in jobs]
     before = opened_cache(options.cache).numbers() if any(cached) else {}
     results = []
