@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from tasks.model.tensor import LegSettings, SampledData, Structure, VariantCounts, VariantData
-from tasks.reconstruction import contract, tensor_values
+from tasks.model.tensor import FragmentTensor, LegSettings, SampledData, Structure, VariantCounts, VariantData
+from tasks.reconstruction import contract, estimate_values, tensor_values
 from tasks.reconstruction.contraction.layout import (
     CALL,
     COPY,
@@ -92,6 +92,13 @@ def test_a_step_is_laid_out_by_the_sizes_of_its_operands_not_by_their_numbers() 
         assert (other.kept, other.effort) == (one.kept, one.effort), f"seed 8, case {case}"
 
 
+def test_a_small_matrix_is_multiplied_onto_the_middle_of_a_wide_array() -> None:
+    sizes = (2, 3, 400, 5)
+    step = lay_out((0, 1), [(3, 1), (0, 1, 2)], [1, 1], 1, sizes, {0: 2, 3: 1, 2: 1})
+    assert (step.left, step.right, step.kept, step.split) == (0, 1, (0, 3, 2), 1)
+    assert step.effort == 2 * (3 * 5 * 400 + MOVE * (3 * 400 + 5 * 400 + 5 * 3 / 4) + SMALL_CALL)
+
+
 def test_after_how_many_steps_an_index_ends() -> None:
     ends = ends_of([(0,), (0, 1), (1, 2), (2,)], ((0, 1), (4, 2), (5, 3)))
     assert ends == [{0: 1}, {0: 1, 1: 2}, {1: 1, 2: 2}, {2: 1}, {1: 1}, {2: 1}, {}]
@@ -111,7 +118,9 @@ def test_the_load_of_a_chain() -> None:
     order = shape_of(bind(structure, network, ((0, 1), (3, 2))), network.sizes)
     load = load_of(order, (1,), False)
     assert (load.once, load.each) == (0.0, 5 * 2 + 5)
-    assert load_of(order, (), False).once == 5 * 2 * 3 + 5 * 3
+    both = load_of(order, (), False)
+    assert both.once == 5 * 2 * 3 + 5 * 3
+    assert both.peak < both.pressure <= 2**0.25 * both.peak, "two steps, the smaller of which counts for little"
 
 
 def test_work_goes_to_whoever_has_least() -> None:
@@ -177,6 +186,22 @@ def test_the_variance_of_a_frequency() -> None:
     p, scale = np.array([0.5, 0.2]), np.array([1.0, 9.0])
     np.testing.assert_allclose(total, scale * p * (1 - p) / 9)
     np.testing.assert_allclose(doubt, scale * 0.75 * (0.25 + 10 / 11 * (p - 0.5) ** 2) / 100)
+
+
+def test_the_variance_of_a_signed_frequency() -> None:
+    """Every shot counts for g0 + 2 g1 sign inside the projector and for 0 outside."""
+    leg = LegSettings(np.array([[0, 0], [0, 1]]), np.array([[1.0, 0.0], [0.0, 2.0]]), 1)
+    rows = {0b00: 1, 0b01: 2, 0b10: 3, 0b11: 4}
+    variant = VariantData((0,), (0,), np.array([0]), np.array([[False, True]]), counted(rows, 2))
+    outputs = SampledOutputs((0,), SampledData((leg,), (variant,)))
+    total, doubt = np.zeros(1), np.zeros(1)
+    gradient = LeafGradient(0, np.array([0]), np.array([0]), np.array([[0.3, 0.1]]))
+    outputs.add_variances(np.array([True]), np.array([1]), gradient, total, doubt)
+    shots = [0.0] * 3 + [0.3 + 0.2] * 3 + [0.3 - 0.2] * 4
+    assert total[0] == pytest.approx(np.var(shots, ddof=1) / 10, rel=1e-12)
+    even = [0.0, 0.0, 0.5, 0.1]
+    away = np.mean(shots) - np.mean(even)
+    assert doubt[0] == pytest.approx(0.75 * (np.var(even) + 10 / 11 * away**2) / 100, rel=1e-12)
 
 
 def test_outputs_that_are_not_kept_are_summed_over() -> None:
@@ -245,3 +270,18 @@ def test_weighted_shots_give_a_weighted_mean() -> None:
     )
     variant = VariantData((), (), np.array([0]), np.array([[True]]), counts)
     np.testing.assert_allclose(tensor_values(SampledData((), (variant,)), 1), [(12 - 3 - 2) / 10])
+
+
+def test_weighted_shots_are_samples_of_their_own() -> None:
+    """Two samples, of 8 and of 12 shots, whose means count for 2 * 8 / 20 and -1 * 12 / 20."""
+    rows, weights = np.array([[0], [1], [0], [1]], dtype=np.uint8), np.array([2.0, 2.0, -1.0, -1.0])
+    counts = VariantCounts(rows, np.array([6, 2, 9, 3]), 1, None, weights)
+    samples = SampledData((), (VariantData((), (), np.array([0]), np.array([[True]]), counts),))
+    structure = Structure(((),), (), np.zeros((1, 1), dtype=int), (1,), csr_array(np.array([[1.0], [0.0]])))
+    values, errors = estimate_values(structure, [FragmentTensor(0, tensor_values(samples, 1), samples)])
+    means, shares, shots = np.array([0.5, 0.5]), np.array([0.8, -0.6]), np.array([8, 12])
+    assert values.tolist() == pytest.approx([means @ shares, 0.0])
+    seen = (1 - means**2) / (shots - 1)
+    doubt = 0.75 * (1 + shots / (shots + 1) * means**2) / shots**2
+    assert errors[0] ** 2 == pytest.approx(np.square(shares) @ (seen + doubt), rel=1e-12)
+    assert errors[1] == 0.0, "nothing is asked of the second"

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from qiskit.quantum_info import random_unitary
+from scipy.stats import unitary_group
 
 from tasks.execution.cache.semantic.rotations import matrix_of, pair_matrix, quaternion_of, weyl_error, weyl_parts
 from tasks.execution.cache.stores.lmdb_store import LmdbStore
@@ -29,11 +29,11 @@ def test_a_store_that_is_full_forgets_its_oldest_entries_and_no_newer_ones(tmp_p
 
 def test_a_gate_of_two_qubits_is_its_parts() -> None:
     for seed in range(5):
-        gate = random_unitary(4, seed=seed).data
+        gate = unitary_group.rvs(4, random_state=seed)
         angles, before, after = weyl_parts(gate)
         error = weyl_error(gate, angles, before, after)
         assert error < 1e-12, f"seed {seed}"
-        one = random_unitary(2, seed=seed).data
+        one = unitary_group.rvs(2, random_state=seed)
         inside = matrix_of(quaternion_of(one))
         np.testing.assert_allclose(abs(np.trace(inside.conj().T @ one)), 2, atol=1e-12)
 
