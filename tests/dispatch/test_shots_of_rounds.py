@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tasks import execute
 from tasks.cutting import make_plan
 from tasks.dispatch.driver import steps_of, value_of
 from tasks.dispatch.result_store import found_results
 from tasks.dispatch.rounds import _mean_price, first_round
 from tasks.execution.jobs import run_job, sampled_jobs, uniform_shots
 from tasks.execution.pieces import Piece
-from tasks.runs import RunDirectory
+from tasks.runs import RunDirectory, RunRecordError
 from tasks.runtime import Failure, Outcome, Reason
 from tasks.workflow import Options, RunError, run
 from tests.oracles import brickwork, random_problem
@@ -52,6 +53,40 @@ def test_two_rounds_spend_all_shots_and_the_second_is_kept_for_a_resumed_run(pro
         assert second is not None and directory.shots_of_round(2) is None
     spent = sum(int(own.sum()) for own in [*first, *second.values()])
     assert spent == pytest.approx(60_000, abs=sum(cost.variants for cost in plan.costs))
+
+
+def test_a_resumed_run_uses_the_second_round_that_it_finds(problem, tmp_path):
+    options = Options(max_qubits=4, shots=60_000, seed=2, cache="off")
+    with RunDirectory.create(tmp_path, {}, problem) as directory:
+        first = run(problem, options, directory).estimates
+    (directory.path / "round-1.npz").unlink()  # so that the first round's tensors are built once more
+    with RunDirectory.open(directory.path) as again:
+        assert run(problem, options, again).estimates == first
+
+
+def test_results_that_only_some_tasks_could_store_are_all_stored(problem, tmp_path, monkeypatch):
+    real, calls = execute.store_result, []
+
+    def every_second(*arguments):
+        calls.append(arguments)
+        if len(calls) % 2:
+            raise RunRecordError("there is no such folder here")
+        return real(*arguments)
+
+    monkeypatch.setattr(execute, "store_result", every_second)
+    with RunDirectory.create(tmp_path, {}, problem) as directory:
+        run(problem, Options(max_qubits=4, shots=1_000, seed=2, cache="off"), directory)
+        assert {key for key, _ in directory.stored()} == set(directory.record["results"])
+        covered = sum(entry["count"] for entry in directory.record["results"].values())
+    assert covered == sum(cost.variants for cost in make_plan(problem, max_qubits=4, shots=1_000).costs)
+    assert len(calls) > 1
+
+
+def test_few_shots_are_spent_in_one_round(problem, tmp_path):
+    with RunDirectory.create(tmp_path, {}, problem) as directory:
+        run(problem, Options(max_qubits=4, shots=1_000, seed=2, cache="off"), directory)
+        assert directory.shots_of_round(1) is None
+        assert {entry["round"] for entry in directory.record["results"].values()} == {0}
 
 
 @pytest.fixture
