@@ -189,17 +189,17 @@ def test_the_variance_of_a_frequency() -> None:
 
 
 def test_the_variance_of_a_signed_frequency() -> None:
-    """Every shot counts for g0 + 2 g1 sign inside the projector and for 0 outside."""
-    leg = LegSettings(np.array([[0, 0], [0, 1]]), np.array([[1.0, 0.0], [0.0, 2.0]]), 1)
+    """Every shot counts for g0 + (g0 / 2 + 2 g1) sign inside the projector and for 0 outside."""
+    leg = LegSettings(np.array([[0, 0], [0, 1]]), np.array([[1.0, 0.5], [0.0, 2.0]]), 1)
     rows = {0b00: 1, 0b01: 2, 0b10: 3, 0b11: 4}
     variant = VariantData((0,), (0,), np.array([0]), np.array([[False, True]]), counted(rows, 2))
     outputs = SampledOutputs((0,), SampledData((leg,), (variant,)))
     total, doubt = np.zeros(1), np.zeros(1)
     gradient = LeafGradient(0, np.array([0]), np.array([0]), np.array([[0.3, 0.1]]))
     outputs.add_variances(np.array([True]), np.array([1]), gradient, total, doubt)
-    shots = [0.0] * 3 + [0.3 + 0.2] * 3 + [0.3 - 0.2] * 4
+    shots = [0.0] * 3 + [0.3 + 0.35] * 3 + [0.3 - 0.35] * 4
     assert total[0] == pytest.approx(np.var(shots, ddof=1) / 10, rel=1e-12)
-    even = [0.0, 0.0, 0.5, 0.1]
+    even = [0.0, 0.0, 0.65, -0.05]
     away = np.mean(shots) - np.mean(even)
     assert doubt[0] == pytest.approx(0.75 * (np.var(even) + 10 / 11 * away**2) / 100, rel=1e-12)
 
