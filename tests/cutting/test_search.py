@@ -242,3 +242,18 @@ def test_what_fits_stays_together(most):
     weights = weighted(4, {(0, 1): 2.0, (1, 2): 1.0, (2, 3): 5.0, (0, 3): 1.0})
     assert split_order(weights, np.array([2, 0, 3, 1]), most).tolist() == [0, 0, 0, 0]
     assert [blocks.tolist() for blocks in qubit_blocks(weights, most)] == [[0, 0, 0, 0]]
+
+
+@pytest.mark.parametrize("length, stays", [(20, 0), (21, 1)])
+def test_moves_go_on_for_twenty_rounds(length, stays):
+    """A chain whose links grow towards the one qubit that is elsewhere: one more follows in every round."""
+    weights = weighted(length + 1, {(k, k + 1): float(k + 1) for k in range(length)})
+    start = np.array([0] * length + [1])
+    assert _refine(weights, start, length + 1).tolist() == [0] * stays + [1] * (length + 1 - stays)
+
+
+def test_gates_that_share_no_wire_are_parted_for_nothing():
+    ends = GateEnds(np.array([3, 5]), np.array([[0, 1], [2, 3]]), np.array([1.0, 6.0]), 2.5)
+    blocks = end_blocks(ends, 2)[0]
+    assert blocks.tolist() in ([0, 0, 1, 1], [1, 1, 0, 0]) and ends.cuts(blocks) == ()
+    assert ends.cuts(anneal(ends, np.array([0, 1, 0, 1]), 3, seed=0, moves=50)) == ()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
@@ -185,6 +187,8 @@ def test_an_outgoing_wire_is_measured_at_its_end_in_its_basis():
         ] == [(1, 0), (0, 1)]
         assert builder.meaning(variant).leg_bits == (0,)
     assert names == {"X": ["h", "measure"], "Y": ["sdg", "h", "measure"], "Z": ["measure"]}
+    with pytest.raises(ValueError, match="longer"):
+        builder.circuit(replace(variant, settings=(0, 0)))
 
 
 @pytest.mark.parametrize(
