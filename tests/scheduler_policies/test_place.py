@@ -252,3 +252,21 @@ def test_names_that_are_wrong_say_what_there_is():
         find_policy("missing", _installed("missing"))
     with pytest.raises(PolicyError, match="rename it"):
         find_policy("balanced", [EntryPoint("balanced", "x:y", POLICY_GROUP)])
+
+
+def test_where_more_was_spent_than_the_bounds_allow_nothing_is_left_of_them():
+    asked = []
+
+    def first(works, pool, goal, /):
+        asked.append(goal)
+        return [(piece, pool[0].device.name) for piece in works]
+
+    for spent, left in (
+        (Spent(error=0.5, price=9.0), Goal(0.0, 0.0)),
+        (Spent(error=0.3, price=3.0), Goal(0.4, 5.0)),
+        (Spent(), Goal(0.5, 8.0)),
+    ):
+        place(first, [work(0, variants=1)], [qpu("a", 20, 0.01, 1e-3)], Goal(0.5, 8.0), spent=spent)
+        assert (asked[-1].max_error, asked[-1].budget) == pytest.approx((left.max_error, left.budget))
+    place(first, [work(0, variants=1)], [qpu("a", 20, 0.01, 1e-3)], Goal(0.5, 8.0), spent=Spent(0.6, 0.0))
+    assert asked[-1].max_error == 0.0

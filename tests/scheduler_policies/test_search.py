@@ -169,3 +169,24 @@ def test_money_and_error_have_their_price_in_where_a_piece_goes():
         assert {name for _, name in list_schedule(table, prices, 1).choices()} == {expected}
     many = list_schedule(table, Prices(error=1e6), 3)
     assert {name for _, name in many.choices()} == {"good"}, "and so in pieces"
+
+
+def test_no_move_costs_more_than_the_budget():
+    pool = [qpu("cheap", 20, 0.01, 1e-3), qpu("dear", 20, 0.01, 1e-3, price=1e-3)]
+    plan = given([work(0, variants=12)], pool, (0, 0, 12))
+    assert improve(plan, Goal(budget=11.0)).pieces == [{0: 12}, {}], "a quarter costs 12"
+    assert improve(plan, Goal(budget=12.0)).pieces == [{0: 9}, {0: 3}]
+    assert improve(plan, Goal(budget=24.0)).pieces == [{0: 6}, {0: 6}]
+
+
+def test_choices_are_in_order_of_start_longest_first_and_share_the_variants_out():
+    pool = [qpu(name, 20, 0.01, 1e-3) for name in "ABC"]
+    shares = ((0, 1, 2), (0, 0, 5), (1, 0, 4), (2, 0, 3), (1, 1, 4))
+    plan = given([work(0, variants=12), work(1, variants=6)], pool, *shares)
+    told = [(piece.fragment, piece.first, piece.variants, name) for piece, name in plan.choices()]
+    of_a, of_b = ([(f, n) for f, _, n, name in told if name == device] for device in "AB")
+    assert of_a == [(0, 5), (1, 2)] and of_b in ([(0, 4), (1, 4)], [(1, 4), (0, 4)])
+    for fragment, variants in ((0, 12), (1, 6)):
+        ranges = sorted((first, n) for f, first, n, _ in told if f == fragment)
+        assert [first for first, _ in ranges] == [sum(n for _, n in ranges[:k]) for k in range(len(ranges))]
+        assert sum(n for _, n in ranges) == variants

@@ -311,3 +311,10 @@ def test_waits_an_hour_apart_are_alike_and_those_of_four_hours_are_not():
         found.append([(level * np.roll(level, 12 * hours)).mean() for hours in (1, 2, 4)])
     mean = math.sqrt(4 * math.pi) / 24
     assert np.mean(found, axis=0) == pytest.approx((np.exp([-1 / 4, -1, -4]) - mean) / (1 - mean), abs=0.07)
+
+
+def test_waits_between_two_points_of_the_grid_are_their_weighted_geometric_mean():
+    world = World([(qpu("q", 20, 0.01, 1e-3).device, Behaviour(wait=50.0, wait_spread=0.8))], 2, 0.0)
+    low, high = (math.log(world.wait(0, time)) for time in (600.0, 900.0))
+    for part in (0.25, 0.5, 0.9):
+        assert math.log(world.wait(0, 600.0 + 300.0 * part)) == pytest.approx((1 - part) * low + part * high)
