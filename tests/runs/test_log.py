@@ -12,6 +12,7 @@ from qiskit import QuantumCircuit
 
 from tasks.inputs.validation import make_problem
 from tasks.runs import RunDirectory
+from tasks.runs.log import RunLog
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,19 +22,25 @@ def problem():
     return make_problem(QuantumCircuit(2), "Z0")
 
 
-def test_warnings_of_a_run_are_in_its_folder_and_in_no_other(tmp_path, problem, monkeypatch):
-    # What pytest itself would collect goes from process to process, and this text cannot be sent.
-    monkeypatch.setattr(logging.getLogger("tasks"), "propagate", False)
+def test_warnings_of_a_run_are_in_its_folder_and_in_no_other(tmp_path, problem):
     logger = logging.getLogger("tasks.somewhere")
     before = [list(logging.getLogger(room).handlers) for room in ("tasks", "apps")]
     with RunDirectory.create(tmp_path, {}, problem) as first:
-        logger.warning("one %s", "\udcff")
+        logger.warning("one")
     logger.warning("between")
     with RunDirectory.open(first.path):
         logger.warning("two")
     lines = (first.path / "run.log").read_text().splitlines()
-    assert [line.partition(": ")[2] for line in lines if "somewhere" in line] == [r"one \udcff", "two"]
+    assert [line.partition(": ")[2] for line in lines if "somewhere" in line] == ["one", "two"]
     assert [list(logging.getLogger(room).handlers) for room in ("tasks", "apps")] == before
+
+
+def test_a_name_that_is_no_text_is_written_with_its_bytes_spelled_out(tmp_path):
+    log = RunLog(tmp_path)
+    # Given to the handler itself: what loggers say pytest collects and sends, and this cannot be sent.
+    log.emit(logging.LogRecord("elsewhere", logging.WARNING, __file__, 1, "read %s", ("\udcff",), None))
+    log.close()
+    assert (tmp_path / "run.log").read_text().rstrip().endswith(r"read \udcff")
 
 
 @pytest.mark.parametrize("obstacle", ["folder", "link"])
