@@ -79,8 +79,6 @@ def build_parser() -> Parser:
 
     check = commands.add_parser("check", help="compute a run's fragments another way, and say which one disagrees")
     check.add_argument("run", metavar="RUN", help="the run's folder, or its name under --out")
-    check.set_defaults(engine=None, resources=None, policy=None, budget=None, cache=None, mitigation=None,
-                       share_meaning=None)  # fmt: skip
     _add_output(check)
 
     sample = commands.add_parser("sample", help="bit strings that the circuit's measurements would give")
