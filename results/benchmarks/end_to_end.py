@@ -35,7 +35,10 @@ def timed(checkout: Path, arguments: list[str]) -> dict[str, Any]:
         command = [str(checkout / "launch" / "qompass"), "run", str(checkout / "apps" / "circuits" / arguments[0])]
         before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
         done = subprocess.run(
-            [*command, *arguments[1:], "--cache", "off", "--json", "--out", out], capture_output=True, check=True
+            [*command, *arguments[1:], "--cache", "off", "--json", "--out", out],
+            cwd=checkout,
+            capture_output=True,
+            check=True,
         )
         wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
