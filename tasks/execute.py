@@ -128,7 +128,8 @@ def run_jobs(
         began = ended
 
     found = run_on_device(jobs, device, how, keep)
-    return Report(tuple(done), found.notes, found.failure, found.left, found.waited, found.cache), tuple(payload)
+    size = sum(array.nbytes for _, arrays in payload for array in arrays.values())
+    return Report(tuple(done), found.notes, found.failure, found.left, found.waited, found.cache, size), tuple(payload)
 
 
 # COMPSs workers find a task by its name in this module, so the tasks of all declared devices are made on import.

@@ -13,6 +13,7 @@ import numpy as np
 from qiskit import QuantumCircuit
 
 from tasks.cutting import Plan, structure_of
+from tasks.dispatch.events import LoggedProgress
 from tasks.dispatch.rounds import run_round
 from tasks.dispatch.start import started
 from tasks.errors import InputError
@@ -122,10 +123,10 @@ def run_sample(
     Raises:
         QompassError: with one line that says what to do.
     """
-    shown = progress or Quiet()
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(dir=scratch_folder()))
         directory = stack.enter_context(RunDirectory.create(Path(folder), {"seed": options.seed}, problem))
+        shown = LoggedProgress(progress or Quiet(), directory)
         driver = stack.enter_context(started(problem, options, directory, shown, outputs))
         joined = structure_of(problem, driver.plan)
 

@@ -15,6 +15,7 @@ from qiskit import QuantumCircuit
 
 from tasks.cutting import Plan, make_plan, structure_of
 from tasks.dispatch.driver import Driver, RunError, TakesTensors
+from tasks.dispatch.events import LoggedProgress
 from tasks.dispatch.rounds import run_round, shot_rounds
 from tasks.dispatch.start import greedy_flops, started
 from tasks.execution.jobs import exact_jobs
@@ -105,7 +106,7 @@ def run(problem: Problem, options: Options, directory: RunDirectory, progress: P
     Raises:
         QompassError: with one line that says what to do; everything completed so far stays in ``directory``.
     """
-    shown = progress or Quiet()
+    shown = LoggedProgress(progress or Quiet(), directory)
     with started(problem, options, directory, shown) as driver:
         plan, structure = driver.plan, structure_of(problem, driver.plan)
         end = _end(structure, driver, options)

@@ -11,6 +11,7 @@ from typing import Any
 
 from scheduler_policies import Device, DeviceState, Kind, Work
 from tasks.cutting import Plan
+from tasks.dispatch.events import piece_moved, task_ended, task_submitted, work_ended
 from tasks.dispatch.instructions import GiveUp, Instruction, Look, Move, Submit, Warn
 from tasks.dispatch.pool import Pool
 from tasks.dispatch.result_store import found_results
@@ -168,6 +169,7 @@ class Driver:
             future = self._ahead[1] if self._ahead and self._ahead[0] == submit else None
             self._ahead = None
             outcome: Outcome = wait_on(future or submit(self._all_tensors(), len(history)))
+            work_ended(self._directory, outcome, list(self._asked))
             failure = outcome.failure
             if failure is None:
                 return outcome.value
@@ -196,12 +198,8 @@ class Driver:
                     self._submit(instruction)
                 case Look():
                     time.sleep(instruction.seconds)
-                case Move(piece, source, target, why):
-                    place = {
-                        "fragment": piece.fragment, "round": piece.round_index, "first": piece.first,
-                        "count": piece.count,
-                    }  # fmt: skip
-                    self._directory.record.move(place, source, target, why)
+                case Move():
+                    piece_moved(self._directory, instruction)
                 case Warn():
                     logger.warning("%s", instruction.text)
                 case GiveUp():
@@ -215,10 +213,9 @@ class Driver:
         jobs = tuple(self._job(piece) for piece in submit.pieces)
         how = replace(self._how, placed=submit.placed)
         folder = str(self._directory.path)
+        task_submitted(self._directory, submit, sum(map(self._predicted, submit.pieces)))
         report, payload = task(jobs, submit.device, how, folder, self._limits(submit), ticket)
         self._running[submit.number] = (submit, ticket, report)
-        logger.info("task %d, try %d, on %s: %s", submit.number, submit.attempt, submit.device.name,
-                    ", ".join(map(str, submit.pieces[:9])) + (" ..." if len(submit.pieces) > 9 else ""))  # fmt: skip
         for fragment in {piece.fragment for piece in submit.pieces}:
             self._payloads[fragment][submit.number] = payload
             self._tensors.pop(fragment, None)
@@ -235,8 +232,7 @@ class Driver:
     def _end(self, number: int, outcome: Outcome, stage: Stage) -> None:
         submit, _, _ = self._running.pop(number)
         self._task_seconds.append(outcome.seconds)
-        logger.info("task %d ended on %s after %.3f s: %s", number, outcome.device or submit.device.name,
-                    outcome.seconds, "done" if outcome.failure is None else outcome.failure.message)  # fmt: skip
+        task_ended(self._directory, submit, outcome)
         report: Report = outcome.value or Report()
         self._keep(submit, report, stage)
         done = {done.piece.fragment for done in report.done}

@@ -21,6 +21,7 @@ from tasks.cutting.cost import greedy_contraction
 from tasks.cutting.cuts import cuts_from
 from tasks.cutting.document import plan_document
 from tasks.dispatch.driver import Driver, value_of
+from tasks.dispatch.events import work_ended
 from tasks.dispatch.pool import Pool
 from tasks.execute import fidelities
 from tasks.execution.cache.stores.registry import check_place
@@ -73,7 +74,9 @@ def started(
         stack.enter_context(inline(_small(plan, options, devices)))
         known = None
         if options.sampled and any(device.kind is Kind.QPU for device in devices):
-            known = value_of(wait_on(fidelities(plan, devices, options.mitigation)), "the QPUs' fidelities")
+            outcome = wait_on(fidelities(plan, devices, options.mitigation))
+            work_ended(directory, outcome)
+            known = value_of(outcome, "the QPUs' fidelities")
         driver = Driver(
             plan,
             Pool(
@@ -113,11 +116,14 @@ def _planned(problem: Problem, options: Options, directory: RunDirectory, device
     if problem.num_qubits > _SURELY_LARGE_QUBITS:
         prepare_engine()
     with inline(True):  # nothing can begin before it, and it cannot die
-        plan: Plan = value_of(wait_on(cut(problem, cuts, asked)), "the plan")
+        outcome = wait_on(cut(problem, cuts, asked))
+    work_ended(directory, outcome)
+    plan: Plan = value_of(outcome, "the plan")
     document = plan_document(plan)
-    logger.info("plan: cuts %s; widths %s; %d variants; seed %d", document["cuts"],
-                [fragment.num_qubits for fragment in plan.fragments], document["variants"], options.seed)  # fmt: skip
     directory.update(plan=document)
+    widths = [fragment.num_qubits for fragment in plan.fragments]
+    told = f"plan: cuts {document['cuts']}; widths {widths}; {document['variants']} variants; seed {options.seed}"
+    directory.event("plan", told, widths=widths, variants=document["variants"])
     return plan
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.runtime.outcome import Failure, Outcome, Reason
+from tasks.runtime.outcome import Failure, Outcome, Reason, Span
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,7 @@ class Report:
         left: why what is missing was taken back from a queue before it started, "" where it was not.
         waited: seconds spent waiting, for a unit of the device and in its queue.
         cache: what the cache did (``Cache.numbers``).
+        bytes: of all results together, in memory.
     """
 
     done: tuple[Done, ...] = ()
@@ -121,6 +122,7 @@ class Report:
     left: str = ""
     waited: float = 0.0
     cache: Mapping[str, float] = field(default_factory=dict)
+    bytes: int = 0
 
 
 def outcome_document(outcome: Outcome) -> dict[str, Any]:
@@ -139,4 +141,5 @@ def outcome_from(document: Mapping[str, Any]) -> Outcome:
         report = Report(**{**report, "done": tuple(done), "notes": tuple(report["notes"])})
     if failure is not None:
         failure = Failure(**{**failure, "reason": Reason(failure["reason"])})
-    return Outcome(**{**document, "value": report, "failure": failure})
+    inputs = tuple(Span(**span) for span in document["inputs"])
+    return Outcome(**{**document, "value": report, "failure": failure, "inputs": inputs})

@@ -30,6 +30,7 @@ from tasks.runs.problem_files import pack_problem, unpack_problem
 from tasks.runs.record import RunRecord, RunRecordError, versions
 from tasks.runs.results import FOLDER, file_name, read_result, store_result, write
 from tasks.runs.storage import Stored, pack, unpack
+from tasks.runs.trace import TRACE_NAME, read_events, task_rows, trace_csv
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +87,9 @@ class RunDirectory:
             directory.discard()
             raise
         directory._note()
-        logger.info("run %s begins: %s", run, {key: fields[key] for key in ("options", "seed") if key in fields})
+        directory.event(
+            "begin", f"run {run} begins", **{key: fields[key] for key in ("options", "seed") if key in fields}
+        )
         return directory
 
     @classmethod
@@ -118,7 +121,7 @@ class RunDirectory:
         if not directory._settled:
             directory.update(status="running", resumed=_now().isoformat(timespec="seconds"), error=None)
         directory._note()
-        logger.info("run %s, %s before, goes on", record["run"], status)
+        directory.event("resume", f"run {record['run']}, {status} before, goes on", status=status)
         return directory
 
     def _note(self) -> None:
@@ -198,7 +201,17 @@ class RunDirectory:
         finally:
             seconds = time.perf_counter() - began
             self.record.add_seconds(stage, seconds)
-            logger.info("%s took %.3f s", stage, seconds)
+            self.event("timing", f"{stage} took {seconds:.3f} s", stage=stage, seconds=round(seconds, 6))
+
+    def event(self, name: str, message: str, **fields: Any) -> None:
+        """Append an event to the run's log, which is all that whoever watches the run can see of it while it runs.
+
+        Args:
+            name: the kind of event; tasks/runs/README.md lists them.
+            message: one line for people.
+            fields: plain JSON, NumPy numbers or paths.
+        """
+        self._log.event(name, message, fields)
 
     def store(self, key: str, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
         """Keep a completed result (`store_result`), and what is known of it in the record."""
@@ -260,7 +273,11 @@ class RunDirectory:
         """Write the final status (``done``, ``interrupted`` or ``failed``) and fields such as estimates."""
         self._settled = True
         self.update(status=status, **fields)
-        logger.info("run %s is %s after %s", self.record["run"], status, self.record["timings"])
+        said = {name: fields[name] for name in ("error", "estimates") if name in fields}
+        self.event("end", f"run {self.record['run']} is {status} after {self.record['timings']}", status=status, **said)
+        content = trace_csv(task_rows(read_events(self.path))).encode()
+        with contextlib.suppress(RunRecordError):  # a full disk takes nothing from the run
+            write(self.path, TRACE_NAME, content)
 
     def discard(self) -> None:
         """Remove the run altogether and let go of the lock."""

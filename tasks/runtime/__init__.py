@@ -30,7 +30,7 @@ from tasks.runtime.engine import (
 from tasks.runtime.errors import EngineError
 from tasks.runtime.inline import INLINE_S, inline, is_inline
 from tasks.runtime.isolation import Limits, contained, isolated
-from tasks.runtime.outcome import Failure, Next, Outcome, Reason, RetryPolicy, next_step, raise_defect
+from tasks.runtime.outcome import Failure, Next, Outcome, Reason, RetryPolicy, Span, next_step, raise_defect
 from tasks.runtime.ticket import Ticket
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "Outcome",
     "Reason",
     "RetryPolicy",
+    "Span",
     "Ticket",
     "as_completed",
     "cancel",

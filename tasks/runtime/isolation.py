@@ -28,7 +28,7 @@ from tasks.errors import QompassError
 from tasks.runtime.errors import EngineError
 from tasks.runtime.inline import Overrun, is_inline, limited, within
 from tasks.runtime.interpreter import python_command, python_environment
-from tasks.runtime.outcome import Failure, Outcome, Reason, first_failure, unwrapped
+from tasks.runtime.outcome import Failure, Outcome, Reason, first_failure, located, unwrapped
 
 _POLL_S = 0.05
 _START_S = 120.0  # a machine that swaps takes its time
@@ -146,7 +146,12 @@ def isolated(
     Raises:
         EngineError: if the work cannot be named from another process.
     """
-    limits = limits or Limits()
+    began = time.time()
+    outcome = _isolated(work, arguments, limits or Limits(), device, attempt)
+    return located(outcome, work.__name__, began, arguments)
+
+
+def _isolated(work: Callable[..., Any], arguments: Sequence[Any], limits: Limits, device: str, attempt: int) -> Outcome:
     failed = first_failure(arguments)
     if failed is not None:
         message = f"needs a result that failed: {failed.message}"
@@ -192,6 +197,11 @@ def _here(work: Callable[..., Any], arguments: Sequence[Any], limits: Limits, de
 
 def contained(work: Callable[..., Any], *arguments: Any, device: str = "", attempt: int = 0) -> Outcome:
     """Run ``work(*arguments)`` here and now; what it raises becomes a failure. For work that cannot die or overrun."""
+    began = time.time()
+    return located(_contained(work, arguments, device, attempt), work.__name__, began, arguments)
+
+
+def _contained(work: Callable[..., Any], arguments: Sequence[Any], device: str, attempt: int) -> Outcome:
     failed = first_failure(arguments)
     if failed is not None:
         message = f"needs a result that failed: {failed.message}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -40,6 +41,29 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Span:
+    """When and where a task did its work.
+
+    Attributes:
+        work: name of the function.
+        device: name of the device, "" where it was bound to none.
+        node: host name.
+        began: seconds since 1970, by the node's clock.
+        seconds: wall time of the work itself.
+        attempt: 0 for the first try.
+        failure: why there is no value, "" where there is one.
+    """
+
+    work: str
+    device: str
+    node: str
+    began: float
+    seconds: float
+    attempt: int
+    failure: str = ""
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What a task returns; a task never raises.
 
@@ -49,6 +73,10 @@ class Outcome:
         device: name of the device it ran on, "" where it was bound to none.
         attempt: 0 for the first try.
         seconds: wall time of the work itself, the engine's overhead not counted.
+        work: name of the function that did it.
+        node: host name of where it was done.
+        began: when, in seconds since 1970 by that node's clock.
+        inputs: the same of the outcomes that it took, so that nobody has to wait for those only to ask.
     """
 
     value: Any = None
@@ -56,11 +84,21 @@ class Outcome:
     device: str = ""
     attempt: int = 0
     seconds: float = 0.0
+    work: str = field(default="", compare=False)
+    node: str = field(default="", compare=False)
+    began: float = field(default=0.0, compare=False)
+    inputs: tuple[Span, ...] = field(default=(), compare=False)
 
     @property
     def ok(self) -> bool:
         """Whether there is a value."""
         return self.failure is None
+
+    @property
+    def span(self) -> Span:
+        """When and where it was made."""
+        why = "" if self.failure is None else self.failure.reason.value
+        return Span(self.work, self.device, self.node, self.began, self.seconds, self.attempt, why)
 
 
 class Next(str, Enum):
@@ -112,6 +150,12 @@ def next_step(outcomes: Sequence[Outcome], policy: RetryPolicy, other_devices: i
     return Next.SAME_DEVICE if here < policy.attempts_per_device else Next.GIVE_UP
 
 
+def located(outcome: Outcome, work: str, began: float, arguments: Sequence[Any]) -> Outcome:
+    """An outcome that says what was done here since ``began``, and what of its arguments came from tasks."""
+    inputs = tuple(member.span for value in arguments for member in _members(value) if isinstance(member, Outcome))
+    return replace(outcome, work=work, node=platform.node(), began=began, inputs=inputs)
+
+
 def raise_defect(outcome: Outcome, what: str) -> None:
     """Raise where a defect was the reason of a failure.
 
@@ -130,11 +174,14 @@ def raise_defect(outcome: Outcome, what: str) -> None:
 def first_failure(values: Sequence[Any]) -> Failure | None:
     """The first failure among arguments, looking into lists, tuples and dictionaries one level deep."""
     for value in values:
-        members = value if isinstance(value, (list, tuple)) else value.values() if isinstance(value, dict) else (value,)
-        for member in members:
+        for member in _members(value):
             if isinstance(member, Outcome) and member.failure is not None:
                 return member.failure
     return None
+
+
+def _members(value: Any) -> Iterable[Any]:
+    return value if isinstance(value, (list, tuple)) else value.values() if isinstance(value, dict) else (value,)
 
 
 def unwrapped(value: Any) -> Any:

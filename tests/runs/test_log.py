@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import subprocess
 import sys
@@ -30,8 +31,9 @@ def test_warnings_of_a_run_are_in_its_folder_and_in_no_other(tmp_path, problem):
     logger.warning("between")
     with RunDirectory.open(first.path):
         logger.warning("two")
-    lines = (first.path / "run.log").read_text().splitlines()
-    assert [line.partition(": ")[2] for line in lines if "somewhere" in line] == ["one", "two"]
+    lines = [json.loads(line) for line in (first.path / "log.jsonl").read_text().splitlines()]
+    assert [line["message"] for line in lines if line.get("room") == "tasks.somewhere"] == ["one", "two"]
+    assert {line["run"] for line in lines} == {first.path.name}
     assert [list(logging.getLogger(room).handlers) for room in ("tasks", "apps")] == before
 
 
@@ -40,14 +42,15 @@ def test_a_name_that_is_no_text_is_written_with_its_bytes_spelled_out(tmp_path):
     # Given to the handler itself: what loggers say pytest collects and sends, and this cannot be sent.
     log.emit(logging.LogRecord("elsewhere", logging.WARNING, __file__, 1, "read %s", ("\udcff",), None))
     log.close()
-    assert (tmp_path / "run.log").read_text().rstrip().endswith(r"read \udcff")
+    (line,) = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert json.loads(line)["message"] == "read \udcff"
 
 
 @pytest.mark.parametrize("obstacle", ["folder", "link"])
 def test_a_log_that_cannot_be_written_stops_nothing(tmp_path, problem, obstacle):
     with RunDirectory.create(tmp_path, {}, problem) as directory:
         pass
-    log = directory.path / "run.log"
+    log = directory.path / "log.jsonl"
     log.unlink()
     log.mkdir() if obstacle == "folder" else log.symlink_to(tmp_path / "precious")
     with RunDirectory.open(directory.path):
@@ -75,9 +78,9 @@ def test_the_command_logs_what_it_does_and_says_it_where_asked(tmp_path):
         out = tmp_path / f"out{len(flag)}"
         done = subprocess.run([*command, "--out", str(out), *flag], cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        (log,) = out.glob("*/run.log")
+        (log,) = out.glob("*/log.jsonl")
         assert all(
-            words in log.read_text() for words in ("begins: ", "plan: cuts", "task 0, try 0, on ", "is done after")
+            words in log.read_text() for words in ("begins", "plan: cuts", "task 0, try 0, on ", "is done after")
         )
         said[len(flag)] = done.stderr
     assert "task 0" not in said[0] and "qompass: task 0, try 0, on " in said[1]

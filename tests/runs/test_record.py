@@ -330,7 +330,7 @@ def test_what_a_killed_process_left_half_written_is_removed(finished: Path) -> N
         (finished / name).write_text("half")
     RunDirectory.open(finished).close()
     assert {path.name for path in finished.iterdir()} == {
-        "record.json", "circuit.qpy", "observables.npz", "fragments", "lock", "run.log",
+        "record.json", "circuit.qpy", "observables.npz", "fragments", "lock", "log.jsonl", "trace.csv",
     }  # fmt: skip
     assert len(list((finished / "fragments").iterdir())) == 1
 

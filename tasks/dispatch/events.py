@@ -1,0 +1,95 @@
+"""What the run's log says of tasks: when they were submitted, when and where they ran, what came of them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from tasks.dispatch.instructions import Move, Submit
+from tasks.execution.pieces import Piece, Report
+from tasks.model.progress import Progress, Stage
+from tasks.runs import RunDirectory
+from tasks.runtime import Outcome, Span
+
+
+class LoggedProgress:
+    """Progress that is shown elsewhere, and whose stages are events of the run's log.
+
+    Args:
+        shown: where it is shown.
+        directory: of the run.
+    """
+
+    def __init__(self, shown: Progress, directory: RunDirectory) -> None:
+        self._shown, self._directory = shown, directory
+
+    @contextlib.contextmanager
+    def stage(self, name: str, total: int) -> Iterator[Stage]:
+        """A stage; see ``Progress``."""
+        self._directory.event("stage", f"{name} begins", stage=name, total=total)
+        with self._shown.stage(name, total) as stage:
+            yield stage
+        self._directory.event("stage", f"{name} is done", stage=name, total=total, done=True)
+
+
+def task_submitted(directory: RunDirectory, submit: Submit, predicted_s: float) -> None:
+    """A task was submitted to the engine."""
+    pieces = submit.pieces
+    said = ", ".join(map(str, pieces[:9])) + (" ..." if len(pieces) > 9 else "")
+    directory.event(
+        "submit",
+        f"task {submit.number}, try {submit.attempt}, on {submit.device.name}: {said}",
+        task=submit.number, attempt=submit.attempt, device=submit.device.name, kind=submit.device.kind.value,
+        pieces=_numbers(pieces), predicted=round(predicted_s, 6),
+    )  # fmt: skip
+
+
+def task_ended(directory: RunDirectory, submit: Submit, outcome: Outcome) -> None:
+    """A task that executed pieces has ended; the value of its outcome is a Report."""
+    report: Report = outcome.value or Report()
+    device = outcome.device or submit.device.name
+    error = outcome.failure.message if outcome.failure else report.failure or report.left
+    directory.event(
+        "task",
+        f"task {submit.number} ended on {device} after {outcome.seconds:.3f} s: {error or 'done'}",
+        **_placed(outcome.span, device),
+        task=submit.number, waited=round(report.waited, 6), done=_numbers(done.piece for done in report.done),
+        cached=sum(not done.paid for done in report.done), bytes=report.bytes, error=error,
+    )  # fmt: skip
+
+
+def work_ended(directory: RunDirectory, outcome: Outcome, fragments: Sequence[int] = ()) -> None:
+    """Another task has ended, and so have the tasks that made the tensors it took.
+
+    Args:
+        directory: of the run.
+        outcome: of the task.
+        fragments: whose tensors it took, in order.
+    """
+    for fragment, span in zip(fragments, outcome.inputs, strict=False):
+        directory.event("task", f"{span.work} of fragment {fragment}", **_placed(span), fragment=fragment)
+    error = outcome.failure.message if outcome.failure else ""
+    told = f"{outcome.work} took {outcome.seconds:.3f} s{error and ': ' + error}"
+    directory.event("task", told, **_placed(outcome.span), error=error)
+
+
+def piece_moved(directory: RunDirectory, move: Move) -> None:
+    """A piece of work goes to another device than the one that it was on; the record keeps that, too."""
+    piece = move.piece
+    place = {"fragment": piece.fragment, "round": piece.round_index, "first": piece.first, "count": piece.count}
+    directory.record.move(place, move.source, move.target, move.why)
+    directory.event("move", f"{piece} goes from {move.source} to {move.target}: {move.why}", piece=_numbers([piece])[0],
+                    source=move.source, target=move.target, why=move.why)  # fmt: skip
+
+
+def _numbers(pieces: Iterable[Piece]) -> list[list[int]]:
+    """Fragment, round, first variant, number of variants and shots of each piece."""
+    return [[piece.fragment, piece.round_index, piece.first, piece.count, sum(piece.shots)] for piece in pieces]
+
+
+def _placed(span: Span, device: str = "") -> dict[str, Any]:
+    return {
+        "work": span.work, "device": device or span.device, "node": span.node, "began": round(span.began, 6),
+        "seconds": round(span.seconds, 6), "attempt": span.attempt, "failure": span.failure,
+    }  # fmt: skip
