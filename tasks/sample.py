@@ -18,9 +18,10 @@ from tasks.dispatch.rounds import run_round
 from tasks.dispatch.start import started
 from tasks.errors import InputError
 from tasks.execution.jobs import FragmentJob, exact_jobs, sampled_jobs, uniform_shots
-from tasks.inputs.validation import make_problem
+from tasks.inputs.validation import at_least_two_qubits, make_problem
 from tasks.model.problem import Problem, Readout
 from tasks.model.progress import Progress, Quiet
+from tasks.model.streams import random_stream
 from tasks.model.tensor import Structure
 from tasks.options import Options, options_of
 from tasks.reconstruction.distribution.outputs import ExactOutputs, Outputs, marginal
@@ -64,6 +65,32 @@ def sample(circuit: QuantumCircuit, shots: int = 1024, **options: Any) -> dict[s
     assert isinstance(drawn, Outcomes)
     strings = labels(drawn.bits, problem.readout)
     return dict(sorted(zip(strings, drawn.counts.tolist(), strict=True), key=lambda pair: (-pair[1], pair[0])))
+
+
+def draw_bits(circuit: QuantumCircuit, shots: int, options: Options, progress: Progress | None = None) -> np.ndarray:
+    """(shot, classical bit) uint8: what the circuit's measurements read, shot by shot; bits never written stay 0.
+
+    Args:
+        circuit: unitary but for measurements at its end.
+        shots: how many.
+        options: for the exact path.
+        progress: where it is shown.
+
+    Raises:
+        InputError: the circuit cannot be used.
+    """
+    problem = make_problem(at_least_two_qubits(circuit), None, every_qubit=True)
+    if problem.readout is None or shots == 0:
+        return np.zeros((shots, circuit.num_clbits), dtype=np.uint8)
+    _, drawn = run_sample(problem, options, Question(draw=shots), progress)
+    assert isinstance(drawn, Outcomes)
+    return shots_of(drawn, options.seed)
+
+
+def shots_of(drawn: Outcomes, seed: int) -> np.ndarray:
+    """(shot, bit) uint8: the strings one by one, in an order that says nothing."""
+    order = random_stream(f"order of shots:{seed}").permutation(int(drawn.counts.sum()))
+    return np.repeat(drawn.bits, drawn.counts, axis=0)[order]
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
 def resume(arguments: argparse.Namespace) -> int:
     """Finish a run from what it has stored; a finished one is only shown again."""
     path = _run_path(arguments)
+    if not (path / "record.json").exists() and (parts := sorted(path.glob("*/record.json"))):
+        runs = (argparse.Namespace(**{**vars(arguments), "run": str(part.parent)}) for part in parts)
+        return max(resume(one) for one in runs)  # all runs of a primitive's job
     record = read_record(path)
     if record["status"] == "done" and {"estimates", "plan"} <= record.keys():
         _report(path.resolve(), record, arguments.json)

@@ -9,5 +9,22 @@ A program that calls ``estimate`` often starts the engine once: ``with engine():
 
 from .checkout import check_packages as check_packages  # first: it says which file hides a package of ours
 from .face import Estimate, InputError, Options, Plan, QompassError, engine, estimate, plan, sample
+from .job import QompassJob
+from .primitives import QompassEstimator, QompassSampler
+from .session import Session
 
-__all__ = ["Estimate", "InputError", "Options", "Plan", "QompassError", "engine", "estimate", "plan", "sample"]
+__all__ = [
+    "Estimate",
+    "InputError",
+    "Options",
+    "Plan",
+    "QompassError",
+    "QompassEstimator",
+    "QompassJob",
+    "QompassSampler",
+    "Session",
+    "engine",
+    "estimate",
+    "plan",
+    "sample",
+]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from qiskit import QuantumCircuit
+from qiskit import QuantumCircuit, QuantumRegister
 
 from tasks.cutting.cuts import Cut, GateCut, WireCut
 from tasks.errors import InputError
@@ -77,6 +77,17 @@ def make_problem(circuit: QuantumCircuit, observables: Observables | None, *, ev
         error.field = error.field or "observables"
         raise
     return _problem(unitaries, parsed, notes, readout)
+
+
+def at_least_two_qubits(circuit: QuantumCircuit) -> QuantumCircuit:
+    """The circuit, with an idle qubit beside its own where it has only one: a problem has two."""
+    if circuit.num_qubits != 1:
+        return circuit
+    wider = circuit.copy_empty_like()
+    wider.add_register(QuantumRegister(1, "idle"))
+    for item in circuit.data:
+        wider.append(item)
+    return wider
 
 
 def read_cuts(path: Path, circuit: QuantumCircuit) -> tuple[Cut, ...]:

@@ -32,6 +32,7 @@ FIRST_ROUND = 0.3
 
 _REWEIGHTINGS = 40
 _BISECTIONS = 60
+_SHOTS_AN_HOUR = 3.6e6  # of a QPU that takes a thousand a second
 
 
 @dataclass(frozen=True)
@@ -284,8 +285,9 @@ def shots_for_error(
     scale = max(2 * float(seen.max()) / goal, float(np.sqrt(2 * doubt.max() / goal)))
     if float(ideal.sum()) * scale > most:
         raise AllocationError(
-            f"A standard error of {target_error:g} would take about {ideal.sum() * scale:.1e} shots. Use"
-            " fewer cuts, wider fragments, or a larger `target_error`.",
+            f"A standard error of {target_error:g} would take about {ideal.sum() * scale:.1e} shots,"
+            f" {ideal.sum() * scale / _SHOTS_AN_HOUR:.1e} hours at a thousand a second. Use fewer cuts, wider"
+            " fragments, or a larger `target_error`.",
             field="target_error",
         )
     low, high = 0.0, scale

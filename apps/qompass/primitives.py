@@ -1,0 +1,369 @@
+"""Qiskit's primitives on circuits too wide for one device: ``Estimator`` and ``Sampler``, cut underneath.
+
+They take the PUBs that Qiskit defines (https://quantum.cloud.ibm.com/docs/guides/primitive-input-output), broadcast as
+it says, and give its results. What does not depend on parameter values is done once for a circuit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from qiskit.primitives import (
+    BaseEstimatorV2,
+    BaseSamplerV2,
+    BitArray,
+    DataBin,
+    PrimitiveResult,
+    PubResult,
+    SamplerPubResult,
+)
+from qiskit.primitives.containers.estimator_pub import EstimatorPub, EstimatorPubLike
+from qiskit.primitives.containers.sampler_pub import SamplerPub, SamplerPubLike
+from qiskit.quantum_info import SparseObservable, SparsePauliOp
+
+from tasks.evaluate import Evaluator, Watched, check_finite, kept_run
+from tasks.options import Options, options_of
+from tasks.sample import draw_bits
+
+from .job import QompassJob, new_id
+from .shared import Plans, Shared
+
+
+class _Primitive:
+    """What both primitives have: options, a session, plans of the circuits they saw."""
+
+    def __init__(self, session: Shared | None, options: Options | None, given: dict[str, Any]) -> None:
+        base = options or (session.options if session is not None else Options())
+        checked = options_of(given)
+        self._options = dataclasses.replace(base, **{name: getattr(checked, name) for name in given})
+        self._session = session
+        self._plans = Plans() if session is None else session.plans
+
+    @property
+    def options(self) -> Options:
+        """How circuits are run; a frozen dataclass whose fields are checked. Assign another one to change it."""
+        return self._options
+
+    @options.setter
+    def options(self, options: Options) -> None:
+        if not isinstance(options, Options):
+            raise TypeError(f"options are a qompass.Options, not a {type(options).__name__}")
+        self._options = options
+
+    def _job(self, name: str, work: Callable[[Callable[[], None]], PrimitiveResult]) -> QompassJob:
+        return QompassJob(name, work, None if self._session is None else self._session.executor)
+
+    def _check_open(self) -> None:
+        if self._session is not None:
+            _ = self._session.executor
+
+
+class QompassEstimator(_Primitive, BaseEstimatorV2):
+    """Expectation values as Qiskit's ``EstimatorV2`` gives them, of circuits cut as far as needed.
+
+    >>> from qiskit import QuantumCircuit
+    >>> from qiskit.circuit import Parameter
+    >>> from qompass import QompassEstimator
+    >>> angle = Parameter("angle")
+    >>> circuit = QuantumCircuit(4)
+    >>> _ = circuit.ry(angle, 0); _ = [circuit.cx(qubit, qubit + 1) for qubit in range(3)]
+    >>> estimator = QompassEstimator(max_qubits=2)
+    >>> job = estimator.run([(circuit, ["ZIII", "IIIZ"], [[0.0], [3.141592653589793]])])
+    >>> job.result()[0].data.evs.round(9)
+    array([ 1., -1.])
+
+    The data of a result has ``evs``, ``stds`` (standard errors of the values, 0 on the exact path) and
+    ``ensemble_standard_error`` (the same: all shots are one ensemble). Its metadata says ``target_precision``,
+    ``shots``, ``devices``, ``plan`` (as ``qompass plan --json``), ``notes`` and ``runs`` (folders, with ``out``).
+
+    Args:
+        default_precision: standard error to reach where a PUB and ``run`` say none; 0 takes what the options say: the
+            exact path, unless they name ``shots`` or ``target_error``.
+        session: an open ``Session`` whose engine and plans to use.
+        options: an ``Options``; by default the session's, or the defaults.
+        out: keep the folders of all runs below this one, so that ``qompass resume`` can finish what a crash
+            interrupted; by default nothing is kept.
+        given: fields of ``Options`` that differ from these (``max_qubits=12, resources="devices.xml"``).
+
+    Raises:
+        InputError: an option cannot be used; ``field`` names it.
+    """
+
+    def __init__(
+        self,
+        *,
+        default_precision: float = 0.0,
+        session: Shared | None = None,
+        options: Options | None = None,
+        out: Path | str | None = None,
+        **given: Any,
+    ) -> None:
+        super().__init__(session, options, given)
+        self._default_precision = default_precision
+        self._out = None if out is None else Path(out)
+
+    @property
+    def default_precision(self) -> float:
+        """Standard error to reach where none is asked for; 0 takes what the options say."""
+        return self._default_precision
+
+    def run(self, pubs: Iterable[EstimatorPubLike], *, precision: float | None = None) -> QompassJob:
+        """Start estimating.
+
+        Args:
+            pubs: (circuit, observables, parameter values, precision), the last two where needed.
+            precision: standard error to reach for every value of PUBs that name none.
+
+        Returns:
+            the job, at once.
+
+        Raises:
+            ValueError: a PUB's parts do not fit each other.
+            TypeError: a PUB is of other types than Qiskit takes.
+            InputError: a parameter value is not finite, or the session is closed.
+        """
+        wanted = self._default_precision if precision is None else precision
+        asked = [_Asked(EstimatorPub.coerce(pub, wanted)) for pub in pubs]
+        self._check_open()
+        options = self._options
+        name, folders = new_id(), None
+        if self._out is not None:
+            name, folders = self._kept(name, asked, options)
+
+        def work(stop: Callable[[], None]) -> PrimitiveResult:
+            stop()
+            results = [
+                self._result(own, options, None if folders is None else folders[number], stop)
+                for number, own in enumerate(asked)
+            ]
+            return PrimitiveResult(results, metadata={"version": 2})
+
+        return self._job(name, work)
+
+    def _evaluator(self, asked: _Asked, options: Options) -> Evaluator:
+        key = (asked.circuit_key, asked.keys, options)
+        return self._plans.get(key, lambda: Evaluator(asked.pub.circuit, asked.operators, options))
+
+    def _kept(self, name: str, asked: Sequence[_Asked], options: Options) -> tuple[str, list[list[Path]]]:
+        """Folders for every set of every PUB, and the name that resumes all of them."""
+        assert self._out is not None
+        single = sum(len(own.values) for own in asked) == 1
+        parent = self._out if single else self._out / name
+        folders = []
+        for own in asked:
+            evaluator = self._evaluator(own, options)
+            chosen = own.options(options)
+            folders.append([kept_run(parent, evaluator.problem(values), chosen) for values in own.values])
+        return (folders[0][0].name if single else name), folders
+
+    def _result(
+        self, asked: _Asked, options: Options, folders: Sequence[Path] | None, stop: Callable[[], None]
+    ) -> PubResult:
+        found = self._evaluator(asked, options).evaluate(
+            asked.values, target_error=asked.target_error, folders=folders, progress=Watched(stop)
+        )
+        stop()
+        evs, stds = (part[asked.sets, asked.observables] for part in (found.values, found.std_errors))
+        data = DataBin(evs=evs, stds=stds, ensemble_standard_error=stds.copy(), shape=asked.pub.shape)
+        return PubResult(
+            data,
+            metadata={
+                "target_precision": asked.pub.precision,
+                "circuit_metadata": asked.pub.circuit.metadata,
+                "shots": found.shots,
+                "devices": list(found.devices),
+                "plan": found.plan,
+                "notes": list(found.notes),
+                "runs": list(found.runs),
+            },
+        )
+
+
+class _Asked:
+    """A PUB as sets of parameter values and distinct observables.
+
+    Attributes:
+        pub: as Qiskit has it.
+        values: (set, parameter) float64.
+        operators: the distinct observables.
+        keys: what tells the observables apart.
+        circuit_key: what tells the circuit apart.
+        sets: (shape of the PUB) int, the set that each value is for.
+        observables: (shape of the PUB) int, the observable that each value is of.
+    """
+
+    def __init__(self, pub: EstimatorPub) -> None:
+        self.pub = pub
+        self.values, sets = sets_of(pub)
+        places: dict[tuple, int] = {}
+        each = [tuple(sorted(labels.items())) for labels in np.asarray(pub.observables.tolist(), dtype=object).ravel()]
+        which = np.array([places.setdefault(key, len(places)) for key in each], dtype=np.int64)
+        self.keys = tuple(places)
+        self.operators = [_operator(key, pub.circuit.num_qubits) for key in self.keys]
+        self.circuit_key = circuit_key(pub.circuit)
+        self.sets, self.observables = np.broadcast_arrays(sets, which.reshape(pub.observables.shape))
+
+    @property
+    def target_error(self) -> float | None:
+        """The precision asked for, None for what the options say."""
+        return self.pub.precision or None
+
+    def options(self, options: Options) -> Options:
+        """The options with that precision."""
+        return dataclasses.replace(options, target_error=self.target_error or options.target_error)
+
+
+def sets_of(pub: EstimatorPub | SamplerPub) -> tuple[np.ndarray, np.ndarray]:
+    """(set, parameter) values of a PUB in the order of its circuit's parameters, and the number of each, in its shape.
+
+    Raises:
+        InputError: a value is not finite.
+    """
+    parameters = list(pub.circuit.parameters)
+    shape = pub.parameter_values.shape
+    count = int(np.prod(shape, dtype=np.int64))
+    values = np.zeros((count, 0))
+    if parameters:
+        values = np.asarray(pub.parameter_values.as_array(parameters), dtype=np.float64).reshape(count, len(parameters))
+    check_finite(values, [parameter.name for parameter in parameters])
+    return values, np.arange(count).reshape(shape)
+
+
+def circuit_key(circuit: Any) -> Any:
+    """What two circuits that are the same share: their instructions, with free parameters told apart."""
+    bits = {bit: place for place, bit in enumerate([*circuit.qubits, *circuit.clbits])}
+    items = tuple(
+        (
+            item.name,
+            tuple(bits[bit] for bit in (*item.qubits, *item.clbits)),
+            tuple(_parameter_key(value) for value in item.params),
+            None if item.is_standard_gate() else item.operation,
+        )
+        for item in circuit.data
+    )
+    return _ById(items, (circuit.num_qubits, circuit.num_clbits, len(items), circuit.global_phase))
+
+
+def _parameter_key(value: Any) -> Any:
+    return value.tobytes() if isinstance(value, np.ndarray) else value
+
+
+class _ById:
+    """Instructions as a key: looked up by their number, compared one by one."""
+
+    def __init__(self, items: tuple, rough: tuple) -> None:
+        self._items, self._rough = items, rough
+        self._hash = hash((rough[:3], tuple((name, places) for name, places, *_ in items)))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ById) and self._rough == other._rough and self._items == other._items
+
+
+def _operator(terms: tuple[tuple[str, float], ...], num_qubits: int) -> SparsePauliOp:
+    if all(set(label) <= set("IXYZ") for label, _ in terms):
+        return SparsePauliOp.from_list(list(terms), num_qubits=num_qubits)
+    return SparsePauliOp.from_sparse_observable(SparseObservable.from_list(list(terms), num_qubits=num_qubits))
+
+
+class QompassSampler(_Primitive, BaseSamplerV2):
+    """Bit strings as Qiskit's ``SamplerV2`` gives them, of circuits cut as far as needed.
+
+    The fragments are simulated exactly; strings are drawn from contracted conditionals, one bit after the other, so
+    that the distribution itself is never built.
+
+    >>> from qiskit import QuantumCircuit
+    >>> from qompass import QompassSampler
+    >>> circuit = QuantumCircuit(4)
+    >>> _ = circuit.h(0); _ = [circuit.cx(qubit, qubit + 1) for qubit in range(3)]
+    >>> circuit.measure_all()
+    >>> result = QompassSampler(max_qubits=2).run([circuit], shots=100).result()
+    >>> sorted(result[0].data.meas.get_counts())
+    ['0000', '1111']
+
+    Args:
+        default_shots: how many strings to draw where a PUB and ``run`` say none.
+        session: an open ``Session`` whose engine and plans to use.
+        options: an ``Options``; by default the session's, or the defaults.
+        given: fields of ``Options`` that differ from these (``max_qubits=12, seed=7``).
+
+    Raises:
+        InputError: an option cannot be used; ``field`` names it.
+    """
+
+    def __init__(
+        self,
+        *,
+        default_shots: int = 1024,
+        session: Shared | None = None,
+        options: Options | None = None,
+        **given: Any,
+    ) -> None:
+        super().__init__(session, options, given)
+        self._default_shots = default_shots
+
+    @property
+    def default_shots(self) -> int:
+        """How many strings to draw where none are asked for."""
+        return self._default_shots
+
+    def run(self, pubs: Iterable[SamplerPubLike], *, shots: int | None = None) -> QompassJob:
+        """Start sampling.
+
+        Args:
+            pubs: (circuit, parameter values, shots), the last two where needed.
+            shots: how many strings to draw for PUBs that name none.
+
+        Returns:
+            the job, at once.
+
+        Raises:
+            ValueError: a PUB's parts do not fit each other.
+            TypeError: a PUB is of other types than Qiskit takes.
+            InputError: a parameter value is not finite, or the session is closed.
+        """
+        wanted = self._default_shots if shots is None else shots
+        coerced = [SamplerPub.coerce(pub, wanted) for pub in pubs]
+        if any(not pub.circuit.cregs for pub in coerced):
+            warnings.warn(
+                "One of your circuits has no output classical registers and so the result will be empty. Did you mean"
+                " to add measurement instructions?",
+                UserWarning,
+                stacklevel=2,
+            )
+        asked = [(pub, *sets_of(pub)) for pub in coerced]
+        self._check_open()
+        options = dataclasses.replace(self._options, shots=None, target_error=None)
+
+        def work(stop: Callable[[], None]) -> PrimitiveResult:
+            results = [_sampled(pub, values, options, stop) for pub, values, _ in asked]
+            return PrimitiveResult(results, metadata={"version": 2})
+
+        return self._job(new_id(), work)
+
+
+def _sampled(pub: SamplerPub, values: np.ndarray, options: Options, stop: Callable[[], None]) -> SamplerPubResult:
+    circuit = pub.circuit
+    place = {bit: number for number, bit in enumerate(circuit.clbits)}
+    drawn = []
+    for number, own in enumerate(values):
+        stop()
+        bound = circuit.assign_parameters(own) if own.size else circuit
+        drawn.append(
+            draw_bits(bound, pub.shots, dataclasses.replace(options, seed=options.seed + number), Watched(stop))
+        )
+    bits = np.array(drawn, dtype=bool).reshape(*pub.shape, pub.shots, len(place))
+    registers = {
+        register.name: BitArray.from_bool_array(bits[..., [place[bit] for bit in register]], order="little")
+        for register in circuit.cregs
+    }
+    return SamplerPubResult(
+        DataBin(**registers, shape=pub.shape), metadata={"shots": pub.shots, "circuit_metadata": circuit.metadata}
+    )

@@ -1,0 +1,199 @@
+"""One circuit for many sets of parameter values: every observable's value and standard error for each set."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from qiskit import QuantumCircuit
+from qiskit.quantum_info import SparsePauliOp
+
+from tasks.cutting.document import plan_document
+from tasks.errors import InputError
+from tasks.inputs.validation import at_least_two_qubits, make_problem
+from tasks.model.problem import Problem
+from tasks.model.progress import Progress, Quiet
+from tasks.options import Options, options_document
+from tasks.runs import RunDirectory
+from tasks.runtime.scratch import scratch_folder
+from tasks.workflow import run
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What the sets of parameter values gave.
+
+    Attributes:
+        values: (set, observable) float64.
+        std_errors: (set, observable) float64, 0 on the exact path.
+        shots: taken by all fragments together, 0 on the exact path.
+        devices: that ran something.
+        plan: of the (first) run, as ``plan_document`` has it; {} where nothing was run.
+        notes: what the user should know, in sentences.
+        runs: folders of the runs that are kept.
+    """
+
+    values: np.ndarray
+    std_errors: np.ndarray
+    shots: int = 0
+    devices: tuple[str, ...] = ()
+    plan: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    runs: tuple[str, ...] = ()
+
+
+def kept_run(parent: Path, problem: Problem, options: Options) -> Path:
+    """A folder that holds a run which has not begun: ``qompass resume`` finishes it.
+
+    Raises:
+        RunRecordError: the folder cannot be written.
+    """
+    fields = {
+        "seed": options.seed,
+        "shots": options.shots,
+        "memory": None,
+        "options": options_document(options),
+        "inputs": {},
+    }
+    directory = RunDirectory.create(parent, fields, problem)
+    directory.close()
+    return directory.path
+
+
+def run_problems(
+    problems: Iterable[Problem],
+    options: Options,
+    folders: Sequence[Path] | None = None,
+    progress: Progress | None = None,
+) -> Evaluated:
+    """Run problems that ask for equally many observables one after the other.
+
+    Args:
+        problems: the problems.
+        options: how to run them.
+        folders: what ``kept_run`` made for each; None keeps nothing.
+        progress: where each run's progress is shown.
+
+    Raises:
+        QompassError: with one line that says what to do.
+    """
+    values, errors, devices, notes = [], [], dict[str, None](), dict[str, None]()
+    shots, document = 0, dict[str, Any]()
+    for number, problem in enumerate(problems):
+        with contextlib.ExitStack() as stack:
+            if folders is None:
+                parent = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=scratch_folder())))
+                directory = RunDirectory.create(parent, {"seed": options.seed}, problem)
+            else:
+                directory = RunDirectory.open(folders[number])
+            with directory:
+                result = run(problem, options, directory, progress or Quiet())
+        values.append([estimate.value for estimate in result.estimates])
+        errors.append([estimate.std_error for estimate in result.estimates])
+        for meta in result.record["results"].values():
+            devices[meta["device"]] = None
+            shots += meta.get("shots", 0)
+        notes.update(dict.fromkeys(result.record["notes"]))
+        document = document or plan_document(result.plan)
+    return Evaluated(
+        np.array(values),
+        np.array(errors),
+        shots,
+        tuple(devices),
+        document,
+        tuple(notes),
+        tuple(str(folder) for folder in folders or ()),
+    )
+
+
+class Evaluator:
+    """A circuit and what is asked of it, ready for sets of parameter values.
+
+    Args:
+        circuit: unitary but for final measurements, with or without free parameters.
+        observables: on its qubits.
+        options: how to run.
+    """
+
+    def __init__(self, circuit: QuantumCircuit, observables: Sequence[SparsePauliOp], options: Options) -> None:
+        self.circuit, self.options = at_least_two_qubits(circuit), options
+        missing = self.circuit.num_qubits - circuit.num_qubits
+        self.observables = [SparsePauliOp("I" * missing).tensor(own) if missing else own for own in observables]
+        self.parameters = tuple(self.circuit.parameters)
+
+    def problem(self, values: np.ndarray) -> Problem:
+        """The problem that a set of parameter values states.
+
+        Args:
+            values: (parameter,) float64, in the order of ``circuit.parameters``.
+
+        Raises:
+            InputError: the circuit or an observable cannot be used.
+        """
+        bound = self.circuit.assign_parameters(values) if self.parameters else self.circuit
+        return make_problem(bound, self.observables)
+
+    def evaluate(
+        self,
+        values: np.ndarray,
+        *,
+        target_error: float | None = None,
+        folders: Sequence[Path] | None = None,
+        progress: Progress | None = None,
+    ) -> Evaluated:
+        """Values and standard errors.
+
+        Args:
+            values: (set, parameter) float64, in the order of ``circuit.parameters``.
+            target_error: standard error to reach for every observable; None for what the options say.
+            folders: what ``kept_run`` made for each set; None keeps nothing.
+            progress: where progress is shown.
+
+        Raises:
+            InputError: a value is not finite, or the circuit or an observable cannot be used.
+            QompassError: with one line that says what to do.
+        """
+        check_finite(values, [parameter.name for parameter in self.parameters])
+        options = self.options if target_error is None else replace(self.options, target_error=target_error)
+        if not len(values) or not self.observables:
+            return Evaluated(*np.zeros((2, len(values), len(self.observables))))
+        return run_problems((self.problem(own) for own in values), options, folders, progress)
+
+
+def check_finite(values: np.ndarray, names: Sequence[str]) -> None:
+    """Refuse parameter values that are no numbers.
+
+    Raises:
+        InputError: naming the first such value.
+    """
+    bad = np.argwhere(~np.isfinite(values))
+    if bad.size:
+        where, which = bad[0].tolist()
+        raise InputError(
+            f"`parameter_values`: {values[where, which]} for parameter '{names[which]}' in set {where}: "
+            "give finite numbers",
+            field="parameter_values",
+        )
+
+
+Stop = Callable[[], None]
+"""Raises where the work is to stop."""
+
+
+class Watched(Quiet):
+    """Progress that is shown nowhere, but stops the work where that is asked for."""
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+
+    def advance(self, amount: float = 1) -> None:
+        """See ``Stage``."""
+        self._stop()
