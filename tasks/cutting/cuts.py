@@ -13,12 +13,15 @@ from tasks.cutting.errors import CuttingError
 
 @dataclass(frozen=True, order=True)
 class WireCut:
-    """The wire of ``qubit`` severed just before instruction ``instruction`` of the problem's circuit."""
+    """The wire of ``qubit`` severed just before instruction ``instruction`` of the problem's circuit.
+
+    ``kind`` names how, if given.
+    """
 
     section: ClassVar[str] = "wires"
-    kind: ClassVar[str] = ""
     instruction: int
     qubit: int
+    kind: str = ""
 
     @property
     def wire(self) -> tuple[int, int] | None:
@@ -27,7 +30,7 @@ class WireCut:
 
     def entry(self) -> Any:
         """As a cuts file has it."""
-        return {"instruction": self.instruction, "qubit": self.qubit}
+        return {"instruction": self.instruction, "qubit": self.qubit} | ({"kind": self.kind} if self.kind else {})
 
     def check(self, operation: Operation, qubits: Sequence[int], first: Mapping[int, int]) -> None:
         """Refuse what is no wire to sever; ``first``: qubit -> its first instruction."""

@@ -14,10 +14,10 @@ from qiskit.synthesis import OneQubitEulerDecomposer
 
 from tasks.cutting.cuts import Cut
 from tasks.cutting.errors import CuttingError
-from tasks.cutting.kinds import WIRE, CutKind, gate_kind
+from tasks.cutting.kinds import CutKind, cut_kind
 from tasks.cutting.lightcone import light_cone
 from tasks.cutting.plan import Fragment, Leg
-from tasks.cutting.schmidt import schmidt_form
+from tasks.cutting.schmidt import SchmidtForm, schmidt_form
 from tasks.model.problem import Problem
 
 _EULER = OneQubitEulerDecomposer("U")
@@ -125,13 +125,20 @@ def _grow(
     piece_of = {s: piece for piece in pieces for s in piece.segments}
 
     # Second pass: lay the instructions and legs into their pieces.
-    bonds: list[np.ndarray] = [WIRE.bond()] * len(cuts)
-    overhead = WIRE.kappa() ** (2 * len(cut_of_wire))
+    bonds: dict[int, np.ndarray] = {}
+    overhead = 1.0
     depth = [0] * num_qubits
 
     def place(operation: Gate, segments: list[tuple[int, int]]) -> None:
         piece = piece_of[segments[0]]
         piece.circuit.append(operation, [piece.local[s] for s in segments], copy=False)
+
+    def kind_of(cut: int, form: SchmidtForm | None) -> CutKind:
+        nonlocal overhead
+        kind = cut_kind(form, cuts[cut].kind)
+        bonds[cut] = kind.bond(form)
+        overhead *= kind.kappa(form) ** 2
+        return kind
 
     def sever(cut: int, end: int, kind: CutKind, segment: tuple[int, int]) -> None:
         piece = piece_of[segment]
@@ -142,24 +149,24 @@ def _grow(
             continue
         for q in qubits:
             if (i, q) in cut_of_wire:
-                sever(cut_of_wire[i, q], 0, WIRE, (q, depth[q]))
+                cut = cut_of_wire[i, q]
+                kind = kind_of(cut, None)
+                sever(cut, 0, kind, (q, depth[q]))
                 depth[q] += 1
-                sever(cut_of_wire[i, q], 1, WIRE, (q, depth[q]))
+                sever(cut, 1, kind, (q, depth[q]))
         segments = [(q, depth[q]) for q in qubits]
         if i not in cut_of_gate:
             place(gate, segments)
             continue
         form = schmidt_form(gate, f"instruction {i} ({gate.name} on qubits {qubits})")
         cut = cut_of_gate[i]
-        kind = gate_kind(form, cuts[cut].kind)
-        bonds[cut] = kind.bond(form)
-        overhead *= kind.kappa(form) ** 2
+        kind = kind_of(cut, form)
         for end, segment in enumerate(segments):
             _place_local(form.before[end], segment, place)
             sever(cut, end, kind, segment)
             _place_local(form.after[end], segment, place)
 
-    return pieces, tuple(bonds), min(overhead, float_info.max)
+    return pieces, tuple(bonds[cut] for cut in range(len(cuts))), min(overhead, float_info.max)
 
 
 def _place_local(

@@ -8,9 +8,9 @@ from math import log2
 from scipy.sparse import csr_array
 
 from tasks.cutting.cost import choose_schemes, fragment_cost, greedy_contraction
-from tasks.cutting.cuts import Cut, GateCut
+from tasks.cutting.cuts import Cut
 from tasks.cutting.errors import CuttingError
-from tasks.cutting.kinds import cheapest_gate_kind, gate_kind
+from tasks.cutting.kinds import cheapest_kind, cut_kind
 from tasks.cutting.objectives import find_objective
 from tasks.cutting.partition import Partition, partition
 from tasks.cutting.plan import Fragment, Plan
@@ -42,7 +42,7 @@ def make_plan(
         shots: total shots of the sampled path, None for the exact path: decides what is cheap.
         memory_bytes: refuse plans that need more at their peak; None refuses none.
         mid_circuit_measurement: whether the devices of the sampled path can read a bit in mid-circuit: where one
-            cannot, a bit takes an ancilla anyway, and every gate cut without a kind gets the one of least variance.
+            cannot, a bit takes an ancilla anyway, and every cut without a kind gets the one of least variance.
         objective: what the search minimises, by name (``tasks/cutting/objectives``); None for the work of an exact
             run, the sampling overhead of a sampled one.
         seed: of the search.
@@ -81,13 +81,14 @@ def make_plan(
 
 
 def _of_cheapest_kinds(problem: Problem, found: Partition) -> Partition:
-    """The same cuts with the kind of least variance for every gate that names none."""
+    """The same cuts with the kind of least variance for every one that names none."""
     cuts = []
     for cut in found.cuts:
-        if cut.wire is None and not cut.kind:
-            form = schmidt_form(problem.circuit.data[cut.instruction].operation)
-            kind = cheapest_gate_kind(form)
-            cut = GateCut(cut.instruction, "" if kind == gate_kind(form) else kind.name)
+        if not cut.kind:
+            gate = problem.circuit.data[cut.instruction].operation
+            form = schmidt_form(gate) if cut.wire is None else None
+            kind = cheapest_kind(form)
+            cut = replace(cut, kind="" if kind == cut_kind(form) else kind.name)
         cuts.append(cut)
     return partition(problem, tuple(cuts))
 

@@ -14,7 +14,7 @@ from qiskit_aer import AerSimulator
 from tasks.cutting.cost import exact_fragment_seconds, sampled_fragment_seconds
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment, Plan
-from tasks.cutting.variants import Variant, VariantBuilder, enumerate_variants
+from tasks.cutting.variants import Variant, VariantBuilder, enumerate_variants, leg_choices
 from tasks.execution.as_written import fragment_digest
 from tasks.execution.pieces import Piece
 from tasks.execution.simulators.exact import exact_tensor
@@ -107,7 +107,7 @@ class SampledJob:
     def digest(self) -> str:
         """Of all that determines the result: a stored one is used again only if it was asked for in the same words."""
         words = (self.schemes, self.variants, self.shots, self.seed, self.circuit, self.round_index, self.outputs)
-        return _digest(fragment_digest(self.fragment), *words)
+        return _digest(fragment_digest(self.fragment), leg_choices(self.fragment, self.schemes), *words)
 
     @property
     def streams(self) -> list[str]:

@@ -93,7 +93,7 @@ def at_least_two_qubits(circuit: QuantumCircuit) -> QuantumCircuit:
 def read_cuts(path: Path, circuit: QuantumCircuit) -> tuple[Cut, ...]:
     """The cuts that ``{"gates": [instruction, ...], "wires": [{"instruction": i, "qubit": q}, ...]}`` names.
 
-    A gate can be ``{"instruction": i, "kind": "hadamard"}`` instead, to say how it is cut.
+    A gate can be ``{"instruction": i, "kind": "hadamard"}`` instead, to say how it is cut; a wire takes a kind, too.
 
     Indices are those of the problem's circuit, the one ``qompass plan --instructions`` lists: barriers and final
     measurements are not counted, larger gates count as what they are replaced by. A wire is cut just before the
@@ -116,11 +116,13 @@ def read_cuts(path: Path, circuit: QuantumCircuit) -> tuple[Cut, ...]:
             raise InputError(f"{path}: gate {json.dumps(entry)[:60]} is malformed: write {form}")
         cuts.append(GateCut(_gate(path, circuit, named["instruction"]), named["kind"]))
     for entry in wires:
-        if not isinstance(entry, dict) or set(entry) != {"instruction", "qubit"}:
+        named = {"kind": "", **entry} if isinstance(entry, dict) else {}
+        if set(named) != {"instruction", "qubit", "kind"} or not isinstance(named["kind"], str):
             raise InputError(f"{path}: wire {json.dumps(entry)[:60]} is malformed: write {form}")
-        cuts.append(_wire(path, circuit, entry["instruction"], entry["qubit"]))
-    if len(set(cuts)) < len(cuts):
-        twice = next(cut for position, cut in enumerate(cuts) if cut in cuts[:position])
+        cuts.append(_wire(path, circuit, named["instruction"], named["qubit"], named["kind"]))
+    places = [(cut.instruction, cut.wire) for cut in cuts]
+    if len(set(places)) < len(places):
+        twice = next(cut for position, cut in enumerate(cuts) if places[position] in places[:position])
         raise InputError(f"{path}: {twice} is named twice: name each cut once")
     return tuple(cuts)
 
@@ -146,7 +148,7 @@ def _gate(path: Path, circuit: QuantumCircuit, index: Any) -> int:
     return instruction
 
 
-def _wire(path: Path, circuit: QuantumCircuit, index: Any, qubit: Any) -> WireCut:
+def _wire(path: Path, circuit: QuantumCircuit, index: Any, qubit: Any, kind: str) -> WireCut:
     instruction = _instruction(path, circuit, index)
     if isinstance(qubit, bool) or not isinstance(qubit, int) or not 0 <= qubit < circuit.num_qubits:
         raise InputError(f"{path}: qubit {json.dumps(qubit)} is not one of 0 to {circuit.num_qubits - 1}")
@@ -160,7 +162,7 @@ def _wire(path: Path, circuit: QuantumCircuit, index: Any, qubit: Any) -> WireCu
         raise InputError(
             f"{path}: nothing acts on qubit {qubit} before instruction {instruction}: there is no wire to cut"
         )
-    return WireCut(instruction, qubit)
+    return WireCut(instruction, qubit, kind)
 
 
 def _instruction(path: Path, circuit: QuantumCircuit, index: Any) -> int:

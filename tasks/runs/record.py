@@ -161,7 +161,8 @@ def _is_plan(value: Any) -> bool:
         and _all(list, (int, dict))(cuts.get("gates"))
         and all(isinstance(gate, int) or gate.keys() == {"instruction", "kind"} for gate in cuts["gates"])
         and _all(list, dict)(cuts.get("wires"))
-        and all(_all(dict, int)(wire) and wire.keys() == {"instruction", "qubit"} for wire in cuts["wires"])
+        and all(wire.keys() - {"kind"} == {"instruction", "qubit"} for wire in cuts["wires"])
+        and all(isinstance(wire[name], int) for wire in cuts["wires"] for name in ("instruction", "qubit"))
     )
 
 

@@ -14,10 +14,10 @@ from qiskit_aer import AerSimulator
 
 from tasks.cutting import CuttingError, GateCut, WireCut, make_plan, structure_of
 from tasks.cutting.cuts import cuts_document, cuts_from
-from tasks.cutting.kinds import GATES, WIRE, cheapest_gate_kind, gate_kind
+from tasks.cutting.kinds import GATES, KINDS, cheapest_kind, cut_kind
 from tasks.cutting.kinds.hadamard_gate import HadamardEnd
 from tasks.cutting.kinds.measured_gate import GateEnd
-from tasks.cutting.kinds.registry import GATE_KINDS
+from tasks.cutting.kinds.wire import PAULI
 from tasks.cutting.objectives import OBJECTIVES
 from tasks.cutting.objectives.objective import exact_run_seconds
 from tasks.cutting.partition import partition
@@ -32,6 +32,7 @@ from tasks.inputs.validation import read_cuts
 from tasks.reconstruction import estimate_values
 from tests.oracles import brickwork, random_problem, uncut_values
 
+GATE_KINDS = [kind for kind in KINDS if not kind.takes(None)]
 CUT_GATES = [library.CZGate(), library.RZZGate(0.4), library.SwapGate(), UnitaryGate(random_unitary(4, seed=3))]
 
 
@@ -52,9 +53,9 @@ def cut_once(gate, seed=5):
 @pytest.mark.parametrize("gate", CUT_GATES, ids=lambda gate: gate.name)
 def test_every_kind_of_gate_cut_has_the_uncut_values(gate):
     problem = cut_once(gate)
-    for name in sorted({kind.name for kind in GATE_KINDS}):
+    for name in [kind.name for kind in KINDS if kind.takes(schmidt_form(gate))]:
         plan = make_plan(problem, cuts=(GateCut(6, name),))
-        assert [leg.kind for f in plan.fragments for leg in f.legs] == list(gate_kind(schmidt_form(gate), name).ends)
+        assert [leg.kind for f in plan.fragments for leg in f.legs] == list(cut_kind(schmidt_form(gate), name).ends)
         tensors = [
             fragment_tensor(job.fragment, schemes, [(job, run_job(job))])
             for job, schemes in zip(exact_jobs(plan), plan.schemes, strict=True)
@@ -147,9 +148,9 @@ def test_devices_without_mid_circuit_measurement_get_the_kind_of_least_variance(
 )
 def test_the_cheapest_kind_is_that_of_least_predicted_variance(gate, name):
     form = schmidt_form(gate)
-    kinds = [kind for kind in GATE_KINDS if kind.takes(form)]
-    assert cheapest_gate_kind(form).name == name
-    assert cheapest_gate_kind(form).cost(form.bond()) == min(kind.cost(form.bond()) for kind in kinds)
+    kinds = [kind for kind in KINDS if kind.takes(form)]
+    assert cheapest_kind(form).name == name
+    assert cheapest_kind(form).cost(form.bond()) == min(kind.cost(form.bond()) for kind in kinds)
 
 
 @pytest.mark.parametrize("kind", GATE_KINDS, ids=lambda kind: f"{kind.name}{kind.ends[0].rank}")
@@ -199,7 +200,7 @@ def test_the_error_objective_predicts_the_variance_of_one_and_of_few_fragments()
 
 
 def test_an_unknown_kind_is_refused_with_those_there_are():
-    with pytest.raises(CuttingError, match="no kind 'teleported' of gate cut; name one of hadamard, measured"):
+    with pytest.raises(CuttingError, match=r"no kind 'teleported' cuts a gate of 2 terms; .* measured, hadamard"):
         make_plan(cut_once(library.CZGate()), cuts=(GateCut(6, "teleported"),))
 
 
@@ -227,15 +228,32 @@ def test_a_cuts_file_may_name_the_kind_of_a_gate(tmp_path):
     path = tmp_path / "cuts.json"
     path.write_text(json.dumps({"gates": [{"instruction": two, "kind": "hadamard"}]}))
     assert read_cuts(path, circuit) == (GateCut(two, "hadamard"),)
+    path.write_text(json.dumps({"gates": [two, {"instruction": two, "kind": "hadamard"}]}))
+    with pytest.raises(InputError, match="named twice"):
+        read_cuts(path, circuit)
     for entry in ({"instruction": two}, {"instruction": two, "kind": 3}, {"instruction": two, "kind": "x", "more": 1}):
         path.write_text(json.dumps({"gates": [entry]}))
         with pytest.raises(InputError, match="is malformed"):
             read_cuts(path, circuit)
 
 
+def test_a_cuts_file_may_name_the_kind_of_a_wire(tmp_path):
+    circuit = brickwork(4, 2, np.random.default_rng(1))
+    (*_, last) = (i for i, item in enumerate(circuit) if len(item.qubits) == 2)
+    wire = {"instruction": last, "qubit": circuit.find_bit(circuit.data[last].qubits[0]).index}
+    path = tmp_path / "cuts.json"
+    path.write_text(json.dumps({"wires": [wire | {"kind": "pauli"}]}))
+    (cut,) = read_cuts(path, circuit)
+    assert cut == WireCut(**wire, kind="pauli") and cuts_from(cuts_document([cut])) == (cut,)
+    for more in ({"kind": None}, {"kind": "pauli", "more": 1}, {"qubit": "0"}):
+        path.write_text(json.dumps({"wires": [wire | more]}))
+        with pytest.raises(InputError, match=r"is malformed|is not one of"):
+            read_cuts(path, circuit)
+
+
 def test_kinds_keep_what_the_rest_of_the_house_asks():
     """What a new kind has to answer, asked of all: settings span, names differ, gates are known, axes add up."""
-    ends = [*WIRE.ends, *(end for kind in GATE_KINDS for end in kind.ends)]
+    ends = [end for kind in KINDS for end in kind.ends]
     for end in ends:
         for scheme in ("full", "minimal"):
             settings = end.settings(scheme)
@@ -250,14 +268,14 @@ def test_kinds_keep_what_the_rest_of_the_house_asks():
         assert end.opens_qubit or 2**end.open_ancillas == end.rank
         assert end.prepares or 2 ** len(end.marks) == end.rank * (2 if end.opens_qubit else 1)
     assert WireCut(3, 1).kind == ""
-    assert {end.rank for end in WIRE.ends} == {GateEnd().rank, HadamardEnd().rank} == {2}
+    assert {end.rank for end in PAULI.ends} == {GateEnd().rank, HadamardEnd().rank} == {2}
 
 
 @pytest.mark.parametrize("objective", ["error", "overhead"])
 def test_objectives_of_sampled_runs_weigh_wires_and_gates_by_their_sampling_factors(objective):
     """log2 of kappa**2, and a tenth for every cut so that of equal plans the one with fewer cuts is taken."""
     aim = OBJECTIVES[objective]
-    assert aim.wire == pytest.approx(2 * np.log2(WIRE.kappa()) + 0.1)
+    assert aim.wire == pytest.approx(2 * np.log2(PAULI.kappa()) + 0.1)
     for gate, kappa in (
         (library.CZGate(), 3.0),
         (library.SwapGate(), 7.0),
@@ -269,6 +287,6 @@ def test_objectives_of_sampled_runs_weigh_wires_and_gates_by_their_sampling_fact
 def test_the_objective_of_exact_runs_weighs_the_dimensions_of_legs():
     """A wire and a gate of rank 2 have legs of 4, two bits each; sampling factors tell equal ones apart."""
     aim = OBJECTIVES["work"]
-    assert aim.wire == pytest.approx(2 + 0.05 * 2 * np.log2(WIRE.kappa()))
+    assert aim.wire == pytest.approx(2 + 0.05 * 2 * np.log2(PAULI.kappa()))
     assert aim.gate(schmidt_form(library.CZGate())) == pytest.approx(2 + 0.1 * np.log2(3))
     assert aim.gate(schmidt_form(library.SwapGate())) == pytest.approx(4 + 0.1 * np.log2(7))

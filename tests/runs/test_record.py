@@ -19,7 +19,7 @@ from qiskit import QuantumCircuit
 from qiskit.quantum_info import Operator
 
 from tasks.cutting.cuts import GateCut, WireCut, cuts_document
-from tasks.cutting.kinds.registry import GATE_KINDS
+from tasks.cutting.kinds import KINDS
 from tasks.errors import InputError
 from tasks.inputs.validation import make_problem
 from tasks.model.problem import Problem
@@ -307,7 +307,8 @@ def test_a_sealed_record_without_what_a_record_has_is_one_line(finished: Path, c
 
 def test_the_cuts_of_every_kind_read_back(finished: Path) -> None:
     """A run that was killed with any of them in its plan can be resumed."""
-    cuts = [GateCut(1), *(GateCut(2, kind.name) for kind in GATE_KINDS), WireCut(3, 0)]
+    named = [WireCut(2, 0, kind.name) if kind.takes(None) else GateCut(2, kind.name) for kind in KINDS]
+    cuts = sorted((GateCut(1), *named, WireCut(3, 0)), key=lambda cut: cut.section)
     document = {"cuts": cuts_document(cuts)}
     (finished / "record.json").write_bytes(RunRecord({**read_record(finished), "plan": document}).to_bytes())
     assert read_record(finished)["plan"] == document

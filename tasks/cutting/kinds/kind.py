@@ -125,7 +125,7 @@ def _spanning(kind: LegKind, scheme: Scheme) -> LegSettings:
 
 
 @dataclass(frozen=True)
-class CutKind:
+class CutKind(ABC):
     """A way to sever a wire or a gate.
 
     Attributes:
@@ -135,6 +135,18 @@ class CutKind:
 
     name: str
     ends: tuple[LegKind, LegKind]
+
+    @abstractmethod
+    def takes(self, form: SchmidtForm | None) -> bool:
+        """Whether it severs gates of this form; None stands for a wire."""
+
+    @abstractmethod
+    def bond(self, form: SchmidtForm | None) -> np.ndarray:
+        """(leg of end 0, leg of end 1) float64: how the ends are joined."""
+
+    @abstractmethod
+    def kappa(self, form: SchmidtForm | None) -> float:
+        """Sampling factor."""
 
     def cost(self, bond: np.ndarray) -> float:
         """Shots for a given error, relative to no cut, with the better settings at each end."""
@@ -146,14 +158,16 @@ class CutKind:
 class GateKind(CutKind):
     """A way to sever a two-qubit gate."""
 
-    def takes(self, form: SchmidtForm) -> bool:
-        """Whether it severs gates of this form."""
-        return all(end.rank == form.rank for end in self.ends)
+    def takes(self, form: SchmidtForm | None) -> bool:
+        """See ``CutKind``."""
+        return form is not None and all(end.rank == form.rank for end in self.ends)
 
-    def bond(self, form: SchmidtForm) -> np.ndarray:
-        """(leg of end 0, leg of end 1) float64: how the ends are joined."""
+    def bond(self, form: SchmidtForm | None) -> np.ndarray:
+        """See ``CutKind``."""
+        assert form is not None
         return form.bond()
 
-    def kappa(self, form: SchmidtForm) -> float:
-        """Sampling factor."""
+    def kappa(self, form: SchmidtForm | None) -> float:
+        """See ``CutKind``."""
+        assert form is not None
         return form.kappa()

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 from tasks.cutting.errors import CuttingError
 from tasks.cutting.kinds.hadamard_gate import HADAMARD
-from tasks.cutting.kinds.kind import GateKind
+from tasks.cutting.kinds.kind import CutKind
 from tasks.cutting.kinds.measured_gate import MEASURED
-from tasks.cutting.kinds.wire import WireKind
+from tasks.cutting.kinds.wire import PAULI
 from tasks.cutting.schmidt import SchmidtForm
 
-WIRE = WireKind()
-GATE_KINDS: tuple[GateKind, ...] = (*MEASURED, *HADAMARD)
+# The first that takes a wire, or a gate, is the one where none is named.
+KINDS: tuple[CutKind, ...] = (PAULI, *MEASURED, *HADAMARD)
 
 
-def gate_kind(form: SchmidtForm, name: str = "") -> GateKind:
-    """The kind of that name that severs gates of that form; the first of any name where none is given.
+def cut_kind(form: SchmidtForm | None, name: str = "") -> CutKind:
+    """The kind of that name that severs gates of that form, or wires; the first of any name where none is given.
 
     Raises:
         CuttingError: there is none.
     """
-    for kind in GATE_KINDS:
-        if name in ("", kind.name) and kind.takes(form):
+    fitting = [kind for kind in KINDS if kind.takes(form)]
+    for kind in fitting:
+        if name in ("", kind.name):
             return kind
-    known = ", ".join(sorted({kind.name for kind in GATE_KINDS}))
-    raise CuttingError(f"no kind {name!r} of gate cut; name one of {known}")
+    what = "wire" if form is None else f"gate of {form.rank} terms"
+    raise CuttingError(f"no kind {name!r} cuts a {what}; name one of {', '.join(kind.name for kind in fitting)}")
 
 
-def cheapest_gate_kind(form: SchmidtForm) -> GateKind:
+def cheapest_kind(form: SchmidtForm | None) -> CutKind:
     """The kind of least variance, for devices where every bit that is read takes a qubit."""
-    return min((kind for kind in GATE_KINDS if kind.takes(form)), key=lambda kind: kind.cost(form.bond()))
+    return min((kind for kind in KINDS if kind.takes(form)), key=lambda kind: kind.cost(kind.bond(form)))

@@ -11,7 +11,7 @@ from qiskit import QuantumCircuit
 
 from tasks.cutting.kinds.kind import CutKind, LegKind
 from tasks.cutting.kinds.setting import Scheme, Setting, gate_product
-from tasks.cutting.schmidt import PAULIS
+from tasks.cutting.schmidt import PAULIS, SchmidtForm
 
 _MEASURED = (
     Setting("X", ("h",), True),
@@ -108,15 +108,22 @@ class WireIn(_WireEnd):
 
 @dataclass(frozen=True)
 class WireKind(CutKind):
-    """The wire cut: one bond and one overhead for every wire."""
+    """A wire cut whose legs are indexed by Paulis: one bond and one overhead for every wire."""
 
-    name: str = "wire"
+    name: str = "pauli"
     ends: tuple[LegKind, LegKind] = (WireOut(), WireIn())
 
-    def bond(self) -> np.ndarray:
-        """(4, 4) float64."""
+    def takes(self, form: SchmidtForm | None) -> bool:
+        """See ``CutKind``."""
+        return form is None
+
+    def bond(self, form: SchmidtForm | None = None) -> np.ndarray:
+        """See ``CutKind``: (4, 4)."""
         return np.eye(4) / 2
 
-    def kappa(self) -> float:
-        """Sampling factor (Peng, Harrow, Ozols, Wu, arXiv:1904.00102)."""
+    def kappa(self, form: SchmidtForm | None = None) -> float:
+        """See ``CutKind`` (Peng, Harrow, Ozols, Wu, arXiv:1904.00102)."""
         return 4.0
+
+
+PAULI = WireKind()

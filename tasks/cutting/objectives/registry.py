@@ -1,16 +1,21 @@
-"""The objectives there are: a new one is its file and its line here."""
+"""The objectives there are: a new one is its file in this folder, with its subclass of ``Objective``."""
 
 from __future__ import annotations
 
-from tasks.cutting.errors import CuttingError
-from tasks.cutting.objectives.error import LeastError
-from tasks.cutting.objectives.objective import Objective
-from tasks.cutting.objectives.overhead import LeastOverhead
-from tasks.cutting.objectives.work import LeastWork
+import pkgutil
+from importlib import import_module
 
-OBJECTIVES: dict[str, Objective] = {
-    objective.name: objective for objective in (LeastWork(), LeastOverhead(), LeastError())
-}
+from tasks.cutting.errors import CuttingError
+from tasks.cutting.objectives.objective import Objective
+
+
+def _of_this_room() -> dict[str, Objective]:
+    for module in pkgutil.iter_modules(import_module(str(__package__)).__path__):
+        import_module(f"{__package__}.{module.name}")
+    return {kind.name: kind() for kind in sorted(Objective.__subclasses__(), key=lambda kind: kind.name)}
+
+
+OBJECTIVES = _of_this_room()
 
 
 def find_objective(name: str) -> Objective:

@@ -1,26 +1,32 @@
 """Stores by the scheme of their place: a directory is LMDB, ``redis://`` a server, both is one in front of the other.
 
-A new store is a file here, whose class has a ``open_at(place, max_bytes)`` of its own, and a line in STORES.
+A new store is a file here: ``etcd_store.py`` with its class ``EtcdStore``, which has a class method
+``open_at(place, max_bytes)``, is the store of ``etcd://`` places and needs the package ``etcd``.
 """
 
 from __future__ import annotations
 
+import pkgutil
 from importlib import import_module
 from urllib.parse import parse_qs, urlsplit
 
 from tasks.errors import InputError
+from tasks.execution.cache import stores
 from tasks.execution.cache.errors import StoreUnavailable
 from tasks.execution.cache.stores.store import Store
-from tasks.execution.cache.stores.tiered_store import TieredStore
+from tasks.execution.cache.stores.tiered import TieredStore
 
-_HERE = "tasks.execution.cache.stores"
 _DIRECTORY = ""
-STORES: dict[str, tuple[str, str, str]] = {
-    _DIRECTORY: (f"{_HERE}.lmdb_store", "LmdbStore", "lmdb"),
-    "redis": (f"{_HERE}.redis_store", "RedisStore", "redis"),
-    "rediss": (f"{_HERE}.redis_store", "RedisStore", "redis"),
-    "unix": (f"{_HERE}.redis_store", "RedisStore", "redis"),
-}
+
+
+def _of_this_room() -> dict[str, tuple[str, str, str]]:
+    names = [module.name for module in pkgutil.iter_modules(stores.__path__) if module.name.endswith("_store")]
+    schemes = [name.removesuffix("_store") for name in names]
+    found = {s: (f"{stores.__name__}.{s}_store", f"{s.capitalize()}Store", s) for s in schemes}
+    return {_DIRECTORY: found.pop("lmdb"), **found, "rediss": found["redis"], "unix": found["redis"]}
+
+
+STORES = _of_this_room()
 """For each scheme module and class, imported when a store of it is asked for, and the package that they need."""
 
 
