@@ -29,7 +29,8 @@ from tasks.runtime.engine import (
 )
 from tasks.runtime.errors import EngineError
 from tasks.runtime.inline import INLINE_S, inline, is_inline
-from tasks.runtime.isolation import Limits, contained, isolated
+from tasks.runtime.isolation import contained, isolated
+from tasks.runtime.limits import Limits
 from tasks.runtime.outcome import Failure, Next, Outcome, Reason, RetryPolicy, Span, next_step, raise_defect
 from tasks.runtime.ticket import Ticket
 

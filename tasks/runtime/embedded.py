@@ -20,9 +20,9 @@ from typing import Any
 
 import tasks.runtime.ranks as ranks
 from tasks.errors import DefectError, QompassError
+from tasks.runtime.children import idle_children, start_children
 from tasks.runtime.errors import EngineError
 from tasks.runtime.inline import is_inline
-from tasks.runtime.isolation import idle_children, start_children
 from tasks.runtime.scratch import scratch_folder
 
 IN = "IN"

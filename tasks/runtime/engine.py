@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import tasks.runtime.compss as compss
+from tasks.runtime.children import end_children
 from tasks.runtime.errors import EngineError
-from tasks.runtime.isolation import Limits, end_children
+from tasks.runtime.limits import Limits
 from tasks.runtime.scratch import scratch_folder
 from tasks.runtime.ticket import Ticket, in_order_of_end
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tasks.runtime import isolated, ranks
+from tasks.runtime.children import end_children
 from tasks.runtime.interpreter import python_command, python_environment
-from tasks.runtime.isolation import end_children
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("pickle", "json", "random", "tasks", "apps", "numpy", "mpi4py", "qrmi", "sitecustomize", "usercustomize")

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.runtime import Limits, Reason, isolated
-from tasks.runtime import isolation as children
+from tasks.runtime import Limits, Reason, children, isolated
 from tests.engines.work import WORK
 
 

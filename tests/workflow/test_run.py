@@ -341,15 +341,15 @@ def test_estimate_warns_of_what_a_run_notes(caplog):
 
 
 def test_a_child_killed_while_it_starts_costs_a_try_and_no_more(problem, tmp_path, monkeypatch, caplog):
-    from tasks.runtime import isolation
+    from tasks.runtime import children
 
-    isolation.end_children()
-    real, first = isolation.python_command, iter([True])
+    children.end_children()
+    real, first = children.python_command, iter([True])
 
     def command(code, *arguments):
         return real("import os; os.kill(os.getpid(), 9)" if next(first, False) else code, *arguments)
 
-    monkeypatch.setattr(isolation, "python_command", command)
+    monkeypatch.setattr(children, "python_command", command)
     monkeypatch.setattr("tasks.dispatch.start.INLINE_S", -1.0)
     monkeypatch.setattr("tasks.runtime.embedded.start_children", lambda count: None)
     with RunDirectory.create(tmp_path, {}, problem) as directory:
