@@ -130,7 +130,7 @@ def run(problem: Problem, options: Options, directory: RunDirectory, progress: P
     for note in (*idle, biased(noisy, options.mitigation), missed_target(estimates, options.target_error)):
         if note:
             directory.record.note(note)
-    directory.finish("done", estimates=[vars(e) for e in estimates])
+    directory.finish("done", price=driver.state.pool.price, estimates=[vars(e) for e in estimates])
     return Result(estimates, plan, directory.record)
 
 

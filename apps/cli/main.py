@@ -109,6 +109,10 @@ def _subcommand(command: str) -> Callable[[argparse.Namespace], int]:
         from apps.cli.sample import sample as subcommand
     elif command == "cache":
         from apps.cli.cache import cache as subcommand
+    elif command == "runs":
+        from apps.cli.runs import runs as subcommand
+    elif command == "watch":
+        from apps.cli.watch import watch as subcommand
     elif command == "devices":
         from apps.cli.devices import devices as subcommand
     else:

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def resume(arguments: argparse.Namespace) -> int:
     """Finish a run from what it has stored; a finished one is only shown again."""
-    path = _run_path(arguments)
+    path = run_path(arguments.run, arguments.out)
     if not (path / "record.json").exists() and (parts := sorted(path.glob("*/record.json"))):
         runs = (argparse.Namespace(**{**vars(arguments), "run": str(part.parent)}) for part in parts)
         return max(resume(one) for one in runs)  # all runs of a primitive's job
@@ -77,7 +77,7 @@ def opened(arguments: argparse.Namespace) -> tuple[RunDirectory, Problem, Option
     Raises:
         RunRecordError: it is none, or was not started by `qompass run`.
     """
-    path = _run_path(arguments)
+    path = run_path(arguments.run, arguments.out)
     record = read_record(path)
     if "options" not in record:
         raise RunRecordError(f"{path}: was not started by `qompass run`: call the program that started it again")
@@ -93,9 +93,10 @@ def opened(arguments: argparse.Namespace) -> tuple[RunDirectory, Problem, Option
         raise
 
 
-def _run_path(arguments: argparse.Namespace) -> Path:
-    path = Path(arguments.run)
-    return path if path.exists() else Path(arguments.out / arguments.run)
+def run_path(name: str, out: Path) -> Path:
+    """The folder of a run: what the name says, or the run of this id in ``out``."""
+    path = Path(name)
+    return path if path.exists() else Path(out / name)
 
 
 def _finish(directory: RunDirectory, problem: Problem, options: Options, as_json: bool) -> int:

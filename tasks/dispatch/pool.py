@@ -63,6 +63,12 @@ class Pool:
         return next(iter(self.devices.values())) if len(self.devices) == 1 else None
 
     @property
+    def price(self) -> float | None:
+        """What was paid so far, None where no device has a price."""
+        priced = any(any(vars(device.price).values()) for device in self.devices.values())
+        return self._spent.price if priced else None
+
+    @property
     def noisy(self) -> bool:
         """Whether there is a QPU among the devices."""
         return any(not device.exact for device in self.devices.values())

@@ -67,7 +67,8 @@ def started(
     devices = run_devices(options.resources, trouble)
     with contextlib.ExitStack() as stack:
         info = stack.enter_context(shared_engine(options.engine, units=units_of(devices)))
-        directory.update(engine={"name": info.name, "version": info.version})
+        used = {device.name: {"kind": device.kind.value, "units": device.units} for device in devices}
+        directory.update(engine={"name": info.name, "version": info.version}, devices=used)
         with directory.timing("cut"), shown.stage("cut", 1) as step:
             plan = _planned(problem, options, directory, devices)
             step.advance()

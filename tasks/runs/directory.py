@@ -35,6 +35,9 @@ from tasks.runs.trace import TRACE_NAME, read_events, task_rows, trace_csv
 logger = logging.getLogger(__name__)
 
 
+_NAMED = 20  # observables, in the record; their file has all
+
+
 class RunDirectory:
     """The folder of one run, held by this process until the ``with`` block ends.
 
@@ -78,6 +81,11 @@ class RunDirectory:
             "created": now.isoformat(timespec="seconds"),
             "versions": versions(),
             "notes": list(problem.notes),
+            "problem": {
+                "qubits": problem.num_qubits,
+                "observables": len(problem.names),
+                "names": list(problem.names[:_NAMED]),
+            },
         }
         directory = cls(path, RunRecord(always), lock)
         try:

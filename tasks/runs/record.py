@@ -124,7 +124,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _is(kind: type) -> Callable[[Any], bool]:
+def _is(kind: type | tuple[type, ...]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, kind)
 
 
@@ -154,6 +154,14 @@ def _is_inputs(value: Any) -> bool:
     return isinstance(value, dict) and _all(dict, str)(value.get("stored")) and set(value["stored"]) == PROBLEM_FILES
 
 
+def _is_problem(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and _all(list, str)(value.get("names"))
+        and all(isinstance(value.get(name), int) for name in ("qubits", "observables"))
+    )
+
+
 def _is_plan(value: Any) -> bool:
     cuts = value.get("cuts") if isinstance(value, dict) else None
     return (
@@ -181,4 +189,6 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "estimates": _maybe(_is_estimates),
     "moves": _maybe(_all(list, dict)),
     "cache": _maybe(_is(dict)),
+    "problem": _maybe(_is_problem),
+    "price": _maybe(_is((int, float))),
 }

@@ -80,15 +80,22 @@ def read_events(run: Path) -> Iterator[dict[str, Any]]:
     try:
         with open(run / LOG_NAME, encoding="utf-8", errors="replace") as log:
             for line in log:
-                try:
-                    event = json.loads(line)
-                    event["time"] = datetime.datetime.fromisoformat(event["time"]).timestamp()
-                    event["event"], event["message"]
-                except (ValueError, TypeError, KeyError, RecursionError):
-                    continue
-                yield event
+                event = parsed(line)
+                if event is not None:
+                    yield event
     except OSError:
         return
+
+
+def parsed(line: str) -> dict[str, Any] | None:
+    """A line of a run's log as an event, its time in seconds since 1970; None where it is none."""
+    try:
+        event = json.loads(line)
+        event["time"] = datetime.datetime.fromisoformat(event["time"]).timestamp()
+        event["event"], event["message"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return dict(event)
 
 
 def task_rows(events: Iterable[Mapping[str, Any]]) -> list[TaskRow]:

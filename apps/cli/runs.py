@@ -1,0 +1,225 @@
+"""``qompass runs``: list, show, compare and clean what earlier commands left in their folders."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from apps.cli.run import run_path
+from apps.cli.tables import bytes_text, estimates_table, seconds_text, table, value_and_error
+from apps.cli.terminal import SCHEMA, say
+from tasks.model.problem import Estimate
+from tasks.runs import RunDirectory, RunRecordError, read_record
+from tasks.runs.summary import UNREADABLE, Summary, device_uses, reasons, summaries, summary_of
+from tasks.runs.trace import read_events, task_rows, trace_csv
+
+
+def runs(arguments: argparse.Namespace) -> int:
+    """One of the actions."""
+    actions = {"list": _list, "show": _show, "compare": _compare, "clean": _clean}
+    return actions[arguments.action](arguments)
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    found = [own for own in summaries(arguments.out) if _wanted(own, arguments)]
+    if arguments.json:
+        print(json.dumps({"schema": SCHEMA, "runs": [_document(own) for own in found]}, indent=2))
+        return 0
+    if not found:
+        say(f"no such runs in {arguments.out}")
+        return 0
+    names = ("run", "status", "question", "value", "std error", "devices", "shots", "price", "time", "age")
+    print(table(names, [_row(own) for own in found], right=(6, 7, 8)))
+    return 0
+
+
+def _wanted(own: Summary, arguments: argparse.Namespace) -> bool:
+    return (
+        arguments.status in (None, own.status)
+        and (arguments.device is None or arguments.device in own.devices)
+        and (arguments.newer_than is None or _days(own) <= arguments.newer_than)
+        and (arguments.older_than is None or _days(own) >= arguments.older_than)
+    )
+
+
+def _row(own: Summary) -> tuple[str, ...]:
+    value, error = ("", "")
+    if own.estimates:
+        value, error = value_and_error(own.estimates[0]["value"], own.estimates[0]["std_error"])
+    question = own.question if len(own.question) <= 44 else f"{own.question[:43]}…"
+    price, shots = "" if own.price is None else f"{own.price:.4g}", f"{own.shots:,}" if own.shots else ""
+    return (
+        own.run, own.status, question, value, error, " ".join(own.devices), shots, price,
+        seconds_text(own.seconds) if own.seconds else "", age_text(own),
+    )  # fmt: skip
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    path = _one(arguments).resolve()
+    record = read_record(path)
+    own, rows = summary_of(path, record), task_rows(read_events(path))
+    if arguments.trace:
+        print(trace_csv(rows), end="")
+        return 0
+    why = reasons(path, record)
+    uses = device_uses(rows)
+    if arguments.json:
+        devices = {name: vars(use) for name, use in uses.items()}
+        document = {**_document(own), "timings": record["timings"], "uses": devices, "why": why}
+        print(json.dumps({"schema": SCHEMA, "run": document}, indent=2))
+        return 0
+    lines = [
+        f"Run {own.run} is {own.status}, started {age_text(own)}: {own.question}",
+        f"      {path}, {bytes_text(own.bytes)}",
+        f"      {_options_text(record.get('options') or {}, record.get('engine') or {})}",
+        "",
+    ]
+    if own.estimates:
+        lines += [estimates_table(Estimate(**e) for e in own.estimates), ""]
+    if uses:
+        names = ("device", "tasks", "failed", "from the cache", "shots", "work", "waited")
+        shown = [
+            (name, str(u.tasks), str(sum(u.failures.values())), str(u.cached), f"{u.shots:,}", seconds_text(u.seconds),
+             seconds_text(u.waited))
+            for name, u in uses.items()
+        ]  # fmt: skip
+        lines += [table(names, shown, right=range(1, 7)), ""]
+    if arguments.why or own.status != "done":
+        lines += ["Why:", *(f"* {reason}" for reason in why or ["nothing unusual was seen"]), ""]
+    stages = ", ".join(f"{name} {seconds_text(seconds)}" for name, seconds in record["timings"].items())
+    print("\n".join([*lines, f"Stages: {stages or 'none has ended'}"]))
+    return 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    if len(arguments.runs) < 2:
+        raise RunRecordError("`qompass runs compare` needs two runs or more: name their folders", field="runs")
+    found = []
+    for name in arguments.runs:
+        path = run_path(name, arguments.out).resolve()
+        found.append((summary_of(path, record := read_record(path)), record))
+    first = found[0][1]
+    rows = []
+    for own, record in found:
+        plan = record.get("plan") or {}
+        cuts = plan.get("cuts", {"gates": (), "wires": ()})
+        rows.append((own.run, own.status, _differing(first, record), str(len(cuts["gates"]) + len(cuts["wires"])),
+                     str(len(plan.get("fragments", ()))), f"{own.shots:,}", seconds_text(own.seconds)))  # fmt: skip
+    names = sorted({e["observable"] for own, _ in found for e in own.estimates}, key=_order(found))
+    table_of_values = [(name, *_against(name, [own for own, _ in found])) for name in names]
+    if arguments.json:
+        document = [{**_document(own), "options": record.get("options")} for own, record in found]
+        print(json.dumps({"schema": SCHEMA, "runs": document}, indent=2))
+        return 0
+    heads = ("run", "status", "differs in", "cuts", "fragments", "shots", "time")
+    print(table(heads, rows, right=range(3, 7)))
+    print()
+    print(table(("observable", *(own.run for own, _ in found), "largest difference"), table_of_values))
+    return 0
+
+
+def _against(name: str, found: Sequence[Summary]) -> tuple[str, ...]:
+    """What each run says of an observable, and the largest difference to the first in standard errors."""
+    own = [next((e for e in run.estimates if e["observable"] == name), None) for run in found]
+    texts = ["-" if e is None else " ± ".join(value_and_error(e["value"], e["std_error"])) for e in own]
+    first, pulls = own[0], []
+    for other in own[1:]:
+        if first is not None and other is not None:
+            error = (first["std_error"] ** 2 + other["std_error"] ** 2) ** 0.5
+            difference = abs(other["value"] - first["value"])
+            pulls.append((difference / error if error else float("inf") if difference > 1e-9 else 0.0, difference))
+    if not pulls:
+        return (*texts, "")
+    pull, difference = max(pulls)
+    return (*texts, f"{difference:.2g}, {pull:.1f} standard errors" if pull < float("inf") else f"{difference:.2g}")
+
+
+def _order(found: Sequence[tuple[Summary, Any]]) -> Any:
+    places = {e["observable"]: i for own, _ in found for i, e in enumerate(own.estimates)}
+    return lambda name: (places[name], name)
+
+
+def _differing(first: Any, record: Any) -> str:
+    """In which options, inputs and software a run differs from the first."""
+    options, others = first.get("options") or {}, record.get("options") or {}
+    names = [name for name in sorted({*options, *others} - {"memory_bytes"}) if options.get(name) != others.get(name)]
+    given, theirs = first["inputs"], record["inputs"]
+    for name in ("circuit", "observables", "cuts", "resources"):
+        if given.get(name, {}).get("sha256") != theirs.get(name, {}).get("sha256"):
+            names.append(name)
+    if (first.get("problem") or {}).get("names") != (record.get("problem") or {}).get("names"):
+        names.append("observables")
+    names += [n for n in sorted(first.get("versions", {})) if first["versions"][n] != record["versions"].get(n)]
+    if (first.get("engine") or {}).get("name") != (record.get("engine") or {}).get("name"):
+        names.append("engine")
+    return "nothing" if not names else ", ".join(dict.fromkeys(names))
+
+
+def _clean(arguments: argparse.Namespace) -> int:
+    found = [own for own in summaries(arguments.out) if own.finished and _wanted(own, arguments)]
+    size = sum(own.bytes for own in found)
+    if not arguments.yes:
+        if arguments.json:
+            print(
+                json.dumps({"schema": SCHEMA, "would_free": size, "runs": [str(own.path) for own in found]}, indent=2)
+            )
+        else:
+            for own in found:
+                print(f"{own.path}  {bytes_text(own.bytes)}")
+            print(f"{len(found)} finished runs, {bytes_text(size)}; --yes removes them. Unfinished ones are kept.")
+        return 0
+    freed, removed = 0, []
+    for own in found:
+        try:
+            with RunDirectory.open(own.path):  # nobody else's, and nobody works on it
+                pass
+        except RunRecordError as error:
+            say(str(error))
+            continue
+        shutil.rmtree(own.path)
+        freed += own.bytes
+        removed.append(str(own.path))
+    if arguments.json:
+        print(json.dumps({"schema": SCHEMA, "freed": freed, "runs": removed}, indent=2))
+    else:
+        print(f"{len(removed)} runs removed, {bytes_text(freed)} freed")
+    return 0
+
+
+def _one(arguments: argparse.Namespace) -> Path:
+    if len(arguments.runs) != 1:
+        raise RunRecordError(f"`qompass runs show` needs one run, not {len(arguments.runs)}", field="runs")
+    return run_path(arguments.runs[0], arguments.out)
+
+
+def _document(own: Summary) -> dict[str, Any]:
+    created = None if own.created is None else own.created.isoformat()
+    return {**vars(own), "path": str(own.path), "created": created, "devices": list(own.devices)}
+
+
+def _options_text(options: dict[str, Any], engine: dict[str, Any]) -> str:
+    named = ("max_qubits", "shots", "target_error", "seed", "policy", "mitigation")
+    told = [f"{name} {options[name]}" for name in named if options.get(name) is not None]
+    return ", ".join([f"engine {engine.get('name', 'not started')}", *told])
+
+
+def _days(own: Summary) -> float:
+    if own.created is None:
+        return float("inf") if own.status == UNREADABLE else 0.0
+    return (datetime.datetime.now().astimezone() - own.created).total_seconds() / 86_400
+
+
+def age_text(own: Summary) -> str:
+    """How long ago a run was started."""
+    if own.created is None:
+        return ""
+    seconds = _days(own) * 86_400
+    for size, word in ((86_400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {word} ago"
+    return f"{max(seconds, 0):.0f} s ago"

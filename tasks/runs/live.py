@@ -1,0 +1,151 @@
+"""How far a run is, told by its log alone: read again and again, also from another process or node."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tasks.runs.log import LOG_NAME
+from tasks.runs.trace import parsed
+
+
+@dataclass
+class StageState:
+    """A stage that has begun.
+
+    Attributes:
+        name: of the stage.
+        total: steps.
+        began: seconds since 1970.
+        steps: that are done.
+        done: whether it has ended.
+    """
+
+    name: str
+    total: float
+    began: float
+    steps: float = 0.0
+    done: bool = False
+
+
+@dataclass
+class DeviceQueue:
+    """Tasks of one device.
+
+    Attributes:
+        running: numbers of those that were submitted and have not ended.
+        done: how many have ended well.
+        failed: how many have not.
+        shots: taken.
+        seconds: of work.
+    """
+
+    running: set[int] = field(default_factory=set)
+    done: int = 0
+    failed: int = 0
+    shots: int = 0
+    seconds: float = 0.0
+
+
+class LiveRun:
+    """What a run's log has said so far; :meth:`read` takes what is new.
+
+    Attributes:
+        status: running until the log says otherwise.
+        began: seconds since 1970, of the first event; None before it.
+        latest: of the last event.
+        stages: that have begun, in order.
+        devices: by name.
+        estimates: (seconds since 1970, estimates) of each time that they were told, oldest first.
+        counts: how often each kind of event was seen.
+        said: the last few messages.
+    """
+
+    _SAID = 6
+
+    def __init__(self, run: Path) -> None:
+        self._path = run / LOG_NAME
+        self._place = 0
+        self.status = "running"
+        self.began: float | None = None
+        self.latest: float | None = None
+        self.stages: list[StageState] = []
+        self.devices: dict[str, DeviceQueue] = {}
+        self.estimates: list[tuple[float, list[Mapping[str, Any]]]] = []
+        self.counts: Counter[str] = Counter()
+        self.said: list[str] = []
+        self._submitted: dict[int, str] = {}
+
+    def read(self) -> bool:
+        """Take the lines that are new; whether there were any. A line that is not whole yet is left for later."""
+        try:
+            with open(self._path, "rb") as log:
+                if os.fstat(log.fileno()).st_size < self._place:  # another file under the same name
+                    self.__init__(self._path.parent)  # type: ignore[misc]
+                log.seek(self._place)
+                content = log.read()
+        except OSError:
+            return False
+        whole = content[: content.rfind(b"\n") + 1]
+        self._place += len(whole)
+        for line in io.BytesIO(whole):
+            event = parsed(line.decode("utf-8", "replace"))
+            if event is not None:
+                try:
+                    self._take(event)
+                except (KeyError, TypeError, ValueError, IndexError):  # an event of another version
+                    continue
+        return bool(whole)
+
+    def _take(self, event: Mapping[str, Any]) -> None:
+        self.began = event["time"] if self.began is None else self.began
+        self.latest = event["time"]
+        kind = event["event"]
+        self.counts[kind] += 1
+        if kind != "message" or event.get("level") not in ("INFO", "DEBUG"):
+            self.said = [*self.said[1 - self._SAID :], str(event["message"])]
+        match kind:
+            case "begin" | "resume":
+                self.status = "running"
+                self._submitted.clear()
+                for queue in self.devices.values():
+                    queue.running.clear()
+            case "stage":
+                self._stage(event)
+            case "submit":
+                self._submitted[event["task"]] = event["device"]
+                self._queue(event["device"]).running.add(event["task"])
+            case "task" if "task" in event:
+                self._ended(event)
+            case "estimates":
+                self.estimates.append((event["time"], event["estimates"]))
+            case "end":
+                self.status = event["status"]
+                if event.get("estimates"):
+                    self.estimates.append((event["time"], event["estimates"]))
+
+    def _stage(self, event: Mapping[str, Any]) -> None:
+        last = self.stages[-1] if self.stages else None
+        if not event.get("done"):
+            self.stages.append(StageState(event["stage"], event["total"], event["time"]))
+        elif last is not None and last.name == event["stage"]:
+            last.done, last.steps = True, last.total
+
+    def _ended(self, event: Mapping[str, Any]) -> None:
+        place = self._submitted.pop(event["task"], event["device"])
+        self._queue(place).running.discard(event["task"])
+        queue = self._queue(event["device"])
+        queue.done += not event["error"]
+        queue.failed += bool(event["error"])
+        queue.shots += sum(piece[4] for piece in event["done"])
+        queue.seconds += event["seconds"]
+        if self.stages and not self.stages[-1].done:
+            self.stages[-1].steps += sum(max(1, piece[3]) for piece in event["done"])
+
+    def _queue(self, device: str) -> DeviceQueue:
+        return self.devices.setdefault(device, DeviceQueue())
