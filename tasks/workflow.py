@@ -6,7 +6,7 @@ import contextlib
 import logging
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,21 +100,35 @@ def estimate(
     return result.estimates
 
 
-def run(problem: Problem, options: Options, directory: RunDirectory, progress: Progress | None = None) -> Result:
+def run(
+    problem: Problem,
+    options: Options,
+    directory: RunDirectory,
+    progress: Progress | None = None,
+    *,
+    driver: Callable[..., Driver] = Driver,
+) -> Result:
     """Run a problem, or finish it: results that ``directory`` already holds are not computed again.
+
+    Args:
+        problem: the problem.
+        options: how to run it.
+        directory: of the run.
+        progress: where progress is shown.
+        driver: makes what sees to it that jobs have results (`tasks.stages` has one that waits for other processes).
 
     Raises:
         QompassError: with one line that says what to do; everything completed so far stays in ``directory``.
     """
     shown = LoggedProgress(progress or Quiet(), directory)
-    with started(problem, options, directory, shown) as driver:
-        plan, structure = driver.plan, structure_of(problem, driver.plan)
-        end = _end(structure, driver, options)
+    with started(problem, options, directory, shown, driver=driver) as runs:
+        plan, structure = runs.plan, structure_of(problem, runs.plan)
+        end = _end(structure, runs, options)
         with directory.timing("execute"):
-            _execute(structure, options, driver, shown, end)
-        directory.update(tasks=vars(driver.statistics()))
+            _execute(structure, options, runs, shown, end)
+        directory.update(tasks=vars(runs.statistics()))
         with directory.timing("reconstruct"), shown.stage("reconstruct", 1) as step:
-            found = driver.value_of("the reconstruction", end)
+            found = runs.value_of("the reconstruction", end)
             if isinstance(found, str):  # where the network is for MPI ranks
                 folder, found = found, wait_on(reconstruct_in_ranks(found))[0]
                 shutil.rmtree(folder)
@@ -124,13 +138,13 @@ def run(problem: Problem, options: Options, directory: RunDirectory, progress: P
         Estimate(name, float(value), float(error))
         for name, value, error in zip(problem.names, values, errors, strict=True)
     ]
-    ran = sorted({name for fragment in plan.fragments for name in driver.state.shots_of(fragment.index)})
-    noisy = [name for name in ran if name in driver.devices and not driver.devices[name].exact]
-    idle = unused(list(driver.devices.values()), ran, driver.trouble) if options.sampled else []
+    ran = sorted({name for fragment in plan.fragments for name in runs.state.shots_of(fragment.index)})
+    noisy = [name for name in ran if name in runs.devices and not runs.devices[name].exact]
+    idle = unused(list(runs.devices.values()), ran, runs.trouble) if options.sampled else []
     for note in (*idle, biased(noisy, options.mitigation), missed_target(estimates, options.target_error)):
         if note:
             directory.record.note(note)
-    directory.finish("done", price=driver.state.pool.price, estimates=[vars(e) for e in estimates])
+    directory.finish("done", price=runs.state.pool.price, estimates=[vars(e) for e in estimates])
     return Result(estimates, plan, directory.record)
 
 

@@ -77,6 +77,8 @@ def build_parser() -> Parser:
     again.add_argument("run", metavar="RUN", help="the run's folder, or its name under --out")
     _add_output(again)
 
+    _add_stages(commands.add_parser("stage", help="one stage of a run whose folder several processes share"))
+
     check = commands.add_parser("check", help="compute a run's fragments another way, and say which one disagrees")
     check.add_argument("run", metavar="RUN", help="the run's folder, or its name under --out")
     _add_output(check)
@@ -141,9 +143,57 @@ def build_parser() -> Parser:
     return parser
 
 
-def _add_problem(parser: argparse.ArgumentParser, needs_observable: bool = True) -> None:
+def _add_stages(parser: argparse.ArgumentParser) -> None:
+    stages = parser.add_subparsers(dest="stage", metavar="plan|execute|reconstruct", required=True, parser_class=Parser)
+    whole = _converter(_FIELDS["max_qubits"])
+    plan = stages.add_parser("plan", help="make the run's folder and its batches; print those that are open")
+    plan.add_argument("run", type=Path, metavar="RUN", help="the run's folder; made where there is none")
+    _add_problem(plan, needs_circuit=False)
+    _add_plan(plan)
+    _add_options(plan, "where to run", *_WHERE)
+    execute = stages.add_parser("execute", help="do one batch, or all that are open")
+    execute.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    execute.add_argument("--batch", type=_index, metavar="I", help="this one alone")
+    _add_options(execute, "where to run; as it was planned, unless said otherwise", "engine", "resources", "cache")
+    again = stages.add_parser("reconstruct", help="the estimates, or the batches of a further round of shots")
+    again.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    again.add_argument(
+        "--wait", type=_seconds, metavar="SECONDS", help="for batches that are not seen to be done (default 60)"
+    )
+    _add_options(again, "where to run; as it was planned, unless said otherwise", "engine", "resources")
+    for stage in (plan, again):
+        stage.add_argument(
+            "--batches", type=whole, metavar="N", help="so many for each device (default: as many as are worth it)"
+        )
+    for stage in (plan, execute, again):
+        _add_json(stage)
+
+
+def _index(text: str) -> int:
+    if not text.isdecimal() or len(text) > 9:
+        raise argparse.ArgumentTypeError(f"'{text:.40}' is not the index of a batch")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 1e9:
+        raise argparse.ArgumentTypeError(f"'{text:.40}' is not a number of seconds")
+    return seconds
+
+
+def _add_problem(parser: argparse.ArgumentParser, needs_observable: bool = True, needs_circuit: bool = True) -> None:
     group = parser.add_argument_group("what")
-    group.add_argument("circuit", type=Path, metavar="CIRCUIT", help="OpenQASM 2, OpenQASM 3 or QPY file")
+    group.add_argument(
+        "circuit",
+        type=Path,
+        metavar="CIRCUIT",
+        nargs=None if needs_circuit else "?",
+        help="OpenQASM 2, OpenQASM 3 or QPY file",
+    )
     some = "" if needs_observable else "; without any, Z on every qubit"
     group.add_argument(
         "--observable",

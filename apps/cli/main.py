@@ -103,6 +103,8 @@ def _subcommand(command: str) -> Callable[[argparse.Namespace], int]:
         from apps.cli.plan import plan as subcommand
     elif command == "reconstruct":
         from apps.cli.run import reconstruct as subcommand
+    elif command == "stage":
+        from apps.cli.stage import stage as subcommand
     elif command == "check":
         from apps.cli.check import check as subcommand
     elif command == "sample":

@@ -26,6 +26,16 @@ from tasks.runs import RunDirectory, RunRecordError, read_record
 
 def run(arguments: argparse.Namespace) -> int:
     """Run a circuit file; the run's folder is made once its inputs are known to be good."""
+    problem, options, fields = asked(arguments)
+    return _finish(RunDirectory.create(arguments.out, fields, problem), problem, options, arguments.json)
+
+
+def asked(arguments: argparse.Namespace) -> tuple[Problem, Options, dict[str, Any]]:
+    """The problem and options that a command line gives, and what the run's record says of them.
+
+    Raises:
+        QompassError: one cannot be used.
+    """
     given = given_options(arguments)
     if "resources" in given:
         arguments.resources = given["resources"] = pair_of(given["resources"])[1]
@@ -49,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
             if path is not None
         },
     }
-    return _finish(RunDirectory.create(arguments.out, fields, problem), problem, options, arguments.json)
+    return problem, options, fields
 
 
 def resume(arguments: argparse.Namespace) -> int:
@@ -60,7 +70,7 @@ def resume(arguments: argparse.Namespace) -> int:
         return max(resume(one) for one in runs)  # all runs of a primitive's job
     record = read_record(path)
     if record["status"] == "done" and {"estimates", "plan"} <= record.keys():
-        _report(path.resolve(), record, arguments.json)
+        report(path.resolve(), record, arguments.json)
         return 0
     return reconstruct(arguments)
 
@@ -78,19 +88,27 @@ def opened(arguments: argparse.Namespace) -> tuple[RunDirectory, Problem, Option
         RunRecordError: it is none, or was not started by `qompass run`.
     """
     path = run_path(arguments.run, arguments.out)
-    record = read_record(path)
-    if "options" not in record:
-        raise RunRecordError(f"{path}: was not started by `qompass run`: call the program that started it again")
-    given = given_options(arguments)
-    check_place(given.get("cache", ""))
-    allowed = {} if record.get("memory") is None else {"memory_bytes": record["memory"]}
-    options = options_again(record["options"], {**allowed, **given})
+    options = options_of_run(path, read_record(path), arguments)
     directory = RunDirectory.open(path)
     try:
         return directory, directory.problem(), options
     except BaseException:
         directory.close()
         raise
+
+
+def options_of_run(path: Path, record: Mapping[str, Any], arguments: argparse.Namespace) -> Options:
+    """A run's options for this machine, but for those that a command line gives.
+
+    Raises:
+        RunRecordError: it was not started by `qompass run`.
+    """
+    if "options" not in record:
+        raise RunRecordError(f"{path}: was not started by `qompass run`: call the program that started it again")
+    given = given_options(arguments)
+    check_place(given.get("cache", ""))
+    allowed = {} if record.get("memory") is None else {"memory_bytes": record["memory"]}
+    return options_again(record["options"], {**allowed, **given})
 
 
 def run_path(name: str, out: Path) -> Path:
@@ -106,22 +124,23 @@ def _finish(directory: RunDirectory, problem: Problem, options: Options, as_json
         with directory:
             result = workflow.run(problem, options, directory, make_progress())
     except KeyboardInterrupt:
-        say(f"interrupted; `qompass resume {_shown(directory.path)}` goes on from here")
+        say(f"interrupted; `qompass resume {shown_path(directory.path)}` goes on from here")
         return 130
     for note in result.record["notes"][len(problem.notes) :]:  # of devices, and of what was not reached
         say(note)
-    _report(directory.path, result.record, as_json)
+    report(directory.path, result.record, as_json)
     return 0
 
 
-def _report(path: Path, record: Mapping[str, Any], as_json: bool) -> None:
+def report(path: Path, record: Mapping[str, Any], as_json: bool) -> None:
+    """Print what a finished run has found."""
     if as_json:
         print(json.dumps(flagged_notes(run_document(path, record)), indent=2))
         return
     estimates = [Estimate(**estimate) for estimate in record["estimates"]]
     print("\n".join([plan_text(record["plan"]), "", estimates_table(estimates), ""]))
     stages = ", ".join(f"{name} {seconds_text(seconds)}" for name, seconds in record["timings"].items())
-    print(f"Run: {_shown(path)} ({stages})")
+    print(f"Run: {shown_path(path)} ({stages})")
 
 
 def run_document(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,11 +149,11 @@ def run_document(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
         "schema": SCHEMA,
         "estimates": record["estimates"],
         "plan": record["plan"],
-        "run": _shown(path),
+        "run": shown_path(path),
         **{name: record[name] for name in ("seed", "shots", "engine", "timings", "notes") if name in record},
     }
 
 
-def _shown(path: Path) -> str:
-    """Relative to where the user stands, if it is below."""
+def shown_path(path: Path) -> str:
+    """A path relative to where the user stands, if it is below."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

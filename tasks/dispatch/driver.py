@@ -129,6 +129,12 @@ class Driver:
         Raises:
             RunError: a job failed too often, or everywhere.
         """
+        todo = self._recalled(jobs)
+        stage.advance(sum(steps_of(job.piece) for job in jobs) - sum(map(steps_of, todo)))
+        self._finish(todo, stage, ahead)
+
+    def _recalled(self, jobs: Sequence[FragmentJob]) -> list[Piece]:
+        """Ask for jobs and take what the run's folder holds of them; what is still to do."""
         for job in jobs:
             self._asked[job.fragment.index][job.piece.round_index] = job
             self._tensors.pop(job.fragment.index, None)
@@ -137,7 +143,10 @@ class Driver:
         for done, arrays in found:
             self.state.recall(done.piece, str(done.meta["device"]), paid=done.paid)
             self._found[done.piece.fragment].append((done.piece, arrays))
-        stage.advance(sum(steps_of(job.piece) for job in jobs) - sum(map(steps_of, todo)))
+        return todo
+
+    def _finish(self, todo: Sequence[Piece], stage: Stage, ahead: TakesTensors | None) -> None:
+        """Run what is still to do."""
         self.state.ask(todo)
         began = time.monotonic()
         while not self.state.idle:

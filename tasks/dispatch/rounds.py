@@ -84,10 +84,15 @@ def shot_rounds(
             driver.directory.store_round(number + 1, digest, more)
         if not any(n.any() for n in more.values()):
             break
-        wanted = [
-            more.get(f.index, np.zeros((2, cost.variants), dtype=np.int64))
-            for f, cost in zip(plan.fragments, plan.costs, strict=True)
-        ]
+        wanted = shots_by_fragment(plan, more)
+
+
+def shots_by_fragment(plan: Plan, more: Mapping[int, np.ndarray]) -> list[np.ndarray]:
+    """(fragment, half, variant) shots of a later round, none where ``more`` says nothing of a fragment."""
+    return [
+        more.get(f.index, np.zeros((2, cost.variants), dtype=np.int64))
+        for f, cost in zip(plan.fragments, plan.costs, strict=True)
+    ]
 
 
 def run_round(

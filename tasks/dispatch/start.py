@@ -49,6 +49,9 @@ def started(
     directory: RunDirectory,
     shown: Progress,
     fan_in: Callable[..., Any] = tensor,
+    *,
+    driver: Callable[..., Driver] = Driver,
+    choose: Callable[[list[Device]], list[Device]] = list,
 ) -> Iterator[Driver]:
     """What runs a problem's fragments, as long as the block lasts.
 
@@ -58,13 +61,15 @@ def started(
         directory: of the run.
         shown: where progress is shown.
         fan_in: the task that makes one value of all results of a fragment.
+        driver: makes the driver: its class, or what takes the same arguments.
+        choose: which of the run's devices to use.
 
     Raises:
         QompassError: there is no plan, or what the options name cannot be used.
     """
     check_place(options.cache)
     trouble: dict[str, str] = {}
-    devices = run_devices(options.resources, trouble)
+    devices = choose(run_devices(options.resources, trouble))
     with contextlib.ExitStack() as stack:
         info = stack.enter_context(shared_engine(options.engine, units=units_of(devices)))
         used = {device.name: {"kind": device.kind.value, "units": device.units} for device in devices}
@@ -78,7 +83,7 @@ def started(
             outcome = wait_on(fidelities(plan, devices, options.mitigation))
             work_ended(directory, outcome)
             known = value_of(outcome, "the QPUs' fidelities")
-        driver = Driver(
+        made = driver(
             plan,
             Pool(
                 devices,
@@ -99,8 +104,8 @@ def started(
             fan_in,
             trouble,
         )
-        stack.callback(driver.close)
-        yield driver
+        stack.callback(made.close)
+        yield made
 
 
 def greedy_flops(plan: Plan) -> float:

@@ -24,6 +24,7 @@ import numpy as np
 
 from tasks.errors import is_defect
 from tasks.model.problem import Problem
+from tasks.runs.claims import CLAIMS_OF_BATCHES, Claims
 from tasks.runs.lock import RunLock, is_locked
 from tasks.runs.log import RunLog
 from tasks.runs.problem_files import pack_problem, unpack_problem
@@ -106,10 +107,13 @@ class RunDirectory:
 
         Raises:
             RunRecordError: there is no such run, it is not the user's, its record is damaged, or another process works
-                on it.
+                on it or on a part of it.
         """
         path = Path(path).resolve()
         record = read_record(path)
+        worker = Claims(path / CLAIMS_OF_BATCHES).any_owner()
+        if worker is not None:
+            raise RunRecordError(f"{worker} works on a part of {path}: wait for it, or end it first")
         owner = path.stat().st_uid
         if owner != os.geteuid() and os.geteuid() != 0:
             raise RunRecordError(f"{path}: belongs to another user (uid {owner}): copy it to a folder of your own")
@@ -230,10 +234,14 @@ class RunDirectory:
         found = read_result(self.path / FOLDER / file_name(key))
         return None if found is None else self._believed(*found)
 
-    def stored(self) -> Iterator[tuple[str, Stored]]:
-        """Every result that is there, with its key; damaged ones are reported and left out."""
+    def stored(self, begin: tuple[str, ...] = ("",)) -> Iterator[tuple[str, Stored]]:
+        """Every result that is there, with its key; damaged ones are reported and left out.
+
+        Args:
+            begin: only those whose keys begin with one of these.
+        """
         for path in sorted((self.path / FOLDER).glob("[!.]*.npz")):
-            found = read_result(path)
+            found = read_result(path) if path.name.startswith(begin) else None
             if found is not None and (stored := self._believed(*found)) is not None:
                 yield found[0], stored
 
