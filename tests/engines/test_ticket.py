@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from tasks.runtime import Ticket, ticket
@@ -59,9 +62,42 @@ def test_a_task_that_has_begun_is_not_waited_for_in_the_engine(tmp_path, monkeyp
     assert [position for position, _ in waited([first, second], waits)] == [0, 1] and waits == []
 
 
+def test_once_one_has_been_seen_the_others_are_looked_for_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(ticket, "_UNSEEN_S", 0.0)
+    tickets = [Ticket(str(tmp_path), number) for number in range(2)]
+    tickets[1].end({"value": 1})
+    slept = []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        if len(slept) == 3:
+            tickets[0].end({"value": 0})
+
+    monkeypatch.setattr(ticket.time, "sleep", sleep)
+    waits: list[int] = []
+    assert [*waited(tickets, waits)] == [(1, {"value": 1}), (0, {"value": 0})]
+    assert waits == [] and len(slept) == 3
+
+
+def test_an_end_is_seen_whole_or_not_at_all(tmp_path, monkeypatch):
+    one = Ticket(str(tmp_path), 3)
+    assert not one.begun() and one.ended() is None
+    one.begin()
+    real = Path.replace
+
+    def replace(path, target):
+        assert one.ended() is None and json.loads(path.read_text()) == {"value": [1, None]}
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    one.end({"value": [1, None]})
+    assert one.begun() and one.ended() == {"value": [1, None]}
+    assert Ticket(str(tmp_path), 2).ended() is None and not Ticket(str(tmp_path), 4).begun()
+
+
 @pytest.mark.parametrize("folder", ["", "nowhere"])
 def test_a_ticket_that_nobody_reads_changes_nothing(tmp_path, folder):
     one = Ticket(folder and str(tmp_path / folder), 0)
     one.begin()
     one.end({"value": 1})
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [] and one.attempt == 0

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import resource
 import signal
+import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from tasks.runtime import Limits, Outcome, Reason, isolated
 from tasks.runtime.inline import inline, is_inline, limited, within
+from tasks.runtime.interpreter import python_command, python_environment
 from tasks.runtime.isolation import contained
 from tasks.runtime.outcome import Failure, first_failure, unwrapped
 
@@ -74,6 +79,97 @@ def test_the_memory_limit_is_on_top_of_what_there_is_and_ends_with_the_work():
         within(2**26, bytearray, [2**30])
     soft, _ = within(2**28, resource.getrlimit, [resource.RLIMIT_AS])
     assert 2**28 < soft < 2**28 + 2**45, "more than the process has, and no more than asked for"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps a limit of address space")
+def test_the_memory_limit_stays_below_the_hard_one():
+    code = (
+        "import resource\n"
+        "from tasks.runtime.inline import _address_space, within\n"
+        "hard = _address_space() + 2**29\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (hard, hard))\n"
+        "assert within(2**40, resource.getrlimit, [resource.RLIMIT_AS]) == (hard, hard)\n"
+        "soft, same = within(2**24, resource.getrlimit, [resource.RLIMIT_AS])\n"
+        "assert soft < hard and same == hard, (soft, same, hard)\n"
+        "assert resource.getrlimit(resource.RLIMIT_AS) == (hard, hard)\n"
+    )
+    done = subprocess.run(python_command(code), env=python_environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_work_without_a_memory_limit_keeps_that_of_the_process():
+    assert within(None, resource.getrlimit, [resource.RLIMIT_AS]) == resource.getrlimit(resource.RLIMIT_AS)
+
+
+def test_work_on_another_thread_that_overran_is_said_to_have():
+    found = []
+
+    def elsewhere():
+        with inline(True):
+            found.append(isolated(spin, 0.1, limits=Limits(seconds=0.02)))
+            found.append(isolated(spin, 0.0, limits=Limits(seconds=50.0)))
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert found[0].failure is not None and found[0].failure.reason is Reason.TIME and found[1].ok
+    assert found[0].seconds >= 0.1, "no signal can end it: its overrun is seen at its end"
+
+
+def test_cancelled_work_is_not_begun(tmp_path):
+    (tmp_path / "cancelled").touch()
+    limits = Limits(cancel_file=str(tmp_path / "cancelled"))
+    outcome = isolated(fail, limits=limits, device="cpu", attempt=2)
+    assert outcome.failure == Failure(Reason.CANCELLED, "the run was cancelled")
+    assert (outcome.device, outcome.attempt) == ("cpu", 2)
+
+
+def test_the_libraries_have_the_threads_of_the_limits(monkeypatch):
+    asked = []
+
+    class Controller:
+        def limit(self, *, limits):
+            asked.append(limits)
+            return contextlib.nullcontext()
+
+    monkeypatch.setattr(sys.modules["tasks.runtime.inline"], "_controller", Controller)
+    assert isolated(int).ok and isolated(int, limits=Limits(threads=3)).ok
+    assert asked == [1, 3]
+
+
+def test_a_process_does_its_work_elsewhere_until_told_otherwise():
+    assert contextvars.Context().run(is_inline) is False
+
+
+@pytest.fixture
+def timers(monkeypatch):
+    """Every time that a timer was set to, as it is set."""
+    real, found = signal.setitimer, []
+    monkeypatch.setattr(signal, "setitimer", lambda which, *times: found.append(times[0]) or real(which, *times))
+    return found
+
+
+def test_the_alarm_comes_at_the_limit_even_where_that_is_now(timers):
+    for seconds in (0.05, 0.0):
+        outcome = isolated(spin, 30.0, limits=Limits(seconds=seconds))
+        assert outcome.failure is not None and outcome.failure.reason is Reason.TIME and outcome.seconds < 20
+    assert [timers[0], timers[2]] == [0.05, pytest.approx(0.0, abs=1e-3)] and timers[2] > 0, "0 would be no alarm"
+
+
+def test_an_alarm_of_somebody_else_that_is_overdue_comes_at_once(timers):
+    rung = []
+    before = signal.signal(signal.SIGALRM, lambda *_: rung.append(time.monotonic()))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        with limited(20.0, 1):
+            spin(0.1)
+            assert not rung
+        assert 0 < timers[-1] < 1e-3
+        spin(0.05)
+        assert len(rung) == 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.parametrize("run", [isolated, contained])
