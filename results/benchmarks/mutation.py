@@ -4,13 +4,13 @@ A seeded draw of one-line changes (mutation_operators.py) in the rooms that numb
 written into a copy of the tree, and those tests of its room that execute the line run against it, quickest first, until
 one fails; a failure that want of time can cause counts only where the test passes without the mutant. Where no test's
 own process executes the line (children, import) it is the tests of the file, else all of the room.
-The process that runs them (mutation_tests.py) has the libraries loaded and forks for each mutant. Needs
-``pip install coverage``.
+The process that runs them (mutation_tests.py) has program and tests loaded and forks for each mutant; one that survives
+there is asked for again in a process that imports the program anew. Needs ``pip install coverage``.
 
 Mutants that cannot change any result are listed with a reason in mutation_equivalent.json. Writes mutation.md and
 mutation.json beside this file. A run that was stopped goes on where it was, and one after more tests were written asks
-again only about survivors: a mutant that was noticed stays so while its line is the same. ``--room`` draws from some
-rooms only.
+again only about survivors: a mutant that was noticed stays so while its line is the same. ``--room`` judges some of
+the drawn only.
 """
 
 from __future__ import annotations
@@ -52,14 +52,17 @@ ROOMS = {
     "runtime": ("tasks/runtime",),
     "execution": ("tasks/execution",),
 }
+_WHOLE_WAY = ("tests/truth/test_exact_path.py", "tests/truth/test_sampled_path.py")
+# Of tests/engines those whose tasks run in the test's own process or in its children, not under runcompss.
+_EMBEDDED = tuple(f"tests/engines/test_{name}.py" for name in ("contract", "embedded", "batching", "ticket"))
 TESTS = {
     "reader": ("tests/resources_xml",),
     "policies": ("tests/scheduler_policies",),
-    "cutting": ("tests/cutting", "tests/truth"),
-    "reconstruction": ("tests/reconstruction", "tests/truth"),
+    "cutting": ("tests/cutting", *_WHOLE_WAY),
+    "reconstruction": ("tests/reconstruction", *_WHOLE_WAY),
     "dispatch": ("tests/dispatch", "tests/workflow"),
-    "runtime": ("tests/runtime", "tests/engines"),
-    "execution": ("tests/execution", "tests/truth", "tests/workflow"),
+    "runtime": ("tests/runtime", *_EMBEDDED),
+    "execution": ("tests/execution", *_WHOLE_WAY),
 }
 _SAME = ("file", "text", "before", "after")  # what tells mutants apart, wherever their line has moved to
 _KEPT = ("room", "line", "operator", *_SAME, "status", "killer", "reason", "tests", "seconds")
@@ -103,7 +106,7 @@ class Copy:
         """Lines, tests and durations of the tests of a room; each folder of tests is measured once."""
         merged: dict[str, Any] = {"seconds": {}, "lines": {}}
         for folder in TESTS[room]:
-            out = self.maps / f"{Path(folder).name}.json"
+            out = self.maps / f"{Path(folder).stem}.json"
             if not out.exists():
                 print(f"mapping {folder}", flush=True)
                 with open(out.with_suffix(".log"), "w") as log:
@@ -161,41 +164,45 @@ def tests_for(mutant: Mutant, room: str, seconds: Mapping[str, float], lines: Ma
 
 
 class Judge:
-    """Asks the process that runs the tests; ``write`` puts a file's content into the copy first."""
+    """Asks the processes that run the tests: one that has all of them loaded, and one that imports the program anew."""
 
-    def __init__(self, copy: Copy, seconds: Mapping[str, float]):
+    def __init__(self, copy: Copy, room: str, seconds: Mapping[str, float]):
         self.copy = copy
         self.seconds = seconds
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        self.server = copy.run("serve", str(copy.tree), **pipes)
+        self.loaded = copy.run("serve", str(copy.tree), *TESTS[room], **pipes)
+        self.anew = copy.run("serve", str(copy.tree), **pipes)
 
-    def ask(self, tests: list[str]) -> dict[str, Any]:
+    def ask(self, server: subprocess.Popen[str], file: str, tests: list[str]) -> dict[str, Any]:
         """``{"status", "killer", "seconds"}`` of these tests on the copy as it is."""
-        assert self.server.stdin is not None and self.server.stdout is not None
-        limit = 20 + 4 * sum(self.seconds.get(test, 1.0) for test in tests)
-        print(json.dumps({"tests": tests, "limit": limit}), file=self.server.stdin, flush=True)
-        answer: dict[str, Any] = json.loads(self.server.stdout.readline())
+        assert server.stdin is not None and server.stdout is not None
+        limit = 10 + 4 * sum(self.seconds.get(test, 1.0) for test in tests)
+        print(json.dumps({"file": file, "tests": tests, "limit": limit}), file=server.stdin, flush=True)
+        answer: dict[str, Any] = json.loads(server.stdout.readline())
         return answer
 
     def verdict(self, mutant: Mutant, source: bytes, tests: list[str]) -> dict[str, Any]:
         """The answer about a mutant; what may have failed for want of time has to pass without the mutant."""
         while tests:
             self.copy.write(mutant.file, mutant.applied(source))
-            answer = self.ask(tests)
+            answer = self.ask(self.loaded, mutant.file, tests)
+            if answer["status"] in ("unknown", "survived"):
+                answer = self.ask(self.anew, mutant.file, tests)
             self.copy.write(mutant.file, source)
             killer = answer["killer"]
             if answer["status"] == "survived" or self.seconds.get(killer, _QUICK if "::" in killer else 1.0) < _QUICK:
                 return answer
-            if self.ask([killer] if killer in self.seconds else tests)["status"] == "survived":
+            if self.ask(self.anew, mutant.file, [killer] if killer in self.seconds else tests)["status"] == "survived":
                 return answer
             tests = [test for test in tests if test != killer] if killer in self.seconds else tests[: len(tests) // 2]
         return {"status": "survived", "killer": "", "seconds": 0.0}
 
     def close(self) -> None:
-        """End the process."""
-        assert self.server.stdin is not None
-        self.server.stdin.close()
-        self.server.wait()
+        """End the processes."""
+        for server in (self.loaded, self.anew):
+            assert server.stdin is not None
+            server.stdin.close()
+            server.wait()
 
 
 def judge(
@@ -204,7 +211,7 @@ def judge(
     """Run the tests against every mutant; results are written as they come."""
     seconds, lines = tests_map["seconds"], tests_map["lines"]
     results: dict[str, dict[str, Any]] = json.loads(known.read_text()) if known.exists() else {}
-    asked = Judge(copy, seconds)
+    asked = Judge(copy, room, seconds)
     found = []
     for number, mutant in enumerate(chosen, 1):
         source = (copy.tree / mutant.file).read_bytes()
@@ -276,7 +283,7 @@ def report(found: list[dict[str, Any]], seed: int) -> str:
         f"{len(found)} one-line mutants, seed {seed}, made by `python -m results.benchmarks.mutation`: "
         + ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
         + ". A mutant is noticed when a test fails, or when the tests do not end in time (four times what they take "
-        "and 20 s; counted apart). Equivalent: no test could tell, for the reason in mutation_equivalent.json.",
+        "and 10 s; counted apart). Equivalent: no test could tell, for the reason in mutation_equivalent.json.",
         "",
         "| room | mutants | noticed | of these by time | equivalent | survived | noticed of what is not equivalent |",
         "|---|---:|---:|---:|---:|---:|---:|",
@@ -295,7 +302,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mutants", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--room", action="append", choices=ROOMS, help="only these")
+    parser.add_argument("--room", action="append", choices=ROOMS, help="judge only these")
     parser.add_argument("--folder", type=Path, required=True, help="where the copy and what is known of it lie")
     parser.add_argument("--map", action="store_true", help="measure again which test executes which line")
     parser.add_argument("--out", type=Path, default=_HERE / "mutation.md")
@@ -304,7 +311,7 @@ def main() -> int:
     if arguments.map:
         shutil.rmtree(copy.maps)
         copy.maps.mkdir()
-    chosen = drawn(copy.tree, arguments.room or ROOMS, arguments.mutants, arguments.seed)
+    chosen = drawn(copy.tree, ROOMS, arguments.mutants, arguments.seed)
     found: list[dict[str, Any]] = []
     for room in arguments.room or ROOMS:
         mine = [mutant for where, mutant in chosen if where == room]

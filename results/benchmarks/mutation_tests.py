@@ -1,13 +1,18 @@
 """The process in the copy that runs tests for mutation.py: once with coverage a test, then a fork for each mutant.
 
 usage: mutation_tests.py map ROOT OUT.json TESTS...      which test executes which line, and how long it takes
-       mutation_tests.py serve ROOT                      one JSON request a line in, one JSON answer a line out
+       mutation_tests.py serve ROOT [TESTS...]           one JSON request a line in, one JSON answer a line out
+
+With TESTS the serving process has them and the program loaded, and a fork gives the functions the changed code: no
+mutant pays for an import. It answers "unknown" where that cannot be done (module level, defaults, class bodies).
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
+import inspect
 import json
 import os
 import select
@@ -15,6 +20,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import CodeType, FunctionType
 from typing import Any
 
 import pytest
@@ -37,11 +43,11 @@ class Contexts:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Any:
         """Switch the context around a test with its fixtures."""
         self.coverage.switch_context(item.nodeid)
-        began = time.monotonic()
+        began = sum(os.times()[:4])  # of cores, here and in children that ended: the machine may be busy with others
         try:
             return (yield)
         finally:
-            self.seconds[item.nodeid] = time.monotonic() - began
+            self.seconds[item.nodeid] = sum(os.times()[:4]) - began
             self.coverage.switch_context("")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -82,23 +88,82 @@ class Killer:
             self.name = report.nodeid
 
 
-def serve() -> int:
-    """Answer requests ``{"tests": [...], "limit": s}`` with ``{"status", "killer", "seconds"}``."""
+class Loaded:
+    """The program's functions in this process, by file."""
+
+    def __init__(self, root: Path):
+        self.functions: dict[str, list[FunctionType]] = {}
+        for found in gc.get_objects():
+            if type(found) is FunctionType and found.__code__.co_filename.startswith(f"{root}{os.sep}"):
+                self.functions.setdefault(found.__code__.co_filename, []).append(found)
+        self.codes = {file: compile(Path(file).read_bytes(), file, "exec") for file in self.functions}
+
+    def take(self, file: str) -> bool:
+        """Give the functions of a file the code that it has now; False where that is not all of the change."""
+        if file not in self.codes:
+            return False
+        changed = _changed(self.codes[file], compile(Path(file).read_bytes(), file, "exec"))
+        if not changed:
+            return False
+        for function in self.functions[file]:
+            for before, after in changed:
+                if function.__code__ == before:
+                    try:
+                        function.__code__ = after
+                    except ValueError:  # other free variables
+                        return False
+                    break
+        return True
+
+
+def _changed(before: CodeType, after: CodeType) -> list[tuple[CodeType, CodeType]] | None:
+    """Pairs of the code of functions, outer and inner ones, that differ; None where other code does too."""
+    pairs = [] if _own(before) == _own(after) else [(before, after)]
+    inner = list(zip(_inner(before), _inner(after), strict=False))
+    if len(_inner(before)) != len(_inner(after)):
+        return None
+    for old, new in inner:
+        if old != new:
+            found = _changed(old, new)
+            if found is None:
+                return None
+            pairs += [(old, new), *found]
+    # Code without local variables of its own is that of a module or of a class: it has run already.
+    return (
+        None if any(not old.co_flags & inspect.CO_OPTIMIZED and _own(old) != _own(new) for old, new in pairs) else pairs
+    )
+
+
+def _inner(code: CodeType) -> list[CodeType]:
+    return [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+
+
+def _own(code: CodeType) -> CodeType:
+    """Code without that of the functions in it, and without the columns in which its pieces stand."""
+    constants = tuple(None if isinstance(one, CodeType) else one for one in code.co_consts)
+    return code.replace(co_consts=constants, co_linetable=b"")
+
+
+def serve(root: Path, tests: list[str]) -> int:
+    """Answer requests ``{"file", "tests": [...], "limit": s}`` with ``{"status", "killer", "seconds"}``."""
     for name in WARM:
         importlib.import_module(name)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if tests:
+        pytest.main([*ALWAYS, "--collect-only", *tests])
+    loaded = Loaded(root) if tests else None
     for line in sys.stdin:
         request = json.loads(line)
         began = time.monotonic()
-        status, killer = _in_a_fork(request["tests"], request["limit"])
+        status, killer = _in_a_fork(request["tests"], request["limit"], loaded, str(root / request["file"]))
         answer = {"status": status, "killer": killer, "seconds": round(time.monotonic() - began, 2)}
         print(json.dumps(answer), file=answers, flush=True)
     return 0
 
 
-def _in_a_fork(tests: list[str], limit: float) -> tuple[str, str]:
-    """killed, survived or timeout, and the test that failed."""
+def _in_a_fork(tests: list[str], limit: float, loaded: Loaded | None, file: str) -> tuple[str, str]:
+    """killed, survived, timeout or unknown, and the test that failed."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -107,7 +172,8 @@ def _in_a_fork(tests: list[str], limit: float) -> tuple[str, str]:
         killer = Killer()
         code = 3
         try:
-            code = int(pytest.main([*ALWAYS, "-x", *tests], plugins=[killer]))
+            taken = loaded is None or loaded.take(file)
+            code = int(pytest.main([*ALWAYS, "-x", *tests], plugins=[killer])) if taken else -1
         except BaseException as error:  # a mutant may raise anything
             killer.name = f"{type(error).__name__} outside the tests"
         os.write(writer, json.dumps([code, killer.name]).encode())
@@ -135,7 +201,7 @@ def _in_a_fork(tests: list[str], limit: float) -> tuple[str, str]:
     if not text:
         return ("timeout", "no end in time") if late else ("killed", "the process died")
     code, name = json.loads(text)
-    return ("survived" if code == 0 else "killed"), name
+    return {-1: "unknown", 0: "survived"}.get(code, "killed"), name
 
 
 def _see_waits(session: int, waits: dict[int, float]) -> None:
@@ -150,4 +216,4 @@ if __name__ == "__main__":
     root = Path(sys.argv[2]).resolve()
     os.chdir(root)
     sys.path.insert(0, str(root))
-    sys.exit(make_map(root, Path(sys.argv[3]), sys.argv[4:]) if sys.argv[1] == "map" else serve())
+    sys.exit(make_map(root, Path(sys.argv[3]), sys.argv[4:]) if sys.argv[1] == "map" else serve(root, sys.argv[3:]))
