@@ -73,6 +73,24 @@ class TokenService:
             raise self.refusal(404, 1211, f"Backend {name} not found.")
         return self.devices[name]
 
+    def target(self, device: Device, part: list[str]) -> Reply | None:
+        """The part of a device's target that a path ends with, None where that is none."""
+        if part == ["configuration"]:
+            return json_reply(device.chip.configuration)
+        return json_reply(device.chip.properties()) if part == ["properties"] else None
+
+    def job(self, job: str) -> tuple[Device, Job]:
+        """The job of this id, and its device."""
+        for device in self.devices.values():
+            if job in device.jobs:
+                return device, device.jobs[job]
+        raise self.refusal(404, 1291, "Job not found.")
+
+    @staticmethod
+    def created(job: Job) -> str:
+        """When a job was created, in ISO 8601."""
+        return datetime.fromtimestamp(job.created, timezone.utc).isoformat()
+
 
 class IbmService(TokenService):
     """The service of one or more IBM-like devices that share an account."""
@@ -125,10 +143,8 @@ class IbmService(TokenService):
         if not parts:
             return json_reply({"devices": [self._listed(device) for device in self.devices.values()]})
         device = self.device(parts[0])
-        if parts[1:] == ["configuration"]:
-            return json_reply(device.chip.configuration)
-        if parts[1:] == ["properties"]:
-            return json_reply(device.chip.properties())
+        if found := self.target(device, parts[1:]):
+            return found
         status = {"state": device.reachable, "status": "active" if device.reachable else "internal"}
         return json_reply(status | {"message": "", "length_queue": len(device.pending()), "backend_version": "1"})
 
@@ -177,12 +193,7 @@ class IbmService(TokenService):
     def _jobs(self, request: Request, parts: list[str]) -> Reply:
         if not parts:
             return self._create(request) if request.method == "POST" else self._list(request)
-        for device in self.devices.values():
-            if parts[0] in device.jobs:
-                job = device.jobs[parts[0]]
-                break
-        else:
-            raise _error(404, 1291, "Job not found.")
+        device, job = self.job(parts[0])
         if parts[1:] == ["cancel"]:
             device.cancel(job)
             return Reply(204)
@@ -226,7 +237,7 @@ class IbmService(TokenService):
             state |= {"reason": job.reason, "reason_code": 1517}
         return {
             "id": job.id, "backend": device.options.name, "state": state, "status": status,
-            "program": {"id": "sampler"}, "created": datetime.fromtimestamp(job.created, timezone.utc).isoformat(),
+            "program": {"id": "sampler"}, "created": self.created(job),
             "cost": 600, "session_id": job.session or None,
         }  # fmt: skip
 

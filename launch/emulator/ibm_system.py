@@ -8,7 +8,6 @@ checked, not its signature.
 from __future__ import annotations
 
 import json
-from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -84,10 +83,8 @@ class SystemService(TokenService):
 
     def _backend(self, parts: list[str]) -> Reply:
         device = self.device(parts[0])
-        if parts[1:] == ["configuration"]:
-            return json_reply(device.chip.configuration)
-        if parts[1:] == ["properties"]:
-            return json_reply(device.chip.properties())
+        if found := self.target(device, parts[1:]):
+            return found
         if parts[1:] == ["lanes"]:
             return json_reply({"hpc_workload_manager": {"lanes": 1}, "ibm_quantum_compute": {"lanes": 0}})
         status = "online" if device.reachable else "offline"
@@ -134,12 +131,7 @@ class SystemService(TokenService):
         return json_reply({"jobs": [_described(job, device) for job, device in jobs]})
 
     def _job(self, request: Request, parts: list[str]) -> Reply:
-        for device in self.devices.values():
-            if parts[2] in device.jobs:
-                job = device.jobs[parts[2]]
-                break
-        else:
-            raise _error(404, "1291", "Job not found.")
+        device, job = self.job(parts[2])
         if parts[3:] == ["cancel"]:
             device.cancel(job)
             return Reply(204)
@@ -155,7 +147,7 @@ def _described(job: Job, device: Device) -> dict[str, Any]:
     reason = {"reason_code": 1517, "reason_message": job.reason, "reason_solution": ""} if job.reason else {}
     return {
         "id": job.id, "backend": device.options.name, "status": STATUS[job.status], "program_id": "sampler",
-        "created_time": datetime.fromtimestamp(job.created, timezone.utc).isoformat(), "storage": {}, **reason,
+        "created_time": TokenService.created(job), "storage": {}, **reason,
     }  # fmt: skip
 
 

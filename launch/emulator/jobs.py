@@ -21,6 +21,7 @@ QUEUED, RUNNING, COMPLETED, FAILED, CANCELLED, TOO_LONG = (
     "queued", "running", "completed", "failed", "cancelled", "too long",
 )  # fmt: skip
 PENDING = (QUEUED, RUNNING)
+_LOOK_S = 0.02
 
 
 @dataclass
@@ -98,8 +99,13 @@ class Device:
 
     def _run(self, job: Job) -> None:
         fault = self.faults.at("job")
-        wait = self.options.queue if fault is None or fault.kind != "stall" else fault.amount
-        if job.stop.wait(wait) or job.status != QUEUED:
+        stall = fault.amount if fault is not None and fault.kind == "stall" else None
+        begun = time.monotonic()
+        # Looked at again and again: who changes the device's queue changes it for the job that waits, too.
+        while (left := begun + (self.options.queue if stall is None else stall) - time.monotonic()) > 0:
+            if job.stop.wait(min(left, _LOOK_S)):
+                break
+        if job.stop.is_set() or job.status != QUEUED:
             job.status = CANCELLED
             return
         if fault is not None and fault.kind == "lose":

@@ -2,6 +2,8 @@
 
 import importlib.util
 import threading
+import time
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +16,15 @@ from tasks.execution.qpu import QpuOptions, QpuResource
 # The client of every QPU service, and what the emulator is made of; qrmi has no wheels before Python 3.11.
 collect_ignore_glob = [] if importlib.util.find_spec("qrmi") else ["test_*.py"]
 TOKEN = "token-of-the-tests"
+HELD = 3600.0  # seconds in the queue: until `let_go`
+
+
+def until(condition, seconds=90.0, every=0.02):
+    """Wait for something that has to come."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(every)
 
 
 class Service:
@@ -42,6 +53,17 @@ class Service:
 
     def open_sessions(self):
         return [s for s in self.emulator.sessions.values() if s["accepting_jobs"]]
+
+    def let_go(self):
+        """What waits in a queue begins now."""
+        for device in self.emulator.devices.values():
+            device.options = replace(device.options, queue=0.0)
+
+    def let_go_when(self, condition):
+        """A thread that lets go as soon as the condition holds."""
+        thread = threading.Thread(target=lambda: (until(condition), self.let_go()))
+        thread.start()
+        return thread
 
     def stop(self):
         self.emulator.shutdown()

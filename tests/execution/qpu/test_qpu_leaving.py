@@ -15,6 +15,7 @@ from tasks.execution.qpu import Fault, describe_qpu, retry
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.queue_monitor import QueueMonitor
 from tests.execution.qpu.circuits import ghz, run_variants
+from tests.execution.qpu.conftest import HELD, until
 
 KINDS = ["ibm", "iqm"]
 OTHERS = {
@@ -107,8 +108,7 @@ def test_jobs_that_came_later_are_no_reason_to_leave(service, watched):
     running = service("ibm", queue=2.0)
 
     def pile_up():
-        while not running.jobs():
-            time.sleep(0.01)
+        until(running.jobs)
         with QpuClient(running.resource()) as client:
             for _ in range(20):
                 client.start(*OTHERS["ibm"])
@@ -125,19 +125,13 @@ def test_a_job_that_runs_is_not_cancelled(service, watched):
     running = service("ibm", overhead=1.5)
     options = watched(running)
     thread = threading.Thread(
-        target=lambda: (_until(lambda: running.jobs() and running.jobs()[0].status == "running"), worse(running))
+        target=lambda: (until(lambda: running.jobs() and running.jobs()[0].status == "running"), worse(running))
     )
     thread.start()
     run = run_variants(running.resource(), [ghz(2)], [50], options)
     thread.join()
     assert not run.failures, run.failures
     assert run.counts[0].shots == 50 and len(running.jobs()) == 1
-
-
-def _until(condition, seconds=20.0):
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.01)
 
 
 def worse(running, factor=3.0):
@@ -149,9 +143,9 @@ def worse(running, factor=3.0):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_waiting_job_leaves_a_device_whose_calibration_got_worse(service, watched, kind):
-    running = service(kind, queue=20.0, hold=0.2)
+    running = service(kind, queue=HELD, hold=0.2)
     options = watched(running, believe=0.0)
-    thread = threading.Thread(target=lambda: (_until(running.jobs), worse(running)))
+    thread = threading.Thread(target=lambda: (until(running.jobs), worse(running)))
     thread.start()
     run = run_variants(running.resource(), [ghz(2)], [50], options)
     thread.join()
@@ -166,8 +160,8 @@ def test_what_was_done_before_is_kept_and_only_the_rest_leaves(service, watched)
     device = running.emulator.devices["QPU_A"]
 
     def later():
-        _until(lambda: any(job.status == "completed" for job in running.jobs()))
-        device.options = replace(device.options, queue=30.0)
+        until(lambda: any(job.status == "completed" for job in running.jobs()))
+        device.options = replace(device.options, queue=HELD)
         worse(running)
 
     thread = threading.Thread(target=later)
@@ -187,7 +181,7 @@ def test_a_cancellation_that_fails_leaves_the_job_where_it_is(service, watched):
     running = service("ibm", queue=3.0)
     running.fault("job_cancel:500x1000")
     options = watched(running, patience=0.2, believe=0.0)
-    thread = threading.Thread(target=lambda: (_until(running.jobs), worse(running)))
+    thread = threading.Thread(target=lambda: (until(running.jobs), worse(running)))
     thread.start()
     run = run_variants(running.resource(), [ghz(2)], [50], options)
     thread.join()
@@ -196,7 +190,7 @@ def test_a_cancellation_that_fails_leaves_the_job_where_it_is(service, watched):
 
 
 def test_a_waiting_job_leaves_a_device_that_went_offline(service, watched):
-    running = service("ibm", queue=20.0)
+    running = service("ibm", queue=HELD)
     device = running.emulator.devices["QPU_A"]
     # Where every device is away the service itself is down, so there is a second one.
     running.emulator.devices["QPU_Z"] = EmulatedDevice(DeviceOptions("QPU_Z"), running.emulator.faults)
@@ -204,7 +198,7 @@ def test_a_waiting_job_leaves_a_device_that_went_offline(service, watched):
     def leave():
         device.options = replace(device.options, up=1e-9, down=1e9)
 
-    thread = threading.Thread(target=lambda: (_until(running.jobs), leave()))
+    thread = threading.Thread(target=lambda: (until(running.jobs), leave()))
     thread.start()
     run = run_variants(running.resource(), [ghz(2)], [50], watched(running, believe=0.0))
     thread.join()

@@ -1,7 +1,6 @@
 """Mitigation on the emulator: against what mthree makes of the same counts, and against the ideal value."""
 
 import threading
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +18,7 @@ from tasks.execution.qpu.retry import present_target
 from tasks.model.tensor import FragmentTensor, SampledData, Structure, VariantCounts, VariantData
 from tasks.reconstruction import estimate_values, tensor_values
 from tests.execution.qpu.circuits import ghz, run_mitigated, run_variants
+from tests.execution.qpu.conftest import until
 
 mthree = pytest.importorskip("mthree", reason="mthree has no wheel for this Python")
 
@@ -144,9 +144,7 @@ def after(condition, act):
     """A thread that acts as soon as the condition holds."""
 
     def wait():
-        end = time.monotonic() + 30
-        while not condition() and time.monotonic() < end:
-            time.sleep(0.005)
+        until(condition, every=0.005)
         act()
 
     thread = threading.Thread(target=wait)
@@ -176,11 +174,16 @@ def test_a_calibration_that_changes_while_a_job_waits_brings_its_own_rates(servi
 def test_jobs_before_and_after_a_recalibration_are_each_read_with_their_own_rates(service, options):
     running = service("ibm", circuits=1, queue=2.0, noise=0.2, readout=15.0)
 
-    def collected():
-        # The calibration is read once more right after the result; the next job waits for two seconds then.
-        return running.emulator.requests.get("result") and not time.sleep(0.4)
+    read = [0]  # how often the calibration was read before there was a result
 
-    thread = after(collected, lambda: worse(running))
+    def read_again():
+        """The calibration is read once more right after the result; the next job waits for two seconds then."""
+        requests = running.emulator.requests
+        if not requests.get("result"):
+            read[0] = requests.get("properties", 0)
+        return requests.get("properties", 0) > read[0]
+
+    thread = after(read_again, lambda: worse(running))
     run = run_mitigated(running.resource(), [ones(2)] * 3, [SHOTS] * 3, Mitigation(), replace(options, look=0.1))
     thread.join()
     assert [len(source.epochs) for (source,) in run.sources] == [1, 1, 1]

@@ -11,7 +11,7 @@ from qiskit import QuantumCircuit
 
 from launch.emulator.jobs import Job, new_id
 from tests.engines.launching import LAUNCHER, ROOT, needs_runcompss
-from tests.execution.qpu.test_qpu_recovery import until
+from tests.execution.qpu.conftest import until
 from tests.execution.qpu.test_qpu_run import only_qpus, qpus
 
 __all__ = ["qpus"]  # a fixture

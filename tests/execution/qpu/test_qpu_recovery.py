@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from tasks.execution.qpu import Fault, QpuError, recovery, retry
 from tasks.execution.qpu.journal import Journal, JournalEntry
 from tests.execution.qpu.circuits import ghz, run_variants
+from tests.execution.qpu.conftest import HELD, until
 
 ROOT = Path(__file__).resolve().parents[3]
 CLIENT = """
@@ -53,13 +53,6 @@ def client():
         process.stdout.close()
 
 
-def until(condition, seconds=90.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-
-
 def workers(process):
     return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
@@ -80,12 +73,13 @@ def paid(running):
 
 
 def test_ibm_releases_when_its_client_is_killed_and_the_next_start_pays_once(service, options, client):
-    running = service("ibm", queue=4.0)
+    running = service("ibm", queue=HELD)
     process = client(running.resource(), options)
     until(lambda: started(options))
     kill(process)
     until(lambda: not running.open_sessions())
     until(lambda: running.jobs()[0].status == "cancelled")
+    running.let_go()
     run = run_variants(running.resource(), [ghz(2)], [50], options)
     assert run.counts[0].shots == 50
     assert len(paid(running)) == 1
@@ -94,20 +88,22 @@ def test_ibm_releases_when_its_client_is_killed_and_the_next_start_pays_once(ser
 
 @pytest.mark.parametrize("kind", ["ibm", "iqm"])
 def test_a_job_whose_client_and_worker_died_is_found_again(service, options, client, kind):
-    running = service(kind, queue=2.0)
+    running = service(kind, queue=HELD)
     process = client(running.resource(), options)
     until(lambda: started(options))
     kill(process, with_worker=True)
+    running.let_go()
     run = run_variants(running.resource(), [ghz(2)], [50], options)
     assert run.counts[0].shots == 50
     assert run.jobs[0].recovered and len(running.jobs()) == 1
 
 
 def test_iqm_jobs_outlive_their_client_and_are_found_again(service, options, client):
-    running = service("iqm", queue=2.0)
+    running = service("iqm", queue=HELD)
     process = client(running.resource(), options)
     until(lambda: started(options))
     kill(process)
+    running.let_go()
     run = run_variants(running.resource(), [ghz(2)], [50], options)
     assert run.jobs[0].recovered and len(running.jobs()) == 1
 
@@ -133,11 +129,13 @@ def test_another_run_does_not_use_shots_that_an_earlier_one_may_have_used(servic
 
 @pytest.mark.parametrize("kind", ["ibm", "iqm"])
 def test_a_job_nobody_wants_any_more_is_cancelled(service, options, client, kind):
-    running = service(kind, queue=3.0, hold=0.1)
+    running = service(kind, queue=HELD, hold=0.1)
     process = client(running.resource(), options)
     until(lambda: started(options))
     kill(process, with_worker=True)
+    thread = running.let_go_when(lambda: running.jobs()[0].status == "cancelled")
     run = run_variants(running.resource(), [ghz(2, 1.5)], [50], options)
+    thread.join()
     assert run.counts[0].shots == 50
     assert [job.status for job in running.jobs()] == ["cancelled", "completed"]
     assert any("cancelled" in note for note in run.notes)
@@ -145,7 +143,7 @@ def test_a_job_nobody_wants_any_more_is_cancelled(service, options, client, kind
 
 def test_a_client_killed_while_it_submits_leaves_no_session(service, options, client):
     running = service("ibm")
-    running.fault("job_create:slow=2")
+    running.fault("job_create:slow=3")  # it is killed before there is an answer
     running.fault("job:stall=60")
     process = client(running.resource(), options)
     until(lambda: running.emulator.requests.get("job_create"))
@@ -175,7 +173,7 @@ def test_a_torn_entry_is_told_of_and_does_no_harm(service, options):
 
 
 def test_a_job_found_again_after_a_calibration_keeps_the_qubits_it_ran_on(service, options, client):
-    running = service("iqm", queue=2.0)
+    running = service("iqm", queue=HELD)
     process = client(running.resource(), options)
     until(lambda: started(options))
     (slot,) = options.journal.glob("*.json")
@@ -187,6 +185,7 @@ def test_a_job_found_again_after_a_calibration_keeps_the_qubits_it_ran_on(servic
             gate["parameters"][0]["value"] = 0.4
     chip.calibrate()
     retry._targets.clear()
+    running.let_go()
     run = run_variants(running.resource(), [ghz(2)], [50], options)
     assert run.jobs[0].recovered
     assert [list(program.measured) for program in run.programs] == ran_on
@@ -203,7 +202,7 @@ def test_the_journal_is_for_its_owner_only(service, options):
 
 @pytest.mark.parametrize("ending", ["completed", "failed", "collected"])
 def test_the_session_of_a_job_taken_over_is_released(service, options, client, ending):
-    running = service("ibm", queue=1.0 if ending != "collected" else 0.0)
+    running = service("ibm", queue=HELD if ending != "collected" else 0.0)
     if ending == "failed":
         running.fault("job:fail")
     process = client(running.resource(), options)
@@ -214,6 +213,7 @@ def test_the_session_of_a_job_taken_over_is_released(service, options, client, e
         until(lambda: started(options))
     (session,) = running.open_sessions()
     kill(process, with_worker=True)
+    running.let_go()
     run = run_variants(running.resource(), [ghz(2)], [50], replace(options, run="run-1"))
     assert run.counts[0].shots == 50
     assert not running.open_sessions() and session["state"] == "closed"
@@ -222,11 +222,13 @@ def test_the_session_of_a_job_taken_over_is_released(service, options, client, e
 
 def test_what_another_piece_of_the_same_run_left_waits_for_that_piece(service, options, client):
     """A resumed run comes back piece by piece; the first must not cancel the jobs of the second."""
-    running = service("iqm", queue=2.0, hold=0.1)
+    running = service("iqm", queue=HELD, hold=0.1)
     process = client(running.resource(), options, run="run-1")
     until(lambda: started(options))
     kill(process, with_worker=True)
+    thread = running.let_go_when(lambda: len(running.jobs()) == 2)
     first = run_variants(running.resource(), [ghz(2, 1.5)], [50], replace(options, run="run-1"))
+    thread.join()
     second = run_variants(running.resource(), [ghz(2)], [50], replace(options, run="run-1"))
     assert not first.jobs[0].recovered and second.jobs[0].recovered
     assert [job.status for job in running.jobs()] == ["completed"] * 2 and running.received() == 2
@@ -234,10 +236,11 @@ def test_what_another_piece_of_the_same_run_left_waits_for_that_piece(service, o
 
 @pytest.mark.parametrize("kind", ["ibm", "iqm"])
 def test_what_a_dead_run_has_paid_for_is_there_when_it_is_resumed_after_another_run(service, options, client, kind):
-    running = service(kind, queue=0.5, hold=0.1)
+    running = service(kind, queue=HELD, hold=0.1)
     process = client(running.resource(), options)
     until(lambda: started(options))
     kill(process, with_worker=True)
+    running.let_go()
     until(lambda: running.jobs()[0].status == "completed")
     other = run_variants(running.resource(), [ghz(2, 1.5)], [50], replace(options, run="run-2"))
     assert not other.jobs[0].recovered and not running.open_sessions()

@@ -12,7 +12,8 @@ from tasks.execution.qpu import Fault, QpuError
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.vendors import VENDORS, vendor_of
 from tests.execution.qpu.circuits import distance, frequencies, ghz, ideal, midway, run_variants
-from tests.execution.qpu.test_qpu_recovery import client, kill, started, until
+from tests.execution.qpu.conftest import until
+from tests.execution.qpu.test_qpu_recovery import client, kill, started
 
 __all__ = ["client"]  # a fixture
 ROOT = Path(__file__).resolve().parents[3]
