@@ -13,9 +13,12 @@ from typing import Any
 
 from qiskit import QuantumCircuit
 
-from tasks.cutting import Plan, make_plan, structure_of
-from tasks.dispatch.driver import Driver, RunError, TakesTensors
+from tasks.cut import plan_problem
+from tasks.cutting import Plan, structure_of
+from tasks.dispatch.driver import Driver
+from tasks.dispatch.errors import RunError
 from tasks.dispatch.events import LoggedProgress
+from tasks.dispatch.fan_in import TakesTensors
 from tasks.dispatch.rounds import run_round, shot_rounds
 from tasks.dispatch.start import greedy_flops, started
 from tasks.execution.jobs import exact_jobs
@@ -25,7 +28,7 @@ from tasks.inputs.validation import make_problem
 from tasks.model.problem import Estimate, Problem
 from tasks.model.progress import Progress, Quiet, Stage
 from tasks.model.tensor import Structure
-from tasks.options import Options, options_of, plan_limits
+from tasks.options import Options, options_of
 from tasks.reconstruct import contraction_flops, reconstruct, reconstruct_in_ranks, worth_ranks, write_for_ranks
 from tasks.runs import RunDirectory, RunRecord
 from tasks.runtime import limits, wait_on
@@ -51,15 +54,6 @@ class Result:
     estimates: list[Estimate]
     plan: Plan
     record: RunRecord
-
-
-def plan_problem(problem: Problem, options: Options) -> Plan:
-    """The plan that ``run`` would follow.
-
-    Raises:
-        CuttingError: there is none within the limits.
-    """
-    return make_plan(problem, cuts=options.cuts, **plan_limits(options))
 
 
 def estimate(

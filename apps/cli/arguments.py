@@ -63,6 +63,7 @@ def build_parser() -> Parser:
     plan = commands.add_parser("plan", help="print the plan without running it")
     _add_problem(plan, needs_observable=False)
     _add_plan(plan)
+    _add_options(plan, "where it would run", "resources")
     plan.add_argument(
         "--instructions", action="store_true", help="list the instructions that a cuts file names by index"
     )

@@ -12,17 +12,16 @@ from apps.cli.chosen import options_from
 from apps.cli.flags import flagged, flagged_notes
 from apps.cli.tables import plan_text, table
 from apps.cli.terminal import SCHEMA
-from tasks.cutting import make_plan
+from tasks.cut import plan_problem
 from tasks.cutting.document import plan_document
 from tasks.inputs.validation import read_problem
-from tasks.options import plan_limits
 
 
 def plan(arguments: argparse.Namespace) -> int:
     """Plan a circuit file; without observables, for Z on every qubit, so that no part of the circuit is left out."""
     problem = read_problem(arguments.circuit, arguments.observable, arguments.observables, every_qubit=True)
     options = options_from(arguments, problem)
-    document = plan_document(make_plan(problem, cuts=options.cuts, **plan_limits(options)))
+    document = plan_document(plan_problem(problem, options))
     if arguments.json:
         everything = {
             "schema": SCHEMA,

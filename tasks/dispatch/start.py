@@ -15,12 +15,13 @@ import numpy as np
 from resources_xml import units_of
 from scheduler_policies import POLICY_GROUP, Device, Goal, Kind, find_policy
 from scheduler_policies.machine import CONTRACTION_FLOPS
-from tasks.cut import cut
+from tasks.cut import asked_of_plan, cut
 from tasks.cutting import Plan
 from tasks.cutting.cost import greedy_contraction
 from tasks.cutting.cuts import cuts_from
 from tasks.cutting.document import plan_document
-from tasks.dispatch.driver import Driver, value_of
+from tasks.dispatch.driver import Driver
+from tasks.dispatch.errors import value_of
 from tasks.dispatch.events import work_ended
 from tasks.dispatch.pool import Pool
 from tasks.execute import fidelities
@@ -117,8 +118,7 @@ def _planned(problem: Problem, options: Options, directory: RunDirectory, device
     """Plan, or plan again with the cuts that an interrupted run had chosen."""
     stored = directory.record.get("plan")
     cuts = cuts_from(stored["cuts"]) if stored else options.cuts
-    midway = all(d.limits.mid_circuit_measurement for d in devices if d.kind is Kind.QPU)
-    asked = {**plan_limits(options), "mid_circuit_measurement": midway}
+    asked = asked_of_plan(options, devices)
     if problem.num_qubits > _SURELY_LARGE_QUBITS:
         prepare_engine()
     with inline(True):  # nothing can begin before it, and it cannot die

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qiskit_aer import AerSimulator
-
 from resources_xml import Need, ResourcesError, devices_of, needs_of_devices, read_nodes, unsatisfied
 from scheduler_policies import CPU_SPEED, GPU_SPEED, Device, DeviceState, Kind
 from tasks.cutting.plan import Plan
@@ -71,6 +69,8 @@ def report_devices(resources: Path | None) -> list[DeviceReport]:
         ResourcesError: the file cannot be used.
         QpuError: the configuration of QRMI cannot be read.
     """
+    from qiskit_aer import AerSimulator  # a plan asks for devices, and needs no simulator
+
     declared = _file_devices(resources)
     if resources is None and "GPU" in AerSimulator().available_devices():
         declared.append(Device("gpu", Kind.GPU, speed=GPU_SPEED))

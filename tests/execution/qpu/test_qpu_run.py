@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 from launch.emulator.options import IBM, IQM, DeviceOptions
 from launch.emulator.server import Emulator
 from launch.emulator.services import environment
-from tests.execution.qpu.test_qpu_recovery import until
+from tests.execution.qpu.conftest import HELD, until
 from tests.execution.qpu.test_qpu_secrets import MARK
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -87,6 +86,24 @@ def test_a_run_on_two_qpus_is_right_says_what_ran_where_and_shows_no_token(qpus,
     assert len(written) > 3 and any(path.parent.name == "kept" for path in written) == (cache == "kept")
     assert not [path for path in written if MARK.encode() in path.read_bytes()]
     assert MARK not in done.stdout + done.stderr
+
+
+def test_a_plan_is_that_of_a_run_on_the_same_devices(qpus, tmp_path):
+    """IQM's cannot measure in mid-circuit, so gates are cut by Hadamard tests; this machine's cores can."""
+    _, run = qpus
+    asked = ["plan", str(tmp_path / "ghz.qasm"), "--observable", "Z0 Z7", "--max-qubits", "4", "--shots", "40000"]
+
+    def plan(*more):
+        command = [sys.executable, "-m", "apps.cli", *asked, *more, "--json"]
+        done = subprocess.run(command, cwd=ROOT, env=run.environ, capture_output=True, text=True, timeout=100)
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)["plan"]
+        return found, {leg["kind"] for fragment in found["fragments"] for leg in fragment["legs"]}
+
+    on_qpus, kinds = plan("--resources", str(only_qpus(tmp_path)))
+    assert kinds == {"hadamard gate"} and plan()[1] == {"gate"}
+    done, _ = run("--resources", str(tmp_path / "qpus"), "--shots", "400", "--mitigation", "none")
+    assert json.loads(done.stdout)["plan"]["cuts"] == on_qpus["cuts"]
 
 
 def test_the_same_run_again_costs_no_shot_and_the_record_says_who_had_measured(qpus, tmp_path):
@@ -178,7 +195,7 @@ def only_qpus(folder):
 def test_a_killed_run_is_resumed_and_no_shot_is_paid_twice(qpus, tmp_path):
     emulator, run = qpus
     for device in emulator.devices.values():
-        device.options = replace(device.options, queue=5.0, hold=0.2)
+        device.options = replace(device.options, queue=HELD, hold=0.2)
     asked = ["run", str(tmp_path / "ghz.qasm"), "--observable", "Z0 Z7", "--max-qubits", "4", "--shots", "20000"]
     asked += ["--resources", str(only_qpus(tmp_path)), "--out", str(run.out), "--cache", "off"]
     asked += ["--engine", "embedded", "--policy", "round_robin", "--mitigation", "none"]
@@ -187,8 +204,9 @@ def test_a_killed_run_is_resumed_and_no_shot_is_paid_twice(qpus, tmp_path):
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
+        journal = tmp_path / "state" / "qompass" / "qpu"
         until(lambda: all(device.jobs for device in emulator.devices.values()), 120)
-        time.sleep(0.5)
+        until(lambda: sum('"started"' in path.read_text() for path in journal.glob("*.json")) >= len(emulator.devices))
     finally:
         process.kill()
         process.wait()
