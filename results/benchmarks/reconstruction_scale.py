@@ -27,8 +27,8 @@ from tasks.reconstruction.contraction.load import load_of, shape_of
 from tasks.reconstruction.contraction.network import network_of, values_by_fragment
 from tasks.reconstruction.contraction.network_files import write_network
 from tasks.reconstruction.contraction.path import bind, find_paths, used_terms
-from tasks.reconstruction.contraction.schedule import contraction_cost, schedule, unit_work
-from tasks.reconstruction.contraction.sharing import deal_units, slowest
+from tasks.reconstruction.contraction.schedule import network_cost, schedule, unit_work
+from tasks.reconstruction.contraction.sharing import share_units, slowest
 from tasks.reconstruction.mpi import PLANNED_RANKS
 
 _ROOT = Path(__file__).parents[2]
@@ -158,7 +158,7 @@ def memory(quick: bool) -> list[dict]:
     """The peak of a process of its own beside the limit it was given."""
     case = (6, 8, 4, 3_000) if quick else (4, 8, 16, 100)
     rows_, columns, dimension, terms = case
-    free = contraction_cost(network(*grid(rows_, columns), dimension, terms)[0]).peak_bytes
+    free = network_cost(network(*grid(rows_, columns), dimension, terms)[0]).peak_bytes
     rows = []
     for share in (None, 0.3) if quick else (None, 0.6, 0.3):
         limit = 0 if share is None else int(SCRATCH_BYTES + share * (free - SCRATCH_BYTES))
@@ -172,7 +172,7 @@ def memory(quick: bool) -> list[dict]:
 def one_peak(rows: int, columns: int, dimension: int, terms: int, limit: int) -> dict:
     """Contract a grid under a limit and report this process's growth."""
     structure, tensors = network(*grid(rows, columns), dimension, terms)
-    cost = contraction_cost(structure, memory_bytes=limit or None)
+    cost = network_cost(structure, memory_bytes=limit or None)
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     before = _resident("VmRSS")
     start = time.process_time()
@@ -221,7 +221,7 @@ def scaling(quick: bool) -> list[dict]:
             plan = schedule(structure, network_of(structure))
             plan = schedule(structure, network_of(structure), ranks=PLANNED_RANKS, paths=(plan.path,))
             once, each = unit_work(plan)
-            share = slowest(deal_units(once, each, len(plan.slices), 2), once, each)
+            share = slowest(share_units(once, each, len(plan.slices), 2), once, each)
             rows.append(
                 {
                     "what": name,
