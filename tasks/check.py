@@ -18,9 +18,10 @@ from tasks.cutting import Fragment, Plan, make_plan
 from tasks.cutting.cuts import cuts_from
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.variants import Variant, enumerate_variants
-from tasks.dispatch.driver import value_of
+from tasks.dispatch.errors import value_of
 from tasks.dispatch.rounds import first_round
-from tasks.execution.jobs import ExactJob, SampledJob, exact_jobs, predicted_seconds, sampled_jobs, unpack_counts
+from tasks.execution.jobs import ExactJob, SampledJob, exact_jobs, predicted_seconds, sampled_jobs
+from tasks.execution.packed_counts import unpack_counts
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
 from tasks.execution.simulators.sampled import pack_outcomes, sampled_data, variant_distributions

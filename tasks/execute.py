@@ -31,14 +31,19 @@ Payload = tuple[tuple[Piece, dict[str, np.ndarray]], ...]
 @constraint(computing_units="1")
 @task(returns=2)
 def execute(
-    jobs: tuple[FragmentJob, ...], device: Device, how: ExecutionOptions, folder: str, limits: Limits, ticket: Ticket
+    jobs: tuple[FragmentJob, ...],
+    device: Device,
+    options: ExecutionOptions,
+    folder: str,
+    limits: Limits,
+    ticket: Ticket,
 ) -> tuple[Outcome, Payload]:
     """Run jobs one after the other on one core of whatever node is free.
 
     Args:
         jobs: what to do.
         device: where.
-        how: cache and mitigation.
+        options: cache and mitigation.
         folder: of the run; results are kept in it as they come where this process sees it.
         limits: what it may use.
         ticket: says when the task begins and has ended, and which try it is.
@@ -46,24 +51,34 @@ def execute(
     Returns:
         An outcome whose value is a Report, and the payload; () where the outcome is a failure.
     """
-    return _executed(jobs, device, how, folder, limits, ticket)
+    return _executed(jobs, device, options, folder, limits, ticket)
 
 
 def execute_bound(
-    jobs: tuple[FragmentJob, ...], device: Device, how: ExecutionOptions, folder: str, limits: Limits, ticket: Ticket
+    jobs: tuple[FragmentJob, ...],
+    device: Device,
+    options: ExecutionOptions,
+    folder: str,
+    limits: Limits,
+    ticket: Ticket,
 ) -> tuple[Outcome, Payload]:
     """The body of the tasks that are bound to one device's processor."""
-    return _executed(jobs, device, how, folder, limits, ticket)
+    return _executed(jobs, device, options, folder, limits, ticket)
 
 
 @constraint(processors=[{"ProcessorType": "CPU", "ComputingUnits": "1"}])
 @task(returns=2)
 def simulate(
-    jobs: tuple[FragmentJob, ...], device: Device, how: ExecutionOptions, folder: str, limits: Limits, ticket: Ticket
+    jobs: tuple[FragmentJob, ...],
+    device: Device,
+    options: ExecutionOptions,
+    folder: str,
+    limits: Limits,
+    ticket: Ticket,
 ) -> tuple[Outcome, Payload]:
     """Run jobs on whichever simulator is free first: this is how a CPU does it, a GPU's way is declared below."""
     mine = device if device.kind is Kind.CPU else _DECLARED[Kind.CPU][0]
-    return _executed(jobs, mine, how, folder, limits, ticket)
+    return _executed(jobs, mine, options, folder, limits, ticket)
 
 
 @constraint(computing_units="1")
@@ -74,11 +89,16 @@ def fidelities(plan: Plan, devices: list[Device], mitigation: str) -> Outcome:
 
 
 def _executed(
-    jobs: tuple[FragmentJob, ...], device: Device, how: ExecutionOptions, folder: str, limits: Limits, ticket: Ticket
+    jobs: tuple[FragmentJob, ...],
+    device: Device,
+    options: ExecutionOptions,
+    folder: str,
+    limits: Limits,
+    ticket: Ticket,
 ) -> tuple[Outcome, Payload]:
     ticket.begin()
     outcome = isolated(
-        run_jobs, jobs, device, how, folder, ticket.attempt,
+        run_jobs, jobs, device, options, folder, ticket.attempt,
         limits=limits, device=device.name, attempt=ticket.attempt,
     )  # fmt: skip
     payload: Payload = ()
@@ -90,7 +110,7 @@ def _executed(
 
 
 def run_jobs(
-    jobs: tuple[FragmentJob, ...], device: Device, how: ExecutionOptions, folder: str, attempt: int
+    jobs: tuple[FragmentJob, ...], device: Device, options: ExecutionOptions, folder: str, attempt: int
 ) -> tuple[Report, Payload]:
     """The work itself, in a child process of the task: every result is on disk before the next is begun."""
     shared = Path(folder).is_dir()
@@ -127,7 +147,7 @@ def run_jobs(
         payload.append((piece, result.arrays))
         began = ended
 
-    found = run_on_device(jobs, device, how, keep)
+    found = run_on_device(jobs, device, options, keep)
     size = sum(array.nbytes for _, arrays in payload for array in arrays.values())
     return Report(tuple(done), found.notes, found.failure, found.left, found.waited, found.cache, size), tuple(payload)
 
@@ -147,13 +167,13 @@ if _DECLARED[Kind.CPU] and _DECLARED[Kind.GPU]:
     def simulate_on_gpu(
         jobs: tuple[FragmentJob, ...],
         device: Device,
-        how: ExecutionOptions,
+        options: ExecutionOptions,
         folder: str,
         limits: Limits,
         ticket: Ticket,
     ) -> tuple[Outcome, Payload]:
         """The GPU's way of ``simulate``."""
-        return _executed(jobs, _GPU, how, folder, limits, ticket)
+        return _executed(jobs, _GPU, options, folder, limits, ticket)
 
 
 def execute_on(device: Device, *, late: bool = False) -> Callable[..., Any]:

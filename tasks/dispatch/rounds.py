@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from tasks.cutting import Plan
-from tasks.dispatch.driver import Driver, TakesTensors, steps_of
+from tasks.dispatch.driver import Driver, steps_of
+from tasks.dispatch.fan_in import TakesTensors
 from tasks.execution.jobs import FragmentJob, sampled_jobs, uniform_shots
 from tasks.model.progress import Progress
 from tasks.model.tensor import Structure

@@ -16,6 +16,7 @@ from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment, Plan
 from tasks.cutting.variants import Variant, VariantBuilder, enumerate_variants, leg_choices
 from tasks.execution.as_written import fragment_digest
+from tasks.execution.packed_counts import pack_counts, unpack_counts
 from tasks.execution.pieces import Piece
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
@@ -233,48 +234,6 @@ def run_job(job: FragmentJob, *, device: str = "CPU", threads: int = 1) -> dict[
     simulator = AerSimulator(device=device, max_parallel_threads=threads)
     seeds = [simulator_seed(stream) for stream in job.streams]
     return pack_counts(run_circuits([builder.circuit(v) for v in job.variants], job.shots, seeds, simulator))
-
-
-def pack_counts(counts: Sequence[VariantCounts]) -> dict[str, np.ndarray]:
-    """Counts of several variants as arrays that can be stored.
-
-    Returns:
-        outcomes: (byte,) uint8, all outcome tables one after the other, each row by row; counts: (row,) int64;
-        rows: (variant,) int64, rows of each variant; bits: (variant,) int64, measured bits of each; where a device's
-        errors were mitigated also readings: (bit, 2) float64, and weights: (row,) float64, those of all variants one
-        after the other (see ``VariantCounts``).
-    """
-    arrays = {
-        "outcomes": np.concatenate([c.outcomes.reshape(-1) for c in counts]),
-        "counts": np.concatenate([c.counts for c in counts]),
-        "rows": np.array([len(c.counts) for c in counts], dtype=np.int64),
-        "bits": np.array([c.num_bits for c in counts], dtype=np.int64),
-    }
-    if any(c.readings is not None for c in counts):
-        plain = np.array([[1.0, -1.0]])
-        arrays["readings"] = np.concatenate(
-            [np.repeat(plain, c.num_bits, axis=0) if c.readings is None else c.readings for c in counts]
-        )
-    if any(c.weights is not None for c in counts):
-        arrays["weights"] = np.concatenate([np.ones(len(c.counts)) if c.weights is None else c.weights for c in counts])
-    return arrays
-
-
-def unpack_counts(arrays: Mapping[str, np.ndarray]) -> list[VariantCounts]:
-    """The inverse of ``pack_counts``."""
-    rows, bits = arrays["rows"], arrays["bits"]
-    widths = np.maximum(1, (bits + 7) // 8)
-    by_row, by_bit = np.cumsum(rows)[:-1], np.cumsum(bits)[:-1]
-    tables = np.split(arrays["outcomes"], np.cumsum(rows * widths)[:-1])
-    numbers = np.split(arrays["counts"], by_row)
-    readings = np.split(arrays["readings"], by_bit) if "readings" in arrays else [None] * len(rows)
-    weights = np.split(arrays["weights"], by_row) if "weights" in arrays else [None] * len(rows)
-    return [
-        VariantCounts(table.reshape(-1, width), count, int(n), reading, weight)
-        for table, count, width, n, reading, weight in zip(
-            tables, numbers, widths.tolist(), bits.tolist(), readings, weights, strict=True
-        )
-    ]
 
 
 def fragment_tensor(

@@ -11,9 +11,10 @@ from scheduler_policies import Device
 from tasks.cutting.variants import VariantBuilder
 from tasks.execution.device_results import DeviceResults, ExecutionOptions, JobResult, numbers_since, opened_cache
 from tasks.execution.errors import ExecutionError
-from tasks.execution.jobs import ExactJob, FragmentJob, SampledJob, pack_counts
+from tasks.execution.jobs import ExactJob, FragmentJob, SampledJob
 from tasks.execution.leases import lease
 from tasks.execution.mitigation.extrapolation import mitigation_of, run_mitigated
+from tasks.execution.packed_counts import pack_counts
 from tasks.execution.qpu import (
     CircuitRequest,
     CircuitResult,

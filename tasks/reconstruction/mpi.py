@@ -2,8 +2,8 @@
 
     mpirun -n 4 python -m tasks.reconstruction.mpi FOLDER [--memory BYTES] [--seed N] [--planned-ranks R]
 
-FOLDER holds a network (``spill.write_network``); ``values.npy`` and ``std_errors.npy`` are written beside it. The same
-``run_rank`` is what a COMPSs ``@mpi`` task calls in each of its ranks. Without mpi4py one process does it all.
+FOLDER holds a network (``network_files.write_network``); ``values.npy`` and ``std_errors.npy`` are written beside it.
+The same ``run_rank`` is what a COMPSs ``@mpi`` task calls in each of its ranks. Without mpi4py one process does it all.
 
 How the work is cut does not depend on the number of ranks, each rank computes with one thread, and partial results meet
 in exact sums: that is why 1, 2 and 4 ranks agree to the last bit.
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -28,106 +27,18 @@ from tasks.reconstruction.contraction.contraction import contract_block
 from tasks.reconstruction.contraction.network import Network, network_of, values_by_fragment
 from tasks.reconstruction.contraction.network_files import read_network, stored_bound, write_arrays
 from tasks.reconstruction.contraction.schedule import Schedule, schedule, unit_work
-from tasks.reconstruction.contraction.sharing import deal, deal_units
+from tasks.reconstruction.contraction.sharing import share_out, share_units
 from tasks.reconstruction.errors import ReconstructionError
+from tasks.reconstruction.ranks import Ranks, end_all_ranks, ranks_of
 from tasks.reconstruction.statistics.exact_sum import ExactSum
 from tasks.reconstruction.statistics.gradient import gradients
 from tasks.reconstruction.statistics.statistics import fragment_variances
-
-logger = logging.getLogger(__name__)
 
 PLANNED_RANKS = 4
 """How many ranks the work is cut for; the last bits depend on it, and never on how many ranks there really are."""
 
 _WORTH_SLICING = 1e8  # floating-point operations below which slicing only adds work
 _GRADIENT_GROUPS = 8
-
-
-class _Alone:
-    """What one process without MPI has for a communicator."""
-
-    rank, size = 0, 1
-
-    def bcast(self, value: Any, root: int = 0) -> Any:
-        """The value itself."""
-        return value
-
-    def sum_into_root(self, array: np.ndarray) -> np.ndarray:
-        """The array itself."""
-        return array
-
-    def largest_into_root(self, array: np.ndarray) -> np.ndarray:
-        """The array itself."""
-        return array
-
-    def share(self, arrays: list[np.ndarray] | None) -> list[np.ndarray]:
-        """The arrays themselves."""
-        assert arrays is not None
-        return arrays
-
-    @property
-    def leads_node(self) -> bool:
-        """One process leads."""
-        return True
-
-
-class _Ranks:
-    """The ranks of an MPI program, and memory that the ranks of one node share."""
-
-    def __init__(self, comm: Any) -> None:
-        from mpi4py import MPI
-
-        self._mpi = MPI
-        self._comm = comm
-        self._node = comm.Split_type(MPI.COMM_TYPE_SHARED, comm.Get_rank())
-        self._windows: list[Any] = []
-        self.rank, self.size = comm.Get_rank(), comm.Get_size()
-
-    @property
-    def leads_node(self) -> bool:
-        """Whether this rank fills the node's shared memory."""
-        return bool(self._node.Get_rank() == 0)
-
-    def bcast(self, value: Any, root: int = 0) -> Any:
-        """Send a rank's value to all."""
-        return self._comm.bcast(value, root=root)
-
-    def sum_into_root(self, array: np.ndarray) -> np.ndarray:
-        """Add integer arrays of all ranks; only rank 0's result counts."""
-        return self._into_root(array, self._mpi.SUM)
-
-    def largest_into_root(self, array: np.ndarray) -> np.ndarray:
-        """The entry-wise largest of all ranks' arrays; only rank 0's result counts."""
-        return self._into_root(array, self._mpi.MAX)
-
-    def _into_root(self, array: np.ndarray, operation: Any) -> np.ndarray:
-        total = np.empty_like(array)
-        self._comm.Reduce(np.ascontiguousarray(array), total, op=operation, root=0)
-        return total
-
-    def share(self, arrays: list[np.ndarray] | None) -> list[np.ndarray]:
-        """Put the node leader's arrays into memory that all ranks of its node see; others pass None."""
-        shapes = self._node.bcast([array.shape for array in arrays] if arrays is not None else None)
-        sizes = [int(np.prod(shape, dtype=np.int64)) for shape in shapes]
-        leads = self.leads_node
-        window = self._mpi.Win.Allocate_shared(max(1, 8 * sum(sizes)) if leads else 0, 8, comm=self._node)
-        self._windows.append(window)
-        buffer: Any = window.Shared_query(0)[0]
-        flat = np.frombuffer(buffer, dtype=np.float64, count=sum(sizes))
-        shared, start = [], 0
-        for shape, size in zip(shapes, sizes, strict=True):
-            shared.append(flat[start : start + size].reshape(shape))
-            start += size
-        if arrays is not None and leads:
-            for target, source in zip(shared, arrays, strict=True):
-                target[...] = source
-        window.Fence()
-        return shared
-
-    def release(self) -> None:
-        """Give back the shared memory; arrays from ``share`` end here."""
-        while self._windows:
-            self._windows.pop().Free()
 
 
 def run_rank(
@@ -141,7 +52,7 @@ def run_rank(
     """Do one rank's share of a reconstruction.
 
     Args:
-        folder: a network written by ``spill.write_network``, seen by every rank.
+        folder: a network written by ``network_files.write_network``, seen by every rank.
         memory_bytes: bound for one rank's arrays; None takes what the network was written with.
         seed: of the path search, which rank 0 does for all.
         planned_ranks: how many ranks the work is cut for.
@@ -153,7 +64,7 @@ def run_rank(
     Raises:
         ReconstructionError: the same on every engine; under MPI the caller must end all ranks (``main`` does).
     """
-    ranks = _ranks(comm)
+    ranks = ranks_of(comm)
     with threadpool_limits(limits=1):
         structure, tensors = read_network(Path(folder))
         memory_bytes = stored_bound(Path(folder)) if memory_bytes is None else memory_bytes
@@ -165,28 +76,16 @@ def run_rank(
         plan = ranks.bcast(plan)
         totals = _sum_values(structure, network, plan, values, ranks)
         variances = _sum_variances(structure, network, tensors, memory_bytes, seed, ranks)
-        if isinstance(ranks, _Ranks):
-            ranks.release()
+        ranks.release()
     if ranks.rank != 0:
         return None
     return totals, np.sqrt(variances)
 
 
-def _ranks(comm: Any) -> _Alone | _Ranks:
-    if comm is not None:
-        return _Ranks(comm)
-    try:
-        from mpi4py import MPI
-    except (ImportError, RuntimeError):  # no wheel for this platform, or no MPI library beside it
-        logger.info("no mpi4py: one process does it all")
-        return _Alone()
-    return _Ranks(MPI.COMM_WORLD)
-
-
 def _planned(
     structure: Structure, network: Network, memory_bytes: int | None, seed: int, planned_ranks: int, *, gradients: bool
 ) -> Schedule:
-    """Cut into enough pieces to deal, unless the work is too small to be worth it."""
+    """Cut into enough pieces to share_out, unless the work is too small to be worth it."""
     plan = schedule(structure, network, memory_bytes=memory_bytes, gradients=gradients, seed=seed)
     if plan.cost.flops < _WORTH_SLICING or gradients:
         return plan
@@ -198,13 +97,13 @@ def _sum_values(
     network: Network,
     plan: Schedule,
     values: tuple[np.ndarray, ...] | None,
-    ranks: _Alone | _Ranks,
+    ranks: Ranks,
 ) -> np.ndarray:
     slices = plan.slices
     once, each = unit_work(plan)
     total = ExactSum(structure.coefficients.shape[0])
     shared = ranks.share(_whole_leaves(network, values))  # once: ranks that wait for each other here would take turns
-    for block, start, stop in deal_units(once, each, len(slices), ranks.size)[ranks.rank]:
+    for block, start, stop in share_units(once, each, len(slices), ranks.size)[ranks.rank]:
         tree = plan.trees[block]
         leaves = [
             array if used.size == len(array) else array[used] for array, used in zip(shared, tree.factors, strict=True)
@@ -228,7 +127,7 @@ def _sum_variances(
     tensors: Sequence[FragmentTensor],
     memory_bytes: int | None,
     seed: int,
-    ranks: _Alone | _Ranks,
+    ranks: Ranks,
 ) -> np.ndarray:
     """Each rank goes back down the tree for its groups of fragments; groups do not depend on the number of ranks."""
     samples = {tensor.fragment: tensor.samples for tensor in tensors if tensor.samples is not None}
@@ -240,11 +139,11 @@ def _sum_variances(
         outcomes = {
             fragment: float(sum(v.counts.counts.size for v in data.variants)) for fragment, data in samples.items()
         }
-        groups = [group for group in deal([outcomes[f] for f in sorted(samples)], _GRADIENT_GROUPS) if group]
+        groups = [group for group in share_out([outcomes[f] for f in sorted(samples)], _GRADIENT_GROUPS) if group]
         named = [[sorted(samples)[place] for place in group] for group in groups]
         costs = [sum(outcomes[fragment] for fragment in group) for group in named]
         values = values_by_fragment(structure, network, tensors)
-        for piece in deal(costs, ranks.size)[ranks.rank]:
+        for piece in share_out(costs, ranks.size)[ranks.rank]:
             for _, found in gradients(structure, network, plan, values, named[piece]):
                 for leaf in found:
                     seen, unseen = fragment_variances(samples[leaf.fragment], leaf, doubt.size)
@@ -260,7 +159,7 @@ def _sum_variances(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Be one rank of ``mpirun``; any failure ends all of them, with its reason on standard error."""
     parser = argparse.ArgumentParser(description="Contract a network of fragment tensors on the ranks of an MPI job.")
-    parser.add_argument("folder", type=Path, help="where spill.write_network put the network")
+    parser.add_argument("folder", type=Path, help="where network_files.write_network put the network")
     parser.add_argument("--memory", type=int, default=None, help="bytes each rank may use")
     parser.add_argument("--seed", type=int, default=0, help="of the path search")
     parser.add_argument(
@@ -284,18 +183,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reason = str(error) if isinstance(error, ReconstructionError) else f"{type(error).__name__}: {error}"
         sys.stderr.write(f"reconstruction failed: {reason}\n")
         sys.stderr.flush()
-        _end_all_ranks()
+        end_all_ranks()
         return 2
     return 0
-
-
-def _end_all_ranks() -> None:
-    try:
-        from mpi4py import MPI
-    except (ImportError, RuntimeError):
-        return
-    if MPI.COMM_WORLD.Get_size() > 1:
-        MPI.COMM_WORLD.Abort(2)
 
 
 if __name__ == "__main__":

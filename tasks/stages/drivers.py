@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from scheduler_policies import Device
-from tasks.dispatch.driver import Driver, RunError, TakesTensors, steps_of
+from tasks.dispatch.driver import Driver, steps_of
+from tasks.dispatch.errors import RunError
+from tasks.dispatch.fan_in import TakesTensors
 from tasks.dispatch.instructions import Look, Submit
 from tasks.execution.jobs import FragmentJob
 from tasks.execution.pieces import Piece

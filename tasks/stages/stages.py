@@ -17,7 +17,7 @@ from typing import Any
 
 from scheduler_policies import Device
 from tasks.cutting import Plan
-from tasks.dispatch.driver import RunError
+from tasks.dispatch.errors import RunError
 from tasks.dispatch.rounds import first_round, shots_by_fragment
 from tasks.dispatch.start import started
 from tasks.execution.jobs import FragmentJob, exact_jobs, sampled_jobs

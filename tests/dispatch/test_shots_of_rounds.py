@@ -7,7 +7,8 @@ import pytest
 
 from tasks import execute
 from tasks.cutting import make_plan
-from tasks.dispatch.driver import steps_of, value_of
+from tasks.dispatch.driver import steps_of
+from tasks.dispatch.errors import value_of
 from tasks.dispatch.result_store import found_results
 from tasks.dispatch.rounds import _mean_price, first_round
 from tasks.execution.jobs import run_job, sampled_jobs, uniform_shots

@@ -11,7 +11,8 @@ from qiskit.quantum_info import Pauli, Statevector
 
 from tasks.cutting import make_plan
 from tasks.cutting.variants import enumerate_variants, measurement_groups
-from tasks.execution.jobs import fragment_tensor, pack_counts, run_job, sampled_jobs, uniform_shots, unpack_counts
+from tasks.execution.jobs import fragment_tensor, run_job, sampled_jobs, uniform_shots
+from tasks.execution.packed_counts import pack_counts, unpack_counts
 from tasks.execution.simulators.open_state import open_state
 from tasks.execution.simulators.sampled import (
     counts_from_hex,

@@ -11,7 +11,8 @@ from qiskit import QuantumCircuit
 from qiskit.quantum_info import Pauli, Statevector
 
 from tasks.cutting import GateCut, make_plan
-from tasks.execution.jobs import fragment_tensor, run_job, sampled_jobs, uniform_shots, unpack_counts
+from tasks.execution.jobs import fragment_tensor, run_job, sampled_jobs, uniform_shots
+from tasks.execution.packed_counts import unpack_counts
 from tasks.execution.simulators import exact
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state

@@ -22,7 +22,7 @@ from tasks.reconstruction.contraction.layout import (
 from tasks.reconstruction.contraction.load import load_of, shape_of
 from tasks.reconstruction.contraction.network import network_of
 from tasks.reconstruction.contraction.path import bind, used_terms
-from tasks.reconstruction.contraction.sharing import deal, deal_units, slowest
+from tasks.reconstruction.contraction.sharing import share_out, share_units, slowest
 from tasks.reconstruction.distribution.outputs import ExactOutputs, MarginalOutputs, SampledOutputs
 from tasks.reconstruction.distribution.sampling import nearest_distribution
 from tasks.reconstruction.errors import AllocationError
@@ -124,9 +124,9 @@ def test_the_load_of_a_chain() -> None:
 
 
 def test_work_goes_to_whoever_has_least() -> None:
-    assert deal([5, 4, 3, 3, 1], 2) == [[0, 3], [1, 2, 4]]
-    assert deal([1, 1, 1], 4) == [[0], [1], [2], []]
-    shares = deal_units([0.0], [1.0], 8, 2)
+    assert share_out([5, 4, 3, 3, 1], 2) == [[0, 3], [1, 2, 4]]
+    assert share_out([1, 1, 1], 4) == [[0], [1], [2], []]
+    shares = share_units([0.0], [1.0], 8, 2)
     assert shares == [[(0, 0, 4)], [(0, 4, 8)]]
     assert slowest(shares, [0.5], [1.0]) == 4.5
 

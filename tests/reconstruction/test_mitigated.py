@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from tasks.execution.jobs import pack_counts, unpack_counts
+from tasks.execution.packed_counts import pack_counts, unpack_counts
 from tasks.model.tensor import FragmentTensor, SampledData, Structure, VariantCounts, VariantData
 from tasks.reconstruction import estimate_values, tensor_values
 

@@ -16,7 +16,7 @@ from tasks.reconstruction import contract, estimate_values
 from tasks.reconstruction.contraction.network import network_of
 from tasks.reconstruction.contraction.network_files import read_network, write_network
 from tasks.reconstruction.contraction.schedule import schedule, unit_work
-from tasks.reconstruction.contraction.sharing import deal, deal_units, slowest
+from tasks.reconstruction.contraction.sharing import share_out, share_units, slowest
 from tasks.reconstruction.errors import SpillError
 from tasks.reconstruction.mpi import run_rank
 from tests.reconstruction.networks import exact_tensors, random_structure
@@ -150,7 +150,7 @@ def test_a_damaged_network_is_said(tmp_path: Path) -> None:
 
 def test_work_is_dealt_evenly() -> None:
     costs = [5.0, 1.0, 1.0, 1.0, 4.0, 4.0]
-    shares = deal(costs, 2)
+    shares = share_out(costs, 2)
     assert sorted(piece for share in shares for piece in share) == list(range(6))
     assert {sum(costs[piece] for piece in share) for share in shares} == {8.0}
 
@@ -171,7 +171,7 @@ def test_every_unit_has_its_price() -> None:
     ("once", "each", "slices"), [([8.0, 1.0], [0.5, 2.0], 16), ([3.0, 2.0, 2.0, 1.0], [0.0] * 4, 1)]
 )
 def test_every_slice_of_every_block_has_one_owner(once, each, slices: int, ranks: int) -> None:
-    shares = deal_units(once, each, slices, ranks)
+    shares = share_units(once, each, slices, ranks)
     dealt = sorted((block, number) for share in shares for block, a, b in share for number in range(a, b))
     assert dealt == [(block, number) for block in range(len(once)) for number in range(slices)]
     total = sum(once) + slices * sum(each)
@@ -180,5 +180,5 @@ def test_every_slice_of_every_block_has_one_owner(once, each, slices: int, ranks
 
 def test_what_slices_share_is_not_done_by_every_rank() -> None:
     """Two blocks whose slices cost next to nothing: each rank takes a block, none takes half of both."""
-    shares = deal_units([10.0, 10.0], [0.1, 0.1], 16, 2)
+    shares = share_units([10.0, 10.0], [0.1, 0.1], 16, 2)
     assert shares == [[(0, 0, 16)], [(1, 0, 16)]]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.dispatch.driver import RunError
+from tasks.dispatch.errors import RunError
 from tasks.options import Options, options_document
 from tasks.runs import RunDirectory, RunRecordError, read_record
 from tasks.runs.shared import SharedRunDirectory

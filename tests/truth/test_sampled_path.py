@@ -8,7 +8,8 @@ from qiskit_aer import AerSimulator
 
 from tasks.cutting import GateCut, WireCut, make_plan, structure_of
 from tasks.cutting.variants import VariantBuilder, enumerate_variants
-from tasks.execution.jobs import fragment_tensor, pack_counts, run_job, sampled_jobs, uniform_shots, unpack_counts
+from tasks.execution.jobs import fragment_tensor, run_job, sampled_jobs, uniform_shots
+from tasks.execution.packed_counts import pack_counts, unpack_counts
 from tasks.execution.simulators.open_state import open_state
 from tasks.execution.simulators.sampled import run_circuits, sampled_data, variant_distributions
 from tasks.reconstruct import allocate_shots

@@ -12,7 +12,7 @@ from apps.cli.main import main
 from apps.cli.run import options_document
 from tasks.check import check
 from tasks.cutting import GateCut, WireCut
-from tasks.execution.jobs import pack_counts, unpack_counts
+from tasks.execution.packed_counts import pack_counts, unpack_counts
 from tasks.options import Options
 from tasks.runs import RunDirectory, RunRecordError
 from tasks.workflow import run

@@ -139,7 +139,7 @@ def schedule(
 
 
 def unit_work(plan: Schedule) -> tuple[list[float], list[float]]:
-    """For each block, multiply-adds of what no slice changes and of each slice, for dealing them to ranks."""
+    """For each block, multiply-adds of what no slice changes and of each slice, by which they are assigned to ranks."""
     loads = [load_of(shape_of(tree, plan.sizes), plan.sliced, False) for tree in plan.trees]
     return [load.once for load in loads], [load.each for load in loads]
 

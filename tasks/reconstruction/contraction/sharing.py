@@ -1,12 +1,12 @@
-"""Who does what: independent pieces of work dealt to the ranks of an MPI job by what they cost."""
+"""Who does what: independent pieces of work assigned to the ranks of an MPI job by what they cost."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 
-def deal(costs: Sequence[float], ranks: int) -> list[list[int]]:
-    """Deal pieces of work to ranks by cost, the dearest first to whoever has least.
+def share_out(costs: Sequence[float], ranks: int) -> list[list[int]]:
+    """Assign pieces of work to ranks by cost, the dearest first to the rank that has least.
 
     Returns:
         For each rank the pieces it gets, ascending.
@@ -24,8 +24,8 @@ Range = tuple[int, int, int]
 """A block of terms, its first slice, and one past its last slice."""
 
 
-def deal_units(once: Sequence[float], each: Sequence[float], slices: int, ranks: int) -> list[list[Range]]:
-    """Deal blocks of terms, or ranges of their slices, to ranks.
+def share_units(once: Sequence[float], each: Sequence[float], slices: int, ranks: int) -> list[list[Range]]:
+    """Assign blocks of terms, or ranges of their slices, to ranks.
 
     A rank that takes any slice of a block also does what all of its slices have in common, so blocks are torn only
     where that ends the job sooner.
@@ -39,7 +39,7 @@ def deal_units(once: Sequence[float], each: Sequence[float], slices: int, ranks:
     Returns:
         For each rank its ranges of slices.
     """
-    whole = [[(block, 0, slices) for block in share] for share in deal(_whole(once, each, slices), ranks)]
+    whole = [[(block, 0, slices) for block in share] for share in share_out(_whole(once, each, slices), ranks)]
     torn = _along_a_line(once, each, slices, ranks)
     return min((whole, torn), key=lambda shares: slowest(shares, once, each))
 

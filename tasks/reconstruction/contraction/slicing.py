@@ -16,7 +16,7 @@ from tasks.reconstruction.contraction.layout import Path
 from tasks.reconstruction.contraction.load import Load, Shape, load_of, shape_of
 from tasks.reconstruction.contraction.network import Network
 from tasks.reconstruction.contraction.path import Tree, bind
-from tasks.reconstruction.contraction.sharing import deal_units, slowest
+from tasks.reconstruction.contraction.sharing import share_units, slowest
 
 MOST_UNITS = 1 << 14
 """Slices times blocks beyond which a contraction would spend its time on bookkeeping."""
@@ -89,7 +89,7 @@ class Choice:
     def slowest(self, ranks: int) -> float:
         """Effort of the rank that has most to do."""
         once, each = [load.effort_once for load in self.loads], [load.effort_each for load in self.loads]
-        return slowest(deal_units(once, each, int(self.slices), ranks), once, each)
+        return slowest(share_units(once, each, int(self.slices), ranks), once, each)
 
     def score(self, before: Choice) -> float:
         """Extra effort for each factor gained in memory; infinite for no gain."""

@@ -1,0 +1,130 @@
+"""What has been asked and what came of it, as futures that stay with the engine, and the tasks that take them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from tasks.cutting import Plan
+from tasks.dispatch.errors import RunError
+from tasks.dispatch.events import work_ended
+from tasks.execution.jobs import FragmentJob, SampledJob
+from tasks.execution.pieces import Piece
+from tasks.runs import RunDirectory
+from tasks.runtime import Next, Outcome, Reason, RetryPolicy, limits, next_step, raise_defect, wait_on
+
+TakesTensors = Callable[[list[Any], int], Any]
+"""Submits a task that takes the futures of all tensors, and which try it is; gives the future of its outcome."""
+
+
+class FanIn:
+    """From the payloads of executions to one value a fragment, and on to the task that takes all of these.
+
+    Args:
+        plan: the plan that the jobs belong to.
+        task: makes one value of all results of a fragment.
+        directory: of the run; its log is told of what ended.
+    """
+
+    def __init__(self, plan: Plan, task: Callable[..., Any], directory: RunDirectory):
+        self._plan, self._task, self._directory = plan, task, directory
+        self._asked: dict[int, dict[int, FragmentJob]] = {f.index: {} for f in plan.fragments}  # by fragment and round
+        self._found: dict[int, list[tuple[Piece, Any]]] = {f.index: [] for f in plan.fragments}
+        self._payloads: dict[int, dict[int, Any]] = {f.index: {} for f in plan.fragments}  # futures, by task
+        self._tensors: dict[int, Any] = {}  # futures; of what is in work, too
+        self._ahead: tuple[TakesTensors, Any] | None = None  # what was submitted to take the tensors, and its future
+
+    def ask(self, job: FragmentJob) -> None:
+        """A job is wanted: what its fragment's tensor was made of is not all of it any more."""
+        self._asked[job.fragment.index][job.piece.round_index] = job
+        self._tensors.pop(job.fragment.index, None)
+        self._ahead = None
+
+    def job(self, piece: Piece) -> FragmentJob:
+        """The job that a piece is, with its circuit."""
+        asked = self._asked[piece.fragment]
+        if piece.exact:
+            return next(iter(asked.values())).as_exact()
+        job = asked[piece.round_index]
+        assert isinstance(job, SampledJob)
+        return job.share(piece.first, piece.count)
+
+    def find(self, piece: Piece, arrays: Any) -> None:
+        """An earlier process of the run has left a result."""
+        self._found[piece.fragment].append((piece, arrays))
+
+    def add(self, number: int, fragments: Collection[int], payload: Any) -> None:
+        """A task was submitted that will have results of these fragments."""
+        for fragment in fragments:
+            self._payloads[fragment][number] = payload
+            self._tensors.pop(fragment, None)
+
+    def payload(self, number: int) -> Any:
+        """The future of a task's payload."""
+        return next(payloads[number] for payloads in self._payloads.values() if number in payloads)
+
+    def lose(self, number: int, fragments: Collection[int], done: Collection[int]) -> None:
+        """A task ended without all of its results: what was submitted to follow lacks something.
+
+        Args:
+            number: of the task.
+            fragments: that it had pieces of.
+            done: those of which it has results nevertheless.
+        """
+        for fragment in fragments:
+            if fragment not in done:
+                del self._payloads[fragment][number]
+            self._tensors.pop(fragment, None)
+        self._ahead = None
+
+    def submit_ahead(self, waiting: Collection[int], ahead: TakesTensors | None) -> None:
+        """Submit the fan-in of every fragment but those that wait for a device, and what follows all of them."""
+        for index in self._asked:
+            if index not in waiting and index not in self._tensors:
+                self._submit(index)
+        if ahead is not None and not waiting and self._ahead is None:
+            self._ahead = (ahead, ahead(self._all(), 0))
+
+    def value_of(self, what: str, submit: TakesTensors) -> Any:
+        """The value of a task that takes all tensors; it and they are tried again as often as other work.
+
+        Args:
+            what: in words, for the error.
+            submit: submits the task.
+
+        Raises:
+            RunError: it failed.
+            DefectError: its work, or that of a tensor, has a bug.
+        """
+        history: list[Outcome] = []
+        while True:
+            future = self._ahead[1] if self._ahead and self._ahead[0] == submit else None
+            self._ahead = None
+            outcome: Outcome = wait_on(future or submit(self._all(), len(history)))
+            work_ended(self._directory, outcome, list(self._asked))
+            failure = outcome.failure
+            if failure is None:
+                return outcome.value
+            raise_defect(outcome, what)
+            if failure.reason is Reason.REFUSED:
+                raise RunError(failure.message)  # it says all that there is to say
+            history.append(outcome)
+            if failure.reason is Reason.DEPENDENCY and len(history) < RetryPolicy().attempts_per_device:
+                for index, fan_in in list(self._tensors.items()):
+                    found: Outcome = wait_on(fan_in)
+                    raise_defect(found, f"the tensor of fragment {index}")
+                    if found.failure is not None:
+                        self._submit(index, len(history))
+            elif next_step(history, RetryPolicy()) is Next.GIVE_UP:
+                raise RunError(f"{what}: {failure.message}")
+
+    def _submit(self, index: int, attempt: int = 0) -> Any:
+        self._tensors[index] = self._task(
+            self._plan.fragments[index], self._plan.schemes[index], tuple(self._asked[index].values()),
+            tuple(self._found[index]), list(self._payloads[index].values()), limits(), attempt,
+        )  # fmt: skip
+        return self._tensors[index]
+
+    def _all(self) -> list[Any]:
+        """The futures of all fragment tensors, in the order of the fragments."""
+        return [self._tensors[index] if index in self._tensors else self._submit(index) for index in self._asked]
