@@ -7,6 +7,7 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,24 @@ import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
+from scheduler_policies import Device, Kind
 from tasks.cutting.document import plan_document
 from tasks.errors import InputError
+from tasks.execution.run_devices import run_devices
 from tasks.inputs.validation import at_least_two_qubits, make_problem
 from tasks.model.problem import Problem
 from tasks.model.progress import Progress, Quiet
 from tasks.options import Options, options_document
+from tasks.parametric.exact import ParametricPlan
+from tasks.parametric.sampled import SampledPlan
+from tasks.parametric.template import Unsuited, template_of
 from tasks.runs import RunDirectory
 from tasks.runtime.scratch import scratch_folder
-from tasks.workflow import run
+from tasks.workflow import plan_problem, run
 
 logger = logging.getLogger(__name__)
+
+_TOGETHER = 64  # sets between two looks at whether to go on
 
 
 @dataclass(frozen=True)
@@ -165,7 +173,66 @@ class Evaluator:
         options = self.options if target_error is None else replace(self.options, target_error=target_error)
         if not len(values) or not self.observables:
             return Evaluated(*np.zeros((2, len(values), len(self.observables))))
+        if folders is None and self._ready is not None:
+            return self._evaluate_here(values, options, progress or Quiet())
         return run_problems((self.problem(own) for own in values), options, folders, progress)
+
+    @cached_property
+    def _ready(self) -> ParametricPlan | None:
+        """What is made once, where this process is the quickest that there is for every fragment."""
+        if any(device.kind is Kind.QPU for device in self._devices):
+            return None
+        try:
+            template = template_of(self.circuit, self.observables)
+            return ParametricPlan(template, plan_problem(template.problem, self.options), self.options.seed)
+        except Unsuited as unsuited:
+            logger.info("every set is run for itself: %s", unsuited)
+            return None
+
+    @cached_property
+    def _shots(self) -> SampledPlan | None:
+        assert self._ready is not None
+        try:
+            return SampledPlan(self._ready, self.options.seed)
+        except Unsuited as unsuited:
+            logger.info("every set is run for itself: %s", unsuited)
+            return None
+
+    @cached_property
+    def _devices(self) -> list[Device]:
+        return run_devices(self.options.resources, {})
+
+    @cached_property
+    def _document(self) -> dict[str, Any]:
+        assert self._ready is not None
+        return plan_document(self._ready.plan)
+
+    def _evaluate_here(self, values: np.ndarray, options: Options, shown: Progress) -> Evaluated:
+        ready = self._ready
+        assert ready is not None
+        found, shots = [], 0
+        if options.sampled and self._shots is None:
+            return run_problems((self.problem(own) for own in values), options, None, shown)
+        with shown.stage("evaluate", len(values)) as stage:
+            for start in range(0, len(values), _TOGETHER):
+                part = values[start : start + _TOGETHER]
+                if options.sampled:
+                    assert self._shots is not None
+                    before = self._shots.shots
+                    found.append(self._shots.values(part, shots=options.shots, target_error=options.target_error))
+                    shots += self._shots.shots - before
+                else:
+                    exact = ready.values(part)
+                    found.append((exact, np.zeros_like(exact)))
+                stage.advance(len(part))
+        return Evaluated(
+            np.concatenate([own for own, _ in found]),
+            np.concatenate([own for _, own in found]),
+            shots,
+            tuple(device.name for device in self._devices if device.exact)[:1],
+            self._document,
+            (*ready.template.problem.notes, *ready.plan.notes),
+        )
 
 
 def check_finite(values: np.ndarray, names: Sequence[str]) -> None:

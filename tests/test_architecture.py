@@ -18,6 +18,7 @@ FLOORS = [
     ["tasks.dispatch"],
     ["tasks.cut", "tasks.tensors", "tasks.reconstruct"],
     ["tasks.execute"],
+    ["tasks.parametric"],
     ["tasks.execution"],
     ["tasks.reconstruction"],
     ["tasks.inputs"],

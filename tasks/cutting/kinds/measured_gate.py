@@ -86,6 +86,10 @@ class GateEnd(LegKind):
         phases = np.array([1, 1, 1j, 1])  # Y = i XZ
         return np.multiply(state, phases.reshape([-1 if a == axis else 1 for a in range(state.ndim)]), out=state)
 
+    def branch_operators(self) -> np.ndarray:
+        """See ``LegKind``."""
+        return schmidt_operators(self.rank)
+
     def basis_change(self) -> np.ndarray:
         """See ``LegKind``."""
         return basis_change(self.rank)

@@ -88,6 +88,10 @@ class WireIn(_WireEnd):
         """See ``LegKind``."""
         circuit.cx(ancillas[0], qubit)
 
+    def branch_operators(self) -> np.ndarray:
+        """See ``LegKind``."""
+        return PAULIS[:2]
+
     def basis_change(self) -> np.ndarray:
         """See ``LegKind``."""
         return PAULIS.reshape(4, 4)

@@ -284,18 +284,22 @@ def shots_for_error(
     seen, doubt = known.variances.T @ (1.0 / ideal), (known.doubts / np.square(ideal)[:, None]).max(axis=0)
     scale = max(2 * float(seen.max()) / goal, float(np.sqrt(2 * doubt.max() / goal)))
     if float(ideal.sum()) * scale > most:
-        raise AllocationError(
-            f"A standard error of {target_error:g} would take about {ideal.sum() * scale:.1e} shots,"
-            f" {ideal.sum() * scale / _SHOTS_AN_HOUR:.1e} hours at a thousand a second. Use fewer cuts, wider"
-            " fragments, or a larger `target_error`.",
-            field="target_error",
-        )
+        raise out_of_reach(target_error, float(ideal.sum()) * scale)
     low, high = 0.0, scale
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         enough = known.predicted(np.maximum(middle * ideal, done)).max() <= goal
         low, high = (low, middle) if enough else (middle, high)
     return np.ceil(np.maximum(high * ideal - done, 0.0)).astype(np.int64)
+
+
+def out_of_reach(target_error: float, shots: float) -> AllocationError:
+    """The refusal of a target that would take so many shots."""
+    return AllocationError(
+        f"A standard error of {target_error:g} would take about {shots:.1e} shots, {shots / _SHOTS_AN_HOUR:.1e} hours"
+        " at a thousand a second. Use fewer cuts, wider fragments, or a larger `target_error`.",
+        field="target_error",
+    )
 
 
 def _ideal(worth: np.ndarray, price: np.ndarray) -> np.ndarray:

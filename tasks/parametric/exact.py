@@ -1,0 +1,197 @@
+"""Values and gradients of a circuit with free parameters on the exact path, for many sets of parameter values.
+
+A fragment runs once for each distinct set of *its own* angles, in this call or an earlier one; the angle of a severed
+gate is in the bonds alone and runs nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import replace
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from tasks.cutting import Plan, structure_of
+from tasks.cutting.schmidt import schmidt_form
+from tasks.parametric.bonds import GateBond
+from tasks.parametric.contraction import Contraction
+from tasks.parametric.grams import Grams
+from tasks.parametric.program import Prepared
+from tasks.parametric.template import Template, Unsuited
+from tasks.runtime.inline import limited
+
+_KEPT_BYTES = 1 << 26  # of a fragment's tensors
+_BATCH_BYTES = 1 << 27  # of states that are held for the way back
+MOST_AMPLITUDES = 1 << 20
+"""Of a fragment's open state: larger ones are better run by a simulator of its own."""
+MOST_ENTRIES = 1 << 24
+"""Of the largest array of a contraction for one set."""
+
+
+class ParametricPlan:
+    """All that no angle changes.
+
+    Args:
+        template: the circuit.
+        plan: of its problem.
+        seed: of the path search.
+
+    Attributes:
+        constants: (observable,) float64, what is asked of no qubit.
+        runs: (fragment,) sets of angles that were simulated so far.
+
+    Raises:
+        Unsuited: a fragment or the contraction is too large for this way, or a severed gate does not suit it.
+    """
+
+    def __init__(self, template: Template, plan: Plan, seed: int = 0) -> None:
+        self.template, self.plan = template, plan
+        if any(1 << fragment.open_qubits > MOST_AMPLITUDES for fragment in plan.fragments):
+            raise Unsuited("a fragment is too wide")
+        structure = structure_of(template.problem, plan)
+        # What is asked of no qubit is known without any fragment.
+        constant = np.asarray(~template.problem.terms.support.any(axis=1))
+        self.constants = np.asarray(structure.coefficients @ constant.astype(np.float64)).reshape(-1)
+        structure = replace(structure, coefficients=csr_array(structure.coefficients.multiply(~constant[None, :])))
+        structure.coefficients.eliminate_zeros()
+        self.structure = structure
+        self.contraction = Contraction(structure, seed)
+        if self.contraction.largest > MOST_ENTRIES:
+            raise Unsuited("the contraction is too large")
+        self.programs = [Prepared(fragment, template) for fragment in plan.fragments]
+        self.grams = [Grams(program) for program in self.programs]
+        self._bonds = list(structure.bonds)
+        self.gate_bonds: dict[int, GateBond] = {}
+        for number, cut in enumerate(plan.cuts):
+            if cut.wire is None:
+                gate = template.problem.circuit.data[cut.instruction].operation
+                free = template.free(gate)
+                if free:
+                    try:
+                        bond = GateBond(gate, schmidt_form(gate), list(free), list(free.values()))
+                    except ValueError as error:
+                        raise Unsuited(str(error)) from error
+                    self.gate_bonds[number] = bond
+        self._kept = [Memory(_KEPT_BYTES) for _ in self.programs]
+        self.runs = [0] * len(self.programs)
+        self._lock = threading.Lock()
+
+    def values(self, parameters: np.ndarray) -> np.ndarray:
+        """(set, observable) float64 from (set, parameter)."""
+        with limited(None, 1):  # arrays this small are slower on several threads
+            found = [self._values(parameters[part]) for part in self._chunks(len(parameters))]
+        return np.concatenate(found or [np.zeros((0, self.structure.coefficients.shape[0]))])
+
+    def _values(self, parameters: np.ndarray) -> np.ndarray:
+        angles = self.template.angles.of(parameters)
+        tensors = [self.tensors(number, angles) for number in range(len(self.programs))]
+        found = self.contraction.contract(tensors, self.bonds(angles)).values
+        return np.broadcast_to(found, (len(parameters), found.shape[1])) + self.constants
+
+    def gradients(self, parameters: np.ndarray, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Values and their derivatives, by one pass back through the network and each fragment.
+
+        Args:
+            parameters: (set, parameter) float64.
+            weights: (sum, observable) float64: derivatives of these sums; None for those of each observable.
+
+        Returns:
+            (set, observable) values, and (sum, set, parameter) derivatives.
+        """
+        wanted = np.eye(self.structure.coefficients.shape[0]) if weights is None else weights
+        with limited(None, 1):
+            found = [self._gradients(parameters[part], wanted) for part in self._chunks(len(parameters), back=True)]
+        if not found:
+            shape = (len(wanted), 0, parameters.shape[1])
+            return np.zeros((0, wanted.shape[1])), np.zeros(shape)
+        return np.concatenate([values for values, _ in found]), np.concatenate([slope for _, slope in found], axis=1)
+
+    def _gradients(self, parameters: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        angles = self.template.angles.of(parameters)
+        sets, sums = len(parameters), len(weights)
+        states, tensors = [], []
+        for program, grams in zip(self.programs, self.grams, strict=True):
+            if program.angles.size:
+                states.append(program.states(angles[:, program.angles], keep=True))
+                tensors.append(grams.tensors(states[-1][-1]))
+            else:
+                states.append([])
+                tensors.append(self.tensors(len(tensors), angles))
+        bonds = self.bonds(angles)
+        found = self.contraction.contract(tensors, bonds)
+        of_tensors, of_bonds = self.contraction.backward(found, weights[:, None, :])
+        by_angle = np.zeros((sums, sets, angles.shape[1]))
+        for program, grams, kept, own in zip(self.programs, self.grams, states, of_tensors, strict=True):
+            if not program.angles.size:
+                continue
+            for number in range(sums):
+                adjoint = grams.pull_back(np.broadcast_to(own[number], (sets, *own.shape[2:])), kept[-1])
+                slopes = program.backward(adjoint, kept, angles[:, program.angles])
+                by_angle[number][:, program.angles] += slopes
+        for cut, bond in self.gate_bonds.items():
+            for angle, slope in bond.derivatives(angles):
+                by_angle[:, :, angle] += np.einsum("usab,sab->us", of_bonds[cut], slope)
+        values = np.broadcast_to(found.values, (sets, found.values.shape[1])) + self.constants
+        return values, self.template.angles.pull_back(by_angle, parameters)
+
+    def bonds(self, angles: np.ndarray) -> list[np.ndarray]:
+        """(cut,) (set or 1, leg, leg) float64."""
+        return [
+            self.gate_bonds[number].of(angles) if number in self.gate_bonds else bond[None]
+            for number, bond in enumerate(self._bonds)
+        ]
+
+    def tensors(self, number: int, angles: np.ndarray) -> np.ndarray:
+        """(set or 1, legs ..., factor) float64 of one fragment, run for the sets that it has not seen."""
+        program, memory = self.programs[number], self._kept[number]
+        own = np.ascontiguousarray(angles[:, program.angles])
+        if own.shape[1] == 0:
+            own = own[:1]
+        keys = [row.tobytes() for row in own]
+        with self._lock:
+            known = {key: value for key in dict.fromkeys(keys) if (value := memory.get(key)) is not None}
+        new = {key: row for key, row in zip(keys, own, strict=True) if key not in known}
+        if new:
+            made = self.grams[number].tensors(program.states(np.array(list(new.values())))[-1])
+            with self._lock:
+                self.runs[number] += len(new)
+                for key, value in zip(new, made, strict=True):
+                    memory.put(key, value)
+            if len(new) == len(keys):
+                return made
+            known.update(zip(new, made, strict=True))
+        return np.stack([known[key] for key in keys])
+
+    def _chunks(self, sets: int, *, back: bool = False) -> list[slice]:
+        """Sets that are computed together."""
+        entries = max((program.amplitudes for program in self.programs), default=1)
+        if back:
+            entries = max((program.amplitudes * (2 + program.depth) for program in self.programs), default=1)
+        step = max(1, _BATCH_BYTES // (16 * max(entries, self.contraction.largest)))
+        return [slice(start, start + step) for start in range(0, sets, step)]
+
+
+class Memory:
+    """The last arrays made, by key, as many as fit."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most, self._bytes = most_bytes, 0
+        self._kept: OrderedDict[bytes, np.ndarray] = OrderedDict()
+
+    def get(self, key: bytes) -> np.ndarray | None:
+        """The array, None if there is none."""
+        found = self._kept.get(key)
+        if found is not None:
+            self._kept.move_to_end(key)
+        return found
+
+    def put(self, key: bytes, value: np.ndarray) -> None:
+        """Keep an array; the oldest go first."""
+        if key in self._kept or value.nbytes > self._most:
+            return
+        self._kept[key] = value
+        self._bytes += value.nbytes
+        while self._bytes > self._most:
+            self._bytes -= self._kept.popitem(last=False)[1].nbytes

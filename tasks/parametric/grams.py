@@ -1,0 +1,110 @@
+"""From open-leg states to fragment tensors for many sets of angles at once, and the way back."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tasks.cutting.plan import Fragment
+from tasks.parametric.linear import along
+from tasks.parametric.program import Prepared
+
+_CHUNK = 1 << 21  # amplitudes that one product may hold
+
+
+class Grams:
+    """The Gram matrices of a program's branches under its factors, in the leg bases of ``tasks.model.tensor``.
+
+    Args:
+        program: gives the states.
+
+    Attributes:
+        fragment: the program's.
+        rest: local qubits that no leg takes away, the most significant first.
+    """
+
+    def __init__(self, program: Prepared) -> None:
+        self.fragment: Fragment = program.fragment
+        legs = self.fragment.legs
+        gone = {leg.qubit: number for number, leg in enumerate(legs) if leg.kind.opens_qubit}
+        self.rest = rest = [qubit for qubit in program.layout if qubit not in gone]
+        self._ranks = [leg.rank for leg in legs]
+        # (set, opened legs ..., qubits ...) -> (set, legs in order ..., qubits that stay ...)
+        self._opened = [legs[number].rank for number in program.opened]
+        at = {number: place for place, number in enumerate(program.opened)}
+        at |= {number: len(self._opened) + program.layout.index(qubit) for qubit, number in gone.items()}
+        self._order = [at[number] for number in range(len(legs))]
+        self._order += [len(self._opened) + program.layout.index(qubit) for qubit in rest]
+        self._width = len(program.layout)
+        self._size = int(np.prod(self._ranks, dtype=np.int64))
+        weights = 1 << np.arange(len(rest) - 1, -1, -1, dtype=np.int64)
+        index = np.arange(1 << len(rest))
+        x, z = self.fragment.factors_x[:, rest], self.fragment.factors_z[:, rest]
+        self._source = index[None, :] ^ (x @ weights)[:, None]  # (factor, amplitude)
+        parity = np.bitwise_count(self._source & (z @ weights)[:, None]) & 1
+        self._signs = (1.0 - 2.0 * parity) * (1j ** (x & z).sum(axis=1))[:, None]
+        self._changes = [leg.kind.basis_change() for leg in legs]
+
+    def tensors(self, states: np.ndarray) -> np.ndarray:
+        """(set, legs ..., factor) float64 from what the program gives."""
+        branches = self.branches(states)
+        sets, size, length = branches.shape
+        factors = len(self._source)
+        gram = np.empty((sets, factors, size, size), dtype=complex)
+        bra = np.ascontiguousarray(branches.conj().transpose(0, 2, 1))
+        step = max(1, _CHUNK // (factors * size * length))
+        for start in range(0, sets, step):
+            part = slice(start, start + step)
+            np.matmul(self._applied(branches[part]), bra[part, None], out=gram[part])
+        return self._to_legs(gram)
+
+    def pull_back(self, gradient: np.ndarray, states: np.ndarray) -> np.ndarray:
+        """The adjoint of the states for ``Prepared.backward``.
+
+        Args:
+            gradient: (set, legs ..., factor) float64, derivatives by the tensors' entries.
+            states: what the program gave.
+        """
+        branches = self.branches(states)
+        sets, size, length = branches.shape
+        pairs = self._from_legs(gradient)  # (set, factor, b, b')
+        weights = 0.5 * (pairs.conj() + pairs.transpose(0, 1, 3, 2))
+        adjoint = np.empty_like(branches)
+        step = max(1, _CHUNK // (len(self._source) * size * length))
+        for start in range(0, sets, step):
+            part = slice(start, start + step)
+            adjoint[part] = np.matmul(weights[part], self._applied(branches[part])).sum(axis=1)
+        shape = [(self._opened + [2] * self._width)[axis] for axis in self._order]
+        back = np.argsort(self._order)
+        return adjoint.reshape(sets, *shape).transpose(0, *(1 + axis for axis in back)).reshape(states.shape)
+
+    def branches(self, states: np.ndarray) -> np.ndarray:
+        """(set, branch, amplitude) with all legs' branches in leg order, row-major."""
+        moved = states.reshape(-1, *self._opened, *(2,) * self._width).transpose(0, *(1 + a for a in self._order))
+        return np.ascontiguousarray(moved).reshape(len(states), self._size, -1)
+
+    def _applied(self, branches: np.ndarray) -> np.ndarray:
+        """(set, factor, branch, amplitude): every factor on every branch."""
+        return np.moveaxis(branches[:, :, self._source] * self._signs, 2, 1)
+
+    def _to_legs(self, gram: np.ndarray) -> np.ndarray:
+        """(set, factor, b, b') complex, entry <b'|P|b>, in the bases of the legs."""
+        count = len(self._ranks)
+        head = gram.shape[:2]
+        paired = gram.reshape(*head, *self._ranks, *self._ranks)
+        order = [0, 1, *(2 + axis for k in range(count) for axis in (k, count + k))]
+        entries = paired.transpose(order).reshape(-1, *(rank**2 for rank in self._ranks))
+        for axis, change in enumerate(self._changes):
+            entries = along(entries, 1 + axis, change)
+        return np.moveaxis(entries.real.reshape(*head, *entries.shape[1:]), 1, -1)
+
+    def _from_legs(self, gradient: np.ndarray) -> np.ndarray:
+        """(set, factor, b, b') complex Y with sum Y gram = sum gradient tensor (its real part)."""
+        count = len(self._ranks)
+        entries = np.moveaxis(gradient, -1, 1)
+        head = entries.shape[:2]
+        entries = entries.reshape(-1, *entries.shape[2:]).astype(complex)
+        for axis, change in enumerate(self._changes):
+            entries = along(entries, 1 + axis, change.T)
+        paired = entries.reshape(-1, *(rank for rank in self._ranks for _ in (0, 1)))
+        order = [0, *(1 + 2 * k for k in range(count)), *(2 + 2 * k for k in range(count))]
+        return np.ascontiguousarray(paired.transpose(order)).reshape(*head, self._size, self._size)

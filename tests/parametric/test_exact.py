@@ -1,0 +1,156 @@
+"""Parametric plans on the exact path: values against the uncut circuit, gradients against finite differences."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter, ParameterVector
+from qiskit.circuit.library import efficient_su2, get_standard_gate_name_mapping
+from qiskit.quantum_info import Operator, SparsePauliOp
+
+from tasks.cutting.cuts import GateCut, WireCut
+from tasks.cutting.schmidt import schmidt_form
+from tasks.parametric.bonds import GateBond
+from tasks.parametric.elementary import PARTS, Fixed, parts_of
+from tasks.parametric.template import Unsuited, template_of
+from tests.parametric.circuits import parametric, random_circuit, random_operators, uncut
+
+GATES = get_standard_gate_name_mapping()
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_the_parts_of_a_gate_are_the_gate(name):
+    kind, width = GATES[name].base_class, GATES[name].num_qubits
+    angles = np.random.default_rng(3).uniform(-4, 4, len(GATES[name].params))
+    for free in (range(len(angles)), range(1)):
+        total = np.eye(2**width)
+        for part in parts_of(kind(*angles), range(width), {number: number for number in free}):
+            one = QuantumCircuit(width)
+            if isinstance(part, Fixed):
+                one.unitary(part.matrix, part.qubits)
+            else:
+                one.unitary(np.diag(np.exp(1j * part.factor * angles[part.angle] * part.pattern)), part.qubits)
+                assert len(np.unique(part.pattern)) == 2, "the two-point shift rule needs two values"
+            total = Operator(one).data @ total
+        ratio = total @ kind(*angles).to_matrix().conj().T
+        np.testing.assert_allclose(ratio, ratio[0, 0] * np.eye(2**width), atol=1e-12)
+
+
+@pytest.mark.parametrize("name", [name for name in PARTS if GATES[name].num_qubits == 2])
+def test_a_severed_gates_bond_is_that_of_its_form_and_moves_as_differences_say(name):
+    kind, number = GATES[name].base_class, len(GATES[name].params)
+    point = np.random.default_rng(2).uniform(0.4, 1.2, number)
+    bond = GateBond(kind(*point), schmidt_form(kind(*point)), range(number), range(number))
+    np.testing.assert_allclose(bond.of(point[None])[0], schmidt_form(kind(*point)).bond(), atol=1e-12)
+    for angle, slope in bond.derivatives(point[None]):
+        step = 1e-6 * np.eye(number)[angle]
+        difference = (bond.of((point + step)[None]) - bond.of((point - step)[None])) / 2e-6
+        np.testing.assert_allclose(slope, difference, atol=1e-8)
+
+
+def test_a_gate_whose_ends_turn_with_its_angles_has_no_such_bond():
+    gate = GATES["cu"].base_class(0.4, 0.5, 0.6, 0.7)
+    with pytest.raises(ValueError, match="depends on its angles"):
+        GateBond(gate, schmidt_form(gate), range(4), range(4))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_circuits(seed):
+    rng = np.random.default_rng(seed)
+    qubits = int(rng.integers(3, 7))
+    circuit = random_circuit(rng, qubits, 4 * qubits, 5)
+    operators = random_operators(rng, qubits, 3)
+    plan = parametric(circuit, operators, qubits - 1)
+    values = rng.uniform(-3, 3, (4, 5))
+    wanted = uncut(circuit, operators, values)
+    np.testing.assert_allclose(plan.values(values), wanted, atol=1e-9, err_msg=f"seed {seed}")
+    np.testing.assert_allclose(plan.values(values[2:3]), wanted[2:3], atol=1e-9, err_msg=f"seed {seed}")
+    found, slopes = plan.gradients(values)
+    np.testing.assert_allclose(found, wanted, atol=1e-9)
+    for number in range(5):
+        step = 1e-5 * np.eye(5)[number]
+        difference = (plan.values(values + step) - plan.values(values - step)) / 2e-5
+        np.testing.assert_allclose(slopes[:, :, number].T, difference, atol=1e-6, err_msg=f"seed {seed}")
+
+
+@pytest.mark.parametrize("name", [name for name in PARTS if GATES[name].num_qubits == 2])
+def test_the_angle_of_a_severed_gate_runs_nothing(name):
+    vector = ParameterVector("v", len(GATES[name].params))
+    circuit = QuantumCircuit(4)
+    for qubit in range(4):
+        circuit.ry(0.4 + qubit, qubit)
+    circuit.cx(0, 1)
+    circuit.append(GATES[name].base_class(*vector), [2, 1])
+    circuit.cx(2, 3)
+    circuit.rx(0.7, 2)
+    operators = [SparsePauliOp("ZXYZ"), SparsePauliOp("IZZI")]
+    plan = parametric(circuit, operators, None, (GateCut(5),))
+    values = np.random.default_rng(1).uniform(-4, 4, (20, len(vector)))
+    plan.values(values[:1])
+    assert plan.runs == [1, 1]
+    np.testing.assert_allclose(plan.values(values), uncut(circuit, operators, values), atol=1e-9)
+    assert plan.runs == [1, 1]
+
+
+def test_an_angle_of_one_fragment_runs_that_fragment_alone():
+    first, second = Parameter("first"), Parameter("second")
+    circuit = QuantumCircuit(4)
+    circuit.ry(first, 0)
+    circuit.cx(0, 1)
+    circuit.cx(1, 2)
+    circuit.ry(second, 3)
+    circuit.cx(2, 3)
+    plan = parametric(circuit, [SparsePauliOp("ZZXX")], 2)
+    assert len(plan.programs) == 2
+    plan.values(np.array([[0.1, 0.2]]))
+    plan.values(np.array([[0.1, 0.3], [0.1, 0.4], [0.1, 0.3]]))
+    assert sorted(plan.runs) == [1, 3]
+
+
+def test_several_wires_and_loops_of_cuts():
+    rng = np.random.default_rng(8)
+    circuit = random_circuit(rng, 4, 14, 3)
+    places = [i for i, item in enumerate(circuit.data) if item.operation.num_qubits == 2]
+    numeric = template_of(circuit, [SparsePauliOp("ZZZZ")]).problem.circuit
+    two = [i for i, item in enumerate(numeric.data) if item.operation.num_qubits == 2]
+    assert places and len(two) >= 3
+    wire = numeric.find_bit(numeric.data[two[2]].qubits[0]).index
+    operators = random_operators(rng, 4, 2)
+    values = rng.uniform(-3, 3, (3, 3))
+    for cuts in ((GateCut(two[0]),), (GateCut(two[1]), WireCut(two[2], wire)), (WireCut(two[2], wire),)):
+        plan = parametric(circuit, operators, None, cuts)
+        np.testing.assert_allclose(plan.values(values), uncut(circuit, operators, values), atol=1e-9)
+        slopes = plan.gradients(values)[1]
+        step = 1e-5 * np.eye(3)[1]
+        difference = (plan.values(values + step) - plan.values(values - step)) / 2e-5
+        np.testing.assert_allclose(slopes[:, :, 1].T, difference, atol=1e-6)
+
+
+def test_wide_fragments_take_blocks_of_gates():
+    circuit = efficient_su2(11, reps=1, entanglement="linear")
+    operators = [SparsePauliOp.from_sparse_list([("ZZ", [2, 7], 1.0), ("X", [10], 0.5)], 11)]
+    plan = parametric(circuit, operators, 9)
+    values = np.random.default_rng(5).normal(size=(2, circuit.num_parameters))
+    np.testing.assert_allclose(plan.values(values), uncut(circuit, operators, values), atol=1e-9)
+    slopes = plan.gradients(values, np.ones((1, 1)))[1]
+    step = 1e-5 * np.eye(circuit.num_parameters)[7]
+    difference = (plan.values(values + step) - plan.values(values - step)) / 2e-5
+    np.testing.assert_allclose(slopes[0, :, 7], difference[:, 0], atol=1e-7)
+
+
+def test_observables_of_no_qubit_and_none_at_all_cost_nothing():
+    circuit = QuantumCircuit(2)
+    circuit.ry(Parameter("a"), 0)
+    circuit.cx(0, 1)
+    plan = parametric(circuit, [SparsePauliOp("II", [0.5]), SparsePauliOp("II", [0.0])], 1)
+    np.testing.assert_array_equal(plan.values(np.zeros((2, 1))), [[0.5, 0.0]] * 2)
+    assert not plan.gradients(np.zeros((2, 1)))[1].any()
+
+
+def test_parameters_where_nothing_is_made_ready_say_so():
+    circuit = QuantumCircuit(2)
+    with circuit.for_loop(range(2)):
+        circuit.rx(Parameter("a"), 0)
+    with pytest.raises(Unsuited):
+        template_of(circuit, [SparsePauliOp("ZZ")])
