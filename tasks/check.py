@@ -22,9 +22,10 @@ from tasks.dispatch.errors import value_of
 from tasks.dispatch.rounds import first_round
 from tasks.execution.jobs import ExactJob, SampledJob, exact_jobs, predicted_seconds, sampled_jobs
 from tasks.execution.packed_counts import unpack_counts
+from tasks.execution.simulators.drawing import pack_outcomes
 from tasks.execution.simulators.exact import exact_tensor
-from tasks.execution.simulators.open_state import open_state
-from tasks.execution.simulators.sampled import pack_outcomes, sampled_data, variant_distributions
+from tasks.execution.simulators.open_state import OpenState, open_state
+from tasks.execution.simulators.sampled import sampled_data, variant_distributions
 from tasks.model.problem import Problem
 from tasks.model.tensor import VariantCounts
 from tasks.options import Options, plan_limits
@@ -159,7 +160,7 @@ def compare(fragment: Fragment, schemes: tuple[Scheme, ...], found: Found, noisy
 
 
 def _compare_tensor(
-    fragment: Fragment, schemes: tuple[Scheme, ...], state: np.ndarray, stored: np.ndarray
+    fragment: Fragment, schemes: tuple[Scheme, ...], state: OpenState, stored: np.ndarray
 ) -> tuple[bool, str]:
     variants = enumerate_variants(fragment, schemes)
     if len(variants) << fragment.num_qubits <= _MOST_NUMBERS:
@@ -183,7 +184,7 @@ def _as_counts(probabilities: np.ndarray) -> VariantCounts:
 
 
 def _observed(
-    fragment: Fragment, schemes: tuple[Scheme, ...], state: np.ndarray, found: Found
+    fragment: Fragment, schemes: tuple[Scheme, ...], state: OpenState, found: Found
 ) -> Iterator[tuple[Variant, np.ndarray, np.ndarray]]:
     """(variant, counts of each outcome, its probability) of all variants, both (2**m,)."""
     pairs = [
@@ -203,7 +204,7 @@ def _observed(
 
 
 def _compare_counts(
-    fragment: Fragment, schemes: tuple[Scheme, ...], state: np.ndarray, found: Found
+    fragment: Fragment, schemes: tuple[Scheme, ...], state: OpenState, found: Found
 ) -> tuple[bool, str]:
     """Likelihood-ratio tests: of each variant alone, and of all together (Wilks, Ann. Math. Stat. 9, 60 (1938))."""
     total, freedom, worst, tested = 0.0, 0, (1.0, ""), 0
@@ -226,7 +227,7 @@ def _compare_counts(
     return chance >= _CHANCE, f"counts as far from the exact distributions have a chance of {chance:.2g}{which}"
 
 
-def _distance(fragment: Fragment, schemes: tuple[Scheme, ...], state: np.ndarray, found: Found) -> str:
+def _distance(fragment: Fragment, schemes: tuple[Scheme, ...], state: OpenState, found: Found) -> str:
     far = max(
         0.5 * float(np.abs(seen / max(seen.sum(), 1.0) - probabilities).sum())
         for _, seen, probabilities in _observed(fragment, schemes, state, found)

@@ -25,7 +25,7 @@ from results.benchmarks.cache_peer_work import peer_keys_on, peer_wire_cutting
 from tasks.execution.cache.cache import open_cache
 from tasks.execution.cache.keys import KeyMaker, Target
 from tasks.execution.cache.requests import CountsRequest, MissingShots
-from tasks.execution.simulators.sampled import run_circuits
+from tasks.execution.simulators.as_circuits import run_circuits
 from tasks.model.tensor import VariantCounts
 from tests.execution.cache.conftest import RedisServer
 

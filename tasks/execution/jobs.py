@@ -18,10 +18,11 @@ from tasks.cutting.variants import Variant, VariantBuilder, enumerate_variants, 
 from tasks.execution.as_written import fragment_digest
 from tasks.execution.packed_counts import pack_counts, unpack_counts
 from tasks.execution.pieces import Piece
+from tasks.execution.simulators.as_circuits import run_circuits
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
 from tasks.execution.simulators.outputs import exact_outputs
-from tasks.execution.simulators.sampled import run_circuits, sample_open, sampled_data
+from tasks.execution.simulators.sampled import sample_open, sampled_data
 from tasks.model.counts import merge_counts, split_counts
 from tasks.model.streams import random_stream, simulator_seed
 from tasks.model.tensor import FragmentTensor, VariantCounts
@@ -225,10 +226,10 @@ def run_job(job: FragmentJob, *, device: str = "CPU", threads: int = 1) -> dict[
     """
     fragment = job.fragment
     if isinstance(job, ExactJob):
-        state = open_state(fragment, device=device, threads=threads)
+        state = open_state(fragment, threads=threads)
         return {"values": exact_outputs(fragment, state).values if job.outputs else exact_tensor(fragment, state)}
     if fragment.open_qubits <= _OPEN_QUBITS:
-        state = open_state(fragment, device=device, threads=threads)
+        state = open_state(fragment, threads=threads)
         return pack_counts(sample_open(fragment, job.schemes, state, job.variants, job.shots, job.streams))
     builder = VariantBuilder(fragment, job.schemes)
     simulator = AerSimulator(device=device, max_parallel_threads=threads)

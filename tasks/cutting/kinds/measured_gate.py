@@ -6,12 +6,10 @@ tomography of the leg: the bit lands in place on devices that can, on an ancilla
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from qiskit import QuantumCircuit
 
 from tasks.cutting.kinds.kind import GateKind, LegKind
 from tasks.cutting.kinds.setting import Scheme, Setting
@@ -71,20 +69,9 @@ class GateEnd(LegKind):
         """They control the Paulis of the terms."""
         return self.rank // 2
 
-    def open(self, circuit: QuantumCircuit, qubit: int, ancillas: Sequence[int]) -> None:
+    def branch_operators(self) -> np.ndarray:
         """See ``LegKind``."""
-        circuit.cz(ancillas[-1], qubit)  # Z first, then X: (1, 1) is XZ = -iY
-        if self.rank == 4:
-            circuit.cx(ancillas[0], qubit)
-
-    def branches(self, state: np.ndarray, axis: int) -> np.ndarray:
-        """See ``LegKind``."""
-        if self.rank == 2:
-            return state
-        state = state.reshape(*state.shape[:axis], 4, *state.shape[axis + 2 :])  # (x, z) row-major: I, Z, X, XZ
-        state = np.take(state, [0, 2, 3, 1], axis=axis)
-        phases = np.array([1, 1, 1j, 1])  # Y = i XZ
-        return np.multiply(state, phases.reshape([-1 if a == axis else 1 for a in range(state.ndim)]), out=state)
+        return schmidt_operators(self.rank)
 
     def branch_operators(self) -> np.ndarray:
         """See ``LegKind``."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from qiskit import QuantumCircuit
 
 from tasks.cutting.kinds.kind import CutKind, LegKind
 from tasks.cutting.kinds.setting import Scheme, Setting, gate_product
@@ -84,9 +82,9 @@ class WireIn(_WireEnd):
         """The other half of a Bell pair: it indexes the basis inputs."""
         return 1
 
-    def open(self, circuit: QuantumCircuit, qubit: int, ancillas: Sequence[int]) -> None:
+    def branch_operators(self) -> np.ndarray:
         """See ``LegKind``."""
-        circuit.cx(ancillas[0], qubit)
+        return PAULIS[:2]
 
     def branch_operators(self) -> np.ndarray:
         """See ``LegKind``."""

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import count
+from functools import reduce
+from math import prod
 
 import numpy as np
 
-from scheduler_policies.machine import CHUNK_BYTES, TRANSFORM_FROM
 from tasks.cutting.plan import Fragment, Leg
-from tasks.reconstruction.statistics.walsh import walsh
+from tasks.execution.simulators.gram import half_grams
+from tasks.execution.simulators.open_state import OpenState
+from tasks.execution.simulators.steps import Branching
+
+_PART = 1 << 16  # entries of Gram matrices that are changed to leg bases at a time: a MiB
+_FACTOR = 16  # changes of basis are joined up to matrices of this size
 
 
-def exact_tensor(fragment: Fragment, state: np.ndarray) -> np.ndarray:
+def exact_tensor(fragment: Fragment, state: OpenState) -> np.ndarray:
     """Fragment tensor from the open-leg state.
 
-    For every factor P the Gram matrix <psi_b'| P |psi_b> over all branches b, b' and all outgoing wire legs, changed to
-    the leg bases of tasks/model/tensor.py.
+    For every factor P the Gram matrix <psi_b'| P |psi_b> over all branches b, b', changed to the leg bases of
+    tasks/model/tensor.py.
 
     Args:
         fragment: the fragment.
@@ -26,82 +31,75 @@ def exact_tensor(fragment: Fragment, state: np.ndarray) -> np.ndarray:
         (leg_0, ..., leg_k, factor) float64.
     """
     legs = fragment.legs
-    gone = {leg.qubit for leg in legs if leg.kind.opens_qubit}
-    rest = [q for q in range(fragment.num_qubits) if q not in gone]
-    psi = branches_first(fragment, state, rest)
-    size = psi.shape[0]
     tensor = np.empty((*(leg.dimension for leg in legs), fragment.num_factors))
-    masks_x, masks_z = (_masks(part[:, rest]) for part in (fragment.factors_x, fragment.factors_z))
-    phases = 1j ** (fragment.factors_x & fragment.factors_z).sum(axis=1)
-    batch = max(1, CHUNK_BYTES // (16 * size * size))
+    weights = 1 << np.arange(len(state.rest) - 1, -1, -1, dtype=np.int64)
+    masks_x, masks_z = (
+        part[:, list(state.rest)].astype(np.int64) @ weights for part in (fragment.factors_x, fragment.factors_z)
+    )
+    phases = 2.0 * 1j ** (fragment.factors_x & fragment.factors_z).sum(axis=1)
+    branches = state.amplitudes.shape[1]
+    batch = max(1, _PART // branches**2)
+    bases = LegBases(legs, state.branchings)
     for mask in np.unique(masks_x):
         members = np.flatnonzero(masks_x == mask)
+        found = half_grams(state.amplitudes, int(mask), masks_z[members])
+        found *= phases[members][:, None, None]
         for start in range(0, len(members), batch):
-            part = members[start : start + batch]
-            gram = _gram(psi, int(mask), masks_z[part]) * phases[part]
-            tensor[..., part] = to_leg_bases(gram, legs)
+            part = slice(start, start + batch)
+            tensor[..., members[part]] = bases.entries(found[part])
     return tensor
 
 
-def branches_first(fragment: Fragment, state: np.ndarray, rest: Sequence[int]) -> np.ndarray:
-    """An open-leg state with the axes of all legs, in leg order, first.
+class LegBases:
+    """How products of branches become entries in the legs' bases."""
 
-    Args:
-        fragment: the fragment.
-        state: what ``open_state`` returned for it.
-        rest: local qubits that no leg takes away, the most significant first.
+    def __init__(self, legs: Sequence[Leg], branchings: Sequence[Branching]):
+        self._changes = _changes(legs, branchings)
+        self._ranks = [one.rank for one in branchings]
+        order = [k for one in branchings for k in one.legs]
+        self._dimensions = [legs[k].dimension for k in order]
+        self._places = [1 + order.index(k) for k in range(len(legs))]
 
-    Returns:
-        (branch, outcome) complex128.
-    """
-    branching = sum(not leg.kind.opens_qubit for leg in fragment.legs)
-    ancillas = count()
-    order = [branching + leg.qubit if leg.kind.opens_qubit else next(ancillas) for leg in fragment.legs]
-    moved = state.transpose(order + [branching + q for q in rest])
-    size = int(np.prod(moved.shape[: len(order)], dtype=np.int64))
-    return np.ascontiguousarray(moved).reshape(size, -1)
+    def entries(self, grams: np.ndarray) -> np.ndarray:
+        """Entries in the legs' bases.
 
+        Args:
+            grams: (k, branch, branch') complex, row-major over the branchings; A stands for (A + its adjoint) / 2.
 
-def _masks(bits: np.ndarray) -> np.ndarray:
-    """(factor,) int64: bit patterns over the rest axis, whose first qubit is the most significant."""
-    weights = 1 << np.arange(bits.shape[1] - 1, -1, -1, dtype=np.int64)
-    return bits.astype(np.int64) @ weights if bits.shape[1] else np.zeros(len(bits), dtype=np.int64)
-
-
-def _gram(psi: np.ndarray, mask_x: int, masks_z: np.ndarray) -> np.ndarray:
-    """(branch, branch', factor) complex: sum over r of (X^x Z^z psi_b)[r] conj(psi_b'[r])."""
-    size, length = psi.shape
-    index = np.arange(length)
-    source = index ^ mask_x
-    flipped = psi[:, source] if mask_x else psi
-    if len(masks_z) > TRANSFORM_FROM:
-        out = np.empty((size, size, len(masks_z)), dtype=complex)
-        rows = max(1, CHUNK_BYTES // (32 * size * length))  # the products and their transform
-        for start in range(0, size, rows):
-            # Z acts before X, on the flipped index; reading products at the flipped index makes it a plain transform.
-            products = psi[start : start + rows, None, :] * psi.conj()[None, :, source]
-            out[start : start + rows] = walsh(products)[..., masks_z]
-        return out
-    bra = np.ascontiguousarray(psi.conj().T)
-    out = np.empty((size, size, len(masks_z)), dtype=complex)
-    for k, mask in enumerate(masks_z):
-        signed = flipped * _signs(source, int(mask)) if mask else flipped
-        out[:, :, k] = signed @ bra
-    return out
+        Returns:
+            (leg_0, ..., leg_k, k) float64.
+        """
+        count, number = len(grams), len(self._ranks)
+        entries = grams.reshape(count, *self._ranks, *self._ranks)
+        entries = entries.transpose(0, *(axis for k in range(1, number + 1) for axis in (k, number + k)))
+        before, after = count, prod(rank**2 for rank in self._ranks)
+        for change in self._changes:
+            after //= change.shape[1]
+            entries = np.matmul(change, entries.reshape(before, change.shape[1], after))
+            before *= change.shape[0]
+        return entries.real.reshape(count, *self._dimensions).transpose(*self._places, 0)
 
 
-def _signs(index: np.ndarray, mask: int) -> np.ndarray:
-    return 1.0 - 2.0 * (np.bitwise_count(index & mask) & 1)
+def _changes(legs: Sequence[Leg], branchings: Sequence[Branching]) -> list[np.ndarray]:
+    """(leg entries, pair of branches) complex for each branching, neighbouring small ones joined."""
+    joined: list[np.ndarray] = []
+    for one in branchings:
+        change = _change([legs[k] for k in one.legs], one.spread)
+        if joined and max(joined[-1].shape[1] * change.shape[1], 1) <= _FACTOR:
+            joined[-1] = np.kron(joined[-1], change)
+        else:
+            joined.append(change)
+    return joined
 
 
-def to_leg_bases(gram: np.ndarray, legs: tuple[Leg, ...]) -> np.ndarray:
-    """Change (branch, branch', k) complex products of branches to the legs' bases: (leg_0, ..., leg_k, k) float64."""
-    sizes = [leg.rank for leg in legs]
-    count, factors = len(legs), gram.shape[-1]
-    pairs = gram.reshape(*sizes, *sizes, factors)
-    order = [axis for k in range(count) for axis in (k, count + k)] + [2 * count]
-    entries = pairs.transpose(order).reshape(*(s * s for s in sizes), factors)
-    for axis, leg in enumerate(legs):
-        change = leg.kind.basis_change()
-        entries = np.moveaxis(np.tensordot(change, entries, axes=(1, axis)), 0, axis)
-    return entries.real
+def _change(legs: Sequence[Leg], spread: np.ndarray) -> np.ndarray:
+    """(entries of these legs, pair of branches) complex."""
+    changes = [leg.kind.basis_change() for leg in legs]
+    size, rank = spread.shape
+    if size == rank and len(legs) == 1 and np.array_equal(spread, np.eye(rank)):
+        return changes[0]
+    whole = reduce(np.kron, changes)  # (entries, pairs of leg 0, pairs of leg 1, ...)
+    ranks = [leg.rank for leg in legs]
+    pairs = np.einsum("ja,kb->jkab", spread, spread.conj()).reshape(*ranks, *ranks, rank**2)
+    order = [axis for k in range(len(legs)) for axis in (k, len(legs) + k)]
+    return whole @ pairs.transpose(*order, 2 * len(legs)).reshape(size**2, rank**2)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from tasks.cutting.plan import Fragment
-from tasks.execution.simulators.exact import branches_first, to_leg_bases
+from tasks.execution.simulators.exact import LegBases
+from tasks.execution.simulators.open_state import OpenState
 from tasks.reconstruction.distribution.outputs import ExactOutputs
 
-_CHUNK_BYTES = 1 << 26
+_PART = 1 << 16  # entries at a time
 
 
-def exact_outputs(fragment: Fragment, state: np.ndarray) -> ExactOutputs:
+def exact_outputs(fragment: Fragment, state: OpenState) -> ExactOutputs:
     """Projector tensors of every outcome of a fragment's outputs.
 
     Args:
@@ -24,11 +25,15 @@ def exact_outputs(fragment: Fragment, state: np.ndarray) -> ExactOutputs:
     legs = fragment.legs
     global_of = dict(fragment.outputs)
     local = sorted(global_of)
-    branches = branches_first(fragment, state, local[::-1])  # the last output bit most significant
-    size, outcomes = branches.shape
-    values = np.empty((*(leg.dimension for leg in legs), outcomes))
-    step = max(1, _CHUNK_BYTES // (16 * size * size))
-    for start in range(0, outcomes, step):
-        part = branches[:, start : start + step]
-        values[..., start : start + step] = to_leg_bases(part[:, None, :] * part.conj()[None, :, :], legs)
+    branches = state.amplitudes.shape[1]
+    axes = [state.rest.index(q) for q in local[::-1]]  # the last output bit most significant
+    moved = state.amplitudes.reshape((2,) * len(local) + (branches,)).transpose([*axes, len(local)])
+    rows = np.ascontiguousarray(moved).reshape(-1, branches)
+    values = np.empty((*(leg.dimension for leg in legs), len(rows)))
+    step = max(1, _PART // branches**2)
+    bases = LegBases(legs, state.branchings)
+    for start in range(0, len(rows), step):
+        part = rows[start : start + step]
+        products = part[:, :, None] * part.conj()[:, None, :]
+        values[..., start : start + step] = bases.entries(products)
     return ExactOutputs(tuple(global_of[q] for q in local), values)

@@ -1,65 +1,43 @@
-"""The sampled path: counts of every variant, and the fragment tensor that they determine.
+"""The sampled path on a noiseless simulator: counts of a fragment's variants from its one open-leg state.
 
-A variant can run as the plain circuit that it is (``tasks/cutting/variants.py``): that is what a QPU or a noisy
-simulator does. A noiseless simulator does less: all variants of a fragment differ only in what happens at its legs, so
-one simulation with the legs left open gives each variant's outcome distribution by a few small matrix products, and its
-shots are drawn from that. Both give the same distribution (tests hold one against the other); every shot is a real,
-independent draw.
+A variant can run as the plain circuit that it is (``as_circuits``): that is what a QPU or a noisy simulator does. A
+noiseless simulator does less: all variants of a fragment differ only in what happens at its legs, so the open-leg state
+is reduced once to a table of its measured bits, and each variant's distribution is a small product of that. Both give
+the same distribution (tests hold one against the other); every shot is a real, independent draw.
+
+    p(l, x) = sum_a r_0[l_0, a_0] ... r_k[l_k, a_k] T[a, x]
+
+with the bits x of the measurement group, l of the legs, the rows r of the settings in the leg bases, and the table T of
+the fragment tensor's entries for the projectors onto x. Many bits are drawn in turn: first x, or the highest bits of
+it, then all others for the outcomes drawn, from the amplitudes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from math import prod
 
 import numpy as np
-from qiskit import QuantumCircuit
-from qiskit_aer import AerSimulator
 
-from tasks.cutting.kinds import Scheme, Setting, gate_product
+from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment
 from tasks.cutting.variants import Variant, VariantBuilder, leg_choices, measurement_groups
-from tasks.execution.errors import ExecutionError
-from tasks.execution.simulators.open_state import aer_gate
-from tasks.model.streams import random_stream
+from tasks.execution.simulators.drawing import draw_places, draw_within, normalised, outcome_bytes, pack_outcomes
+from tasks.execution.simulators.measured import SettingRows, leg_table, measured_rows, setting_operator
+from tasks.execution.simulators.open_state import OpenState
+from tasks.model.streams import Streams
 from tasks.model.tensor import SampledData, VariantCounts, VariantData
 
-_DENSE_BITS = 16  # up to here a multinomial over all outcomes is the cheaper way to draw
-_TOGETHER_AMPLITUDES = 1 << 13  # of an open state: up to here variants are cheaper many at a time than one by one
-_CHUNK_AMPLITUDES = 1 << 22
-
-
-def draw_counts(probabilities: np.ndarray, shots: int, rng: np.random.Generator) -> VariantCounts:
-    """Draw shots from a distribution.
-
-    Args:
-        probabilities: (2**m,), outcome ``i`` having measured bit ``b`` equal to ``(i >> b) & 1``; sums to 1 within
-            rounding.
-        shots: how many, at least 1.
-        rng: where randomness comes from.
-    """
-    num_bits = int(probabilities.size).bit_length() - 1
-    weights = np.clip(probabilities, 0.0, None)
-    if num_bits <= _DENSE_BITS or shots >= probabilities.size:  # so that memory never grows with the shots
-        drawn = rng.multinomial(shots, weights / weights.sum())
-        outcomes = np.flatnonzero(drawn)
-        counts = drawn[outcomes]
-    else:
-        cumulative = np.cumsum(weights)
-        positions = np.searchsorted(cumulative, rng.random(shots) * cumulative[-1], side="right")
-        outcomes, counts = np.unique(np.minimum(positions, probabilities.size - 1), return_counts=True)
-    return VariantCounts(pack_outcomes(outcomes, num_bits), counts.astype(np.int64), num_bits)
-
-
-def pack_outcomes(outcomes: np.ndarray, num_bits: int) -> np.ndarray:
-    """(outcome, byte) uint8 from (outcome,) integers, bit ``b`` of the integer being measured bit ``b``."""
-    raw = outcomes.astype("<u8").view(np.uint8).reshape(-1, 8)
-    return np.ascontiguousarray(raw[:, : max(1, (num_bits + 7) // 8)])
+_JOINT_BITS = 11  # up to here legs and qubits are drawn at once, beyond the qubits first
+_LAWS = 1 << 23  # entries of the distributions that are held at a time
+_AT_ONCE = 1 << 19  # entries that all combinations of settings may make together
+_PART = 1 << 19  # entries of a part that stays in the cache
 
 
 def sample_open(
     fragment: Fragment,
     schemes: tuple[Scheme, ...],
-    state: np.ndarray,
+    state: OpenState,
     variants: Sequence[Variant],
     shots: Sequence[int],
     streams: Sequence[str],
@@ -78,176 +56,209 @@ def sample_open(
         one VariantCounts per variant, in order.
     """
     counts: list[VariantCounts | None] = [None] * len(variants)
-    if state.size <= _TOGETHER_AMPLITUDES:
-        for members, table in distributions_together(fragment, schemes, state, variants):
-            for i, distribution in zip(members, table, strict=True):
-                counts[i] = draw_counts(distribution, shots[i], random_stream(streams[i]))
-    else:
-        order = sorted(range(len(variants)), key=lambda i: (variants[i].group, variants[i].settings))
-        distributions = variant_distributions(fragment, schemes, state, [variants[i] for i in order])
-        for i, distribution in zip(order, distributions, strict=True):
-            counts[i] = draw_counts(distribution, shots[i], random_stream(streams[i]))
+    rows = setting_rows(fragment, schemes)
+    streams_of = Streams()
+    for group, members in _by_group(variants).items():
+        seen = _Seen(fragment, state, group, rows)
+        settings = np.array([variants[i].settings for i in members], dtype=np.int64).reshape(len(members), len(rows))
+        bits = seen.bits(settings)
+        for part, laws in seen.first_laws(settings):
+            drawn = []
+            for k, law in zip(part.tolist(), laws, strict=True):
+                rng = streams_of.at(streams[members[k]])
+                places, found = draw_places(law, shots[members[k]], rng)
+                drawn.append(seen.others(settings[k], places, found, rng))
+            outcomes = pack_outcomes(np.concatenate([places for places, _ in drawn]), int(bits[part].max()))
+            ends = np.cumsum([len(places) for places, _ in drawn])
+            for k, table, (_, found) in zip(part.tolist(), np.split(outcomes, ends[:-1]), drawn, strict=True):
+                width = outcome_bytes(int(bits[k]))
+                own = table if table.shape[1] == width else np.ascontiguousarray(table[:, :width])
+                counts[members[k]] = VariantCounts(own, found, int(bits[k]))
     return [c for c in counts if c is not None]
 
 
-def distributions_together(
-    fragment: Fragment, schemes: tuple[Scheme, ...], state: np.ndarray, variants: Sequence[Variant]
-) -> Iterator[tuple[list[int], np.ndarray]]:
-    """What ``variant_distributions`` gives, for many variants of a small fragment in one array operation.
+def setting_rows(fragment: Fragment, schemes: tuple[Scheme, ...]) -> list[SettingRows]:
+    """The settings of every leg as arrays."""
+    choices = leg_choices(fragment, schemes)
+    return [SettingRows.of(leg.kind, choice) for leg, choice in zip(fragment.legs, choices, strict=True)]
 
-    Yields:
-        positions in ``variants``, and their distributions (variant, 2**m): variants that read the same bits.
-    """
-    legs, choices = fragment.legs, leg_choices(fragment, schemes)
-    groups = measurement_groups(fragment)
-    branching = [k for k, leg in enumerate(legs) if not leg.kind.opens_qubit]
-    operators = [[leg.kind.operator(s) for s in choice] for leg, choice in zip(legs, choices, strict=True)]
-    axis_of = {k: branching.index(k) if k in branching else len(branching) + legs[k].qubit for k in range(len(legs))}
-    order = [*branching, *(k for k in range(len(legs)) if k not in branching)]
-    blocks: dict[tuple, list[int]] = {}
+
+def _by_group(variants: Sequence[Variant]) -> dict[int, list[int]]:
+    members: dict[int, list[int]] = {}
     for i, variant in enumerate(variants):
-        reads = tuple(len(operators[k][s]) for k, s in enumerate(variant.settings))
-        blocks.setdefault((variant.group, reads), []).append(i)
-    for (group, reads), members in blocks.items():
-        rotated = _rotate_group(state, len(branching), groups[group].bases)[None]
-        width = rotated.size // int(np.prod([state.shape[axis_of[k]] for k in branching], dtype=np.int64))
-        for k in branching:
-            width *= reads[k]
-        members.sort(key=lambda i: variants[i].settings)
-        step = max(1, _CHUNK_AMPLITUDES // width)
-        for start in range(0, len(members), step):
-            part = members[start : start + step]
-            settings = np.array([variants[i].settings for i in part], dtype=np.int64).reshape(len(part), len(legs))
-            value, prefix = rotated, np.zeros(len(part), dtype=np.int64)
-            for k in order:  # variants that begin alike share what they have in common
-                keys, prefix_of = np.unique(prefix * len(choices[k]) + settings[:, k], return_inverse=True)
-                parents, chosen = np.divmod(keys, len(choices[k]))
-                matrices = np.stack([operators[k][c] for c in chosen.tolist()])
-                value = _apply_each(matrices, value[parents], 1 + axis_of[k])
-                prefix = prefix_of.reshape(-1)
-            first = [choice[s] for choice, s in zip(choices, variants[part[0]].settings, strict=True)]
-            yield part, _marginals(fragment, first, branching, groups[group].bases, value)[prefix]
+        members.setdefault(variant.group, []).append(i)
+    return members
 
 
-def _apply_each(matrices: np.ndarray, states: np.ndarray, axis: int) -> np.ndarray:
-    """Matrix i on axis ``axis`` of state i."""
-    shape = states.shape
-    flat = states.reshape(shape[0], int(np.prod(shape[1:axis], dtype=np.int64)), shape[axis], -1)
-    return np.matmul(matrices[:, None], flat).reshape(*shape[:axis], matrices.shape[1], *shape[axis + 1 :])
+class _Seen:
+    """What the variants of one measurement group see, and how they are drawn from it."""
+
+    def __init__(self, fragment: Fragment, state: OpenState, group: int, rows: Sequence[SettingRows]):
+        self._rows = rows
+        self._branchings = state.branchings
+        self._amplitudes = measured_rows(state, measurement_groups(fragment)[group].bases)
+        self._table = leg_table(self._amplitudes, fragment.legs, state.branchings, prod(len(one.bits) for one in rows))
+        self._bits = len(self._amplitudes).bit_length() - 1
+        self._whole = self._table.shape[-1] == len(self._amplitudes)
+        self._by_outcome: np.ndarray | None = None
+
+    def bits(self, settings: np.ndarray) -> np.ndarray:
+        """(variant,) int, how many bits are read under (variant, leg) settings."""
+        return self._reads(settings).sum(axis=1) + self._bits
+
+    def _reads(self, settings: np.ndarray) -> np.ndarray:
+        """(variant, leg) int, 1 where a bit is read."""
+        reads = np.zeros(settings.shape, dtype=np.int64)
+        for k, one in enumerate(self._rows):
+            reads[:, k] = one.bits[settings[:, k]]
+        return reads
+
+    def _joint(self, bits: np.ndarray) -> np.ndarray:
+        """Which of variants that read so many bits are drawn at once."""
+        return self._whole & (bits <= _JOINT_BITS)
+
+    def first_laws(self, settings: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The distributions that are drawn first: of all bits where these are few, else of the table's.
+
+        Args:
+            settings: (variant, leg).
+
+        Yields:
+            (variant,) positions, and (variant, place) their distributions.
+        """
+        reads = self._reads(settings)
+        joint = self._joint(self.bits(settings))
+        # Drawn at once are those together that read the same bits.
+        patterns, which = np.unique(np.column_stack([joint, reads * joint[:, None]]), axis=0, return_inverse=True)
+        length = self._table.shape[-1]
+        for number, pattern in enumerate(patterns.tolist()):
+            members = np.flatnonzero(which.reshape(-1) == number)
+            members = members[np.lexsort(settings[members].T[::-1])] if len(self._rows) else members
+            matrices = [one.by_bit if pattern[0] else one.plain for one in self._rows]
+            lengths = pattern[1:]
+            # As many variants as the memory is meant for, and of their places as many as stay in the cache.
+            step = max(1, _LAWS // (length << sum(lengths)))
+            width = max(1, _PART // max(self._table.size // length, prod(len(matrix) for matrix in matrices)))
+            for start in range(0, len(members), step):
+                own = members[start : start + step]
+                laws = np.empty((len(own), length, 1 << sum(lengths)))
+                for a in range(0, length, width):
+                    value = self._table[..., a : a + width]
+                    for part, block in self._laws(value, 0, settings[own], np.arange(len(own)), matrices, lengths):
+                        laws[part, a : a + width] = block.reshape(len(part), -1, laws.shape[2])
+                yield own, normalised(laws.reshape(len(own), -1))
+
+    def _laws(
+        self,
+        value: np.ndarray,
+        leg: int,
+        settings: np.ndarray,
+        members: np.ndarray,
+        matrices: Sequence[np.ndarray],
+        lengths: Sequence[int],
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(variant,) members and their (variant, place) laws; ``value``: (rows of legs before.., leg entries.., x)."""
+        before, own = value.shape[:leg], settings[members]
+        grid = prod(before) * prod(len(matrix) for matrix in matrices[leg:]) * value.shape[-1]
+        combinations = prod(len(one.bits) for one in self._rows[leg:])
+        if leg < len(matrices) and (grid > _AT_ONCE or 4 * len(members) < combinations):
+            for setting in np.unique(own[:, leg]):
+                chosen = self._chosen(leg, setting, matrices[leg], lengths[leg])
+                yield from self._laws(
+                    _on_axis(chosen, value, leg), leg + 1, settings, members[own[:, leg] == setting], matrices, lengths
+                )
+            return
+        for k in range(leg, len(matrices)):
+            value = _on_axis(matrices[k], value, k)
+        # All combinations of rows are there; each variant takes its own, bit 0 of the outcome the first leg's.
+        later = len(matrices) - leg
+        value = value.transpose(*range(leg, leg + later), value.ndim - 1, *reversed(range(leg)))
+        index = []
+        for k in range(leg, len(matrices)):
+            rows = self._rows[k]
+            first = rows.first[own[:, k]] if lengths[k] or matrices[k] is rows.by_bit else own[:, k]
+            shape = [len(members)] + [1] * later
+            steps = np.arange(1 + lengths[k]).reshape([-1 if axis == k - leg else 1 for axis in range(later)])
+            index.append(first.reshape(shape) + steps[None])
+        taken = value[tuple(index)] if index else value[None]
+        taken = taken.transpose(0, 1 + later, *reversed(range(1, 1 + later)), *range(2 + later, taken.ndim))
+        yield members, np.ascontiguousarray(taken).reshape(len(members), -1)
+
+    def _chosen(self, leg: int, setting: int, matrix: np.ndarray, length: int) -> np.ndarray:
+        rows = self._rows[leg]
+        first = rows.first[setting] if matrix is rows.by_bit else setting
+        return matrix[first : first + 1 + length]
+
+    def others(
+        self, settings: np.ndarray, places: np.ndarray, found: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Outcomes and their counts, from the first places drawn: the bits that are still open are drawn for each."""
+        read = [one.of_setting(s) for one, s in zip(self._rows, settings, strict=True)]
+        of_legs = sum(len(matrix) - 1 for matrix in read)
+        if self._joint(np.array(self._bits + of_legs)) or (self._whole and not of_legs):
+            return places, found
+        per_place = self._amplitudes.size // self._table.shape[-1]
+        if self._whole and per_place > prod(len(matrix) for matrix in read):
+            weights = self._from_table(read, places)
+        else:
+            weights = self._from_amplitudes(settings, places)
+        inner, drawn = draw_within(normalised(weights), found, rng)
+        rows, within = np.divmod(inner, weights.shape[1])
+        return places[rows] * weights.shape[1] + within, drawn
+
+    def _from_table(self, read: Sequence[np.ndarray], places: np.ndarray) -> np.ndarray:
+        """(place, bits of the legs) at outcomes of the qubits."""
+        if self._by_outcome is None:
+            self._by_outcome = np.ascontiguousarray(np.moveaxis(self._table, -1, 0))
+        value = self._by_outcome[places]
+        for k, matrix in enumerate(read):
+            value = _on_axis(matrix, value, 1 + k)
+        return value.transpose(0, *reversed(range(1, value.ndim))).reshape(len(places), -1)
+
+    def _from_amplitudes(self, settings: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """(place, lower bits and bits of the legs) at outcomes of the highest bits."""
+        operator = setting_operator(self._branchings, self._rows, settings).T
+        high = self._table.shape[-1]
+        low, others, branches = len(self._amplitudes) // high, *self._amplitudes.shape[1:]
+        blocks = self._amplitudes.reshape(high, low * others, branches)
+        step = max(1, _PART // (low * others * branches))
+        weights = np.empty((len(places), low * operator.shape[1]))
+        for start in range(0, len(places), step):
+            part = places[start : start + step]
+            products = np.matmul(blocks[part].reshape(-1, branches), operator)
+            weights[start : start + step] = _squares(products, len(part) * low, others).reshape(len(part), -1)
+        return weights
+
+
+def _on_axis(matrix: np.ndarray, value: np.ndarray, axis: int) -> np.ndarray:
+    shape = value.shape
+    view = value.reshape(prod(shape[:axis]), shape[axis], -1)
+    return np.matmul(matrix, view).reshape(*shape[:axis], len(matrix), *shape[axis + 1 :])
+
+
+def _squares(amplitudes: np.ndarray, outcomes: int, others: int) -> np.ndarray:
+    """(outcome, bits of the legs): |.|^2 summed over the qubits that nobody measures."""
+    squares = np.square(amplitudes.real) + np.square(amplitudes.imag)
+    return squares.reshape(outcomes, others, -1).sum(axis=1) if others > 1 else squares.reshape(outcomes, -1)
 
 
 def variant_distributions(
-    fragment: Fragment, schemes: tuple[Scheme, ...], state: np.ndarray, variants: Iterable[Variant]
+    fragment: Fragment, schemes: tuple[Scheme, ...], state: OpenState, variants: Iterable[Variant]
 ) -> Iterator[np.ndarray]:
     """The outcome distribution of each variant, in order: (2**m,), bits as ``VariantBuilder`` numbers them.
 
-    Cheapest when the variants come sorted by group and settings: neighbours share the work of their common settings.
+    From all amplitudes: cheapest when the variants come sorted by group.
     """
-    legs = fragment.legs
-    choices = leg_choices(fragment, schemes)
+    rows = setting_rows(fragment, schemes)
     groups = measurement_groups(fragment)
-    branching = [k for k, leg in enumerate(legs) if not leg.kind.opens_qubit]
-    wires_out = [k for k, leg in enumerate(legs) if leg.kind.opens_qubit]
-    operators = [[leg.kind.operator(setting) for setting in choice] for leg, choice in zip(legs, choices, strict=True)]
-    # Outgoing wires are chosen last: their axes are qubits like any other.
-    sequence = wires_out + branching
-    path: list[tuple[tuple[int, ...], np.ndarray]] = []
+    group, amplitudes = -1, np.zeros((0, 0, 0), dtype=complex)
     for variant in variants:
-        key = (variant.group, *(variant.settings[k] for k in sequence))
-        keep = 0
-        while keep < len(path) and path[keep][0] == key[: keep + 1]:
-            keep += 1
-        del path[keep:]
-        while len(path) < len(key):
-            depth = len(path)
-            if depth == 0:
-                value = _rotate_group(state, len(branching), groups[variant.group].bases)
-            else:
-                leg = sequence[depth - 1]
-                operator = operators[leg][variant.settings[leg]]
-                value = path[-1][1]
-                if legs[leg].kind.opens_qubit:
-                    value = _apply(operator, value, len(branching) + legs[leg].qubit)
-                else:
-                    value = _apply(operator, value, branching.index(leg))
-            path.append((key[: depth + 1], value))
-        chosen = [choice[s] for choice, s in zip(choices, variant.settings, strict=True)]
-        yield _marginal(fragment, chosen, branching, groups[variant.group].bases, path[-1][1])
-
-
-def _apply(matrix: np.ndarray, state: np.ndarray, axis: int) -> np.ndarray:
-    shape = state.shape
-    flat = state.reshape(int(np.prod(shape[:axis], dtype=np.int64)), shape[axis], -1)
-    return np.matmul(matrix, flat).reshape(*shape[:axis], matrix.shape[0], *shape[axis + 1 :])
-
-
-def _rotate_group(state: np.ndarray, branching: int, bases: np.ndarray) -> np.ndarray:
-    rotations = {1: gate_product(("h",)), 2: gate_product(("sdg", "h"))}
-    for qubit, basis in enumerate(bases):
-        if int(basis) in rotations:
-            state = _apply(rotations[int(basis)], state, branching + qubit)
-    return state
-
-
-def _marginal(
-    fragment: Fragment, chosen: list[Setting], branching: list[int], bases: np.ndarray, amplitudes: np.ndarray
-) -> np.ndarray:
-    """Probabilities over the measured bits only, bit 0 fastest."""
-    return _marginals(fragment, chosen, branching, bases, amplitudes[None])[0]
-
-
-def _marginals(
-    fragment: Fragment, chosen: list[Setting], branching: list[int], bases: np.ndarray, amplitudes: np.ndarray
-) -> np.ndarray:
-    """The same for several states that read the same bits, (state, 2**m)."""
-    probabilities = np.square(amplitudes.real) + np.square(amplitudes.imag)
-    axes = []  # in bit order: legs that measure, then the group's qubits
-    for k, (leg, setting) in enumerate(zip(fragment.legs, chosen, strict=True)):
-        if setting.measured:
-            axes.append(1 + (len(branching) + leg.qubit if leg.kind.opens_qubit else branching.index(k)))
-    axes += [1 + len(branching) + int(q) for q in np.flatnonzero(bases)]
-    gone = tuple(a for a in range(1, probabilities.ndim) if a not in set(axes))
-    kept = sorted(axes)
-    summed = probabilities.sum(axis=gone)
-    order = [0, *(1 + kept.index(a) for a in reversed(axes))]
-    return summed.transpose(order).reshape(len(amplitudes), -1)
-
-
-def run_circuits(
-    circuits: Sequence[QuantumCircuit], shots: Sequence[int], seeds: Sequence[int], simulator: AerSimulator
-) -> list[VariantCounts]:
-    """Run variants as the plain circuits they are, with shots, on an Aer simulator, noisy or not.
-
-    Raises:
-        ExecutionError: the simulator refused one; its reason.
-    """
-    counts = []
-    for circuit, n, seed in zip(circuits, shots, seeds, strict=True):
-        if circuit.num_clbits == 0:
-            counts.append(VariantCounts(np.zeros((1, 1), dtype=np.uint8), np.array([n]), 0))
-            continue
-        result = simulator.run(_known_gates(circuit), shots=n, seed_simulator=seed).result()
-        if not result.success:
-            raise ExecutionError(f"the simulator refused a variant: {result.status!r}")
-        counts.append(counts_from_hex(result.data(0)["counts"], circuit.num_clbits))
-    return counts
-
-
-def counts_from_hex(counts: dict[str, int], num_bits: int) -> VariantCounts:
-    """Qiskit's ``{"0x1f": 12, ...}`` as VariantCounts."""
-    width = max(1, (num_bits + 7) // 8)
-    raw = b"".join(int(key, 16).to_bytes(width, "little") for key in counts)
-    outcomes = np.frombuffer(raw, dtype=np.uint8).reshape(-1, width)
-    unique, inverse = np.unique(outcomes, axis=0, return_inverse=True)
-    totals = np.bincount(inverse.reshape(-1), weights=np.fromiter(counts.values(), dtype=float), minlength=len(unique))
-    return VariantCounts(unique, totals.astype(np.int64), num_bits)
-
-
-def _known_gates(circuit: QuantumCircuit) -> QuantumCircuit:
-    out = circuit.copy_empty_like()
-    for item in circuit.data:
-        out.append(aer_gate(item.operation), item.qubits, item.clbits, copy=False)
-    return out
+        if variant.group != group:
+            group, amplitudes = variant.group, measured_rows(state, groups[variant.group].bases)
+        operator = setting_operator(state.branchings, rows, variant.settings)
+        outcomes, others, branches = amplitudes.shape
+        products = np.matmul(amplitudes.reshape(-1, branches), operator.T)
+        yield _squares(products, outcomes, others).reshape(-1)
 
 
 def sampled_data(

@@ -1,0 +1,84 @@
+"""Shots drawn from distributions, and the counts that they are."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tasks.model.tensor import VariantCounts
+
+_BELOW_ONE = 1.0 - 2.0**-40  # keeps a uniform number off the end of a distribution, where rounding could carry it
+
+
+def draw_counts(probabilities: np.ndarray, shots: int, rng: np.random.Generator) -> VariantCounts:
+    """Draw shots from a distribution.
+
+    Args:
+        probabilities: (2**m,), outcome ``i`` having measured bit ``b`` equal to ``(i >> b) & 1``; sums to 1 within
+            rounding.
+        shots: how many, at least 1.
+        rng: where randomness comes from.
+    """
+    outcomes, counts = draw_places(normalised(probabilities), shots, rng)
+    num_bits = int(probabilities.size).bit_length() - 1
+    return VariantCounts(pack_outcomes(outcomes, num_bits), counts, num_bits)
+
+
+def normalised(weights: np.ndarray) -> np.ndarray:
+    """Weights whose rounding below zero is cut off, and whose sums over the last axis are 1."""
+    positive = np.maximum(weights, 0.0)
+    positive /= positive.sum(axis=-1, keepdims=True)
+    return positive
+
+
+def draw_places(law: np.ndarray, shots: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Draw places of a (place,) distribution; memory never grows with the shots.
+
+    Returns:
+        (place,) int64 in ascending order, those drawn, and (place,) int64, how often each was.
+    """
+    if many_shots(shots, law.size):
+        drawn = rng.multinomial(shots, law)
+        places = np.flatnonzero(drawn)
+        return places, drawn[places]
+    cumulative = np.cumsum(law)
+    cumulative /= cumulative[-1]
+    drawn = np.searchsorted(cumulative, np.sort(rng.random(shots)) * _BELOW_ONE, side="right")
+    starts = np.flatnonzero(np.diff(drawn, prepend=-1))
+    return drawn[starts], np.diff(starts, append=shots)
+
+
+def draw_within(laws: np.ndarray, counts: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Of every row of (row, place) distributions draw as many places as its count says.
+
+    Returns:
+        (found,) int64 in ascending order: ``row * places + place``, and (found,) int64, how often each was drawn.
+    """
+    rows = len(laws)
+    shots = int(counts.sum())
+    if many_shots(shots, laws.size):
+        drawn = rng.multinomial(counts, laws).reshape(-1)
+        found = np.flatnonzero(drawn)
+        return found, drawn[found]
+    cumulative = np.cumsum(laws, axis=1)
+    cumulative /= cumulative[:, -1:]
+    row = np.arange(rows, dtype=np.float64)
+    cumulative += row[:, None]
+    wanted = np.repeat(row, counts) + rng.random(shots) * _BELOW_ONE
+    found, drawn = np.unique(np.searchsorted(cumulative.reshape(-1), wanted, side="right"), return_counts=True)
+    return found, drawn
+
+
+def many_shots(shots: int, places: int) -> bool:
+    """Whether one binomial number a place costs less than one search a shot."""
+    return 2 * shots >= places
+
+
+def pack_outcomes(outcomes: np.ndarray, num_bits: int) -> np.ndarray:
+    """(outcome, byte) uint8 from (outcome,) integers, bit ``b`` of the integer being measured bit ``b``."""
+    raw = outcomes.astype("<u8").view(np.uint8).reshape(-1, 8)
+    return np.ascontiguousarray(raw[:, : outcome_bytes(num_bits)])
+
+
+def outcome_bytes(num_bits: int) -> int:
+    """Bytes of a packed outcome."""
+    return max(1, (num_bits + 7) // 8)

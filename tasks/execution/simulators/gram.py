@@ -1,0 +1,117 @@
+"""Gram matrices of Paulis between the branches of an open-leg state: one pass for all Paulis that fit into it.
+
+    <psi_b'| X^x Z^z |psi_b> = sum_q (-1)^(z.q) psi_b[q] conj(psi_b'[q ^ x])
+
+Paulis of one X part differ only in signs. With the rows q split into blocks by the bits of T, the sum within each block
+is a product of two small matrices, and all z whose bits lie in T follow from the blocks by signs: a pass costs what
+one Pauli costs. For x != 0 the rows q ^ x give the adjoint of what the rows q give, so half of them do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+_PART = 1 << 15  # amplitudes of a product's factor: half a MiB each, of a cache of one MiB
+_WORK = 14  # a block's product takes at least 2**14 multiplications, or its overhead shows
+
+
+def half_grams(amplitudes: np.ndarray, mask_x: int, masks_z: np.ndarray) -> np.ndarray:
+    """A, with <psi_b'| P |psi_b> = p A + (p A)^dagger for every Hermitian Pauli P = p X^x Z^z, p = i^|x & z|.
+
+    Args:
+        amplitudes: (2**n, branch) complex.
+        mask_x: X part, over the bits of the row index.
+        masks_z: (Pauli,) int64, Z parts.
+
+    Returns:
+        (Pauli, branch, branch') complex.
+    """
+    rows, branches = amplitudes.shape
+    pivot = mask_x & -mask_x
+    free = [1 << bit for bit in range(rows.bit_length() - 1) if 1 << bit != pivot]
+    masks = masks_z & ~pivot  # of each pair q, q ^ x the row without the pivot is taken
+    out = np.empty((len(masks_z), branches, branches), dtype=complex)
+    wide = branches.bit_length() - 1
+    least = min(len(free), max(wide, _WORK - 2 * wide))
+    most = max(least, max(1, _PART // branches).bit_length() - 1)  # bits of the longest block
+    for members, inside in _passes(masks, len(free) - least):
+        spare = [bit for bit in free if not bit & inside]
+        cut = min(most, len(spare))
+        outer = [bit for bit in free if bit & inside] + spare[cut:]
+        out[members] = _pass(amplitudes, mask_x, outer, spare[:cut], masks[members])
+    return out if mask_x else np.multiply(out, 0.5, out=out)
+
+
+def _passes(masks: np.ndarray, most: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Groups of Z parts that one pass gives: they agree outside of at most ``most`` bits.
+
+    Yields:
+        positions in ``masks``, and those bits as a mask.
+    """
+    left = np.argsort(np.bitwise_count(masks), kind="stable")
+    while left.size:
+        inside = 0
+        first = int(masks[left[0]])
+        if len(left) > 1 and first.bit_count() <= most:
+            inside = first
+            own = masks[left]
+            while True:  # the mask that needs the fewest further bits, as long as there is room
+                further = np.bitwise_count(own & ~inside)
+                further = np.where(further == 0, 64, further)
+                k = int(further.argmin())
+                if further[k] == 64 or inside.bit_count() + int(further[k]) > most:
+                    break
+                inside |= int(own[k])
+        elif len(left) > 1:
+            bits = [bit for bit in range(64) if (masks[left] >> bit & 1).any()]
+            inside = sum(1 << bit for bit in sorted(bits, key=lambda bit: -(masks[left] >> bit & 1).sum())[:most])
+        same = masks[left] & ~inside == first & ~inside
+        yield left[same], inside if same.sum() > 1 else 0
+        left = left[~same]
+
+
+def _pass(
+    amplitudes: np.ndarray, mask_x: int, outer: Sequence[int], inner: Sequence[int], masks: np.ndarray
+) -> np.ndarray:
+    """(Pauli, branch, branch') for masks that agree on the inner bits, which count the rows within a block."""
+    branches = amplitudes.shape[1]
+    within, blocks = patterns(inner), patterns(outer)
+    common = int(masks[0]) & sum(inner)
+    sign = 1.0 - 2.0 * (np.bitwise_count(within & common) & 1)
+    out = np.zeros((len(masks), branches * branches), dtype=complex)
+    step = max(1, _PART // (branches * len(within)))
+    for start in range(0, len(blocks), step):
+        own = blocks[start : start + step]
+        rows = own[:, None] | within
+        shape = (*rows.shape, branches)
+        ket = np.take(amplitudes, rows.reshape(-1), axis=0).reshape(shape)
+        bra = np.take(amplitudes, (rows ^ mask_x).reshape(-1), axis=0).reshape(shape) if mask_x else ket.copy()
+        np.conjugate(bra, out=bra)
+        if common:
+            bra *= sign[:, None]
+        products = np.matmul(ket.transpose(0, 2, 1), bra)
+        out += _signed_sums(products.reshape(len(own), -1), own, masks & ~common)
+    return out.reshape(len(masks), branches, branches)
+
+
+def patterns(bits: Sequence[int]) -> np.ndarray:
+    """(2**k,) int64: every combination of the given bits, the first of them fastest."""
+    found = np.zeros(1, dtype=np.int64)
+    for bit in bits:
+        found = np.concatenate([found, found | bit])
+    return found
+
+
+def _signed_sums(products: np.ndarray, blocks: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """(Pauli, pair): the blocks' products, each with the sign that the Pauli gives it."""
+    if len(blocks) == 1:
+        signs = 1.0 - 2.0 * (np.bitwise_count(blocks & masks) & 1)
+        return signs[:, None] * products
+    here = int(np.bitwise_or.reduce(blocks) ^ np.bitwise_and.reduce(blocks))  # bits that differ among these blocks
+    distinct, which = np.unique(masks & here, return_inverse=True)
+    signs = 1.0 - 2.0 * (np.bitwise_count(blocks & distinct[:, None]) & 1)
+    sums = (signs @ products.view(np.float64)).view(complex)
+    common = 1.0 - 2.0 * (np.bitwise_count(int(blocks[0]) & masks & ~here) & 1)
+    return sums[which.reshape(-1)] * common[:, None]

@@ -1,0 +1,158 @@
+"""What a measurement group sees of an open-leg state: its rows by the bits measured, and their table of leg entries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from math import prod
+
+import numpy as np
+
+from tasks.cutting.kinds import LegKind, Setting, gate_product
+from tasks.cutting.plan import Leg
+from tasks.execution.simulators.exact import LegBases
+from tasks.execution.simulators.gram import patterns
+from tasks.execution.simulators.open_state import OpenState
+from tasks.execution.simulators.products import Workers, multiply
+from tasks.execution.simulators.steps import Branching
+
+_TABLE_BYTES = 1 << 26  # a table may take as much as the state, or this
+_PART = 1 << 15  # amplitudes of a part that stays in the cache
+# What an entry of a table and an amplitude cost, in units of a place of a distribution, and a variant's typical shots.
+_ENTRY, _AMPLITUDE, _SHOTS = 3.0, 2.0, 1000
+_ROTATED = 5  # qubits that one product turns into their bases
+_ROTATIONS = {0: np.eye(2), 1: gate_product(("h",)), 2: gate_product(("sdg", "h")), 3: np.eye(2)}
+
+
+@dataclass(frozen=True)
+class SettingRows:
+    """The settings of one leg as arrays.
+
+    Attributes:
+        bits: (setting,) int, 1 where a bit is read.
+        plain: (setting, leg entry) float64, the rows of the summed outcomes.
+        by_bit: (row, leg entry) float64, one row for each setting and value of its bit.
+        first: (setting,) int, the first of each setting's rows.
+        operators: for each setting (bit, branch) complex, amplitudes of the branches.
+    """
+
+    bits: np.ndarray
+    plain: np.ndarray
+    by_bit: np.ndarray
+    first: np.ndarray
+    operators: tuple[np.ndarray, ...]
+
+    @classmethod
+    def of(cls, kind: LegKind, settings: Sequence[Setting]) -> SettingRows:
+        """The rows of a leg's settings."""
+        plain, by_bit, bits = [], [], []
+        for setting in settings:
+            summed, signed = kind.rows(setting)
+            plain.append(summed)
+            by_bit += [summed] if signed is None else [(summed + signed) / 2, (summed - signed) / 2]
+            bits.append(int(signed is not None))
+        first = np.cumsum([0, *(1 + b for b in bits[:-1])])
+        operators = tuple(kind.operator(setting) for setting in settings)
+        return cls(np.array(bits), np.array(plain), np.array(by_bit), first, operators)
+
+    def of_setting(self, setting: int) -> np.ndarray:
+        """(bit, leg entry) of one setting; one row where no bit is read."""
+        first = self.first[setting]
+        return self.by_bit[first : first + 1 + self.bits[setting]]
+
+
+def measured_rows(state: OpenState, bases: np.ndarray) -> np.ndarray:
+    """The amplitudes in the bases measured.
+
+    Args:
+        state: the open-leg state.
+        bases: (local qubit,) 0 where nothing is measured, else 1, 2, 3 for X, Y, Z.
+
+    Returns:
+        (2**measured, 2**others, branch) complex, the first measured qubit least significant; a view of the state where
+        its rows have that order already.
+    """
+    width, branches = len(state.rest), state.amplitudes.shape[1]
+    bit_of = {q: 1 << (width - 1 - k) for k, q in enumerate(state.rest)}
+    asked = np.flatnonzero(bases).tolist()
+    others = [q for q in reversed(state.rest) if not bases[q]]
+    order = (patterns([bit_of[q] for q in asked])[:, None] | patterns([bit_of[q] for q in others])).reshape(-1)
+    turned = bool(((bases == 1) | (bases == 2)).any())
+    if not np.array_equal(order, np.arange(len(order))):
+        rows = np.take(state.amplitudes, order, axis=0)
+    else:
+        rows = state.amplitudes.copy() if turned else state.amplitudes
+    for start in range(0, len(asked), _ROTATED):
+        own = asked[start : start + _ROTATED]
+        if any(bases[q] in (1, 2) for q in own):
+            matrix = reduce(np.kron, [_ROTATIONS[int(bases[q])] for q in reversed(own)])
+            multiply(rows, matrix.astype(complex), (rows.size >> len(asked)) << start, Workers())
+    return rows.reshape(1 << len(asked), -1, branches)
+
+
+def leg_table(rows: np.ndarray, legs: Sequence[Leg], branchings: Sequence[Branching], variants: int = 1) -> np.ndarray:
+    """Leg entries of the projectors onto the measured bits, or onto the highest of them where that is cheaper.
+
+    Args:
+        rows: what ``measured_rows`` returned.
+        legs: of the fragment.
+        branchings: of the state.
+        variants: how many variants share the table.
+
+    Returns:
+        (leg_0, ..., leg_k, 2**high) float64.
+    """
+    dimensions = [leg.dimension for leg in legs]
+    branches = rows.shape[2]
+    high = _table_length(rows, prod(dimensions), variants)
+    blocks = rows.reshape(high, -1, branches)
+    table = np.empty((*dimensions, high))
+    bases = LegBases(legs, branchings)
+    length = blocks.shape[1]
+    step, most = max(1, _PART // max(length * branches, branches**2)), max(1, _PART // branches)
+    for start in range(0, high, step):
+        part = blocks[start : start + step]
+        if length == 1:
+            grams = part.transpose(0, 2, 1) * part.conj()
+        else:
+            grams = sum(
+                np.matmul(own.transpose(0, 2, 1), own.conj())
+                for own in (part[:, a : a + most] for a in range(0, length, most))
+            )
+        table[..., start : start + step] = bases.entries(grams)
+    return table
+
+
+def _table_length(rows: np.ndarray, entries: int, variants: int) -> int:
+    """How many outcomes of the highest bits make the sum of both draws the cheapest, within the memory allowed."""
+    most = max(rows.size * 16, _TABLE_BYTES) // (8 * entries)
+    lengths = [1 << bits for bits in range(len(rows).bit_length()) if bits == 0 or 1 << bits <= most]
+
+    def cost(length: int) -> float:
+        # What is read for each outcome drawn: of the amplitudes, or of the table where that has all bits.
+        each = rows.size // length if length < len(rows) else min(rows.size // length, entries)
+        return length * (_ENTRY * entries + variants) + _AMPLITUDE * variants * min(length, _SHOTS) * each
+
+    return min(lengths, key=cost)
+
+
+def setting_operator(
+    branchings: Sequence[Branching], rows: Sequence[SettingRows], settings: Sequence[int] | np.ndarray
+) -> np.ndarray:
+    """(bits of the legs, branch) complex: amplitudes under the settings, the bit of leg 0 least significant."""
+    whole = np.ones((1, 1))
+    order = [k for one in branchings for k in one.legs]
+    own = [rows[k].operators[settings[k]] for k in order]
+    for one in branchings:
+        legs = reduce(_kron, [rows[k].operators[settings[k]] for k in one.legs])
+        whole = _kron(whole, legs @ one.spread)
+    moved = whole.reshape(*(len(operator) for operator in own), -1)
+    return moved.transpose(*(order.index(k) for k in reversed(range(len(order)))), len(order)).reshape(
+        -1, whole.shape[1]
+    )
+
+
+def _kron(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    product = a[:, None, :, None] * b[None, :, None, :]
+    return product.reshape(len(a) * len(b), -1)
