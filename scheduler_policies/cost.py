@@ -6,14 +6,7 @@ import math
 from collections.abc import Iterable
 
 from scheduler_policies.device import Device, DeviceState, Kind, Work
-from scheduler_policies.machine import (
-    AMPLITUDE_BYTES,
-    CHUNK_BYTES,
-    GRAMS,
-    STATES,
-    TRANSFORM_FROM,
-    TRANSFORMS,
-)
+from scheduler_policies.machine import AMPLITUDE_BYTES
 
 # Swaps a sparse coupling map adds: a two-qubit gate costs this many on average after routing.
 ROUTED_TWO_QUBIT_GATES = 2.0
@@ -99,24 +92,6 @@ def state_bytes(width: int, branches: int = 0) -> int:
     return int(AMPLITUDE_BYTES * 2 ** (width + branches))
 
 
-def exact_bytes(width: int, branches: int, outputs: int, factors: int, together: int) -> int:
-    """Peak memory of a whole fragment tensor in one process: states, Gram matrices, transforms, the tensor itself.
-
-    Args:
-        width: qubits of the fragment.
-        branches: cut ends the simulation branches on.
-        outputs: outgoing wire legs.
-        factors: observable factors.
-        together: of them, how many share an X part at most.
-    """
-    side = 2 ** (branches + outputs)
-    states = state_bytes(width, branches)
-    gram = AMPLITUDE_BYTES * side**2
-    batch = gram * min(together, max(1, CHUNK_BYTES // gram))
-    products = min(CHUNK_BYTES, side * states) if together > TRANSFORM_FROM else 0
-    return STATES * states + GRAMS * batch + TRANSFORMS * products + 8 * side**2 * factors
-
-
 def jobs_needed(device: Device, work: Work) -> int:
     """How many jobs a piece of work takes on a device that limits circuits and shots a job."""
     if device.exact:
@@ -147,9 +122,7 @@ def runs_exact(device: Device, work: Work) -> bool:
     """Whether a piece of work is a whole tensor on this device (no error) and not variants with shots."""
     if not device.exact or not work.whole:
         return False
-    memory = device.memory_bytes
-    needed = exact_bytes(work.width, work.branches, work.outputs, work.factors, work.together)
-    return memory is None or needed <= memory
+    return device.memory_bytes is None or work.exact_bytes <= device.memory_bytes
 
 
 def _simulation_seconds(device: Device, work: Work) -> float:

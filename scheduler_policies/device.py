@@ -220,7 +220,7 @@ class Work:
         branches: cut ends that an exact simulation must branch on (incoming wires and gate cuts): 2**branches states.
         outputs: outgoing wire legs, left unmeasured by an exact simulation.
         factors: observable factors its tensor has.
-        together: of them, how many share an X part at most: they are one batch of an exact simulation.
+        exact_bytes: peak memory of its whole tensor in one simulation.
         variants: distinct variants on the sampled path.
         shots: shots for each variant, on average.
         weight: |d estimate / d fragment| x sigma: the square root of the sum over variants of (g_v sigma_v)**2. With n
@@ -248,7 +248,7 @@ class Work:
     weight: float
     mid_circuit_measurements: int = 0
     ancillas: int = 0
-    together: int = 1
+    exact_bytes: int = 0
     fidelities: tuple[tuple[str, float], ...] = ()
     first: int = 0
     whole: bool = True

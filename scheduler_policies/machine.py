@@ -15,8 +15,7 @@ TYPICAL_CPU = Device("cpu", Kind.CPU, speed=CPU_SPEED)
 CONTRACTION_FLOPS = 1e9  # floating-point operations a second of small contractions on one core
 
 AMPLITUDE_BYTES = 16
-# Copies alive at the peak of an exact fragment: of its open state, of a batch of Gram matrices, of the products that a
-# Walsh transform takes from so many factors of one X part on. No batch is larger than the chunk.
-STATES, GRAMS, TRANSFORMS = 6, 4, 2
-TRANSFORM_FROM = 24
-CHUNK_BYTES = 1 << 28
+# A simulation's products take so many amplitudes at a time: half a MiB in, as much out, of a core's cache of one MiB.
+PART = 1 << 15
+# Entries of Gram matrices that an exact fragment holds at a time, at least one matrix.
+GRAM_ENTRIES = 1 << 20

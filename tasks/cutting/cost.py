@@ -9,9 +9,10 @@ from math import log2, prod
 import numpy as np
 import opt_einsum
 
-from scheduler_policies.cost import exact_bytes, exact_seconds, sampled_seconds
-from scheduler_policies.machine import TYPICAL_CPU
+from scheduler_policies.cost import exact_seconds, sampled_seconds
+from scheduler_policies.machine import AMPLITUDE_BYTES, GRAM_ENTRIES, PART, TYPICAL_CPU
 from tasks.cutting.kinds import Scheme
+from tasks.cutting.open_program import OpenProgram, open_program
 from tasks.cutting.plan import Fragment, FragmentCost, Leg
 from tasks.cutting.variants import count_variants, leg_choices, measurement_groups
 
@@ -23,16 +24,31 @@ _SHOTS_A_VARIANT = 32  # fewer than this and circuits are better spent on shots
 def fragment_cost(fragment: Fragment, schemes: tuple[Scheme, ...]) -> FragmentCost:
     """Predict one fragment's cost (bytes as peaks, in one process)."""
     circuit = fragment.circuit
-    branches, outputs = open_legs(fragment)
-    factors, together = fragment.num_factors, most_factors_of_one_x(fragment)
+    tensor = 8 * prod(leg.dimension for leg in fragment.legs) * fragment.num_factors
     return FragmentCost(
         width=fragment.num_qubits,
         depth=int(circuit.depth()),
         two_qubit_gates=int(circuit.num_nonlocal_gates()),
         variants=count_variants(fragment, schemes),
-        exact_bytes=exact_bytes(fragment.num_qubits, branches, outputs, factors, together),
-        tensor_bytes=8 * prod(leg.dimension for leg in fragment.legs) * factors,
+        exact_bytes=exact_bytes(open_program(fragment), most_factors_of_one_x(fragment), tensor),
+        tensor_bytes=tensor,
     )
+
+
+def exact_bytes(program: OpenProgram, together: int, tensor_bytes: int) -> int:
+    """Peak memory of a whole fragment tensor in one process: the state as it grows, then Gram matrices and the tensor.
+
+    Args:
+        program: of its simulation.
+        together: how many observable factors share an X part at most: their Gram matrices are made together.
+        tensor_bytes: of the tensor.
+    """
+    pairs = program.branches**2
+    grams = pairs * min(together, max(1, GRAM_ENTRIES // pairs))
+    parts = AMPLITUDE_BYTES * min(PART, program.amplitudes)
+    simulation = AMPLITUDE_BYTES * program.peak + 4 * parts
+    bases = AMPLITUDE_BYTES * 3 * max(pairs, min(2 * PART, grams))
+    return max(simulation, AMPLITUDE_BYTES * (program.amplitudes + grams) + max(4 * parts, bases) + tensor_bytes)
 
 
 def open_legs(fragment: Fragment) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import prod, sqrt
 
 from scheduler_policies import Work
-from tasks.cutting.cost import end_cost, most_factors_of_one_x, open_legs
+from tasks.cutting.cost import end_cost, open_legs
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment, Plan
 
@@ -44,7 +44,7 @@ def works_of(
                 branches=branches,
                 outputs=outputs,
                 factors=fragment.num_factors,
-                together=most_factors_of_one_x(fragment),
+                exact_bytes=cost.exact_bytes,
                 variants=cost.variants,
                 shots=each[index],
                 weight=weight,

@@ -119,7 +119,7 @@ def test_a_tensor_does_not_depend_on_how_its_rounds_were_shared_out() -> None:
 @pytest.mark.parametrize("part, work", [(1 << 15, 14), (1, 0), (8, 2)])
 def test_every_pauli_of_a_fragment(part: int, work: int, monkeypatch) -> None:
     """All 256 Paulis on four qubits, by blocks of one row, of some and of all."""
-    monkeypatch.setattr(gram, "_PART", part)
+    monkeypatch.setattr(gram, "PART", part)
     monkeypatch.setattr(gram, "_WORK", work)
     circuit = brickwork(4, 3, np.random.default_rng(9))
     labels = ["".join(p) for p in product("IXYZ", repeat=4)]
@@ -145,7 +145,7 @@ def test_paulis_with_open_legs_do_not_depend_on_their_company(seed: int, monkeyp
             for x, z in zip(fragment.factors_x, fragment.factors_z, strict=True)
         ]
         for part, work in ((1 << 15, 14), (16, 2), (1 << 15, 0)):
-            monkeypatch.setattr(gram, "_PART", part)
+            monkeypatch.setattr(gram, "PART", part)
             monkeypatch.setattr(gram, "_WORK", work)
             np.testing.assert_allclose(
                 exact_tensor(fragment, state), np.concatenate(alone, axis=-1), atol=1e-12, err_msg=f"seed {seed}"

@@ -8,12 +8,12 @@ from math import prod
 
 import numpy as np
 
+from scheduler_policies.machine import GRAM_ENTRIES, PART
+from tasks.cutting.open_program import Branching
 from tasks.cutting.plan import Fragment, Leg
 from tasks.execution.simulators.gram import half_grams
 from tasks.execution.simulators.open_state import OpenState
-from tasks.execution.simulators.steps import Branching
 
-_PART = 1 << 16  # entries of Gram matrices that are changed to leg bases at a time: a MiB
 _FACTOR = 16  # changes of basis are joined up to matrices of this size
 
 
@@ -38,15 +38,16 @@ def exact_tensor(fragment: Fragment, state: OpenState) -> np.ndarray:
     )
     phases = 2.0 * 1j ** (fragment.factors_x & fragment.factors_z).sum(axis=1)
     branches = state.amplitudes.shape[1]
-    batch = max(1, _PART // branches**2)
+    held, batch = max(1, GRAM_ENTRIES // branches**2), max(1, 2 * PART // branches**2)
     bases = LegBases(legs, state.branchings)
     for mask in np.unique(masks_x):
         members = np.flatnonzero(masks_x == mask)
-        found = half_grams(state.amplitudes, int(mask), masks_z[members])
-        found *= phases[members][:, None, None]
-        for start in range(0, len(members), batch):
-            part = slice(start, start + batch)
-            tensor[..., members[part]] = bases.entries(found[part])
+        for first in range(0, len(members), held):
+            own = members[first : first + held]
+            order, grams = half_grams(state.amplitudes, int(mask), masks_z[own])
+            for start in range(0, len(own), batch):
+                part = own[order[start : start + batch]]
+                tensor[..., part] = bases.entries(grams[start : start + batch] * phases[part, None, None])
     return tensor
 
 

@@ -13,11 +13,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-_PART = 1 << 15  # amplitudes of a product's factor: half a MiB each, of a cache of one MiB
+from scheduler_policies.machine import PART
+
 _WORK = 14  # a block's product takes at least 2**14 multiplications, or its overhead shows
 
 
-def half_grams(amplitudes: np.ndarray, mask_x: int, masks_z: np.ndarray) -> np.ndarray:
+def half_grams(amplitudes: np.ndarray, mask_x: int, masks_z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A, with <psi_b'| P |psi_b> = p A + (p A)^dagger for every Hermitian Pauli P = p X^x Z^z, p = i^|x & z|.
 
     Args:
@@ -26,22 +27,28 @@ def half_grams(amplitudes: np.ndarray, mask_x: int, masks_z: np.ndarray) -> np.n
         masks_z: (Pauli,) int64, Z parts.
 
     Returns:
-        (Pauli, branch, branch') complex.
+        (k,) positions in ``masks_z``, and (k, branch, branch') complex for the Paulis there.
     """
     rows, branches = amplitudes.shape
     pivot = mask_x & -mask_x
     free = [1 << bit for bit in range(rows.bit_length() - 1) if 1 << bit != pivot]
     masks = masks_z & ~pivot  # of each pair q, q ^ x the row without the pivot is taken
-    out = np.empty((len(masks_z), branches, branches), dtype=complex)
+    out = np.zeros((len(masks_z), branches * branches), dtype=complex)
     wide = branches.bit_length() - 1
     least = min(len(free), max(wide, _WORK - 2 * wide))
-    most = max(least, max(1, _PART // branches).bit_length() - 1)  # bits of the longest block
+    most = max(least, max(1, PART // branches).bit_length() - 1)  # bits of the longest block
+    order: list[np.ndarray] = []
+    done = 0
     for members, inside in _passes(masks, len(free) - least):
         spare = [bit for bit in free if not bit & inside]
         cut = min(most, len(spare))
         outer = [bit for bit in free if bit & inside] + spare[cut:]
-        out[members] = _pass(amplitudes, mask_x, outer, spare[:cut], masks[members])
-    return out if mask_x else np.multiply(out, 0.5, out=out)
+        _pass(amplitudes, mask_x, outer, spare[:cut], masks[members], out[done : done + len(members)])
+        order.append(members)
+        done += len(members)
+    if not mask_x:
+        out *= 0.5
+    return np.concatenate(order), out.reshape(-1, branches, branches)
 
 
 def _passes(masks: np.ndarray, most: int) -> Iterator[tuple[np.ndarray, int]]:
@@ -73,15 +80,19 @@ def _passes(masks: np.ndarray, most: int) -> Iterator[tuple[np.ndarray, int]]:
 
 
 def _pass(
-    amplitudes: np.ndarray, mask_x: int, outer: Sequence[int], inner: Sequence[int], masks: np.ndarray
-) -> np.ndarray:
-    """(Pauli, branch, branch') for masks that agree on the inner bits, which count the rows within a block."""
+    amplitudes: np.ndarray,
+    mask_x: int,
+    outer: Sequence[int],
+    inner: Sequence[int],
+    masks: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Add to (Pauli, pair) sums, for masks that agree on the inner bits, which count the rows within a block."""
     branches = amplitudes.shape[1]
     within, blocks = patterns(inner), patterns(outer)
     common = int(masks[0]) & sum(inner)
     sign = 1.0 - 2.0 * (np.bitwise_count(within & common) & 1)
-    out = np.zeros((len(masks), branches * branches), dtype=complex)
-    step = max(1, _PART // (branches * len(within)))
+    step = max(1, PART // (branches * len(within)))
     for start in range(0, len(blocks), step):
         own = blocks[start : start + step]
         rows = own[:, None] | within
@@ -91,9 +102,8 @@ def _pass(
         np.conjugate(bra, out=bra)
         if common:
             bra *= sign[:, None]
-        products = np.matmul(ket.transpose(0, 2, 1), bra)
-        out += _signed_sums(products.reshape(len(own), -1), own, masks & ~common)
-    return out.reshape(len(masks), branches, branches)
+        products = np.matmul(ket.transpose(0, 2, 1), bra).reshape(len(own), -1)
+        _add_signed(products, own, masks & ~common, out)
 
 
 def patterns(bits: Sequence[int]) -> np.ndarray:
@@ -104,14 +114,15 @@ def patterns(bits: Sequence[int]) -> np.ndarray:
     return found
 
 
-def _signed_sums(products: np.ndarray, blocks: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """(Pauli, pair): the blocks' products, each with the sign that the Pauli gives it."""
-    if len(blocks) == 1:
-        signs = 1.0 - 2.0 * (np.bitwise_count(blocks & masks) & 1)
-        return signs[:, None] * products
+def _add_signed(products: np.ndarray, blocks: np.ndarray, masks: np.ndarray, out: np.ndarray) -> None:
+    """Add the blocks' products to (Pauli, pair) sums, each with the sign that the Pauli gives it."""
     here = int(np.bitwise_or.reduce(blocks) ^ np.bitwise_and.reduce(blocks))  # bits that differ among these blocks
     distinct, which = np.unique(masks & here, return_inverse=True)
     signs = 1.0 - 2.0 * (np.bitwise_count(blocks & distinct[:, None]) & 1)
-    sums = (signs @ products.view(np.float64)).view(complex)
+    sums = (signs @ products.view(np.float64)).view(complex) if len(blocks) > 1 else products
+    which = which.reshape(-1)
     common = 1.0 - 2.0 * (np.bitwise_count(int(blocks[0]) & masks & ~here) & 1)
-    return sums[which.reshape(-1)] * common[:, None]
+    step = max(1, PART // products.shape[1])
+    for start in range(0, len(masks), step):
+        part = slice(start, start + step)
+        out[part] += sums[which[part]] * common[part, None]

@@ -9,16 +9,16 @@ from math import prod
 
 import numpy as np
 
+from scheduler_policies.machine import PART
 from tasks.cutting.kinds import LegKind, Setting, gate_product
+from tasks.cutting.open_program import Branching
 from tasks.cutting.plan import Leg
 from tasks.execution.simulators.exact import LegBases
 from tasks.execution.simulators.gram import patterns
 from tasks.execution.simulators.open_state import OpenState
 from tasks.execution.simulators.products import Workers, multiply
-from tasks.execution.simulators.steps import Branching
 
 _TABLE_BYTES = 1 << 26  # a table may take as much as the state, or this
-_PART = 1 << 15  # amplitudes of a part that stays in the cache
 # What an entry of a table and an amplitude cost, in units of a place of a distribution, and a variant's typical shots.
 _ENTRY, _AMPLITUDE, _SHOTS = 3.0, 2.0, 1000
 _ROTATED = 5  # qubits that one product turns into their bases
@@ -110,7 +110,7 @@ def leg_table(rows: np.ndarray, legs: Sequence[Leg], branchings: Sequence[Branch
     table = np.empty((*dimensions, high))
     bases = LegBases(legs, branchings)
     length = blocks.shape[1]
-    step, most = max(1, _PART // max(length * branches, branches**2)), max(1, _PART // branches)
+    step, most = max(1, PART // max(length * branches, branches**2)), max(1, PART // branches)
     for start in range(0, high, step):
         part = blocks[start : start + step]
         if length == 1:

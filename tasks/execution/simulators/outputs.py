@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from scheduler_policies.machine import PART
 from tasks.cutting.plan import Fragment
 from tasks.execution.simulators.exact import LegBases
 from tasks.execution.simulators.open_state import OpenState
 from tasks.reconstruction.distribution.outputs import ExactOutputs
-
-_PART = 1 << 16  # entries at a time
 
 
 def exact_outputs(fragment: Fragment, state: OpenState) -> ExactOutputs:
@@ -30,7 +29,7 @@ def exact_outputs(fragment: Fragment, state: OpenState) -> ExactOutputs:
     moved = state.amplitudes.reshape((2,) * len(local) + (branches,)).transpose([*axes, len(local)])
     rows = np.ascontiguousarray(moved).reshape(-1, branches)
     values = np.empty((*(leg.dimension for leg in legs), len(rows)))
-    step = max(1, _PART // branches**2)
+    step = max(1, 2 * PART // branches**2)
     bases = LegBases(legs, state.branchings)
     for start in range(0, len(rows), step):
         part = rows[start : start + step]

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-_PART = 1 << 15  # amplitudes that one product takes: half a MiB in, as much out, of a cache of one MiB
+from scheduler_policies.machine import PART
+
 _SHORTEST = 8  # a product over fewer columns than this takes what stands behind the axis into its matrix
 _WIDEST = 64  # as long as that matrix is no larger
 
@@ -54,10 +55,10 @@ def multiply(array: np.ndarray, matrix: np.ndarray, after: int, workers: Workers
         _by_rows(rows, workers, lambda own, out: np.matmul(own, turned, out=out))
         return
     view = array.reshape(-1, size, after)
-    if size * after <= _PART:
+    if size * after <= PART:
         _by_rows(view, workers, lambda own, out: np.matmul(matrix, own, out=out))
         return
-    step = _PART // size
+    step = PART // size
 
     def columns(parts: Iterator[slice]) -> None:
         out = np.empty((size, step), dtype=complex)
@@ -70,7 +71,7 @@ def multiply(array: np.ndarray, matrix: np.ndarray, after: int, workers: Workers
 
 
 def _by_rows(view: np.ndarray, workers: Workers, product: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
-    step = max(1, _PART // (view.size // len(view)))
+    step = max(1, PART // (view.size // len(view)))
 
     def rows(parts: Iterator[slice]) -> None:
         out = np.empty((min(step, len(view)), *view.shape[1:]), dtype=complex)
