@@ -122,7 +122,8 @@ def runs_exact(device: Device, work: Work) -> bool:
     """Whether a piece of work is a whole tensor on this device (no error) and not variants with shots."""
     if not device.exact or not work.whole:
         return False
-    return device.memory_bytes is None or work.exact_bytes <= device.memory_bytes
+    needed = max(work.exact_bytes, state_bytes(work.width, work.branches))
+    return device.memory_bytes is None or needed <= device.memory_bytes
 
 
 def _simulation_seconds(device: Device, work: Work) -> float:

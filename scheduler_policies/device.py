@@ -220,7 +220,7 @@ class Work:
         branches: cut ends that an exact simulation must branch on (incoming wires and gate cuts): 2**branches states.
         outputs: outgoing wire legs, left unmeasured by an exact simulation.
         factors: observable factors its tensor has.
-        exact_bytes: peak memory of its whole tensor in one simulation.
+        exact_bytes: peak memory of its whole tensor in one simulation, at least that of its states.
         variants: distinct variants on the sampled path.
         shots: shots for each variant, on average.
         weight: |d estimate / d fragment| x sigma: the square root of the sum over variants of (g_v sigma_v)**2. With n

@@ -106,10 +106,11 @@ def test_rates_that_are_no_probabilities_and_sizes_below_one_are_refused():
 
 
 def test_a_simulator_without_memory_for_all_branches_runs_variants():
-    wide = replace(WORK, width=16, branches=3)
-    assert runs_exact(CPU, replace(wide, branches=1)) and not runs_exact(CPU, wide)
+    wide = replace(WORK, width=16, branches=3, exact_bytes=2**24 + 1)
+    assert runs_exact(CPU, replace(wide, exact_bytes=2**24)) and not runs_exact(CPU, wide)
+    assert not runs_exact(CPU, replace(wide, branches=5, exact_bytes=0)), "all branches are 32 MiB themselves"
     assert statistical_variance(CPU, wide) == pytest.approx(0.09 / 2500)
-    assert statistical_variance(CPU, replace(wide, branches=1)) == 0.0
+    assert statistical_variance(CPU, replace(wide, exact_bytes=2**24)) == 0.0
     assert why_not(CPU, replace(WORK, width=21)) == "has 16777216 bytes of memory, 33554432 needed for one state"
 
 

@@ -16,7 +16,7 @@ from tasks.cutting.plan import Leg
 from tasks.execution.simulators.exact import LegBases
 from tasks.execution.simulators.gram import patterns
 from tasks.execution.simulators.open_state import OpenState
-from tasks.execution.simulators.products import Workers, multiply
+from tasks.execution.simulators.products import Workers, multiply_axis
 
 _TABLE_BYTES = 1 << 26  # a table may take as much as the state, or this
 # What an entry of a table and an amplitude cost, in units of a place of a distribution, and a variant's typical shots.
@@ -87,7 +87,7 @@ def measured_rows(state: OpenState, bases: np.ndarray) -> np.ndarray:
         own = asked[start : start + _ROTATED]
         if any(bases[q] in (1, 2) for q in own):
             matrix = reduce(np.kron, [_ROTATIONS[int(bases[q])] for q in reversed(own)])
-            multiply(rows, matrix.astype(complex), (rows.size >> len(asked)) << start, Workers())
+            multiply_axis(rows, matrix.astype(complex), (rows.size >> len(asked)) << start, Workers())
     return rows.reshape(1 << len(asked), -1, branches)
 
 

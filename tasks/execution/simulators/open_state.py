@@ -15,7 +15,7 @@ from scheduler_policies.machine import PART
 from tasks.cutting.open_program import Branch, Branching, Grow, Multiply, open_program
 from tasks.cutting.plan import Fragment
 from tasks.execution.errors import ExecutionError
-from tasks.execution.simulators.products import Workers, multiply
+from tasks.execution.simulators.products import Workers, multiply_axis
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def open_state(fragment: Fragment, *, threads: int = 1) -> OpenState:
         with Workers(threads) as workers:
             for step in program.steps:
                 if isinstance(step, Multiply):
-                    multiply(array, step.matrix(), step.after, workers)
+                    multiply_axis(array, step.matrix(), step.after, workers)
                 elif isinstance(step, Branch):
                     array = _branched(array, step)
                 elif isinstance(step, Grow):

@@ -38,7 +38,7 @@ class Workers:
             done.result()
 
 
-def multiply(array: np.ndarray, matrix: np.ndarray, after: int, workers: Workers) -> None:
+def multiply_axis(array: np.ndarray, matrix: np.ndarray, after: int, workers: Workers) -> None:
     """Replace a contiguous array by its product with a square matrix.
 
     Args:
