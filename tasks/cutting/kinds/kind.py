@@ -56,10 +56,6 @@ class LegKind(ABC):
         """(rank, 2, 2) complex: what each branch does to the leg's qubit, which is |0> where the leg prepares it."""
         raise NotImplementedError(f"{self.name}: its branches are the basis states of its own qubit")
 
-    def branch_operators(self) -> np.ndarray:
-        """(rank, 2, 2) complex: what each branch does to the leg's qubit, which is |0> where the leg prepares it."""
-        raise NotImplementedError(f"{self.name}: its branches are the basis states of its own qubit")
-
     @abstractmethod
     def basis_change(self) -> np.ndarray:
         """(leg, pair) complex: leg-basis entries from the Gram entries (j, k) = <psi_k| O |psi_j>, row-major."""

@@ -73,10 +73,6 @@ class GateEnd(LegKind):
         """See ``LegKind``."""
         return schmidt_operators(self.rank)
 
-    def branch_operators(self) -> np.ndarray:
-        """See ``LegKind``."""
-        return schmidt_operators(self.rank)
-
     def basis_change(self) -> np.ndarray:
         """See ``LegKind``."""
         return basis_change(self.rank)

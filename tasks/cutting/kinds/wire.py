@@ -86,10 +86,6 @@ class WireIn(_WireEnd):
         """See ``LegKind``."""
         return PAULIS[:2]
 
-    def branch_operators(self) -> np.ndarray:
-        """See ``LegKind``."""
-        return PAULIS[:2]
-
     def basis_change(self) -> np.ndarray:
         """See ``LegKind``."""
         return PAULIS.reshape(4, 4)
