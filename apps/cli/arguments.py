@@ -127,6 +127,11 @@ def build_parser() -> Parser:
     watch.add_argument("--once", action="store_true", help="show it as it is now, and leave")
     _add_output(watch)
 
+    report = commands.add_parser("report", help="one HTML page about a run, or about several beside each other")
+    report.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs, or their names under --out")
+    report.add_argument("--to", type=Path, metavar="FILE.html", help="write it here (default: report.html in the run)")
+    _add_output(report)
+
     cache = commands.add_parser("cache", help="what the cache holds; verify, prune, export or import it")
     cache.add_argument("action", choices=("stats", "verify", "prune", "export", "import"))
     cache.add_argument("file", nargs="?", type=Path, metavar="FILE", help="to export to or import from")

@@ -113,6 +113,8 @@ def _subcommand(command: str) -> Callable[[argparse.Namespace], int]:
         from apps.cli.cache import cache as subcommand
     elif command == "runs":
         from apps.cli.runs import runs as subcommand
+    elif command == "report":
+        from apps.cli.report import report as subcommand
     elif command == "watch":
         from apps.cli.watch import watch as subcommand
     elif command == "devices":

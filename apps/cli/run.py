@@ -47,6 +47,7 @@ def asked(arguments: argparse.Namespace) -> tuple[Problem, Options, dict[str, An
         "seed": options.seed,
         "shots": options.shots,
         "memory": given.get("memory_bytes"),
+        "asked": {"observable": arguments.observable},
         "options": options_document(options),
         "inputs": {
             name: {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from apps.cli.tables import bytes_text, estimates_table, seconds_text, table, va
 from apps.cli.terminal import SCHEMA, say
 from tasks.model.problem import Estimate
 from tasks.runs import RunDirectory, RunRecordError, read_record
+from tasks.runs.comparison import ValueComparison, compared_values, differing
 from tasks.runs.summary import UNREADABLE, Summary, device_uses, reasons, summaries, summary_of
 from tasks.runs.trace import read_events, task_rows, trace_csv
 
@@ -108,10 +110,10 @@ def _compare(arguments: argparse.Namespace) -> int:
     for own, record in found:
         plan = record.get("plan") or {}
         cuts = plan.get("cuts", {"gates": (), "wires": ()})
-        rows.append((own.run, own.status, _differing(first, record), str(len(cuts["gates"]) + len(cuts["wires"])),
-                     str(len(plan.get("fragments", ()))), f"{own.shots:,}", seconds_text(own.seconds)))  # fmt: skip
-    names = sorted({e["observable"] for own, _ in found for e in own.estimates}, key=_order(found))
-    table_of_values = [(name, *_against(name, [own for own, _ in found])) for name in names]
+        differs = ", ".join(differing(first, record)) or "nothing"
+        number = str(len(cuts["gates"]) + len(cuts["wires"]))
+        fragments = str(len(plan.get("fragments", ())))
+        rows.append((own.run, own.status, differs, number, fragments, f"{own.shots:,}", seconds_text(own.seconds)))
     if arguments.json:
         document = [{**_document(own), "options": record.get("options")} for own, record in found]
         print(json.dumps({"schema": SCHEMA, "runs": document}, indent=2))
@@ -119,45 +121,22 @@ def _compare(arguments: argparse.Namespace) -> int:
     heads = ("run", "status", "differs in", "cuts", "fragments", "shots", "time")
     print(table(heads, rows, right=range(3, 7)))
     print()
-    print(table(("observable", *(own.run for own, _ in found), "largest difference"), table_of_values))
+    values = [
+        (one.observable, *(_text_of(e) for e in one.estimates), _difference_text(one))
+        for one in compared_values([own for own, _ in found])
+    ]
+    print(table(("observable", *(own.run for own, _ in found), "largest difference"), values))
     return 0
 
 
-def _against(name: str, found: Sequence[Summary]) -> tuple[str, ...]:
-    """What each run says of an observable, and the largest difference to the first in standard errors."""
-    own = [next((e for e in run.estimates if e["observable"] == name), None) for run in found]
-    texts = ["-" if e is None else " ± ".join(value_and_error(e["value"], e["std_error"])) for e in own]
-    first, pulls = own[0], []
-    for other in own[1:]:
-        if first is not None and other is not None:
-            error = (first["std_error"] ** 2 + other["std_error"] ** 2) ** 0.5
-            difference = abs(other["value"] - first["value"])
-            pulls.append((difference / error if error else float("inf") if difference > 1e-9 else 0.0, difference))
-    if not pulls:
-        return (*texts, "")
-    pull, difference = max(pulls)
-    return (*texts, f"{difference:.2g}, {pull:.1f} standard errors" if pull < float("inf") else f"{difference:.2g}")
+def _text_of(estimate: Mapping[str, Any] | None) -> str:
+    return "-" if estimate is None else " ± ".join(value_and_error(estimate["value"], estimate["std_error"]))
 
 
-def _order(found: Sequence[tuple[Summary, Any]]) -> Any:
-    places = {e["observable"]: i for own, _ in found for i, e in enumerate(own.estimates)}
-    return lambda name: (places[name], name)
-
-
-def _differing(first: Any, record: Any) -> str:
-    """In which options, inputs and software a run differs from the first."""
-    options, others = first.get("options") or {}, record.get("options") or {}
-    names = [name for name in sorted({*options, *others} - {"memory_bytes"}) if options.get(name) != others.get(name)]
-    given, theirs = first["inputs"], record["inputs"]
-    for name in ("circuit", "observables", "cuts", "resources"):
-        if given.get(name, {}).get("sha256") != theirs.get(name, {}).get("sha256"):
-            names.append(name)
-    if (first.get("problem") or {}).get("names") != (record.get("problem") or {}).get("names"):
-        names.append("observables")
-    names += [n for n in sorted(first.get("versions", {})) if first["versions"][n] != record["versions"].get(n)]
-    if (first.get("engine") or {}).get("name") != (record.get("engine") or {}).get("name"):
-        names.append("engine")
-    return "nothing" if not names else ", ".join(dict.fromkeys(names))
+def _difference_text(one: ValueComparison) -> str:
+    if one.difference is None or one.pull is None:
+        return ""
+    return f"{one.difference:.2g}" + (f", {one.pull:.1f} standard errors" if one.pull < math.inf else "")
 
 
 def _clean(arguments: argparse.Namespace) -> int:

@@ -176,24 +176,8 @@ class RunDirectory:
             logger.error("this is a defect of Qompass; its traceback is in %s", path)
 
     def problem(self) -> Problem:
-        """The problem of this run, as stored.
-
-        Raises:
-            RunRecordError: its files are missing or not what was stored.
-        """
-        stored = self.record["inputs"]["stored"]
-        try:
-            content = {name: (self.path / name).read_bytes() for name in stored}
-        except OSError as error:
-            raise RunRecordError(
-                f"{error.filename}: {error.strerror}: the run cannot be resumed; start anew"
-            ) from error
-        for name, data in content.items():
-            if hashlib.sha256(data).hexdigest() != stored[name]:
-                raise RunRecordError(
-                    f"{self.path / name}: is not what the run stored: it cannot be resumed; start anew"
-                )
-        return unpack_problem(content)
+        """The problem of this run, as stored; see ``stored_problem``."""
+        return stored_problem(self.path, self.record)
 
     def update(self, **fields: Any) -> None:
         """Set fields of the record and write it.
@@ -311,6 +295,23 @@ class RunDirectory:
         for name, data in content.items():
             write(self.path, name, data)
         return {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
+
+
+def stored_problem(path: Path, record: RunRecord) -> Problem:
+    """The problem of a run, as stored.
+
+    Raises:
+        RunRecordError: its files are missing or not what was stored.
+    """
+    stored = record["inputs"]["stored"]
+    try:
+        content = {name: (path / name).read_bytes() for name in stored}
+    except OSError as error:
+        raise RunRecordError(f"{error.filename}: {error.strerror}: the run cannot be resumed; start anew") from error
+    for name, data in content.items():
+        if hashlib.sha256(data).hexdigest() != stored[name]:
+            raise RunRecordError(f"{path / name}: is not what the run stored: it cannot be resumed; start anew")
+    return unpack_problem(content)
 
 
 def read_record(path: Path) -> RunRecord:

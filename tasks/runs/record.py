@@ -190,5 +190,7 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "moves": _maybe(_all(list, dict)),
     "cache": _maybe(_is(dict)),
     "problem": _maybe(_is_problem),
+    "asked": _maybe(lambda value: _is(dict)(value) and _all(list, str)(value.get("observable"))),
+    "devices": _maybe(_all(dict, dict)),
     "price": _maybe(_is((int, float))),
 }

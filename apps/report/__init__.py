@@ -1,0 +1,1 @@
+"""A run as a page that stands beside a paper, and pictures of cut circuits."""

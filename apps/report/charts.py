@@ -1,0 +1,271 @@
+"""The charts of a report, from the rows of a run's trace and its record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+import networkx as nx
+
+from apps.report.style import CUT_COLOUR, DEVICE_COLOURS, UNSEEN_COLOUR, fragment_colours
+from tasks.runs.summary import Summary
+from tasks.runs.trace import TaskRow
+
+MOST_TASKS = 3000
+"""Tasks that a timeline shows; of more it shows the longest."""
+_WIDTH = 640
+_MOST_LABELS = 60
+
+
+def fragment_graph(plan: Mapping[str, Any]) -> alt.TopLevelMixin | None:
+    """Fragments as discs of their width, joined where a cut severed them; None for a single one."""
+    fragments = plan["fragments"]
+    if len(fragments) < 2:
+        return None
+    ends: dict[int, list[int]] = {}
+    for fragment in fragments:
+        for leg in fragment["legs"]:
+            ends.setdefault(leg["cut"], []).append(fragment["index"])
+    joined = nx.MultiGraph()
+    joined.add_nodes_from(range(len(fragments)))
+    joined.add_edges_from((own[0], own[-1]) for own in ends.values())
+    simple = nx.Graph(joined)
+    places = nx.kamada_kawai_layout(simple) if len(fragments) <= 80 else nx.spring_layout(simple, seed=0, iterations=60)
+    nodes = [
+        {
+            "x": float(places[f["index"]][0]), "y": float(places[f["index"]][1]), "name": str(f["index"]),
+            "qubits": f["width"], "legs": len(f["legs"]), "variants": f["variants"],
+        }
+        for f in fragments
+    ]  # fmt: skip
+    edges = [
+        {
+            "x": float(places[a][0]), "y": float(places[a][1]), "x2": float(places[b][0]), "y2": float(places[b][1]),
+            "cuts": joined.number_of_edges(a, b), "joins": f"{a} and {b}",
+        }
+        for a, b in simple.edges() if a != b
+    ]  # fmt: skip
+    scale = alt.Scale(nice=False, zero=False, padding=24)
+    x, y = alt.X("x:Q", axis=None, scale=scale), alt.Y("y:Q", axis=None, scale=scale)
+    layers: list[alt.Chart] = []
+    if edges:
+        lines = alt.Chart(alt.Data(values=edges)).mark_rule(color=UNSEEN_COLOUR)
+        width = alt.StrokeWidth("cuts:Q", legend=None, scale=alt.Scale(range=[1.5, 7]))
+        layers.append(lines.encode(x=x, y=y, x2="x2:Q", y2="y2:Q", strokeWidth=width, tooltip=["joins:N", "cuts:Q"]))
+    colour = alt.Color("name:N", legend=None, scale=_fragment_scale(len(fragments)))
+    size = alt.Size("qubits:Q", legend=None, scale=alt.Scale(range=[120, 900]))
+    discs = alt.Chart(alt.Data(values=nodes)).mark_circle(opacity=1)
+    tips = [alt.Tooltip("name:N", title="fragment"), "qubits:Q", "legs:Q", "variants:Q"]
+    layers.append(discs.encode(x=x, y=y, color=colour, size=size, tooltip=tips))
+    if len(fragments) <= _MOST_LABELS:
+        layers.append(
+            alt.Chart(alt.Data(values=nodes)).mark_text(color="white", fontSize=10).encode(x=x, y=y, text="name:N")
+        )
+    return alt.layer(*layers).properties(width=_WIDTH, height=360)
+
+
+def timeline(rows: Sequence[TaskRow]) -> alt.TopLevelMixin | None:
+    """Tasks as bars, a lane each that is free, by device; before each what it waited, lighter."""
+    ended = sorted((row for row in rows if row.started is not None), key=lambda row: row.started or 0.0)
+    if not ended:
+        return None
+    if len(ended) > MOST_TASKS:
+        longest = sorted(ended, key=lambda row: -(row.seconds or 0.0))[:MOST_TASKS]
+        ended = sorted(longest, key=lambda row: row.started or 0.0)
+    free: dict[str, list[float]] = {}
+    values = []
+    for row in ended:
+        device = row.device if row.stage == "execute" else "other tasks"
+        lanes = free.setdefault(device, [])
+        start, end = row.started or 0.0, row.ended or 0.0
+        lane = next((i for i, until in enumerate(lanes) if until <= start + 1e-3), len(lanes))
+        lanes[lane : lane + 1] = [end]
+        values.append(
+            {
+                "device": device, "lane": f"{device} {lane + 1}", "from": start, "to": end, "stage": row.stage,
+                "submitted": row.submitted if row.submitted is not None else start, "seconds": row.seconds,
+                "wait": row.wait_s, "fragments": row.fragments, "shots": row.shots, "node": row.node,
+                "attempt": row.attempt, "outcome": row.failure or row.error or "done",
+            }
+        )  # fmt: skip
+    order = [f"{device} {lane + 1}" for device, lanes in free.items() for lane in range(len(lanes))]
+    y = alt.Y("lane:N", sort=order, axis=alt.Axis(title=None, labelLimit=160))
+    x = alt.X("from:Q", axis=alt.Axis(title="seconds since the run began"))
+    failed = alt.datum.outcome != "done"
+    stages = list(dict.fromkeys(row.stage for row in ended))
+    scale = alt.Scale(domain=stages, range=list(DEVICE_COLOURS)[: len(stages)])
+    colour = alt.Color("stage:N", scale=scale)
+    tips = ["stage:N", "device:N", "node:N", "fragments:N", "attempt:Q", "shots:Q", "seconds:Q", "wait:Q", "outcome:N"]
+    data = alt.Data(values=values)
+    height = max(60, 18 * len(order))
+    return alt.layer(
+        alt.Chart(data).mark_bar(opacity=0.25, height=4).encode(
+            x=alt.X("submitted:Q"), x2="from:Q", y=y, color=alt.Color("stage:N", scale=scale, legend=None)),
+        alt.Chart(data).mark_bar(height=12).encode(
+            x=x, x2="to:Q", y=y, color=colour, tooltip=tips,
+            stroke=alt.condition(failed, alt.value(CUT_COLOUR), alt.value(None)), strokeWidth=alt.value(2),
+        ),
+    ).properties(width=_WIDTH, height=height)  # fmt: skip
+
+
+def costs(plan: Mapping[str, Any], rows: Sequence[TaskRow]) -> alt.TopLevelMixin | None:
+    """Seconds of work of each fragment's executions: a task of several is shared out by their variants."""
+    seconds = fragment_seconds(rows)
+    if not seconds:
+        return None
+    values = [
+        {
+            "fragment": f["index"],
+            "seconds": seconds.get(f["index"], 0.0),
+            "qubits": f["width"],
+            "variants": f["variants"],
+        }
+        for f in plan["fragments"]
+    ]
+    return (
+        alt.Chart(alt.Data(values=values))
+        .mark_bar(color=DEVICE_COLOURS[0])
+        .encode(
+            x=alt.X("fragment:O", axis=_axis(len(values))),
+            y=alt.Y("seconds:Q", axis=alt.Axis(title="seconds of work")),
+            tooltip=["fragment:O", "seconds:Q", "qubits:Q", "variants:Q"],
+        )
+        .properties(width=_WIDTH, height=180)
+    )
+
+
+def shots_by_fragment(results: Mapping[str, Mapping[str, Any]]) -> alt.TopLevelMixin | None:
+    """Shots of each fragment by round."""
+    taken: dict[tuple[int, int], int] = {}
+    for result in results.values():
+        if "shots" in result:
+            place = (int(result["fragment"]), int(result["round"]))
+            taken[place] = taken.get(place, 0) + int(result["shots"])
+    if not taken:
+        return None
+    values = [{"fragment": f, "round": r + 1, "shots": shots} for (f, r), shots in sorted(taken.items())]
+    return (
+        alt.Chart(alt.Data(values=values))
+        .mark_bar()
+        .encode(
+            x=alt.X("fragment:O", axis=_axis(len({v["fragment"] for v in values}))),
+            y="shots:Q",
+            color=alt.Color("round:O", scale=alt.Scale(range=list(DEVICE_COLOURS))),
+            tooltip=["fragment:O", "round:O", "shots:Q"],
+        )
+        .properties(width=_WIDTH, height=180)
+    )
+
+
+def convergence(
+    estimates: Sequence[tuple[float, Sequence[Mapping[str, Any]]]], most: int = 6
+) -> alt.TopLevelMixin | None:
+    """Values with their error bars as the rounds went on, of the first observables."""
+    if len(estimates) < 2:
+        return None
+    began = estimates[0][0]
+    values = [
+        {
+            "round": number + 1, "seconds": when - began, "observable": own["observable"], "value": own["value"],
+            "low": own["value"] - own["std_error"], "high": own["value"] + own["std_error"],
+            "std error": own["std_error"],
+        }
+        for number, (when, told) in enumerate(estimates)
+        for own in told[:6]
+    ]  # fmt: skip
+    data = alt.Data(values=values)
+    x = alt.X("round:O", axis=alt.Axis(title="told after round", labelAngle=0))
+    colour = alt.Color("observable:N", scale=alt.Scale(range=list(DEVICE_COLOURS)))
+    low = alt.Y("low:Q", title="value", scale=alt.Scale(zero=False))
+    return alt.layer(
+        alt.Chart(data).mark_errorbar(ticks=True).encode(x=x, y=low, y2="high:Q", color=colour),
+        alt.Chart(data).mark_line(point=True).encode(
+            x=x, y="value:Q", color=colour,
+            tooltip=["observable:N", "value:Q", "std error:Q"],
+        ),
+    ).properties(width=_WIDTH, height=220)  # fmt: skip
+
+
+def predictions(rows: Sequence[TaskRow]) -> alt.TopLevelMixin | None:
+    """Measured against predicted seconds of executions, on the line where both agree."""
+    known = [
+        (row.predicted_s, row.seconds, row)
+        for row in rows
+        if row.stage == "execute" and row.predicted_s and row.seconds and not row.cached and not row.failure
+    ][:MOST_TASKS]
+    if len(known) < 2:
+        return None
+    values = [
+        {"predicted": predicted, "measured": measured, "device": row.device, "fragments": row.fragments}
+        for predicted, measured, row in known
+    ]
+    low = min(min(predicted, measured) for predicted, measured, _ in known)
+    high = max(max(predicted, measured) for predicted, measured, _ in known)
+    scale = alt.Scale(type="log", domain=[low / 1.3, high * 1.3], nice=False)
+    x = alt.X("predicted:Q", scale=scale, axis=alt.Axis(title="predicted seconds", tickCount=4))
+    y = alt.Y("measured:Q", scale=scale, axis=alt.Axis(title="measured seconds", tickCount=4))
+    line = [{"predicted": low / 1.3, "measured": low / 1.3}, {"predicted": high * 1.3, "measured": high * 1.3}]
+    return alt.layer(
+        alt.Chart(alt.Data(values=line)).mark_line(color=UNSEEN_COLOUR, strokeDash=[4, 3]).encode(x=x, y=y),
+        alt.Chart(alt.Data(values=values)).mark_circle(size=40, opacity=0.8, color=DEVICE_COLOURS[0]).encode(
+            x=x, y=y, tooltip=["fragments:N", "device:N", "predicted:Q", "measured:Q"]),
+    ).properties(width=340, height=280)  # fmt: skip
+
+
+def values_by_run(runs: Sequence[Summary]) -> alt.TopLevelMixin | None:
+    """Values with error bars of the first twelve observables, a point a run."""
+    values = [
+        {
+            "observable": own["observable"], "run": run.run, "value": own["value"], "std error": own["std_error"],
+            "low": own["value"] - own["std_error"], "high": own["value"] + own["std_error"],
+        }
+        for run in runs
+        for own in run.estimates[:12]
+    ]  # fmt: skip
+    if not values:
+        return None
+    data = alt.Data(values=values)
+    y, shift = alt.Y("observable:N", sort=None, title=None), alt.YOffset("run:N")
+    colour = alt.Color("run:N", scale=alt.Scale(range=list(DEVICE_COLOURS)))
+    x = alt.X("low:Q", title="value", scale=alt.Scale(zero=False))
+    return alt.layer(
+        alt.Chart(data).mark_rule(strokeWidth=2).encode(x=x, x2="high:Q", y=y, yOffset=shift, color=colour),
+        alt.Chart(data).mark_point(filled=True, size=50, opacity=1).encode(
+            x="value:Q", y=y, yOffset=shift, color=colour, tooltip=["observable:N", "run:N", "value:Q", "std error:Q"]),
+    ).properties(width=_WIDTH)  # fmt: skip
+
+
+def stages_by_run(runs: Sequence[Summary], records: Sequence[Mapping[str, Any]]) -> alt.TopLevelMixin | None:
+    """Seconds of each stage, a bar a run."""
+    values = [
+        {"run": run.run, "stage": stage, "seconds": seconds}
+        for run, record in zip(runs, records, strict=True)
+        for stage, seconds in record["timings"].items()
+    ]
+    if not values:
+        return None
+    colour = alt.Color("stage:N", sort=None, scale=alt.Scale(range=list(DEVICE_COLOURS)))
+    chart = alt.Chart(alt.Data(values=values)).mark_bar()
+    y = alt.Y("run:N", sort=None, title=None, axis=alt.Axis(labelLimit=220))
+    tips = ["run:N", "stage:N", "seconds:Q"]
+    return chart.encode(x="seconds:Q", y=y, color=colour, tooltip=tips).properties(width=_WIDTH)
+
+
+def fragment_seconds(rows: Sequence[TaskRow]) -> dict[int, float]:
+    """Seconds of work of each fragment's executions; a task that ran several is shared out evenly."""
+    found: dict[int, float] = {}
+    for row in rows:
+        if row.stage == "execute" and row.seconds:
+            own = [int(text) for text in row.fragments.split()]
+            for fragment in own:
+                found[fragment] = found.get(fragment, 0.0) + row.seconds / len(own)
+    return found
+
+
+def _fragment_scale(count: int) -> alt.Scale:
+    return alt.Scale(domain=[str(index) for index in range(count)], range=fragment_colours(count))
+
+
+def _axis(count: int) -> alt.Axis:
+    return alt.Axis(title="fragment", labelAngle=0, labels=count <= _MOST_LABELS, ticks=count <= _MOST_LABELS)
