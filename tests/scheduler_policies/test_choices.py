@@ -7,11 +7,16 @@ from dataclasses import replace
 import pytest
 
 from scheduler_policies import DeviceState, Speed
-from scheduler_policies.place import _broken, _when_back
+from scheduler_policies.cost import mean_fidelity
+from scheduler_policies.place import _broken, _when_back, place
 from scheduler_policies.placement import Candidate, Decision, Goal
-from scheduler_policies.search.improve import _steps, _targets
+from scheduler_policies.policies import balanced as policy
+from scheduler_policies.search.improve import _steps, _targets, spend_slack
 from scheduler_policies.search.list_scheduling import Prices, list_schedule
 from scheduler_policies.search.table import Assignment, CostTable
+from scheduler_policies.simulator.events import simulate_run
+from scheduler_policies.simulator.scenario import Scenario
+from scheduler_policies.simulator.world import Behaviour
 from tests.scheduler_policies.instances import cpu, qpu, work
 
 
@@ -71,3 +76,82 @@ def test_a_device_at_rest_counts_as_busy_until_it_may_be_back(until, now, delay)
 )
 def test_a_bound_is_broken_by_more_than_a_hundredth(error, bound, broken):
     assert _broken(Decision((), makespan=0.0, error=error, price=0.0), Goal(max_error=bound)) == pytest.approx(broken)
+
+
+@pytest.mark.parametrize(("times", "waits"), [(6, True), (7, False)])
+def test_a_device_set_aside_too_often_is_not_waited_for(times, waits):
+    state = DeviceState(set_aside_until=50.0, set_aside_count=times)
+    pool = [Candidate(qpu("good", 20, 0.001, 1e-3).device, state), qpu("bad", 20, 0.01, 1e-4)]
+    found = place(policy.balanced, [work(0, weight=0.3)], pool, Goal(max_error=0.05))
+    assert bool(found.waiting) is waits and bool(found.placements) is not waits
+
+
+def test_idle_time_goes_to_the_better_of_two_idle_devices():
+    pool = [qpu(name, 20, error, 1e-3) for name, error in (("A", 0.01), ("B", 0.01), ("worse", 0.03), ("good", 0.001))]
+    plan = Assignment(CostTable([work(0, variants=12), work(1, variants=6)], pool))
+    plan.give(0, 0, 12)
+    plan.give(1, 1, 6)
+    assert spend_slack(plan, Goal()).pieces == [{0: 12}, {}, {}, {1: 6}]
+
+
+@pytest.fixture
+def prices(monkeypatch):
+    """The prices and most pieces of every list schedule, and how many plans were improved."""
+    found = {"asked": [], "improved": 0}
+    real, better = policy.list_schedule, policy.improve
+
+    def list_schedule(table, prices, most_pieces):
+        plan = real(table, prices, most_pieces)
+        found["asked"].append((prices, most_pieces, plan))
+        return plan
+
+    def improve(plan, goal):
+        found["improved"] += 1
+        return better(plan, goal)
+
+    monkeypatch.setattr(policy, "list_schedule", list_schedule)
+    monkeypatch.setattr(policy, "improve", improve)
+    return found
+
+
+@pytest.mark.parametrize("bound", ["error", "money"])
+def test_only_what_is_bounded_has_a_price_and_at_first_that_of_the_makespan(prices, bound):
+    pool = [qpu("A", 20, 0.01, 1e-6, price=1e-3), qpu("B", 20, 0.002, 2e-6, price=1e-2)]
+    pool = [Candidate(replace(c.device, speed=Speed(job=1e-3, shot=c.device.speed.shot)), c.state) for c in pool]
+    goal = Goal(max_error=1e-3) if bound == "error" else Goal(budget=1.0)
+    policy.balanced([work(0), work(1)], pool, goal)
+    free, whole = prices["asked"][:2]
+    assert free[0] == whole[0] == Prices() and whole[1] == 1 and free[2].makespan < 1
+    searched = prices["asked"][2:-2]  # the last two are for error alone and for money alone
+    allowed = goal.max_error**2 if bound == "error" else goal.budget
+    one, other = (0, 1) if bound == "error" else (1, 0)
+    assert searched[0][0][one] == pytest.approx(free[2].makespan / allowed, rel=1e-12)
+    assert {asked[0][other] for asked in searched} == {0.0} and len({asked[0][one] for asked in searched}) > 5
+
+
+def test_few_works_on_few_units_are_searched_from_many_starts(prices):
+    pool = [qpu("A", 20, 0.01, 1e-3, price=1e-3), qpu("B", 20, 0.002, 1e-3, price=1e-2)]
+    policy.balanced([work(0), work(1)], pool, Goal(max_error=1e-3))
+    assert prices["improved"] >= 20
+    prices["improved"] = 0
+    policy.balanced([work(k) for k in range(51)], pool, Goal(max_error=1e-3))
+    assert prices["improved"] == 3
+
+
+def test_a_device_with_a_map_of_pairs_pays_each_gate_twice():
+    device = qpu("A", 20, 0.01, 1e-3).device
+    free, mapped = (mean_fidelity(replace(device, coupling=pairs), 0, 3, 0) for pairs in (None, ((0, 1),)))
+    assert free == pytest.approx(0.99**3) and mapped == pytest.approx(0.99**6)
+
+
+def test_a_simulated_device_has_all_its_units():
+    device = cpu("a").device
+    calm = Behaviour(jitter=0.0)
+    times = [
+        simulate_run(
+            Scenario("test", ((replace(device, units=units), calm),), tuple(work(k) for k in range(6)), 0, 0.0),
+            policy.balanced,
+        ).makespan
+        for units in (1, 3)
+    ]
+    assert times[1] == pytest.approx(times[0] / 3)
