@@ -14,13 +14,13 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tasks.runtime.ranks as ranks
-from tasks.errors import DefectError, QompassError
 from tasks.runtime.children import idle_children, start_children
+from tasks.runtime.dask_futures import as_completed as as_completed  # an engine has it
+from tasks.runtime.dask_futures import futures_in, is_future, resolved, wait_on
 from tasks.runtime.errors import EngineError
 from tasks.runtime.inline import is_inline
 from tasks.runtime.scratch import scratch_folder
@@ -206,10 +206,10 @@ class EmbeddedTask:
         ]
 
     def _collect(self, name: str, value: Any, dependencies: dict[str, Any]) -> None:
-        if _is_future(value):
+        if is_future(value):
             dependencies[value.key] = value
             return
-        inside = _futures_in(value)
+        inside = futures_in(value)
         if not inside:
             return
         wanted = DICTIONARY_IN if isinstance(value, dict) else COLLECTION_IN
@@ -297,80 +297,15 @@ def on_failure(management: str, **defaults: Any) -> Callable[[EmbeddedTask], Emb
     return decorate
 
 
-def wait_on(value: Any) -> Any:
-    """The results behind all futures in ``value``.
-
-    Raises:
-        DefectError: when a task's function itself raised, which tasks never do.
-    """
-    if _is_future(value):
-        try:
-            return value.result()
-        except CancelledError:
-            raise EngineError("a task was waited for after its engine had stopped") from None
-        except QompassError:
-            raise
-        except Exception as error:
-            raise DefectError(f"task {value.key} raised {type(error).__name__}: {error}") from error
-    if isinstance(value, (list, tuple)):
-        return type(value)(wait_on(member) for member in value)
-    if isinstance(value, dict):
-        return {key: wait_on(member) for key, member in value.items()}
-    return value
-
-
-def as_completed(futures: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-    """(position, result) of each as it completes; values that are no futures first."""
-    positions: dict[str, list[int]] = {}
-    pending = []
-    for position, future in enumerate(futures):
-        if not _is_future(future):
-            yield position, wait_on(future)
-            continue
-        positions.setdefault(future.key, []).append(position)
-        pending.append(future)
-    if not pending:
-        return
-    import distributed
-
-    for future in distributed.as_completed(pending, loop=pending[0].client.loop):
-        yield positions[future.key].pop(0), wait_on(future)
-
-
-def _is_future(value: Any) -> bool:
-    distributed = sys.modules.get("distributed")
-    return distributed is not None and isinstance(value, distributed.Future)
-
-
-def _futures_in(value: Any) -> list[Any]:
-    if _is_future(value):
-        return [value]
-    if isinstance(value, (list, tuple)):
-        return [future for member in value for future in _futures_in(member)]
-    if isinstance(value, dict):
-        return [future for member in value.values() for future in _futures_in(member)]
-    return []
-
-
 def _execute(number: int, results: dict[str, Any]) -> Any:
     # The scheduler has put the results of the futures into ``results``; here they take the futures' places.
     assert _engine is not None
     with _engine.lock:
         function, arguments, named = _engine.calls.pop(number)
     return function(
-        *(_resolved(argument, results) for argument in arguments),
-        **{name: _resolved(argument, results) for name, argument in named.items()},
+        *(resolved(argument, results) for argument in arguments),
+        **{name: resolved(argument, results) for name, argument in named.items()},
     )
-
-
-def _resolved(value: Any, results: Mapping[str, Any]) -> Any:
-    if _is_future(value):
-        return results[value.key]
-    if not _futures_in(value):
-        return value
-    if isinstance(value, dict):
-        return {key: _resolved(member, results) for key, member in value.items()}
-    return type(value)(_resolved(member, results) for member in value)
 
 
 def _pick(values: Sequence[Any], index: int) -> Any:
