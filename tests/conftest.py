@@ -49,6 +49,11 @@ def _no_gpu() -> str:
     return "" if "GPU" in AerSimulator().available_devices() else "this build of Aer sees no GPU"
 
 
+def _no_container_builds() -> str:
+    missing = [name for name in ("buildah", "debootstrap") if shutil.which(name) is None]
+    return f"{missing[0]} is not installed" if missing else "" if os.geteuid() == 0 else "only root builds images here"
+
+
 # Why an engine or service cannot be used here; "" where it can. launch/check.py says which were covered.
 SERVICES: dict[str, Callable[[], str]] = {
     "embedded engine": lambda: "",
@@ -57,6 +62,7 @@ SERVICES: dict[str, Callable[[], str]] = {
     "Redis": _no_redis,
     "QPU emulator": lambda: "" if importlib.util.find_spec("qrmi") else "qrmi is not installed",
     "GPU": _no_gpu,
+    "container builds": _no_container_builds,
 }
 _why_not = functools.cache(lambda name: SERVICES[name]())
 

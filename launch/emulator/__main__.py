@@ -50,11 +50,11 @@ def exports(devices: list[DeviceOptions], folder: Path) -> str:
     )
 
 
-def run(folder: Path, devices: list[DeviceOptions], port: int, faults: list[str]) -> int:
+def run(folder: Path, devices: list[DeviceOptions], host: str, port: int, faults: list[str]) -> int:
     """Serve until SIGTERM or SIGINT; on start write pid, environment and qrmi_config.json, on end remove the pid."""
     check_private(folder)
     token = os.environ.get("QOMPASS_EMULATOR_TOKEN") or secrets.token_urlsafe(24)
-    emulator = Emulator(devices, token, port)
+    emulator = Emulator(devices, token, port, host)
     for text in faults:
         emulator.faults.add(parse_fault(text))
     config = {
@@ -130,6 +130,7 @@ def main() -> int:
     parser.add_argument("verb", choices=("start", "run", "env", "stop", "status"))
     parser.add_argument("--folder", type=Path, default=default_folder(), help="its pid, configuration and token")
     parser.add_argument("--device", action="append", help="NAME[:key=value,...]; see launch/emulator/options.py")
+    parser.add_argument("--host", default="127.0.0.1", help="the address it listens on, as others call it")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--fault", action="append", default=[], help="STEP:KIND[=AMOUNT][xTIMES]")
     asked = parser.parse_args()
@@ -142,7 +143,7 @@ def main() -> int:
         parser.error(str(error))
     try:
         if asked.verb == "run":
-            return run(folder, devices, asked.port, asked.fault)
+            return run(folder, devices, asked.host, asked.port, asked.fault)
         if asked.verb == "start":
             return start(folder, [argument for argument in sys.argv[1:] if argument != "start"])
     except QompassError as error:  # the folder is not the user's own

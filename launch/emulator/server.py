@@ -26,8 +26,9 @@ class Emulator(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, devices: list[DeviceOptions], token: str, port: int = 0) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
+    def __init__(self, devices: list[DeviceOptions], token: str, port: int = 0, host: str = "127.0.0.1") -> None:
+        super().__init__((host, port), _Handler)
+        self.host = host
         self.faults = Faults()
         self.devices = {options.name: Device(options, self.faults) for options in devices}
         self.services: dict[str, Any] = {}
@@ -41,7 +42,7 @@ class Emulator(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return f"http://{self.host}:{self.server_address[1]}"
 
     @property
     def sessions(self) -> dict[str, dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 
@@ -16,8 +16,8 @@ def active() -> bool:
 
 
 if active():
+    from pycompss.api import constraint as constraints
     from pycompss.api.api import compss_wait_on
-    from pycompss.api.constraint import constraint
     from pycompss.api.implement import implement
     from pycompss.api.mpi import mpi
     from pycompss.api.on_failure import on_failure
@@ -37,6 +37,24 @@ if active():
         "on_failure",
         "task",
     ]
+
+    _ONE_PROCESSOR = {
+        "ProcessorName": "processor_name",
+        "ProcessorType": "processor_type",
+        "ComputingUnits": "computing_units",
+    }
+
+    def constraint(processors: Sequence[Mapping[str, str]] = (), **needs: Any) -> Callable[..., Any]:
+        """PyCOMPSs' ``@constraint``; one processor is said without a list.
+
+        A list has blanks in COMPSs' own words, and where tasks submit tasks (agents) COMPSs 3.3 splits these at blanks:
+        the task that submits ends without a word to its caller.
+        """
+        if len(processors) == 1:
+            return constraints.constraint(
+                **{_ONE_PROCESSOR[key]: value for key, value in processors[0].items()}, **needs
+            )
+        return constraints.constraint(**({"processors": list(processors)} if processors else {}), **needs)
 
     def start(units: dict[str, int]) -> None:
         """Nothing to do: runcompss started the runtime, and its resources file says the units."""

@@ -1,0 +1,201 @@
+"""COMPSs agents as processes of this machine: the values of ``qompass run`` while workers come, go and die."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from launch.docker import agents
+from tests.engines.ask_agents import contract, truth
+from tests.engines.launching import ROOT, environment, needs_runcompss, run
+
+PAIRS = ROOT / "launch/docker/resources"
+LONG = [ROOT / "apps/circuits/qaoa40.qasm", "--observable", "Z0 Z1 Z20", "--max-qubits", "6", "--shots", "4000000"]
+OPTIONS = ["--seed", "3", "--json", "--cache", "off"]
+pytestmark = [needs_runcompss, pytest.mark.xdist_group("runcompss")]
+
+
+def free_ports(count):
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+class Agents:
+    """A master and two workers, which the master has not been told of."""
+
+    def __init__(self, folder, worker_pair=PAIRS / "worker"):
+        self.folder = folder
+        ports = free_ports(6)
+        names = {"master": "127.0.0.1", "one": "127.0.0.2", "two": "127.0.0.3"}  # agents are told apart by their names
+        self.hosts = names
+        self.rest = dict(zip(names, ports[:3], strict=True))
+        self.comm = dict(zip(names, ports[3:], strict=True))
+        self.processes = {}
+        for name, host in names.items():
+            pair = PAIRS / "application" if name == "master" else worker_pair
+            command = [sys.executable, ROOT / "launch/docker/agents.py", "serve", host, "--rest", self.rest[name],
+                       "--comm", self.comm[name], "--resources", pair, "--folder", folder / name]  # fmt: skip
+            with (folder / f"{name}.log").open("w") as log:
+                self.processes[name] = subprocess.Popen(
+                    list(map(str, command)), env=environment() | {"TMPDIR": str(folder)}, stdin=subprocess.DEVNULL,
+                    stdout=log, stderr=log, start_new_session=True,
+                )  # fmt: skip
+        for name in names:
+            self.wait_for(name)
+
+    @property
+    def master(self):
+        return f"127.0.0.1:{self.rest['master']}"
+
+    def wait_for(self, name):
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                return agents.resources(f"{self.hosts[name]}:{self.rest[name]}")
+            except agents.AgentError:
+                assert time.monotonic() < deadline, (self.folder / f"{name}.log").read_text()[-2000:]
+                time.sleep(0.2)
+
+    def add(self, name, *processors):
+        processors = processors or (agents.processor("CPU", "CPU", 1),)
+        agents.add(self.master, self.hosts[name], self.comm[name], processors)
+
+    def run(self, *arguments):
+        """Status and standard output of a qompass command."""
+        output = io.StringIO()
+        command = [*map(str, arguments), "--out", str(self.folder / "runs")]
+        with contextlib.redirect_stdout(output):
+            return agents.run(self.master, command, self.folder, limit_s=300), output.getvalue()
+
+    def begun(self, name):
+        """How many tasks an agent was given so far."""
+        return len(list((self.folder / name / "logs/jobs").glob("job*_NEW.out")))
+
+    def kill(self, name):
+        """End everything of an agent at once, as a node that loses its power."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.processes[name].pid, signal.SIGKILL)
+        self.processes[name].wait()
+
+
+def started(folder, **more):
+    one = Agents(folder, **more)
+    try:
+        yield one
+    finally:
+        for name in one.processes:
+            one.kill(name)
+        left = subprocess.run(["pgrep", "-af", str(folder)], capture_output=True, text=True).stdout.splitlines()
+        for line in left:  # workers of Python have sessions of their own
+            if "pytest" not in line and "pgrep" not in line:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(line.split()[0]), signal.SIGKILL)
+
+
+@pytest.fixture
+def pool(tmp_path):
+    yield from started(tmp_path)
+
+
+def on_this_machine(folder, *arguments):
+    done = run(folder, sys.executable, "-m", "apps.cli", "run", *arguments)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)["estimates"]
+
+
+class InBackground(threading.Thread):
+    """A run on agents, while the test does something to them."""
+
+    def __init__(self, pool, *arguments):
+        super().__init__(daemon=True)
+        self.pool, self.arguments, self.found = pool, arguments, None
+        self.start()
+
+    def run(self):
+        try:
+            self.found = self.pool.run("run", *self.arguments)
+        except agents.AgentError as error:
+            self.found = 2, str(error)
+
+    def wait_for_results(self):
+        """Until a first result is on disk: the run is in the middle of it."""
+        deadline = time.monotonic() + 120
+        while not list((self.pool.folder / "runs").glob("*/fragments/*")):
+            assert self.is_alive() and time.monotonic() < deadline, self.found
+            time.sleep(0.05)
+
+    def estimates(self):
+        self.join(timeout=300)
+        assert self.found is not None and self.found[0] == 0, self.found
+        return json.loads(self.found[1])["estimates"]
+
+
+def test_values_of_qompass_run_while_workers_come_go_and_die(tmp_path, pool):
+    pool.add("one")
+    circuit = [ROOT / "apps/circuits/ghz12.qasm", "--observable", "Z0 Z11", "--max-qubits", "6", *OPTIONS]
+    status, output = pool.run("run", *circuit)
+    assert status == 0
+    assert json.loads(output)["estimates"] == on_this_machine(tmp_path, *circuit)
+    assert json.loads(output)["engine"]["name"] == "compss"
+    assert pool.begun("one") > 0 and pool.begun("two") == 0
+
+    wanted = on_this_machine(tmp_path, *LONG, *OPTIONS)
+    changing = InBackground(pool, *LONG, *OPTIONS)
+    changing.wait_for_results()
+    pool.add("two")
+    agents.remove(pool.master, pool.hosts["one"])
+    assert changing.estimates() == wanted
+    assert pool.begun("two") > 0, "a worker that came got no work"
+    assert set(agents.resources(pool.master)) == {"127.0.0.1", "127.0.0.3"}
+
+    pool.add("one")
+    losing = InBackground(pool, *LONG, *OPTIONS)
+    before = pool.begun("two")
+    deadline = time.monotonic() + 120
+    while pool.begun("two") <= before + 1 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    pool.kill("two")
+    agents.lost(pool.master, pool.hosts["two"])
+    assert losing.estimates() == wanted
+
+
+def test_what_is_wrong_with_a_command_is_said_with_its_status(pool, capsys):
+    pool.add("one")
+    status, output = pool.run("run", ROOT / "apps/circuits/ghz12.qasm", "--observable", "Z0 Z77")
+    assert (status, output) == (2, "")
+    assert "77" in capsys.readouterr().err
+
+
+def test_an_agent_that_is_not_there_is_one_line_and_status_2(tmp_path):
+    (port,) = free_ports(1)
+    for verb in (["add"], ["lost"], ["remove"]):
+        done = run(tmp_path, sys.executable, ROOT / "launch/docker/agents.py", *verb, f"127.0.0.1:{port}", "worker")
+        assert done.returncode == 2 and done.stderr.count("\n") == 1 and "does not answer" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_engine_contract_and_a_fifth_of_the_truth_suite(tmp_path):
+    for pool in started(tmp_path, worker_pair=Path(__file__).with_name("resources")):
+        for name, qpu, units in (("one", "QPU_A", 1), ("two", "QPU_B", 2)):
+            pool.add(
+                name,
+                agents.processor("CPU", "CPU", 1),
+                agents.processor("Clients", "CPU", units),
+                agents.processor(qpu, "OTHER", units),
+            )
+        assert contract(pool.master, tmp_path) == {}
+        truth(pool.master, tmp_path)
