@@ -32,7 +32,8 @@ from tasks.reconstruction.errors import ReconstructionError
 from tasks.reconstruction.ranks import Ranks, end_all_ranks, ranks_of
 from tasks.reconstruction.statistics.exact_sum import ExactSum
 from tasks.reconstruction.statistics.gradient import gradients
-from tasks.reconstruction.statistics.statistics import fragment_variances
+from tasks.reconstruction.statistics.uncertainty import Uncertainty
+from tasks.reconstruction.statistics.variant_uncertainty import fragment_uncertainty
 
 PLANNED_RANKS = 4
 """How many ranks the work is cut for; the last bits depend on it, and never on how many ranks there really are."""
@@ -131,7 +132,8 @@ def _sum_variances(
 ) -> np.ndarray:
     """Each rank goes back down the tree for its groups of fragments; groups do not depend on the number of ranks."""
     samples = {tensor.fragment: tensor.samples for tensor in tensors if tensor.samples is not None}
-    total, doubt = ExactSum(structure.coefficients.shape[0]), np.zeros(structure.coefficients.shape[0])
+    entries = structure.coefficients.shape[0]
+    seen, fourth, doubt = ExactSum(entries), ExactSum(entries), np.zeros(entries)
     if samples:
         plan = ranks.bcast(
             _planned(structure, network, memory_bytes, seed, 1, gradients=True) if ranks.rank == 0 else None
@@ -146,14 +148,14 @@ def _sum_variances(
         for piece in share_out(costs, ranks.size)[ranks.rank]:
             for _, found in gradients(structure, network, plan, values, named[piece]):
                 for leaf in found:
-                    seen, unseen = fragment_variances(samples[leaf.fragment], leaf, doubt.size)
-                    total.add(seen)
-                    np.maximum(doubt, unseen, out=doubt)
+                    known = fragment_uncertainty(samples[leaf.fragment], leaf, entries)
+                    seen.add(known.seen)
+                    fourth.add(known.fourth)
+                    np.maximum(doubt, known.doubt, out=doubt)
     doubt = ranks.largest_into_root(doubt)
-    if ranks.rank == 0:
-        total.add(doubt)
-    total.limbs[:] = ranks.sum_into_root(total.limbs)
-    return total.result() if ranks.rank == 0 else np.empty(0)
+    for total in (seen, fourth):
+        total.limbs[:] = ranks.sum_into_root(total.limbs)
+    return Uncertainty(seen.result(), fourth.result(), doubt).variance if ranks.rank == 0 else np.empty(0)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -85,22 +85,28 @@ def cut_problem(problem: Problem, plan: Plan, exact: float) -> SampledProblem:
 def run_in_rounds(
     problem: SampledProblem, rng: np.random.Generator, *, each: int = 500, target_error: float | None = None
 ) -> tuple[float, float, int]:
-    """Value, standard error and shots of a run with ``each`` shots a variant, or as many as the target error takes."""
+    """Value, standard error and shots of a run with ``each`` shots a variant, or as many as the target error takes.
+
+    Fewer than 100 shots a variant are taken in one round.
+    """
     sizes = [len(own) for own in problem.variants]
     total = None if target_error is not None else each * sum(sizes)
-    first = FIRST_SHOTS if target_error is not None else int(FIRST_ROUND * each)
+    once = target_error is None and each < 100
+    first = FIRST_SHOTS if target_error is not None else each if once else int(FIRST_ROUND * each)
     wanted = [np.tile([[first - first // 2], [first // 2]], size) for size in sizes]
+    if once:
+        wanted = [np.full((1, size), each) for size in sizes]
     taken: list[list[list[list[VariantCounts]]]] = [[[[] for _ in range(n)] for _ in (0, 1)] for n in sizes]
     for number in range(5):
         for fragment, numbers in enumerate(wanted):
             chosen = np.flatnonzero(numbers.sum(axis=0))
             counts = [problem.draw(fragment, v, int(numbers[:, v].sum()), rng) for v in chosen.tolist()]
-            shares = numbers[0, chosen] / numbers[:, chosen].sum(axis=0)
+            shares = np.ones(chosen.size) if once else numbers[0, chosen] / numbers[:, chosen].sum(axis=0)
             for v, pair in zip(chosen.tolist(), split_counts(counts, shares.tolist(), rng), strict=True):
                 for half, own in enumerate(pair):
                     taken[fragment][half][v] += [own] if own.shots else []
         tensors = [*(_tensor(problem, fragment, own) for fragment, own in enumerate(taken)), *problem.others]
-        if number and target_error is None:
+        if once or (number and target_error is None):
             break
         prices = dict.fromkeys(range(len(sizes)), 0.0)
         more = allocate_shots(problem.structure, tensors, total, target_error, prices, rounds=number + 1)

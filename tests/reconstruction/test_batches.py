@@ -9,7 +9,7 @@ from tasks.cutting import GateCut, WireCut, make_plan, structure_of
 from tasks.execution.jobs import fragment_tensor, run_job, sampled_jobs
 from tasks.reconstruction import estimate_values
 from tasks.reconstruction.statistics import walsh as room
-from tasks.reconstruction.statistics.allocation import influences
+from tasks.reconstruction.statistics.influences import influences
 from tests.oracles import brickwork, random_problem
 
 
@@ -35,7 +35,7 @@ def test_batches_give_what_their_variants_give_alone(seed, monkeypatch):
     sizes = [len(b.members) for t in together for b in room.variant_batches(t.samples)[0]]
     assert max(sizes) > 4, "nothing was looked at together"
     values, errors = estimate_values(structure, together)
-    worth = influences(structure, together)
+    (worth,) = influences(structure, together)
     monkeypatch.setattr(room, "MOST_BITS", -1)
     structure, alone = sampled_problem(seed)
     assert all(not room.variant_batches(t.samples)[0] for t in alone)
@@ -44,7 +44,8 @@ def test_batches_give_what_their_variants_give_alone(seed, monkeypatch):
     values_alone, errors_alone = estimate_values(structure, alone)
     np.testing.assert_allclose(values, values_alone, atol=1e-11, err_msg=f"seed {seed}")
     np.testing.assert_allclose(errors, errors_alone, rtol=1e-9, err_msg=f"seed {seed}")
-    np.testing.assert_allclose(worth.variances, influences(structure, alone).variances, rtol=1e-8, atol=1e-15)
+    (other,) = influences(structure, alone)
+    np.testing.assert_allclose(worth.each.seen, other.each.seen, rtol=1e-8, atol=1e-15)
 
 
 def test_a_walsh_spectrum_is_the_sum_of_signs():

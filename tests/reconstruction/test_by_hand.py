@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
@@ -26,9 +28,10 @@ from tasks.reconstruction.contraction.sharing import share_out, share_units, slo
 from tasks.reconstruction.distribution.outputs import ExactOutputs, MarginalOutputs, SampledOutputs
 from tasks.reconstruction.distribution.sampling import nearest_distribution
 from tasks.reconstruction.errors import AllocationError
-from tasks.reconstruction.statistics.allocation import Influences, shots_for_error, spend
+from tasks.reconstruction.statistics.allocation import shots_for_error, spend
 from tasks.reconstruction.statistics.gradient import LeafGradient
-from tasks.reconstruction.statistics.statistics import seen_and_doubt
+from tasks.reconstruction.statistics.influences import Influences
+from tasks.reconstruction.statistics.uncertainty import Uncertainty, uncertainty_of_mean
 from tasks.reconstruction.statistics.walsh import histograms, walsh
 from tests.reconstruction.networks import exact_tensors
 
@@ -131,12 +134,36 @@ def test_work_goes_to_whoever_has_least() -> None:
     assert slowest(shares, [0.5], [1.0]) == 4.5
 
 
-def test_the_seen_variance_and_the_doubt_of_a_mean() -> None:
-    seen, doubt = seen_and_doubt(np.array([10.0]), np.array([0.6]), np.array([1.0]), 10)
-    assert seen[0] == pytest.approx((10 - 10 * 0.36) / 9 / 10)
-    assert doubt[0] == pytest.approx(0.75 * (1 + 10 / 11 * 0.36) / 100)
-    seen, doubt = seen_and_doubt(np.array([2.25]), np.array([1.5]), np.array([4.0]), 1)
-    assert (seen[0], doubt[0]) == (4.0, pytest.approx(0.75 * (4 + 0.5 * 2.25)))
+def test_what_the_shots_of_one_variant_say() -> None:
+    """Ten signs, two of them flipped: the sample variance, its fourth moment and the pseudo-shot."""
+    found = uncertainty_of_mean(np.array([10.0]), np.array([0.6]), np.array([1.0]), 10)
+    seen = (10 - 10 * 0.36) / 9 / 10
+    assert found.seen[0] == pytest.approx(seen)
+    chance = seen * 10 / 4  # p (1 - p)
+    assert found.fourth[0] == pytest.approx(16 * chance * (1 - 3 * chance) / 1000)
+    assert found.doubt[0] == pytest.approx((1 + 10 / 11 * 0.36) / 100)
+    one = uncertainty_of_mean(np.array([2.25]), np.array([1.5]), np.array([4.0]), 1)
+    assert (one.seen[0], one.fourth[0]) == (4.0, 16.0)  # a fair coin's: a single shot says nothing better
+    assert one.doubt[0] == pytest.approx(4 + 0.5 * 2.25)
+
+
+@pytest.mark.parametrize("chance", [0.5, 0.1, 0.004])
+def test_the_fourth_moment_of_a_sign(chance: float) -> None:
+    """Against the sum over both outcomes, for a scalar of 3 or -3."""
+    shots, weight = 1000, 3.0
+    mean = weight * (1 - 2 * chance)
+    found = uncertainty_of_mean(np.array(shots * weight**2), np.array(mean), np.array(weight**2), shots)
+    moment = (1 - chance) * (weight - mean) ** 4 + chance * (-weight - mean) ** 4
+    assert found.fourth == pytest.approx(moment / shots**3, rel=4e-3)
+
+
+def test_the_variance_claimed_is_what_was_seen_and_two_flips_but_never_below_the_doubt() -> None:
+    known = Uncertainty(np.array([5.0, 0.0, 0.1]), np.array([5.0, 0.0, 0.01]), np.array([1.0, 0.5, 2.0]))
+    np.testing.assert_allclose(known.variance, [7.0, 0.5, 2.0])
+    known.add(Uncertainty(np.array([1.0]), np.array([3.0]), np.array([0.7])), np.array([1]))
+    np.testing.assert_allclose(known.variance, [7.0, 7.0, 2.0])
+    np.testing.assert_allclose(known.scaled(-2.0).variance, 4 * known.variance)
+    assert known[1].doubt == 0.7
 
 
 def test_a_histogram_of_more_than_a_byte() -> None:
@@ -181,11 +208,11 @@ def test_a_leg_s_sign_goes_into_the_projectors() -> None:
 def test_the_variance_of_a_frequency() -> None:
     codes = np.array([0, 2])
     gradient = LeafGradient(0, np.array([0, 1]), np.array([0, 1]), np.array([1.0, 3.0]))
-    total, doubt = np.zeros(2), np.zeros(2)
-    some_outputs().add_variances(np.array([True, True]), codes, gradient, total, doubt)
+    total = Uncertainty.none(2)
+    some_outputs().add_uncertainty(np.array([True, True]), codes, gradient, total)
     p, scale = np.array([0.5, 0.2]), np.array([1.0, 9.0])
-    np.testing.assert_allclose(total, scale * p * (1 - p) / 9)
-    np.testing.assert_allclose(doubt, scale * 0.75 * (0.25 + 10 / 11 * (p - 0.5) ** 2) / 100)
+    np.testing.assert_allclose(total.seen, scale * p * (1 - p) / 9)
+    np.testing.assert_allclose(total.doubt, scale * (0.25 + 10 / 11 * (p - 0.5) ** 2) / 100)
 
 
 def test_the_variance_of_a_signed_frequency() -> None:
@@ -194,14 +221,14 @@ def test_the_variance_of_a_signed_frequency() -> None:
     rows = {0b00: 1, 0b01: 2, 0b10: 3, 0b11: 4}
     variant = VariantData((0,), (0,), np.array([0]), np.array([[False, True]]), counted(rows, 2))
     outputs = SampledOutputs((0,), SampledData((leg,), (variant,)))
-    total, doubt = np.zeros(1), np.zeros(1)
+    total = Uncertainty.none(1)
     gradient = LeafGradient(0, np.array([0]), np.array([0]), np.array([[0.3, 0.1]]))
-    outputs.add_variances(np.array([True]), np.array([1]), gradient, total, doubt)
+    outputs.add_uncertainty(np.array([True]), np.array([1]), gradient, total)
     shots = [0.0] * 3 + [0.3 + 0.35] * 3 + [0.3 - 0.35] * 4
-    assert total[0] == pytest.approx(np.var(shots, ddof=1) / 10, rel=1e-12)
+    assert total.seen[0] == pytest.approx(np.var(shots, ddof=1) / 10, rel=1e-12)
     even = [0.0, 0.0, 0.65, -0.05]
     away = np.mean(shots) - np.mean(even)
-    assert doubt[0] == pytest.approx(0.75 * (np.var(even) + 10 / 11 * away**2) / 100, rel=1e-12)
+    assert total.doubt[0] == pytest.approx((np.var(even) + 10 / 11 * away**2) / 100, rel=1e-12)
 
 
 def test_outputs_that_are_not_kept_are_summed_over() -> None:
@@ -220,21 +247,26 @@ def test_the_nearest_distribution_on_paper() -> None:
     np.testing.assert_allclose(nearest_distribution(np.array([0.25, 0.25, 0.5])), [0.25, 0.25, 0.5])
 
 
-def known(variances: list[float], doubts: list[float] | None = None, shots: int = 1) -> Influences:
+def known(
+    variances: list[float], doubts: list[float] | None = None, shots: int = 1, fourths: list[float] | None = None
+) -> Influences:
     count = len(variances)
     return Influences(
         np.zeros(count, dtype=np.int64),
         np.array([0]),
-        np.array(variances)[:, None],
-        np.array(doubts or [0.0] * count)[:, None],
+        Uncertainty(*(np.array(own or [0.0] * count)[:, None] for own in (variances, fourths, doubts))),
         np.full(count, shots),
     )
 
 
 def test_what_shots_predict() -> None:
-    one = known([8.0, 2.0], [100.0, 50.0], shots=5)
-    np.testing.assert_allclose(one.predicted(np.array([10, 5])), [0.8 + 0.4 + max(1.0, 2.0)])
+    one = known([8.0, 2.0], [100.0, 50.0], 5, [40.0, 15.0])
+    seen, more = 0.8 + 0.4, 2 * (0.04 + 0.12) / (0.8 + 0.4)
+    np.testing.assert_allclose(one.predicted(np.array([10, 5])), [max(seen + more, 1.0, 2.0)])
+    np.testing.assert_allclose(one.predicted(np.array([10, 4])), [50 / 16])
+    np.testing.assert_allclose(replace(one, of=2).predicted(np.array([10, 5])), [seen + more / 2])
     np.testing.assert_allclose(one.smoothed[:, 0], [8 + 20, 2 + 10])
+    np.testing.assert_allclose(one.with_a_flip_less[:, 0], [8 + 20 - 1, 2 + 10 - 1.5])
 
 
 def test_neyman_s_proportions_on_paper() -> None:
@@ -282,6 +314,8 @@ def test_weighted_shots_are_samples_of_their_own() -> None:
     means, shares, shots = np.array([0.5, 0.5]), np.array([0.8, -0.6]), np.array([8, 12])
     assert values.tolist() == pytest.approx([means @ shares, 0.0])
     seen = (1 - means**2) / (shots - 1)
-    doubt = 0.75 * (1 + shots / (shots + 1) * means**2) / shots**2
-    assert errors[0] ** 2 == pytest.approx(np.square(shares) @ (seen + doubt), rel=1e-12)
+    chances = seen * shots / 4
+    fourth = np.power(shares, 4) @ (16 * chances * (1 - 3 * chances) / shots**3)
+    whole = np.square(shares) @ seen
+    assert errors[0] ** 2 == pytest.approx(whole + 2 * fourth / whole, rel=1e-12)
     assert errors[1] == 0.0, "nothing is asked of the second"

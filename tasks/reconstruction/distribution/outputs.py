@@ -19,7 +19,7 @@ from tasks.model.tensor import SampledData, VariantData
 from tasks.reconstruction.errors import DistributionError
 from tasks.reconstruction.statistics.counts_to_tensor import check_covered, signs, variant_entries
 from tasks.reconstruction.statistics.gradient import LeafGradient
-from tasks.reconstruction.statistics.statistics import seen_and_doubt
+from tasks.reconstruction.statistics.uncertainty import Uncertainty, uncertainty_of_mean
 
 
 class Outputs(Protocol):
@@ -44,13 +44,10 @@ class Outputs(Protocol):
             (legs..., projector) float64.
         """
 
-    def add_variances(
-        self, fixed: np.ndarray, codes: np.ndarray, found: LeafGradient, total: np.ndarray, doubt: np.ndarray
-    ) -> None:
+    def add_uncertainty(self, fixed: np.ndarray, codes: np.ndarray, found: LeafGradient, total: Uncertainty) -> None:
         """Add what this fragment's shots contribute to ``total`` (observable,), given its gradient.
 
-        ``doubt`` is raised to the largest of its variants' doubts (``statistics``). ``found.factors`` are positions in
-        ``codes``; each observable has one factor here.
+        ``found.factors`` are positions in ``codes``; each observable has one factor here.
         """
 
     def in_halves(self, seed: int) -> tuple[Outputs, Outputs]:
@@ -76,9 +73,7 @@ class ExactOutputs:
         free = tuple(len(legs) + len(self.qubits) - 1 - int(bit) for bit in np.flatnonzero(~fixed))
         return np.ascontiguousarray(bits.sum(axis=free).reshape(*legs, -1)[..., codes])
 
-    def add_variances(
-        self, fixed: np.ndarray, codes: np.ndarray, found: LeafGradient, total: np.ndarray, doubt: np.ndarray
-    ) -> None:
+    def add_uncertainty(self, fixed: np.ndarray, codes: np.ndarray, found: LeafGradient, total: Uncertainty) -> None:
         """Exact: nothing to add."""
 
     def in_halves(self, seed: int) -> tuple[Outputs, Outputs]:
@@ -133,9 +128,7 @@ class SampledOutputs:
             raw = np.moveaxis(np.tensordot(raw, leg.inverse, axes=(axis, 1)), -1, axis)
         return np.ascontiguousarray(raw)
 
-    def add_variances(
-        self, fixed: np.ndarray, codes: np.ndarray, found: LeafGradient, total: np.ndarray, doubt: np.ndarray
-    ) -> None:
+    def add_uncertainty(self, fixed: np.ndarray, codes: np.ndarray, found: LeafGradient, total: Uncertainty) -> None:
         """See ``Outputs``; a pseudo-shot lies inside the projector with probability one half (Wilson)."""
         legs = self.samples.legs
         raw = found.gradient
@@ -164,9 +157,8 @@ class SampledOutputs:
             even_spread = 0.5 * np.square(gradient).sum(axis=1) - np.square(even_mean)
             # The variance about the mean of even outcomes, which is that of the pseudo-shot.
             about = squares - 2 * shots * even_mean * mean + shots * np.square(even_mean)
-            spread, unseen = seen_and_doubt(about, mean - even_mean, np.maximum(even_spread, 0.0), shots)
-            np.add.at(total, found.observables, spread)
-            np.maximum.at(doubt, found.observables, unseen)
+            own = uncertainty_of_mean(about, mean - even_mean, np.maximum(even_spread, 0.0), shots)
+            total.add(own, found.observables)
 
     def in_halves(self, seed: int) -> tuple[Outputs, Outputs]:
         """See ``Outputs``."""
@@ -214,11 +206,9 @@ class MarginalOutputs:
         """See ``Outputs``."""
         return self.whole.projectors(self._among_all(fixed), codes)
 
-    def add_variances(
-        self, fixed: np.ndarray, codes: np.ndarray, found: LeafGradient, total: np.ndarray, doubt: np.ndarray
-    ) -> None:
+    def add_uncertainty(self, fixed: np.ndarray, codes: np.ndarray, found: LeafGradient, total: Uncertainty) -> None:
         """See ``Outputs``."""
-        self.whole.add_variances(self._among_all(fixed), codes, found, total, doubt)
+        self.whole.add_uncertainty(self._among_all(fixed), codes, found, total)
 
     def in_halves(self, seed: int) -> tuple[Outputs, Outputs]:
         """See ``Outputs``."""

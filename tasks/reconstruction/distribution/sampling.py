@@ -20,6 +20,7 @@ from tasks.reconstruction.contraction.schedule import schedule
 from tasks.reconstruction.distribution.outputs import ExactOutputs, Outputs
 from tasks.reconstruction.errors import DistributionError
 from tasks.reconstruction.statistics.gradient import gradients
+from tasks.reconstruction.statistics.uncertainty import Uncertainty
 
 MOST_VECTOR_BITS = 24
 _ROUNDING = 1e-7  # how negative an exact conditional may come out, relative to its sum
@@ -291,7 +292,7 @@ def _probabilities(
         factor_index[:, fragment] = place.ravel()
     asked = _asking(joined, factor_index, [value.shape[-1] for value in values])
     plan = schedule(asked, network, gradients=True, paths=paths)
-    probabilities, variances, doubt = np.zeros(len(codes)), np.zeros(len(codes)), np.zeros(len(codes))
+    probabilities, known = np.zeros(len(codes)), Uncertainty.none(len(codes))
     for _, pieces in gradients(asked, network, plan, values, range(len(outputs))):
         for piece in pieces:
             if piece.fragment == 0:  # multilinear: the gradient along a tensor itself is the value
@@ -299,5 +300,5 @@ def _probabilities(
                 along = (piece.gradient * entries).reshape(len(entries), -1).sum(axis=1)
                 np.add.at(probabilities, piece.observables, along)
             own = piece.fragment
-            outputs[own].add_variances(fixed[own], used[own], piece, variances, doubt)
-    return probabilities, np.sqrt(variances + doubt)
+            outputs[own].add_uncertainty(fixed[own], used[own], piece, known)
+    return probabilities, np.sqrt(known.variance)

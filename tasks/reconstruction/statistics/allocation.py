@@ -1,129 +1,42 @@
-"""How to spend shots: from a first round's gradients to the number of shots for each variant.
+"""How to spend shots: from what a shot of each variant is worth to the number of shots for each variant.
 
 A variant v with n_v shots contributes A[v, o] / n_v to the variance of observable o, where A is the variance of one
 shot's influence on it. For a given total price sum_v c_v n_v the weighted sum of variances is least for Neyman's
 allocation n_v proportional to sqrt(sum_o w_o A[v, o] / c_v).
 
 A variant whose first shots agree by luck must not keep its luck by getting few more while others are corrected: the
-mean over two rounds is unbiased only if the rounds' weights do not depend on the counts. So the shots of every variant
-form two halves (``SampledData``), and what one half is still to get is computed from the other half alone: gradients,
-variances and all (cross-fitting; Chernozhukov et al., Econometrics Journal 21, C1, 2018). That is done once. Rounds
-after it, towards a target error, take more of everything in the same proportions: how much depends on the whole error
-bar alone, which no single variant's luck moves.
+mean over rounds is unbiased only if the rounds' weights do not depend on what was counted. So the shots of every
+variant form two halves (``SampledData``), and how much a half still gets follows from how the *other* half's outcomes
+spread (cross-fitting; Chernozhukov et al., Econometrics Journal 21, C1, 2018). The gradients in A come from all shots:
+the estimate is multilinear, so a variant's gradient depends on the other fragments alone.
+
+Towards a target error the other half also says when there are enough: a run that stops when its own error bar has
+become small stops on lucky shots (F rare flips are then off by 1 / sqrt(F) standard errors, against half of that for a
+fixed number of shots; Siegmund, Sequential Analysis, 1985). That is decided once, with a little to spare. What the
+other half says of an allocation that follows its own outcomes would be too hopeful: variants that flipped by luck get
+many shots. So each variant's variance is set against the shots that it would get with one flip less, which is right on
+average: E[F h(F - 1)] = mu E[h(F)] for F Poisson with mean mu (Chen, Annals of Probability 3, 534 (1975)). Where the
+whole error bar is above the target afterwards, further rounds take more of everything in the same proportions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tasks.model.tensor import FragmentTensor, SampledData, Structure
-from tasks.reconstruction.contraction.network import network_of, values_by_fragment
-from tasks.reconstruction.contraction.schedule import schedule
+from tasks.model.tensor import FragmentTensor, Structure
 from tasks.reconstruction.errors import AllocationError
-from tasks.reconstruction.statistics.counts_to_tensor import tensor_values
-from tasks.reconstruction.statistics.gradient import gradients
-from tasks.reconstruction.statistics.statistics import variances, variant_variances
+from tasks.reconstruction.statistics.influences import Influences, influences, shots_taken
+from tasks.reconstruction.statistics.statistics import variances
 
-FIRST_ROUND = 0.3
+FIRST_ROUND = 0.25
 """Share of the shots that a first, uniform round takes."""
 
+_AIM = 0.95  # of the variance that a target allows
 _REWEIGHTINGS = 40
 _BISECTIONS = 60
 _SHOTS_AN_HOUR = 3.6e6  # of a QPU that takes a thousand a second
-
-
-@dataclass(frozen=True)
-class Influences:
-    """What one shot of each variant means for each observable.
-
-    Attributes:
-        fragments: (variant,) int, the fragment of each variant.
-        observables: (observable,) int, which observables.
-        variances: (variant, observable) float64, variance of one shot's influence as seen: right on average.
-        doubts: (variant, observable) float64, what is in doubt (see ``statistics``), times the shots squared.
-        shots: (variant,) int64, shots it has had.
-    """
-
-    fragments: np.ndarray
-    observables: np.ndarray
-    variances: np.ndarray
-    doubts: np.ndarray
-    shots: np.ndarray
-
-    def predicted(self, shots: np.ndarray) -> np.ndarray:
-        """(observable,) variance with so many shots a variant."""
-        each = 1.0 / np.maximum(shots, 1)
-        doubt = (self.doubts * np.square(each)[:, None]).max(axis=0, initial=0.0)
-        return np.asarray(self.variances.T @ each + doubt)
-
-    @property
-    def smoothed(self) -> np.ndarray:
-        """(variant, observable) float64: ``variances`` with the doubt, so that no variant looks certain."""
-        return self.variances + self.doubts / np.maximum(self.shots, 1)[:, None]
-
-
-def influences(
-    structure: Structure,
-    tensors: Sequence[FragmentTensor],
-    *,
-    most_observables: int = 64,
-    memory_bytes: int | None = None,
-    seed: int = 0,
-) -> Influences:
-    """Measure from a first round what one shot of each variant is worth.
-
-    Args:
-        structure: the structure.
-        tensors: the tensors after the first round.
-        most_observables: keep only so many observables, those with the largest variances.
-        memory_bytes: as in ``contract``.
-        seed: of the path search.
-
-    Raises:
-        AllocationError: if no tensor is sampled.
-    """
-    samples = {tensor.fragment: tensor.samples for tensor in tensors if tensor.samples is not None}
-    if not samples:
-        raise AllocationError("Every fragment is exact: no shots to allocate. Leave `shots` out.", field="shots")
-    network = network_of(structure)
-    values = values_by_fragment(structure, network, tensors)
-    plan = schedule(structure, network, memory_bytes=memory_bytes, gradients=True, seed=seed)
-    order = sorted(samples)
-    rows = _rows({fragment: samples[fragment] for fragment in order})
-    fragments = np.repeat(order, [len(set(rows[fragment].tolist())) for fragment in order])
-    shots = np.zeros(len(fragments), dtype=np.int64)
-    for fragment in order:
-        np.add.at(shots, rows[fragment], [variant.counts.shots for variant in samples[fragment].variants])
-    kept = np.zeros(0, dtype=np.int64)
-    tables = np.zeros((2, len(fragments), 0))
-    for observables, found in gradients(structure, network, plan, values, order):
-        block = np.zeros((2, len(fragments), observables.size))
-        for piece in found:
-            for position, asking, seen, unseen in variant_variances(samples[piece.fragment], piece):
-                row, columns = rows[piece.fragment][position], np.searchsorted(observables, asking)
-                block[0, row, columns] += seen * shots[row]
-                block[1, row, columns] += unseen * shots[row] ** 2
-        kept, tables = np.concatenate([kept, observables]), np.concatenate([tables, block], axis=2)
-        predicted = Influences(fragments, kept, tables[0], tables[1], shots).predicted(shots)
-        largest = np.sort(np.argsort(-predicted, kind="stable")[:most_observables])
-        kept, tables = kept[largest], tables[:, :, largest]
-    return Influences(fragments, kept, tables[0], tables[1], shots)
-
-
-def _rows(samples: Mapping[int, SampledData]) -> dict[int, np.ndarray]:
-    """For each fragment's variants their rows in a table; what was measured under several calibrations shares one."""
-    rows, start = {}, 0
-    for fragment, data in samples.items():
-        place: dict[tuple, int] = {}
-        for variant in data.variants:
-            place.setdefault((variant.settings, variant.factors.tobytes()), len(place))
-        own = [place[variant.settings, variant.factors.tobytes()] for variant in data.variants]
-        rows[fragment] = start + np.array(own, dtype=np.int64)
-        start += len(place)
-    return rows
 
 
 def allocate_shots(
@@ -155,11 +68,14 @@ def allocate_shots(
     """
     if rounds > 1 and target_error is not None:
         return _more_of_all(structure, tensors, shots, target_error, memory_bytes)
-    halves = [influences(structure, half_of(tensors, half), memory_bytes=memory_bytes) for half in (0, 1)]
-    totals = [None, None] if shots is None else [shots - shots // 2, shots // 2]
+    halves = influences(structure, tensors, memory_bytes=memory_bytes)
+    left: list[int | None] = [None, None]
+    if shots is not None:
+        unspent = shots - sum(int(half.shots.sum()) for half in halves)
+        left = [unspent - unspent // 2, unspent // 2]
     taken = [
-        _one_half(other, own.shots, total, target_error, prices)
-        for own, other, total in zip(halves, reversed(halves), totals, strict=True)
+        _one_half(other, own.shots, share, target_error, prices)
+        for own, other, share in zip(halves, reversed(halves), left, strict=True)
     ]
     fragments = halves[0].fragments
     return {int(f): np.stack([half[fragments == f] for half in taken]) for f in np.unique(fragments)}
@@ -173,50 +89,34 @@ def _more_of_all(
     memory_bytes: int | None,
 ) -> dict[int, np.ndarray]:
     """(half, variant) shots by fragment that bring every variant's to the same multiple, whose error is the target."""
-    samples = {tensor.fragment: tensor.samples for tensor in tensors if tensor.samples is not None}
-    done = {}
-    for fragment, rows in _rows(samples).items():
-        rows = rows - rows.min()
-        done[fragment] = np.zeros((2, rows.max() + 1), dtype=np.int64)
-        own = samples[fragment].variants
-        np.add.at(done[fragment], ([v.half for v in own], rows), [v.counts.shots for v in own])
-    excess = variances(structure, tensors, memory_bytes=memory_bytes).max(initial=0.0) / target_error**2 - 1
+    done = shots_taken({tensor.fragment: tensor.samples for tensor in tensors if tensor.samples is not None})[1]
+    worst = variances(structure, tensors, memory_bytes=memory_bytes).max(initial=0.0) / target_error**2
+    excess = worst / _AIM - 1 if worst > 1 else 0.0
     if shots is not None:
         spent = sum(int(counts.sum()) for counts in done.values())
         excess = min(excess, (shots - spent) / spent)
     rounded = np.ceil if shots is None else np.floor
-    return {fragment: rounded(max(0.0, excess) * counts).astype(np.int64) for fragment, counts in done.items()}
-
-
-def half_of(tensors: Sequence[FragmentTensor], half: int) -> list[FragmentTensor]:
-    """The tensors that one half of the shots alone would give; exact ones as they are."""
-    found = []
-    for tensor in tensors:
-        if tensor.samples is not None:
-            own = tuple(replace(variant, half=0) for variant in tensor.samples.variants if variant.half == half)
-            samples = SampledData(tensor.samples.legs, own)
-            tensor = FragmentTensor(tensor.fragment, tensor_values(samples, tensor.values.shape[-1]), samples)
-        found.append(tensor)
-    return found
+    return {fragment: rounded(excess * counts).astype(np.int64) for fragment, counts in done.items()}
 
 
 def _one_half(
     other: Influences,
     done: np.ndarray,
-    shots: int | None,
+    left: int | None,
     target_error: float | None,
     prices: Mapping[int, float],
 ) -> np.ndarray:
     """(variant,) shots that one half still takes, from what the other saw; it may have twice the variance in all."""
     price = np.array([prices[int(f)] for f in other.fragments]) if any(prices.values()) else None
     more = None
-    if shots is not None:
-        left = shots - int(done.sum())
-        total = float(shots) if price is None else float(price @ done) + left * float(price.mean())
+    if left is not None:
+        total = float(done.sum() + left) if price is None else float(price @ done) + left * float(price.mean())
         more = spend(other, done, total, price)
     if target_error is not None:
+        if not other.predicted(done).max(initial=0.0) > 2 * target_error**2:
+            return np.zeros_like(done)
         try:
-            needed = shots_for_error(other, done, np.sqrt(2.0) * target_error, price)
+            needed = shots_for_error(other, done, np.sqrt(2 * _AIM) * target_error, price)
         except AllocationError:
             if more is None:
                 raise
@@ -279,17 +179,22 @@ def shots_for_error(
     goal = target_error**2
     if known.predicted(done).max(initial=0.0) <= goal:
         return np.zeros(done.size, dtype=np.int64)
-    ideal = _ideal(known.smoothed @ _worst_weights(known, price), price)
-    # Enough even without the first round: half of the goal for what is seen, half for what is in doubt.
-    seen, doubt = known.variances.T @ (1.0 / ideal), (known.doubts / np.square(ideal)[:, None]).max(axis=0)
-    scale = max(2 * float(seen.max()) / goal, float(np.sqrt(2 * doubt.max() / goal)))
-    if float(ideal.sum()) * scale > most:
-        raise out_of_reach(target_error, float(ideal.sum()) * scale)
-    low, high = 0.0, scale
+    weights = _worst_weights(known, price)
+    ideal = _ideal(known.smoothed @ weights, price)
+    less = np.minimum(ideal, _ideal(known.with_a_flip_less @ weights, price))
+
+    def reached(scale: float) -> bool:
+        return bool(known.predicted(np.maximum(scale * less, done)).max() <= goal)
+
+    low, high = 0.0, float(np.max(known.each.seen.T @ (1.0 / ideal))) / goal
+    high = max(high, 1.0 / float(ideal.max()))
+    while not reached(high) and float(ideal.sum()) * high <= most:
+        high *= 2
+    if float(ideal.sum()) * high > most:
+        raise out_of_reach(target_error, float(ideal.sum()) * high)
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        enough = known.predicted(np.maximum(middle * ideal, done)).max() <= goal
-        low, high = (low, middle) if enough else (middle, high)
+        low, high = (low, middle) if reached(middle) else (middle, high)
     return np.ceil(np.maximum(high * ideal - done, 0.0)).astype(np.int64)
 
 

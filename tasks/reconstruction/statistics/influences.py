@@ -1,0 +1,128 @@
+"""What one shot of each variant is worth to each observable, as the shots so far tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tasks.model.tensor import FragmentTensor, SampledData, Structure
+from tasks.reconstruction.contraction.network import network_of, values_by_fragment
+from tasks.reconstruction.contraction.schedule import schedule
+from tasks.reconstruction.errors import AllocationError
+from tasks.reconstruction.statistics.gradient import gradients
+from tasks.reconstruction.statistics.uncertainty import Uncertainty
+from tasks.reconstruction.statistics.variant_uncertainty import variant_uncertainties
+
+
+@dataclass(frozen=True)
+class Influences:
+    """What one shot of each variant means for each observable.
+
+    Attributes:
+        fragments: (variant,) int, the fragment of each variant.
+        observables: (observable,) int, which observables.
+        each: (variant, observable), of the mean over a single shot (``Uncertainty``).
+        shots: (variant,) int64, shots it has had.
+        of: how many halves there are. The mean over a half bears its share of what is in doubt of the whole.
+    """
+
+    fragments: np.ndarray
+    observables: np.ndarray
+    each: Uncertainty
+    shots: np.ndarray
+    of: int = 1
+
+    def predicted(self, shots: np.ndarray) -> np.ndarray:
+        """(observable,) variance with so many shots a variant."""
+        per_shot = 1.0 / np.maximum(shots, 1)
+        seen, fourth = self.each.seen.T @ per_shot, self.each.fourth.T @ per_shot**3
+        doubt = (self.each.doubt * np.square(per_shot)[:, None]).max(axis=0, initial=0.0)
+        return Uncertainty(seen, fourth / self.of, doubt / self.of).variance
+
+    @property
+    def smoothed(self) -> np.ndarray:
+        """(variant, observable) float64: variance of one shot with its doubt, so that no variant looks certain."""
+        return self.each.seen + self.each.doubt / np.maximum(self.shots, 1)[:, None]
+
+    @property
+    def with_a_flip_less(self) -> np.ndarray:
+        """(variant, observable) float64: ``smoothed`` as it would be had one of the flips that it saw not happened."""
+        flip = np.divide(self.each.fourth, self.each.seen, out=np.zeros_like(self.each.seen), where=self.each.seen > 0)
+        return np.maximum(self.smoothed - flip / np.maximum(self.shots, 1)[:, None], 0.0)
+
+
+def influences(
+    structure: Structure,
+    tensors: Sequence[FragmentTensor],
+    *,
+    most_observables: int = 64,
+    memory_bytes: int | None = None,
+    seed: int = 0,
+) -> list[Influences]:
+    """Measure from the shots so far what one shot of each variant is worth.
+
+    The gradient, which depends on the other fragments alone, is taken from all shots; how much a variant's outcomes
+    spread, from each half for itself.
+
+    Args:
+        structure: the structure.
+        tensors: the tensors so far.
+        most_observables: keep only so many observables, those with the largest variances.
+        memory_bytes: as in ``contract``.
+        seed: of the path search.
+
+    Returns:
+        (half,) the influences of shots of each half on the mean over that half; the halves have their variants and
+        observables in the same order.
+
+    Raises:
+        AllocationError: if no tensor is sampled.
+    """
+    samples = {tensor.fragment: tensor.samples for tensor in tensors if tensor.samples is not None}
+    if not samples:
+        raise AllocationError("Every fragment is exact: no shots to allocate. Leave `shots` out.", field="shots")
+    network = network_of(structure)
+    values = values_by_fragment(structure, network, tensors)
+    plan = schedule(structure, network, memory_bytes=memory_bytes, gradients=True, seed=seed)
+    order = sorted(samples)
+    rows, taken = shots_taken(samples)
+    fragments = np.repeat(order, [taken[fragment].shape[1] for fragment in order])
+    shots = np.concatenate([taken[fragment] for fragment in order], axis=1)
+    start = dict(zip(order, np.searchsorted(fragments, order).tolist(), strict=True))
+    kept, table = np.zeros(0, dtype=np.int64), Uncertainty.none(*shots.shape, 0)
+    for observables, found in gradients(structure, network, plan, values, order):
+        block = Uncertainty.none(*shots.shape, observables.size)
+        for piece in found:
+            data = samples[piece.fragment]
+            for position, asking, told in variant_uncertainties(data, piece):
+                half = data.variants[position].half
+                row = start[piece.fragment] + int(rows[piece.fragment][position])
+                own, n = told.scaled(len(shots)), float(shots[half, row])
+                one_shot = Uncertainty(own.seen * n, own.fourth * n**3, own.doubt * n**2)
+                block.add(one_shot, (half, row, np.searchsorted(observables, asking)))
+        kept, table = np.concatenate([kept, observables]), table.beside(block)
+        every = [Influences(fragments, kept, table[half], shots[half], len(shots)) for half in range(len(shots))]
+        predicted = sum(known.predicted(known.shots) for known in every)
+        largest = np.sort(np.argsort(-predicted, kind="stable")[:most_observables])
+        kept, table = kept[largest], table[:, :, largest]
+    return [Influences(fragments, kept, table[half], shots[half], len(shots)) for half in range(len(shots))]
+
+
+def shots_taken(samples: Mapping[int, SampledData]) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
+    """By fragment: each sample's row in a table of variants, and the (half, variant) int64 table of shots so far.
+
+    Samples of one variant that were measured under several calibrations share a row.
+    """
+    halves = max(data.halves for data in samples.values())
+    rows, shots = {}, {}
+    for fragment, data in samples.items():
+        place: dict[tuple, int] = {}
+        for variant in data.variants:
+            place.setdefault((variant.settings, variant.factors.tobytes()), len(place))
+        rows[fragment] = np.array([place[v.settings, v.factors.tobytes()] for v in data.variants], dtype=np.int64)
+        shots[fragment] = np.zeros((halves, len(place)), dtype=np.int64)
+        for variant, row in zip(data.variants, rows[fragment].tolist(), strict=True):
+            shots[fragment][variant.half, row] += variant.counts.shots
+    return rows, shots
