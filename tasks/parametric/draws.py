@@ -17,7 +17,7 @@ from tasks.cutting.kinds import Scheme, gate_product
 from tasks.cutting.variants import factor_letters, leg_choices, measurement_groups
 from tasks.parametric.grams import Grams
 from tasks.parametric.linear import along
-from tasks.reconstruction.statistics.statistics import seen_and_doubt
+from tasks.reconstruction.statistics.uncertainty import Uncertainty, uncertainty_of_mean
 
 _TURNS = {1: gate_product(("h",)), 2: gate_product(("sdg", "h"))}
 _CHUNK = 1 << 22  # numbers that one array holds
@@ -146,18 +146,15 @@ class Draws:
             total = along(total, axis, entry)
         return total
 
-    def variances(self, counts: Counts, gradient: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What these shots contribute to the variances of some values.
+    def uncertainty(self, counts: Counts, gradient: np.ndarray) -> Uncertainty:
+        """(value,) what these shots say of the variances of some values.
 
         Args:
             counts: the shots.
             gradient: (value, legs ..., factor) derivatives of the values by the tensor.
-
-        Returns:
-            (value,) each: the variance seen, to be summed, and the doubt, of which the largest counts.
         """
         values = len(gradient)
-        seen, doubt = np.zeros(values), np.zeros(values)
+        total = Uncertainty.none(values)
         step = max(1, _CHUNK // max(1, self.entries))
         for start in range(0, values, step):
             part = slice(start, start + step)
@@ -172,10 +169,8 @@ class Draws:
                 even = np.square(weights).sum(axis=2) / number
                 mean = np.einsum("vao,ao->va", weights, table) / counts.shots
                 squares = np.einsum("vao,ao->va", np.square(weights), table)
-                own, unseen = seen_and_doubt(squares, mean, even, float(counts.shots))
-                seen[part] += own.sum(axis=1)
-                np.maximum(doubt[part], unseen.max(axis=1, initial=0.0), out=doubt[part])
-        return seen, doubt
+                total.add(uncertainty_of_mean(squares, mean, even, float(counts.shots)).summed(), part)
+        return total
 
     def _by_variant(self, array: np.ndarray) -> np.ndarray:
         """(setting and bit of each leg ..., outcome) as (variant, bits of the legs and outcome)."""

@@ -15,6 +15,7 @@ from tasks.parametric.draws import Counts, Draws
 from tasks.parametric.exact import ParametricPlan
 from tasks.parametric.template import Unsuited
 from tasks.reconstruction.statistics.allocation import out_of_reach
+from tasks.reconstruction.statistics.uncertainty import Uncertainty
 from tasks.runtime.inline import limited
 
 _MOST_ENTRIES = 1 << 22  # of all variants of a fragment
@@ -126,12 +127,10 @@ class SampledPlan:
         if not self.draws:
             return found.values[0] + plan.constants, np.zeros(observables)
         slopes, _ = plan.contraction.backward(found, np.eye(observables)[:, None, :])
-        total, doubt = np.zeros(observables), np.zeros(observables)
+        known = Uncertainty.none(observables)
         for draws, own, slope in zip(self.draws, counts, slopes, strict=True):
-            seen, unseen = draws.variances(own, slope[:, 0])
-            total += seen
-            np.maximum(doubt, unseen, out=doubt)
-        total += doubt
+            known.add(draws.uncertainty(own, slope[:, 0]))
+        total = known.variance
         silent = total == 0
         if silent.any():
             total[silent] = self._resampled(counts, bonds)[silent]

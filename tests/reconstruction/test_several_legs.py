@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -12,9 +13,11 @@ from scipy.stats import chisquare
 from tasks.cutting import GateCut
 from tasks.reconstruction.distribution.outputs import SampledOutputs
 from tasks.reconstruction.distribution.sampling import draw_strings, full_distribution, most_likely
-from tasks.reconstruction.statistics.allocation import Influences, shots_for_error
+from tasks.reconstruction.statistics.allocation import shots_for_error
 from tasks.reconstruction.statistics.gradient import LeafGradient
-from tasks.reconstruction.statistics.statistics import variant_variances
+from tasks.reconstruction.statistics.influences import Influences
+from tasks.reconstruction.statistics.uncertainty import Uncertainty
+from tasks.reconstruction.statistics.variant_uncertainty import variant_uncertainties
 from tests.oracles import brickwork
 from tests.reconstruction.networks import pauli_leg, preparation_leg, random_samples
 from tests.reconstruction.test_distribution import counted, every_output
@@ -71,8 +74,8 @@ def test_the_variance_of_projectors_is_that_of_a_loop_over_shots() -> None:
     outputs, rng = two_legs(2)
     samples, fixed, codes = outputs.samples, (True, False, True), np.array([1, 3])
     gradient = LeafGradient(0, np.array([0, 2, 1]), np.array([0, 1, 1]), rng.normal(size=(3, 4, 4, 4)))
-    total, doubt = np.zeros(3), np.zeros(3)
-    outputs.add_variances(np.array(fixed), codes, gradient, total, doubt)
+    total = Uncertainty.none(3)
+    outputs.add_uncertainty(np.array(fixed), codes, gradient, total)
     one, two, three = (leg.inverse for leg in samples.legs)
     raw = np.einsum("pabc,ai,bj,ck->pijk", gradient.gradient, one, two, three)
     behind = np.zeros(raw.shape[1:])
@@ -96,9 +99,9 @@ def test_the_variance_of_projectors_is_that_of_a_loop_over_shots() -> None:
             even = [0.0] * len(inside) + inside
             spread += np.var(values, ddof=1) / n
             away = np.mean(values) - np.mean(even)
-            doubts.append(0.75 * (np.var(even) + n / (n + 1) * away**2) / n**2)
-        assert total[observable] == pytest.approx(spread, rel=1e-9), "seed 2"
-        assert doubt[observable] == pytest.approx(max(doubts), rel=1e-9), "seed 2"
+            doubts.append((np.var(even) + n / (n + 1) * away**2) / n**2)
+        assert total.seen[observable] == pytest.approx(spread, rel=1e-9), "seed 2"
+        assert total.doubt[observable] == pytest.approx(max(doubts), rel=1e-9), "seed 2"
 
 
 def chain_of_three(seed: int):
@@ -134,19 +137,18 @@ def test_factors_that_no_observable_asks_for_add_nothing() -> None:
     found = {}
     for factor in (0, 1):
         asked = LeafGradient(0, np.array([7]), np.array([factor]), gradient)
-        found[factor] = list(variant_variances(samples, asked))
-        for number, observables, seen, unseen in found[factor]:
+        found[factor] = list(variant_uncertainties(samples, asked))
+        for number, observables, own in found[factor]:
             assert factor in samples.variants[number].factors and observables.tolist() == [7]
-            assert seen.shape == unseen.shape == (1,) and seen[0] >= 0 and unseen[0] > 0
+            assert own.seen.shape == own.doubt.shape == (1,) and own.seen[0] >= 0 and own.doubt[0] > 0
     assert len(found[0]) == len(samples.variants), "every group asks for factor 0"
     assert len(found[1]) == len(samples.variants) // 2
 
 
 def test_shots_for_an_error_cost_least_where_prices_differ() -> None:
     """(sqrt(1 * 4) + sqrt(1 * 1)) / 0.09 shots, in proportion sqrt(1 / 4) : sqrt(1 / 1)."""
-    known = Influences(
-        np.zeros(2, dtype=np.int64), np.array([0]), np.ones((2, 1)), np.zeros((2, 1)), np.ones(2, dtype=np.int64)
-    )
+    each = replace(Uncertainty.none(2, 1), seen=np.ones((2, 1)))
+    known = Influences(np.zeros(2, dtype=np.int64), np.array([0]), each, np.ones(2, dtype=np.int64))
     nothing = np.zeros(2, dtype=np.int64)
     dear = shots_for_error(known, nothing, 0.3, np.array([4.0, 1.0]))
     assert np.abs(dear - np.array([16.7, 33.3])).max() <= 1 and (1 / dear).sum() <= 0.09

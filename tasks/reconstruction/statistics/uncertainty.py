@@ -58,6 +58,10 @@ class Uncertainty:
         self.fourth[at] += other.fourth
         self.doubt[at] = np.maximum(self.doubt[at], other.doubt)
 
+    def summed(self) -> Uncertainty:
+        """Of the sums of independent means along the last axis."""
+        return Uncertainty(self.seen.sum(axis=-1), self.fourth.sum(axis=-1), self.doubt.max(axis=-1, initial=0.0))
+
     def scaled(self, factor: np.ndarray | float) -> Uncertainty:
         """Of the means times a factor."""
         square = np.square(factor)
