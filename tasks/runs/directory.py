@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import hashlib
+import json
 import logging
 import os
 import secrets
@@ -25,6 +26,7 @@ import numpy as np
 from tasks.errors import is_defect
 from tasks.model.problem import Problem
 from tasks.runs.claims import CLAIMS_OF_BATCHES, Claims
+from tasks.runs.crate import CRATE_NAME, WORKFLOW_NAME, crate_document
 from tasks.runs.lock import RunLock, is_locked
 from tasks.runs.log import RunLog
 from tasks.runs.problem_files import pack_problem, unpack_problem
@@ -275,9 +277,14 @@ class RunDirectory:
         self.update(status=status, **fields)
         said = {name: fields[name] for name in ("error", "estimates") if name in fields}
         self.event("end", f"run {self.record['run']} is {status} after {self.record['timings']}", status=status, **said)
-        content = trace_csv(task_rows(read_events(self.path))).encode()
-        with contextlib.suppress(RunRecordError):  # a full disk takes nothing from the run
-            write(self.path, TRACE_NAME, content)
+        rows = task_rows(read_events(self.path))
+        with contextlib.suppress(RunRecordError, OSError):  # a full disk takes nothing from the run
+            write(self.path, TRACE_NAME, trace_csv(rows).encode())
+            if "options" in self.record:
+                write(self.path, WORKFLOW_NAME, (Path(__file__).parents[1] / "workflow.py").read_bytes())
+                write(
+                    self.path, CRATE_NAME, json.dumps(crate_document(self.path, self.record, rows), indent=1).encode()
+                )
 
     def discard(self) -> None:
         """Remove the run altogether and let go of the lock."""
