@@ -332,6 +332,7 @@ def test_what_a_killed_process_left_half_written_is_removed(finished: Path) -> N
     RunDirectory.open(finished).close()
     assert {path.name for path in finished.iterdir()} == {
         "record.json", "circuit.qpy", "observables.npz", "fragments", "lock", "log.jsonl", "trace.csv",
+        "ro-crate-metadata.json", "workflow.py",
     }  # fmt: skip
     assert len(list((finished / "fragments").iterdir())) == 1
 
