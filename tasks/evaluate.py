@@ -25,6 +25,7 @@ from tasks.model.progress import Progress, Quiet
 from tasks.options import Options, options_document
 from tasks.parametric.exact import ParametricPlan
 from tasks.parametric.sampled import SampledPlan
+from tasks.parametric.shifts import Slopes, shifted_slopes
 from tasks.parametric.template import Unsuited, template_of
 from tasks.runs import RunDirectory
 from tasks.runtime.scratch import scratch_folder
@@ -206,6 +207,39 @@ class Evaluator:
     def _document(self) -> dict[str, Any]:
         assert self._ready is not None
         return plan_document(self._ready.plan)
+
+    def gradients(self, values: np.ndarray, *, target_error: float | None = None) -> tuple[Evaluated, Slopes]:
+        """Values and derivatives by every parameter: in reverse mode on the exact path, by shifts with shots.
+
+        Args:
+            values: (set, parameter) float64, in the order of ``circuit.parameters``.
+            target_error: standard error to reach for every observable's value; None for what the options say. Shifted
+                fragments take as many shots as the values did.
+
+        Raises:
+            InputError: a value is not finite, the circuit or an observable cannot be used, or the fragments are not
+                such that this process simulates them.
+        """
+        found = self.evaluate(values, target_error=target_error)
+        ready = self._ready
+        if ready is None or (self._sampled(target_error) and self._shots is None):
+            raise InputError(
+                "gradients are made by simulators in this process, and the fragments of this circuit are too wide for"
+                " them, or for QPUs: shift its parameters yourself, or let fragments be narrower (`max_qubits`)",
+                field="max_qubits",
+            )
+        if not self._sampled(target_error):
+            slopes = ready.gradients(values)[1]
+            return found, Slopes(found.values, found.std_errors, slopes, np.zeros_like(slopes))
+        assert self._shots is not None
+        before = self._shots.shots
+        shots = self.options.shots if target_error is None else None
+        each = shots or max(1, found.shots // max(1, len(values)))
+        made = shifted_slopes(self._shots, values, each)
+        return replace(found, shots=found.shots + self._shots.shots - before), made
+
+    def _sampled(self, target_error: float | None) -> bool:
+        return target_error is not None or self.options.sampled
 
     def _evaluate_here(self, values: np.ndarray, options: Options, shown: Progress) -> Evaluated:
         ready = self._ready

@@ -129,7 +129,7 @@ class ParametricPlan:
             for number in range(sums):
                 adjoint = grams.pull_back(np.broadcast_to(own[number], (sets, *own.shape[2:])), kept[-1])
                 slopes = program.backward(adjoint, kept, angles[:, program.angles])
-                by_angle[number][:, program.angles] += slopes
+                np.add.at(by_angle[number].T, program.angles, slopes.T)
         for cut, bond in self.gate_bonds.items():
             for angle, slope in bond.derivatives(angles):
                 by_angle[:, :, angle] += np.einsum("usab,sab->us", of_bonds[cut], slope)

@@ -8,7 +8,8 @@ arXiv:2009.02823).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 
@@ -49,7 +50,7 @@ class _Turn:
 class _Phases:
     """All phases of a layer."""
 
-    which: np.ndarray  # (phase,) number of the angle
+    which: np.ndarray  # (phase,) its column
     patterns: np.ndarray  # (phase, 2**n), factors included
 
     def forward(self, state: np.ndarray, angles: np.ndarray) -> np.ndarray:
@@ -57,7 +58,7 @@ class _Phases:
 
     def backward(self, adjoint: np.ndarray, after: np.ndarray, angles: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         overlap = np.einsum("sbx,sbx->sx", adjoint.conj(), after).imag
-        np.add.at(gradient.T, self.which, (-2 * overlap @ self.patterns.T).T)
+        gradient[:, self.which] = -2 * overlap @ self.patterns.T
         return adjoint * np.exp(-1j * (angles[:, self.which] @ self.patterns))[:, None, :]
 
 
@@ -89,8 +90,8 @@ class Prepared:
 
     Attributes:
         fragment: the fragment.
-        angles: the circuit's numbers of the angles in it, ascending; an angle in two phases is one.
-        gaps: for each of ``angles`` the frequency of its phase, 0 where it is in several.
+        angles: (phase,) the circuit's number of the angle of each phase in it; several phases may take one angle.
+        gaps: (phase,) the one frequency with which a value depends on each.
         opened: legs in the order in which their branches were opened.
         layout: qubits in the order of the state's axes, the most significant first.
         amplitudes: of one open state.
@@ -98,7 +99,7 @@ class Prepared:
 
     def __init__(self, fragment: Fragment, template: Template) -> None:
         self.fragment = fragment
-        items: list[Item] = []
+        found: list[Item] = []
         index = {bit: place for place, bit in enumerate(fragment.circuit.qubits)}
         by_position: dict[int, list[int]] = {}
         for number, leg in enumerate(fragment.legs):
@@ -107,19 +108,20 @@ class Prepared:
         for position, item in enumerate([*fragment.circuit.data, None]):
             for number in by_position.get(position, ()):
                 leg = fragment.legs[number]
-                items.append(Opened((leg.qubit,), number, leg.kind.branch_operators()))
+                found.append(Opened((leg.qubit,), number, leg.kind.branch_operators()))
             if item is not None:
-                items += parts_of(item.operation, [index[q] for q in item.qubits], template.free(item))
-        phases = [item for item in items if isinstance(item, Phase)]
-        self.angles = np.unique(np.array([phase.angle for phase in phases], dtype=np.int64))
-        self.phases = phases
+                found += parts_of(item.operation, [index[q] for q in item.qubits], template.free(item))
+        phases = [item for item in found if isinstance(item, Phase)]
+        self.angles = np.array([phase.angle for phase in phases], dtype=np.int64)
+        self.gaps = np.array([phase.gap for phase in phases])
+        columns = count()
+        items = [replace(item, angle=next(columns)) if isinstance(item, Phase) else item for item in found]
         opened = [item.leg for item in items if isinstance(item, Opened)]
         size = fragment.num_qubits + sum(fragment.legs[k].rank.bit_length() - 1 for k in opened)
         widest = next((block for limit, block in _BLOCKS if size <= limit), _WIDEST_BLOCK)
         self.amplitudes = 1 << size
         self.layout = list(range(fragment.num_qubits - 1, -1, -1))
         self.opened: list[int] = []
-        self._column = {int(angle): column for column, angle in enumerate(self.angles)}
         self._steps = [self._step(layer) for layer in layers_of(items, min(widest, max(1, fragment.num_qubits)))]
 
     @property
@@ -146,7 +148,7 @@ class Prepared:
         for phase in layer:
             local = sum(bits[qubit] << place for place, qubit in enumerate(phase.qubits))
             patterns.append(phase.factor * phase.pattern[local])
-        return _Phases(np.array([self._column[phase.angle] for phase in layer]), np.array(patterns))
+        return _Phases(np.array([phase.angle for phase in layer]), np.array(patterns))
 
     def _bits(self) -> np.ndarray:
         """(qubit, amplitude) int: the value of each qubit."""
@@ -170,7 +172,7 @@ class Prepared:
         """Run sets of angles.
 
         Args:
-            angles: (set, own angle) float64, in the order of ``angles``.
+            angles: (set, phase) float64, in the order of ``angles``.
             keep: every state on the way, for ``backward``, instead of the last one alone.
 
         Returns:
@@ -186,7 +188,7 @@ class Prepared:
         return kept if keep else [state]
 
     def backward(self, adjoint: np.ndarray, states: Sequence[np.ndarray], angles: np.ndarray) -> np.ndarray:
-        """(set, own angle) float64: derivatives of f, where df = 2 Re <adjoint|d state>, by the angles."""
+        """(set, phase) float64: derivatives of f, where df = 2 Re <adjoint|d state>, by the angle of each phase."""
         gradient = np.zeros(angles.shape)
         for step, after in zip(reversed(self._steps), reversed(states[1:]), strict=True):
             adjoint = step.backward(adjoint, after, angles, gradient)

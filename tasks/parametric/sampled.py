@@ -43,7 +43,7 @@ class SampledPlan:
     """
 
     def __init__(self, plan: ParametricPlan, seed: int) -> None:
-        self.plan, self._seed = plan, seed
+        self.plan, self.seed = plan, seed
         self.draws = [Draws(grams, own) for grams, own in zip(plan.grams, plan.plan.schemes, strict=True)]
         if any(draws.entries > _MOST_ENTRIES for draws in self.draws):
             raise Unsuited("a fragment has too many variants")
@@ -108,7 +108,7 @@ class SampledPlan:
         done = 0 if known is None else known.shots
         chances = draws.probabilities(program.states(own[None])[-1])[0]
         self.plan.runs[number] += 1
-        name = f"parametric:{self._seed}:{number}:{done}:{key.hex()}"
+        name = f"parametric:{self.seed}:{number}:{done}:{key.hex()}"
         taken = draws.draw(chances, missing, random_stream(name))
         self.shots += missing * draws.variants
         found = taken if known is None else known.with_more(taken)
@@ -138,7 +138,7 @@ class SampledPlan:
 
     def _resampled(self, counts: list[Counts], bonds: list[np.ndarray]) -> np.ndarray:
         """Variances by drawing every variant's shots again: where the gradient is exactly zero at the estimate."""
-        rng = np.random.Generator(np.random.Philox(self._seed))
+        rng = np.random.Generator(np.random.Philox(self.seed))
         tensors = [
             np.stack([draws.tensor(draws.again(own, rng)) for _ in range(_RESAMPLINGS)])
             for draws, own in zip(self.draws, counts, strict=True)

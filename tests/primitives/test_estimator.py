@@ -283,3 +283,27 @@ def test_a_session_is_used_from_threads_and_not_after_it_closed():
         session.estimate(FIRST.assign_parameters(THETA1), "ZZ")
     with pytest.raises(InputError, match="closed"), session:
         pass
+
+
+def test_gradients_are_those_of_finite_differences():
+    estimator = QompassEstimator(max_qubits=1)
+    values = np.array([THETA1, THETA3], dtype=float)
+    data = estimator.run_gradients([(FIRST, [[H1], [H3]], values)]).result()[0].data
+    assert data.evs.shape == (2, 2) and data.gradients.shape == data.gradient_stds.shape == (2, 2, 6)
+    assert not data.gradient_stds.any()
+    for number in range(6):
+        step = 1e-5 * np.eye(6)[number]
+        up, down = (
+            StatevectorEstimator().run([(FIRST, [[H1], [H3]], values + sign * step)]).result()[0].data.evs
+            for sign in (1, -1)
+        )
+        np.testing.assert_allclose(data.gradients[:, :, number], (up - down) / 2e-5, atol=1e-6)
+
+
+def test_sampled_gradients_have_errors():
+    pub = (FIRST, [H1], [THETA1])
+    exact = QompassEstimator(max_qubits=1).run_gradients([pub]).result()[0].data.gradients
+    for settings in ({"shots": 100_000}, {"default_precision": 0.02}):
+        result = QompassEstimator(max_qubits=1, seed=3, **settings).run_gradients([pub]).result()[0]
+        assert (result.data.gradient_stds > 0).any() and result.metadata["shots"] > 10_000
+        assert (abs(result.data.gradients - exact) < 5 * result.data.gradient_stds + 1e-9).all()

@@ -1,0 +1,104 @@
+"""PUBs as sets of parameter values and distinct observables, and what tells circuits apart."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from qiskit import QuantumCircuit
+from qiskit.primitives.containers.estimator_pub import EstimatorPub
+from qiskit.primitives.containers.sampler_pub import SamplerPub
+from qiskit.quantum_info import SparseObservable, SparsePauliOp
+
+from tasks.evaluate import check_finite
+from tasks.options import Options
+
+
+class Asked:
+    """A PUB as sets of parameter values and distinct observables.
+
+    Attributes:
+        pub: as Qiskit has it.
+        values: (set, parameter) float64.
+        operators: the distinct observables.
+        keys: what tells the observables apart.
+        circuit_key: what tells the circuit apart.
+        sets: (shape of the PUB) int, the set that each value is for.
+        observables: (shape of the PUB) int, the observable that each value is of.
+    """
+
+    def __init__(self, pub: EstimatorPub) -> None:
+        self.pub = pub
+        self.values, sets = sets_of(pub)
+        places: dict[tuple, int] = {}
+        each = [tuple(sorted(labels.items())) for labels in np.asarray(pub.observables.tolist(), dtype=object).ravel()]
+        which = np.array([places.setdefault(key, len(places)) for key in each], dtype=np.int64)
+        self.keys = tuple(places)
+        self.operators = [_operator(key, pub.circuit.num_qubits) for key in self.keys]
+        self.circuit_key = circuit_key(pub.circuit)
+        self.sets, self.observables = np.broadcast_arrays(sets, which.reshape(pub.observables.shape))
+
+    @property
+    def target_error(self) -> float | None:
+        """The precision asked for, None for what the options say."""
+        return self.pub.precision or None
+
+    def options(self, options: Options) -> Options:
+        """The options with that precision."""
+        return dataclasses.replace(options, target_error=self.target_error or options.target_error)
+
+
+def sets_of(pub: EstimatorPub | SamplerPub) -> tuple[np.ndarray, np.ndarray]:
+    """(set, parameter) values of a PUB in the order of its circuit's parameters, and the number of each, in its shape.
+
+    Raises:
+        InputError: a value is not finite.
+    """
+    parameters = list(pub.circuit.parameters)
+    shape = pub.parameter_values.shape
+    count = int(np.prod(shape, dtype=np.int64))
+    values = np.zeros((count, 0))
+    if parameters:
+        values = np.asarray(pub.parameter_values.as_array(parameters), dtype=np.float64).reshape(count, len(parameters))
+    check_finite(values, [parameter.name for parameter in parameters])
+    return values, np.arange(count).reshape(shape)
+
+
+def circuit_key(circuit: QuantumCircuit) -> Any:
+    """What two circuits that are the same share: their instructions, with free parameters told apart."""
+    bits = {bit: place for place, bit in enumerate([*circuit.qubits, *circuit.clbits])}
+    items = tuple(
+        (
+            item.name,
+            tuple(bits[bit] for bit in (*item.qubits, *item.clbits)),
+            tuple(_parameter_key(value) for value in item.params),
+            None if item.is_standard_gate() else item.operation,
+        )
+        for item in circuit.data
+    )
+    return _ById(items, (circuit.num_qubits, circuit.num_clbits, len(items), circuit.global_phase))
+
+
+def _parameter_key(value: Any) -> Any:
+    return value.tobytes() if isinstance(value, np.ndarray) else value
+
+
+class _ById:
+    """Instructions as a key: looked up by their number, compared one by one."""
+
+    def __init__(self, items: tuple, rough: tuple) -> None:
+        self._items, self._rough = items, rough
+        self._hash = hash((rough[:3], tuple((name, places) for name, places, *_ in items)))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ById) and self._rough == other._rough and self._items == other._items
+
+
+def _operator(terms: tuple[tuple[str, float], ...], num_qubits: int) -> SparsePauliOp:
+    if all(set(label) <= set("IXYZ") for label, _ in terms):
+        return SparsePauliOp.from_list(list(terms), num_qubits=num_qubits)
+    return SparsePauliOp.from_sparse_observable(SparseObservable.from_list(list(terms), num_qubits=num_qubits))
