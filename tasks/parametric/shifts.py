@@ -14,6 +14,7 @@ import numpy as np
 from tasks.model.streams import random_stream
 from tasks.parametric.draws import Counts
 from tasks.parametric.sampled import SampledPlan
+from tasks.reconstruction.statistics.uncertainty import Uncertainty
 from tasks.runtime.inline import limited
 
 _LEAST = 0.1  # of the mean: a shifted fragment's share of the shots is not less
@@ -67,7 +68,7 @@ def _one(sampled: SampledPlan, parameters: np.ndarray, shots: int) -> tuple[np.n
     every = np.eye(observables)[:, None, :]
     slopes_of, _ = plan.contraction.backward(base, every)
     total = np.zeros((len(parameters), observables))
-    variance, doubt = np.zeros(total.shape), np.zeros(total.shape)
+    known = Uncertainty.none(observables, len(parameters))
     of_base = [np.zeros((observables, len(parameters), *tensor.shape[1:])) for tensor in tensors]
 
     def add(changed_tensors: list[np.ndarray], changed_bonds: list[np.ndarray], moved: int) -> None:
@@ -88,9 +89,7 @@ def _one(sampled: SampledPlan, parameters: np.ndarray, shots: int) -> tuple[np.n
             difference = draws.tensor(pair[0]) - draws.tensor(pair[1])
             change += weights[phase].reshape(-1, *(1,) * difference.ndim) * difference
             for own in pair:
-                seen, unseen = draws.variances(own, slopes_of[number][:, 0])
-                variance += np.square(weights[phase])[:, None] * seen
-                np.maximum(doubt, np.square(weights[phase])[:, None] * unseen, out=doubt)
+                known.add(draws.uncertainty(own, slopes_of[number][:, 0])[:, None].scaled(weights[phase]))
         add([change if place == number else own for place, own in enumerate(tensors)], bonds, number)
     for cut, bond in plan.gate_bonds.items():
         change = np.zeros((len(parameters), *bonds[cut].shape[1:]))
@@ -100,10 +99,10 @@ def _one(sampled: SampledPlan, parameters: np.ndarray, shots: int) -> tuple[np.n
     for draws, own, gradient in zip(sampled.draws, counts, of_base, strict=True):
         if gradient.any():
             flat = gradient.reshape(observables * len(parameters), *gradient.shape[2:])
-            seen, unseen = (part.reshape(observables, -1).T for part in draws.variances(own, flat))
-            variance += seen
-            np.maximum(doubt, unseen, out=doubt)
-    return total.T, (variance + doubt).T
+            seen = draws.uncertainty(own, flat)
+            parts = (part.reshape(observables, -1) for part in (seen.seen, seen.fourth, seen.doubt))
+            known.add(Uncertainty(*parts))
+    return total.T, known.variance
 
 
 def _pairs(
