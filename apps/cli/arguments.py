@@ -64,6 +64,7 @@ def build_parser() -> Parser:
     _add_problem(plan, needs_observable=False)
     _add_plan(plan)
     _add_options(plan, "where it would run", "resources")
+    plan.add_argument("--draw", type=Path, metavar="FILE", help="draw the cut circuit: .svg, .png or .pdf")
     plan.add_argument(
         "--instructions", action="store_true", help="list the instructions that a cuts file names by index"
     )
@@ -83,6 +84,11 @@ def build_parser() -> Parser:
     check = commands.add_parser("check", help="compute a run's fragments another way, and say which one disagrees")
     check.add_argument("run", metavar="RUN", help="the run's folder, or its name under --out")
     _add_output(check)
+
+    repeat = commands.add_parser("repeat", help="run a finished run again on what is here, and say how far both agree")
+    repeat.add_argument("run", metavar="RUN", help="the run's folder, or its name under --out")
+    _add_options(repeat, "where to run; as it was started, unless said otherwise", *_WHERE, "seed")
+    _add_output(repeat)
 
     sample = commands.add_parser("sample", help="bit strings that the circuit's measurements would give")
     sample.add_argument("circuit", type=Path, metavar="CIRCUIT", help="OpenQASM 2, OpenQASM 3 or QPY file")

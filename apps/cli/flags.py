@@ -10,7 +10,10 @@ from tasks.options import Options
 
 FLAGS = {option.name: f"--{option.name.replace('_', '-')}" for option in dataclasses.fields(Options)} | {
     "memory_bytes": "--memory",
-    **{name: f"--{name}" for name in ("exact", "instructions", "observable", "observables", "out", "top", "vector")},
+    **{
+        name: f"--{name}"
+        for name in ("draw", "exact", "instructions", "observable", "observables", "out", "top", "vector")
+    },
 }
 
 

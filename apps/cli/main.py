@@ -115,6 +115,8 @@ def _subcommand(command: str) -> Callable[[argparse.Namespace], int]:
         from apps.cli.runs import runs as subcommand
     elif command == "report":
         from apps.cli.report import report as subcommand
+    elif command == "repeat":
+        from apps.cli.repeat import repeat as subcommand
     elif command == "watch":
         from apps.cli.watch import watch as subcommand
     elif command == "devices":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 from qiskit import QuantumCircuit
@@ -12,16 +13,23 @@ from apps.cli.chosen import options_from
 from apps.cli.flags import flagged, flagged_notes
 from apps.cli.tables import plan_text, table
 from apps.cli.terminal import SCHEMA
+from apps.report.style import EXTRA_MISSING
 from tasks.cut import plan_problem
+from tasks.cutting import Plan
 from tasks.cutting.document import plan_document
+from tasks.errors import QompassError
 from tasks.inputs.validation import read_problem
+from tasks.model.problem import Problem
 
 
 def plan(arguments: argparse.Namespace) -> int:
     """Plan a circuit file; without observables, for Z on every qubit, so that no part of the circuit is left out."""
     problem = read_problem(arguments.circuit, arguments.observable, arguments.observables, every_qubit=True)
     options = options_from(arguments, problem)
-    document = plan_document(plan_problem(problem, options))
+    made = plan_problem(problem, options)
+    document = plan_document(made)
+    if arguments.draw is not None:
+        draw(problem, made, arguments.draw)
     if arguments.json:
         everything = {
             "schema": SCHEMA,
@@ -37,6 +45,15 @@ def plan(arguments: argparse.Namespace) -> int:
     if arguments.instructions:
         print(f"\n{instructions_text(problem.circuit)}")
     return 0
+
+
+def draw(problem: Problem, made: Plan, path: Path) -> None:
+    """Draw a cut circuit; the file's name says in which format."""
+    try:
+        from apps.report.drawing import write_drawing
+    except ModuleNotFoundError as error:
+        raise QompassError(f"{EXTRA_MISSING} ({error.name} is missing)") from error
+    write_drawing(problem, made.cuts, path)
 
 
 def instructions_document(circuit: QuantumCircuit) -> list[dict[str, Any]]:
