@@ -93,13 +93,18 @@ class StatementReader(GateReader):
         name = node.identifier.name
         if isinstance(node.init_expression, ast.QuantumMeasurement):
             raise_from_node(node, f"classical control ('{name}' depends on a measurement) is not supported")
-        if node.init_expression is None:
-            value, kind = None, types.Float(const=True)
+        if node.init_expression is None or isinstance(node.type, ast.DurationType | ast.StretchType):
+            value, kind = None, types.Float(const=True)  # how long something takes makes no difference to the values
         else:
             value, kind = typed(*Resolver(context).resolve(node.init_expression), node.type, node)
         self._free(name, context)
         context.symbol_table.insert(Symbol(name, value, kind, context.scope, node))
         return context
+
+    def visit_AliasStatement(self, node: ast.AliasStatement, context: State) -> State:
+        """A further name of qubits or bits, also one that a library's gate has."""
+        self._free(node.target.name, context)
+        return super().visit_AliasStatement(node, context)
 
     def visit_ClassicalAssignment(self, node: ast.ClassicalAssignment, context: State) -> State:
         """A variable's new value, where that is known."""
@@ -245,8 +250,9 @@ class StatementReader(GateReader):
         """A measurement, also one whose result goes nowhere."""
         if node.target is not None:
             return super().visit_QuantumMeasurementStatement(node, context)
-        measured = self._resolve_generic(node.measure.qubit, context, True)[0]
-        bits = [Clbit() for _ in range(1 if not isinstance(measured, Sequence) else len(measured))]
+        measured, kind = self._resolve_generic(node.measure.qubit, context, True)
+        several = isinstance(kind, types.QubitArray)
+        bits = [Clbit() for _ in range(len(measured) if several else 1)]
         context.circuit.add_bits(bits)
-        context.circuit.measure(measured, bits if isinstance(measured, Sequence) else bits[0])
+        context.circuit.measure(measured, bits if several else bits[0])
         return context
