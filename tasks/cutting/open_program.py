@@ -25,6 +25,7 @@ _INDEPENDENT = 1e-12  # a singular value below this, relative to the largest, is
 # Nanoseconds an amplitude for a block of 1, 2, ... qubits, and microseconds a block, on one 2 GHz core.
 _AMPLITUDE_NS = (2.4, 2.4, 3.5, 5.5, 9.5, 15.0)
 _BLOCK_US = 20.0
+_LARGE = 14  # qubits from which blocks of 6 are never the quickest
 
 
 @dataclass(frozen=True)
@@ -115,12 +116,16 @@ class Multiply:
         """(2**k, 2**k) complex, row-major over the qubits."""
         size = len(self.qubits)
         axis_of = {q: axis for axis, q in enumerate(self.qubits)}
-        matrix = np.eye(1 << size, dtype=complex).reshape((2,) * size + (1 << size,))
+        matrix = np.eye(1 << size, dtype=complex)
         for gate in self.gates:
-            axes = [axis_of[q] for q in gate.qubits]
-            own = gate.matrix().reshape((2,) * (2 * len(axes)))
-            product = np.tensordot(own, matrix, axes=(range(len(axes), 2 * len(axes)), axes))
-            matrix = np.moveaxis(product, range(len(axes)), axes)
+            own, axes = gate.matrix(), [axis_of[q] for q in gate.qubits]
+            if len(axes) == 2 and axes[0] > axes[1]:
+                own, axes = own.reshape(2, 2, 2, 2).transpose(1, 0, 3, 2).reshape(4, 4), axes[::-1]
+            if axes[-1] - axes[0] == len(axes) - 1:
+                matrix = np.matmul(own, matrix.reshape(1 << axes[0], len(own), -1))
+            else:
+                view = matrix.reshape(1 << axes[0], 2, 1 << (axes[1] - axes[0] - 1), 2, -1)
+                matrix = np.einsum("abcd,xcydz->xaybz", own.reshape(2, 2, 2, 2), view)
         return np.ascontiguousarray(matrix.reshape(1 << size, 1 << size))
 
 
@@ -166,7 +171,7 @@ def open_program(fragment: Fragment) -> OpenProgram:
     width = fragment.num_qubits
     places = _places(width, items)
     least, best = np.inf, _Layout(places)
-    for most in (6, 5, 4) if width > 5 else (max(width, 1),):
+    for most in (6, 5) if width < _LARGE else (5, 4):
         layout = _Layout(places)
         for item in _fused(items, most, places):
             layout.add(item)
