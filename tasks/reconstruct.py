@@ -16,6 +16,7 @@ from resources_xml import read_nodes
 from tasks.execution.run_devices import RESOURCES_VARIABLE
 from tasks.model.tensor import FragmentTensor, Structure
 from tasks.reconstruction import estimate_values
+from tasks.reconstruction.contraction.layout import Path as ContractionPath
 from tasks.reconstruction.contraction.network import network_of
 from tasks.reconstruction.contraction.network_files import write_network
 from tasks.reconstruction.contraction.schedule import schedule
@@ -52,28 +53,39 @@ RANKS, _RANKS_ON_NODE = _declared_ranks()
 @constraint(computing_units="1")
 @task(returns=1, tensors=COLLECTION_IN)
 def reconstruct(
-    structure: Structure, tensors: list[FragmentTensor], memory_bytes: int | None, limits: Limits, attempt: int
+    structure: Structure,
+    tensors: list[FragmentTensor],
+    memory_bytes: int | None,
+    limits: Limits,
+    attempt: int,
+    path: ContractionPath | None = None,
 ) -> Outcome:
-    """Contract the network; the value is two (observable,) arrays: values and standard errors."""
-    return isolated(contract_network, structure, tensors, memory_bytes, limits=limits, device="CPU", attempt=attempt)
+    """Contract the network; the value is two (observable,) arrays: values and standard errors.
+
+    ``path``: the order found by ``contraction_search``; None searches one.
+    """
+    return isolated(
+        contract_network, structure, tensors, memory_bytes, path, limits=limits, device="CPU", attempt=attempt
+    )
 
 
 def contract_network(
-    structure: Structure, tensors: list[FragmentTensor], memory_bytes: int | None
+    structure: Structure, tensors: list[FragmentTensor], memory_bytes: int | None, path: ContractionPath | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The work itself, in a child process of the task."""
-    return estimate_values(structure, tensors, memory_bytes=memory_bytes)
+    return estimate_values(structure, tensors, memory_bytes=memory_bytes, paths=None if path is None else (path,))
 
 
 @constraint(computing_units="1")
 @task(returns=1)
-def contraction_flops(structure: Structure, memory_bytes: int | None) -> Outcome:
-    """What contracting the network takes: the value is a number of floating-point operations."""
-    return contained(_searched_flops, structure, memory_bytes, device="CPU")
+def contraction_search(structure: Structure, memory_bytes: int | None) -> Outcome:
+    """The order to contract the network in: the value is (floating-point operations, path)."""
+    return contained(_searched, structure, memory_bytes, device="CPU")
 
 
-def _searched_flops(structure: Structure, memory_bytes: int | None) -> float:
-    return schedule(structure, network_of(structure), memory_bytes=memory_bytes).cost.flops
+def _searched(structure: Structure, memory_bytes: int | None) -> tuple[float, ContractionPath]:
+    plan = schedule(structure, network_of(structure), memory_bytes=memory_bytes)
+    return plan.cost.flops, plan.path
 
 
 def worth_ranks(flops: float) -> bool:

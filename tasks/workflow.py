@@ -29,7 +29,7 @@ from tasks.model.problem import Estimate, Problem
 from tasks.model.progress import Progress, Quiet, Stage
 from tasks.model.tensor import Structure
 from tasks.options import Options, options_of
-from tasks.reconstruct import contraction_flops, reconstruct, reconstruct_in_ranks, worth_ranks, write_for_ranks
+from tasks.reconstruct import contraction_search, reconstruct, reconstruct_in_ranks, worth_ranks, write_for_ranks
 from tasks.runs import RunDirectory, RunRecord
 from tasks.runtime import limits, wait_on
 from tasks.runtime.scratch import scratch_folder
@@ -186,12 +186,12 @@ def _end(structure: Structure, driver: Driver, options: Options) -> TakesTensors
     """From the tensors to values and standard errors, or to a folder for MPI ranks where those are sooner."""
     room = _room(options)
     # A greedy path is found in milliseconds; only where that says many operations a better one is searched, by a task.
-    flops = contraction_flops(structure, room) if worth_ranks(greedy_flops(driver.plan)) else None
+    search = contraction_search(structure, room) if worth_ranks(greedy_flops(driver.plan)) else None
 
     def submit(tensors: list[Any], attempt: int) -> Any:
-        searched = None if flops is None else wait_on(flops).value
-        if searched is None or not worth_ranks(searched):
-            return reconstruct(structure, tensors, room, limits(), attempt)
+        flops, path = (0.0, None) if search is None else wait_on(search).value or (0.0, None)
+        if not worth_ranks(flops):
+            return reconstruct(structure, tensors, room, limits(), attempt, path)
         return write_for_ranks(str(driver.directory.path / "network"), structure, tensors, room, attempt)
 
     return submit

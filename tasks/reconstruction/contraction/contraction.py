@@ -13,6 +13,7 @@ import numpy as np
 
 from tasks.model.tensor import FragmentTensor, Structure
 from tasks.reconstruction.contraction.kernel import gathered_products, placed_products
+from tasks.reconstruction.contraction.layout import Path
 from tasks.reconstruction.contraction.network import Network, network_of, values_by_fragment
 from tasks.reconstruction.contraction.path import Step, Tree
 from tasks.reconstruction.contraction.schedule import Schedule, schedule
@@ -20,7 +21,12 @@ from tasks.reconstruction.statistics.exact_sum import ExactSum
 
 
 def contract(
-    structure: Structure, tensors: Sequence[FragmentTensor], *, memory_bytes: int | None = None, seed: int = 0
+    structure: Structure,
+    tensors: Sequence[FragmentTensor],
+    *,
+    memory_bytes: int | None = None,
+    seed: int = 0,
+    paths: Sequence[Path] | None = None,
 ) -> np.ndarray:
     """Contract the network.
 
@@ -29,6 +35,7 @@ def contract(
         tensors: one per fragment, in any order.
         memory_bytes: upper bound for the arrays of the contraction; None sets none.
         seed: of the path search.
+        paths: candidates from an earlier search of the same network; None searches.
 
     Returns:
         (observable,) float64.
@@ -42,7 +49,7 @@ def contract(
         return np.asarray(structure.coefficients.sum(axis=1), dtype=np.float64).reshape(-1)
     network = network_of(structure)
     values = values_by_fragment(structure, network, tensors)
-    plan = schedule(structure, network, memory_bytes=memory_bytes, seed=seed)
+    plan = schedule(structure, network, memory_bytes=memory_bytes, seed=seed, paths=paths)
     total = ExactSum(structure.coefficients.shape[0])
     for block, tree in enumerate(plan.trees):
         for partial in contract_block(structure, plan, block, leaf_arrays(network, tree, values), plan.slices):

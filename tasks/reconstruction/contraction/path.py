@@ -88,10 +88,9 @@ def find_paths(network: Network, *, seed: int = 0, repeats: int | None = None) -
     Returns:
         Distinct candidate paths, the cheapest (for a single term) first.
     """
-    inputs = [leaf.indices for leaf in network.leaves]
+    inputs, sizes = _named(network)
     if len(inputs) == 1:
         return ((),)
-    sizes = dict(enumerate(network.sizes))
     if len(inputs) < _OPTIMAL_BELOW:
         found = [cotengra.array_contract_path(inputs, (), sizes, optimize="optimal")]
     else:
@@ -99,7 +98,7 @@ def find_paths(network: Network, *, seed: int = 0, repeats: int | None = None) -
         trials = repeats if repeats is not None else min(64, 8 + len(inputs))
         for candidate in range(_CANDIDATES):
             optimizer = cotengra.RandomGreedyOptimizer(
-                max_repeats=max(1, trials // _CANDIDATES), seed=seed + candidate, accel=False, parallel=False
+                max_repeats=max(1, trials // _CANDIDATES), seed=seed + candidate, accel=True, parallel=False
             )
             found.append(optimizer(inputs, (), sizes))
     ranked = _ranked(network, found)
@@ -123,13 +122,21 @@ def sliced_paths(
         elements: most entries of an array inside a slice.
         seed: of the search.
     """
-    inputs = [leaf.indices for leaf in network.leaves]
+    inputs, sizes = _named(network)
     for pairs in paths:
-        tree = cotengra.ContractionTree.from_path(inputs, (), dict(enumerate(network.sizes)), ssa_path=pairs)
+        tree = cotengra.ContractionTree.from_path(inputs, (), sizes, ssa_path=pairs)
         if tree.max_size() > elements:
             again = {"subtree_size": 8, "minimize": "combo-15", "seed": seed}
             tree.slice_and_reconfigure_(max(1.0, elements), temperature=0.0, max_repeats=1, reconf_opts=again)
-            yield _node_pairs(tree.get_path(), len(inputs)), tuple(sorted(int(cut) for cut in tree.sliced_inds))
+            number = {symbol: cut for cut, symbol in enumerate(sizes)}
+            yield _node_pairs(tree.get_path(), len(inputs)), tuple(sorted(number[cut] for cut in tree.sliced_inds))
+
+
+def _named(network: Network) -> tuple[list[tuple[str, ...]], dict[str, int]]:
+    """Each leaf's indices and every index's size, by symbols: cotengra's compiled search takes no numbers."""
+    symbols = [cotengra.get_symbol(cut) for cut in range(len(network.sizes))]
+    inputs = [tuple(symbols[cut] for cut in leaf.indices) for leaf in network.leaves]
+    return inputs, dict(zip(symbols, network.sizes, strict=True))
 
 
 def _ranked(network: Network, found: Sequence[Sequence[Sequence[int]]]) -> list[tuple[float, Path]]:

@@ -119,8 +119,11 @@ def schedule(
 
     tried = [_sliced(structure, network, path, (), memory_bytes, gradients, ranks) for path in candidates]
     if memory_bytes is not None and len(network.leaves) > 2 and all(len(one.slices) > 1 for one in fitting()):
-        together = sliced_paths(network, candidates[:2], memory_bytes / (8 * _ARRAYS), seed=seed)
-        tried += [_sliced(structure, network, *found, memory_bytes, gradients, ranks) for found in together]
+        for elements in (memory_bytes / (8 * _ARRAYS), 1.0):  # the smallest there are, so that the least said works
+            together = sliced_paths(network, candidates[:2], elements, seed=seed)
+            tried += [_sliced(structure, network, *found, memory_bytes, gradients, ranks) for found in together]
+            if fitting():
+                break
     if not fitting():
         least = min(one.cost.peak_bytes for one in tried)
         raise MemoryLimitError(

@@ -25,6 +25,7 @@ from scipy.sparse import csr_array
 
 from tasks.model.tensor import FragmentTensor, Structure
 from tasks.reconstruction.contraction.contraction import contract
+from tasks.reconstruction.contraction.layout import Path
 from tasks.reconstruction.contraction.network import network_of, values_by_fragment
 from tasks.reconstruction.contraction.schedule import schedule
 from tasks.reconstruction.statistics.counts_to_tensor import tensor_values
@@ -37,15 +38,27 @@ _ROUNDING = 1e-12
 
 
 def estimate_values(
-    structure: Structure, tensors: Sequence[FragmentTensor], *, memory_bytes: int | None = None, seed: int = 0
+    structure: Structure,
+    tensors: Sequence[FragmentTensor],
+    *,
+    memory_bytes: int | None = None,
+    seed: int = 0,
+    paths: Sequence[Path] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Contract the network once forwards and once backwards.
+
+    Args:
+        structure: how the fragments are joined and which terms the observables sum.
+        tensors: one per fragment.
+        memory_bytes: upper bound for the arrays of the contraction; None sets none.
+        seed: of the path search.
+        paths: candidates from an earlier search of the same network; None searches.
 
     Returns:
         values: (observable,) float64.
         std_errors: (observable,) float64, 0 where every fragment is exact.
     """
-    values, variances_ = _values_and_variances(structure, tensors, memory_bytes=memory_bytes, seed=seed)
+    values, variances_ = _values_and_variances(structure, tensors, memory_bytes=memory_bytes, seed=seed, paths=paths)
     return values, np.sqrt(variances_)
 
 
@@ -57,15 +70,20 @@ def variances(
 
 
 def _values_and_variances(
-    structure: Structure, tensors: Sequence[FragmentTensor], *, memory_bytes: int | None, seed: int
+    structure: Structure,
+    tensors: Sequence[FragmentTensor],
+    *,
+    memory_bytes: int | None,
+    seed: int,
+    paths: Sequence[Path] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     samples = {tensor.fragment: tensor.samples for tensor in tensors if tensor.samples is not None}
     num_observables = structure.coefficients.shape[0]
     if not samples:
-        return contract(structure, tensors, memory_bytes=memory_bytes, seed=seed), np.zeros(num_observables)
+        return contract(structure, tensors, memory_bytes=memory_bytes, seed=seed, paths=paths), np.zeros(num_observables)
     network = network_of(structure)
     values = values_by_fragment(structure, network, tensors)
-    plan = schedule(structure, network, memory_bytes=memory_bytes, gradients=True, seed=seed)
+    plan = schedule(structure, network, memory_bytes=memory_bytes, gradients=True, seed=seed, paths=paths)
     estimates, known = np.zeros(num_observables), Uncertainty.none(num_observables)
     some = next(iter(samples))
     for _, found in gradients(structure, network, plan, values, tuple(samples)):
