@@ -119,11 +119,11 @@ def schedule(
 
     tried = [_sliced(structure, network, path, (), memory_bytes, gradients, ranks) for path in candidates]
     if memory_bytes is not None and len(network.leaves) > 2 and all(len(one.slices) > 1 for one in fitting()):
-        for elements in (memory_bytes / (8 * _ARRAYS), 1.0):  # the smallest there are, so that the least said works
-            together = sliced_paths(network, candidates[:2], elements, seed=seed)
-            tried += [_sliced(structure, network, *found, memory_bytes, gradients, ranks) for found in together]
-            if fitting():
-                break
+        together = sliced_paths(network, candidates[:2], memory_bytes / (8 * _ARRAYS), seed=seed)
+        alone, found = tried, [_sliced(structure, network, *one, memory_bytes, gradients, ranks) for one in together]
+        tried = alone + found
+        if not fitting():  # what is found together depends on the bound: the least said must work when it is given
+            tried = alone
     if not fitting():
         least = min(one.cost.peak_bytes for one in tried)
         raise MemoryLimitError(
