@@ -80,7 +80,9 @@ def _values_and_variances(
     samples = {tensor.fragment: tensor.samples for tensor in tensors if tensor.samples is not None}
     num_observables = structure.coefficients.shape[0]
     if not samples:
-        return contract(structure, tensors, memory_bytes=memory_bytes, seed=seed, paths=paths), np.zeros(num_observables)
+        return contract(structure, tensors, memory_bytes=memory_bytes, seed=seed, paths=paths), np.zeros(
+            num_observables
+        )
     network = network_of(structure)
     values = values_by_fragment(structure, network, tensors)
     plan = schedule(structure, network, memory_bytes=memory_bytes, gradients=True, seed=seed, paths=paths)
