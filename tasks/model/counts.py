@@ -53,7 +53,7 @@ def split_counts(
     rows = np.concatenate([c.counts for c in counts])
     owner = np.repeat(np.arange(len(counts)), [len(c.counts) for c in counts])
     weights = np.concatenate([np.ones(len(c.counts)) if c.weights is None else c.weights for c in counts])
-    stratum = np.unique(np.stack([owner, weights]), axis=1, return_inverse=True)[1].reshape(-1)
+    stratum = _strata(owner, weights)
     total = np.bincount(stratum, rows)
     chance = np.asarray(first, dtype=np.float64)[owner]
     own = rng.binomial(rows, chance)
@@ -69,6 +69,15 @@ def split_counts(
     return [(_part(c, mine, s), _part(c, c.counts - mine, s)) for mine, s, c in pairs]
 
 
+def _strata(owner: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(row,) int64: the number of each row's pair of variant and weight, in their order."""
+    order = np.lexsort((weights, owner))
+    begins = np.diff(owner[order], prepend=-1).astype(bool) | np.diff(weights[order], prepend=np.nan).astype(bool)
+    stratum = np.empty(len(owner), dtype=np.int64)
+    stratum[order] = np.cumsum(begins) - 1
+    return stratum
+
+
 def _part(counts: VariantCounts, own: np.ndarray, stratum: np.ndarray) -> VariantCounts:
     kept = own > 0
     weights = counts.weights
@@ -77,4 +86,4 @@ def _part(counts: VariantCounts, own: np.ndarray, stratum: np.ndarray) -> Varian
         before = np.bincount(place, counts.counts) / counts.shots
         after = np.bincount(place, own) / own.sum()
         weights = (weights * before[place] / np.maximum(after[place], 1e-300))[kept]
-    return replace(counts, outcomes=counts.outcomes[kept], counts=own[kept].astype(np.int64), weights=weights)
+    return VariantCounts(counts.outcomes[kept], own[kept], counts.num_bits, counts.readings, weights)
