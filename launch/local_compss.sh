@@ -15,7 +15,7 @@ set -u
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 resources=$root/resources_xml/local
-logs='' restarts=2 level=off keep='' tell='' summary=''
+logs='' restarts=2 level=off keep='' tell='' summary='' tracing=''
 extra=()
 
 say() { echo "local_compss: $*" >&2; }
@@ -34,7 +34,8 @@ while [ $# -gt 0 ]; do
             shift 2
             ;;
         --debug | -d) level=debug; shift ;;
-        -g | --graph | --graph=true | -t | --tracing | --tracing=true) keep=yes tell=yes; extra+=("$1"); shift ;;
+        -g | --graph | --graph=true) keep=yes tell=yes; extra+=("$1"); shift ;;
+        -t | --tracing | --tracing=true) keep=yes tell=yes tracing=yes; extra+=("$1"); shift ;;
         --summary) summary=yes; extra+=("$1"); shift ;;
         --scheduler=*) extra+=("$1"); shift ;;
         --help | -h) sed -n '2,15s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
@@ -51,6 +52,11 @@ case $restarts in *[!0-9]* | '') usage_error "--restarts $restarts is not a numb
     usage_error "$resources has no project.xml and resources.xml"
 if ! command -v runcompss >/dev/null; then
     say "runcompss is not on the PATH: install COMPSs (launch/README.md), or run ./launch/qompass, which needs none"
+    exit 2
+fi
+home=${COMPSS_HOME:-$(dirname -- "$(readlink -f -- "$(command -v runcompss)")")/../../..}
+if [ -n "$tracing" ] && [ -d "$home/Dependencies" ] && [ ! -e "$home/Dependencies/extrae/lib/libpttrace.so" ]; then
+    say "-t needs Extrae, and this COMPSs was built without it: build COMPSs with its tracing, or leave -t out"
     exit 2
 fi
 has_packages() { "$1" -c 'import importlib.util as u, sys; sys.exit(u.find_spec("qiskit_aer") is None)' 2>/dev/null; }
@@ -119,7 +125,7 @@ finish() {
             "$logs/runcompss.log" >&2
     fi
     if [ -n "$tell" ]; then
-        find "$logs/.COMPSs" \( -name complete_graph.dot -o -name '*.prv' \) -newer "$state/arguments" |
+        find "$logs/.COMPSs" \( -name complete_graph.dot -o -name '*.prv' \) -newer "$state/arguments" 2>/dev/null |
             sed 's/^/local_compss: wrote /' >&2
         say "logs: $logs"
     fi
@@ -157,8 +163,12 @@ run_once() { # run_once PROGRAM ARGUMENTS...: 0 when the program ended by itself
     [ -f "$state/status" ]
 }
 
-noise='^(WARNING: |\[ ?(INFO|ERRMGR|ERROR)|\[\([0-9]+\)|	at |Piped mirrors|es\.bsc\.compss|Exception executing task|  *Possible causes|  *-|  *Check files| *$|Error )|^Shutting down|Error running application|^/.*compss_setup\.sh: line [0-9]+:'
+noise='Bad argument: |^(WARNING: |\[ ?(INFO|ERRMGR|ERROR)|\[\([0-9]+\)|	at |Piped mirrors|es\.bsc\.compss|Exception executing task|  *Possible causes|  *-|  *Check files| *$|Error )|^Shutting down|Error running application|^/.*compss_setup\.sh: line [0-9]+:'
 killed=': line [0-9]+: +[0-9]+ (Killed|Terminated|Segmentation fault|Aborted|Bus error|Hangup)'
+
+unknown_option() { # what runcompss says of an option that it does not know, in its own colours
+    sed -nE 's/.*Bad argument: ([^[:cntrl:]]+).*/--\1/p' "$logs/runcompss.log" | head -1
+}
 
 reason() { # one line about why the application died, from its logs
     local job
@@ -184,6 +194,12 @@ case " $* " in *' --json '*) as_json=yes ;; esac
 attempt=0
 run_once "$program" "$@"
 while [ ! -f "$state/status" ] && [ -z "$interrupted" ]; do
+    unknown=$(unknown_option)
+    if [ -n "$unknown" ]; then
+        say "this runcompss does not know $unknown: see runcompss --help"
+        keep='' tell=''
+        finish 2
+    fi
     tell=yes
     say "the application died: $(reason)"
     [ "$attempt" -lt "$restarts" ] || { say "giving up after $attempt restarts"; break; }

@@ -35,7 +35,6 @@ from tasks.runtime import (
     limits,
     raise_defect,
     ticket_folder,
-    wait_on,
 )
 from tasks.runtime.batching import TaskStatistics, task_statistics
 
@@ -202,7 +201,7 @@ class Driver:
                 self._directory.record.result(done.key, done.meta)
             stage.advance(steps_of(done.piece))
         if not all(done.stored for done in report.done):
-            self._gather(report.done, wait_on(self._fan_in.payload(submit.number)))
+            self._gather(report.done, self._fan_in.gather(submit.number))
             where = f"{submit.device.name} does not see the run's folder"
             self._directory.record.note(f"{where}: results go through the application")
         forget_stored(submit.device, [done.meta for done in report.done])

@@ -8,6 +8,7 @@ from typing import Any
 from tasks.cutting import Plan
 from tasks.dispatch.errors import RunError
 from tasks.dispatch.events import work_ended
+from tasks.execute import Payload
 from tasks.execution.jobs import FragmentJob, SampledJob
 from tasks.execution.pieces import Piece
 from tasks.runs import RunDirectory
@@ -59,9 +60,13 @@ class FanIn:
             self._payloads[fragment][number] = payload
             self._tensors.pop(fragment, None)
 
-    def payload(self, number: int) -> Any:
-        """The future of a task's payload."""
-        return next(payloads[number] for payloads in self._payloads.values() if number in payloads)
+    def gather(self, number: int) -> Payload:
+        """A task's payload in this process; it takes the place of the future, which COMPSs forgets after a wait."""
+        holders = [payloads for payloads in self._payloads.values() if number in payloads]
+        payload: Payload = wait_on(holders[0][number])
+        for payloads in holders:
+            payloads[number] = payload
+        return payload
 
     def lose(self, number: int, fragments: Collection[int], done: Collection[int]) -> None:
         """A task ended without all of its results: what was submitted to follow lacks something.
@@ -112,6 +117,7 @@ class FanIn:
             if failure.reason is Reason.DEPENDENCY and len(history) < RetryPolicy().attempts_per_device:
                 for index, fan_in in list(self._tensors.items()):
                     found: Outcome = wait_on(fan_in)
+                    self._tensors[index] = found  # COMPSs knows the future no more
                     raise_defect(found, f"the tensor of fragment {index}")
                     if found.failure is not None:
                         self._submit(index, len(history))

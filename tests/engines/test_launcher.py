@@ -98,10 +98,27 @@ def test_what_compss_would_die_on_is_refused_before_it_starts(folder, fake):
 
 def test_options_of_compss_reach_it_before_the_program(folder, fake):
     options = ["-g", "-t", "--summary", "--scheduler", "a.B", "--logs", folder / "logs"]
-    run(folder, "bash", LAUNCHER, *options, "--restarts", 0, "--", "--ear=false", "--comm=c.D", PROGRAMS, "-g")
+    run(folder, "bash", LAUNCHER, *options, "--restarts", 0, "--", "--streaming=NONE", "--comm=c.D", PROGRAMS, "-g")
     called = fake.read_text().splitlines()
-    assert {"-g", "-t", "--summary", "--scheduler=a.B", "--ear=false", "--comm=c.D"} <= set(called)
+    assert {"-g", "-t", "--summary", "--scheduler=a.B", "--streaming=NONE", "--comm=c.D"} <= set(called)
     assert called[-1] == str(ROOT / "launch/compss_main.py") and called.count("-g") == 1
+
+
+def test_an_option_that_compss_does_not_know_is_one_line_and_status_2(folder, fake):
+    Path(fake.parent / "runcompss").write_text(
+        '#!/bin/sh\nprintf "\\033[31mBad argument: ear=false\\033(B\\033[m" >&2\nexit 1\n'
+    )
+    done = run(folder, "bash", LAUNCHER, "--", "--ear=false", PROGRAMS)
+    assert done.returncode == 2 and "does not know --ear=false" in done.stderr
+    assert len(done.stderr.splitlines()) == 1 and not list(folder.glob("qompass-compss.*"))
+
+
+def test_tracing_without_extrae_is_one_line_and_status_2(folder, fake, monkeypatch):
+    (folder / "compss/Dependencies/extrae").mkdir(parents=True)
+    monkeypatch.setenv("COMPSS_HOME", str(folder / "compss"))
+    done = run(folder, "bash", LAUNCHER, "-t", PROGRAMS)
+    assert done.returncode == 2 and not fake.exists()
+    assert "needs Extrae" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("variable", ["QOMPASS_VENV", "QOMPASS_PYTHON"])

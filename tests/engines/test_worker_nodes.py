@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.engines.launching import ROOT, environment, needs_runcompss, on_compss
+from tests.engines.launching import LAUNCHER, ROOT, environment, needs_runcompss, on_compss, run
 from tests.engines.test_launcher import start, wait_for
 
 ADAPTOR = (
@@ -57,6 +59,31 @@ def node(tmp_path, monkeypatch):
 
 def compss_home() -> str:
     return environment()["COMPSS_HOME"]
+
+
+@pytest.fixture
+def own_view():
+    """A prefix for commands that gives them a view of the file system of their own."""
+    tried = subprocess.run(["unshare", "--mount", "true"], capture_output=True) if shutil.which("unshare") else None
+    if tried is None or tried.returncode:
+        pytest.skip("no unshare, or it may not be used here")
+    return ["unshare", "--mount", "bash", "-c", 'mount -t tmpfs none "$0" && exec "$@"']
+
+
+def test_a_folder_that_the_node_does_not_see_is_filled_by_the_application(tmp_path, node, own_view):
+    """Two rounds of shots, the second of which needs what the first has gathered."""
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    asked = ["--observable", "Z0 Z1", "--max-qubits", "12", "--shots", "400000", "--seed", "3", "--cache", "off"]
+    asked = [str(ROOT / "apps/circuits/vqe40.qasm"), *asked, "--json", "--out"]
+    command = ["bash", LAUNCHER, "--logs", tmp_path / "logs", "--resources", node, ROOT / "apps/expectation.py", *asked]
+    done = run(tmp_path, *own_view, hidden, *command, hidden / "runs")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert "CPU does not see the run's folder: results go through the application" in found["notes"]
+    assert not list(hidden.iterdir()), "the node saw the folder"
+    here = run(tmp_path, sys.executable, "-m", "apps.cli", "run", *asked, tmp_path / "runs")
+    assert json.loads(here.stdout)["estimates"] == found["estimates"]
 
 
 def left_on_node(folder: Path) -> list[str]:
