@@ -215,7 +215,7 @@ def run_job(job: FragmentJob, *, device: str = "CPU", threads: int = 1) -> dict[
     Args:
         job: what to do.
         device: Aer's device, "CPU" or "GPU".
-        threads: how many threads Aer may use.
+        threads: how many cores it may use, while no other work holds them.
 
     Returns:
         exact: {"values": (leg..., factor) float64}; sampled: the counts of all variants, concatenated
@@ -227,7 +227,11 @@ def run_job(job: FragmentJob, *, device: str = "CPU", threads: int = 1) -> dict[
     fragment = job.fragment
     if isinstance(job, ExactJob):
         state = open_state(fragment, threads=threads)
-        return {"values": exact_outputs(fragment, state).values if job.outputs else exact_tensor(fragment, state)}
+        return {
+            "values": exact_outputs(fragment, state).values
+            if job.outputs
+            else exact_tensor(fragment, state, threads=threads)
+        }
     if fragment.open_qubits <= _OPEN_QUBITS:
         state = open_state(fragment, threads=threads)
         return pack_counts(sample_open(fragment, job.schemes, state, job.variants, job.shots, job.streams))

@@ -57,17 +57,18 @@ def run_on_device(
     cached = [options.cache != OFF and not job.outputs and predicted_seconds(job) >= _LEAST_SECONDS for job in jobs]
     before = opened_cache(options.cache).numbers() if any(cached) else {}
     results = []
+    units = device.units
     for job, keeps in zip(jobs, cached, strict=True):
         if keeps:
-            results.append(recalled(job, device.name, aer, options.cache))
+            results.append(recalled(job, device.name, aer, options.cache, units))
         else:
-            results.append(JobResult(job, run_job(job, device=aer), {}))
+            results.append(JobResult(job, run_job(job, device=aer, threads=units), {}))
         keep(results[-1])
     notes = opened_cache(options.cache).notes() if any(cached) else []
     return DeviceResults(tuple(results), tuple(notes), cache=numbers_since(before, options.cache))
 
 
-def recalled(job: FragmentJob, device: str, aer: str, cache: str) -> JobResult:
+def recalled(job: FragmentJob, device: str, aer: str, cache: str, units: int = 1) -> JobResult:
     """A job's result from the cache, or run and put there.
 
     An exact tensor is found by what the fragment means, where finding that out costs little beside computing it. Counts
@@ -82,7 +83,7 @@ def recalled(job: FragmentJob, device: str, aer: str, cache: str) -> JobResult:
         key = make_key(AS_WRITTEN, [b"counts of variants", target.digest_material(), job.digest.encode()])
 
     def compute(indices: list[int]) -> list[np.ndarray]:
-        arrays = run_job(job, device=aer)
+        arrays = run_job(job, device=aer, threads=units)
         return [arrays["values"] if isinstance(job, ExactJob) else np.frombuffer(pack(arrays, {}), dtype=np.uint8)]
 
     about = {"device": device, "backend": f"{target.backend} {target.version}"}
@@ -93,7 +94,7 @@ def recalled(job: FragmentJob, device: str, aer: str, cache: str) -> JobResult:
             return JobResult(job, arrays, _made_by(found.origin) if found.from_cache else {})
     except Exception as error:  # whatever a file that somebody else wrote can make of itself
         logger.warning("fragment %d: what the cache holds for it cannot be read (%s)", job.fragment.index, error)
-    return JobResult(job, run_job(job, device=aer), {})
+    return JobResult(job, run_job(job, device=aer, threads=units), {})
 
 
 def _made_by(origin: Mapping[str, str]) -> dict[str, str]:

@@ -28,3 +28,8 @@ def try_lock(descriptor: int, *, shared: bool = False, of_process: bool = False)
     except (BlockingIOError, PermissionError):
         return False
     return True
+
+
+def unlock(descriptor: int) -> None:
+    """Let go of an open file's lock."""
+    fcntl.flock(descriptor, fcntl.LOCK_UN)

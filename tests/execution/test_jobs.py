@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
 from itertools import combinations, product
 
@@ -17,6 +18,7 @@ from tasks.execution.simulators import gram
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
 from tasks.model.streams import random_stream, simulator_seed
+from tasks.runtime import cores
 from tests.oracles import brickwork, problem_of, random_problem
 
 
@@ -168,3 +170,18 @@ def test_a_circuit_without_measured_bits_takes_its_shots() -> None:
     plan = make_plan(problem, cuts=(), shots=100)
     for job in sampled_jobs(plan, uniform_shots(plan, 100), 0):
         assert sum(c.shots for c in unpack_counts(run_job(job))) == sum(job.shots)
+
+
+def test_threads_change_no_bit(monkeypatch, tmp_path) -> None:
+    """A state large enough to be shared out, with legs, and its Gram matrices."""
+    monkeypatch.setattr(cores, "usable_cores", lambda: 4)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    circuit = brickwork(18, 3, np.random.default_rng(12))
+    problem = problem_of(circuit, ["Z" * 18, "X" * 17 + "I", "IY" * 9], np.ones((1, 3)))
+    first = next(i for i, item in enumerate(circuit.data) if len(item.qubits) == 2)
+    plan = make_plan(problem, cuts=(GateCut(first),))
+    fragment = max(plan.fragments, key=lambda f: f.num_qubits)
+    one, four = (open_state(fragment, threads=threads) for threads in (1, 4))
+    assert one.amplitudes.size >= 1 << 17
+    np.testing.assert_array_equal(one.amplitudes, four.amplitudes)
+    np.testing.assert_array_equal(exact_tensor(fragment, one), exact_tensor(fragment, four, threads=4))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import reduce
 from math import prod
 
@@ -13,11 +13,12 @@ from tasks.cutting.open_program import Branching
 from tasks.cutting.plan import Fragment, Leg
 from tasks.execution.simulators.gram import half_grams
 from tasks.execution.simulators.open_state import OpenState
+from tasks.execution.simulators.products import Workers
 
 _FACTOR = 16  # changes of basis are joined up to matrices of this size
 
 
-def exact_tensor(fragment: Fragment, state: OpenState) -> np.ndarray:
+def exact_tensor(fragment: Fragment, state: OpenState, *, threads: int = 1) -> np.ndarray:
     """Fragment tensor from the open-leg state.
 
     For every factor P the Gram matrix <psi_b'| P |psi_b> over all branches b, b', changed to the leg bases of
@@ -26,6 +27,7 @@ def exact_tensor(fragment: Fragment, state: OpenState) -> np.ndarray:
     Args:
         fragment: the fragment.
         state: what ``open_state`` returned for it.
+        threads: how many cores may share the work, while no other work holds them.
 
     Returns:
         (leg_0, ..., leg_k, factor) float64.
@@ -40,14 +42,23 @@ def exact_tensor(fragment: Fragment, state: OpenState) -> np.ndarray:
     branches = state.amplitudes.shape[1]
     held, batch = max(1, GRAM_ENTRIES // branches**2), max(1, 2 * PART // branches**2)
     bases = LegBases(legs, state.branchings)
+    pieces: list[tuple[int, np.ndarray]] = []
     for mask in np.unique(masks_x):
         members = np.flatnonzero(masks_x == mask)
-        for first in range(0, len(members), held):
-            own = members[first : first + held]
-            order, grams = half_grams(state.amplitudes, int(mask), masks_z[own])
-            for start in range(0, len(own), batch):
-                part = own[order[start : start + batch]]
-                tensor[..., part] = bases.entries(grams[start : start + batch] * phases[part, None, None])
+        pieces += [(int(mask), members[first : first + held]) for first in range(0, len(members), held)]
+    longest = max((len(own) for _, own in pieces), default=0)
+    worth = 8 * longest * branches**2 <= state.amplitudes.size  # what each thread holds beside the state is little
+
+    def fill(parts: Iterator[slice]) -> None:
+        for piece in parts:
+            for mask, own in pieces[piece]:
+                order, grams = half_grams(state.amplitudes, mask, masks_z[own])
+                for start in range(0, len(own), batch):
+                    part = own[order[start : start + batch]]
+                    tensor[..., part] = bases.entries(grams[start : start + batch] * phases[part, None, None])
+
+    with Workers(threads if worth else 1) as workers:
+        workers.each(fill, len(pieces), 1, state.amplitudes.size)
     return tensor
 
 

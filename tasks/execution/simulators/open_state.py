@@ -40,7 +40,7 @@ def open_state(fragment: Fragment, *, threads: int = 1) -> OpenState:
 
     Args:
         fragment: what to run.
-        threads: how many threads share the work.
+        threads: how many cores may share the work, while no other work holds them.
 
     Raises:
         ExecutionError: there is not enough memory.

@@ -8,34 +8,60 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from scheduler_policies.machine import PART
+from tasks.runtime.cores import Cores
 
+_SHARED_FROM = 1 << 17  # amplitudes from which a second thread saves more than it costs
 _SHORTEST = 8  # a product over fewer columns than this takes what stands behind the axis into its matrix
 _WIDEST = 64  # as long as that matrix is no larger
 
 
 class Workers:
-    """Threads that share the parts of a product; none where there is one thread only."""
+    """Threads that share the parts of large arrays, as many as cores are free; a context manager that ends them.
 
-    def __init__(self, threads: int = 1):
-        self._threads = threads
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+    Args:
+        most: cores that may be used at most.
+    """
+
+    def __init__(self, most: int = 1):
+        self._cores = Cores(most)
+        self._pool: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> Workers:
+        """Hold a core."""
+        self._cores.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
+        """End the threads and let go of the cores."""
         if self._pool is not None:
             self._pool.shutdown()
+        self._cores.__exit__()
 
-    def each(self, work: Callable[[Iterator[slice]], None], total: int, step: int) -> None:
-        """Do slices of ``step`` up to ``total``; each thread calls ``work`` once with its share of them."""
+    def each(self, work: Callable[[Iterator[slice]], None], total: int, step: int, entries: int) -> None:
+        """Do slices of ``step`` up to ``total``; each thread calls ``work`` once with its share of them.
+
+        ``entries``: of all arrays together; few are not worth a second thread.
+        """
         parts = [slice(a, min(a + step, total)) for a in range(0, total, step)]
-        if self._pool is None or len(parts) < 2:
+        if self._cores.most == 1 or len(parts) < 2 or entries < _SHARED_FROM:
             work(iter(parts))
             return
-        shares = [iter(parts[k :: self._threads]) for k in range(self._threads)]
-        for done in [self._pool.submit(work, share) for share in shares]:
-            done.result()
+        with self._cores.lent() as threads:
+            if threads == 1:
+                work(iter(parts))
+                return
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._cores.most)
+            waiting = iter(parts)
+            shares = [_in_turn(waiting) for _ in range(threads)]
+            for done in [self._pool.submit(work, share) for share in shares]:
+                done.result()
+
+
+def _in_turn(parts: Iterator[slice]) -> Iterator[slice]:
+    """What is left of an iterator that several threads take from; ``next`` of a list's iterator is one step."""
+    while (part := next(parts, None)) is not None:
+        yield part
 
 
 def multiply_axis(array: np.ndarray, matrix: np.ndarray, after: int, workers: Workers) -> None:
@@ -67,7 +93,7 @@ def multiply_axis(array: np.ndarray, matrix: np.ndarray, after: int, workers: Wo
                 own = block[:, part]
                 own[...] = np.matmul(matrix, own, out=out[:, : own.shape[1]])
 
-    workers.each(columns, after, step)
+    workers.each(columns, after, step, array.size)
 
 
 def _by_rows(view: np.ndarray, workers: Workers, product: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
@@ -79,4 +105,4 @@ def _by_rows(view: np.ndarray, workers: Workers, product: Callable[[np.ndarray, 
             own = view[part]
             own[...] = product(own, out[: len(own)])
 
-    workers.each(rows, len(view), step)
+    workers.each(rows, len(view), step, view.size)
