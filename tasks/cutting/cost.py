@@ -87,18 +87,28 @@ def greedy_contraction(fragments: Sequence[Fragment], bonds: Sequence[np.ndarray
     """Predict the contraction of the fragments' network."""
     if not bonds:
         return GreedyContraction(float(len(fragments)), 1.0)
+    return contraction_of(
+        [(tuple(leg.dimension for leg in f.legs), tuple(leg.cut for leg in f.legs)) for f in fragments]
+    )
+
+
+def contraction_of(tensors: Sequence[tuple[Sequence[int], Sequence[int]]]) -> GreedyContraction:
+    """Predict the contraction of a network.
+
+    Args:
+        tensors: for each, the dimensions of its axes and the cuts they are ends of. A bond is absorbed into the tensor
+            of its end 0, so both ends share one index.
+    """
     operands: list = []
-    for fragment in fragments:
-        if fragment.legs:
-            # A bond is absorbed into the tensor of its end 0, so both ends share one index.
-            operands.append(tuple(leg.dimension for leg in fragment.legs))
-            operands.append([leg.cut for leg in fragment.legs])
-    loops = [i for i in range(1, len(operands), 2) if len(set(operands[i])) < len(operands[i])]
-    for i in loops:  # both ends of a cut on one fragment: a trace, done first
-        once = [c for c in operands[i] if operands[i].count(c) == 1]
-        dimension = dict(zip(operands[i], operands[i - 1], strict=True))
-        operands[i], operands[i - 1] = once, tuple(dimension[c] for c in once)
-    symbols = {c: opt_einsum.get_symbol(c) for c in range(len(bonds))}
+    for dimensions, cuts in tensors:
+        size = dict(zip(cuts, dimensions, strict=True))
+        # Both ends of a cut on one fragment: a trace, done first.
+        once = [cut for cut in cuts if cuts.count(cut) == 1]
+        if cuts:
+            operands += [tuple(size[cut] for cut in once), once]
+    if not operands:
+        return GreedyContraction(float(len(tensors)), 1.0)
+    symbols = {c: opt_einsum.get_symbol(k) for k, c in enumerate(sorted({c for _, cuts in tensors for c in cuts}))}
     equation = ",".join("".join(symbols[c] for c in operands[i]) for i in range(1, len(operands), 2)) + "->"
     _, info = opt_einsum.contract_path(equation, *operands[0::2], shapes=True, optimize="greedy")
     return GreedyContraction(_as_float(info.opt_cost), _as_float(info.largest_intermediate))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import log2
 
@@ -32,6 +33,7 @@ def make_plan(
     mid_circuit_measurement: bool = True,
     objective: str | None = None,
     seed: int = 0,
+    plan_seconds: float | None = None,
 ) -> Plan:
     """Plan a problem.
 
@@ -46,6 +48,7 @@ def make_plan(
         objective: what the search minimises, by name (``tasks/cutting/objectives``); None for the work of an exact
             run, the sampling overhead of a sampled one.
         seed: of the search.
+        plan_seconds: effort of the search, in seconds of a typical core; None for what the circuit is worth.
 
     Raises:
         CuttingError: no plan within the limits, no such objective, or the given cuts do not make one.
@@ -61,23 +64,32 @@ def make_plan(
     aim = find_objective(objective or ("work" if shots is None else "overhead"))
     whole = partition(problem, ())
     if max_qubits is None or _widest(whole.fragments) <= max_qubits:
-        candidates = [whole]
+        best = whole
     else:
-        candidates = [partition(problem, found) for found in candidate_cuts(problem, max_qubits, aim, seed)]
-    within = [p for p in candidates if max_qubits is None or _widest(p.fragments) <= max_qubits]
+        found = candidate_cuts(problem, max_qubits, aim, shots=shots, seed=seed, seconds=plan_seconds)
+        best = _first_within(problem, found, max_qubits)
+    if shots is not None and not mid_circuit_measurement:
+        best = _of_cheapest_kinds(problem, best)
+    return _checked(_costed(best, shots), shots, max_qubits, memory_bytes)
+
+
+def _first_within(problem: Problem, found: Sequence[tuple[Cut, ...]], max_qubits: int) -> Partition:
+    """The first that keeps the limits; fragments are built one set of cuts after the other until there is one."""
+    candidates: list[Partition] = []
+    for cuts in found:
+        candidates.append(partition(problem, cuts))
+        if _widest(candidates[-1].fragments) <= max_qubits and _tensor_bits(candidates[-1]) <= _MOST_TENSOR_BITS:
+            return candidates[-1]
+    within = [candidate for candidate in candidates if _widest(candidate.fragments) <= max_qubits]
     if not within:
         raise CuttingError(
             f"no plan within `max_qubits` {max_qubits}: the narrowest fragments found have "
             f"{min(_widest(p.fragments) for p in candidates)} qubits; allow more qubits or name the cuts with `cuts`",
             field="max_qubits",
         )
-    possible = [p for p in within if _tensor_bits(p) <= _MOST_TENSOR_BITS]
-    if not possible:
-        _refuse_too_many_ends(min(within, key=_tensor_bits))
-    best = min(possible, key=lambda p: aim.score(p, shots))
-    if shots is not None and not mid_circuit_measurement:
-        best = _of_cheapest_kinds(problem, best)
-    return _checked(_costed(best, shots), shots, max_qubits, memory_bytes)
+    best = min(within, key=_tensor_bits)
+    _refuse_too_many_ends(best)
+    return best
 
 
 def _of_cheapest_kinds(problem: Problem, found: Partition) -> Partition:

@@ -19,9 +19,9 @@ from tasks.cutting.kinds.hadamard_gate import HadamardEnd
 from tasks.cutting.kinds.measured_gate import GateEnd
 from tasks.cutting.kinds.wire import PAULI
 from tasks.cutting.objectives import OBJECTIVES
-from tasks.cutting.objectives.objective import exact_run_seconds
 from tasks.cutting.partition import partition
 from tasks.cutting.schmidt import PAULIS, basis_change, schmidt_form, schmidt_operators
+from tasks.cutting.search.sketch import sketch_of
 from tasks.cutting.variants import VariantBuilder, enumerate_variants
 from tasks.errors import InputError
 from tasks.execution.jobs import exact_jobs, fragment_tensor, run_job, sampled_jobs, uniform_shots
@@ -182,19 +182,20 @@ def test_an_objective_takes_the_plan_of_its_least_score(objective):
     problem = random_problem(brickwork(6, 3, rng, gate="rzz"), rng)
     aim = OBJECTIVES[objective]
     plan = make_plan(problem, max_qubits=4, shots=10**5, objective=objective)
-    mine = aim.score(partition(problem, plan.cuts), 10**5)
+    mine = aim.score(sketch_of(partition(problem, plan.cuts)), 10**5)
     for other in OBJECTIVES:
         rival = make_plan(problem, max_qubits=4, shots=10**5, objective=other)
-        assert mine <= aim.score(partition(problem, rival.cuts), 10**5) + 1e-9
+        assert mine <= aim.score(sketch_of(partition(problem, rival.cuts)), 10**5) + 1e-9
 
 
 def test_the_error_objective_predicts_the_variance_of_one_and_of_few_fragments():
     """One fragment without ends: variance v / n = 1 / shots; two with one CZ: the product formula by hand."""
     problem = cut_once(library.CZGate())
-    work = 0.02 * np.log2(exact_run_seconds(partition(problem, ())))
-    assert OBJECTIVES["error"].score(partition(problem, ()), 1000) - work == pytest.approx(np.log2(1e-3), abs=1e-6)
-    cut = partition(problem, (GateCut(6),))
-    work = 0.02 * np.log2(exact_run_seconds(cut))
+    whole = sketch_of(partition(problem, ()))
+    work = 0.02 * np.log2(whole.seconds)
+    assert OBJECTIVES["error"].score(whole, 1000) - work == pytest.approx(np.log2(1e-3), abs=1e-6)
+    cut = sketch_of(partition(problem, (GateCut(6),)))
+    work = 0.02 * np.log2(cut.seconds)
     for shots in (50, 10**6):
         expected = (1 + 9.25 * 2 / shots) ** 2 - 1
         assert OBJECTIVES["error"].score(cut, shots) - work == pytest.approx(np.log2(expected), abs=1e-6)

@@ -9,10 +9,10 @@ import pytest
 from scipy.sparse import csr_array
 
 from tasks.cutting import GateCut, WireCut
-from tasks.cutting.search.annealing import _breaks, _stretch, _stretches, _target, anneal
+from tasks.cutting.search.annealing import _stretch, _target, anneal
 from tasks.cutting.search.blocks import _refine, crossing, qubit_blocks
 from tasks.cutting.search.ends import GateEnds, end_blocks
-from tasks.cutting.search.linear import linear_orders, split_order
+from tasks.cutting.search.linear import linear_orders, spectral_order, split_order
 
 
 def random_weights(rng, size, density=0.5):
@@ -129,14 +129,18 @@ def test_gate_ends_are_cut_where_their_blocks_differ():
     assert ends.qubit_weights(3).toarray().tolist() == [[0, 6, 0], [6, 0, 1], [0, 1, 0]]
 
 
+def stretches(blocks):
+    return [b for i, b in enumerate(blocks) if i == 0 or blocks[i - 1] != b]
+
+
 def end_cost(ends, block):
     gates = (ends.weights * (block[0::2] != block[1::2])).sum()
-    return gates + ends.wire_weight * sum(_breaks([block[n] for n in nodes]) for nodes in ends.wires())
+    return gates + ends.wire_weight * sum((len(stretches([block[n] for n in nodes])) - 1) for nodes in ends.wires())
 
 
 def end_widths(ends, block):
     """Unbroken stretches of wire of each block."""
-    return np.bincount([b for nodes in ends.wires() for b in _stretches([block[n] for n in nodes])])
+    return np.bincount([b for nodes in ends.wires() for b in stretches([block[n] for n in nodes])])
 
 
 def random_ends(rng, qubits, gates):
@@ -145,12 +149,15 @@ def random_ends(rng, qubits, gates):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_blocks_of_gate_ends_are_within_their_width_and_cheapest_first(seed):
+def test_blocks_of_gate_ends_are_within_their_width_and_cost_what_they_sever(seed):
     ends = random_ends(np.random.default_rng([6, seed]), 5, 7)
-    found = end_blocks(ends, 3)
-    assert all(end_widths(ends, block).max() <= 3 for block in found)
-    costs = [end_cost(ends, block) for block in found]
-    assert costs == sorted(costs) and len({b.tobytes() for b in found}) == len(found)
+    for order in (None, spectral_order(ends.end_weights)):
+        block = end_blocks(ends, 3, order)
+        assert end_widths(ends, block).max() <= 3
+        assert ends.widths(block).tolist() == end_widths(ends, block).tolist()
+        assert ends.cost(block) == pytest.approx(end_cost(ends, block))
+        places = np.arange(14) if order is None else order
+        assert (np.abs(np.diff(block[places])) <= 1).all(), "blocks follow the order"
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -189,11 +196,6 @@ def test_a_move_goes_to_the_block_of_a_neighbour():
     assert _target(block, nodes, 0, 0, 0.6) == 2, "the first has only one after"
     assert _target(block, nodes, 2, 4, 0.9) == 2, "the last only one before"
     assert _target(block, [4], 0, 4, 0.9) == 5, "alone on its wire"
-
-
-def test_stretches_and_breaks_of_a_wire():
-    assert _stretches([1, 1, 0, 0, 1]) == [1, 0, 1]
-    assert _breaks([1, 1, 0, 0, 1]) == 2 and _breaks([3]) == 0
 
 
 def weighted(size, edges):
@@ -254,6 +256,6 @@ def test_moves_go_on_for_twenty_rounds(length, stays):
 
 def test_gates_that_share_no_wire_are_parted_for_nothing():
     ends = GateEnds(np.array([3, 5]), np.array([[0, 1], [2, 3]]), np.array([1.0, 6.0]), 2.5)
-    blocks = end_blocks(ends, 2)[0]
+    blocks = end_blocks(ends, 2)
     assert blocks.tolist() in ([0, 0, 1, 1], [1, 1, 0, 0]) and ends.cuts(blocks) == ()
     assert ends.cuts(anneal(ends, np.array([0, 1, 0, 1]), 3, seed=0, moves=50)) == ()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from qiskit import qpy
+from qiskit import QuantumCircuit, qpy
 
 from tasks import reconstruct as reconstruct_tasks
 from tasks import workflow
@@ -152,10 +152,24 @@ def test_a_fragment_that_no_device_can_run_stops_the_run_with_a_reason(problem, 
         dispatch.LEAST_LIMIT_S, dispatch.LIMIT_FACTOR = before
 
 
+def dense_halves(rng, half):
+    """Every two qubits of a half are joined twice, the halves once."""
+    circuit = QuantumCircuit(2 * half)
+    for _ in range(2):
+        for first in (0, half):
+            for a in range(first, first + half):
+                circuit.u(*rng.uniform(0, 3, 3), a)
+                for b in range(first, a):
+                    circuit.cz(a, b)
+    circuit.cz(half - 1, half)
+    circuit.ry(0.4, range(2 * half))
+    return circuit
+
+
 @pytest.mark.parametrize("shots", [None, 3_000_000])
 def test_the_cache_changes_no_value_cold_warm_or_off(tmp_path, shots):
     rng = np.random.default_rng(23)
-    problem = random_problem(brickwork(18, 5, rng), rng)
+    problem = random_problem(dense_halves(rng, 12), rng)  # no narrower plan is quicker, and a hit is worth keeping
     found = {}
     for name, cache in (("off", "off"), ("cold", str(tmp_path / "cache")), ("warm", str(tmp_path / "cache"))):
         with RunDirectory.create(tmp_path / name, {}, problem) as directory:

@@ -14,11 +14,9 @@ from typing import ClassVar
 import numpy as np
 from numpy import logaddexp2
 
-from tasks.cutting.cost import end_cost
-from tasks.cutting.kinds import SCHEMES
-from tasks.cutting.objectives.objective import Objective, exact_run_seconds
-from tasks.cutting.partition import Partition
+from tasks.cutting.objectives.objective import Objective
 from tasks.cutting.schmidt import SchmidtForm
+from tasks.cutting.search.sketch import Sketch
 
 _MANY_SHOTS = 1 << 30
 
@@ -33,17 +31,12 @@ class LeastError(Objective):
         """See ``Objective``."""
         return 2 * log2(form.kappa()) + 0.1
 
-    def score(self, candidate: Partition, shots: int | None) -> float:
+    def score(self, candidate: Sketch, shots: int | None) -> float:
         """See ``Objective``."""
-        logs = np.array(
-            [
-                sum(log2(min(end_cost(leg, candidate.bonds[leg.cut], s) for s in SCHEMES)) for leg in fragment.legs)
-                for fragment in candidate.fragments
-            ]
-        )
+        logs = np.array([fragment.log_cost for fragment in candidate.fragments])
         # Shares of the shots are as the roots, so v_f / n_f = sqrt(v_f) sum(sqrt(v)) / shots; all in powers of two.
         total = logaddexp2.reduce(logs / 2)
         each = logs / 2 + total - log2(shots or _MANY_SHOTS)
         grown = float(logaddexp2(0.0, each).sum())  # log2 of the product
         variance = log2(expm1(grown * log(2))) if grown < 50 else grown
-        return variance + 0.02 * log2(exact_run_seconds(candidate))
+        return variance + 0.02 * log2(candidate.seconds)

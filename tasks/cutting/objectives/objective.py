@@ -5,10 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from scheduler_policies.machine import CONTRACTION_FLOPS, CPU_SPEED
-from tasks.cutting.cost import exact_fragment_seconds, greedy_contraction
-from tasks.cutting.partition import Partition
 from tasks.cutting.schmidt import SchmidtForm
+from tasks.cutting.search.sketch import Sketch
 
 
 class Objective(ABC):
@@ -27,12 +25,5 @@ class Objective(ABC):
         """What cutting a gate of that form costs; costs of several cuts add up."""
 
     @abstractmethod
-    def score(self, candidate: Partition, shots: int | None) -> float:
+    def score(self, candidate: Sketch, shots: int | None) -> float:
         """Lower is better; ``shots`` in all, None for an exact run."""
-
-
-def exact_run_seconds(candidate: Partition) -> float:
-    """How long an exact run is likely to take on one core: a task a fragment, and the contraction; never 0."""
-    fragments = sum(CPU_SPEED.job + exact_fragment_seconds(fragment) for fragment in candidate.fragments)
-    joining = greedy_contraction(candidate.fragments, candidate.bonds).flops / CONTRACTION_FLOPS
-    return max(fragments + joining, CPU_SPEED.job)  # observables that no gate reaches leave no fragment

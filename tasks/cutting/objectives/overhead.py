@@ -5,9 +5,9 @@ from __future__ import annotations
 from math import log2
 from typing import ClassVar
 
-from tasks.cutting.objectives.objective import Objective, exact_run_seconds
-from tasks.cutting.partition import Partition
+from tasks.cutting.objectives.objective import Objective
 from tasks.cutting.schmidt import SchmidtForm
+from tasks.cutting.search.sketch import Sketch
 
 
 class LeastOverhead(Objective):
@@ -20,6 +20,6 @@ class LeastOverhead(Objective):
         """See ``Objective``."""
         return 2 * log2(form.kappa()) + 0.1
 
-    def score(self, candidate: Partition, shots: int | None) -> float:
+    def score(self, candidate: Sketch, shots: int | None) -> float:
         """See ``Objective``."""
-        return log2(candidate.sampling_overhead) + 0.02 * log2(exact_run_seconds(candidate))
+        return candidate.overhead + 0.02 * log2(candidate.seconds)

@@ -2,85 +2,106 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-from math import exp
-
 import numpy as np
 
 from tasks.cutting.search.ends import GateEnds
 
+_EPOCHS = 40  # after each, the nodes beside a cut are looked up again: only they can move
+_TO_A_NEW_ONE = 0.97
+TOO_WIDE = 3.0  # times the weight of a wire: what a stretch more than a block may have costs
 
-def anneal(ends: GateEnds, start: np.ndarray, max_width: int, *, seed: int, moves: int) -> np.ndarray:
+
+def anneal(
+    ends: GateEnds, start: np.ndarray, max_width: int, *, seed: int, moves: int, heat: float = 1.5
+) -> np.ndarray:
     """Improve an assignment of gate ends to blocks.
 
     Args:
         ends: the graph.
-        start: (node,) int, the block of each gate end; its widths are within ``max_width``.
+        start: (node,) int, the block of each gate end; too wide ones are narrowed where that is found.
         max_width: most stretches of wire in a block.
         seed: of the search.
         moves: how many moves to try.
+        heat: the first temperature, in weights of a wire: a low one improves a good start, a high one leaves it.
 
     Returns:
-        (node,) int, the cheapest assignment seen.
+        (node,) int, the cheapest assignment seen of those within ``max_width``; the start where none was.
     """
     rng = np.random.default_rng(seed)
     wires = ends.wires()
-    line_of = np.empty(2 * len(ends.weights), dtype=np.int64)
-    at = np.empty_like(line_of)
+    line_of, at = [0] * len(start), [0] * len(start)
     for line, nodes in enumerate(wires):
         for position, node in enumerate(nodes):
             line_of[node], at[node] = line, position
     block = start.tolist()
-    width: dict[int, int] = {}
-    for nodes in wires:
-        for b in _stretches([block[n] for n in nodes]):
-            width[b] = width.get(b, 0) + 1
+    width = {b: int(count) for b, count in enumerate(ends.widths(start))}
     weights, wire_weight = ends.weights.tolist(), ends.wire_weight
-    cost = best_cost = 0.0  # relative to the start
-    best = list(block)
-    choices = rng.integers(0, len(block), size=moves).tolist()
-    shapes = rng.random((moves, 2)).tolist()
-    luck = rng.random(moves).tolist()
-    hot, cold = 1.5 * wire_weight, 0.05 * wire_weight
-    for step in range(moves):
-        node = choices[step]
-        nodes, position = wires[line_of[node]], int(at[node])
-        target = _target(block, nodes, position, node, shapes[step][0])
-        if target == block[node]:
-            continue
-        first, last = _stretch(block, nodes, position, shapes[step][1])
-        before = [block[n] for n in nodes]
-        after = before[:first] + [target] * (last - first) + before[last:]
-        change = wire_weight * (_breaks(after) - _breaks(before))
-        for k in range(first, last):
-            other = block[nodes[k] ^ 1]
-            change += weights[nodes[k] >> 1] * ((other != target) - (other != before[k]))
-        temperature = hot * (cold / hot) ** (step / moves)
-        if change > 0 and luck[step] >= exp(-change / temperature):
-            continue
-        shift: dict[int, int] = {}
-        for b in _stretches(before):
-            shift[b] = shift.get(b, 0) - 1
-        for b in _stretches(after):
-            shift[b] = shift.get(b, 0) + 1
-        if any(gain > 0 and width.get(b, 0) + gain > max_width for b, gain in shift.items()):
-            continue
-        for b, gain in shift.items():
-            width[b] = width.get(b, 0) + gain
-        for k in range(first, last):
-            block[nodes[k]] = target
-        cost += change
-        if cost < best_cost - 1e-9:
-            best_cost, best = cost, list(block)
+    dear = TOO_WIDE * wire_weight
+    over = sum(max(0, count - max_width) for count in width.values())
+    cost = 0.0  # relative to the start
+    best_cost, best = (0.0, list(block)) if over == 0 else (float("inf"), list(block))
+    hot, cold = heat * wire_weight, 0.05 * wire_weight
+    spare = max(width) + 1  # a block without nodes
+    each = max(1, moves // _EPOCHS)
+    for first_step in range(0, moves, each):
+        movable = _beside_a_cut(ends, np.array(block)).tolist()
+        if not movable and over > 0 and best_cost < float("inf"):  # all in one block: from the best again, stricter
+            block, cost, over, dear = list(best), best_cost, 0, 2 * dear
+            width = {b: int(count) for b, count in enumerate(ends.widths(np.array(best)))}
+            movable = _beside_a_cut(ends, np.array(block)).tolist()
+        if not movable:
+            break
+        temperature = hot * (cold / hot) ** (first_step / moves)
+        picks = rng.integers(0, len(movable), size=each).tolist()
+        shapes = rng.random((each, 2)).tolist()
+        bars = (-temperature * np.log1p(-rng.random(each))).tolist()  # a change up to its bar is accepted
+        for pick, (toward, form), bar in zip(picks, shapes, bars, strict=True):
+            node = movable[pick]
+            nodes, position = wires[line_of[node]], at[node]
+            target = spare if toward > _TO_A_NEW_ONE else _target(block, nodes, position, node, toward)
+            own = block[node]
+            if target == own:
+                continue
+            first, last = _stretch(block, nodes, position, form)
+            # The stretch lies in one block, so only its two borders change.
+            before = block[nodes[first - 1]] if first > 0 else -1
+            after = block[nodes[last]] if last < len(nodes) else -1
+            broken = (first > 0) * ((before != target) - (before != own))
+            broken += (last < len(nodes)) * ((after != target) - (after != own))
+            change = wire_weight * broken
+            for k in range(first, last):
+                node = nodes[k]
+                other = block[node ^ 1]
+                change += weights[node >> 1] * ((other != target) - (other != own))
+            # The target gains a stretch unless it joins one or two; its own block loses one, or gains by being split.
+            gain = 1 - (before == target) - (after == target)
+            loss = 1 - (before == own) - (after == own)
+            wide, narrow = width.get(target, 0), width[own]
+            excess = max(0, wide + gain - max_width) - max(0, wide - max_width)
+            excess += max(0, narrow - loss - max_width) - max(0, narrow - max_width)
+            if change + dear * excess > bar:
+                continue
+            width[target], width[own] = wide + gain, narrow - loss
+            for k in range(first, last):
+                block[nodes[k]] = target
+            if target == spare:
+                spare = max(width) + 1
+            cost += change
+            over += excess
+            if over == 0 and cost < best_cost - 1e-9:
+                best_cost, best = cost, list(block)
     return np.array(best)
 
 
-def _stretches(blocks: list[int]) -> list[int]:
-    return [b for i, b in enumerate(blocks) if i == 0 or blocks[i - 1] != b]
-
-
-def _breaks(blocks: list[int]) -> int:
-    return sum(a != b for a, b in pairwise(blocks))
+def _beside_a_cut(ends: GateEnds, block: np.ndarray) -> np.ndarray:
+    """The nodes that a gate or a stretch of wire joins to another block."""
+    beside = np.zeros(len(block), dtype=bool)
+    apart = np.repeat(block[0::2] != block[1::2], 2)
+    beside |= apart
+    earlier, later = ends.stretches
+    broken = block[earlier] != block[later]
+    beside[earlier[broken]] = beside[later[broken]] = True
+    return np.flatnonzero(beside)
 
 
 def _target(block: list[int], nodes: list[int], position: int, node: int, pick: float) -> int:

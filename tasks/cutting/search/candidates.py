@@ -1,57 +1,87 @@
-"""Sets of cuts worth comparing: splits of qubits and of gate ends, each annealed, and the peer's search."""
+"""Sets of cuts worth comparing: many quick splits at several widths, the best of them annealed.
+
+The effort is counted in steps of known cost, never by a clock, so that a seed and an effort always give the same plan;
+and a renumbered circuit gives it too, since qubits are looked at in the order in which gates first touch them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache, partial
+from math import ceil, inf
+
 import numpy as np
 from qiskit import QuantumCircuit
-from qiskit.exceptions import QiskitError
+from scipy.sparse import csr_array
 
-from tasks.cutting.cuts import Cut, GateCut, WireCut
+from tasks.cutting.cuts import Cut
 from tasks.cutting.errors import CuttingError
 from tasks.cutting.lightcone import light_cone
 from tasks.cutting.objectives import Objective
 from tasks.cutting.schmidt import find_form
-from tasks.cutting.search.annealing import anneal
+from tasks.cutting.search.annealing import TOO_WIDE, anneal
 from tasks.cutting.search.blocks import qubit_blocks
 from tasks.cutting.search.ends import GateEnds, end_blocks
+from tasks.cutting.search.linear import spectral_order
+from tasks.cutting.search.multilevel import multilevel_blocks
+from tasks.cutting.search.sketch import Circuit, EndCosts, Sketch, end_costs
 from tasks.model.problem import Problem
 
-_FIND_CUTS_GATES = 40  # qiskit-addon-cutting's search takes well under a second up to here
-_MOVES_A_NODE = 200
-_MOST_MOVES = 60_000
 _STAYS_WHOLE = 1e6  # weight of a gate that cannot be cut: above any sum of the others, small enough to add exactly
+_NARROWEST = 6  # narrower fragments are hardly ever quicker: a task each, and more joining
+_NARROWER = 0.75
+# What steps take on a typical core, in seconds; a step is as good as its cost on any machine.
+_MOVE_S, _SKETCH_S, _SPLIT_S = 1.3e-6, 1e-3, 5e-3
+_MOST_S = 12.0
+_LEAST_S = 0.1  # spent on any circuit that is cut
+_LARGE = 2_000  # gate ends; orders of more are not split
+_WORTH = 0.5  # of what a run is predicted to take, searching for a quicker one may take
+_UNFED = 30.0  # powers of two that a plan with more variants than shots must be better by to be looked at first
+_WORTH_LONG = 0.05  # of a run that takes minutes, beyond what a circuit of its size usually needs
+_KEPT = 8  # candidates handed on
+_POOL = 4  # candidates annealed in a round
+_HEATS = (0.5, 1.0, 0.25)
+_PROMISING = 3  # widths whose gate ends are split
+_MORE_BLOCKS = 3  # none, one and two blocks more than needed
+_FIRST = 100
+_MOST_ROUNDS = 1_000
+_MOVES = (4_000, 60_000)  # of one annealing, at least and at most
+_UNCUTTABLE = EndCosts(4, inf, (inf, inf), (0.0, 0.0))
+_IDLE_ROUNDS = 3  # rounds of annealing that find nothing better before the search gives up
 
 
-def candidate_cuts(problem: Problem, max_qubits: int, objective: Objective, seed: int) -> list[tuple[Cut, ...]]:
-    """Sets of cuts worth comparing, for a circuit that does not fit.
+def candidate_cuts(
+    problem: Problem,
+    max_qubits: int,
+    objective: Objective,
+    *,
+    shots: int | None = None,
+    seed: int = 0,
+    seconds: float | None = None,
+) -> list[tuple[Cut, ...]]:
+    """Sets of cuts worth comparing, the best first.
 
     Args:
         problem: validated.
-        max_qubits: widest fragment wanted; some candidates may be wider.
+        max_qubits: widest fragment wanted; where nothing found is so narrow, the candidates are wider.
         objective: what the cuts are to make cheap.
+        shots: in all, None for an exact run.
         seed: of the search.
+        seconds: its effort on a typical core; None for what the circuit is worth.
 
     Raises:
         CuttingError: only gates that cannot be cut would part the circuit so far.
     """
     matters = light_cone(problem.circuit, np.asarray(problem.terms.support.any(axis=0)))
-    ends = gate_ends(problem.circuit, matters, objective)
-    starts = [
-        blocks[ends.qubits].reshape(-1)
-        for blocks in qubit_blocks(ends.qubit_weights(problem.num_qubits), max_qubits)[:2]
-    ]
-    starts += end_blocks(ends, max_qubits)[:2] if max_qubits > 1 else []
-    found: list[tuple[Cut, ...]] = []
-    for start in starts:
-        found.append(ends.cuts(start))
-        moves = min(_MOST_MOVES, _MOVES_A_NODE * len(start))
-        found.append(ends.cuts(anneal(ends, start, max_qubits, seed=seed, moves=moves)))
-    if len(ends.instructions) <= _FIND_CUTS_GATES and max_qubits > 1:
-        found += _addon_cuts(problem.circuit, matters, max_qubits, seed)
-    whole = set(ends.instructions[ends.weights == _STAYS_WHOLE].tolist())
-    made = [cuts for cuts in dict.fromkeys(found) if not any(c.wire is None and c.instruction in whole for c in cuts)]
+    circuit, qubits = _seen(problem, matters, objective)
+    found = _searched(_Key(circuit), max_qubits, objective, shots, seed, seconds)
+    ends = GateEnds(circuit.ends.instructions, qubits, circuit.ends.weights, circuit.ends.wire_weight)
+    whole = circuit.ends.weights == _STAYS_WHOLE
+    made = [ends.cuts(block) for block in found if not (whole & (block[0::2] != block[1::2])).any()]
     if not made:
-        names = ", ".join(f"{i} ({problem.circuit.data[i].operation.name})" for i in sorted(whole)[:8])
+        kept = ends.instructions[whole].tolist()
+        names = ", ".join(f"{i} ({problem.circuit.data[i].operation.name})" for i in kept[:8])
         raise CuttingError(
             f"no plan within `max_qubits` {max_qubits}: gates that cannot be cut, as instruction {names}, keep more "
             "qubits together; allow more qubits",
@@ -78,31 +108,221 @@ def gate_ends(circuit: QuantumCircuit, matters: np.ndarray, objective: Objective
     )
 
 
-def _addon_cuts(circuit: QuantumCircuit, matters: np.ndarray, max_qubits: int, seed: int) -> list[tuple[Cut, ...]]:
-    """qiskit-addon-cutting's own search, as one more candidate."""
-    from qiskit_addon_cutting import DeviceConstraints, OptimizationParameters, find_cuts
-
-    kept = [i for i in range(len(circuit.data)) if matters[i]]
-    bare = circuit.copy_empty_like()
-    for i in kept:
-        bare.append(circuit.data[i])
-    try:
-        out, _ = find_cuts(bare, OptimizationParameters(seed=seed, max_backjumps=300), DeviceConstraints(max_qubits))
-    except (ValueError, QiskitError):  # it found none within the constraint, or a gate that it cannot cut
-        return []
-    cuts: list[Cut] = []
-    waiting: set[int] = set()
-    done = 0
-    for item in out.data:
-        qubits = [out.find_bit(q).index for q in item.qubits]
-        if item.operation.name == "cut_wire":
-            waiting.add(qubits[0])
+def _seen(problem: Problem, matters: np.ndarray, objective: Objective) -> tuple[Circuit, np.ndarray]:
+    """What a search looks at, its qubits in the order in which two-qubit gates touch them; and (gate, 2) the qubits."""
+    own = gate_ends(problem.circuit, matters, objective)
+    touched = list(dict.fromkeys(own.qubits.reshape(-1).tolist()))
+    place = {qubit: k for k, qubit in enumerate(touched)}
+    named = np.array([[place[a], place[b]] for a, b in own.qubits.tolist()], dtype=np.int64).reshape(-1, 2)
+    ends = GateEnds(own.instructions, named, own.weights, own.wire_weight)
+    index = {bit: i for i, bit in enumerate(problem.circuit.qubits)}
+    kinds: dict[object, EndCosts] = {}
+    costs: list[EndCosts] = []
+    alone, waiting = np.zeros(2 * len(named), dtype=np.int64), [0] * problem.num_qubits
+    last = [-1] * problem.num_qubits
+    for i in np.flatnonzero(matters).tolist():
+        item = problem.circuit.data[i]
+        on = [index[q] for q in item.qubits]
+        if len(on) == 1:
+            waiting[on[0]] += 1
             continue
-        original = kept[done]
-        for q in sorted(waiting.intersection(qubits)):
-            cuts.append(WireCut(original, q))
-            waiting.discard(q)
-        if item.operation.name == "qpd_2q":
-            cuts.append(GateCut(original))
-        done += 1
-    return [tuple(cuts)]
+        form = find_form(item.operation)
+        if id(form) not in kinds:
+            kinds[id(form)] = _UNCUTTABLE if form is None else end_costs(form)
+        for end, qubit in enumerate(on):
+            last[qubit] = 2 * len(costs) + end
+            alone[last[qubit]], waiting[qubit] = waiting[qubit], 0
+        costs.append(kinds[id(form)])
+    for qubit in touched:
+        alone[last[qubit]] += waiting[qubit]
+    terms = problem.terms
+    letters = (terms.x[:, touched] + 2 * terms.z[:, touched]).astype(np.int8)
+    return Circuit(ends, tuple(costs), alone, letters), own.qubits
+
+
+class _Key:
+    """A circuit that equals another where a search would find the same in both: loops over runs plan once."""
+
+    def __init__(self, circuit: Circuit) -> None:
+        self.circuit = circuit
+        ends = circuit.ends
+        arrays = (ends.qubits, np.round(ends.weights, 9), circuit.alone, circuit.letters)
+        self._bytes = b"".join(array.tobytes() + bytes(str(array.shape), "ascii") for array in arrays)
+
+    def __hash__(self) -> int:
+        return hash(self._bytes)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and self._bytes == other._bytes and self.circuit.costs == other.circuit.costs
+
+
+@lru_cache(maxsize=64)
+def _searched(
+    key: _Key, max_qubits: int, objective: Objective, shots: int | None, seed: int, seconds: float | None
+) -> list[np.ndarray]:
+    search = _Search(key.circuit, max_qubits, objective, shots, seed, seconds)
+    search.run()
+    return search.best()
+
+
+@dataclass
+class _Found:
+    score: float
+    sketch: Sketch
+    block: np.ndarray
+
+
+@dataclass
+class _Search:
+    """One search: what it may spend and what it has found."""
+
+    circuit: Circuit
+    max_qubits: int
+    objective: Objective
+    shots: int | None
+    seed: int
+    seconds: float | None
+    spent: float = 0.0
+    found: dict[bytes, _Found] = field(default_factory=dict)
+    wide: list[np.ndarray] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Splits of qubits, then of gate ends, each followed by annealing; all while it is worth its cost."""
+        ends = self.circuit.ends
+        qubits = int(ends.qubits.max()) + 1
+        self._take(ends.qubits.reshape(-1))  # every qubit alone: within any width
+        widths = self._widths(qubits)
+        tried = dict.fromkeys(widths, inf)
+        for width in widths:
+            for cost, split in self._splits_of_qubits(width, qubits):
+                if self.spent + cost <= self._budget() or tried[widths[0]] == inf:
+                    tried[width] = min(tried[width], self._try(cost, split))
+        promising = sorted(widths, key=lambda width: tried[width])[:_PROMISING]
+        self._anneal_all(self._pool(promising[0], 1), promising[0], 0)
+        for more in range(_MORE_BLOCKS):
+            for width in promising:
+                for cost, split in self._splits_of_ends(width, qubits, more):
+                    if self.spent + cost <= self._budget():
+                        tried[width] = min(tried[width], self._try(cost, split))
+            best = min(promising, key=lambda width: tried[width])
+            if not self._anneal_all(self._pool(best, 2 * _POOL), best, more):
+                break
+        self._rounds(min(promising, key=lambda width: tried[width]))
+
+    def best(self) -> list[np.ndarray]:
+        """Assignments, the best first; too wide ones only where there are no others."""
+        most = inf if self.shots is None else self.shots
+        found = sorted(self.found.values(), key=lambda item: item.score + _UNFED * (item.sketch.variants > most))
+        return [item.block for item in found[:_KEPT]] or self.wide[:1]
+
+    def _widths(self, qubits: int) -> list[int]:
+        """Widest first: an exact run may well be quicker on narrower fragments."""
+        widths = [min(self.max_qubits, qubits)]
+        while self.shots is None and widths[-1] > _NARROWEST:
+            widths.append(max(_NARROWEST, ceil(_NARROWER * widths[-1])))
+        return widths
+
+    def _budget(self) -> float:
+        """Seconds of a typical core: what is asked for, or what could be gained."""
+        if self.seconds is not None:
+            return self.seconds
+        most = min(_MOST_S, 0.25 + 1.2e-3 * len(self.circuit.alone))
+        if self.shots is not None:
+            return most
+        quickest = min((item.sketch.seconds for item in self.found.values()), default=inf)
+        return min(max(most, min(_MOST_S, _WORTH_LONG * quickest)), max(_LEAST_S, _WORTH * quickest))
+
+    def _splits_of_qubits(self, width: int, qubits: int) -> Iterator[tuple[float, Callable[[], np.ndarray | None]]]:
+        weights = self.circuit.ends.qubit_weights(qubits)
+        cost = _SPLIT_S + 1e-4 * qubits + _SKETCH_S
+        number = ceil(qubits / width)
+        for more in (0, 1):
+            yield cost, partial(self._qubits, weights, number + more, width)
+
+    def _qubits(self, weights: csr_array, number: int, width: int) -> np.ndarray:
+        block = multilevel_blocks(weights, np.ones(weights.shape[0], dtype=np.int64), number, width, seed=self.seed)
+        if block is None:
+            block = qubit_blocks(weights, width)[0]
+        return np.asarray(block[self.circuit.ends.qubits].reshape(-1))
+
+    def _splits_of_ends(
+        self, width: int, qubits: int, more: int
+    ) -> Iterator[tuple[float, Callable[[], np.ndarray | None]]]:
+        ends = self.circuit.ends
+        if width < 2:
+            return
+        nodes = len(self.circuit.alone)
+        cost = _SPLIT_S + 1e-4 * nodes + _SKETCH_S
+        order, firsts = ends.along
+        begun = np.ones(nodes, dtype=np.int64)
+        begun[order[firsts]] = _FIRST  # a wire's first stretch is one that its block surely has
+        even = np.ones(nodes, dtype=np.int64)
+        blocks = max(2, ceil(qubits / width)) + more
+        split = partial(multilevel_blocks, ends.end_weights, seed=self.seed)
+        yield cost, partial(split, even, blocks, int(1.6 * nodes / blocks) + 1)
+        yield cost, partial(split, begun, blocks, _FIRST * width + nodes // 2)
+        if more == 0 and nodes <= _LARGE:
+            yield 1.5e-4 * nodes, lambda: end_blocks(ends, width, self._spectral)
+        if more == 1 and nodes <= _LARGE:
+            yield 1e-4 * nodes, partial(end_blocks, ends, width)
+
+    @cached_property
+    def _spectral(self) -> np.ndarray:
+        return spectral_order(self.circuit.ends.end_weights)
+
+    def _try(self, cost: float, split: Callable[[], np.ndarray | None]) -> float:
+        self.spent += cost
+        block = split()
+        return inf if block is None else self._take(block)
+
+    def _take(self, block: np.ndarray) -> float:
+        """Keep an assignment, each connected part of it a block of its own; its score."""
+        self.spent += _SKETCH_S
+        sketch = self.circuit.sketch(block)
+        if sketch.width > self.max_qubits:
+            self.wide.append(block)
+            return inf
+        _, firsts, labels = np.unique(block, return_index=True, return_inverse=True)
+        name = np.argsort(np.argsort(firsts))[labels.reshape(-1)]
+        score = self.objective.score(sketch, self.shots)
+        self.found.setdefault(name.tobytes(), _Found(score, sketch, name))
+        return score
+
+    def _rounds(self, width: int) -> None:
+        """Rounds over the best candidates, while they find better ones."""
+        idle = 0
+        for number in range(1, _MOST_ROUNDS):
+            before = self._least()
+            if not self._anneal_all(self._pool(width, _POOL), width, number):
+                return
+            idle = 0 if self._least() < before - 1e-9 else idle + 1
+            if idle >= _IDLE_ROUNDS and self.seconds is None:
+                return
+
+    def _anneal_all(self, blocks: list[np.ndarray], width: int, number: int) -> bool:
+        """Whether there was enough to spend on all of them."""
+        heat = _HEATS[number % len(_HEATS)]
+        return all(self._annealed(block, width, self.seed + number, heat) for block in blocks)
+
+    def _annealed(self, block: np.ndarray, width: int, seed: int, heat: float) -> bool:
+        """Whether there was enough to spend on it."""
+        moves = int(min(max(100 * len(block), _MOVES[0]), _MOVES[1]))
+        if self.spent + _MOVE_S * moves + _SKETCH_S > self._budget():
+            return False
+        self.spent += _MOVE_S * moves
+        self._take(anneal(self.circuit.ends, block, width, seed=seed, moves=moves, heat=heat))
+        return True
+
+    def _pool(self, width: int, most: int) -> list[np.ndarray]:
+        """The assignments that look best, too wide ones among them for what narrowing them may cost."""
+        ends = self.circuit.ends
+        blocks = [item.block for item in self.found.values()] + self.wide
+
+        def looks(block: np.ndarray) -> float:
+            over = np.maximum(ends.widths(block) - width, 0).sum()
+            return ends.cost(block) + TOO_WIDE * ends.wire_weight * float(over)
+
+        return sorted(blocks, key=looks)[:most]
+
+    def _least(self) -> float:
+        return min((item.score for item in self.found.values()), default=inf)

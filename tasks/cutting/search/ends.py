@@ -8,14 +8,14 @@ a block's width is the number of its unbroken stretches of wire.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 from scipy.sparse import coo_array, csr_array
 
 from tasks.cutting.cuts import Cut, GateCut, WireCut
-from tasks.cutting.search.blocks import crossing
-from tasks.cutting.search.linear import linear_orders, split_order
+from tasks.cutting.search.linear import split_order
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,46 @@ class GateEnds:
             lines.setdefault(b, []).append(2 * gate + 1)
         return [lines[q] for q in sorted(lines)]
 
+    @cached_property
+    def along(self) -> tuple[np.ndarray, np.ndarray]:
+        """(node,) the nodes wire by wire in time order, and (node,) bool, which of these places begin a wire."""
+        wires = self.wires()
+        firsts = np.zeros(2 * len(self.weights), dtype=bool)
+        firsts[np.cumsum([0, *(len(nodes) for nodes in wires[:-1])])[: len(wires)]] = True
+        return np.array([node for nodes in wires for node in nodes], dtype=np.int64), firsts
+
     def qubit_weights(self, size: int) -> csr_array:
         """(qubit, qubit) symmetric: what it costs to cut all gates between two of ``size`` qubits."""
         return _symmetric(self.qubits[:, 0], self.qubits[:, 1], self.weights, size)
+
+    @cached_property
+    def end_weights(self) -> csr_array:
+        """(node, node) symmetric: what it costs to part two nodes that a gate or a stretch of wire joins."""
+        gates = 2 * np.arange(len(self.weights))
+        earlier, later = self.stretches
+        costs = np.concatenate([self.weights, np.full(len(earlier), self.wire_weight)])
+        return _symmetric(np.concatenate([gates, earlier]), np.concatenate([gates + 1, later]), costs, 2 * len(gates))
+
+    @property
+    def stretches(self) -> tuple[np.ndarray, np.ndarray]:
+        """(stretch,) the nodes at the earlier and at the later end of each stretch of wire between two gates."""
+        order, firsts = self.along
+        later = np.flatnonzero(~firsts)
+        return order[later - 1], order[later]
+
+    def widths(self, block: np.ndarray) -> np.ndarray:
+        """(block,) the unbroken stretches of wire in each block of an assignment."""
+        order, firsts = self.along
+        own = block[order]
+        begins = firsts.copy()
+        begins[1:] |= own[1:] != own[:-1]
+        return np.bincount(own[begins])
+
+    def cost(self, block: np.ndarray) -> float:
+        """What the cuts of an assignment cost in all."""
+        earlier, later = self.stretches
+        broken = int((block[earlier] != block[later]).sum())
+        return float(self.weights[block[0::2] != block[1::2]].sum() + self.wire_weight * broken)
 
     def cuts(self, block: np.ndarray) -> tuple[Cut, ...]:
         """The cuts that an assignment of nodes to blocks, (node,) int, means."""
@@ -57,26 +94,19 @@ class GateEnds:
         return tuple(cuts)
 
 
-def end_blocks(ends: GateEnds, max_width: int) -> list[np.ndarray]:
-    """Candidate assignments: linear orders of the nodes, each split optimally into contiguous blocks.
+def end_blocks(ends: GateEnds, max_width: int, order: np.ndarray | None = None) -> np.ndarray:
+    """The nodes in an order, split optimally into contiguous blocks.
 
     Args:
         ends: the graph, of at least one gate.
         max_width: most stretches of wire in a block, at least 2.
+        order: (node,) permutation; None for the order of the instructions.
 
     Returns:
-        distinct candidates, cheapest first: (node,) int, the block of each node.
+        (node,) int, the block of each node.
     """
-    gates = np.arange(len(ends.weights))
-    pairs = np.array([pair for nodes in ends.wires() for pair in pairwise(nodes)], dtype=np.int64).reshape(-1, 2)
-    first, second = np.concatenate([2 * gates, pairs[:, 0]]), np.concatenate([2 * gates + 1, pairs[:, 1]])
-    costs = np.concatenate([ends.weights, np.full(len(pairs), ends.wire_weight)])
-    weights = _symmetric(first, second, costs, 2 * len(gates))
-    found: dict[bytes, tuple[float, np.ndarray]] = {}
-    for order in linear_orders(weights):
-        blocks = split_order(weights, order, max_width, (pairs[:, 0], pairs[:, 1]))
-        found[blocks.tobytes()] = (crossing(weights, blocks), blocks)
-    return [blocks for _, blocks in sorted(found.values(), key=lambda item: item[0])]
+    places = np.arange(2 * len(ends.weights)) if order is None else order
+    return split_order(ends.end_weights, places, max_width, ends.stretches)
 
 
 def _symmetric(a: np.ndarray, b: np.ndarray, values: np.ndarray, size: int) -> csr_array:

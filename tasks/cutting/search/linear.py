@@ -20,8 +20,13 @@ def linear_orders(weights: csr_array) -> list[np.ndarray]:
         (node,) permutations.
     """
     size = weights.shape[0]
-    orders = [np.arange(size), np.asarray(csgraph.reverse_cuthill_mckee(weights.tocsr(), symmetric_mode=True))]
-    spectral = np.full(size, -1, dtype=np.int64)
+    cuthill = np.asarray(csgraph.reverse_cuthill_mckee(weights.tocsr(), symmetric_mode=True))
+    return [np.arange(size), cuthill, spectral_order(weights)]
+
+
+def spectral_order(weights: csr_array) -> np.ndarray:
+    """(node,) permutation: each connected part by its Fiedler vector."""
+    spectral = np.full(weights.shape[0], -1, dtype=np.int64)
     parts, labels = csgraph.connected_components(weights, directed=False)
     start = 0
     for part in range(parts):
@@ -30,8 +35,7 @@ def linear_orders(weights: csr_array) -> list[np.ndarray]:
             members = members[np.argsort(_fiedler(weights[members][:, members]), kind="stable")]
         spectral[start : start + len(members)] = members
         start += len(members)
-    orders.append(spectral)
-    return orders
+    return spectral
 
 
 def _fiedler(weights: csr_array) -> np.ndarray:

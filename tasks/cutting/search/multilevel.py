@@ -1,0 +1,57 @@
+"""A weighted graph in blocks of bounded weight by multilevel partitioning.
+
+Mt-KaHyPar (Gottesbüren, Heuer, Maas, Sanders, Schlag, arXiv:2303.17679) in its deterministic form, on one thread. Where
+it is not installed there are no such splits, and the linear orders of ``linear.py`` are all that a search starts from.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array, triu
+
+_PARTS_OF_ONE = 16  # weights are whole numbers there
+
+
+@lru_cache(maxsize=1)
+def _library() -> tuple[Any, Any] | None:
+    try:
+        import mtkahypar
+    except ImportError:
+        return None
+    return mtkahypar, mtkahypar.initialize(1, False)
+
+
+def multilevel_blocks(
+    weights: csr_array, sizes: np.ndarray, number: int, max_size: int, *, seed: int = 0
+) -> np.ndarray | None:
+    """One split of the nodes.
+
+    Args:
+        weights: (node, node) symmetric, what it costs to part two nodes.
+        sizes: (node,) int, at least 1 each.
+        number: of blocks, at least 2.
+        max_size: most that the sizes of a block add up to.
+        seed: of the partitioner.
+
+    Returns:
+        (node,) int, the block of each node; a block may be too large where no split was found. None where the
+        library is missing, or the blocks have no room for all nodes.
+    """
+    library = _library()
+    if library is None or not 2 <= number <= weights.shape[0] or sizes.sum() > number * max_size:
+        return None
+    module, handle = library
+    upper = triu(weights, k=1).tocoo()
+    edges = list(zip(upper.coords[0].tolist(), upper.coords[1].tolist(), strict=True))
+    costs = np.maximum(np.rint(_PARTS_OF_ONE * upper.data), 1).astype(np.int64).tolist()
+    context = handle.context_from_preset(module.PresetType.DETERMINISTIC)
+    context.set_partitioning_parameters(number, 0.03, module.Objective.CUT)
+    context.set_individual_target_block_weights([int(max_size)] * number)
+    context.logging = False
+    module.set_seed(seed % 2**31)
+    graph = handle.create_graph(context, weights.shape[0], len(edges), edges, sizes.tolist(), costs)
+    found = graph.partition(context)
+    return np.array([found.block_id(node) for node in range(weights.shape[0])], dtype=np.int64)

@@ -1,0 +1,247 @@
+"""What a set of cuts would cost, from counts alone: no circuit is built, so hundreds can be compared.
+
+A sketch holds what the cost model asks of fragments. ``sketch_of`` makes one of finished fragments, ``Circuit.sketch``
+one of an assignment of gate ends to blocks; both count the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import log2
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from scheduler_policies.cost import exact_bytes, exact_seconds
+from scheduler_policies.machine import CONTRACTION_FLOPS, TYPICAL_CPU
+from tasks.cutting.cost import GreedyContraction, contraction_of, end_cost, open_legs
+from tasks.cutting.kinds import SCHEMES, WIRE, gate_kind
+from tasks.cutting.partition import Partition
+from tasks.cutting.schmidt import SchmidtForm
+from tasks.cutting.search.ends import GateEnds
+
+_MOST_TERMS = 4096  # observable terms beyond these are not looked at
+
+
+@dataclass(frozen=True)
+class FragmentSketch:
+    """One fragment.
+
+    Attributes:
+        width: qubits on a device.
+        gates: instructions.
+        branches: ancillas of the open-leg simulation.
+        outputs: outgoing wire legs.
+        factors: distinct observable factors.
+        cuts: (leg,) the cut that each leg is an end of.
+        dimensions: (leg,) of each leg.
+        log_cost: log2 of the product of what its ends cost in shots (see ``LegKind.cost``).
+        log_variants: log2 of the fewest variants it can have.
+    """
+
+    width: int
+    gates: int
+    branches: int
+    outputs: int
+    factors: int
+    cuts: tuple[int, ...]
+    dimensions: tuple[int, ...]
+    log_cost: float
+    log_variants: float
+
+    @property
+    def seconds(self) -> float:
+        """Of its whole tensor on one typical core."""
+        return TYPICAL_CPU.speed.job + exact_seconds(
+            TYPICAL_CPU, self.width, 0, self.branches, self.outputs, self.factors, self.gates
+        )
+
+    @property
+    def exact_bytes(self) -> int:
+        """Peak memory of its whole tensor."""
+        return exact_bytes(self.width, self.branches, self.outputs, self.factors, self.factors)
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """All fragments.
+
+    Attributes:
+        fragments: in no particular order.
+        overhead: log2 of the product of kappa**2 over the cuts.
+        terms: Pauli terms asked for.
+    """
+
+    fragments: tuple[FragmentSketch, ...]
+    overhead: float
+    terms: int
+
+    @property
+    def width(self) -> int:
+        """Qubits of the widest fragment."""
+        return max((fragment.width for fragment in self.fragments), default=0)
+
+    @cached_property
+    def contraction(self) -> GreedyContraction:
+        """Along a greedy path, for one Pauli term."""
+        return contraction_of([(fragment.dimensions, fragment.cuts) for fragment in self.fragments])
+
+    @property
+    def variants(self) -> float:
+        """The fewest distinct variants it can have."""
+        return float(sum(2.0**fragment.log_variants for fragment in self.fragments))
+
+    @property
+    def tensor_bits(self) -> float:
+        """log2 of the entries of the largest fragment tensor, for one observable factor."""
+        return max((sum(map(log2, fragment.dimensions)) for fragment in self.fragments), default=0.0)
+
+    @cached_property
+    def seconds(self) -> float:
+        """How long an exact run is likely to take on one core: a task a fragment, and the contraction; never 0."""
+        fragments = sum(fragment.seconds for fragment in self.fragments)
+        joining = self.contraction.flops * self.terms / CONTRACTION_FLOPS
+        return max(fragments + joining, TYPICAL_CPU.speed.job)  # observables that no gate reaches leave no fragment
+
+
+def sketch_of(found: Partition) -> Sketch:
+    """The sketch of finished fragments."""
+    sketches = []
+    for fragment in found.fragments:
+        branches, outputs = open_legs(fragment)
+        costs = [min(end_cost(leg, found.bonds[leg.cut], s) for s in SCHEMES) for leg in fragment.legs]
+        sketches.append(
+            FragmentSketch(
+                fragment.num_qubits,
+                len(fragment.circuit.data),
+                branches,
+                outputs,
+                fragment.num_factors,
+                tuple(leg.cut for leg in fragment.legs),
+                tuple(leg.dimension for leg in fragment.legs),
+                sum(map(log2, costs)),
+                sum(log2(len(leg.kind.settings("minimal"))) for leg in fragment.legs),
+            )
+        )
+    return Sketch(tuple(sketches), log2(found.sampling_overhead), len(found.factor_index))
+
+
+@dataclass(frozen=True)
+class EndCosts:
+    """What severing a gate or a wire means for the two fragments that it leaves ends on.
+
+    Attributes:
+        rank: branches of an open leg.
+        overhead: log2 of kappa**2.
+        ends: (2,) log2 of what each end costs in shots.
+        settings: (2,) log2 of the fewest settings of each end.
+    """
+
+    rank: int
+    overhead: float
+    ends: tuple[float, float]
+    settings: tuple[float, float]
+
+
+def end_costs(form: SchmidtForm | None) -> EndCosts:
+    """Of a gate of a form, or of a wire."""
+    kind = WIRE if form is None else gate_kind(form)
+    bond = WIRE.bond() if form is None else gate_kind(form).bond(form)
+    kappa = WIRE.kappa() if form is None else gate_kind(form).kappa(form)
+    each = [min(end.cost(w, s) for s in SCHEMES) for end, w in zip(kind.ends, (bond, bond.T), strict=True)]
+    few = [log2(len(end.settings("minimal"))) for end in kind.ends]
+    return EndCosts(kind.ends[0].rank, 2 * log2(kappa), (log2(each[0]), log2(each[1])), (few[0], few[1]))
+
+
+_WIRE_COSTS = end_costs(None)
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """The part of a problem that a search looks at.
+
+    Attributes:
+        ends: its two-qubit gates.
+        costs: (gate,) of severing each.
+        alone: (node,) one-qubit gates on the wire before each gate end, and behind the last one on a wire.
+        letters: (term, wire) int8, the observables' Paulis on each wire's end, wires as ``ends.wires()`` has them.
+    """
+
+    ends: GateEnds
+    costs: tuple[EndCosts, ...]
+    alone: np.ndarray
+    letters: np.ndarray
+
+    @cached_property
+    def _hashes(self) -> np.ndarray:
+        """(term, wire) uint64 that add up to equal numbers where, in practice, all letters are equal."""
+        letters = self.letters[:_MOST_TERMS]
+        table = np.random.default_rng(0).integers(0, 2**63, size=(letters.shape[1], 4), dtype=np.uint64)
+        table[:, 0] = 0
+        return table[np.arange(letters.shape[1]), letters]
+
+    @cached_property
+    def _numbers(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(gate,) ranks and overheads; (end, gate, 2) costs and settings of the ends."""
+        ranks = np.array([cost.rank for cost in self.costs])
+        each = np.array([[(c.ends[e], c.settings[e]) for c in self.costs] for e in (0, 1)]).reshape(2, -1, 2)
+        return ranks, np.array([cost.overhead for cost in self.costs]), each
+
+    def sketch(self, block: np.ndarray) -> Sketch:
+        """The sketch of an assignment, (node,) int, the block of each gate end."""
+        order, firsts = self.ends.along
+        own = block[order]
+        begins = firsts.copy()
+        begins[1:] |= own[1:] != own[:-1]
+        along = np.cumsum(begins) - 1  # the stretch of each place
+        stretch = np.empty_like(along)
+        stretch[order] = along
+        joined = block[0::2] == block[1::2]
+        a, b = stretch[0::2], stretch[1::2]
+        count = int(along[-1]) + 1
+        graph = coo_array((np.ones(int(joined.sum())), (a[joined], b[joined])), shape=(count, count))
+        number, part = connected_components(graph, directed=False)
+        ranks, overheads, each = self._numbers
+        apart = np.flatnonzero(~joined)
+        broken = np.flatnonzero(begins & ~firsts)  # places where a wire is severed
+        owner = np.concatenate([part[a[apart]], part[b[apart]], part[along[broken - 1]], part[along[broken]]])
+        cuts = [*range(len(apart))] * 2 + [*range(len(apart), len(apart) + len(broken))] * 2
+        dimensions = [*(ranks[apart] ** 2)] * 2 + [4] * (2 * len(broken))
+        pairs = zip(_WIRE_COSTS.ends, _WIRE_COSTS.settings, strict=True)
+        wires = [np.repeat([pair], len(broken), axis=0) for pair in pairs]
+        logs = np.zeros((number, 2))
+        np.add.at(logs, owner, np.concatenate([*each[:, apart], *wires]))
+        legs: list[tuple[list[int], list[int]]] = [([], []) for _ in range(number)]
+        for who, cut, dimension in zip(owner.tolist(), cuts, dimensions, strict=True):
+            legs[who][0].append(int(cut))
+            legs[who][1].append(int(dimension))
+
+        def counted(places: np.ndarray, weights: np.ndarray | None = None) -> list[int]:
+            return np.bincount(places, weights, minlength=number).astype(np.int64).tolist()
+
+        widths, outputs = counted(part), counted(part[along[broken - 1]])
+        gates = np.array(counted(part[a[joined]])) + np.array(counted(part[stretch], self.alone))
+        half = ranks[apart] // 2
+        branches = np.array(counted(part[along[broken]]))
+        branches += np.array(counted(part[a[apart]], half)) + np.array(counted(part[b[apart]], half))
+        factors = self._factors(part[along[np.append(np.flatnonzero(firsts)[1:], len(order)) - 1]], number)
+        fragments = tuple(
+            FragmentSketch(
+                widths[f], int(gates[f]), int(branches[f]), outputs[f], factors[f],
+                tuple(legs[f][0]), tuple(legs[f][1]), float(logs[f, 0]), float(logs[f, 1]),
+            )
+            for f in range(number)
+        )  # fmt: skip
+        overhead = float(overheads[apart].sum() + _WIRE_COSTS.overhead * len(broken))
+        return Sketch(fragments, overhead, len(self.letters))
+
+    def _factors(self, owner: np.ndarray, number: int) -> list[int]:
+        """(fragment,) distinct observable factors, from the fragment that each wire ends in."""
+        if len(self.letters) == 1:
+            return [1] * number
+        sums = np.zeros((len(self._hashes), number), dtype=np.uint64)
+        np.add.at(sums.T, owner, self._hashes.T)
+        ordered = np.sort(sums, axis=0)
+        return (1 + (ordered[1:] != ordered[:-1]).sum(axis=0)).astype(np.int64).tolist()

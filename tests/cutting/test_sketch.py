@@ -1,0 +1,163 @@
+"""What a search counts without building fragments, held against the fragments; plans against the proven optimum."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from ortools.sat.python import cp_model
+from qiskit import QuantumCircuit
+
+from scheduler_policies.machine import TYPICAL_CPU
+from tasks.cutting import make_plan
+from tasks.cutting.lightcone import light_cone
+from tasks.cutting.objectives import OBJECTIVES
+from tasks.cutting.partition import partition
+from tasks.cutting.search.candidates import _searched, _seen, candidate_cuts
+from tasks.cutting.search.ends import GateEnds
+from tasks.cutting.search.multilevel import multilevel_blocks
+from tasks.cutting.search.sketch import sketch_of
+from tests.oracles import problem_of
+
+
+def mixed_circuit(qubits, gates, seed):
+    """Gates of rank 2 and 4 between random qubits, one-qubit gates between them."""
+    rng = np.random.default_rng([seed, qubits])
+    circuit = QuantumCircuit(qubits)
+    for _ in range(gates):
+        a, b = rng.choice(qubits, 2, replace=False).tolist()
+        circuit.u(*rng.uniform(0, 3, 3), a)
+        rng.choice([circuit.cz, circuit.cx, circuit.swap, lambda x, y: circuit.rzz(0.4, x, y)])(a, b)
+    circuit.ry(0.3, range(qubits))
+    return circuit
+
+
+def labels(qubits, count, seed):
+    rng = np.random.default_rng([seed, 5])
+    return sorted({"".join(rng.choice(list("IXYZ"), qubits)) for _ in range(count)} | {"Z" * qubits})
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_sketch_counts_what_the_fragments_have(seed):
+    problem = problem_of(mixed_circuit(7, 12, seed), given := labels(7, 5, seed), np.ones((1, len(given))))
+    matters = light_cone(problem.circuit, np.asarray(problem.terms.support.any(axis=0)))
+    circuit, qubits = _seen(problem, matters, OBJECTIVES["work"])
+    rng = np.random.default_rng([seed, 8])
+    block = rng.integers(0, 3, 7)[circuit.ends.qubits].reshape(-1)
+    block[rng.integers(0, len(block), 4)] = 1
+    ends = GateEnds(circuit.ends.instructions, qubits, circuit.ends.weights, circuit.ends.wire_weight)
+    mine, built = circuit.sketch(block), sketch_of(partition(problem, ends.cuts(block)))
+    assert mine.overhead == pytest.approx(built.overhead), f"seed {seed}"
+    assert mine.contraction == built.contraction and mine.terms == built.terms
+
+    def counts(sketch):
+        each = [(f.width, f.branches, f.outputs, f.factors, sorted(f.dimensions)) for f in touching(sketch)]
+        logs = [(round(f.log_cost, 9), round(f.log_variants, 9)) for f in touching(sketch)]
+        return sorted(zip(each, logs, strict=True))
+
+    def touching(sketch):
+        """Qubits that no two-qubit gate acts on cost next to nothing, and no search looks at them."""
+        return [f for f in sketch.fragments if f.width > 1 or f.cuts]
+
+    assert counts(mine) == counts(built), f"seed {seed}"
+    lone = len(built.fragments) - len(touching(built))
+    seconds = built.seconds - lone * TYPICAL_CPU.speed.job
+    assert mine.seconds == pytest.approx(seconds, rel=0.2), "but for the one-qubit gates of severed ones"
+
+
+@pytest.mark.parametrize("shots", [None, 10**6])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_renumbered_circuit_gets_the_same_plan(shots, seed):
+    circuit = mixed_circuit(12, 30, seed)
+    order = np.random.default_rng(seed).permutation(12).tolist()
+    other = QuantumCircuit(12)
+    for item in circuit.data:
+        other.append(item.operation, [order[circuit.find_bit(q).index] for q in item.qubits])
+    found = []
+    for own in (circuit, other):
+        _searched.cache_clear()
+        found.append(candidate_cuts(problem_of(own, ["Z" * 12], np.ones((1, 1))), 6, OBJECTIVES["work"], shots=shots))
+    places = [[{(c.instruction, c.wire is None) for c in cuts} for cuts in candidates] for candidates in found]
+    assert places[0] == places[1], f"seed {seed}"
+    again = candidate_cuts(problem_of(circuit, ["Z" * 12], np.ones((1, 1))), 6, OBJECTIVES["work"], shots=shots)
+    assert again == found[0]
+
+
+def least_overhead(circuit, width):
+    """log2 of the least product of kappa**2, proven by CP-SAT: gate ends in blocks of at most ``width`` stretches."""
+    problem = problem_of(circuit, ["Z" * circuit.num_qubits], np.ones((1, 1)))
+    matters = np.ones(len(circuit.data), dtype=bool)
+    ends = _seen(problem, matters, OBJECTIVES["overhead"])[0].ends
+    nodes, wires = 2 * len(ends.weights), ends.wires()
+    blocks = circuit.num_qubits
+    model = cp_model.CpModel()
+    at = [[model.new_bool_var("") for _ in range(blocks)] for _ in range(nodes)]
+    for node in range(nodes):
+        model.add_exactly_one(at[node])
+        for b in range(node + 1, blocks):  # blocks are named in the order in which nodes take them
+            model.add(at[node][b] == 0)
+
+    def parted(one, other):
+        cut = model.new_bool_var("")
+        for b in range(blocks):
+            model.add(at[one][b] - at[other][b] <= cut)
+        return cut
+
+    terms = [(round(1000 * w), parted(2 * g, 2 * g + 1)) for g, w in enumerate(ends.weights)]
+    for b in range(blocks):
+        begun = [at[line[0]][b] for line in wires]
+        for line in wires:
+            for earlier, later in pairwise(line):
+                new = model.new_bool_var("")
+                model.add(new >= at[later][b] - at[earlier][b])
+                begun.append(new)
+        model.add(sum(begun) <= width)
+    for line in wires:
+        terms += [(round(1000 * ends.wire_weight), parted(a, b)) for a, b in pairwise(line)]
+    model.minimize(sum(weight * cut for weight, cut in terms))
+    solver = cp_model.CpSolver()
+    solver.parameters.num_workers = 1
+    solver.parameters.max_time_in_seconds = 60
+    assert solver.solve(model) == cp_model.OPTIMAL
+    return solver.objective_value / 1000
+
+
+SMALL = [(6, 12, 3), (6, 14, 4), (7, 12, 4)]
+
+
+@pytest.mark.parametrize("qubits, gates, width", [*SMALL, pytest.param(10, 24, 6, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seed", range(2))
+def test_small_plans_have_the_least_overhead_there_is(qubits, gates, width, seed):
+    circuit = mixed_circuit(qubits, gates, seed)
+    problem = problem_of(circuit, ["Z" * qubits], np.ones((1, 1)))
+    plan = make_plan(problem, max_qubits=width, shots=10**10)
+    cuts = len(plan.cuts)
+    assert np.log2(plan.sampling_overhead) + 0.1 * cuts <= least_overhead(circuit, width) + 0.01, f"seed {seed}"
+
+
+def test_without_the_library_for_graphs_other_splits_are_taken(monkeypatch):
+    problem = problem_of(mixed_circuit(10, 16, 1), ["Z" * 10], np.ones((1, 1)))
+    monkeypatch.setattr("tasks.cutting.search.multilevel._library", lambda: None)
+    _searched.cache_clear()
+    plan = make_plan(problem, max_qubits=6, shots=10**6)
+    _searched.cache_clear()
+    assert plan.cuts and max(f.num_qubits for f in plan.fragments) <= 6
+
+
+def test_a_split_keeps_its_limit_or_there_is_none():
+    from scipy.sparse import csr_array
+
+    chain = np.diag(np.ones(11), 1)
+    weights, one = csr_array(chain + chain.T), np.ones(12, dtype=np.int64)
+    blocks = multilevel_blocks(weights, one, 3, 4)
+    assert np.bincount(blocks).tolist() == [4, 4, 4]
+    assert multilevel_blocks(weights, one, 3, 3) is None, "no room for all"
+    assert multilevel_blocks(weights, one, 1, 12) is None and multilevel_blocks(weights, one, 13, 1) is None
+
+
+@pytest.mark.parametrize("shots", [None, 10**6])
+def test_no_seconds_for_the_search_still_give_a_plan(shots):
+    problem = problem_of(mixed_circuit(12, 20, 2), ["Z" * 12], np.ones((1, 1)))
+    plan = make_plan(problem, max_qubits=6, shots=shots, plan_seconds=0)
+    assert max(f.num_qubits for f in plan.fragments) <= 6
