@@ -14,10 +14,10 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from scheduler_policies.cost import exact_bytes, exact_seconds
+from scheduler_policies.cost import exact_seconds
 from scheduler_policies.machine import CONTRACTION_FLOPS, TYPICAL_CPU
 from tasks.cutting.cost import GreedyContraction, contraction_of, end_cost, open_legs
-from tasks.cutting.kinds import SCHEMES, WIRE, gate_kind
+from tasks.cutting.kinds import SCHEMES, cut_kind
 from tasks.cutting.partition import Partition
 from tasks.cutting.schmidt import SchmidtForm
 from tasks.cutting.search.ends import GateEnds
@@ -57,11 +57,6 @@ class FragmentSketch:
         return TYPICAL_CPU.speed.job + exact_seconds(
             TYPICAL_CPU, self.width, 0, self.branches, self.outputs, self.factors, self.gates
         )
-
-    @property
-    def exact_bytes(self) -> int:
-        """Peak memory of its whole tensor."""
-        return exact_bytes(self.width, self.branches, self.outputs, self.factors, self.factors)
 
 
 @dataclass(frozen=True)
@@ -147,9 +142,8 @@ class EndCosts:
 
 def end_costs(form: SchmidtForm | None) -> EndCosts:
     """Of a gate of a form, or of a wire."""
-    kind = WIRE if form is None else gate_kind(form)
-    bond = WIRE.bond() if form is None else gate_kind(form).bond(form)
-    kappa = WIRE.kappa() if form is None else gate_kind(form).kappa(form)
+    kind = cut_kind(form)
+    bond, kappa = kind.bond(form), kind.kappa(form)
     each = [min(end.cost(w, s) for s in SCHEMES) for end, w in zip(kind.ends, (bond, bond.T), strict=True)]
     few = [log2(len(end.settings("minimal"))) for end in kind.ends]
     return EndCosts(kind.ends[0].rank, 2 * log2(kappa), (log2(each[0]), log2(each[1])), (few[0], few[1]))
