@@ -46,8 +46,10 @@ def _several(observables: Any) -> list[Any]:
         return [observables]
     if isinstance(observables, PauliList):
         return list(observables)
-    if not isinstance(observables, Iterable):
+    if not isinstance(observables, Iterable) or isinstance(observables, bytes | bytearray):
         raise InputError(f"`observables`: a {type(observables).__name__} is no observable: give {_TAKEN}")
+    if isinstance(observables, set | frozenset):
+        raise InputError("`observables`: a set has no order, in which estimates could be told apart: give a list")
     flat = observables.ravel() if hasattr(observables, "ravel") else observables
     several = list(flat.tolist() if hasattr(flat, "tolist") else flat)
     return [several] if several and all(_is_pair(entry) for entry in several) else several
@@ -102,6 +104,7 @@ def _name(operator: SparsePauliOp) -> str:
     if operator.size > 4 or operator.num_qubits > 24:
         return f"operator of {operator.size} terms on {operator.num_qubits} qubits"
     try:
-        return " + ".join(f"{complex(value).real:g}*{label}" for label, value in operator.to_list())
+        numbers = [(label, complex(value)) for label, value in operator.to_list()]
+        return " + ".join(f"{value if value.imag else value.real:g}*{label}" for label, value in numbers)
     except TypeError:  # a parameter without a value
         return f"operator of {operator.size} terms on {operator.num_qubits} qubits"

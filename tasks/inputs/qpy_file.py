@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import warnings
 from pathlib import Path
@@ -31,6 +32,14 @@ def read_qpy(path: Path, content: bytes) -> QuantumCircuit:
             warnings.simplefilter("ignore")
             circuits = qpy.load(io.BytesIO(content))
     except Exception as error:  # damaged bytes surface as any of struct.error, MemoryError, UnicodeDecodeError, ...
+        unread = (
+            re.match(r"(\w+)\.__init__\(\) (?:takes|missing)", str(error)) if isinstance(error, TypeError) else None
+        )
+        if unread is not None:  # Qiskit writes some of its own gates in a form that it cannot make them from
+            raise InputError(
+                f"{path}: holds {unread[1]}, which Qiskit {qiskit.__version__} writes into QPY files but cannot read"
+                " back: decompose it before writing the file"
+            ) from error
         raise InputError(
             f"{path}: this QPY file is damaged, or newer than Qiskit {qiskit.__version__} reads: write it again"
         ) from error

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from qiskit import QuantumCircuit, qpy
 from qiskit.circuit import Gate
-from qiskit.circuit.library import StatePreparation
+from qiskit.circuit.library import AndGate, StatePreparation
 
 from tasks.errors import InputError
 from tasks.inputs.files import MAX_BYTES
@@ -270,6 +270,12 @@ class TestQpy:
                 with refused("inverse of a StatePreparation"):
                     read_problem(circuit_file(tmp_path, self.dumped(circuit, version), "c.qpy"), ["Z0"])
             assert make_problem(inverted, "Z0").circuit.size() > 0  # in memory nothing is lost
+
+    def test_gates_that_qiskit_cannot_read_back_are_named(self, tmp_path: Path) -> None:
+        circuit = QuantumCircuit(3)
+        circuit.append(AndGate(2), [0, 1, 2])
+        with refused("holds AndGate, which Qiskit .* cannot read back: decompose it"):
+            read_problem(circuit_file(tmp_path, self.dumped(circuit), "c.qpy"), ["Z0"])
 
     def test_several_circuits_are_counted(self, tmp_path: Path) -> None:
         file = io.BytesIO()

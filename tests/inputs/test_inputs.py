@@ -320,6 +320,7 @@ class TestObservables:
             None, 3, b"ZZZZ", object(), [None], [3], ["ZZZZ", 3], {}, {3: 1}, {"ZZZZ": "x"}, {"ZZZZ": None},
             [("ZZZZ",)],
             {"ZZZZ": float("nan")}, {"ZZZZ": float("inf")}, {"ZZZZ": 1j}, {"ZZZ": 1}, Pauli("iZZZZ"), PauliList(["ZZ"]),
+            {"ZZZZ", "XXXX"}, frozenset({"ZZZZ"}),
             SparsePauliOp("ZZZZ", np.nan), SparsePauliOp("ZZZZ", np.inf), SparsePauliOp("ZZZZ", complex(1, np.nan)),
             SparsePauliOp("ZZZZ", -np.inf), SparsePauliOp(["ZZZZ"], np.array([Parameter("a")])),
             Operator(np.eye(16) * 1j),
