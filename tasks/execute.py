@@ -22,6 +22,7 @@ from tasks.execution.on_device import run_on_device
 from tasks.execution.pieces import Done, Piece, Report, outcome_document
 from tasks.execution.run_devices import declared_devices, fidelities_of
 from tasks.runs import RunRecordError, store_result
+from tasks.runs.results import stored_result
 from tasks.runtime import Limits, Outcome, Ticket, constraint, contained, device_tasks, implement, isolated, task
 
 Payload = tuple[tuple[Piece, dict[str, np.ndarray]], ...]
@@ -116,6 +117,16 @@ def run_jobs(
     shared = Path(folder).is_dir()
     done: list[Done] = []
     payload = []
+    left = []
+    for job in jobs:
+        stored = stored_result(Path(folder), job.key) if shared else None
+        if stored is None or stored.meta.get("digest") != job.digest:
+            left.append(job)
+        else:  # an engine runs a task again whose worker died after it; what was paid for is not paid for twice
+            done.append(Done(job.piece, job.key, stored.meta, True))
+            payload.append((job.piece, stored.arrays))
+    if not left:
+        return Report(tuple(done)), tuple(payload)
     began = time.perf_counter()
 
     def keep(result: JobResult) -> None:
@@ -147,7 +158,7 @@ def run_jobs(
         payload.append((piece, result.arrays))
         began = ended
 
-    found = run_on_device(jobs, device, options, keep)
+    found = run_on_device(left, device, options, keep)
     size = sum(array.nbytes for _, arrays in payload for array in arrays.values())
     return Report(tuple(done), found.notes, found.failure, found.left, found.waited, found.cache, size), tuple(payload)
 

@@ -93,6 +93,12 @@ def _place(value: Any) -> str:
     return str(value)
 
 
+def _cluster(value: Any) -> str:
+    if not isinstance(value, str | os.PathLike) or not str(value):
+        raise Unfit("the folder of a cluster or tls://HOST:PORT")
+    return str(value)
+
+
 def _policy(value: Any) -> str:
     from importlib.metadata import entry_points
 
@@ -133,6 +139,8 @@ class Options:
         shots: total shots, None for the exact path.
         seed: of the search and of every random stream, 0 to 2**63 - 1.
         engine: "auto", "embedded" or "compss".
+        scheduler: a dask cluster whose workers execute the tasks: its folder, or its scheduler's ``tls://host:port``;
+            None for this machine.
         resources: a COMPSs resources file that says which devices there are; None means this machine's cores.
         memory_bytes: refuse plans that need more, by default what is free now; None refuses none.
         cache: directory or URL of the semantic cache, by default the user's own, or "off".
@@ -159,6 +167,10 @@ class Options:
     seed: int = field(default=0, metadata=_kept(_whole(0, MAX_SEED), "N", "same seed, same result (default 0)"))
     engine: str = field(
         default="auto", metadata=_kept(_one_of(*ENGINES), ENGINES, "default auto: COMPSs under runcompss")
+    )
+    scheduler: str | None = field(
+        default=None,
+        metadata=_kept(_cluster, "DIR|ADDRESS", "execute on a dask cluster: its folder, or tls://HOST:PORT"),
     )
     resources: Path | None = field(
         default=None, metadata=_kept(_path, "FILE.xml", "COMPSs resources file (or its folder): the devices")

@@ -17,7 +17,7 @@ from tasks.options import Options, Unfit
 DEFAULT_OUT = Path("results/runs")
 
 _FIELDS = {option.name: option for option in dataclasses.fields(Options)}
-_WHERE = ("engine", "resources", "policy", "budget", "mitigation", "cache", "share_meaning")
+_WHERE = ("engine", "scheduler", "resources", "policy", "budget", "mitigation", "cache", "share_meaning")
 _EPILOG = """exit status: 0 all went well; 2 something you gave cannot be used (one line says what);
 130 interrupted (`qompass resume RUN` goes on); 1 a defect of Qompass."""
 
@@ -80,6 +80,8 @@ def build_parser() -> Parser:
     _add_output(again)
 
     _add_stages(commands.add_parser("stage", help="one stage of a run whose folder several processes share"))
+
+    _add_cluster(commands.add_parser("cluster", help="a dask scheduler or worker for `run --scheduler`"))
 
     check = commands.add_parser("check", help="compute a run's fragments another way, and say which one disagrees")
     check.add_argument("run", metavar="RUN", help="the run's folder, or its name under --out")
@@ -166,19 +168,52 @@ def _add_stages(parser: argparse.ArgumentParser) -> None:
     execute = stages.add_parser("execute", help="do one batch, or all that are open")
     execute.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     execute.add_argument("--batch", type=_index, metavar="I", help="this one alone")
-    _add_options(execute, "where to run; as it was planned, unless said otherwise", "engine", "resources", "cache")
+    _add_options(
+        execute, "where to run; as it was planned, unless said otherwise", "engine", "scheduler", "resources", "cache"
+    )
     again = stages.add_parser("reconstruct", help="the estimates, or the batches of a further round of shots")
     again.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     again.add_argument(
         "--wait", type=_seconds, metavar="SECONDS", help="for batches that are not seen to be done (default 60)"
     )
-    _add_options(again, "where to run; as it was planned, unless said otherwise", "engine", "resources")
+    _add_options(again, "where to run; as it was planned, unless said otherwise", "engine", "scheduler", "resources")
     for stage in (plan, again):
         stage.add_argument(
             "--batches", type=whole, metavar="N", help="so many for each device (default: as many as are worth it)"
         )
     for stage in (plan, execute, again):
         _add_json(stage)
+
+
+def _add_cluster(parser: argparse.ArgumentParser) -> None:
+    members = parser.add_subparsers(dest="member", metavar="scheduler|worker", required=True, parser_class=Parser)
+    scheduler = members.add_parser("scheduler", help="be the scheduler, until a signal ends it")
+    worker = members.add_parser("worker", help="be a worker, until a signal or the scheduler's end")
+    for member in (scheduler, worker):
+        member.add_argument(
+            "--folder",
+            type=Path,
+            metavar="DIR",
+            help="of the cluster, seen by all its nodes (default: $QOMPASS_CLUSTER)",
+        )
+        member.add_argument(
+            "--host", default="", metavar="HOST", help="listen there: loopback or the cluster's network"
+        )
+    scheduler.add_argument(
+        "--port", type=_index, default=0, metavar="N", help="listen there (default: any that is free)"
+    )
+    worker.add_argument(
+        "--units", type=_units, metavar="NAME=N,...", help="what it offers (default: CPU=<the cores it may use>)"
+    )
+    for member in (scheduler, worker):
+        member.add_argument("-v", "--verbose", action="count", default=0, help="say on stderr what is done")
+
+
+def _units(text: str) -> dict[str, int]:
+    found = [word.partition("=") for word in text.split(",")]
+    if not all(name and number.isdecimal() and int(number) > 0 for name, _, number in found):
+        raise argparse.ArgumentTypeError(f"'{text:.40}' is not a list of units: write CPU=4,QPU_A=1")
+    return {name: int(number) for name, _, number in found}
 
 
 def _index(text: str) -> int:

@@ -45,7 +45,7 @@ def _command(arguments: Sequence[str] | None, signals: _Signals) -> int:
     parser = build_parser()
     options = parser.parse_args(arguments)
     if options.version:
-        from tasks.runs.record import versions
+        from tasks.runtime.versions import versions
 
         print(" ".join(f"{name} {version}" for name, version in versions().items()))
         return 0
@@ -103,6 +103,8 @@ def _subcommand(command: str) -> Callable[[argparse.Namespace], int]:
         from apps.cli.plan import plan as subcommand
     elif command == "reconstruct":
         from apps.cli.run import reconstruct as subcommand
+    elif command == "cluster":
+        from apps.cli.cluster import cluster as subcommand
     elif command == "stage":
         from apps.cli.stage import stage as subcommand
     elif command == "check":

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import entry_points
 from typing import Any
@@ -72,7 +73,13 @@ def started(
     trouble: dict[str, str] = {}
     devices = choose(run_devices(options.resources, trouble))
     with contextlib.ExitStack() as stack:
-        info = stack.enter_context(shared_engine(options.engine, units=units_of(devices)))
+        units = units_of(devices)
+        info = stack.enter_context(shared_engine(options.engine, units=units, scheduler=options.scheduler))
+        if options.scheduler and "CPU" in info.units:
+            # Without a resources file the cores are those of the cluster.
+            devices = [
+                d if d.processor or d.kind is not Kind.CPU else replace(d, units=info.units["CPU"]) for d in devices
+            ]
         used = {device.name: {"kind": device.kind.value, "units": device.units} for device in devices}
         directory.update(engine={"name": info.name, "version": info.version}, devices=used)
         with directory.timing("cut"), shown.stage("cut", 1) as step:

@@ -30,10 +30,11 @@ from tasks.runs.crate import CRATE_NAME, WORKFLOW_NAME, crate_document
 from tasks.runs.lock import RunLock, is_locked
 from tasks.runs.log import RunLog
 from tasks.runs.problem_files import pack_problem, unpack_problem
-from tasks.runs.record import RunRecord, RunRecordError, versions
+from tasks.runs.record import RunRecord, RunRecordError
 from tasks.runs.results import FOLDER, file_name, read_result, store_result, write
 from tasks.runs.storage import Stored, pack, unpack
 from tasks.runs.trace import TRACE_NAME, read_events, task_rows, trace_csv
+from tasks.runtime.versions import versions
 
 logger = logging.getLogger(__name__)
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import platform
 from collections.abc import Callable, Iterator, Mapping
-from importlib import metadata
 from typing import Any
 
 from tasks.errors import QompassError
@@ -15,7 +12,6 @@ from tasks.runs.storage import plain
 
 FORMAT = 2
 """Of a run's folder; tasks/runs/README.md says what belongs to it."""
-PACKAGES = ("qompass", "qiskit", "qiskit-aer", "qiskit-addon-cutting", "numpy", "scipy", "distributed", "cotengra")
 PROBLEM_FILES = frozenset({"circuit.qpy", "observables.npz"})
 STATUSES = ("running", "done", "failed", "interrupted")
 
@@ -113,15 +109,6 @@ class RunRecord(Mapping[str, Any]):
 def _seal(document: Mapping[str, Any]) -> str:
     """SHA-256 of the fields in one order and spelling, in hexadecimal."""
     return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that numbers depend on."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
 
 
 def _is(kind: type | tuple[type, ...]) -> Callable[[Any], bool]:

@@ -59,6 +59,12 @@ def read_result(path: Path) -> tuple[str, Stored] | None:
     return key, stored
 
 
+def stored_result(run: Path, key: str) -> Stored | None:
+    """What a run's folder holds under a key, None where there is nothing or it is damaged."""
+    found = read_result(run / FOLDER / file_name(key))
+    return found[1] if found is not None and found[0] == key else None
+
+
 def write(run: Path, name: str, content: bytes) -> None:
     """Write a file of a run's folder, whole or not at all.
 

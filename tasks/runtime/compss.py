@@ -56,8 +56,12 @@ if active():
             )
         return constraints.constraint(**({"processors": list(processors)} if processors else {}), **needs)
 
-    def start(units: dict[str, int]) -> None:
+    def start(units: dict[str, int], scheduler: str = "") -> dict[str, int]:
         """Nothing to do: runcompss started the runtime, and its resources file says the units."""
+        return units
+
+    def cluster_folder() -> None:
+        """None: COMPSs has its own ways to other nodes."""
 
     def prepare() -> None:
         """Nothing to do: runcompss has started everything."""

@@ -5,10 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
+from dataclasses import dataclass
 from typing import Any
 
 from tasks.errors import DefectError, QompassError
 from tasks.runtime.errors import EngineError
+from tasks.runtime.outcome import Failure, Outcome, Reason
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Stands for the result of the future with this key, where a call travels without its futures."""
+
+    key: str
 
 
 def wait_on(value: Any) -> Any:
@@ -21,10 +30,15 @@ def wait_on(value: Any) -> Any:
         try:
             return value.result()
         except CancelledError:
-            raise EngineError("a task was waited for after its engine had stopped") from None
+            raise EngineError(
+                "the engine's scheduler has ended while a task was waited for: start it again, then `qompass resume`"
+            ) from None
         except QompassError:
             raise
         except Exception as error:
+            if type(error).__name__ == "KilledWorker":
+                words = "the workers that ran it ended, one after the other: does it need more memory than they have?"
+                return Outcome(failure=Failure(Reason.KILLED, words))
             raise DefectError(f"task {value.key} raised {type(error).__name__}: {error}") from error
     if isinstance(value, (list, tuple)):
         return type(value)(wait_on(member) for member in value)
@@ -68,12 +82,33 @@ def futures_in(value: Any) -> list[Any]:
     return []
 
 
-def resolved(value: Any, results: Mapping[str, Any]) -> Any:
-    """The value with each future in it replaced by its result, found by the future's key."""
+def referred(value: Any) -> Any:
+    """The value with references in place of its futures."""
     if is_future(value):
-        return results[value.key]
+        return Reference(value.key)
     if not futures_in(value):
         return value
     if isinstance(value, dict):
-        return {key: resolved(member, results) for key, member in value.items()}
-    return type(value)(resolved(member, results) for member in value)
+        return {key: referred(member) for key, member in value.items()}
+    return type(value)(referred(member) for member in value)
+
+
+def resolved(value: Any, results: Mapping[str, Any]) -> Any:
+    """The value with results in place of its references."""
+    if isinstance(value, Reference):
+        return results[value.key]
+    if isinstance(value, dict):
+        return {key: resolved(member, results) for key, member in value.items()} if _holds(value.values()) else value
+    if isinstance(value, (list, tuple)) and _holds(value):
+        return type(value)(resolved(member, results) for member in value)
+    return value
+
+
+def _holds(members: Any) -> bool:
+    """Whether references are among the members, or in lists and dictionaries among them."""
+    return any(
+        isinstance(member, Reference)
+        or (isinstance(member, dict) and _holds(member.values()))
+        or (type(member) in (list, tuple) and _holds(member))
+        for member in members
+    )

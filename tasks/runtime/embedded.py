@@ -1,29 +1,29 @@
-"""The embedded engine: PyCOMPSs' decorators on one machine, scheduled by dask.distributed.
+"""The embedded engine: PyCOMPSs' decorators, scheduled by dask.distributed in this process or across nodes.
 
-One in-process dask worker with a thread for each computing unit of each processor; named resources cap how many tasks
-of a processor run at once. The task functions themselves are thin: their work runs in child processes
-(`tasks.runtime.isolation`). Calls and results stay objects of this process, so nothing is serialised twice.
+Named resources cap how many tasks of a processor run at once. The task functions themselves are thin: their work runs
+in child processes (`tasks.runtime.isolation`).
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-import logging
 import os
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import tasks.runtime.ranks as ranks
 from tasks.runtime.children import idle_children, start_children
+from tasks.runtime.cluster_folder import Cluster, find_cluster
+from tasks.runtime.dask_cluster import ClusterEngine
 from tasks.runtime.dask_futures import as_completed as as_completed  # an engine has it
-from tasks.runtime.dask_futures import futures_in, is_future, resolved, wait_on
+from tasks.runtime.dask_futures import futures_in, is_future, wait_on
+from tasks.runtime.dask_local import LocalEngine
 from tasks.runtime.errors import EngineError
 from tasks.runtime.inline import is_inline
-from tasks.runtime.scratch import scratch_folder
 
 IN = "IN"
 OUT = "OUT"
@@ -35,67 +35,42 @@ _DIRECTIONS = {IN, FILE_IN, COLLECTION_IN, DICTIONARY_IN}
 _DEFAULT_PROCESSOR = "CPU"
 
 
-class _Engine:
-    """A running scheduler and worker."""
-
-    def __init__(self, units: dict[str, int]):
-        import dask
-        import distributed
-
-        self.units = units
-        self.folder = tempfile.TemporaryDirectory(prefix="dask-", dir=scratch_folder())
-        dask.config.set(
-            {
-                "temporary-directory": self.folder.name,
-                "distributed.worker.profile.enabled": False,
-                "distributed.worker.memory.target": False,
-                "distributed.worker.memory.spill": False,
-                "distributed.worker.memory.pause": False,
-                "distributed.worker.memory.terminate": False,
-                "distributed.admin.system-monitor.interval": "10s",
-                "distributed.scheduler.http.routes": [],
-                "distributed.worker.http.routes": [],
-                "distributed.comm.timeouts.connect": "60s",
-            }
-        )
-        self.cluster = distributed.LocalCluster(
-            n_workers=1,
-            threads_per_worker=sum(self.units.values()),
-            processes=False,
-            resources={name: float(count) for name, count in self.units.items()},
-            memory_limit=None,
-            dashboard_address="127.0.0.1:0",
-            worker_dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
-        )
-        self.client = distributed.Client(self.cluster, set_as_default=False)
-        self.lock = threading.Lock()
-        self.calls: dict[int, tuple[Callable[..., Any], list[Any], dict[str, Any]]] = {}
-        self.next_call = 0
-
-    def close(self) -> None:
-        self.client.close(timeout=5)
-        self.cluster.close(timeout=10)
-        self.folder.cleanup()
-
-
 _units: dict[str, int] | None = None  # of the engine that runs; its processes start with the first task
-_engine: _Engine | None = None
+_cluster: Cluster | None = None  # where it is not this process that executes the tasks
+_engine: LocalEngine | ClusterEngine | None = None
 _starting = threading.Lock()
 
 
-def start(units: dict[str, int]) -> None:
+def start(units: dict[str, int], scheduler: str = "") -> dict[str, int]:
     """Take tasks from now on, with these computing units for each processor.
 
+    Args:
+        units: of this machine; of a cluster its workers say them.
+        scheduler: a cluster (``find_cluster``), "" for this machine.
+
+    Returns:
+        the computing units of each processor.
+
     Raises:
-        EngineError: a processor has none.
+        EngineError: a processor has none, or the cluster cannot be used.
     """
-    global _units
+    global _units, _cluster, _engine
+    if scheduler:
+        cluster = find_cluster(scheduler)
+        _engine = ClusterEngine(cluster)
+        _cluster, _units = cluster, _engine.units
+        return _units
     all_units = {_DEFAULT_PROCESSOR: _cores(), **units}
     for name, count in all_units.items():
         if count < 1:
             raise EngineError(f"processor {name} has {count} computing units: give it at least one")
     _units = all_units
+    return _units
+
+
+def cluster_folder() -> Path | None:
+    """The folder that all nodes of the cluster see, None where tasks run in this process."""
+    return None if _cluster is None else _cluster.folder
 
 
 def prepare() -> None:
@@ -104,14 +79,14 @@ def prepare() -> None:
         start_children(min(4, _units[_DEFAULT_PROCESSOR]))
 
 
-def _started() -> _Engine:
+def _started() -> LocalEngine | ClusterEngine:
     """The scheduler and worker, started for the first task that is not done inline."""
     global _engine
     with _starting:
         if _engine is None:
             assert _units is not None
             prepare()  # while dask is being imported; others when they are needed
-            _engine = _Engine(_units)
+            _engine = LocalEngine(_units)
         return _engine
 
 
@@ -121,8 +96,8 @@ def _cores() -> int:
 
 def stop() -> None:
     """End scheduler and worker; what has not run never will."""
-    global _engine, _units
-    running, _engine, _units = _engine, None, None
+    global _engine, _units, _cluster
+    running, _engine, _units, _cluster = _engine, None, None, None
     if running is not None:
         running.close()
 
@@ -160,7 +135,7 @@ class EmbeddedTask:
         if chosen is None:
             raise EngineError(f"task {self.name} can never run: {self.missing(units)}")
         if is_inline():
-            return chosen._run(*wait_on(arguments), **wait_on(named))
+            return chosen.call(*wait_on(arguments), **wait_on(named))
         return chosen._submit(_started(), self.signature.bind(*arguments, **named))
 
     def missing(self, units: Mapping[str, int]) -> str | None:
@@ -177,7 +152,7 @@ class EmbeddedTask:
         wanted = {name: amount * self.processes for name, amount in self.resources.items()}
         return {name: min(amount, float(units.get(name, 0)) or amount) for name, amount in wanted.items()}
 
-    def _submit(self, engine: _Engine, bound: inspect.BoundArguments) -> Any:
+    def _submit(self, engine: LocalEngine | ClusterEngine, bound: inspect.BoundArguments) -> Any:
         dependencies: dict[str, Any] = {}
         for name, value in bound.arguments.items():
             kind = self.signature.parameters[name].kind
@@ -189,21 +164,8 @@ class EmbeddedTask:
                     self._collect(member_name, member, dependencies)
             else:
                 self._collect(name, value, dependencies)
-        with engine.lock:
-            number = engine.next_call
-            engine.next_call += 1
-            engine.calls[number] = (self._run, list(bound.args), dict(bound.kwargs))
-        # Only the call's number and its dependencies go through the scheduler.
-        future = engine.client.submit(
-            _execute, number, dependencies, key=f"{self.name}-{number}", resources=self._taken(engine.units),
-            priority=int(self.priority), pure=False,
-        )  # fmt: skip
-        if self.returns <= 1:
-            return future
-        return [
-            engine.client.submit(_pick, future, i, key=f"{self.name}-{number}-{i}", pure=False, priority=1)
-            for i in range(self.returns)
-        ]
+        future = engine.submit(self, bound.args, bound.kwargs, dependencies, self._taken(engine.largest))
+        return future if self.returns <= 1 else [engine.pick(future, index) for index in range(self.returns)]
 
     def _collect(self, name: str, value: Any, dependencies: dict[str, Any]) -> None:
         if is_future(value):
@@ -219,7 +181,8 @@ class EmbeddedTask:
             )
         dependencies.update((future.key, future) for future in inside)
 
-    def _run(self, *arguments: Any, **named: Any) -> Any:
+    def call(self, *arguments: Any, **named: Any) -> Any:
+        """What the task does, here and now."""
         try:
             if self.processes:
                 return ranks.run_ranks(self.function, arguments, named, self.processes)
@@ -295,18 +258,3 @@ def on_failure(management: str, **defaults: Any) -> Callable[[EmbeddedTask], Emb
         return wrapped
 
     return decorate
-
-
-def _execute(number: int, results: dict[str, Any]) -> Any:
-    # The scheduler has put the results of the futures into ``results``; here they take the futures' places.
-    assert _engine is not None
-    with _engine.lock:
-        function, arguments, named = _engine.calls.pop(number)
-    return function(
-        *(resolved(argument, results) for argument in arguments),
-        **{name: resolved(argument, results) for name, argument in named.items()},
-    )
-
-
-def _pick(values: Sequence[Any], index: int) -> Any:
-    return values[index]

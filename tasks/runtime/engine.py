@@ -11,7 +11,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +52,14 @@ class EngineInfo:
         version: of COMPSs, or of dask.distributed.
         cancel_file: appears when the run is cancelled.
         overhead_s: what a task costs beside its work, as measured (results/benchmarks/engines.md).
+        units: computing units of each processor, as far as the engine says them.
     """
 
     name: str
     version: str
     cancel_file: str
     overhead_s: float
+    units: Mapping[str, int] = field(default_factory=dict)
 
 
 _OVERHEAD_S = {"compss": 0.023, "embedded": 0.0065}  # a chained task in results/benchmarks/engines.md
@@ -73,13 +75,16 @@ def under_compss() -> bool:
     return _backend is compss
 
 
-def start_engine(name: str = "auto", *, units: Mapping[str, int] | None = None) -> EngineInfo:
+def start_engine(
+    name: str = "auto", *, units: Mapping[str, int] | None = None, scheduler: str | None = None
+) -> EngineInfo:
     """Start the engine, or use the one that runcompss has started.
 
     Args:
         name: "auto", "embedded" or "compss".
         units: embedded engine only: computing units of each named processor; "CPU" counts those that tasks without
             a named processor take, one for each core if absent. COMPSs takes its units from the resources file.
+        scheduler: embedded engine only: the cluster whose workers execute the tasks, and say the units.
 
     Raises:
         EngineError: for an engine that cannot be had here, or when one runs already.
@@ -95,13 +100,22 @@ def start_engine(name: str = "auto", *, units: Mapping[str, int] | None = None) 
         raise EngineError(
             "runcompss started this program: take `engine` compss or auto, or start it without", field="engine"
         )
-    _backend.start(dict(units or {}))
+    if scheduler and under_compss():
+        raise EngineError(
+            "COMPSs schedules here: leave out `scheduler`, or start it without runcompss", field="scheduler"
+        )
+    all_units = _backend.start(dict(units or {}), scheduler or "")
     # The launcher's folder where there is one, so that it can cancel: while this program waits inside COMPSs for a
     # task, no signal reaches it.
-    folder = os.environ.get("QOMPASS_STATE") or tempfile.mkdtemp(dir=scratch_folder())
+    folder = os.environ.get("QOMPASS_STATE") or _folder_of_run()
     kind = "compss" if under_compss() else "embedded"
-    _running = EngineInfo(kind, _backend.version(), _cancel_file(Path(folder)), _OVERHEAD_S[kind])
+    _running = EngineInfo(kind, _backend.version(), _cancel_file(Path(folder)), _OVERHEAD_S[kind], all_units)
     return _running
+
+
+def _folder_of_run() -> str:
+    """A new folder that whoever executes tasks sees."""
+    return tempfile.mkdtemp(prefix="run-", dir=_backend.cluster_folder() or scratch_folder())
 
 
 def _cancel_file(folder: Path) -> str:
@@ -128,21 +142,25 @@ def stop_engine() -> None:
 
 
 @contextlib.contextmanager
-def engine(name: str = "auto", *, units: Mapping[str, int] | None = None) -> Iterator[EngineInfo]:
+def engine(
+    name: str = "auto", *, units: Mapping[str, int] | None = None, scheduler: str | None = None
+) -> Iterator[EngineInfo]:
     """`start_engine`, and `stop_engine` whatever happens in between."""
     try:
-        yield start_engine(name, units=units)
+        yield start_engine(name, units=units, scheduler=scheduler)
     finally:
         stop_engine()
 
 
 @contextlib.contextmanager
-def shared_engine(name: str = "auto", *, units: Mapping[str, int] | None = None) -> Iterator[EngineInfo]:
+def shared_engine(
+    name: str = "auto", *, units: Mapping[str, int] | None = None, scheduler: str | None = None
+) -> Iterator[EngineInfo]:
     """The engine that runs already, else one that ends with the last of the blocks (of any thread) that share it."""
     global _sharing
     with _share:
         shared = _running is None or _sharing > 0
-        info = start_engine(name, units=units) if _running is None else _running
+        info = start_engine(name, units=units, scheduler=scheduler) if _running is None else _running
         _sharing += shared
     try:
         yield info
@@ -212,4 +230,4 @@ def cancel() -> None:
     info = engine_info()
     Path(info.cancel_file).touch()
     # What is submitted from now on is not part of what was cancelled.
-    _running = replace(info, cancel_file=_cancel_file(Path(tempfile.mkdtemp(dir=scratch_folder()))))
+    _running = replace(info, cancel_file=_cancel_file(Path(_folder_of_run())))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,9 +25,9 @@ from tasks.model.progress import Progress, Quiet
 from tasks.options import Options
 from tasks.runs import RunDirectory, RunRecord, RunRecordError, read_record
 from tasks.runs.claims import CLAIMS_OF_BATCHES, Claims, Owner
-from tasks.runs.record import versions
 from tasks.runs.shared import SharedRunDirectory, check_owner
 from tasks.runtime import cancel
+from tasks.runtime.versions import difference, versions
 from tasks.stages.batches import FOLDER_OF_STAGES, Batch, read_batches
 from tasks.stages.drivers import BatchDriver, RoundWanted, WaitingDriver, check_batch
 from tasks.stages.reports import forget_report, merge_report, read_report, unseen, write_report
@@ -303,15 +302,12 @@ def _devices_for(batch: Batch, devices: list[Device]) -> list[Device]:
 
 def _check_versions(record: RunRecord) -> None:
     """A process whose environment differs computes other numbers, or none that the others would believe."""
-    mine, theirs = versions(), dict(record.get("versions", {}))
-    mine["python"] = platform.python_version().rpartition(".")[0]
-    theirs["python"] = str(theirs.get("python", "")).rpartition(".")[0]
-    for name in sorted(mine.keys() | theirs.keys()):
-        if mine.get(name) != theirs.get(name):
-            raise RunRecordError(
-                f"this process has {name} {mine.get(name, 'not at all')}, and the run was planned with "
-                f"{theirs.get(name, 'none')}: use the same environment on every node, or plan the run again here"
-            )
+    differs = difference(versions(), dict(record.get("versions", {})))
+    if differs:
+        raise RunRecordError(
+            f"this process has another environment than the one that planned the run ({differs}): use the same "
+            "environment on every node, or plan the run again here"
+        )
 
 
 def _seen_run(run_folder: Path) -> Path:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -33,3 +37,43 @@ def run(folder: Path, *command: object, timeout: float = 400) -> subprocess.Comp
     return subprocess.run(
         list(map(str, command)), env=environment(), cwd=folder, capture_output=True, text=True, timeout=timeout
     )
+
+
+def member(*arguments: object, **more: str) -> subprocess.Popen[str]:
+    """A scheduler or worker of a cluster, in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "apps.cli", "cluster", *map(str, arguments)],
+        cwd=ROOT, env={**environment(), **more}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def said(process: subprocess.Popen[str], words: str) -> str:
+    """The line in which a process says that it is there."""
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    assert words in line, line + (process.stderr.read() if process.poll() is not None else "")
+    return line
+
+
+@contextlib.contextmanager
+def running_cluster(folder: Path, *workers: Mapping[str, int]) -> Iterator[list[subprocess.Popen[str]]]:
+    """A scheduler and workers with these units; the processes, the scheduler first."""
+    processes = [member("scheduler", "--folder", folder)]
+    try:
+        said(processes[0], "scheduler at")
+        for units in workers:
+            offer = ",".join(f"{name}={count}" for name, count in units.items())
+            processes.append(member("worker", "--folder", folder, "--units", offer))
+        for worker in processes[1:]:
+            said(worker, "worker at")
+        yield processes
+    finally:
+        for process in reversed(processes):
+            process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + 30
+        for process in processes:
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()

@@ -224,7 +224,7 @@ def test_files_of_a_newer_version_are_one_line(planned, file):
 def test_a_process_with_other_packages_is_told_so_before_it_computes_anything(planned, monkeypatch):
     standing = planned()
     monkeypatch.setattr(stages, "versions", lambda: {**read_record(standing.run)["versions"], "qiskit": "9.9"})
-    with pytest.raises(RunRecordError, match=r"this process has qiskit 9\.9, and the run was planned with \d"):
+    with pytest.raises(RunRecordError, match=r"another environment .*\(qiskit 9\.9 here, \d.* there\)"):
         execute_stage(standing.run, SOME, told=quiet)
     assert not list((standing.run / "fragments").iterdir())
 
