@@ -1,7 +1,8 @@
 """Run a program under runcompss: the program's own standard output and exit status, not the runtime's.
 
 launch/local_compss.sh starts it. runcompss and the Java runtime write to standard output as they please, so the
-program's output goes to the file descriptor that QOMPASS_STDOUT names. QOMPASS_STATE is a folder: ``arguments`` there
+program's output goes to the file descriptor that QOMPASS_STDOUT names, or to the file, which appears when the program
+has ended well. QOMPASS_STATE is a folder: ``arguments`` there
 are the program and its arguments, each ended by a null byte (runcompss itself splits arguments at blanks); ``pid``
 appears when the program starts, ``status`` when it has ended by itself.
 """
@@ -23,7 +24,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     (state / "pid").write_text(str(os.getpid()))
-    sys.stdout = os.fdopen(int(os.environ["QOMPASS_STDOUT"]), "w")
+    output = os.environ["QOMPASS_STDOUT"]
+    sys.stdout = os.fdopen(int(output), "w") if output.isdecimal() else open(f"{output}.partial", "w")
     sys.argv = list(arguments)
     status = 1
     try:
@@ -40,6 +42,8 @@ def main() -> None:
     finally:
         sys.stdout.flush()
         sys.stdout = sys.__stdout__
+        if status == 0 and not output.isdecimal():
+            os.replace(f"{output}.partial", output)
         (state / "status").write_text(str(status))
 
 

@@ -43,6 +43,11 @@ def _no_redis() -> str:
     return f"{missing[0]} is not installed" if missing else ""
 
 
+def _no_slurm() -> str:
+    missing = [name for name in ("slurmctld", "slurmd", "munged", "sbatch") if shutil.which(name) is None]
+    return f"{missing[0]} is not installed" if missing else ""
+
+
 def _no_gpu() -> str:
     from qiskit_aer import AerSimulator
 
@@ -60,6 +65,7 @@ SERVICES: dict[str, Callable[[], str]] = {
     "COMPSs engine": lambda: "" if shutil.which("runcompss") else "runcompss is not on the PATH",
     "MPI": _no_mpi,
     "Redis": _no_redis,
+    "Slurm": _no_slurm,
     "QPU emulator": lambda: "" if importlib.util.find_spec("qrmi") else "qrmi is not installed",
     "GPU": _no_gpu,
     "container builds": _no_container_builds,

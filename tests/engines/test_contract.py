@@ -9,7 +9,7 @@ import pytest
 
 from tasks.runtime import engine
 from tests.engines.contract import CHECKS, UNITS
-from tests.engines.launching import needs_runcompss, on_compss, running_cluster
+from tests.engines.launching import needs_runcompss, on_compss
 
 HERE = Path(__file__).resolve().parent
 
@@ -27,23 +27,6 @@ def compss_results(tmp_path_factory):
     done = on_compss(folder, "--resources", HERE / "resources", HERE / "run_contract.py")
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(done.stdout)
-
-
-@pytest.fixture(scope="module")
-def cluster_engine(tmp_path_factory):
-    """A scheduler and two workers in processes of their own, which together have the units."""
-    folder = tmp_path_factory.mktemp("cluster") / "cluster"
-    with running_cluster(folder, {"CPU": 1, "QPU_A": 1}, {"CPU": 1, "QPU_B": 2}):
-        with engine("embedded", scheduler=str(folder)) as info:
-            assert info.units == UNITS
-            yield
-
-
-@pytest.mark.uses("embedded engine")
-@pytest.mark.xdist_group("cluster")
-@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
-def test_cluster(check, cluster_engine):
-    check()
 
 
 @pytest.mark.uses("embedded engine")
