@@ -21,7 +21,7 @@ from tasks.runtime.errors import EngineError
 from tests.engines.launching import ROOT, environment, member, run, running_cluster, said
 
 pytestmark = [pytest.mark.uses("embedded engine"), pytest.mark.xdist_group("cluster")]
-CIRCUIT = [ROOT / "apps/circuits/vqe40.qasm", "--observable", "Z0 Z1 Z20", "--max-qubits", "15"]  # takes seconds
+CIRCUIT = [ROOT / "apps/circuits/vqe40.qasm", "--observable", "Z0 Z1 Z20", "--max-qubits", "16"]  # takes seconds
 ARGUMENTS = [*CIRCUIT, "--seed", "3", "--shots", "3000000", "--cache", "off", "--json"]
 RUN = [sys.executable, "-m", "apps.cli", "run"]
 
