@@ -7,6 +7,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -146,11 +147,53 @@ def allocate(
     prices: dict[int, float],
     memory_bytes: int | None,
     rounds: int,
+    tell: bool,
     limits: Limits,
     attempt: int,
 ) -> Outcome:
-    """Shots still to take after so many rounds, {fragment: (half, variant) int64}; ``prices``: a shot, by fragment."""
+    """Shots still to take after so many rounds, and what those taken say; the value is an Allocation.
+
+    Args:
+        structure: how the fragments are joined.
+        tensors: of all fragments.
+        shots: all there are to spend, None for as many as the target error takes.
+        target_error: to reach, None for what the shots give.
+        prices: of a shot, by fragment.
+        memory_bytes: what the contraction may use.
+        rounds: how many there were.
+        tell: whether the estimates so far are wanted, for whoever watches.
+        limits: what the task may use.
+        attempt: which try it is.
+    """
     return isolated(
-        allocate_shots, structure, tensors, shots, target_error, prices, memory_bytes, rounds,
+        shots_and_estimates, structure, tensors, shots, target_error, prices, memory_bytes, rounds, tell,
         limits=limits, device="CPU", attempt=attempt,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """What follows from a round of shots.
+
+    Attributes:
+        shots: {fragment: (half, variant) int64} still to take.
+        estimates: two (observable,) arrays, values and standard errors so far; None where nobody asked.
+    """
+
+    shots: dict[int, np.ndarray]
+    estimates: tuple[np.ndarray, np.ndarray] | None = None
+
+
+def shots_and_estimates(
+    structure: Structure,
+    tensors: list[FragmentTensor],
+    shots: int | None,
+    target_error: float | None,
+    prices: dict[int, float],
+    memory_bytes: int | None,
+    rounds: int,
+    tell: bool,
+) -> Allocation:
+    """The work itself, in a child process of the task."""
+    more = allocate_shots(structure, tensors, shots, target_error, prices, memory_bytes, rounds)
+    return Allocation(more, estimate_values(structure, tensors, memory_bytes=memory_bytes) if tell else None)

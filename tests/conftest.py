@@ -54,6 +54,16 @@ def _no_gpu() -> str:
     return "" if "GPU" in AerSimulator().available_devices() else "this build of Aer sees no GPU"
 
 
+def _no_prometheus() -> str:
+    missing = [name for name in ("prometheus", "promtool") if shutil.which(name) is None]
+    return f"{missing[0]} is not on the PATH" if missing else ""
+
+
+def browser() -> str | None:
+    """The Chromium that looks at reports, None where there is none."""
+    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
 def _no_container_builds() -> str:
     missing = [name for name in ("buildah", "debootstrap") if shutil.which(name) is None]
     return f"{missing[0]} is not installed" if missing else "" if os.geteuid() == 0 else "only root builds images here"
@@ -68,6 +78,8 @@ SERVICES: dict[str, Callable[[], str]] = {
     "Slurm": _no_slurm,
     "QPU emulator": lambda: "" if importlib.util.find_spec("qrmi") else "qrmi is not installed",
     "GPU": _no_gpu,
+    "Prometheus": _no_prometheus,
+    "browser": lambda: "" if browser() else "no Chromium is on the PATH",
     "container builds": _no_container_builds,
 }
 _why_not = functools.cache(lambda name: SERVICES[name]())

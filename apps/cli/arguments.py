@@ -59,6 +59,8 @@ def build_parser() -> Parser:
     _add_plan(run)
     _add_options(run, "where to run", *_WHERE)
     _add_output(run)
+    _add_metrics(run)
+    run.add_argument("--push-gateway", metavar="HOST:PORT", help="push the metrics there when the run ends")
 
     plan = commands.add_parser("plan", help="print the plan without running it")
     _add_problem(plan, needs_observable=False)
@@ -132,6 +134,7 @@ def build_parser() -> Parser:
 
     watch = commands.add_parser("watch", help="a run in the terminal while it runs, from any node that sees its folder")
     watch.add_argument("run", metavar="RUN", help="the run's folder, or its name under --out")
+    _add_metrics(watch)
     watch.add_argument("--once", action="store_true", help="show it as it is now, and leave")
     _add_output(watch)
 
@@ -155,6 +158,17 @@ def build_parser() -> Parser:
     doctor.add_argument("--resources", type=Path, metavar="FILE.xml", help="check this COMPSs resources file too")
     _add_json(doctor)
     return parser
+
+
+def _add_metrics(parser: argparse.ArgumentParser) -> None:
+    help_ = "serve metrics for Prometheus on this port of the loopback interface (0: a free one, which is said)"
+    parser.add_argument("--metrics", type=_port, metavar="PORT", help=help_)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or len(text) > 5 or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"'{text:.40}' is not a port: 0 to 65535")
+    return int(text)
 
 
 def _add_stages(parser: argparse.ArgumentParser) -> None:

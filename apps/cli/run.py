@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from apps.cli.tables import estimates_table, plan_text, seconds_text
 from apps.cli.terminal import SCHEMA, say
 from resources_xml import pair_of, read_devices
 from tasks import workflow
+from tasks.errors import QompassError
 from tasks.execution.cache.stores.registry import check_place
 from tasks.inputs.validation import read_problem
 from tasks.model.problem import Estimate, Problem
@@ -27,7 +29,32 @@ from tasks.runs import RunDirectory, RunRecordError, read_record
 def run(arguments: argparse.Namespace) -> int:
     """Run a circuit file; the run's folder is made once its inputs are known to be good."""
     problem, options, fields = asked(arguments)
-    return _finish(RunDirectory.create(arguments.out, fields, problem), problem, options, arguments.json)
+    with observed(RunDirectory.create(arguments.out, fields, problem), arguments) as directory:
+        return _finish(directory, problem, options, arguments.json)
+
+
+@contextlib.contextmanager
+def observed(directory: RunDirectory, arguments: argparse.Namespace) -> Iterator[RunDirectory]:
+    """A run whose metrics are served, and pushed when it ends, where that is asked for; neither ever stops it."""
+    server = None
+    if arguments.metrics is not None or arguments.push_gateway:
+        from apps import metrics
+    try:
+        if arguments.metrics is not None:
+            server = metrics.serve(directory.path, arguments.metrics)
+            say(f"metrics: http://127.0.0.1:{server.server_port}/metrics")
+    except QompassError as error:
+        say(str(error))
+    try:
+        yield directory
+    finally:
+        try:
+            if arguments.push_gateway and directory.path.exists():
+                metrics.push(directory.path, arguments.push_gateway)
+        except QompassError as error:
+            say(str(error))
+        if server is not None:
+            server.shutdown()
 
 
 def asked(arguments: argparse.Namespace) -> tuple[Problem, Options, dict[str, Any]]:

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from apps.cli.run import run_path
 from apps.cli.tables import seconds_text, value_and_error
-from apps.cli.terminal import SCHEMA, shown
+from apps.cli.terminal import SCHEMA, say, shown
 from tasks.runs import read_record
 from tasks.runs.live import LiveRun
 
@@ -37,7 +37,15 @@ def watch(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"schema": SCHEMA, **document(run, path)}, indent=2))
         return 0
+    if arguments.metrics is not None:
+        from apps.metrics import serve
+
+        say(f"metrics: http://127.0.0.1:{serve(path, arguments.metrics).server_port}/metrics")
     console = Console(file=sys.__stdout__, highlight=False)  # sys.stdout is held until the command ends
+    if arguments.metrics is not None and not console.is_terminal and not arguments.once:
+        while read_record(path)["status"] == "running":  # a scraper watches, and nobody else
+            time.sleep(_LOOK_S)
+        return 0
     if arguments.once or not console.is_terminal or record["status"] != "running":
         run.status = record["status"]
         plain = Console(file=io.StringIO(), width=console.width)

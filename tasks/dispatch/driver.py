@@ -12,7 +12,7 @@ from typing import Any
 from scheduler_policies import Device, DeviceState, Kind, Work
 from tasks.cutting import Plan
 from tasks.dispatch.errors import RunError
-from tasks.dispatch.events import piece_moved, task_ended, task_submitted
+from tasks.dispatch.events import devices_seen, piece_moved, task_ended, task_submitted
 from tasks.dispatch.fan_in import FanIn, TakesTensors
 from tasks.dispatch.instructions import GiveUp, Instruction, Look, Move, Submit, Warn
 from tasks.dispatch.pool import Pool
@@ -220,7 +220,9 @@ class Driver:
         """How the QPUs are doing, where there is something to place on them."""
         if not self.state.waiting or self.state.pool.single is not None:
             return {}
-        return {name: self._read_state(d) for name, d in self.devices.items() if d.kind is Kind.QPU}
+        seen = {name: self._read_state(d) for name, d in self.devices.items() if d.kind is Kind.QPU}
+        devices_seen(self._directory, seen, self._trouble)
+        return seen
 
     def _predicted(self, piece: Piece) -> float:
         return predicted_seconds(self._fan_in.job(piece))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from scheduler_policies import DeviceState
 from tasks.dispatch.instructions import Move, Submit
 from tasks.execution.pieces import Piece, Report
 from tasks.model.progress import Progress, Stage
@@ -72,6 +75,32 @@ def work_ended(directory: RunDirectory, outcome: Outcome, fragments: Sequence[in
     error = outcome.failure.message if outcome.failure else ""
     told = f"{outcome.work} took {outcome.seconds:.3f} s{error and ': ' + error}"
     directory.event("task", told, **_placed(outcome.span), error=error)
+
+
+def devices_seen(directory: RunDirectory, states: Mapping[str, DeviceState], trouble: Mapping[str, str]) -> None:
+    """How the QPUs are doing, where that was read just now; ``trouble``: what is wrong with those that are away."""
+    if states:
+        told = {
+            name: {
+                "queue": state.queue_length, "wait": round(state.expected_wait, 3), "drift": round(state.drift, 6),
+                "calibration": state.calibration_epoch, "calibration_age": round(state.calibration_age, 1),
+                "up": name not in trouble,
+            }
+            for name, state in states.items()
+        }  # fmt: skip
+        directory.event("devices", f"queues: {', '.join(f'{name} {own.queue_length}' for name, own in states.items())}",
+                        devices=told)  # fmt: skip
+
+
+def estimates_told(directory: RunDirectory, rounds: int, values: np.ndarray, std_errors: np.ndarray) -> None:
+    """What the shots taken so far say of the first observables."""
+    names = directory.record["problem"]["names"]
+    told = [
+        {"observable": name, "value": float(value), "std_error": float(error)}
+        for name, value, error in zip(names, values, std_errors, strict=False)
+    ]
+    first = f": {told[0]['value']:.6g} ± {told[0]['std_error']:.2g}" if told else ""
+    directory.event("estimates", f"after round {rounds}{first}", round=rounds, estimates=told)
 
 
 def piece_moved(directory: RunDirectory, move: Move) -> None:

@@ -14,17 +14,20 @@ import numpy as np
 
 from tasks.cutting import Plan
 from tasks.dispatch.driver import Driver, steps_of
+from tasks.dispatch.events import estimates_told
 from tasks.dispatch.fan_in import TakesTensors
+from tasks.dispatch.start import greedy_flops
 from tasks.execution.jobs import FragmentJob, sampled_jobs, uniform_shots
 from tasks.model.progress import Progress
 from tasks.model.tensor import Structure
-from tasks.reconstruct import allocate
+from tasks.reconstruct import Allocation, allocate
 from tasks.reconstruction.statistics.allocation import FIRST_ROUND
 from tasks.runtime import limits
 
 _SHOTS_FOR_ROUNDS = 100  # a variant: with fewer, a first round says too little and starves what looks certain
 _FIRST_SHOTS = 200  # a variant, in the first round towards a target error
 _MOST_ROUNDS = 5
+_TOLD_FLOPS = 1e8  # of a contraction: then estimates between rounds, for whoever watches, take a fraction of a second
 
 
 def first_round(plan: Plan, shots: int | None) -> list[np.ndarray]:
@@ -66,6 +69,7 @@ def shot_rounds(
     wanted = first_round(plan, shots)
     first = sum(int(own.sum()) for own in wanted)
     prices = {name: device.price.per_shot for name, device in driver.devices.items()}
+    tell = greedy_flops(plan) <= _TOLD_FLOPS
     for number in range(_MOST_ROUNDS):
         jobs = sampled_jobs(plan, wanted, seed, round_index=number)
         asked += [job.digest for job in jobs]
@@ -74,15 +78,18 @@ def shot_rounds(
             shots is not None and (first >= shots or (number == 1 and target_error is None))
         )
         more = None if last else driver.directory.load_round(number + 1, digest)
-        further = _Allocation(structure, plan, driver, prices, shots, target_error, memory_bytes, number + 1)
+        further = _Allocation(structure, plan, driver, prices, shots, target_error, memory_bytes, number + 1, tell)
         # What a shot costs is known once it is known who took it; without prices nothing is to be waited for.
         ahead = end if last else further.submit if more is None and not any(prices.values()) else None
         run_round("execute" if number == 0 else f"execute, round {number + 1}", jobs, driver, shown, ahead)
         if last or not any(any(driver.state.shots_of(f.index).values()) for f in plan.fragments):
             break
         if more is None:
-            more = driver.value_of("the allocation of shots", further.submit)
+            allocation: Allocation = driver.value_of("the allocation of shots", further.submit)
+            more = allocation.shots
             driver.directory.store_round(number + 1, digest, more)
+            if allocation.estimates is not None:
+                estimates_told(driver.directory, number + 1, *allocation.estimates)
         if not any(n.any() for n in more.values()):
             break
         wanted = shots_by_fragment(plan, more)
@@ -116,13 +123,14 @@ class _Allocation:
     target_error: float | None
     memory_bytes: int | None
     rounds: int
+    tell: bool
 
     def submit(self, tensors: list[Any], attempt: int) -> Any:
         """(half, variant) shots still to take, by fragment."""
         cost = {f.index: _mean_price(self.driver.state.shots_of(f.index), self.prices) for f in self.plan.fragments}
         return allocate(
-            self.structure, tensors, self.shots, self.target_error, cost, self.memory_bytes, self.rounds, limits(),
-            attempt,
+            self.structure, tensors, self.shots, self.target_error, cost, self.memory_bytes, self.rounds, self.tell,
+            limits(), attempt,
         )  # fmt: skip
 
 

@@ -43,6 +43,12 @@ class DeviceQueue:
         failed: how many have not.
         shots: taken.
         seconds: of work.
+        waited: seconds for a unit or in the device's queue, and before that from submission to start.
+        transferred: seconds from the end of the work until the application knew.
+        retries: tasks that were not a first try.
+        cached: pieces that the cache had.
+        bytes: of results.
+        state: how it was doing when that was last read; empty where it never was.
     """
 
     running: set[int] = field(default_factory=set)
@@ -50,6 +56,12 @@ class DeviceQueue:
     failed: int = 0
     shots: int = 0
     seconds: float = 0.0
+    waited: float = 0.0
+    transferred: float = 0.0
+    retries: int = 0
+    cached: int = 0
+    bytes: int = 0
+    state: Mapping[str, Any] = field(default_factory=dict)
 
 
 class LiveRun:
@@ -63,6 +75,7 @@ class LiveRun:
         devices: by name.
         estimates: (seconds since 1970, estimates) of each time that they were told, oldest first.
         counts: how often each kind of event was seen.
+        others: of other tasks than executions, by name of their work: how many have ended well, how many not, seconds.
         said: the last few messages.
     """
 
@@ -78,8 +91,9 @@ class LiveRun:
         self.devices: dict[str, DeviceQueue] = {}
         self.estimates: list[tuple[float, list[Mapping[str, Any]]]] = []
         self.counts: Counter[str] = Counter()
+        self.others: dict[str, tuple[int, int, float]] = {}
         self.said: list[str] = []
-        self._submitted: dict[int, str] = {}
+        self._submitted: dict[int, tuple[str, float]] = {}
 
     def read(self) -> bool:
         """Take the lines that are new; whether there were any. A line that is not whole yet is left for later."""
@@ -118,10 +132,17 @@ class LiveRun:
             case "stage":
                 self._stage(event)
             case "submit":
-                self._submitted[event["task"]] = event["device"]
+                self._submitted[event["task"]] = event["device"], event["time"]
                 self._queue(event["device"]).running.add(event["task"])
             case "task" if "task" in event:
                 self._ended(event)
+            case "task":
+                done, failed, seconds = self.others.get(event["work"], (0, 0, 0.0))
+                bad = bool(event["failure"])
+                self.others[event["work"]] = done + (not bad), failed + bad, seconds + event["seconds"]
+            case "devices":
+                for name, state in event["devices"].items():
+                    self._queue(name).state = state
             case "estimates":
                 self.estimates.append((event["time"], event["estimates"]))
             case "end":
@@ -137,13 +158,18 @@ class LiveRun:
             last.done, last.steps = True, last.total
 
     def _ended(self, event: Mapping[str, Any]) -> None:
-        place = self._submitted.pop(event["task"], event["device"])
+        place, submitted = self._submitted.pop(event["task"], (event["device"], event["began"]))
         self._queue(place).running.discard(event["task"])
         queue = self._queue(event["device"])
         queue.done += not event["error"]
         queue.failed += bool(event["error"])
         queue.shots += sum(piece[4] for piece in event["done"])
-        queue.seconds += event["seconds"]
+        queue.seconds += event["seconds"] - event["waited"]
+        queue.waited += event["waited"] + max(0.0, event["began"] - submitted)
+        queue.transferred += max(0.0, event["time"] - event["began"] - event["seconds"])
+        queue.retries += event["attempt"] > 0
+        queue.cached += event["cached"]
+        queue.bytes += event["bytes"]
         if self.stages and not self.stages[-1].done:
             self.stages[-1].steps += sum(max(1, piece[3]) for piece in event["done"])
 

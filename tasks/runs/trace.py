@@ -17,7 +17,7 @@ TRACE_NAME = "trace.csv"
 
 _STAGES = {
     "_plan": "cut", "fidelities_of": "fidelities", "run_jobs": "execute", "build_tensor": "tensor",
-    "build_outputs": "outputs", "allocate_shots": "allocate", "contract_network": "reconstruct",
+    "build_outputs": "outputs", "shots_and_estimates": "allocate", "contract_network": "reconstruct",
     "_searched_flops": "reconstruct", "_written": "reconstruct", "answer_question": "answer",
 }  # fmt: skip
 _EXECUTE = "execute"

@@ -19,11 +19,10 @@ pytest.importorskip("altair", reason="the extra `report` is not installed")
 from apps.cli.main import main
 from tasks.inputs.validation import make_problem
 from tasks.runs import RunDirectory, read_record
+from tests.conftest import browser
 
 ROOT = Path(__file__).resolve().parents[2]
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 MARKUP = "<script>alert(1)</script><b>&"
-needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
 
 
 def _chain(path: Path, qubits: int) -> Path:
@@ -111,7 +110,7 @@ def test_nothing_is_fetched_and_the_policy_forbids_it(sampled):
     assert not re.search(r'(?:src|href)="(?!data:|#)', bare)
 
 
-@needs_browser
+@pytest.mark.uses("browser")
 @pytest.mark.parametrize("which", ["sampled", "many"])
 def test_a_browser_draws_every_chart_without_a_word(which, request, tmp_path):
     target, page = _page(request.getfixturevalue(which))
@@ -126,7 +125,7 @@ def _browsed(target: Path, folder: Path) -> tuple[str, str, list[str]]:
     net = folder / "net.json"
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--enable-logging=stderr"]
     own = [f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=20000", f"--log-net-log={net}"]
-    command = [str(BROWSER), *flags, *own, "--dump-dom", target.as_uri()]
+    command = [str(browser()), *flags, *own, "--dump-dom", target.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, env={**os.environ, "HOME": str(folder)})
     assert done.returncode == 0, done.stderr[-2000:]
     asked = re.findall(r'"url":"(https?://[^"]*)"', net.read_text(errors="replace")) if net.exists() else []
@@ -221,7 +220,7 @@ def test_bad_input_is_one_line(command, sampled, capsys):
 
 
 @pytest.mark.slow
-@needs_browser
+@pytest.mark.uses("browser")
 def test_two_hundred_fragments_are_drawn(tmp_path):
     run = _run(tmp_path, 400, 2)
     assert len(read_record(run)["plan"]["fragments"]) >= 200
