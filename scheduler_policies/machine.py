@@ -19,3 +19,5 @@ AMPLITUDE_BYTES = 16
 PART = 1 << 15
 # Entries of Gram matrices that an exact fragment holds at a time, at least one matrix.
 GRAM_ENTRIES = 1 << 20
+# Amplitudes from which a state is simulated on a GPU where there is one: below, starting its operations takes longer.
+GPU_FROM = 1 << 17

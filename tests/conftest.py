@@ -49,9 +49,14 @@ def _no_slurm() -> str:
 
 
 def _no_gpu() -> str:
-    from qiskit_aer import AerSimulator
+    from tasks.execution.errors import ExecutionError
+    from tasks.execution.simulators.accelerator import accelerator
 
-    return "" if "GPU" in AerSimulator().available_devices() else "this build of Aer sees no GPU"
+    try:
+        accelerator()
+    except ExecutionError as error:
+        return str(error)
+    return ""
 
 
 def _no_prometheus() -> str:

@@ -121,16 +121,19 @@ def check_mpi() -> Finding:
 
 
 def check_gpu() -> Finding:
-    """A GPU, and a simulator that was built for it."""
+    """A GPU, and an array library that can use it."""
     worked, output = _output(["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"])
     if not worked or not output.strip():
         return Finding("GPU", False, "nvidia-smi finds none")
     names = "; ".join(output.strip().splitlines())
-    from qiskit_aer import AerSimulator
+    from tasks.execution.errors import ExecutionError
+    from tasks.execution.simulators.accelerator import accelerator
 
-    if "GPU" not in AerSimulator().available_devices():
-        how = "pip install qiskit-aer-gpu in place of qiskit-aer (CUDA 12, x86-64 Linux)"
-        return Finding("GPU", False, f"{names}, but this qiskit-aer is built for CPUs", how)
+    try:
+        accelerator()
+    except ExecutionError:
+        how = "pip install array-api-compat cupy-cuda12x (or torch)"
+        return Finding("GPU", False, f"{names}, but no library here can use it", how)
     return Finding("GPU", True, names)
 
 

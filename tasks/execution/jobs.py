@@ -18,6 +18,7 @@ from tasks.cutting.variants import Variant, VariantBuilder, enumerate_variants, 
 from tasks.execution.as_written import fragment_digest
 from tasks.execution.packed_counts import pack_counts, unpack_counts
 from tasks.execution.pieces import Piece
+from tasks.execution.simulators.accelerator import accelerator
 from tasks.execution.simulators.as_circuits import run_circuits
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
@@ -214,7 +215,7 @@ def run_job(job: FragmentJob, *, device: str = "CPU", threads: int = 1) -> dict[
 
     Args:
         job: what to do.
-        device: Aer's device, "CPU" or "GPU".
+        device: "CPU" or "GPU".
         threads: how many cores it may use, while no other work holds them.
 
     Returns:
@@ -222,21 +223,21 @@ def run_job(job: FragmentJob, *, device: str = "CPU", threads: int = 1) -> dict[
         (``pack_counts``).
 
     Raises:
-        ExecutionError: the simulator refused.
+        ExecutionError: the simulator refused, or there is no GPU.
     """
     fragment = job.fragment
+    gpu = accelerator() if device == "GPU" else None
     if isinstance(job, ExactJob):
-        state = open_state(fragment, threads=threads)
-        return {
-            "values": exact_outputs(fragment, state).values
-            if job.outputs
-            else exact_tensor(fragment, state, threads=threads)
-        }
+        state = open_state(fragment, threads=threads, gpu=gpu)
+        if job.outputs:
+            return {"values": exact_outputs(fragment, state.here()).values}
+        return {"values": exact_tensor(fragment, state, threads=threads)}
     if fragment.open_qubits <= _OPEN_QUBITS:
-        state = open_state(fragment, threads=threads)
+        state = open_state(fragment, threads=threads, gpu=gpu).here()
         return pack_counts(sample_open(fragment, job.schemes, state, job.variants, job.shots, job.streams))
     builder = VariantBuilder(fragment, job.schemes)
-    simulator = AerSimulator(device=device, max_parallel_threads=threads)
+    own = device if device in AerSimulator().available_devices() else "CPU"  # few builds of Aer know GPUs
+    simulator = AerSimulator(device=own, max_parallel_threads=threads)
     seeds = [simulator_seed(stream) for stream in job.streams]
     return pack_counts(run_circuits([builder.circuit(v) for v in job.variants], job.shots, seeds, simulator))
 

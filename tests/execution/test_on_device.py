@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from qiskit_aer import AerSimulator
 
 from scheduler_policies import GPU_SPEED, Device, Kind
 from tasks.cutting import make_plan
 from tasks.execution.errors import ExecutionError
 from tasks.execution.jobs import exact_jobs
 from tasks.execution.on_device import run_on_device
+from tests.conftest import SERVICES
 from tests.oracles import brickwork, random_problem
 
 
-@pytest.mark.skipif("GPU" in AerSimulator().available_devices(), reason="a GPU build of Aer")
+@pytest.mark.skipif(not SERVICES["GPU"](), reason="a GPU is here")
 def test_a_gpu_that_is_not_there_is_refused_so_that_another_device_is_tried():
     rng = np.random.default_rng(32)
     jobs = exact_jobs(make_plan(random_problem(brickwork(4, 2, rng), rng), max_qubits=3))
     gpu = Device("GPU", Kind.GPU, units=1, speed=GPU_SPEED)
-    with pytest.raises(ExecutionError, match="device GPU: the simulator here knows no GPU"):
+    with pytest.raises(ExecutionError, match="device GPU: no library here finds a GPU"):
         run_on_device(jobs, gpu)

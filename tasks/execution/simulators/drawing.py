@@ -6,6 +6,7 @@ import numpy as np
 
 from tasks.model.tensor import VariantCounts
 
+_ROUNDING = 1e-12  # a probability below this would not be noticed in any number of shots
 _BELOW_ONE = 1.0 - 2.0**-40  # keeps a uniform number off the end of a distribution, where rounding could carry it
 
 
@@ -24,10 +25,15 @@ def draw_counts(probabilities: np.ndarray, shots: int, rng: np.random.Generator)
 
 
 def normalised(weights: np.ndarray) -> np.ndarray:
-    """Weights whose rounding below zero is cut off, and whose sums over the last axis are 1."""
-    positive = np.maximum(weights, 0.0)
-    positive /= positive.sum(axis=-1, keepdims=True)
-    return positive
+    """Weights scaled so that their sums over the last axis are 1, what is rounding set to 0.
+
+    A zero draws no random number and what is nearly zero does: without the cut the counts of impossible outcomes'
+    neighbours would depend on the order of sums, and so on the machine.
+    """
+    laws = weights / weights.sum(axis=-1, keepdims=True)
+    laws[laws < _ROUNDING] = 0.0
+    laws /= laws.sum(axis=-1, keepdims=True)
+    return laws
 
 
 def draw_places(law: np.ndarray, shots: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -39,7 +39,7 @@ def exact_tensor(fragment: Fragment, state: OpenState, *, threads: int = 1) -> n
         part[:, list(state.rest)].astype(np.int64) @ weights for part in (fragment.factors_x, fragment.factors_z)
     )
     phases = 2.0 * 1j ** (fragment.factors_x & fragment.factors_z).sum(axis=1)
-    branches = state.amplitudes.shape[1]
+    rows, branches = state.amplitudes.shape
     held, batch = max(1, GRAM_ENTRIES // branches**2), max(1, 2 * PART // branches**2)
     bases = LegBases(legs, state.branchings)
     pieces: list[tuple[int, np.ndarray]] = []
@@ -47,18 +47,18 @@ def exact_tensor(fragment: Fragment, state: OpenState, *, threads: int = 1) -> n
         members = np.flatnonzero(masks_x == mask)
         pieces += [(int(mask), members[first : first + held]) for first in range(0, len(members), held)]
     longest = max((len(own) for _, own in pieces), default=0)
-    worth = 8 * longest * branches**2 <= state.amplitudes.size  # what each thread holds beside the state is little
+    worth = 8 * longest * branches <= rows  # what each thread holds beside the state is little
 
     def fill(parts: Iterator[slice]) -> None:
         for piece in parts:
             for mask, own in pieces[piece]:
-                order, grams = half_grams(state.amplitudes, mask, masks_z[own])
+                order, grams = half_grams(state.amplitudes, mask, masks_z[own], state.gpu)
                 for start in range(0, len(own), batch):
                     part = own[order[start : start + batch]]
                     tensor[..., part] = bases.entries(grams[start : start + batch] * phases[part, None, None])
 
-    with Workers(threads if worth else 1) as workers:
-        workers.each(fill, len(pieces), 1, state.amplitudes.size)
+    with Workers(threads if worth and state.gpu is None else 1) as workers:
+        workers.each(fill, len(pieces), 1, rows * branches)
     return tensor
 
 

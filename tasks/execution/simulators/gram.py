@@ -14,17 +14,22 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from scheduler_policies.machine import PART
+from tasks.execution.simulators import accelerator
+from tasks.execution.simulators.accelerator import Accelerator
 
 _WORK = 14  # a block's product takes at least 2**14 multiplications, or its overhead shows
 
 
-def half_grams(amplitudes: np.ndarray, mask_x: int, masks_z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def half_grams(
+    amplitudes: np.ndarray, mask_x: int, masks_z: np.ndarray, gpu: Accelerator | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """A, with <psi_b'| P |psi_b> = p A + (p A)^dagger for every Hermitian Pauli P = p X^x Z^z, p = i^|x & z|.
 
     Args:
-        amplitudes: (2**n, branch) complex.
+        amplitudes: (2**n, branch) complex, on the GPU where one is given.
         mask_x: X part, over the bits of the row index.
         masks_z: (Pauli,) int64, Z parts.
+        gpu: where the products are made; None: here.
 
     Returns:
         (k,) positions in ``masks_z``, and (k, branch, branch') complex for the Paulis there.
@@ -36,14 +41,15 @@ def half_grams(amplitudes: np.ndarray, mask_x: int, masks_z: np.ndarray) -> tupl
     out = np.zeros((len(masks_z), branches * branches), dtype=complex)
     wide = branches.bit_length() - 1
     least = min(len(free), max(wide, _WORK - 2 * wide))
-    most = max(least, max(1, PART // branches).bit_length() - 1)  # bits of the longest block
+    part = PART if gpu is None else accelerator.PART
+    most = max(least, max(1, part // branches).bit_length() - 1)  # bits of the longest block
     order: list[np.ndarray] = []
     done = 0
     for members, inside in _passes(masks, len(free) - least):
         spare = [bit for bit in free if not bit & inside]
         cut = min(most, len(spare))
         outer = [bit for bit in free if bit & inside] + spare[cut:]
-        _pass(amplitudes, mask_x, outer, spare[:cut], masks[members], out[done : done + len(members)])
+        _pass(amplitudes, mask_x, outer, spare[:cut], masks[members], out[done : done + len(members)], gpu)
         order.append(members)
         done += len(members)
     if not mask_x:
@@ -86,24 +92,33 @@ def _pass(
     inner: Sequence[int],
     masks: np.ndarray,
     out: np.ndarray,
+    gpu: Accelerator | None,
 ) -> None:
     """Add to (Pauli, pair) sums, for masks that agree on the inner bits, which count the rows within a block."""
     branches = amplitudes.shape[1]
     within, blocks = patterns(inner), patterns(outer)
     common = int(masks[0]) & sum(inner)
-    sign = 1.0 - 2.0 * (np.bitwise_count(within & common) & 1)
-    step = max(1, PART // (branches * len(within)))
+    signs = 1.0 - 2.0 * (np.bitwise_count(within & common) & 1)
+    step = max(1, (PART if gpu is None else accelerator.PART) // (branches * len(within)))
     for start in range(0, len(blocks), step):
         own = blocks[start : start + step]
         rows = own[:, None] | within
-        shape = (*rows.shape, branches)
-        ket = np.take(amplitudes, rows.reshape(-1), axis=0).reshape(shape)
-        bra = np.take(amplitudes, (rows ^ mask_x).reshape(-1), axis=0).reshape(shape) if mask_x else ket.copy()
-        np.conjugate(bra, out=bra)
-        if common:
-            bra *= sign[:, None]
-        products = np.matmul(ket.transpose(0, 2, 1), bra).reshape(len(own), -1)
-        _add_signed(products, own, masks & ~common, out)
+        if gpu is None:
+            products = _block_products(amplitudes, rows, mask_x, signs if common else None)
+        else:
+            products = gpu.block_products(amplitudes, rows, mask_x, signs)
+        _add_signed(products.reshape(len(own), -1), own, masks & ~common, out)
+
+
+def _block_products(amplitudes: np.ndarray, rows: np.ndarray, mask_x: int, signs: np.ndarray | None) -> np.ndarray:
+    """(block, branch, branch'): the sums over (block, row) of psi_b[q] conj(psi_b'[q ^ x]) with the rows' signs."""
+    shape = (*rows.shape, amplitudes.shape[1])
+    ket = np.take(amplitudes, rows.reshape(-1), axis=0).reshape(shape)
+    bra = np.take(amplitudes, (rows ^ mask_x).reshape(-1), axis=0).reshape(shape) if mask_x else ket.copy()
+    np.conjugate(bra, out=bra)
+    if signs is not None:
+        bra *= signs[:, None]
+    return np.matmul(ket.transpose(0, 2, 1), bra)
 
 
 def patterns(bits: Sequence[int]) -> np.ndarray:

@@ -7,14 +7,15 @@ fast on a core as Aer's state vector, whose ancillas are all there from the firs
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scheduler_policies.machine import PART
+from scheduler_policies.machine import GPU_FROM, PART
 from tasks.cutting.open_program import Branch, Branching, Grow, Multiply, open_program
 from tasks.cutting.plan import Fragment
 from tasks.execution.errors import ExecutionError
+from tasks.execution.simulators.accelerator import Accelerator
 from tasks.execution.simulators.products import Workers, multiply_axis
 
 
@@ -26,14 +27,20 @@ class OpenState:
         amplitudes: (2**rest, branch) complex128; the branch index is row-major over ``branchings``.
         rest: the local qubits that the row index stands for, the most significant first.
         branchings: the axes of branches.
+        gpu: where the amplitudes are; None: here.
     """
 
     amplitudes: np.ndarray
     rest: tuple[int, ...]
     branchings: tuple[Branching, ...]
+    gpu: Accelerator | None = None
+
+    def here(self) -> OpenState:
+        """The state on the host."""
+        return self if self.gpu is None else replace(self, amplitudes=self.gpu.fetch(self.amplitudes), gpu=None)
 
 
-def open_state(fragment: Fragment, *, threads: int = 1) -> OpenState:
+def open_state(fragment: Fragment, *, threads: int = 1, gpu: Accelerator | None = None) -> OpenState:
     """Simulate a fragment with open legs.
 
     Not normalised: branch j holds sigma_j |psi>, or the state grown from input |j>, itself.
@@ -41,11 +48,14 @@ def open_state(fragment: Fragment, *, threads: int = 1) -> OpenState:
     Args:
         fragment: what to run.
         threads: how many cores may share the work, while no other work holds them.
+        gpu: where to simulate it; small states stay here. None: here.
 
     Raises:
         ExecutionError: there is not enough memory.
     """
     program = open_program(fragment)
+    if gpu is not None and program.amplitudes >= GPU_FROM:
+        return OpenState(gpu.state(program), program.rest, program.branchings, gpu)
     array = np.ones(1, dtype=complex)
     try:
         with Workers(threads) as workers:

@@ -1,0 +1,99 @@
+"""A fragment's open-leg state and Gram matrices on a GPU, through the array API standard: CuPy, or PyTorch.
+
+The same steps as on a CPU (``open_state``, ``gram``), each as one operation on the whole array: a GPU has no use for
+parts that fit a cache. What comes back to the host is the state, or products that are as small as Gram matrices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from tasks.cutting.open_program import Branch, Grow, Multiply, OpenProgram
+from tasks.execution.errors import ExecutionError
+
+PART = 1 << 22
+"""Amplitudes that a product on a GPU takes at a time."""
+
+
+class Accelerator:
+    """An array library on one device.
+
+    Args:
+        library: a namespace of the array API standard.
+        device: of that library; None takes its usual one.
+    """
+
+    def __init__(self, library: Any, device: Any = None):
+        self._library = library
+        self._device = device
+
+    def put(self, array: np.ndarray) -> Any:
+        """An array of the host on the device."""
+        return self._library.asarray(array, device=self._device)
+
+    def fetch(self, array: Any) -> np.ndarray:
+        """An array of the device on the host."""
+        if hasattr(array, "get"):  # CuPy
+            return np.asarray(array.get())
+        return np.asarray(array.cpu().numpy() if hasattr(array, "cpu") else array)
+
+    def state(self, program: OpenProgram) -> Any:
+        """Carry out a program: (2**rest, branch) complex on the device."""
+        xp = self._library
+        array = self.put(np.ones(1, dtype=complex))
+        for step in program.steps:
+            if isinstance(step, Multiply):
+                matrix = self.put(step.matrix())
+                array = xp.matmul(matrix, xp.reshape(array, (-1, matrix.shape[0], step.after)))
+            elif isinstance(step, Branch):
+                rank = len(step.operators)
+                operators = self.put(step.operators.reshape(2 * rank, 2))
+                array = xp.matmul(operators, xp.reshape(array, (-1, 2, step.after)))
+                array = xp.permute_dims(xp.reshape(array, (-1, rank, 2, step.after)), (0, 2, 3, 1))
+            elif isinstance(step, Grow):
+                old = xp.reshape(array, (-1, step.after))
+                array = xp.stack([old, xp.zeros_like(old)], axis=1)
+            else:
+                array = xp.permute_dims(xp.reshape(array, step.shape), step.order)
+            array = xp.reshape(array, (-1,))
+        return xp.reshape(array, (1 << len(program.rest), program.branches))
+
+    def block_products(self, amplitudes: Any, rows: np.ndarray, mask_x: int, signs: np.ndarray) -> np.ndarray:
+        """(block, branch, branch'): the sums over (block, row) of psi_b[q] conj(psi_b'[q ^ x]) with the rows' signs."""
+        xp = self._library
+        shape = (*rows.shape, amplitudes.shape[1])
+        ket = xp.reshape(xp.take(amplitudes, self.put(rows.reshape(-1)), axis=0), shape)
+        bra = xp.reshape(xp.take(amplitudes, self.put((rows ^ mask_x).reshape(-1)), axis=0), shape)
+        signed = xp.conj(bra) * self.put(signs.astype(complex)[:, None])
+        return self.fetch(xp.matmul(xp.permute_dims(ket, (0, 2, 1)), signed))
+
+
+def accelerator() -> Accelerator:
+    """The GPU of this process.
+
+    Raises:
+        ExecutionError: there is none, or no library that can use it; what to install.
+    """
+    for found in _libraries():
+        return found
+    raise ExecutionError(
+        "no library here finds a GPU: install array-api-compat, and cupy or torch for its version of CUDA, or leave "
+        "the device out of the resources file"
+    )
+
+
+def _libraries() -> Iterator[Accelerator]:
+    # A driver that is missing or broken raises what it likes.
+    with suppress(Exception):
+        cupy: Any = import_module("array_api_compat.cupy")
+        if cupy.cuda.runtime.getDeviceCount():
+            yield Accelerator(cupy)
+    with suppress(Exception):
+        torch: Any = import_module("array_api_compat.torch")
+        if torch.cuda.is_available():
+            yield Accelerator(torch, torch.device("cuda"))
