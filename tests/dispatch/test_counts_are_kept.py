@@ -10,6 +10,7 @@ import pytest
 from scheduler_policies import CPU_SPEED, Device, DeviceState, Kind
 from tasks.dispatch import driver
 from tasks.execute import run_jobs
+from tasks.reconstruct import Allocation
 from tasks.runs import RunDirectory
 from tasks.runtime import Outcome
 from tasks.workflow import Options, run
@@ -50,7 +51,7 @@ def noiseless_qpu(monkeypatch):
     value_of = driver.Driver.value_of
 
     def evenly_allocated(self, what, submit):
-        return evenly(self.plan) if "allocation" in what else value_of(self, what, submit)
+        return Allocation(evenly(self.plan)) if "allocation" in what else value_of(self, what, submit)
 
     monkeypatch.setattr(driver.Driver, "value_of", evenly_allocated)
 
