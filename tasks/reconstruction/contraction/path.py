@@ -89,7 +89,7 @@ def find_paths(network: Network, *, seed: int = 0, repeats: int | None = None) -
         Distinct candidate paths, the cheapest (for a single term) first.
     """
     inputs, sizes = _named(network)
-    if len(inputs) == 1:
+    if len(inputs) < 2:
         return ((),)
     if len(inputs) < _OPTIMAL_BELOW:
         found = [cotengra.array_contract_path(inputs, (), sizes, optimize="optimal")]
