@@ -25,7 +25,7 @@ from tasks.reconstruction.statistics.allocation import FIRST_ROUND
 from tasks.runtime import limits
 
 _SHOTS_FOR_ROUNDS = 100  # a variant: with fewer, a first round says too little and starves what looks certain
-_FIRST_SHOTS = 200  # a variant, in the first round towards a target error
+_FIRST_SHOTS = 400  # a variant, in the first round towards a target error
 _MOST_ROUNDS = 5
 _TOLD_FLOPS = 1e8  # of a contraction: then estimates between rounds, for whoever watches, take a fraction of a second
 
