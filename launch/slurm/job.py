@@ -224,11 +224,10 @@ def watch(run: Path) -> int:
     Slurm's own signal would reach COMPSs' workers, too, and end them.
     """
     job, state, before = read_job(run), run / "job", results_of(run)
-    left = minutes_of(ask_slurm("squeue", "-h", "-j", job_id(), "-o", "%L").strip())
-    if left is None:
+    left = ask_slurm("squeue", "-h", "-j", job_id(), "-o", "%L").strip()
+    if minutes_of(left) is None:
         return 0
-    text = ask_slurm("squeue", "-h", "-j", job_id(), "-o", "%L").strip()
-    time.sleep(max(0.0, seconds_of(text) - job["margin"]))
+    time.sleep(max(0.0, seconds_of(left) - job["margin"]))
     (state / "cancelled").touch()
     with contextlib.suppress(OSError, ValueError):
         os.kill(int((state / "pid").read_text()), signal.SIGINT)

@@ -48,7 +48,7 @@ def started(folder, cluster):
 
 def first_results(folder, process):
     """Wait until the run has stored something."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not (found := list(folder.glob("runs/*/fragments/[!.]*.npz"))) and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)

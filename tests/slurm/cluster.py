@@ -17,7 +17,7 @@ ClusterName=qompass
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ports[0]}
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge/socket
+AuthInfo=socket={folder}/munge/socket,cred_expire=10
 CredType=cred/munge
 SlurmUser={user}
 SlurmdUser={user}
@@ -59,10 +59,11 @@ class Slurm:
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str, *command: str) -> None:
-        """Start a daemon in the foreground of its own process."""
+        """Start a daemon in the foreground of its own process, which does not outlive the tests."""
         with open(self.folder / f"{name}.out", "wb") as output:
             self.daemons[name] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=self.environment,
+                ["setpriv", "--pdeathsig", "KILL", *command], stdin=subprocess.DEVNULL,
+                stdout=output, stderr=output, env=self.environment,
                 start_new_session=True,
             )  # fmt: skip
 
@@ -75,6 +76,16 @@ class Slurm:
         daemon = self.daemons.pop(name)
         daemon.kill()
         daemon.wait()
+
+    def lose(self, node: str) -> None:
+        """A node is gone with all that runs on it, before it could say a word. No other node may run anything."""
+        self.end(node)
+        steps = steps_of(self.folder)
+        first = [one for one in steps if Path(f"/proc/{one}/cmdline").read_bytes().startswith(b"slurmstepd")]
+        for process in [*first, *steps]:  # what would report the end of the others goes first
+            if process not in {daemon.pid for daemon in self.daemons.values()}:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, 9)
 
     def __call__(self, *command: str, timeout: float = 60) -> str:
         """What a command of Slurm prints."""
@@ -123,7 +134,7 @@ def running_slurm(folder: Path) -> Iterator[Slurm]:
         if "slurmctld" in slurm.daemons:
             subprocess.run(["scancel", f"--user={user}"], env=slurm.environment)
             time.sleep(1)
-        steps = _steps(folder)
+        steps = steps_of(folder)
         for name in list(slurm.daemons):
             slurm.end(name)
         for step in steps:
@@ -136,7 +147,7 @@ def _idle(slurm: Slurm) -> set[str]:
     return {name for name, state in (line.split() for line in done.stdout.splitlines()) if state == "idle"}
 
 
-def _steps(folder: Path) -> list[int]:
+def steps_of(folder: Path) -> list[int]:
     """Processes of jobs that are left: those that have this cluster's configuration in their environment."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):

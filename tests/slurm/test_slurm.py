@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
 import subprocess
 import sys
@@ -20,7 +18,7 @@ from launch.emulator.services import environment
 from launch.slurm.enqueue import enqueue
 from launch.slurm.site import Request, SlurmError, check_request, minutes_of, qpu_flags, read_site
 from tasks.errors import QompassError
-from tests.slurm.cluster import Slurm, _steps
+from tests.slurm.cluster import Slurm
 
 ROOT = Path(__file__).resolve().parents[2]
 CIRCUIT = [str(ROOT / "apps/circuits/vqe40.qasm"), "--observable", "Z0 Z1", "--observable", "-0.5*Z3 + X9"]
@@ -166,11 +164,7 @@ def test_a_job_that_reaches_its_time_limit_is_resumed_to_the_same_value(slurm, t
 def test_a_job_whose_node_fails_is_requeued_elsewhere_and_goes_on(slurm, tmp_path, capsys, long):
     run, jobs = submitted(capsys, "--with", "dask", *TIMES, "--folder", str(tmp_path), "--sbatch=--nodelist=n1", *LONG)
     before = first_results(run)
-    slurm.end("n1")
-    for process in _steps(slurm.folder):  # the node is gone with all that ran on it
-        if b"SLURMD_NODENAME=n1" in Path(f"/proc/{process}/environ").read_bytes():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, 9)
+    slurm.lose("n1")
     try:
         deadline = time.monotonic() + 100
         while slurm("sinfo", "-h", "-n", "n1", "-o", "%T").strip().rstrip("*") != "down":
@@ -204,19 +198,23 @@ def qpus(tmp_path, monkeypatch):
     emulator.server_close()
 
 
+def ghz(folder: Path) -> str:
+    """A file with a circuit of six qubits; Z of each is the cosine of 0.9."""
+    gates = "".join(f"cx q[{i}], q[{i + 1}];" for i in range(5))
+    path = folder / "ghz.qasm"
+    path.write_text(f'OPENQASM 3.0; include "stdgates.inc"; qubit[6] q; ry(0.9) q[0]; {gates}')
+    return str(path)
+
+
 @pytest.mark.uses("QPU emulator")
 @pytest.mark.parametrize(("way", "qpu"), [("dask", "QPU_A"), ("dask", "QPU_B"), ("array", "QPU_A")])
 def test_a_run_holds_its_qpu_and_uses_it(slurm, qpus, tmp_path, capsys, way, qpu):
-    (tmp_path / "ghz.qasm").write_text(
-        'OPENQASM 3.0; include "stdgates.inc"; qubit[6] q; ry(0.9) q[0];'
-        + "".join(f"cx q[{i}], q[{i + 1}];" for i in range(5))
-    )
-    arguments = [str(tmp_path / "ghz.qasm"), "--observable", "Z5", "--max-qubits", "3", "--shots", "20000"]
+    arguments = [ghz(tmp_path), "--observable", "Z5", "--max-qubits", "3", "--shots", "20000"]
     run, jobs = submitted(
         capsys, "--with", way, "--qpu", qpu, *TIMES, "--folder", str(tmp_path / "runs"), *arguments,
         "--cache", "off", "--policy", "round_robin", "--seed", "3",
     )  # fmt: skip
-    shown = slurm("scontrol", "show", "job", jobs[0])
+    shown = slurm("scontrol", "show", "job", jobs[-2] if way == "array" else jobs[0])
     assert ("Licenses=QPU_A:1" in shown) == (qpu == "QPU_A") and ("gres:qpu:QPU_B:1" in shown) == (qpu == "QPU_B")
     (estimate,) = finished(slurm, run)
     assert abs(estimate["value"] - 0.6216099682706644) < 0.1
@@ -285,3 +283,29 @@ def test_compss_through_enqueue_compss_gives_the_same_and_its_lines_are_apart(sl
     devices = json.loads((run / "record.json").read_text())["devices"]
     assert [device["units"] for device in devices.values()] == [2], "what COMPSs has described reaches Qompass"
     slurm.wait(jobs[0], "COMPLETED")
+
+
+@pytest.mark.slow
+@pytest.mark.uses("COMPSs engine")
+@pytest.mark.uses("QPU emulator")
+def test_compss_gets_the_qpu_and_is_ended_in_time(slurm, qpus, tmp_path, capsys):
+    """The QPU is a processor of the resources that COMPSs has generated; a second job begins where the first ended."""
+    arguments = ["--observable", "Z5", "--max-qubits", "3", "--shots", "20000", "--cache", "off", "--seed", "3"]
+    run, jobs = submitted(
+        capsys, "--with", "compss", "--partition", "compss", "--qpu", "QPU_A", *TIMES,
+        "--folder", str(tmp_path / "runs"), ghz(tmp_path), *arguments, "--policy", "round_robin",
+    )  # fmt: skip
+    assert "Licenses=QPU_A:1" in slurm("scontrol", "show", "job", jobs[0])
+    (estimate,) = finished(slurm, run)
+    assert abs(estimate["value"] - 0.6216099682706644) < 0.1
+    record = json.loads((run / "record.json").read_text())
+    assert "QPU_A" in {result["device"] for result in record["results"].values()}
+    slurm.wait(jobs[0], "COMPLETED")
+    long_run = [*CIRCUIT, "--max-qubits", "18", "--shots", "4000000", "--seed", "5", "--cache", "off"]
+    run, jobs = submitted(
+        capsys, "--with", "compss", "--partition", "compss", "--walltime", "2", "--margin", "60",
+        "--folder", str(tmp_path / "runs"), *long_run,
+    )  # fmt: skip
+    found = finished(slurm, run, 900)
+    assert "is requeued" in (run / "job/watch.out").read_text()
+    assert found == alone(tmp_path / "alone", long_run)
