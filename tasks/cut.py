@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from scheduler_policies.device import Device
-from tasks.cutting import Cut, Plan, make_plan
+from scheduler_policies.machine import TYPICAL_CPU
+from tasks.cutting import Cut, Plan, make_plan, make_plans
+from tasks.cutting.cost import exact_fragment_seconds
 from tasks.model.problem import Problem
 from tasks.options import Options, plan_limits
 from tasks.runtime import Outcome, constraint, contained, task
+
+_COMPARED = 4  # plans
+_WORTH = 0.1  # of a run's seconds, comparing the errors of its plans may take
+_ALWAYS_S = 0.05
+_CLEARLY = 0.97  # a plan that the search ranked lower has to be better by more than predictions are uncertain
 
 
 @constraint(computing_units="1")
@@ -31,14 +40,53 @@ def plan_problem(problem: Problem, options: Options) -> Plan:
         from tasks.execution.run_devices import run_devices  # where nothing is sampled, no simulator is loaded
 
         devices = run_devices(options.resources)
-    return make_plan(problem, cuts=options.cuts, **asked_of_plan(options, devices))
+    return chosen_plan(problem, options.cuts, asked_of_plan(options, devices))
 
 
 def asked_of_plan(options: Options, devices: Sequence[Device]) -> dict[str, Any]:
     """The keyword arguments of ``make_plan`` that options and the devices of a run say."""
     midway = all(device.limits.mid_circuit_measurement for device in devices if not device.exact)
-    return {**plan_limits(options), "mid_circuit_measurement": midway}
+    return {
+        **plan_limits(options),
+        "mid_circuit_measurement": midway,
+        "devices": tuple(devices),
+        "minimise": options.minimise,
+    }
+
+
+def chosen_plan(problem: Problem, cuts: tuple[Cut, ...] | None, limits: Mapping[str, Any]) -> Plan:
+    """The best of the plans that the search finds, by what is predicted of each.
+
+    Errors are predicted where simulating the candidates takes little beside the run; elsewhere the search's order is
+    kept, by sampling overhead or by work.
+
+    Raises:
+        CuttingError: there is none within the limits.
+    """
+    asked = dict(limits)
+    aim, shots, devices = asked.pop("minimise", None), asked["shots"], asked.get("devices", ())
+    if aim == "error" and shots is None:
+        aim = None  # every exact plan has none
+    if cuts is not None or (aim is None and shots is None) or asked["plan_seconds"] == 0:
+        return make_plan(problem, cuts=cuts, **asked)
+    plans = make_plans(problem, **asked, most=_COMPARED)
+    if len(plans) == 1:
+        return plans[0]
+    from tasks.prediction import predicted_spending, shot_variances  # loads the simulator
+
+    if aim in ("time", "cost"):
+        spent = [predicted_spending(plan, devices or (TYPICAL_CPU,), shots) for plan in plans]
+        keys = [(one.price if aim == "cost" else 0.0, one.execute + one.reconstruct) for one in spent]
+        return plans[min(range(len(plans)), key=lambda k: keys[k])]
+    simulated = [sum(map(exact_fragment_seconds, plan.fragments)) for plan in plans]
+    worth = _WORTH * predicted_spending(plans[0], (TYPICAL_CPU,), shots).execute + _ALWAYS_S
+    kept = [plan for plan, seconds in zip(plans, np.cumsum(simulated), strict=True) if seconds <= worth]
+    if len(kept) < 2:
+        return plans[0]
+    errors = [float(shot_variances(problem, plan).std_errors(shots).max(initial=0.0)) for plan in kept]
+    best = int(np.argmin(errors))
+    return kept[best if errors[best] < _CLEARLY * errors[0] else 0]
 
 
 def _plan(problem: Problem, cuts: tuple[Cut, ...] | None, limits: dict[str, Any]) -> Any:
-    return make_plan(problem, cuts=cuts, **limits)
+    return chosen_plan(problem, cuts, limits)

@@ -24,6 +24,7 @@ MAX_SHOTS = 10**10
 MAX_SEED = 2**63 - 1
 ENGINES = ("auto", "embedded", "compss")
 _SHOTS_FOR_TARGET = 10_000_000  # what a plan may count on where as many shots are spent as it takes
+AIMS = ("error", "time", "cost")
 MITIGATIONS = ("none", "readout", "readout+zne")
 
 
@@ -64,6 +65,12 @@ def _positive(value: Any) -> float:
     if not 0 < number < math.inf:
         raise Unfit("a positive number")
     return number
+
+
+def _not_negative(value: Any) -> float:
+    if isinstance(value, numbers.Real) and not isinstance(value, bool) and float(value) == 0.0:
+        return 0.0
+    return _positive(value)
 
 
 def _one_of(*names: str) -> Callable[[Any], str]:
@@ -149,6 +156,9 @@ class Options:
         budget: most money to spend, None for any.
         target_error: standard error to reach, None for whatever the shots give; without shots, as many are spent as
             it takes.
+        plan_seconds: effort of the search for cuts, in seconds of a typical core, None for what the circuit is worth.
+        minimise: what a plan is chosen for: "error" for the shots, "time" or "cost"; None for the error of a sampled
+            run and the time of an exact one.
         share_meaning: on QPUs, also use stored counts of circuits that are equal only in the ideal.
 
     Raises:
@@ -194,6 +204,14 @@ class Options:
     target_error: float | None = field(
         default=None, metadata=_kept(_positive, "E", "standard error wanted of every observable")
     )
+    plan_seconds: float | None = field(
+        default=None,
+        metadata=_kept(_not_negative, "S", "effort of the search for cuts (default: what the circuit is worth)"),
+    )
+    minimise: str | None = field(
+        default=None,
+        metadata=_kept(_one_of(*AIMS), AIMS, "what a plan is chosen for (default: error of shots, time of exact runs)"),
+    )
     share_meaning: bool = field(
         default=False,
         metadata=_kept(_truth, "", "on QPUs, also use stored counts of circuits that are equal only without noise"),
@@ -238,6 +256,7 @@ def plan_limits(options: Options) -> dict[str, Any]:
         "shots": options.shots if options.target_error is None else options.shots or _SHOTS_FOR_TARGET,
         "memory_bytes": options.memory_bytes,
         "seed": options.seed,
+        "plan_seconds": options.plan_seconds,
     }
 
 

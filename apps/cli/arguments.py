@@ -17,6 +17,7 @@ from tasks.options import Options, Unfit
 DEFAULT_OUT = Path("results/runs")
 
 _FIELDS = {option.name: option for option in dataclasses.fields(Options)}
+_HOW = ("max_qubits", "cuts", "seed", "memory_bytes", "target_error", "plan_seconds", "minimise")
 _WHERE = ("engine", "scheduler", "resources", "policy", "budget", "mitigation", "cache", "share_meaning")
 _EPILOG = """exit status: 0 all went well; 2 something you gave cannot be used (one line says what);
 130 interrupted (`qompass resume RUN` goes on); 1 a defect of Qompass."""
@@ -66,6 +67,7 @@ def build_parser() -> Parser:
     _add_problem(plan, needs_observable=False)
     _add_plan(plan)
     _add_options(plan, "where it would run", "resources")
+    plan.add_argument("--explain", action="store_true", help="list the other plans that were found, and why this one")
     plan.add_argument("--draw", type=Path, metavar="FILE", help="draw the cut circuit: .svg, .png or .pdf")
     plan.add_argument(
         "--instructions", action="store_true", help="list the instructions that a cuts file names by index"
@@ -272,9 +274,7 @@ def _add_problem(parser: argparse.ArgumentParser, needs_observable: bool = True,
 
 
 def _add_plan(parser: argparse.ArgumentParser) -> None:
-    group = _add_options(
-        parser, "how to cut and how precisely", "max_qubits", "cuts", "seed", "memory_bytes", "target_error"
-    )
+    group = _add_options(parser, "how to cut and how precisely", *_HOW)
     way = group.add_mutually_exclusive_group()
     way.add_argument("--exact", action="store_true", help="no shots, no sampling error (the default)")
     _add_option(way, _FIELDS["shots"])

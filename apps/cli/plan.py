@@ -11,13 +11,15 @@ from qiskit import QuantumCircuit
 
 from apps.cli.chosen import options_from
 from apps.cli.flags import flagged, flagged_notes
+from apps.cli.forecast_text import candidates_text, forecast_text, uncut_text
 from apps.cli.tables import plan_text, table
 from apps.cli.terminal import SCHEMA
 from apps.report.style import EXTRA_MISSING
-from tasks.cut import plan_problem
 from tasks.cutting import Plan
 from tasks.cutting.document import plan_document
 from tasks.errors import QompassError
+from tasks.execution.run_devices import run_devices
+from tasks.forecast import forecast, others, planned, uncut
 from tasks.inputs.validation import read_problem
 from tasks.model.problem import Problem
 
@@ -26,8 +28,12 @@ def plan(arguments: argparse.Namespace) -> int:
     """Plan a circuit file; without observables, for Z on every qubit, so that no part of the circuit is left out."""
     problem = read_problem(arguments.circuit, arguments.observable, arguments.observables, every_qubit=True)
     options = options_from(arguments, problem)
-    made = plan_problem(problem, options)
-    document = plan_document(made)
+    devices = run_devices(options.resources)
+    made, seconds = planned(problem, options, devices)
+    known, whole = forecast(problem, made, options, devices, seconds), uncut(problem)
+    document = plan_document(made) | {"predicted": known.document(), "uncut": vars(whole)}
+    rivals = others(problem, options, devices) if arguments.explain else []
+    compared = [(rival, forecast(problem, rival, options, devices)) for rival in rivals]
     if arguments.draw is not None:
         draw(problem, made, arguments.draw)
     if arguments.json:
@@ -37,11 +43,17 @@ def plan(arguments: argparse.Namespace) -> int:
             "instructions": instructions_document(problem.circuit),
             "notes": list(problem.notes),
         }
+        if arguments.explain:
+            everything["candidates"] = [plan_document(r) | {"predicted": k.document()} for r, k in compared]
         print(json.dumps(flagged_notes(everything), indent=2))
         return 0
     for note in problem.notes:
         print(f"Note: {flagged(note)}")
+    print(uncut_text(whole, known, options.memory_bytes))
     print(plan_text(document))
+    print(f"\n{forecast_text(known, problem.names, [device.name for device in devices])}")
+    if arguments.explain:
+        print(f"\n{candidates_text(made, compared)}")
     if arguments.instructions:
         print(f"\n{instructions_text(problem.circuit)}")
     return 0

@@ -6,8 +6,7 @@ joined by cut gates; with 500 shots a variant and towards target errors. *Certai
 and products, severed at wires, one-angle gates and general (KAK) gates, whose observables have one outcome only; with
 1,000 shots a variant and with 1,000 shots in all. What counts is the pull, (value - exact) / standard error: its mean
 (0 if unbiased), how often it is within 1 and 2 (68 % and 95 %), and the error claimed against the true one (root mean
-square over the runs). Outcomes are drawn from exact laws, and each run does what ``tasks.dispatch.rounds`` does (the
-parts that nothing joins, on bare numbers).
+square over the runs). Outcomes are drawn from exact laws, and each run does what ``tasks.dispatch.rounds`` does.
 Writes rounds.md and .json beside this file (rounds_quick.* with --quick), a row as soon as it is known; --continue
 keeps the rows that are there.
 """
@@ -28,7 +27,7 @@ from qiskit.quantum_info import Clifford, Pauli, SparsePauliOp, Statevector
 
 from tasks.cutting import Cut, GateCut, WireCut, make_plan
 from tasks.inputs.validation import make_problem
-from tests.reconstruction.rounds import SampledProblem, cut_problem, part_flips, pulls, signs_in_rounds, summary
+from tests.reconstruction.rounds import SampledProblem, cut_problem, near_certain_parts, pulls
 
 _HERE = Path(__file__).parent
 
@@ -154,27 +153,22 @@ def certain() -> Iterator[tuple[str, Callable[[], SampledProblem]]]:
 def rows(quick: bool) -> Iterator[tuple[dict, Callable[[], dict[str, float]]]]:
     """What each row is of, and how it is found."""
 
-    def sums(parts: int, runs: int, target: float | None) -> dict[str, float]:
-        rng, flip = np.random.default_rng(parts), part_flips(0.09)
-        made = [signs_in_rounds(parts, flip, rng, target_error=target) for _ in range(runs)]
-        return summary(np.array(made), parts * (1 - 2 * flip), parts)
-
     def near(make: Callable[[], SampledProblem], runs: int, seed: int, target: float | None) -> dict[str, float]:
         return pulls(make(), runs, seed, target_error=target)
 
     for parts in (40, 100) if quick else (40, 100, 200, 400):
         for target in (None, round(0.06 * float(np.sqrt(parts / 200)), 4)):
-            runs = 40 if quick else 1500 if target is None else 750
+            runs = 40 if quick else 600
             row = {"set": NEAR, "problem": f"{parts} parts", "target": target, "runs": runs}
-            yield row, partial(sums, parts, runs, target)
+            yield row, partial(near, partial(near_certain_parts, parts), runs, parts, target)
     for parts in (4,) if quick else (4, 8, 20):
         for target in (None, 0.03, 0.012 * float(np.sqrt(parts / 4))):
             target = target and round(target, 4)
-            runs = 20 if quick else {4: 600, 8: 400, 20: 240}[parts]
+            runs = 20 if quick else 600
             row = {"set": NEAR, "problem": f"chain of {parts} cut parts", "target": target, "runs": runs}
             yield row, partial(near, partial(chain, parts), runs, parts, target)
     for name, make in list(certain())[:: 5 if quick else 1]:
-        runs = 20 if quick else 200
+        runs = 20 if quick else 400
 
         def found(make: Callable[[], SampledProblem], runs: int, total: int | None) -> dict[str, float]:
             problem = make()
@@ -205,7 +199,7 @@ def report(found: list[dict], command: str) -> str:
         f"Made by `{command}` on {os.cpu_count()} cores. The mean pull of N runs is known to 1 / sqrt(N), the coverage"
         " within 1 to 0.47 / sqrt(N).",
         "## Near-certain outcomes",
-        "500 shots a variant, or as many as the target error takes (from 400 a variant on).",
+        "500 shots a variant, or as many as the target error takes (from 200 a variant on).",
         table(near),
         f"Largest mean pull {max(abs(row['mean pull']) for row in near):.3f}; within 1: "
         f"{min(row['within 1'] for row in near):.3f} to {max(row['within 1'] for row in near):.3f}; within 2: at least "

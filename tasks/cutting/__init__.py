@@ -3,7 +3,7 @@
 from tasks.cutting.cuts import Cut, GateCut, WireCut
 from tasks.cutting.errors import CuttingError
 from tasks.cutting.plan import Fragment, FragmentCost, Leg, Plan
-from tasks.cutting.planner import make_plan, predicted_bytes, structure_of
+from tasks.cutting.planner import make_plan, make_plans, predicted_bytes, structure_of
 
 __all__ = [
     "Cut",
@@ -15,6 +15,7 @@ __all__ = [
     "Plan",
     "WireCut",
     "make_plan",
+    "make_plans",
     "predicted_bytes",
     "structure_of",
 ]

@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import log2
+from typing import Any
 
 from scipy.sparse import csr_array
 
+from scheduler_policies.device import Device
+from scheduler_policies.machine import AMPLITUDE_BYTES
 from tasks.cutting.cost import choose_schemes, fragment_cost, greedy_contraction
 from tasks.cutting.cuts import Cut
 from tasks.cutting.errors import CuttingError
 from tasks.cutting.kinds import cheapest_kind, cut_kind
 from tasks.cutting.objectives import find_objective
+from tasks.cutting.objectives.error import log_variance
 from tasks.cutting.partition import Partition, partition
 from tasks.cutting.plan import Fragment, Plan
 from tasks.cutting.schmidt import schmidt_form
 from tasks.cutting.search.candidates import candidate_cuts
+from tasks.cutting.search.sketch import sketch_of
 from tasks.model.problem import Problem
 from tasks.model.tensor import Structure
 
 _MOST_TENSOR_BITS = 60
+_WORTH_CUTTING_S = 1.0  # a simulation of the whole that takes longer may be quicker in pieces
+_STATES = 3  # that a simulation holds at a time, about
+_ANY_WIDTH = 10**6
+_LARGE_ERROR, _LARGEST = 0.5, 1000.0
 
 
-def make_plan(
+def make_plan(problem: Problem, **limits: Any) -> Plan:
+    """Plan a problem: the best of ``make_plans``, whose arguments these are.
+
+    Raises:
+        CuttingError: no plan within the limits, no such objective, or the given cuts do not make one.
+    """
+    return make_plans(problem, **limits)[0]
+
+
+def make_plans(
     problem: Problem,
     *,
     max_qubits: int | None = None,
@@ -31,65 +49,102 @@ def make_plan(
     shots: int | None = None,
     memory_bytes: int | None = None,
     mid_circuit_measurement: bool = True,
+    devices: Sequence[Device] = (),
     objective: str | None = None,
     seed: int = 0,
     plan_seconds: float | None = None,
-) -> Plan:
-    """Plan a problem.
+    most: int = 1,
+) -> list[Plan]:
+    """Plan a problem in several ways, the best first.
 
     Args:
         problem: validated.
-        max_qubits: widest fragment allowed; None allows any.
-        cuts: cut here; None searches for cuts (none, when the circuit fits).
+        max_qubits: widest fragment allowed; None allows what the devices and the memory do.
+        cuts: cut here; None searches for cuts (none, when the circuit fits and is no quicker in pieces).
         shots: total shots of the sampled path, None for the exact path: decides what is cheap.
-        memory_bytes: refuse plans that need more at their peak; None refuses none.
+        memory_bytes: of this machine: refuse plans that need more at their peak; None refuses none.
         mid_circuit_measurement: whether the devices of the sampled path can read a bit in mid-circuit: where one
             cannot, a bit takes an ancilla anyway, and every cut without a kind gets the one of least variance.
+        devices: of the run: what a QPU runs takes no memory here, and every fragment needs one that it fits on.
         objective: what the search minimises, by name (``tasks/cutting/objectives``); None for the work of an exact
             run, the sampling overhead of a sampled one.
         seed: of the search.
         plan_seconds: effort of the search, in seconds of a typical core; None for what the circuit is worth.
+        most: how many plans at most.
 
     Raises:
         CuttingError: no plan within the limits, no such objective, or the given cuts do not make one.
     """
     if max_qubits is not None and max_qubits < 1:
         raise CuttingError(f"`max_qubits` {max_qubits}: a fragment has at least 1 qubit", field="max_qubits")
+
+    def finished(found: Partition) -> Plan:
+        if shots is not None and not mid_circuit_measurement:
+            found = _of_cheapest_kinds(problem, found)
+        return _checked(_costed(found, shots), shots, max_qubits, memory_bytes, devices)
+
     if cuts is not None:
         given = partition(problem, cuts)
         _refuse_too_many_ends(given)
-        if shots is not None and not mid_circuit_measurement:
-            given = _of_cheapest_kinds(problem, given)
-        return _checked(_costed(given, shots), shots, max_qubits, memory_bytes)
+        return [finished(given)]
     aim = find_objective(objective or ("work" if shots is None else "overhead"))
     whole = partition(problem, ())
-    if max_qubits is None or _widest(whole.fragments) <= max_qubits:
-        best = whole
-    else:
-        found = candidate_cuts(problem, max_qubits, aim, shots=shots, seed=seed, seconds=plan_seconds)
-        best = _first_within(problem, found, max_qubits)
-    if shots is not None and not mid_circuit_measurement:
-        best = _of_cheapest_kinds(problem, best)
-    return _checked(_costed(best, shots), shots, max_qubits, memory_bytes)
+    width = _widest(whole.fragments)
+    limit = min(width, _widest_allowed(max_qubits, shots, memory_bytes, devices))
+    slow = shots is None and sketch_of(whole).seconds > _WORTH_CUTTING_S
+    if limit == width and not slow:
+        return [finished(whole)]
+    ways: list[tuple[Cut, ...]] = [()] if limit == width else []
+    try:
+        ways += candidate_cuts(problem, limit, aim, shots=shots, seed=seed, seconds=plan_seconds)
+    except CuttingError:
+        if not ways:
+            raise
+    if len(ways) > 1 and not ways[0]:
+        ways.sort(key=lambda own: aim.score(sketch_of(partition(problem, own)), shots))
+    return _first_within(problem, ways, limit, finished, most)
 
 
-def _first_within(problem: Problem, found: Sequence[tuple[Cut, ...]], max_qubits: int) -> Partition:
-    """The first that keeps the limits; fragments are built one set of cuts after the other until there is one."""
-    candidates: list[Partition] = []
-    for cuts in found:
-        candidates.append(partition(problem, cuts))
-        if _widest(candidates[-1].fragments) <= max_qubits and _tensor_bits(candidates[-1]) <= _MOST_TENSOR_BITS:
-            return candidates[-1]
-    within = [candidate for candidate in candidates if _widest(candidate.fragments) <= max_qubits]
+def _widest_allowed(
+    max_qubits: int | None, shots: int | None, memory_bytes: int | None, devices: Sequence[Device]
+) -> int:
+    """Qubits of the widest fragment that the user allows and some device holds."""
+    here = _ANY_WIDTH if memory_bytes is None else max(1, int(log2(max(1, memory_bytes / _STATES / AMPLITUDE_BYTES))))
+    able = [device.qubits or here for device in devices if device.exact or shots is not None]
+    return min(max_qubits or _ANY_WIDTH, max(able, default=here))
+
+
+def _first_within(
+    problem: Problem, ways: Sequence[tuple[Cut, ...]], limit: int, finished: Callable[[Partition], Plan], most: int
+) -> list[Plan]:
+    """The first that keep the limits; fragments are built one set of cuts after the other until there are enough."""
+    plans: list[Plan] = []
+    refusals: list[CuttingError] = []
+    seen: list[Partition] = []
+    for cuts in ways:
+        seen.append(partition(problem, cuts))
+        if _widest(seen[-1].fragments) > limit or _tensor_bits(seen[-1]) > _MOST_TENSOR_BITS:
+            continue
+        try:
+            plans.append(finished(seen[-1]))
+        except CuttingError as refusal:
+            refusals.append(refusal)
+        if len(plans) == most:
+            break
+    if plans:
+        return plans
+    if refusals:
+        raise refusals[0]
+    within = [candidate for candidate in seen if _widest(candidate.fragments) <= limit]
     if not within:
         raise CuttingError(
-            f"no plan within `max_qubits` {max_qubits}: the narrowest fragments found have "
-            f"{min(_widest(p.fragments) for p in candidates)} qubits; allow more qubits or name the cuts with `cuts`",
+            f"no plan within `max_qubits` {limit}: the narrowest fragments found have "
+            f"{min(_widest(p.fragments) for p in seen)} qubits; allow more qubits or name the cuts with `cuts`",
             field="max_qubits",
         )
     best = min(within, key=_tensor_bits)
     _refuse_too_many_ends(best)
-    return best
+    raise AssertionError("a plan within all limits was left out")
 
 
 def _of_cheapest_kinds(problem: Problem, found: Partition) -> Partition:
@@ -150,16 +205,52 @@ def _costed(found: Partition, shots: int | None) -> Plan:
     )
 
 
-def predicted_bytes(plan: Plan) -> int:
-    """Peak memory of the plan in one process: all fragment tensors, the largest fragment, the contraction."""
+def predicted_bytes(plan: Plan, devices: Sequence[Device] = (), shots: int | None = None) -> int:
+    """Peak memory of the plan in one process: all fragment tensors, the largest fragment, the contraction.
+
+    Args:
+        plan: the plan.
+        devices: of the run; what a QPU can take needs no simulation here.
+        shots: in all, None for an exact run.
+    """
     tensors = sum(c.tensor_bytes for c in plan.costs)
-    fragment = max((c.exact_bytes for c in plan.costs), default=0)
+    simulated = [c for f, c in zip(plan.fragments, plan.costs, strict=True) if not _on_qpu(f, devices, shots)]
+    fragment = max((c.exact_bytes for c in simulated), default=0)
     contraction = greedy_contraction(plan.fragments, plan.bonds)
     # Two operands and their product, or their transposed copies, are alive at once.
     return int(tensors + max(fragment, 3 * 8 * contraction.largest))
 
 
-def _checked(plan: Plan, shots: int | None, max_qubits: int | None, memory_bytes: int | None) -> Plan:
+def _on_qpu(fragment: Fragment, devices: Sequence[Device], shots: int | None) -> bool:
+    """Whether a QPU has room for a fragment and the ancillas of its legs."""
+    return shots is not None and any(
+        not device.exact and (device.qubits is None or _with_ancillas(fragment, device) <= device.qubits)
+        for device in devices
+    )
+
+
+def _with_ancillas(fragment: Fragment, device: Device) -> int:
+    """Qubits that a fragment takes on a device at most."""
+    midway = 0 if device.limits.mid_circuit_measurement else sum(leg.kind.measures_midway for leg in fragment.legs)
+    return fragment.num_qubits + sum(leg.kind.ancillas for leg in fragment.legs) + midway
+
+
+def _refuse_without_device(plan: Plan, devices: Sequence[Device], shots: int | None) -> None:
+    if not devices or any(device.exact for device in devices):
+        return  # simulators are as wide as their memory, which is looked at by itself
+    for fragment in plan.fragments:
+        if not _on_qpu(fragment, devices, shots):
+            needed = min(_with_ancillas(fragment, device) for device in devices)
+            raise CuttingError(
+                f"fragment {fragment.index} takes {needed} qubits with the ancillas of its {len(fragment.legs)} cut "
+                f"ends, and no device has so many: lower `max_qubits` below {fragment.num_qubits}, or name a simulator",
+                field="max_qubits",
+            )
+
+
+def _checked(
+    plan: Plan, shots: int | None, max_qubits: int | None, memory_bytes: int | None, devices: Sequence[Device]
+) -> Plan:
     largest = greedy_contraction(plan.fragments, plan.bonds).largest
     if largest > 2.0**_MOST_TENSOR_BITS:
         raise CuttingError(
@@ -175,7 +266,8 @@ def _checked(plan: Plan, shots: int | None, max_qubits: int | None, memory_bytes
                     f"than `max_qubits` {max_qubits}; cut it further or allow more qubits",
                     field="max_qubits",
                 )
-    need = predicted_bytes(plan)
+    _refuse_without_device(plan, devices, shots)
+    need = predicted_bytes(plan, devices, shots)
     if memory_bytes is not None and need > memory_bytes:
         raise CuttingError(
             f"the plan needs {_gib(need)} of memory and {_gib(memory_bytes)} may be used; allow more qubits a "
@@ -189,9 +281,17 @@ def _checked(plan: Plan, shots: int | None, max_qubits: int | None, memory_bytes
             f"{variants}, better {100 * variants}",
             field="shots",
         )
-    if plan.sampling_overhead > 1e6 and shots is not None:
-        note = f"sampling overhead {plan.sampling_overhead:.2g}: expect large error bars, or leave `shots` out"
-        return replace(plan, notes=(*plan.notes, note))
+    if shots is not None:
+        found = Partition(
+            plan.cuts, plan.fragments, plan.bonds, plan.factor_index, plan.term_scale, plan.sampling_overhead, ()
+        )
+        error = 2.0 ** min(log_variance(sketch_of(found), shots) / 2, _LARGEST)
+        if error > _LARGE_ERROR:
+            note = (
+                f"cut ends like these let expect a standard error of the order of {error:.1g} for {shots:,} shots: "
+                "give more `shots`, or leave them out"
+            )
+            return replace(plan, notes=(*plan.notes, note))
     return plan
 
 

@@ -33,10 +33,14 @@ class LeastError(Objective):
 
     def score(self, candidate: Sketch, shots: int | None) -> float:
         """See ``Objective``."""
-        logs = np.array([fragment.log_cost for fragment in candidate.fragments])
-        # Shares of the shots are as the roots, so v_f / n_f = sqrt(v_f) sum(sqrt(v)) / shots; all in powers of two.
-        total = logaddexp2.reduce(logs / 2)
-        each = logs / 2 + total - log2(shots or _MANY_SHOTS)
-        grown = float(logaddexp2(0.0, each).sum())  # log2 of the product
-        variance = log2(expm1(grown * log(2))) if grown < 50 else grown
-        return variance + 0.02 * log2(candidate.seconds)
+        return log_variance(candidate, shots) + 0.02 * log2(candidate.seconds)
+
+
+def log_variance(candidate: Sketch, shots: int | None) -> float:
+    """log2 of the variance of an observable of norm 1 that the cut ends alone let expect."""
+    logs = np.array([fragment.log_cost for fragment in candidate.fragments])
+    # Shares of the shots are as the roots, so v_f / n_f = sqrt(v_f) sum(sqrt(v)) / shots; all in powers of two.
+    total = logaddexp2.reduce(logs / 2)
+    each = logs / 2 + total - log2(shots or _MANY_SHOTS)
+    grown = float(logaddexp2(0.0, each).sum())  # log2 of the product
+    return log2(expm1(grown * log(2))) if grown < 50 else grown

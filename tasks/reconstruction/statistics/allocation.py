@@ -16,8 +16,7 @@ fixed number of shots; Siegmund, Sequential Analysis, 1985). That is decided onc
 other half says of an allocation that follows its own outcomes would be too hopeful: variants that flipped by luck get
 many shots. So each variant's variance is set against the shots that it would get with one flip less, which is right on
 average: E[F h(F - 1)] = mu E[h(F)] for F Poisson with mean mu (Chen, Annals of Probability 3, 534 (1975)). Where the
-error bar would be near the target but rest on fewer than ten flips, shots for ten are taken. Where the whole error bar
-is above the target afterwards, further rounds take more of everything in the same proportions.
+whole error bar is above the target afterwards, further rounds take more of everything in the same proportions.
 """
 
 from __future__ import annotations
@@ -68,21 +67,8 @@ def allocate_shots(
         AllocationError: no tensor is sampled, the target is out of reach, or the shots are spent already.
     """
     if rounds > 1 and target_error is not None:
-        done = shots_taken({tensor.fragment: tensor.samples for tensor in tensors if tensor.samples is not None})[1]
-        worst = float(variances(structure, tensors, memory_bytes=memory_bytes).max(initial=0.0))
-        more = more_of_all(np.concatenate(list(done.values()), axis=1), worst, shots, target_error)
-        ends = np.cumsum([counts.shape[1] for counts in done.values()])[:-1]
-        return dict(zip(done, np.split(more, ends, axis=1), strict=True))
+        return _more_of_all(structure, tensors, shots, target_error, memory_bytes)
     halves = influences(structure, tensors, memory_bytes=memory_bytes)
-    taken = each_from_the_other(halves, shots, target_error, prices)
-    fragments = halves[0].fragments
-    return {int(f): taken[:, fragments == f] for f in np.unique(fragments)}
-
-
-def each_from_the_other(
-    halves: Sequence[Influences], shots: int | None, target_error: float | None, prices: Mapping[int, float]
-) -> np.ndarray:
-    """(half, variant) int64 shots that each half still takes, from what the other saw; as ``allocate_shots``."""
     left: list[int | None] = [None, None]
     if shots is not None:
         unspent = shots - sum(int(half.shots.sum()) for half in halves)
@@ -91,24 +77,26 @@ def each_from_the_other(
         _one_half(other, own.shots, share, target_error, prices)
         for own, other, share in zip(halves, reversed(halves), left, strict=True)
     ]
-    return np.stack(taken)
+    fragments = halves[0].fragments
+    return {int(f): np.stack([half[fragments == f] for half in taken]) for f in np.unique(fragments)}
 
 
-def more_of_all(done: np.ndarray, variance: float, shots: int | None, target_error: float) -> np.ndarray:
-    """Shots that bring all that were taken to the same multiple, at which the error is the target.
-
-    Args:
-        done: (half, variant) int64, shots taken.
-        variance: the largest of the observables' so far.
-        shots: all there are to spend, None for any number.
-        target_error: standard error to reach.
-    """
-    worst = variance / target_error**2
+def _more_of_all(
+    structure: Structure,
+    tensors: Sequence[FragmentTensor],
+    shots: int | None,
+    target_error: float,
+    memory_bytes: int | None,
+) -> dict[int, np.ndarray]:
+    """(half, variant) shots by fragment that bring every variant's to the same multiple, whose error is the target."""
+    done = shots_taken({tensor.fragment: tensor.samples for tensor in tensors if tensor.samples is not None})[1]
+    worst = variances(structure, tensors, memory_bytes=memory_bytes).max(initial=0.0) / target_error**2
     excess = worst / _AIM - 1 if worst > 1 else 0.0
     if shots is not None:
-        excess = min(excess, (shots - int(done.sum())) / int(done.sum()))
+        spent = sum(int(counts.sum()) for counts in done.values())
+        excess = min(excess, (shots - spent) / spent)
     rounded = np.ceil if shots is None else np.floor
-    return np.asarray(rounded(excess * done).astype(np.int64))
+    return {fragment: rounded(excess * counts).astype(np.int64) for fragment, counts in done.items()}
 
 
 def _one_half(
@@ -125,7 +113,7 @@ def _one_half(
         total = float(done.sum() + left) if price is None else float(price @ done) + left * float(price.mean())
         more = spend(other, done, total, price)
     if target_error is not None:
-        if other.reaches(2 * target_error**2, done):
+        if not other.predicted(done).max(initial=0.0) > 2 * target_error**2:
             return np.zeros_like(done)
         try:
             needed = shots_for_error(other, done, np.sqrt(2 * _AIM) * target_error, price)
@@ -162,6 +150,18 @@ def spend(known: Influences, done: np.ndarray, total: float, prices: np.ndarray 
     return _rounded_down(np.maximum(_filled(ideal, done, price, total) - done, 0.0), price, left)
 
 
+def expected_shots(worth: np.ndarray, done: np.ndarray, total: float) -> np.ndarray:
+    """(variant,) shots, not whole, that all rounds will have given.
+
+    Args:
+        worth: (variant,) variance of one shot's influence, summed over the observables.
+        done: (variant,) shots of the first round.
+        total: of all rounds.
+    """
+    ones = np.ones(done.size)
+    return _filled(_ideal(worth, ones), done, ones, total)
+
+
 def shots_for_error(
     known: Influences,
     done: np.ndarray,
@@ -189,14 +189,14 @@ def shots_for_error(
         raise AllocationError(f"The target error is {target_error:g}; it must be positive.")
     price = np.ones(done.size) if prices is None else np.asarray(prices, dtype=np.float64)
     goal = target_error**2
-    if known.reaches(goal, done):
+    if known.predicted(done).max(initial=0.0) <= goal:
         return np.zeros(done.size, dtype=np.int64)
     weights = _worst_weights(known, price)
     ideal = _ideal(known.smoothed @ weights, price)
     less = np.minimum(ideal, _ideal(known.with_a_flip_less @ weights, price))
 
     def reached(scale: float) -> bool:
-        return known.reaches(goal, np.maximum(scale * less, done))
+        return bool(known.predicted(np.maximum(scale * less, done)).max() <= goal)
 
     low, high = 0.0, float(np.max(known.each.seen.T @ (1.0 / ideal))) / goal
     high = max(high, 1.0 / float(ideal.max()))

@@ -1,0 +1,90 @@
+"""What is predicted of a plan, as text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import log2
+
+from apps.cli.tables import bytes_text, seconds_text, table
+from tasks.cutting import Plan
+from tasks.forecast import Forecast, Uncut
+
+_LONG_S = 365.25 * 24 * 3600
+
+
+def uncut_text(whole: Uncut, known: Forecast, memory_bytes: int | None) -> str:
+    """Whether to cut at all."""
+    fits = memory_bytes is None or whole.statevector_bytes <= memory_bytes
+    too_big = "" if fits else ", more than there is"
+    ways = {
+        f"a statevector {span_text(whole.statevector_seconds)} ({bytes_text(whole.statevector_bytes)}{too_big})": (
+            whole.statevector_seconds if fits else float("inf")
+        ),
+        f"a matrix product state at most {span_text(whole.product_seconds)}": whole.product_seconds,
+    }
+    pieces = known.spent.execute + known.spent.reconstruct
+    best = min(ways, key=lambda way: ways[way])
+    verdict = "uncut is quicker on a simulator" if ways[best] < pieces else "cutting is quicker"
+    return f"Uncut: {', '.join(ways)}\n       in pieces {span_text(pieces)}: {verdict}"
+
+
+def forecast_text(known: Forecast, names: Sequence[str], devices: Sequence[str]) -> str:
+    """What to expect of the run, and what a given error would take."""
+    where = " and ".join(devices)
+    if known.spent.unplaced:
+        number, why = known.spent.unplaced[0]
+        return f"Expect: no device runs fragment {number}: {why}"
+    price = f", price {known.spent.price:,.4g}" if known.spent.price else ""
+    total = known.cut_seconds + known.spent.execute + known.spent.reconstruct
+    took = f"{span_text(total)} on {where}{price}"
+    if known.shots_for is None:
+        return f"Expect: exact values in {took}"
+    about = "" if known.computed else "about (an order of magnitude) "
+    worst = max(range(len(names)), key=lambda k: known.std_errors[k])
+    lines = [f"Expect: standard error {about}{known.std_errors[worst]:.2g} of {names[worst][:40]}, in {took}"]
+    if known.for_wanted is not None:
+        more = f", price {known.for_wanted.price:,.4g}" if known.for_wanted.price else ""
+        seconds = known.for_wanted.execute + known.for_wanted.reconstruct
+        lines.append(
+            f"        for an error of {known.wanted:g}: {about}{known.shots_for:,.3g} shots, {span_text(seconds)} on "
+            f"{where}{more}"
+        )
+    return "\n".join(lines)
+
+
+def candidates_text(chosen: Plan, compared: Sequence[tuple[Plan, Forecast]]) -> str:
+    """The plans that were found, and why one of them was taken."""
+    rows = []
+    for plan, known in compared:
+        widest = max((fragment.num_qubits for fragment in plan.fragments), default=0)
+        error = max(known.std_errors, default=0.0)
+        rows.append(
+            (
+                "chosen" if plan.cuts == chosen.cuts else "",
+                str(len(plan.fragments)),
+                str(widest),
+                str(len(plan.cuts)),
+                f"2^{log2(plan.sampling_overhead):.1f}",
+                f"{sum(cost.variants for cost in plan.costs):,}",
+                f"{error:.2g}{'' if known.computed else ' (magnitude)'}" if error else "exact",
+                span_text(known.spent.execute + known.spent.reconstruct),
+            )
+        )
+    names = ("plan", "fragments", "widest", "cuts", "kappa^2", "variants", "error", "time")
+    errors = [max(known.std_errors, default=0.0) for _, known in compared]
+    if any(errors):
+        why = "taken: the least predicted error, or the first where others are within 3 % or too large to simulate"
+    else:
+        why = "taken: the least predicted time"
+    return f"{table(names, rows, right=range(1, 8))}\n{why}"
+
+
+def span_text(seconds: float) -> str:
+    """A duration in the unit that suits it, years too."""
+    if seconds >= 1e6 * _LONG_S:
+        return "more than a million years"
+    if seconds >= _LONG_S:
+        return f"{seconds / _LONG_S:,.3g} years"
+    if seconds >= 7200:
+        return f"{seconds / 3600:,.3g} hours"
+    return seconds_text(seconds)

@@ -1,0 +1,175 @@
+"""What a user should know before a run: whether to cut at all, and what the plan gives and takes.
+
+A forecast is plain data: ``qompass plan`` prints it, and its document is the plan's ``predicted``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log2
+from typing import Any
+
+import numpy as np
+
+from scheduler_policies import Device
+from scheduler_policies.cost import exact_seconds, state_bytes
+from scheduler_policies.machine import CONTRACTION_FLOPS, TYPICAL_CPU
+from tasks.cut import asked_of_plan, chosen_plan
+from tasks.cutting import CuttingError, Plan, make_plans
+from tasks.cutting.cost import exact_fragment_seconds
+from tasks.cutting.objectives.error import log_variance
+from tasks.cutting.partition import partition
+from tasks.cutting.planner import predicted_bytes
+from tasks.cutting.schmidt import find_form
+from tasks.cutting.search.sketch import sketch_of
+from tasks.model.problem import Problem
+from tasks.options import Options
+from tasks.prediction import Spending, predicted_spending, shot_variances
+
+_SIMULATED_S = 5.0  # the errors of a plan whose fragments take longer are guessed from its cut ends
+_COMPARED = 6
+_BOND_FLOPS = 60.0  # of a gate on a matrix product state, times the bond's dimension to the third power
+_MOST_BOND = 2.0**40
+
+
+@dataclass(frozen=True)
+class Uncut:
+    """How long the circuit takes whole, on one core.
+
+    Attributes:
+        statevector_seconds: with all amplitudes.
+        statevector_bytes: memory of these.
+        product_seconds: at most, as a matrix product state in the order of its qubits.
+        bond: largest bond dimension that its gates can make.
+    """
+
+    statevector_seconds: float
+    statevector_bytes: int
+    product_seconds: float
+    bond: float
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What is predicted of a plan.
+
+    Attributes:
+        cut_seconds: what planning took.
+        spent: seconds and price of the rest.
+        std_errors: (observable,) of the estimates; zero for an exact run.
+        computed: whether the errors come from the fragments' tensors; otherwise they are an order of magnitude.
+        shots_for: shots for a standard error of ``wanted`` of every observable, None for an exact run.
+        wanted: that error.
+        for_wanted: what as many shots take.
+        bytes: peak memory here.
+    """
+
+    cut_seconds: float
+    spent: Spending
+    std_errors: tuple[float, ...]
+    computed: bool
+    shots_for: float | None
+    wanted: float
+    for_wanted: Spending | None
+    bytes: int
+
+    def document(self) -> dict[str, Any]:
+        """As ``plan.predicted`` of ``qompass plan --json``."""
+        seconds = {"cut": self.cut_seconds, "execute": self.spent.execute, "reconstruct": self.spent.reconstruct}
+        return {
+            "seconds": {**seconds, "total": sum(seconds.values())},
+            "std_error": list(self.std_errors),
+            "std_error_is": "computed" if self.computed else "an order of magnitude",
+            "bytes": self.bytes,
+            "price": self.spent.price,
+            "target": {
+                "std_error": self.wanted,
+                "shots": self.shots_for,
+                "seconds": None if self.for_wanted is None else self.for_wanted.execute + self.for_wanted.reconstruct,
+                "price": None if self.for_wanted is None else self.for_wanted.price,
+            },
+        }
+
+
+def forecast(
+    problem: Problem, plan: Plan, options: Options, devices: Sequence[Device], cut_seconds: float = 0.0
+) -> Forecast:
+    """Predict a run of a plan."""
+    shots = asked_of_plan(options, devices)["shots"]
+    count = problem.terms.coefficients.shape[0]
+    wanted = options.target_error or 0.01
+    if shots is None:
+        spent = predicted_spending(plan, devices, None)
+        size = predicted_bytes(plan, devices)
+        return Forecast(cut_seconds, spent, (0.0,) * count, True, None, wanted, None, size)
+    computed = sum(map(exact_fragment_seconds, plan.fragments)) <= _SIMULATED_S and (
+        options.memory_bytes is None or predicted_bytes(plan) <= options.memory_bytes
+    )
+    if computed:
+        known = shot_variances(problem, plan, options.memory_bytes)
+        needed = known.shots_for(wanted)
+        errors = known.std_errors(shots)
+    else:
+        candidate = sketch_of(partition(problem, plan.cuts))
+        norms = np.sqrt(problem.terms.coefficients.power(2).sum(axis=1))
+        errors = norms * _root(log_variance(candidate, shots))
+        many = 1e15
+        needed = many * (float(norms.max()) * _root(log_variance(candidate, int(many))) / wanted) ** 2
+    if options.target_error is not None and options.shots is None:
+        shots, errors = needed, errors * 0 + wanted
+    return Forecast(
+        cut_seconds,
+        predicted_spending(plan, devices, shots),
+        tuple(float(error) for error in errors),
+        computed,
+        needed,
+        wanted,
+        predicted_spending(plan, devices, needed),
+        predicted_bytes(plan, devices, int(min(shots, 1e15))),
+    )
+
+
+def planned(problem: Problem, options: Options, devices: Sequence[Device]) -> tuple[Plan, float]:
+    """The plan that a run would follow, and the seconds that planning took."""
+    began = time.perf_counter()
+    plan = chosen_plan(problem, options.cuts, asked_of_plan(options, devices))
+    return plan, time.perf_counter() - began
+
+
+def others(problem: Problem, options: Options, devices: Sequence[Device]) -> list[Plan]:
+    """Plans that the search found, in its order."""
+    if options.cuts is not None:
+        return []
+    asked = asked_of_plan(options, devices)
+    asked.pop("minimise")
+    try:
+        return make_plans(problem, **asked, most=_COMPARED)
+    except CuttingError:
+        return []
+
+
+def uncut(problem: Problem) -> Uncut:
+    """What the circuit takes whole."""
+    circuit, qubits = problem.circuit, problem.num_qubits
+    gates, factors = len(circuit.data), problem.terms.count
+    index = {bit: k for k, bit in enumerate(circuit.qubits)}
+    bonds = np.zeros(max(0, qubits - 1))
+    twos = 0
+    for item in circuit.data:
+        if len(item.qubits) == 2:
+            low, high = sorted(index[q] for q in item.qubits)
+            form = find_form(item.operation)
+            rank = 4 if form is None else form.rank
+            bonds[low:high] += log2(rank)
+            twos += high - low
+    sides = np.minimum(np.arange(1, qubits), np.arange(qubits - 1, 0, -1))
+    bond = float(2.0 ** min(np.minimum(bonds, sides).max(initial=0.0), log2(_MOST_BOND)))
+    product = gates * TYPICAL_CPU.speed.gate + (twos + factors * qubits) * _BOND_FLOPS * bond**3 / CONTRACTION_FLOPS
+    width = min(qubits, 1000)
+    return Uncut(exact_seconds(TYPICAL_CPU, width, 0, 0, 0, factors, gates), state_bytes(width), product, bond)
+
+
+def _root(log: float) -> float:
+    return float(2.0 ** min(log / 2, 500.0))

@@ -1,0 +1,76 @@
+"""What ``qompass plan`` says before a run: whether to cut, what to expect, and what an error would take."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from qiskit import QuantumCircuit, qasm3
+
+from apps.cli.forecast_text import span_text
+from apps.cli.main import main
+from tasks.forecast import uncut
+from tasks.inputs.validation import make_problem
+
+
+@pytest.fixture
+def chain(tmp_path):
+    circuit = QuantumCircuit(16)
+    circuit.h(0)
+    for q in range(15):
+        circuit.cx(q, q + 1)
+        circuit.ry(0.3, q)
+    path = tmp_path / "chain.qasm"
+    path.write_text(qasm3.dumps(circuit))
+    return str(path)
+
+
+def test_a_plan_says_whether_to_cut_what_to_expect_and_why_it_was_taken(chain, capsys):
+    words = ["plan", chain, "--observable", "Z0 Z15", "--max-qubits", "6", "--shots", "100000", "--explain"]
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    lines = shown.splitlines()
+    assert lines[0].startswith("Uncut: a statevector ") and "a matrix product state at most" in lines[0]
+    assert "in pieces" in lines[1] and "uncut is quicker" in lines[1]
+    assert "Expect: standard error 0.0" in shown and "for an error of 0.01: " in shown and "chosen" in shown
+    assert main([*words, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    predicted = document["plan"]["predicted"]
+    assert set(predicted["seconds"]) == {"cut", "execute", "reconstruct", "total"}
+    assert len(predicted["std_error"]) == 1 and 0 < predicted["std_error"][0] < 0.1
+    assert predicted["std_error_is"] == "computed" and predicted["bytes"] > 0 and predicted["price"] == 0
+    assert predicted["target"]["shots"] > 1000 and len(document["candidates"]) > 1
+
+
+def test_an_exact_plan_has_no_error_and_a_target_is_what_is_aimed_at(chain, capsys):
+    assert main(["plan", chain, "--observable", "Z0 Z15", "--max-qubits", "6"]) == 0
+    assert "Expect: exact values in " in capsys.readouterr().out
+    assert main(["plan", chain, "--max-qubits", "6", "--target-error", "0.02", "--observable", "Z0", "--json"]) == 0
+    predicted = json.loads(capsys.readouterr().out)["plan"]["predicted"]
+    assert predicted["std_error"] == [0.02] and predicted["target"]["std_error"] == 0.02
+
+
+def test_no_seconds_for_the_search_and_bad_ones(chain, capsys):
+    assert main(["plan", chain, "--max-qubits", "6", "--plan-seconds", "0"]) == 0
+    assert "fragments of at most" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stopped:
+        main(["plan", chain, "--plan-seconds", "-1"])
+    assert stopped.value.code == 2
+    with pytest.raises(SystemExit):
+        main(["plan", chain, "--minimise", "luck"])
+
+
+def test_a_line_of_small_depth_is_a_product_state_and_a_dense_circuit_is_not():
+    line, dense = QuantumCircuit(60), QuantumCircuit(60)
+    for q in range(59):
+        line.cz(q, q + 1)
+        for p in range(q + 1, 60):
+            dense.cz(q, p)
+    assert uncut(make_problem(line, ["Z0"])).bond == 2 and uncut(make_problem(line, ["Z0"])).product_seconds < 0.1
+    assert uncut(make_problem(dense, ["Z0"])).product_seconds > 1e9
+
+
+def test_spans_are_told_in_units_that_people_use():
+    assert [span_text(s) for s in (0.0021, 3.4, 1e4, 1e9, 1e20)] == [
+        "2.1 ms", "3.4 s", "2.78 hours", "31.7 years", "more than a million years",
+    ]  # fmt: skip

@@ -1,0 +1,115 @@
+"""Errors, seconds and money of a plan, predicted before it runs, against what running it shows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from qiskit import QuantumCircuit
+
+from scheduler_policies import Device, Kind
+from scheduler_policies.device import Price
+from scheduler_policies.machine import QPU_SPEED, TYPICAL_CPU
+from tasks.cut import chosen_plan
+from tasks.cutting import CuttingError, GateCut, WireCut, make_plan, make_plans, structure_of
+from tasks.execution.jobs import fragment_tensor, run_job, sampled_jobs, uniform_shots
+from tasks.prediction import predicted_spending, shot_variances
+from tasks.reconstruction import estimate_values
+from tests.oracles import brickwork, problem_of
+
+QPU = Device("QPU_A", Kind.QPU, qubits=30, speed=QPU_SPEED, price=Price(per_shot=0.001))
+
+
+def sampled_errors(problem, plan, shots, seed):
+    jobs = sampled_jobs(plan, uniform_shots(plan, shots), seed)
+    tensors = [
+        fragment_tensor(fragment, schemes, [(job, run_job(job))])
+        for fragment, schemes, job in zip(plan.fragments, plan.schemes, jobs, strict=True)
+    ]
+    return estimate_values(structure_of(problem, plan), tensors)[1]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kind", ["measured", "hadamard", "wires"])
+def test_predicted_errors_are_the_error_bars_that_shots_then_give(kind, seed):
+    """Sums whose terms share measurements too: gates by both kinds, and wires."""
+    circuit = brickwork(6, 3, np.random.default_rng([seed, 1]))
+    labels = ["IIIIZZ", "IZZIII", "IIZIIZ", "XXIIII", "IIYXII"]
+    coefficients = np.array([[1.0, 0, 0, 0, 0], [0.5, 0.7, -0.4, 0, 0], [0, 0, 0.3, 1.0, -0.8]])
+    problem = problem_of(circuit, labels, coefficients)
+    between = [
+        i for i, item in enumerate(circuit.data)
+        if len(item.qubits) == 2 and {circuit.find_bit(q).index for q in item.qubits} == {2, 3}
+    ]  # fmt: skip
+    cuts = [GateCut(i, "hadamard" if kind == "hadamard" else "") for i in between]
+    if kind == "wires":
+        cuts = list(make_plan(problem, max_qubits=4, shots=10**6).cuts)
+        cuts = [WireCut(i, 2) for i, item in enumerate(circuit.data) if circuit.qubits[2] in item.qubits][2:3] + cuts
+    plan = make_plan(problem, cuts=tuple(cuts), shots=10**6)
+    known = shot_variances(problem, plan)
+    shots = 3000 * len(known.fragments)
+    even = np.sqrt(known.values.sum(axis=0) / 3000)
+    measured = sampled_errors(problem, plan, shots, seed)
+    assert even == pytest.approx(measured, rel=0.05), f"seed {seed}"
+    assert (known.std_errors(shots).max() <= 1.02 * even.max()) and known.std_errors(shots).shape == (3,)
+    wanted = known.shots_for(0.01)
+    assert known.std_errors(int(wanted)).max() == pytest.approx(0.01, rel=0.02)
+
+
+def test_of_several_plans_the_one_of_least_error_is_taken(monkeypatch):
+    problem = problem_of(brickwork(8, 3, np.random.default_rng(4), gate="rzz"), ["ZZZZZZZZ"], np.ones((1, 1)))
+    limits = {"max_qubits": 5, "shots": 100_000, "memory_bytes": None, "seed": 0, "plan_seconds": None}
+    monkeypatch.setattr("tasks.cut._ALWAYS_S", 10.0)
+    plans = make_plans(problem, **limits, most=4)
+    assert len(plans) > 1
+    errors = [shot_variances(problem, plan).std_errors(100_000).max() for plan in plans]
+    chosen = chosen_plan(problem, None, limits)
+    mine = shot_variances(problem, chosen).std_errors(100_000).max()
+    assert mine <= min(errors) / 0.97 + 1e-12
+    quick = chosen_plan(problem, None, {**limits, "minimise": "time"})
+    spent = [predicted_spending(plan, (TYPICAL_CPU,), 100_000) for plan in plans]
+    took = predicted_spending(quick, (TYPICAL_CPU,), 100_000)
+    assert took.execute + took.reconstruct == min(one.execute + one.reconstruct for one in spent)
+
+
+def wide_line(qubits):
+    circuit = QuantumCircuit(qubits)
+    circuit.h(0)
+    for q in range(qubits - 1):
+        circuit.cx(q, q + 1)
+        circuit.ry(0.3, q)
+    return problem_of(circuit, ["Z" * qubits], np.ones((1, 1)))
+
+
+def test_memory_is_that_of_the_device_which_runs_a_fragment():
+    """Fragments of 30 qubits take 16 GiB on a simulator, and nothing here where a QPU runs them."""
+    problem, little = wide_line(56), 1 << 28
+    plan = make_plan(problem, max_qubits=29, shots=10**6, memory_bytes=little, devices=(QPU,))
+    assert max(fragment.num_qubits for fragment in plan.fragments) > 24
+    here = make_plan(problem, max_qubits=29, shots=10**6, memory_bytes=little, devices=(TYPICAL_CPU,))
+    assert max(fragment.num_qubits for fragment in here.fragments) <= 24
+    with pytest.raises(CuttingError, match=r"GiB of memory and .* GiB may be used"):
+        make_plan(problem, cuts=plan.cuts, shots=10**6, memory_bytes=little, devices=(TYPICAL_CPU,))
+
+
+def test_without_a_width_the_devices_say_how_wide_a_fragment_may_be():
+    problem = wide_line(40)
+    small = replace(QPU, qubits=12)
+    plan = make_plan(problem, shots=10**6, devices=(small,))
+    assert 6 < max(fragment.num_qubits for fragment in plan.fragments) <= 12
+    wider = make_plan(problem, shots=10**6, devices=(small, replace(QPU, name="QPU_B", qubits=20)))
+    assert 12 < max(fragment.num_qubits for fragment in wider.fragments) <= 20
+    exact = make_plan(problem)
+    assert exact.cuts, "40 qubits whole would take hours and 16 TiB"
+
+
+def test_spending_is_by_device():
+    problem = wide_line(24)
+    plan = make_plan(problem, max_qubits=12, shots=10**5)
+    on_qpu = predicted_spending(plan, (QPU,), 10**5)
+    assert on_qpu.price == pytest.approx(100, rel=0.01) and on_qpu.execute > 10**5 * QPU_SPEED.shot
+    two = predicted_spending(plan, (QPU, replace(QPU, name="QPU_B")), 10**5)
+    assert two.execute < 0.7 * on_qpu.execute
+    exact = predicted_spending(make_plan(problem, max_qubits=12), (QPU,), None)
+    assert exact.unplaced and "takes shots only" in exact.unplaced[0][1]
