@@ -1,4 +1,4 @@
-"""A circuit file, in OpenQASM 2, OpenQASM 3 or QPY, becomes Qiskit's circuit exactly as written."""
+"""A circuit file, in OpenQASM 2, OpenQASM 3, QPY or JSON, becomes Qiskit's circuit exactly as written."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ from qiskit import QuantumCircuit
 
 from tasks.errors import InputError
 from tasks.inputs.files import read_bytes, text_of
+from tasks.inputs.json_file import read_json_circuit
 from tasks.inputs.qasm2 import read_qasm2, without_comments
 from tasks.inputs.qpy_file import read_qpy
 
-_KINDS = "OpenQASM 2, OpenQASM 3 or QPY"
+_KINDS = "OpenQASM 2, OpenQASM 3, QPY, or JSON of pytket or Qiskit"
 
 
 def read_circuit(path: Path) -> QuantumCircuit:
     """The circuit in a file; the content, not the name, says which format it is.
 
     Raises:
-        InputError: the file cannot be read, is none of OpenQASM 2, OpenQASM 3 and QPY, or holds a circuit that is
+        InputError: the file cannot be read, is none of OpenQASM 2, OpenQASM 3, QPY and JSON, or holds a circuit that is
             too large; with the line where known.
     """
     path = Path(path)
     content = read_bytes(path, "circuit file")
     if content.startswith(b"QISKIT"):
         return read_qpy(path, content)
+    if content.lstrip()[:1] == b"{":
+        return read_json_circuit(path, content)
     text = text_of(path, content, _KINDS)
     if not text.strip():
         raise InputError(f"{path}: the file is empty: give {_KINDS}")

@@ -12,6 +12,7 @@ from qiskit import QuantumCircuit, QuantumRegister
 from tasks.cutting.cuts import Cut, GateCut, WireCut
 from tasks.errors import InputError
 from tasks.inputs.circuit_file import read_circuit
+from tasks.inputs.elsewhere import qiskit_circuit
 from tasks.inputs.files import read_json
 from tasks.inputs.observables import Observable, parse_text, pauli_terms, read_observables
 from tasks.inputs.operators import Observables, parse_observables
@@ -52,11 +53,11 @@ def read_problem(
     return _problem(unitaries, parsed, notes, readout)
 
 
-def make_problem(circuit: QuantumCircuit, observables: Observables | None, *, every_qubit: bool = False) -> Problem:
+def make_problem(circuit: Any, observables: Observables | None, *, every_qubit: bool = False) -> Problem:
     """The problem that a Qiskit circuit and observables, one or several, state.
 
     Args:
-        circuit: unitary; final measurements are dropped.
+        circuit: unitary; final measurements are dropped. One of another package is taken, too (``elsewhere``).
         observables: text as on the command line, a Qiskit ``SparsePauliOp``, ``Pauli``, ``SparseObservable`` or
             ``Operator``, a dictionary ``{label: coefficient}``, a list of pairs (label, coefficient); several of
             them in a sequence, or a ``PauliList``.
@@ -65,11 +66,7 @@ def make_problem(circuit: QuantumCircuit, observables: Observables | None, *, ev
     Raises:
         InputError: the circuit or an observable cannot be used; ``field`` says which argument.
     """
-    if not isinstance(circuit, QuantumCircuit):
-        raise InputError(
-            f"`circuit`: a {type(circuit).__name__} is not a QuantumCircuit: give one of Qiskit's", field="circuit"
-        )
-    unitaries, notes, readout = unitary_circuit(circuit)
+    unitaries, notes, readout = unitary_circuit(qiskit_circuit(circuit))
     try:
         wanted = "Z" * unitaries.num_qubits if every_qubit else observables
         parsed = parse_observables(wanted, unitaries.num_qubits)
