@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,124 +15,47 @@ from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
 from scheduler_policies import Device, Kind
+from tasks.bound_runs import Evaluated, run_problems
+from tasks.cut import plan_problem
 from tasks.cutting.document import plan_document
 from tasks.errors import InputError
 from tasks.execution.run_devices import run_devices
 from tasks.inputs.validation import at_least_two_qubits, make_problem
 from tasks.model.problem import Problem
-from tasks.model.progress import Progress, Quiet
-from tasks.options import Options, options_document
+from tasks.model.progress import Progress, Quiet, Stage
+from tasks.options import Options
+from tasks.parametric.backends import BackendPlan, NamedSampler
 from tasks.parametric.exact import ParametricPlan
 from tasks.parametric.sampled import SampledPlan
 from tasks.parametric.shifts import Slopes, shifted_slopes
 from tasks.parametric.template import Unsuited, template_of
-from tasks.runs import RunDirectory
-from tasks.runtime.scratch import scratch_folder
-from tasks.workflow import plan_problem, run
+from tasks.workflow import biased
 
 logger = logging.getLogger(__name__)
 
+_PLANNED_SHOTS = 10_000_000  # what a plan may count on where as many are taken as an error takes
 _TOGETHER = 64  # sets between two looks at whether to go on
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """What the sets of parameter values gave.
-
-    Attributes:
-        values: (set, observable) float64.
-        std_errors: (set, observable) float64, 0 on the exact path.
-        shots: taken by all fragments together, 0 on the exact path.
-        devices: that ran something.
-        plan: of the (first) run, as ``plan_document`` has it; {} where nothing was run.
-        notes: what the user should know, in sentences.
-        runs: folders of the runs that are kept.
-    """
-
-    values: np.ndarray
-    std_errors: np.ndarray
-    shots: int = 0
-    devices: tuple[str, ...] = ()
-    plan: dict[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    runs: tuple[str, ...] = ()
-
-
-def kept_run(parent: Path, problem: Problem, options: Options) -> Path:
-    """A folder that holds a run which has not begun: ``qompass resume`` finishes it.
-
-    Raises:
-        RunRecordError: the folder cannot be written.
-    """
-    fields = {
-        "seed": options.seed,
-        "shots": options.shots,
-        "memory": None,
-        "options": options_document(options),
-        "inputs": {},
-    }
-    directory = RunDirectory.create(parent, fields, problem)
-    directory.close()
-    return directory.path
-
-
-def run_problems(
-    problems: Iterable[Problem],
-    options: Options,
-    folders: Sequence[Path] | None = None,
-    progress: Progress | None = None,
-) -> Evaluated:
-    """Run problems that ask for equally many observables one after the other.
-
-    Args:
-        problems: the problems.
-        options: how to run them.
-        folders: what ``kept_run`` made for each; None keeps nothing.
-        progress: where each run's progress is shown.
-
-    Raises:
-        QompassError: with one line that says what to do.
-    """
-    values, errors, devices, notes = [], [], dict[str, None](), dict[str, None]()
-    shots, document = 0, dict[str, Any]()
-    for number, problem in enumerate(problems):
-        with contextlib.ExitStack() as stack:
-            if folders is None:
-                parent = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=scratch_folder())))
-                directory = RunDirectory.create(parent, {"seed": options.seed}, problem)
-            else:
-                directory = RunDirectory.open(folders[number])
-            with directory:
-                result = run(problem, options, directory, progress or Quiet())
-        values.append([estimate.value for estimate in result.estimates])
-        errors.append([estimate.std_error for estimate in result.estimates])
-        for meta in result.record["results"].values():
-            devices[meta["device"]] = None
-            shots += meta.get("shots", 0)
-        notes.update(dict.fromkeys(result.record["notes"]))
-        document = document or plan_document(result.plan)
-    return Evaluated(
-        np.array(values),
-        np.array(errors),
-        shots,
-        tuple(devices),
-        document,
-        tuple(notes),
-        tuple(str(folder) for folder in folders or ()),
-    )
 
 
 class Evaluator:
     """A circuit and what is asked of it, ready for sets of parameter values.
 
     Args:
-        circuit: unitary but for final measurements, with or without free parameters.
+        circuit: unitary but for final measurements, with or without free parameters; a copy is kept.
         observables: on its qubits.
         options: how to run.
+        device: runs the variants instead of the options' devices.
     """
 
-    def __init__(self, circuit: QuantumCircuit, observables: Sequence[SparsePauliOp], options: Options) -> None:
-        self.circuit, self.options = at_least_two_qubits(circuit), options
+    def __init__(
+        self,
+        circuit: QuantumCircuit,
+        observables: Sequence[SparsePauliOp],
+        options: Options,
+        device: NamedSampler | None = None,
+    ) -> None:
+        self._device = device
+        self.circuit, self.options = at_least_two_qubits(circuit.copy()), options
         missing = self.circuit.num_qubits - circuit.num_qubits
         self.observables = [SparsePauliOp("I" * missing).tensor(own) if missing else own for own in observables]
         self.parameters = tuple(self.circuit.parameters)
@@ -174,6 +96,8 @@ class Evaluator:
         options = self.options if target_error is None else replace(self.options, target_error=target_error)
         if not len(values) or not self.observables:
             return Evaluated(*np.zeros((2, len(values), len(self.observables))))
+        if self._device is not None:
+            return self._evaluate_on(self._device, values, options)
         if folders is None and self._ready is not None:
             return self._evaluate_here(values, options, progress or Quiet())
         return run_problems((self.problem(own) for own in values), options, folders, progress)
@@ -189,6 +113,38 @@ class Evaluator:
         except Unsuited as unsuited:
             logger.info("every set is run for itself: %s", unsuited)
             return None
+
+    @cached_property
+    def _on_device(self) -> BackendPlan:
+        assert self._device is not None
+        try:
+            template = template_of(self.circuit, self.observables)
+            plan = plan_problem(template.problem, replace(self.options, shots=self.options.shots or _PLANNED_SHOTS))
+            return BackendPlan(template, plan, self._device, self.options.seed & 0x7FFFFFFF)
+        except Unsuited as unsuited:
+            raise InputError(f"a backend cannot run this circuit: {unsuited}: bind its parameters") from unsuited
+
+    def _evaluate_on(self, device: NamedSampler, values: np.ndarray, options: Options) -> Evaluated:
+        if not options.sampled:
+            raise InputError(
+                f"{device.name} takes shots: say how many (`shots`), or the standard error to reach (`precision`)",
+                field="shots",
+            )
+        ready = self._on_device
+        before = ready.shots
+        found, errors = ready.values(values, shots=options.shots, target_error=options.target_error)
+        shots, document = ready.shots - before, plan_document(ready.plan)
+        notes = (*ready.template.problem.notes, *ready.plan.notes, biased([device.name], "none"))
+        return Evaluated(found, errors, shots, (device.name,), document, notes)
+
+    def prepared(self) -> ParametricPlan | None:
+        """What is made once for all sets; None where every set is run for itself.
+
+        Raises:
+            InputError: the circuit or an observable cannot be used.
+            CuttingError: there is no plan within the limits.
+        """
+        return self._ready
 
     @cached_property
     def _shots(self) -> SampledPlan | None:
@@ -221,7 +177,7 @@ class Evaluator:
                 such that this process simulates them.
         """
         found = self.evaluate(values, target_error=target_error)
-        ready = self._ready
+        ready = None if self._device is not None else self._ready
         if ready is None or (self._sampled(target_error) and self._shots is None):
             raise InputError(
                 "gradients are made by simulators in this process, and the fragments of this circuit are too wide for"
@@ -289,12 +245,29 @@ Stop = Callable[[], None]
 """Raises where the work is to stop."""
 
 
-class Watched(Quiet):
-    """Progress that is shown nowhere, but stops the work where that is asked for."""
+class Watched:
+    """Progress that stops the work where that is asked for.
 
-    def __init__(self, stop: Stop) -> None:
-        self._stop = stop
+    Args:
+        stop: called at every step.
+        shown: where the steps are shown; None: nowhere.
+    """
+
+    def __init__(self, stop: Stop, shown: Progress | None = None) -> None:
+        self._stop, self._shown = stop, shown or Quiet()
+
+    @contextlib.contextmanager
+    def stage(self, name: str, total: int) -> Iterator[Stage]:
+        """See ``Progress``."""
+        with self._shown.stage(name, total) as inner:
+            yield _WatchedStage(self._stop, inner)
+
+
+class _WatchedStage:
+    def __init__(self, stop: Stop, inner: Stage) -> None:
+        self._stop, self._inner = stop, inner
 
     def advance(self, amount: float = 1) -> None:
         """See ``Stage``."""
+        self._inner.advance(amount)
         self._stop()

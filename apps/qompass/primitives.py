@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +26,24 @@ from qiskit.primitives import (
 from qiskit.primitives.containers.estimator_pub import EstimatorPub, EstimatorPubLike
 from qiskit.primitives.containers.sampler_pub import SamplerPub, SamplerPubLike
 
-from tasks.evaluate import Evaluated, Evaluator, Watched, kept_run
+from apps.cli.progress import BarProgress
+from tasks.bound_runs import Evaluated, kept_run
+from tasks.draw import Drawer
+from tasks.errors import InputError
+from tasks.evaluate import Evaluator, Watched
 from tasks.options import Options, options_of
-from tasks.sample import draw_bits
+from tasks.parametric.backends import NamedSampler
 
 from .job import QompassJob, new_id
-from .pubs import Asked, sets_of
+from .pubs import Asked, CircuitKey, sets_of
 from .shared import Plans, Shared
 
 
 class _Primitive:
     """What both primitives have: options, a session, plans of the circuits they saw."""
 
-    def __init__(self, session: Shared | None, options: Options | None, given: dict[str, Any]) -> None:
+    def __init__(self, session: Shared | None, options: Options | None, progress: bool, given: dict[str, Any]) -> None:
+        self._shown = BarProgress() if progress else None
         base = options or (session.options if session is not None else Options())
         checked = options_of(given)
         self._options = dataclasses.replace(base, **{name: getattr(checked, name) for name in given})
@@ -86,8 +92,11 @@ class QompassEstimator(_Primitive, BaseEstimatorV2):
             exact path, unless they name ``shots`` or ``target_error``.
         session: an open ``Session`` whose engine and plans to use.
         options: an ``Options``; by default the session's, or the defaults.
+        backend: runs the fragments instead of the options' devices: the name of a fake backend (``"fake_torino"``),
+            ``"aer"``, a noise model of Aer, a ``BackendV2`` or a ``SamplerV2`` of any provider. It takes shots.
         out: keep the folders of all runs below this one, so that ``qompass resume`` can finish what a crash
             interrupted; by default nothing is kept.
+        progress: show a bar for each stage, on a terminal or in a notebook.
         given: fields of ``Options`` that differ from these (``max_qubits=12, resources="devices.xml"``).
 
     Raises:
@@ -100,12 +109,17 @@ class QompassEstimator(_Primitive, BaseEstimatorV2):
         default_precision: float = 0.0,
         session: Shared | None = None,
         options: Options | None = None,
+        backend: Any = None,
+        progress: bool = False,
         out: Path | str | None = None,
         **given: Any,
     ) -> None:
-        super().__init__(session, options, given)
+        super().__init__(session, options, progress, given)
         self._default_precision = default_precision
         self._out = None if out is None else Path(out)
+        self._backend = None if backend is None else NamedSampler(backend, self._options.seed)
+        if self._backend is not None and self._out is not None:
+            raise InputError("`out`: what a `backend` runs is not kept: leave one of them out", field="out")
 
     @property
     def default_precision(self) -> float:
@@ -131,6 +145,7 @@ class QompassEstimator(_Primitive, BaseEstimatorV2):
         asked = [Asked(EstimatorPub.coerce(pub, wanted)) for pub in pubs]
         self._check_open()
         options = self._options
+        evaluators = [self._evaluator(own, options) for own in asked]
         name, folders = new_id(), None
         if self._out is not None:
             name, folders = self._kept(name, asked, options)
@@ -138,8 +153,8 @@ class QompassEstimator(_Primitive, BaseEstimatorV2):
         def work(stop: Callable[[], None]) -> PrimitiveResult:
             stop()
             results = [
-                self._result(own, options, None if folders is None else folders[number], stop)
-                for number, own in enumerate(asked)
+                self._result(own, evaluator, None if folders is None else folders[number], stop)
+                for number, (own, evaluator) in enumerate(zip(asked, evaluators, strict=True))
             ]
             return PrimitiveResult(results, metadata={"version": 2})
 
@@ -176,12 +191,13 @@ class QompassEstimator(_Primitive, BaseEstimatorV2):
         asked = [Asked(EstimatorPub.coerce(pub, wanted)) for pub in pubs]
         self._check_open()
         options = self._options
+        evaluators = [self._evaluator(own, options) for own in asked]
 
         def work(stop: Callable[[], None]) -> PrimitiveResult:
             results = []
-            for own in asked:
+            for own, evaluator in zip(asked, evaluators, strict=True):
                 stop()
-                found, slopes = self._evaluator(own, options).gradients(own.values, target_error=own.target_error)
+                found, slopes = evaluator.gradients(own.values, target_error=own.target_error)
                 at = (own.observables, own.sets)
                 more = {"gradients": slopes.slopes[at], "gradient_stds": slopes.slope_errors[at]}
                 results.append(_pub_result(own, found, more))
@@ -190,8 +206,8 @@ class QompassEstimator(_Primitive, BaseEstimatorV2):
         return self._job(new_id(), work)
 
     def _evaluator(self, asked: Asked, options: Options) -> Evaluator:
-        key = (asked.circuit_key, asked.keys, options)
-        return self._plans.get(key, lambda: Evaluator(asked.pub.circuit, asked.operators, options))
+        key = (asked.circuit_key, asked.keys, options, self._backend)
+        return self._plans.get(key, lambda: Evaluator(asked.pub.circuit, asked.operators, options, self._backend))
 
     def _kept(self, name: str, asked: Sequence[Asked], options: Options) -> tuple[str, list[list[Path]]]:
         """Folders for every set of every PUB, and the name that resumes all of them."""
@@ -206,10 +222,10 @@ class QompassEstimator(_Primitive, BaseEstimatorV2):
         return (folders[0][0].name if single else name), folders
 
     def _result(
-        self, asked: Asked, options: Options, folders: Sequence[Path] | None, stop: Callable[[], None]
+        self, asked: Asked, evaluator: Evaluator, folders: Sequence[Path] | None, stop: Callable[[], None]
     ) -> PubResult:
-        found = self._evaluator(asked, options).evaluate(
-            asked.values, target_error=asked.target_error, folders=folders, progress=Watched(stop)
+        found = evaluator.evaluate(
+            asked.values, target_error=asked.target_error, folders=folders, progress=Watched(stop, self._shown)
         )
         stop()
         return _pub_result(asked, found)
@@ -251,6 +267,7 @@ class QompassSampler(_Primitive, BaseSamplerV2):
         default_shots: how many strings to draw where a PUB and ``run`` say none.
         session: an open ``Session`` whose engine and plans to use.
         options: an ``Options``; by default the session's, or the defaults.
+        progress: show a bar for each stage, on a terminal or in a notebook.
         given: fields of ``Options`` that differ from these (``max_qubits=12, seed=7``).
 
     Raises:
@@ -263,9 +280,10 @@ class QompassSampler(_Primitive, BaseSamplerV2):
         default_shots: int = 1024,
         session: Shared | None = None,
         options: Options | None = None,
+        progress: bool = False,
         **given: Any,
     ) -> None:
-        super().__init__(session, options, given)
+        super().__init__(session, options, progress, given)
         self._default_shots = default_shots
 
     @property
@@ -300,25 +318,28 @@ class QompassSampler(_Primitive, BaseSamplerV2):
         asked = [(pub, *sets_of(pub)) for pub in coerced]
         self._check_open()
         options = dataclasses.replace(self._options, shots=None, target_error=None)
+        drawers = [
+            self._plans.get(("sampler", CircuitKey(pub.circuit), options), partial(Drawer, pub.circuit, options))
+            for pub in coerced
+        ]
 
         def work(stop: Callable[[], None]) -> PrimitiveResult:
-            results = [_sampled(pub, values, options, stop) for pub, values, _ in asked]
+            results = []
+            for (pub, values, _), drawer in zip(asked, drawers, strict=True):
+                stop()
+                drawer = self._plans.get(
+                    ("sampler", CircuitKey(pub.circuit), options), partial(Drawer, pub.circuit, options)
+                )
+                results.append(_sampled(pub, values, drawer, Watched(stop, self._shown)))
             return PrimitiveResult(results, metadata={"version": 2})
 
         return self._job(new_id(), work)
 
 
-def _sampled(pub: SamplerPub, values: np.ndarray, options: Options, stop: Callable[[], None]) -> SamplerPubResult:
+def _sampled(pub: SamplerPub, values: np.ndarray, drawer: Drawer, shown: Watched) -> SamplerPubResult:
     circuit = pub.circuit
     place = {bit: number for number, bit in enumerate(circuit.clbits)}
-    drawn = []
-    for number, own in enumerate(values):
-        stop()
-        bound = circuit.assign_parameters(own) if own.size else circuit
-        drawn.append(
-            draw_bits(bound, pub.shots, dataclasses.replace(options, seed=options.seed + number), Watched(stop))
-        )
-    bits = np.array(drawn, dtype=bool).reshape(*pub.shape, pub.shots, len(place))
+    bits = drawer.bits(values, pub.shots, shown).astype(bool).reshape(*pub.shape, pub.shots, len(place))
     registers = {
         register.name: BitArray.from_bool_array(bits[..., [place[bit] for bit in register]], order="little")
         for register in circuit.cregs

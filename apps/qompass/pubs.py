@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 from qiskit import QuantumCircuit
@@ -36,7 +35,7 @@ class Asked:
         which = np.array([places.setdefault(key, len(places)) for key in each], dtype=np.int64)
         self.keys = tuple(places)
         self.operators = [_operator(key, pub.circuit.num_qubits) for key in self.keys]
-        self.circuit_key = circuit_key(pub.circuit)
+        self.circuit_key = CircuitKey(pub.circuit)
         self.sets, self.observables = np.broadcast_arrays(sets, which.reshape(pub.observables.shape))
 
     @property
@@ -65,37 +64,26 @@ def sets_of(pub: EstimatorPub | SamplerPub) -> tuple[np.ndarray, np.ndarray]:
     return values, np.arange(count).reshape(shape)
 
 
-def circuit_key(circuit: QuantumCircuit) -> Any:
-    """What two circuits that are the same share: their instructions, with free parameters told apart."""
-    bits = {bit: place for place, bit in enumerate([*circuit.qubits, *circuit.clbits])}
-    items = tuple(
-        (
-            item.name,
-            tuple(bits[bit] for bit in (*item.qubits, *item.clbits)),
-            tuple(_parameter_key(value) for value in item.params),
-            None if item.is_standard_gate() else item.operation,
-        )
-        for item in circuit.data
-    )
-    return _ById(items, (circuit.num_qubits, circuit.num_clbits, len(items), circuit.global_phase))
+class CircuitKey:
+    """What two circuits that are the same share: looked up by their size, compared instruction by instruction.
 
+    Args:
+        circuit: of which a copy is kept, so that what becomes of it later does not matter.
+    """
 
-def _parameter_key(value: Any) -> Any:
-    return value.tobytes() if isinstance(value, np.ndarray) else value
-
-
-class _ById:
-    """Instructions as a key: looked up by their number, compared one by one."""
-
-    def __init__(self, items: tuple, rough: tuple) -> None:
-        self._items, self._rough = items, rough
-        self._hash = hash((rough[:3], tuple((name, places) for name, places, *_ in items)))
+    def __init__(self, circuit: QuantumCircuit) -> None:
+        self._circuit = circuit.copy()
+        self._hash = hash((circuit.num_qubits, circuit.num_clbits, len(circuit.data), circuit.num_parameters))
 
     def __hash__(self) -> int:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ById) and self._rough == other._rough and self._items == other._items
+        return (
+            isinstance(other, CircuitKey)
+            and self._circuit.cregs == other._circuit.cregs
+            and self._circuit.data == other._circuit.data
+        )
 
 
 def _operator(terms: tuple[tuple[str, float], ...], num_qubits: int) -> SparsePauliOp:

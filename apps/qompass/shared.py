@@ -14,7 +14,7 @@ from resources_xml import units_of
 from tasks.errors import InputError
 from tasks.execution.run_devices import run_devices
 from tasks.options import Options, options_of
-from tasks.runtime import shared_engine
+from tasks.runtime import shared_engine, under_compss
 
 _KEPT = 64  # circuits that stay planned
 _THREADS = 4
@@ -74,7 +74,8 @@ class Shared:
                 raise InputError(f"this session is {self._state}: make a new one with `qompass.Session(...)`")
             units = units_of(run_devices(self.options.resources, {}))
             self._stack.enter_context(shared_engine(self.options.engine, units=units))
-            self._executor = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="qompass-session")
+            threads = 1 if under_compss() else _THREADS  # PyCOMPSs takes calls from one thread at a time
+            self._executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="qompass-session")
             self._state = "open"
         return self
 

@@ -20,7 +20,7 @@ from tasks.parametric.contraction import Contraction
 from tasks.parametric.grams import Grams
 from tasks.parametric.program import Prepared
 from tasks.parametric.template import Template, Unsuited
-from tasks.runtime.inline import limited
+from tasks.runtime.inline import one_thread
 
 _KEPT_BYTES = 1 << 26  # of a fragment's tensors
 _BATCH_BYTES = 1 << 27  # of states that are held for the way back
@@ -63,24 +63,14 @@ class ParametricPlan:
         self.programs = [Prepared(fragment, template) for fragment in plan.fragments]
         self.grams = [Grams(program) for program in self.programs]
         self._bonds = list(structure.bonds)
-        self.gate_bonds: dict[int, GateBond] = {}
-        for number, cut in enumerate(plan.cuts):
-            if cut.wire is None:
-                gate = template.problem.circuit.data[cut.instruction].operation
-                free = template.free(gate)
-                if free:
-                    try:
-                        bond = GateBond(gate, schmidt_form(gate), list(free), list(free.values()))
-                    except ValueError as error:
-                        raise Unsuited(str(error)) from error
-                    self.gate_bonds[number] = bond
+        self.gate_bonds = free_bonds(template, plan)
         self._kept = [Memory(_KEPT_BYTES) for _ in self.programs]
         self.runs = [0] * len(self.programs)
         self._lock = threading.Lock()
 
     def values(self, parameters: np.ndarray) -> np.ndarray:
         """(set, observable) float64 from (set, parameter)."""
-        with limited(None, 1):  # arrays this small are slower on several threads
+        with one_thread():  # arrays this small are slower on several threads
             found = [self._values(parameters[part]) for part in self._chunks(len(parameters))]
         return np.concatenate(found or [np.zeros((0, self.structure.coefficients.shape[0]))])
 
@@ -101,7 +91,7 @@ class ParametricPlan:
             (set, observable) values, and (sum, set, parameter) derivatives.
         """
         wanted = np.eye(self.structure.coefficients.shape[0]) if weights is None else weights
-        with limited(None, 1):
+        with one_thread():
             found = [self._gradients(parameters[part], wanted) for part in self._chunks(len(parameters), back=True)]
         if not found:
             shape = (len(wanted), 0, parameters.shape[1])
@@ -171,6 +161,25 @@ class ParametricPlan:
             entries = max((program.amplitudes * (2 + program.depth) for program in self.programs), default=1)
         step = max(1, _BATCH_BYTES // (16 * max(entries, self.contraction.largest)))
         return [slice(start, start + step) for start in range(0, sets, step)]
+
+
+def free_bonds(template: Template, plan: Plan) -> dict[int, GateBond]:
+    """The bonds of the severed gates that have free angles, by the number of their cut.
+
+    Raises:
+        Unsuited: what stays on the sides of such a gate depends on its angles.
+    """
+    found = {}
+    for number, cut in enumerate(plan.cuts):
+        if cut.wire is None:
+            gate = template.problem.circuit.data[cut.instruction].operation
+            free = template.free(gate)
+            if free:
+                try:
+                    found[number] = GateBond(gate, schmidt_form(gate), list(free), list(free.values()))
+                except ValueError as error:
+                    raise Unsuited(str(error)) from error
+    return found
 
 
 class Memory:

@@ -57,6 +57,18 @@ class Grams:
             np.matmul(self._applied(branches[part]), bra[part, None], out=gram[part])
         return self._to_legs(gram)
 
+    def outputs(self, states: np.ndarray) -> np.ndarray:
+        """(set, legs ..., outcome) float64: projectors onto the outcomes of the qubits that stay.
+
+        Bit k of an outcome is the k-th of these qubits in ascending order.
+        """
+        branches = self.branches(states)
+        width = len(self.rest)
+        order = [self.rest.index(qubit) for qubit in sorted(self.rest, reverse=True)]
+        moved = branches.reshape(*branches.shape[:2], *(2,) * width).transpose(0, 1, *(2 + axis for axis in order))
+        columns = np.ascontiguousarray(moved.reshape(*branches.shape[:2], -1).transpose(0, 2, 1))
+        return self._to_legs(columns[:, :, :, None] * columns.conj()[:, :, None, :])
+
     def pull_back(self, gradient: np.ndarray, states: np.ndarray) -> np.ndarray:
         """The adjoint of the states for ``Prepared.backward``.
 

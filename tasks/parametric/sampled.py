@@ -6,6 +6,7 @@ a severed gate, which no fragment holds, asks for none.
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 
 import numpy as np
@@ -16,7 +17,7 @@ from tasks.parametric.exact import ParametricPlan
 from tasks.parametric.template import Unsuited
 from tasks.reconstruction.statistics.allocation import out_of_reach
 from tasks.reconstruction.statistics.uncertainty import Uncertainty
-from tasks.runtime.inline import limited
+from tasks.runtime.inline import one_thread
 
 _MOST_ENTRIES = 1 << 22  # of all variants of a fragment
 _KEPT = 256  # sets of angles whose counts are kept, a fragment
@@ -50,6 +51,7 @@ class SampledPlan:
         self.variants = sum(draws.variants for draws in self.draws)
         self._kept: list[OrderedDict[bytes, Counts]] = [OrderedDict() for _ in self.draws]
         self.shots = 0
+        self._lock = threading.Lock()
 
     def values(
         self, parameters: np.ndarray, *, shots: int | None = None, target_error: float | None = None
@@ -68,7 +70,7 @@ class SampledPlan:
             AllocationError: the target is out of reach.
         """
         angles = self.plan.template.angles.of(parameters)
-        with limited(None, 1):
+        with one_thread():
             found = [self._one(angles[number], shots, target_error) for number in range(len(parameters))]
         shape = (len(parameters), self.plan.structure.coefficients.shape[0])
         return tuple(np.array([one[k] for one in found]).reshape(shape) for k in (0, 1))  # type: ignore[return-value]
@@ -96,6 +98,10 @@ class SampledPlan:
             angles: (angle,) of the circuit.
             shots: of each variant.
         """
+        with self._lock:
+            return self._counts(number, angles, shots)
+
+    def _counts(self, number: int, angles: np.ndarray, shots: int) -> Counts:
         program, draws, kept = self.plan.programs[number], self.draws[number], self._kept[number]
         own = np.ascontiguousarray(angles[program.angles])
         key = own.tobytes()

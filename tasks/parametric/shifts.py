@@ -15,7 +15,7 @@ from tasks.model.streams import random_stream
 from tasks.parametric.draws import Counts
 from tasks.parametric.sampled import SampledPlan
 from tasks.reconstruction.statistics.uncertainty import Uncertainty
-from tasks.runtime.inline import limited
+from tasks.runtime.inline import one_thread
 
 _LEAST = 0.1  # of the mean: a shifted fragment's share of the shots is not less
 
@@ -47,7 +47,7 @@ def shifted_slopes(sampled: SampledPlan, parameters: np.ndarray, shots: int) -> 
             more where the derivative weighs more.
     """
     values, errors = sampled.values(parameters, shots=shots)
-    with limited(None, 1):
+    with one_thread():
         found = [_one(sampled, own, shots) for own in parameters]
     shape = (len(parameters), values.shape[1], parameters.shape[1])
     slopes, variances = (np.moveaxis(np.array([one[k] for one in found]).reshape(shape), 1, 0) for k in (0, 1))

@@ -60,6 +60,28 @@ def limited(seconds: float | None, threads: int) -> Iterator[None]:
         raise Overrun
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let the numerical libraries use one thread until the last of the blocks (of any thread) that ask for it ends."""
+    global _asking, _limiter
+    with _asked:
+        if _asking == 0:
+            _limiter = _controller().limit(limits=1)
+        _asking += 1
+    try:
+        yield
+    finally:
+        with _asked:
+            _asking -= 1
+            if _asking == 0:
+                _limiter.restore_original_limits()
+
+
+_asked = threading.Lock()
+_asking = 0
+_limiter: Any = None
+
+
 @functools.cache
 def _controller() -> ThreadpoolController:
     return ThreadpoolController()

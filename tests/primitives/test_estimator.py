@@ -307,3 +307,54 @@ def test_sampled_gradients_have_errors():
         result = QompassEstimator(max_qubits=1, seed=3, **settings).run_gradients([pub]).result()[0]
         assert (result.data.gradient_stds > 0).any() and result.metadata["shots"] > 10_000
         assert (abs(result.data.gradients - exact) < 5 * result.data.gradient_stds + 1e-9).all()
+
+
+def test_a_circuit_changed_after_run_was_called_is_not_looked_at_again():
+    circuit = QuantumCircuit(2)
+    circuit.ry(Parameter("a"), 0)
+    circuit.cx(0, 1)
+    estimator = QompassEstimator(max_qubits=1)
+    first = estimator.run([(circuit, "ZI", [0.4])])
+    circuit.x(1)
+    second = estimator.run([(circuit, "ZI", [0.4])])
+    assert float(first.result()[0].data.evs) == pytest.approx(np.cos(0.4))
+    assert float(second.result()[0].data.evs) == pytest.approx(-np.cos(0.4))
+
+
+def test_jobs_run_inside_an_asyncio_loop():
+    import asyncio
+
+    async def ask() -> float:
+        with Session(max_qubits=1) as session:
+            job = session.estimator(shots=10_000).run([(FIRST, ["ZZ"], [THETA1])])
+            while not job.in_final_state():
+                await asyncio.sleep(0.01)
+            return float(job.result()[0].data.evs[0])
+
+    assert -1.5 < asyncio.run(ask()) < 1.5
+
+
+def test_progress_is_shown_where_it_is_asked_for(capfd):
+    QompassEstimator(max_qubits=1, progress=True).run([(FIRST, ["ZZ"], [THETA1])]).result()
+    shown = capfd.readouterr()
+    assert "evaluate" in shown.err and "1/1" in shown.err and not shown.out
+    QompassEstimator(max_qubits=1).run([(FIRST, ["ZZ"], [THETA1])]).result()
+    assert not capfd.readouterr().err
+
+
+def test_a_circuit_that_nothing_is_made_ready_for_is_run_set_by_set():
+    angle = Parameter("angle")
+    looped, plain = QuantumCircuit(4), QuantumCircuit(4)
+    with looped.for_loop(range(2)):
+        looped.ry(angle, 0)
+    plain.ry(2 * angle, 0)
+    for circuit in (looped, plain):
+        for qubit in range(3):
+            circuit.cx(qubit, qubit + 1)
+    estimator = QompassEstimator(max_qubits=2)
+    values = [[0.2], [0.9], [-1.3]]
+    found, wanted = (estimator.run([(circuit, "ZIIZ", values)]).result()[0] for circuit in (looped, plain))
+    np.testing.assert_allclose(found.data.evs, wanted.data.evs, atol=1e-9)
+    assert found.metadata["devices"] and found.metadata["plan"]["cuts"]["gates"]
+    with pytest.raises(InputError, match="shift its parameters yourself"):
+        estimator.run_gradients([(looped, "ZIIZ", values)]).result()

@@ -1,6 +1,7 @@
 """Libraries that take Qiskit's primitives take these, unmodified, on circuits wider than the fragments allowed.
 
-They are not among the pinned packages of the tests: each test is skipped where its own is not installed.
+They are not among the pinned packages of the tests: each test is skipped where its own is not installed. PennyLane's
+Qiskit device takes no primitive, it makes IBM's own; its tapes are in ``tests/inputs/test_elsewhere.py``.
 """
 
 from __future__ import annotations
@@ -64,12 +65,8 @@ def test_adapt_vqe(estimator):
     from qiskit_algorithms.optimizers import L_BFGS_B
 
     pool = [SparsePauliOp(label) for label in ("YIII", "IYII", "IIYI", "IIIY", "YZII", "IYZI", "IIYZ")]
-    ansatz = evolved_operator_ansatz(pool, reps=1)
-    try:
-        vqe = algorithms.VQE(estimator, ansatz, L_BFGS_B(maxiter=15))
-        found = algorithms.AdaptVQE(vqe, max_iterations=2).compute_minimum_eigenvalue(ISING)
-    except (AttributeError, algorithms.AlgorithmError) as error:  # it asks for the class that this function replaced
-        pytest.skip(f"this AdaptVQE does not take the ansatz of this Qiskit: {error}")
+    vqe = algorithms.VQE(estimator, evolved_operator_ansatz(pool, reps=1), L_BFGS_B(maxiter=15))
+    found = algorithms.AdaptVQE(vqe, operators=pool, max_iterations=2).compute_minimum_eigenvalue(ISING)
     assert found.eigenvalue.real < 0
 
 
@@ -135,6 +132,7 @@ def test_an_estimator_qnn(estimator):
 
 
 def test_mitiqs_executor(estimator):
+    pytest.importorskip("ply", reason="mitiq reads OpenQASM with it")
     zne = pytest.importorskip("mitiq.zne")
     from mitiq.zne.scaling import fold_global
 
@@ -146,34 +144,3 @@ def test_mitiqs_executor(estimator):
 
     exact = float(StatevectorEstimator().run([(bound, "ZZII")]).result()[0].data.evs)
     assert zne.execute_with_zne(bound, executor, scale_noise=fold_global) == pytest.approx(exact, abs=1e-6)
-
-
-def test_pennylane_through_its_qiskit_device(sampler, estimator):
-    qml = pytest.importorskip("pennylane")
-    pytest.importorskip("pennylane_qiskit")
-    from qiskit_aer import AerSimulator
-
-    made = []
-    for primitives in (True, False):
-        device = qml.device("qiskit.remote", wires=3, backend=AerSimulator())
-        if primitives:
-            if not hasattr(device, "_execute_estimator"):
-                pytest.skip("this device of PennyLane takes no primitive")
-            device._session = None
-
-        @qml.qnode(device)
-        def circuit(angle: float) -> object:
-            qml.RY(angle, wires=0)
-            qml.CNOT(wires=[0, 1])
-            qml.CNOT(wires=[1, 2])
-            return qml.expval(qml.PauliZ(2))
-
-        if primitives:
-            import pennylane_qiskit.qiskit_device as theirs
-
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(theirs, "Estimator", lambda *_, **__: estimator)
-                made.append(float(circuit(0.8)))
-        else:
-            made.append(float(np.cos(0.8)))
-    assert made[0] == pytest.approx(made[1], abs=1e-6)

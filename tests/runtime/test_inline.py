@@ -14,7 +14,7 @@ import time
 import pytest
 
 from tasks.runtime import Limits, Outcome, Reason, isolated
-from tasks.runtime.inline import inline, is_inline, limited, within
+from tasks.runtime.inline import inline, is_inline, limited, one_thread, within
 from tasks.runtime.interpreter import python_command, python_environment
 from tasks.runtime.isolation import contained
 from tasks.runtime.outcome import Failure, first_failure, unwrapped
@@ -192,3 +192,19 @@ def test_failures_are_found_and_values_taken_out_among_other_things():
     assert unwrapped([1, good]) == [1, 2] and unwrapped((good, 1)) == (2, 1)
     assert unwrapped({"a": good, "b": 1}) == {"a": 2, "b": 1}
     assert unwrapped([[good]]) == [[good]], "one level deep, like first_failure"
+
+
+def test_one_thread_is_given_back_by_the_last_block_that_asked_for_it():
+    from threadpoolctl import threadpool_info
+
+    def threads() -> list[int]:
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    before = threads()
+    first, second = one_thread(), one_thread()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert set(threads()) == {1}
+    second.__exit__(None, None, None)
+    assert threads() == before

@@ -1,0 +1,88 @@
+"""Backends and samplers of the user's run the fragments of an estimate."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
+from qiskit.primitives import StatevectorEstimator, StatevectorSampler
+from qiskit_aer import AerSimulator
+from qiskit_aer.noise import NoiseModel, depolarizing_error
+from qompass import InputError, QompassEstimator
+
+
+@pytest.fixture
+def circuit() -> QuantumCircuit:
+    a, b = Parameter("a"), Parameter("b")
+    made = QuantumCircuit(4)
+    made.ry(a, [0, 2])
+    made.cx(0, 1)
+    made.rzz(b, 1, 2)
+    made.cx(2, 3)
+    made.rx(0.4, range(4))
+    return made
+
+
+VALUES = [[0.4, 0.9], [1.2, -0.7]]
+OBSERVABLES = [["ZZZZ"], ["IXXI"]]
+
+
+@pytest.mark.parametrize("backend", ["aer", AerSimulator(), StatevectorSampler(seed=3), NoiseModel()], ids=repr)
+def test_noiseless_ones_agree_with_the_uncut_circuit(circuit, backend):
+    wanted = StatevectorEstimator().run([(circuit, OBSERVABLES, VALUES)]).result()[0].data.evs
+    result = QompassEstimator(max_qubits=2, backend=backend, shots=200_000, seed=2).run(
+        [(circuit, OBSERVABLES, VALUES)]
+    )
+    data = result.result()[0].data
+    assert (data.stds > 0).all() and (abs(data.evs - wanted) < 5 * data.stds).all()
+
+
+def test_a_fake_backend_by_name(circuit):
+    pytest.importorskip("qiskit_ibm_runtime")
+    estimator = QompassEstimator(max_qubits=2, backend="fake_manila", shots=60_000, seed=2)
+    result = estimator.run([(circuit, "ZZZZ", VALUES[0])]).result()[0]
+    exact = float(StatevectorEstimator().run([(circuit, "ZZZZ", VALUES[0])]).result()[0].data.evs)
+    assert abs(float(result.data.evs) - exact) < 0.25 and result.metadata["devices"] == ["fake_manila"]
+    assert any("not in the standard errors" in note for note in result.metadata["notes"])
+
+
+def test_noise_is_the_backends(circuit):
+    noise = NoiseModel()
+    noise.add_all_qubit_quantum_error(depolarizing_error(0.5, 2), ["cx"])
+    estimator = QompassEstimator(max_qubits=2, backend=noise, shots=100_000, seed=1)
+    noisy = float(estimator.run([(circuit, "ZZZZ", VALUES[0])]).result()[0].data.evs)
+    exact = float(StatevectorEstimator().run([(circuit, "ZZZZ", VALUES[0])]).result()[0].data.evs)
+    assert abs(noisy) < 0.6 * abs(exact)
+
+
+def test_a_precision_is_reached(circuit):
+    estimator = QompassEstimator(max_qubits=2, backend="aer", seed=1)
+    result = estimator.run([(circuit, OBSERVABLES, VALUES)], precision=0.03).result()[0]
+    assert result.data.stds.max() <= 0.032 and result.metadata["shots"] > 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"backend": "fake_nowhere"}, "there is no 'fake_nowhere': name one of aer"),
+        ({"backend": 3}, "a int is no backend"),
+        ({"backend": "aer", "out": "runs"}, "leave one of them out"),
+    ],
+)
+def test_what_is_no_backend_is_refused(settings, says):
+    with pytest.raises(InputError, match=says):
+        QompassEstimator(max_qubits=2, shots=1000, **settings)
+
+
+def test_shots_have_to_be_said_and_circuits_to_fit(circuit):
+    job = QompassEstimator(max_qubits=2, backend="aer").run([(circuit, "ZZZZ", VALUES[0])])
+    with pytest.raises(InputError, match="takes shots"):
+        job.result()
+    pytest.importorskip("qiskit_ibm_runtime")
+    wide = QuantumCircuit(8)
+    for qubit in range(7):
+        wide.cx(qubit, qubit + 1)
+    with pytest.raises(InputError, match="has 5 qubits and a variant takes"):
+        QompassEstimator(max_qubits=7, backend="fake_manila", shots=10_000).run([(wide, "Z" * 8)]).result()
+    assert np.isfinite(VALUES).all()
