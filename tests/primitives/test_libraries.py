@@ -136,8 +136,13 @@ def test_mitiqs_executor(estimator):
     zne = pytest.importorskip("mitiq.zne")
     from mitiq.zne.scaling import fold_global
 
-    circuit = efficient_su2(4, su2_gates=["ry"], reps=1, entanglement="linear").decompose()
-    bound = circuit.assign_parameters(np.random.default_rng(4).normal(size=circuit.num_parameters))
+    bound = QuantumCircuit(4)
+    for qubit in range(4):
+        bound.h(qubit)
+        bound.t(qubit)
+        bound.h(qubit)
+    for qubit in range(3):
+        bound.cx(qubit, qubit + 1)
 
     def executor(folded: QuantumCircuit) -> float:
         return float(estimator.run([(folded, "ZZII")]).result()[0].data.evs)
