@@ -235,7 +235,13 @@ class RunDirectory:
     def _believed(self, key: str, stored: Stored) -> Stored | None:
         known = self.record["results"].get(key, {}).get("sha256", stored.meta["sha256"])
         if known != stored.meta["sha256"]:
-            logger.warning("%s is not what the run stored: it is computed again", self.path / FOLDER / file_name(key))
+            path = self.path / FOLDER / file_name(key)
+            logger.warning("%s is not what the run stored: it is computed again", path)
+            # Tasks take what they find of their own results, and do not see the record.
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise RunRecordError(f"cannot remove {path}: {error.strerror}: remove it") from error
             return None
         self.record.result(key, stored.meta)
         return stored
