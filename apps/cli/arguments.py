@@ -156,6 +156,9 @@ def build_parser() -> Parser:
     devices.add_argument("--resources", type=Path, metavar="FILE.xml", help="COMPSs resources file (or its folder)")
     _add_json(devices)
 
+    calibrate = commands.add_parser("calibrate", help="measure how fast this machine is, for predictions of seconds")
+    _add_json(calibrate)
+
     doctor = commands.add_parser("doctor", help="say what this machine has, and how to get what is missing")
     doctor.add_argument("--resources", type=Path, metavar="FILE.xml", help="check this COMPSs resources file too")
     _add_json(doctor)

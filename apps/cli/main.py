@@ -123,6 +123,8 @@ def _subcommand(command: str) -> Callable[[argparse.Namespace], int]:
         from apps.cli.watch import watch as subcommand
     elif command == "devices":
         from apps.cli.devices import devices as subcommand
+    elif command == "calibrate":
+        from apps.cli.calibrate import calibrate as subcommand
     else:
         from apps.cli.doctor import doctor as subcommand
     return subcommand

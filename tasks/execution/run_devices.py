@@ -10,7 +10,9 @@ from pathlib import Path
 
 from resources_xml import Need, ResourcesError, devices_of, needs_of_devices, read_nodes, unsatisfied
 from scheduler_policies import CPU_SPEED, GPU_SPEED, Device, DeviceState, Kind
+from scheduler_policies.device import Speed
 from tasks.cutting.plan import Plan
+from tasks.execution.calibration import calibration_path, read_calibration
 from tasks.execution.leases import open_leases
 
 logger = logging.getLogger(__name__)
@@ -122,13 +124,21 @@ def fidelities_of(plan: Plan, devices: Sequence[Device], mitigation: str) -> dic
 def _file_devices(resources: Path | None) -> list[Device]:
     declared = os.environ.get(RESOURCES_VARIABLE)
     if resources is None and not declared:
-        return [Device("cpu", Kind.CPU, units=os.cpu_count() or 1, speed=CPU_SPEED)]
+        return [Device("cpu", Kind.CPU, units=os.cpu_count() or 1, speed=_measured_speed())]
     nodes = read_nodes(resources or Path(declared or ""))
     devices = devices_of(nodes)
     lines = unsatisfied([Need("cut"), Need("reconstruct"), *needs_of_devices("execute", devices)], nodes)
     if lines:
         raise ResourcesError(f"{resources or declared}: {lines[0]}")
     return list(devices)
+
+
+def _measured_speed() -> Speed:
+    """Of one core of this machine, where it was calibrated."""
+    if not calibration_path().exists():
+        return CPU_SPEED
+    found = read_calibration()
+    return CPU_SPEED if found is None else found.speed
 
 
 def _described(device: Device, trouble: dict[str, str]) -> Device:

@@ -1,0 +1,34 @@
+"""``qompass calibrate``: measure how fast this machine is, so that predicted seconds are its own."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+
+from apps.cli.tables import table
+from apps.cli.terminal import SCHEMA, say
+from scheduler_policies import CPU_SPEED
+from scheduler_policies.machine import CONTRACTION_FLOPS
+from tasks.execution.calibration import calibrate as measure
+from tasks.execution.calibration import write_calibration
+
+
+def calibrate(arguments: argparse.Namespace) -> int:
+    """Measure, write the user's own file and show it beside the typical values."""
+    say("measuring, less than two minutes: other work on this machine makes it look slow")
+    began = time.perf_counter()
+    found = measure()
+    path = write_calibration(found)
+    if arguments.json:
+        print(json.dumps({"schema": SCHEMA, "file": str(path), "calibration": found.document()}, indent=2))
+        return 0
+    typical = vars(CPU_SPEED)
+    rows = [
+        (name, f"{value:.3g}", f"{typical[name]:.3g}") for name, value in vars(found.speed).items() if typical[name]
+    ]
+    rows.append(("contraction, flops/s", f"{found.contraction_flops:.3g}", f"{CONTRACTION_FLOPS:.3g}"))
+    print(table(("seconds of", "this machine", "typical"), rows, right=(1, 2)))
+    print(f"\n{found.machine}: the fit is right to {found.accuracy:.0f} % (median of 100 min/max)")
+    print(f"Written to {path} in {time.perf_counter() - began:.0f} s; runs and plans use it from now on.")
+    return 0

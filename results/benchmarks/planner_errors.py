@@ -1,0 +1,88 @@
+"""Predicted against measured standard errors, plan by plan; part of ``planner.py``.
+
+Several plans of each problem, by the search and at several widths; even shots, many seeds, against exact values.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from results.benchmarks.planner_problems import FAMILIES
+from tasks.cutting import CuttingError, make_plans, structure_of
+from tasks.cutting.objectives.error import log_variance
+from tasks.cutting.partition import partition
+from tasks.cutting.search.sketch import sketch_of
+from tasks.execution.jobs import exact_jobs, fragment_tensor, run_job, sampled_jobs, uniform_shots
+from tasks.inputs.validation import make_problem
+from tasks.prediction import shot_variances
+from tasks.reconstruction import estimate_values
+
+DATA = Path(__file__).with_name("planner_errors.json")
+SEEDS, SHOTS, MOST_VARIANTS = 24, 200, 2500
+SMALL = {
+    "w 20": (6, 8, 10), "cuccaro 12": (7, 8), "swap test 13": (5, 7), "qaoa 3-regular 16": (8, 10),
+    "tfim line 20, 3 steps": (7, 10), "brickwork 12, 4 layers": (6, 8), "bernstein-vazirani 30": (12, 16),
+    "clusters 5 x 6": (6, 12), "tree 31": (10, 12), "random pairs 24, 40 gates": (14, 16), "su2 linear 20": (7, 10),
+    "su2 circular 16": (8, 10), "zz feature map linear 16": (8, 10), "dj 24": (8, 12), "graphstate 30": (10, 15),
+    "ghz 40": (12, 20), "qft 8": (6,), "qaoa 4-regular 30": (20,),
+}  # fmt: skip
+
+
+def main() -> None:
+    """Measure what is not there yet, one problem after the other."""
+    rows: list[dict[str, Any]] = json.loads(DATA.read_text()) if DATA.exists() else []
+    done = {row["problem"] for row in rows}
+    for name, build, _ in FAMILIES:
+        if name in SMALL and name not in done:
+            rows += measured(name, build(), SMALL[name])
+            DATA.write_text(json.dumps(rows, indent=1))
+
+
+def measured(name: str, circuit: Any, widths: tuple[int, ...]) -> list[dict[str, Any]]:
+    """One row a plan."""
+    qubits = circuit.num_qubits
+    observables = ["Z" * qubits, f"Z0 Z{qubits - 1}", "X0 X1", "0.5*Z0 + 0.5*Z1 Z2 - 0.3*Z3"]
+    problem = make_problem(circuit, observables)
+    plans: dict[Any, Any] = {}
+    for width in widths:
+        try:
+            found = make_plans(problem, max_qubits=width, shots=10**9, most=3)
+        except CuttingError:
+            continue
+        plans |= {plan.cuts: plan for plan in found if sum(c.variants for c in plan.costs) <= MOST_VARIANTS}
+    rows = []
+    for plan in plans.values():
+        structure = structure_of(problem, plan)
+
+        def tensors(jobs: Any, plan: Any = plan) -> list[Any]:
+            pairs = zip(plan.fragments, plan.schemes, jobs, strict=True)
+            return [fragment_tensor(f, s, [(job, run_job(job))]) for f, s, job in pairs]
+
+        truth, _ = estimate_values(structure, tensors(exact_jobs(plan)))
+        variants = sum(cost.variants for cost in plan.costs)
+        shots = SHOTS * variants
+        known = np.sqrt(shot_variances(problem, plan).values.sum(axis=0) / SHOTS)
+        runs = [
+            estimate_values(structure, tensors(sampled_jobs(plan, uniform_shots(plan, shots), s))) for s in range(SEEDS)
+        ]
+        errors = np.array([values - truth for values, _ in runs])
+        guess = 2 ** (log_variance(sketch_of(partition(problem, plan.cuts)), shots) / 2)
+        rows.append(
+            {
+                "problem": name, "cuts": len(plan.cuts), "fragments": len(plan.fragments), "variants": variants,
+                "shots": shots, "predicted": float(np.sqrt((known**2).mean())),
+                "measured": float(np.sqrt((errors**2).mean())), "magnitude": float(guess),
+                "bar": float(np.sqrt(np.mean([bar**2 for _, bar in runs]))),
+                "kappa": float(np.sqrt(plan.sampling_overhead / shots)),
+            }
+        )  # fmt: skip
+        print(rows[-1], flush=True)
+    return rows
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""Plans of the benchmark's cases beside those of peers, with the time planning takes; part of ``planner.py``.
+
+Peers get the same circuit and the same width: qiskit-addon-cutting's ``find_cuts`` (wires and gates, in a process that
+is ended after its time), and the qubit graph split by KaHyPar and by Mt-KaHyPar (gates only, the log of each gate's
+overhead as the weight). All are priced alike: kappa**2, and predicted seconds of an exact run.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import time
+from math import ceil, log2
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from qiskit import QuantumCircuit
+
+from results.benchmarks.planner_problems import Case, cases, large
+from tasks.cutting import CuttingError, make_plan
+from tasks.cutting.cuts import Cut, GateCut, WireCut
+from tasks.cutting.lightcone import light_cone
+from tasks.cutting.objectives import find_objective
+from tasks.cutting.partition import partition
+from tasks.cutting.search.candidates import _searched, gate_ends
+from tasks.cutting.search.multilevel import multilevel_blocks
+from tasks.cutting.search.sketch import sketch_of
+from tasks.inputs.validation import make_problem
+
+DATA = Path(__file__).with_name("planner_plans.json")
+SHOTS = 10**10
+PEER_S = 20.0
+
+
+def main() -> None:
+    """Plan what is not there yet, one case after the other."""
+    rows: list[dict[str, Any]] = json.loads(DATA.read_text()) if DATA.exists() else []
+    done = {(row["case"], row["width"], row["copy"]) for row in rows}
+    todo = [case for case in cases(copies=1) if (case.name, case.width, case.copy) not in done]
+    todo += [
+        Case(name, build(), width)
+        for name, build, widths in large()
+        for width in widths
+        if (name, width, 0) not in done
+    ]
+    for case in todo:
+        rows.append(planned(case))
+        DATA.write_text(json.dumps(rows, indent=1))
+        print(rows[-1], flush=True)
+
+
+def planned(case: Case) -> dict[str, Any]:
+    """Ours and the peers' for one case."""
+    circuit, width = case.circuit, case.width
+    problem = make_problem(circuit, ["Z" * circuit.num_qubits])
+    row: dict[str, Any] = {"case": case.name, "qubits": circuit.num_qubits, "width": width, "copy": case.copy}
+    for mode, shots in (("sampled", SHOTS), ("exact", None)):
+        _searched.cache_clear()
+        began = time.process_time()
+        try:
+            plan = make_plan(problem, max_qubits=width, shots=shots)
+        except CuttingError as error:
+            row[mode] = {"error": str(error), "planning": time.process_time() - began}
+            continue
+        planning = time.process_time() - began
+        row[mode] = {**priced(problem, plan.cuts), "cuts": len(plan.cuts), "planning": planning}
+    peers = {"Mt-KaHyPar": graph_cuts(problem, width, "mt"), "KaHyPar": graph_cuts(problem, width, "kahypar")}
+    if circuit.num_qubits <= 100 and case.copy == 0:
+        peers["find_cuts"] = in_time(circuit, width)
+    row["peers"] = {name: None if cuts is None else priced(problem, cuts) for name, cuts in peers.items()}
+    return row
+
+
+def priced(problem: Any, cuts: tuple[Cut, ...]) -> dict[str, float]:
+    """A peer's plan as ours are."""
+    sketch = sketch_of(partition(problem, cuts))
+    return {"overhead": sketch.overhead, "seconds": log2(sketch.seconds), "width": sketch.width}
+
+
+def graph_cuts(problem: Any, width: int, library: str) -> tuple[Cut, ...] | None:
+    """Gates between blocks of qubits, the least overhead of as few blocks as fit and of one more."""
+    qubits = problem.num_qubits
+    matters = light_cone(problem.circuit, np.asarray(problem.terms.support.any(axis=0)))
+    ends = gate_ends(problem.circuit, matters, find_objective("overhead"))
+    weights = ends.qubit_weights(qubits)
+    best: tuple[float, tuple[Cut, ...]] | None = None
+    for number in (ceil(qubits / width), ceil(qubits / width) + 1):
+        if library == "mt":
+            blocks = multilevel_blocks(weights, np.ones(qubits, dtype=np.int64), number, width)
+        else:
+            blocks = kahypar_blocks(weights, number, width)
+        if blocks is None or np.bincount(blocks).max() > width:
+            continue
+        nodes = blocks[ends.qubits].reshape(-1)
+        if best is None or ends.cost(nodes) < best[0]:
+            best = ends.cost(nodes), ends.cuts(nodes)
+    return None if best is None else best[1]
+
+
+def kahypar_blocks(weights: Any, number: int, width: int) -> np.ndarray | None:
+    """With the configuration that PennyLane ships its own cutting with (cut, k-way, kKaHyPar)."""
+    try:
+        import cotengra.pathfinders.path_kahypar as shipped
+        import kahypar
+    except ImportError:
+        return None
+    upper = weights.tocoo()
+    pairs = [
+        (int(a), int(b), max(1, round(16 * w))) for a, b, w in zip(*upper.coords, upper.data, strict=True) if a < b
+    ]
+    if number < 2 or not pairs:
+        return None
+    context = kahypar.Context()
+    profile = Path(shipped.__file__).parent / "kahypar_profiles" / "cut_kKaHyPar_sea20.ini"
+    if not profile.exists():
+        return None
+    context.loadINIconfiguration(str(profile))
+    size = weights.shape[0]
+    ends = [node for a, b, _ in pairs for node in (a, b)]
+    graph = kahypar.Hypergraph(
+        size, len(pairs), list(range(0, 2 * len(pairs) + 1, 2)), ends, number, [w for *_, w in pairs], [1] * size
+    )
+    context.setK(number)
+    context.setCustomTargetBlockWeights([width] * number)
+    context.suppressOutput(True)
+    context.setSeed(0)
+    kahypar.partition(graph, context)
+    return np.array([graph.blockID(node) for node in range(size)])
+
+
+def in_time(circuit: QuantumCircuit, width: int) -> tuple[Cut, ...] | None:
+    """``find_cuts`` with its defaults, None where it finds nothing or takes longer than it may."""
+    results: Any = multiprocessing.Queue()
+    child = multiprocessing.Process(target=_find_cuts, args=(circuit, width, results))
+    child.start()
+    try:
+        found = results.get(timeout=PEER_S)
+    except Exception:
+        found = None
+    child.terminate()
+    child.join()
+    return found
+
+
+def _find_cuts(circuit: QuantumCircuit, width: int, results: Any) -> None:
+    from qiskit_addon_cutting import DeviceConstraints, OptimizationParameters, find_cuts
+
+    try:
+        out, _ = find_cuts(circuit, OptimizationParameters(seed=0), DeviceConstraints(width))
+    except Exception:
+        results.put(None)
+        return
+    cuts: list[Cut] = []
+    waiting: set[int] = set()
+    done = 0
+    for item in out.data:
+        qubits = [out.find_bit(q).index for q in item.qubits]
+        if item.operation.name == "cut_wire":
+            waiting.add(qubits[0])
+            continue
+        for q in sorted(waiting.intersection(qubits)):
+            cuts.append(WireCut(done, q))
+            waiting.discard(q)
+        if item.operation.name == "qpd_2q":
+            cuts.append(GateCut(done))
+        done += 1
+    results.put(tuple(cuts))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""The cost model's constants of this machine, measured: fragments of several sizes are run and the model is fitted.
+
+The file is the user's own, under ``$XDG_CONFIG_HOME``; it says which machine and which version it is of, and is not
+used on another.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from qiskit import QuantumCircuit
+from scipy.optimize import nnls
+
+from scheduler_policies import CPU_SPEED, Device, Kind
+from scheduler_policies.cost import exact_seconds, sampled_seconds
+from scheduler_policies.device import Speed
+from tasks.cutting import Fragment, GateCut, Plan, make_plan
+from tasks.cutting.cost import open_legs
+from tasks.errors import QompassError
+from tasks.execution.jobs import exact_jobs, run_job, sampled_jobs, uniform_shots
+from tasks.inputs.validation import make_problem
+
+logger = logging.getLogger(__name__)
+
+VERSION = 1
+_REPEATS = 3
+_SHOTS = (20, 2000)  # a variant
+_SIDE = 256
+_SIZES = ((6, 1, 4), (6, 3, 8), (12, 2, 20), (16, 1, 30), (16, 3, 10), (20, 2, 12), (22, 0, 10))  # half, cuts, layers
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was measured.
+
+    Attributes:
+        machine: processor and cores.
+        speed: of one core.
+        contraction_flops: floating-point operations a second of contractions.
+        accuracy: median over the measurements of 100 min / max of predicted and measured seconds.
+    """
+
+    machine: str
+    speed: Speed
+    contraction_flops: float
+    accuracy: float
+
+    def document(self) -> dict[str, Any]:
+        """As the file has it."""
+        return {"version": VERSION, **asdict(self)}
+
+
+def calibration_path() -> Path:
+    """Where the user's own file is."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "qompass" / "calibration.json"
+
+
+def machine_name() -> str:
+    """Processor and cores, as far as the system says."""
+    names = [platform.machine(), platform.processor()]
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names += [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line][
+            :1
+        ]
+    return f"{' '.join(dict.fromkeys(name for name in names if name))}, {os.cpu_count()} cores"
+
+
+def read_calibration(path: Path | None = None) -> Calibration | None:
+    """The calibration of this machine, None where there is none; one that cannot be used is said and left alone."""
+    file = path or calibration_path()
+    try:
+        document = json.loads(file.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        _say_unused(file, f"it cannot be read ({type(error).__name__})")
+        return None
+    if not isinstance(document, dict) or document.get("version") != VERSION:
+        _say_unused(file, "it is of another version")
+        return None
+    if document.get("machine") != machine_name():
+        _say_unused(file, f"it is of another machine ({str(document.get('machine'))[:80]})")
+        return None
+    try:
+        speed = Speed(**{name: float(value) for name, value in document["speed"].items()})
+        found = Calibration(
+            document["machine"], speed, float(document["contraction_flops"]), float(document["accuracy"])
+        )
+        numbers = np.array([*vars(speed).values(), found.contraction_flops])
+        if not (np.isfinite(numbers).all() and (numbers >= 0).all() and found.contraction_flops > 0):
+            raise ValueError("a number is out of range")
+    except (KeyError, TypeError, ValueError, AttributeError):
+        _say_unused(file, "its content is damaged")
+        return None
+    return found
+
+
+def write_calibration(found: Calibration, path: Path | None = None) -> Path:
+    """Write the user's own file, whole or not at all.
+
+    Raises:
+        QompassError: it cannot be written.
+    """
+    file = path or calibration_path()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = file.with_name(f"{file.name}.{os.getpid()}.partial")
+        unfinished.write_text(json.dumps(found.document(), indent=1))
+        os.replace(unfinished, file)
+    except OSError as error:
+        raise QompassError(f"{file}: cannot be written ({error.strerror})") from error
+    return file
+
+
+def calibrate() -> Calibration:
+    """Measure this machine; takes about a minute."""
+    exact: list[tuple[_Known, float]] = []
+    sampled: list[tuple[_Known, float]] = []
+    for plan in _plans():
+        for whole in exact_jobs(plan):
+            exact.append((_known(whole.fragment), _seconds(partial(run_job, whole))))
+        variants = sum(cost.variants for cost in plan.costs)
+        for each in _SHOTS:
+            for job in sampled_jobs(plan, uniform_shots(plan, each * variants), 0):
+                known = replace(_known(job.fragment), variants=len(job.variants), shots=sum(job.shots))
+                sampled.append((known, _seconds(partial(run_job, job))))
+    took = np.array([seconds for _, seconds in exact])
+    states = np.array([[1.0, k.gates, k.gates * 2.0 ** (k.width + k.branches), k.pairs] for k, _ in exact])
+    circuit, gate, amplitude, pair = _fitted(states, took, ("circuit", "gate", "amplitude_gate", "pair"))
+    passes = np.array([k.variants * 2.0**k.width for k, _ in sampled])
+    opened = np.array([circuit + k.gates * (gate + 2.0 ** (k.width + k.branches) * amplitude) for k, _ in sampled])
+    opened += passes * amplitude
+    rest = np.maximum(np.array([seconds for _, seconds in sampled]) - opened, 1e-6)
+    draw, shot = _fitted(np.array([[k.variants, k.shots] for k, _ in sampled], dtype=float), rest, ("draw", "shot"))
+    speed = Speed(CPU_SPEED.job, circuit, shot, 0.0, gate, draw, amplitude, pair)
+    device = Device("cpu", Kind.CPU, speed=speed)
+    seen = [(exact_seconds(device, k.width, 0, k.branches, k.outputs, k.factors, k.gates), s) for k, s in exact]
+    seen += [(sampled_seconds(device, k.width, 0, k.branches, k.variants, k.shots, k.gates), s) for k, s in sampled]
+    return Calibration(machine_name(), speed, _flops(), median(100 * min(both) / max(both) for both in seen))
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What the cost model asks of a piece of work."""
+
+    width: int
+    branches: int
+    outputs: int
+    factors: int
+    gates: int
+    variants: int = 0
+    shots: int = 0
+
+    @property
+    def pairs(self) -> float:
+        return 4.0**self.branches * 2.0**self.outputs * self.factors * 2.0**self.width
+
+
+def _known(fragment: Fragment) -> _Known:
+    branches, outputs = open_legs(fragment)
+    return _Known(fragment.num_qubits, branches, outputs, fragment.num_factors, len(fragment.circuit.data))
+
+
+def _flops() -> float:
+    """Of products of matrices as large as two tensors of eight legs with four in common make them."""
+    a, b = np.random.default_rng(0).normal(size=(2, _SIDE, _SIDE))
+    return 2 * _SIDE**3 / _seconds(partial(np.matmul, a, b))
+
+
+def _plans() -> Iterator[Plan]:
+    """Two halves of several sizes, joined by cut gates."""
+    for half, cuts, layers in _SIZES:
+        rng = np.random.default_rng([half, cuts])
+        circuit = QuantumCircuit(2 * half if cuts else half)
+        severed = []
+        for layer in range(layers):
+            for q in range(circuit.num_qubits):
+                circuit.u(*rng.uniform(0, 3, 3), q)
+            for q in range(layer % 2, circuit.num_qubits - 1, 2):
+                if q != half - 1:
+                    circuit.cz(q, q + 1)
+            if layer < cuts:
+                severed.append(GateCut(len(circuit.data)))
+                circuit.cz(half - 1, half)
+        problem = make_problem(circuit, ["Z" * circuit.num_qubits, "Z0", "X0"])
+        yield make_plan(problem, cuts=tuple(severed), shots=10**9)
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    """The least of a few repeats."""
+    took: list[float] = []
+    while len(took) < _REPEATS and (not took or took[-1] < 1):
+        began = time.perf_counter()
+        work()
+        took.append(time.perf_counter() - began)
+    return min(took)
+
+
+def _fitted(columns: np.ndarray, seconds: np.ndarray, names: Sequence[str]) -> list[float]:
+    """(column,) constants of least relative error; what the measurements cannot tell stays above a tenth of usual."""
+    scale = np.maximum(np.abs(columns / seconds[:, None]).max(axis=0), 1e-300)
+    found, _ = nnls(columns / seconds[:, None] / scale, np.ones(len(seconds)))
+    return [max(float(v), getattr(CPU_SPEED, name) / 10) for v, name in zip(found / scale, names, strict=True)]
+
+
+def _say_unused(file: Path, why: str) -> None:
+    logger.warning("%s is not used, typical values are: %s; `qompass calibrate` makes it anew", file, why)
