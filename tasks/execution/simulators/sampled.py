@@ -198,7 +198,7 @@ class _Seen:
         if self._joint(np.array(self._bits + of_legs)) or (self._whole and not of_legs):
             return places, found
         per_place = self._amplitudes.size // self._table.shape[-1]
-        if self._whole and per_place > prod(len(matrix) for matrix in read):
+        if self._whole and per_place > self._table.size // self._table.shape[-1]:
             weights = self._from_table(read, places)
         else:
             weights = self._from_amplitudes(settings, places)

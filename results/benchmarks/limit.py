@@ -1,0 +1,275 @@
+"""How near execution comes to its limit: ``python -m results.benchmarks.limit --before CHECKOUT``.
+
+The limit of an exact fragment is one plain simulation of it by Aer without legs, that of a sampled variant drawing its
+shots from a distribution that is known. Every case runs in a process of its own, in the other checkout and in this one
+in turn, on one thread. Writes limit.md, limit.json and limit.png beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from math import log2
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+from results.benchmarks.reconstruction_scale import chain, grid, network, tree
+from tasks.reconstruction.contraction.network import network_of
+from tasks.reconstruction.contraction.path import find_paths
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+_LONGEST_S = 60.0  # a case that takes longer in the other checkout is not waited for
+_EXACT = [
+    # qubits, legs, observables, kind, depth
+    (12, 0, 10, "local", 20), (12, 2, 10, "local", 20), (12, 4, 10, "local", 20), (12, 6, 1, "local", 20),
+    (12, 6, 10, "local", 20), (12, 6, 500, "local", 20), (16, 2, 10, "local", 20), (16, 4, 1, "local", 20),
+    (16, 4, 10, "local", 20), (16, 4, 1000, "local", 20), (16, 4, 1000, "dense", 20), (16, 6, 10, "local", 20),
+    (20, 2, 10, "local", 20), (20, 4, 10, "local", 20), (20, 6, 10, "local", 20), (24, 2, 10, "local", 6),
+]  # fmt: skip
+_WIRES = [(12, 2), (16, 3)]
+_SAMPLED = [
+    # qubits, legs, measured, variants
+    (12, 4, 1, 625), (12, 4, 12, 625), (15, 4, 1, 625), (15, 4, 8, 625), (15, 4, 15, 625),
+    (15, 6, 15, 3000), (18, 4, 2, 625), (18, 4, 18, 200), (20, 4, 20, 50),
+]  # fmt: skip
+
+
+def measured(checkout: Path, case: dict[str, Any]) -> dict[str, Any] | None:
+    """A case in a checkout; None where it takes too long or runs out of memory."""
+    environment = {**os.environ, "PYTHONPATH": str(checkout), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(HERE / "limit_work.py"), json.dumps(case)]
+    try:
+        done = subprocess.run(
+            command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=_LONGEST_S, check=True
+        )
+    except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
+        return None
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def cases() -> dict[str, dict[str, Any]]:
+    """All cases of fragments by name."""
+    made: dict[str, dict[str, Any]] = {}
+    for qubits, legs, observables, kind, depth in _EXACT:
+        name = f"{qubits}/{legs}, {observables} {kind}"
+        made[name] = {"path": "exact", "qubits": qubits, "legs": legs, "observables": observables, "kind": kind}
+        made[name]["depth"] = depth
+    for qubits, legs in _WIRES:
+        made[f"{qubits}/{legs} wires, 10 local"] = {
+            "path": "exact", "qubits": qubits, "legs": legs, "observables": 10, "depth": 20, "wires": True,
+        }  # fmt: skip
+    for qubits, legs, bits, variants in _SAMPLED:
+        made[f"{qubits}/{legs}, {bits} measured"] = {
+            "path": "sampled", "qubits": qubits, "legs": legs, "measured": bits, "variants": variants, "depth": 24,
+        }  # fmt: skip
+    return made
+
+
+def searches() -> list[dict[str, Any]]:
+    """Seconds of the path search for 100 and 200 fragments, and its growth exponent."""
+    rows = []
+    shapes = {
+        "chain, 2 cuts each": lambda n: chain(n, 2),
+        "tree and more": lambda n: tree(n, 6 * n // 10),
+        "grid 4 x n/4": lambda n: grid(4, n // 4),
+        "grid 10 x n/10": lambda n: grid(10, n // 10),
+    }
+    for name, shape in shapes.items():
+        seconds = []
+        for fragments in (100, 200):
+            laid_out = network_of(network(*shape(fragments), 4, 1)[0])
+            times = []
+            for _ in range(3):
+                began = time.perf_counter()
+                find_paths(laid_out)
+                times.append(time.perf_counter() - began)
+            seconds.append(min(times))
+        rows.append({"network": name, "seconds": seconds, "exponent": log2(seconds[1] / seconds[0])})
+    return rows
+
+
+_FRAGMENTS = """
+import sys, json, time
+sys.path.insert(0, sys.argv[1])
+from limit_work import fragment_of
+from tasks.execution.jobs import ExactJob, run_job
+job = ExactJob(fragment_of({"qubits": 20, "legs": 2, "depth": 20, "observables": 10})[0])
+print(flush=True)
+for line in sys.stdin:
+    began = time.perf_counter()
+    run_job(job, threads=int(line))
+    print(time.perf_counter() - began, flush=True)
+"""
+
+
+def cores() -> list[dict[str, Any]]:
+    """1, 2, 3 and 16 fragments of 20 qubits on two workers, each on one core, and lending itself the other."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _FRAGMENTS, str(HERE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=environment, cwd=ROOT,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+
+    def ask(worker: subprocess.Popen[str], threads: int) -> float:
+        assert worker.stdin is not None and worker.stdout is not None
+        worker.stdin.write(f"{threads}\n")
+        worker.stdin.flush()
+        return float(worker.stdout.readline())
+
+    rows = []
+    try:
+        for worker in workers:
+            assert worker.stdout is not None
+            worker.stdout.readline()
+            ask(worker, 1)
+        alone = min(ask(workers[0], 1) for _ in range(3))
+        for fragments in (1, 2, 3, 16):
+            row: dict[str, Any] = {"fragments": fragments}
+            for threads in (1, 2):
+                times = []
+                for _ in range(3 if fragments < 16 else 1):
+                    left = iter(range(fragments))
+                    began = time.perf_counter()
+                    with ThreadPoolExecutor(2) as pool:
+                        list(pool.map(lambda w, left=left, threads=threads: [ask(w, threads) for _ in left], workers))
+                    times.append(time.perf_counter() - began)
+                row[f"efficiency_{threads}"] = fragments * alone / (2 * min(times))
+            rows.append(row)
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+    return rows
+
+
+def table(results: dict[str, Any]) -> list[str]:
+    """The page."""
+    mib = 1 << 20
+    lines = [
+        "# How near execution comes to its limit",
+        "",
+        "`python -m results.benchmarks.limit --before CHECKOUT`, before: commit b440b4f; every case in a process of its "
+        "own, both checkouts in turn, one thread, 2 cores shared with other work. Dense fragments: brickwork of depth "
+        "20 (24 qubits: 6), legs at equal distances.",
+        "",
+        "## Exact fragments",
+        "",
+        "The limit is one plain simulation by Aer of the same fragment without legs, without observables. Peaks are of "
+        "resident memory, above what the process had before.",
+        "",
+        "| qubits/legs, observables | limit ms | before | after | quicker | peak MiB | predicted MiB | predicted / peak |"
+        " before: peak | predicted |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, (old, new) in results["cases"].items():
+        if new and "peak" in new:
+            then = f"{old['seconds'] / new['limit']:.1f}x" if old else f"over {_LONGEST_S:.0f} s"
+            ratio = f"{old['seconds'] / new['seconds']:.1f}x" if old else "-"
+            memory = f"{old['peak'] / mib:,.0f} | {old['predicted'] / mib:,.0f}" if old else "- | -"
+            off = f"{new['predicted'] / new['peak']:.2f}" if new["peak"] > 16 * mib else "-"
+            lines.append(
+                f"| {name} | {1e3 * new['limit']:,.0f} | {then} | {new['seconds'] / new['limit']:.2f}x | {ratio} | "
+                f"{new['peak'] / mib:,.0f} | {new['predicted'] / mib:,.0f} | {off} | {memory} |"
+            )
+    lines += [
+        "",
+        "## Sampled variants",
+        "",
+        "1,000 shots each. The limit is drawing them from a distribution that is known, by the quicker of a multinomial "
+        "number and of a search in its cumulative sums. 'Each' counts what a variant costs beside the first one, 'all' "
+        "the opening of the legs and the table, too.",
+        "",
+        "| qubits/legs, bits | variants | limit us | before, each | all | after, each | all | quicker |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, (old, new) in results["cases"].items():
+        if new and "further" in new:
+            then = f"{old['further'] / new['limit']:.1f}x | {old['seconds'] / new['limit']:.1f}x" if old else "- | -"
+            ratio = f"{old['seconds'] / new['seconds']:.1f}x" if old else "-"
+            lines.append(
+                f"| {name} | {new['variants']:,} | {1e6 * new['limit']:,.0f} | {then} | "
+                f"{new['further'] / new['limit']:.1f}x | {new['seconds'] / new['limit']:.1f}x | {ratio} |"
+            )
+    lines += [
+        "",
+        "![Multiples of the limit before and after](limit.png)",
+        "",
+        "## Path search",
+        "",
+        "| network | 100 fragments, s | 200 fragments, s | exponent |",
+        "|---|---:|---:|---:|",
+    ]
+    for row in results["searches"]:
+        lines.append(
+            f"| {row['network']} | {row['seconds'][0]:.3f} | {row['seconds'][1]:.3f} | {row['exponent']:.2f} |"
+        )
+    lines += [
+        "",
+        "## Both cores busy",
+        "",
+        "Fragments of 20 qubits, 2 legs, 10 observables on two processes: parallel efficiency, 1 where both cores do "
+        "nothing but their share.",
+        "",
+        "| fragments | one core each | cores lent |",
+        "|---:|---:|---:|",
+    ]
+    for row in results["cores"]:
+        lines.append(f"| {row['fragments']} | {row['efficiency_1']:.2f} | {row['efficiency_2']:.2f} |")
+    return lines
+
+
+def figure(results: dict[str, Any]) -> None:
+    """Multiples of the limit, before and after."""
+    pairs = [(n, o, w) for n, (o, w) in results["cases"].items() if w]
+    drawing, axes = pyplot.subplots(figsize=(9, 0.3 * len(pairs) + 1.2))
+    for place, (_, old, new) in enumerate(pairs):
+        if old:
+            axes.plot([old["seconds"] / new["limit"]], [place], "o", color="0.6", label="before" if not place else None)
+        axes.plot([new["seconds"] / new["limit"]], [place], "o", color="tab:blue", label=None if place else "after")
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_yticks(range(len(pairs)), [name for name, *_ in pairs])
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.set_xlabel("multiples of the limit (exact: one plain simulation; sampled: drawing alone)")
+    axes.legend()
+    drawing.tight_layout()
+    drawing.savefig(HERE / "limit.png", dpi=110)
+
+
+def main() -> None:
+    """Measure, write the table, the data and the figure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--before", type=Path, required=True, metavar="CHECKOUT")
+    parser.add_argument("--part", choices=["exact", "sampled", "rest", "all"], default="all", help="others are kept")
+    options = parser.parse_args()
+    data = HERE / "limit.json"
+    results = json.loads(data.read_text()) if data.exists() else {"cases": {}, "searches": [], "cores": []}
+    for name, case in cases().items():
+        if options.part in (case["path"], "all"):
+            results["cases"][name] = (measured(options.before, case), measured(ROOT, case))
+            data.write_text(json.dumps(results, indent=1) + "\n")
+    if options.part in ("rest", "all"):
+        results |= {"searches": searches(), "cores": cores()}
+    results["cases"] = {name: results["cases"][name] for name in cases() if name in results["cases"]}
+    data.write_text(json.dumps(results, indent=1) + "\n")
+    (HERE / "limit.md").write_text("\n".join(table(results)) + "\n")
+    figure(results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""One case of limit.py in a process of its own, in whichever checkout is the current folder: JSON in, JSON out.
+
+It imports only what both checkouts have, so that the same lines measure both.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from typing import Any
+
+import numpy as np
+from qiskit import QuantumCircuit
+from qiskit_aer import AerSimulator
+
+from tasks.cutting import GateCut, WireCut, make_plan
+from tasks.cutting.variants import enumerate_variants
+from tasks.execution.jobs import ExactJob, SampledJob, run_job
+from tests.oracles import problem_of
+
+
+def fragment_of(case: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """A dense fragment: brickwork of the given depth, legs at equal distances on random qubits."""
+    qubits, legs, depth = case["qubits"], case["legs"], case["depth"]
+    rng = np.random.default_rng(case.get("seed", 0))
+    circuit, cuts = QuantumCircuit(qubits + 1), []
+    at = [int((k + 1) * depth / (legs + 1)) for k in range(legs)]
+    for layer in range(depth):
+        for q in range(qubits + 1):
+            circuit.u(*rng.uniform(0, 3, 3), q)
+        for q in range(layer % 2, qubits - 1, 2):
+            circuit.cz(q, q + 1)
+        for _ in range(at.count(layer)):
+            place = len(circuit.data)
+            own = int(rng.integers(qubits))
+            if case.get("wires"):  # a swap of qubits through a wire that is cut: prepared here, measured there
+                circuit.cz(own, qubits)
+                cuts += [WireCut(place, qubits)]
+            else:
+                cuts.append(GateCut(place))
+                circuit.cz(own, qubits)
+    labels = labels_of(qubits, case["observables"], case.get("kind", "local"), rng)
+    plan = make_plan(problem_of(circuit, labels, np.ones((1, len(labels)))), cuts=tuple(cuts))
+    index = max(range(len(plan.fragments)), key=lambda k: plan.fragments[k].num_qubits)
+    return plan.fragments[index], plan.schemes[index], plan.costs[index]
+
+
+def labels_of(qubits: int, number: int, kind: str, rng: np.random.Generator) -> list[str]:
+    """Distinct observables: two-body Paulis, dense ones, or Z on the last ``number`` qubits."""
+    if kind == "measured":
+        return ["I" + "I" * (qubits - number) + "Z" * number]
+    found: set[str] = set()
+    while len(found) < number:
+        letters = ["I"] * (qubits + 1)
+        where = range(qubits) if kind == "dense" else rng.choice(qubits, 2, replace=False)
+        for q in where:
+            letters[int(q)] = str(rng.choice(list("XYZ")))
+        found.add("".join(reversed(letters)))
+    return sorted(found)
+
+
+def least(work: Any, repeats: int) -> float:
+    """Seconds of the quickest of some repeats."""
+    best = np.inf
+    for _ in range(repeats):
+        began = time.perf_counter()
+        work()
+        best = min(best, time.perf_counter() - began)
+    return best
+
+
+def exact(case: dict[str, Any]) -> dict[str, Any]:
+    """Seconds of a whole tensor and of the limit, one plain simulation of the same fragment; memory of the tensor."""
+    fragment, _, cost = fragment_of(case)
+    run_job(ExactJob(fragment_of({**case, "qubits": 4, "observables": 2, "kind": "local"})[0]))
+    simulator = AerSimulator(method="statevector", max_parallel_threads=1)
+    plain = fragment.circuit.copy()
+    plain.save_statevector()
+    first = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began = time.perf_counter()
+    run_job(ExactJob(fragment))
+    seconds = time.perf_counter() - began
+    peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - first) * 1024
+    if seconds < 5:
+        seconds = min(seconds, least(lambda: run_job(ExactJob(fragment)), 2))
+    limit = least(lambda: simulator.run(plain, shots=1).result().data(0), 2 if case["qubits"] < 22 else 1)
+    return {"seconds": seconds, "limit": limit, "peak": peak, "predicted": cost.exact_bytes}
+
+
+def sampled(case: dict[str, Any]) -> dict[str, Any]:
+    """Seconds a variant, and those of drawing its shots alone from a distribution that is known."""
+    fragment, schemes, _ = fragment_of({**case, "kind": "measured", "observables": case["measured"]})
+    variants = tuple(enumerate_variants(fragment, schemes)[: case["variants"]])
+    shots = 1000
+    job = SampledJob(fragment, schemes, variants, (shots,) * len(variants))
+    whole = ExactJob(fragment)
+    run_job(SampledJob(fragment, schemes, variants[:1], (shots,)))
+    opened = least(lambda: run_job(whole), 1)
+    seconds = least(lambda: run_job(job), 2 if opened < 2 else 1)
+    alone = least(lambda: run_job(SampledJob(fragment, schemes, variants[:1], (shots,))), 2)
+    rng = np.random.default_rng(1)
+    law = rng.random(1 << case["measured"])
+    law /= law.sum()
+
+    def draw() -> None:
+        if law.size <= 2 * shots:
+            drawn = rng.multinomial(shots, law)
+            np.flatnonzero(drawn)
+        else:
+            places = np.searchsorted(np.cumsum(law), rng.random(shots))
+            np.unique(places, return_counts=True)
+
+    return {
+        "seconds": seconds / len(variants),
+        "further": max(seconds - alone, 0.0) / max(len(variants) - 1, 1),
+        "limit": least(draw, 20),
+        "variants": len(variants),
+    }
+
+
+def main() -> None:
+    """Read a case, print what was measured."""
+    case = json.loads(sys.argv[1])
+    print(json.dumps(exact(case) if case["path"] == "exact" else sampled(case)))
+
+
+if __name__ == "__main__":
+    main()
