@@ -163,17 +163,17 @@ def table(results: dict[str, Any]) -> list[str]:
     lines = [
         "# How near execution comes to its limit",
         "",
-        "`python -m results.benchmarks.limit --before CHECKOUT`, before: commit b440b4f; every case in a process of its "
-        "own, both checkouts in turn, one thread, 2 cores shared with other work. Dense fragments: brickwork of depth "
-        "20 (24 qubits: 6), legs at equal distances.",
+        "`python -m results.benchmarks.limit --before CHECKOUT`, before: commit b440b4f; every case in a process of "
+        "its own, both checkouts in turn, one thread, 2 cores shared with other work. Dense fragments: brickwork of "
+        "depth 20 (24 qubits: 6), legs at equal distances.",
         "",
         "## Exact fragments",
         "",
         "The limit is one plain simulation by Aer of the same fragment without legs, without observables. Peaks are of "
         "resident memory, above what the process had before.",
         "",
-        "| qubits/legs, observables | limit ms | before | after | quicker | peak MiB | predicted MiB | predicted / peak |"
-        " before: peak | predicted |",
+        "| qubits/legs, observables | limit ms | before | after | quicker | peak MiB | predicted MiB |"
+        " predicted / peak | before: peak | predicted |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name, (old, new) in results["cases"].items():
@@ -190,9 +190,10 @@ def table(results: dict[str, Any]) -> list[str]:
         "",
         "## Sampled variants",
         "",
-        "1,000 shots each. The limit is drawing them from a distribution that is known, by the quicker of a multinomial "
-        "number and of a search in its cumulative sums. 'Each' counts what a variant costs beside the first one, 'all' "
-        "the opening of the legs and the table, too.",
+        "1,000 shots each. The limit is drawing them alone: a generator set to its stream, a distribution that is "
+        "known, of the qubits' bits and half of the legs' (the quicker of a multinomial number and of a search in "
+        "cumulative sums), the outcomes packed. 'Each' counts what a variant costs beside the first one, 'all' the "
+        "opening of the legs and the table, too.",
         "",
         "| qubits/legs, bits | variants | limit us | before, each | all | after, each | all | quicker |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",

@@ -18,6 +18,7 @@ from qiskit_aer import AerSimulator
 from tasks.cutting import GateCut, WireCut, make_plan
 from tasks.cutting.variants import enumerate_variants
 from tasks.execution.jobs import ExactJob, SampledJob, run_job
+from tasks.model.tensor import VariantCounts
 from tests.oracles import problem_of
 
 
@@ -100,17 +101,23 @@ def sampled(case: dict[str, Any]) -> dict[str, Any]:
     opened = least(lambda: run_job(whole), 1)
     seconds = least(lambda: run_job(job), 2 if opened < 2 else 1)
     alone = least(lambda: run_job(SampledJob(fragment, schemes, variants[:1], (shots,))), 2)
-    rng = np.random.default_rng(1)
-    law = rng.random(1 << case["measured"])
+    law = np.random.default_rng(1).random(
+        1 << (case["measured"] + case["legs"] // 2)
+    )  # about half of the legs read one
     law /= law.sum()
+    philox = np.random.Philox(0)
+    rng, state = np.random.Generator(philox), np.random.Philox(key=[1, 2]).state
 
-    def draw() -> None:
+    def draw() -> VariantCounts:
+        philox.state = state
         if law.size <= 2 * shots:
             drawn = rng.multinomial(shots, law)
-            np.flatnonzero(drawn)
+            places = np.flatnonzero(drawn)
+            found = drawn[places]
         else:
-            places = np.searchsorted(np.cumsum(law), rng.random(shots))
-            np.unique(places, return_counts=True)
+            places, found = np.unique(np.searchsorted(np.cumsum(law), rng.random(shots)), return_counts=True)
+        raw = places.astype("<u8").view(np.uint8).reshape(-1, 8)
+        return VariantCounts(np.ascontiguousarray(raw[:, : case["measured"] // 8 + 1]), found, case["measured"])
 
     return {
         "seconds": seconds / len(variants),

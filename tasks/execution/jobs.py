@@ -24,7 +24,7 @@ from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
 from tasks.execution.simulators.outputs import exact_outputs
 from tasks.execution.simulators.sampled import sample_open, sampled_data
-from tasks.model.counts import merge_counts, split_counts
+from tasks.model.counts import merge_each, split_counts
 from tasks.model.streams import random_stream, simulator_seed
 from tasks.model.tensor import FragmentTensor, VariantCounts
 from tasks.reconstruction import tensor_values
@@ -257,7 +257,8 @@ def fragment_tensor(
     for _, own in groupby(ordered, key=lambda pair: pair[0].round_index):
         for half, variant, counts in _in_halves(list(own)):
             found.setdefault((half, variant), []).append(counts)
-    parts = [(*key, merged) for key, rounds in found.items() for merged in merge_counts(rounds)]
+    each = zip(found, merge_each(list(found.values())), strict=True)
+    parts = [(*key, merged) for key, own in each for merged in own]
     samples = sampled_data(fragment, schemes, [v for _, v, _ in parts], [c for *_, c in parts], [h for h, *_ in parts])
     return FragmentTensor(fragment.index, tensor_values(samples, fragment.num_factors), samples)
 

@@ -22,6 +22,36 @@ def merge_counts(parts: Sequence[VariantCounts]) -> list[VariantCounts]:
     return [_sum_rows(own) for own in alike.values()] + merged
 
 
+def merge_each(groups: Sequence[Sequence[VariantCounts]]) -> list[list[VariantCounts]]:
+    """``merge_counts`` of many groups, the plain ones in one sort for each width of their outcomes."""
+    merged: list[list[VariantCounts]] = [[] for _ in groups]
+    plain: dict[int, list[int]] = {}
+    for k, parts in enumerate(groups):
+        simple = len(parts) > 1 and all(c.readings is None and c.weights is None for c in parts)
+        width = parts[0].outcomes.shape[1] if simple else 9
+        if width > 8:
+            merged[k] = merge_counts(parts)
+        else:
+            plain.setdefault(width, []).append(k)
+    for width, members in plain.items():
+        parts = [part for k in members for part in groups[k]]
+        outcomes = np.concatenate([part.outcomes for part in parts])
+        raw = np.zeros((len(outcomes), 8), dtype=np.uint8)
+        raw[:, :width] = outcomes  # most significant first, as rows of bytes are sorted
+        numbers = raw.view(">u8").reshape(-1).astype(np.uint64)
+        counts = np.concatenate([part.counts for part in parts])
+        owners = np.repeat(np.arange(len(members)), [sum(len(p.counts) for p in groups[k]) for k in members])
+        order = np.lexsort((numbers, owners))
+        numbers, owners = numbers[order], owners[order]
+        starts = np.flatnonzero(np.concatenate([[True], (np.diff(owners) != 0) | (numbers[1:] != numbers[:-1])]))
+        sums = np.add.reduceat(counts[order], starts)
+        rows = outcomes[order[starts]]
+        ends = np.searchsorted(owners[starts], np.arange(len(members)), side="right").tolist()
+        for k, start, end in zip(members, [0, *ends[:-1]], ends, strict=True):
+            merged[k] = [VariantCounts(rows[start:end], sums[start:end], groups[k][0].num_bits)]
+    return merged
+
+
 def _sum_rows(parts: Sequence[VariantCounts]) -> VariantCounts:
     if len(parts) == 1:
         return parts[0]

@@ -17,6 +17,7 @@ Leg bases (the same for exact and sampled fragments, so that both kinds mix in o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -111,6 +112,42 @@ class SampledData:
     def halves(self) -> int:
         """1, or 2 where the shots were taken in rounds."""
         return 1 + max((variant.half for variant in self.variants), default=0)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as a few arrays: thousands of small objects take seconds on their way between processes."""
+        own = self.variants
+        if not own or any(v.counts.readings is not None or v.counts.weights is not None for v in own):
+            return SampledData, (self.legs, own)
+        kinds: dict[tuple[Any, ...], int] = {}
+        which = [kinds.setdefault((v.leg_bits, id(v.factors), id(v.factor_masks), v.counts.num_bits), len(kinds))
+                 for v in own]  # fmt: skip
+        first = {kind: variant for kind, variant in zip(reversed(which), reversed(own), strict=True)}
+        alike = [(first[k].leg_bits, first[k].factors, first[k].factor_masks, first[k].counts.num_bits)
+                 for k in range(len(kinds))]  # fmt: skip
+        rows = (len(v.counts.counts) for v in own)
+        numbers = np.array([(*v.settings, v.half, k, n) for v, k, n in zip(own, which, rows, strict=True)])
+        outcomes = np.concatenate([v.counts.outcomes.reshape(-1) for v in own])
+        return _unpacked, (self.legs, alike, numbers, outcomes, np.concatenate([v.counts.counts for v in own]))
+
+
+def _unpacked(
+    legs: tuple[LegSettings, ...],
+    alike: list[tuple[tuple[int, ...], np.ndarray, np.ndarray, int]],
+    numbers: np.ndarray,
+    outcomes: np.ndarray,
+    counts: np.ndarray,
+) -> SampledData:
+    """The inverse of ``SampledData.__reduce__``."""
+    variants = []
+    byte = row = 0
+    for *settings, half, kind, rows in numbers.tolist():
+        leg_bits, factors, masks, bits = alike[kind]
+        width = max(1, (bits + 7) // 8)
+        table = outcomes[byte : byte + rows * width].reshape(rows, width)
+        own = VariantCounts(table, counts[row : row + rows], bits)
+        variants.append(VariantData(tuple(settings), leg_bits, factors, masks, own, half))
+        byte, row = byte + rows * width, row + rows
+    return SampledData(legs, tuple(variants))
 
 
 @dataclass(frozen=True)

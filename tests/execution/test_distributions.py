@@ -67,7 +67,7 @@ def test_what_is_drawn_first_is_the_distribution_or_its_marginal(seed, at_once, 
             whole = list(variant_distributions(fragment, schemes, state, own))
             met = []
             bits = seen.bits(settings)
-            for part, laws in seen.first_laws(settings):
+            for part, _, laws in seen.first_laws(settings):
                 for k, law in zip(part.tolist(), laws, strict=True):
                     assert bits[k] == builder.meaning(own[k]).num_bits
                     expected = whole[k].reshape(len(law), -1).sum(axis=1)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from tasks.model.counts import merge_counts, split_counts
+from tasks.model.counts import merge_counts, merge_each, split_counts
 from tasks.model.problem import PauliTerms
 from tasks.model.streams import random_stream, simulator_seed
-from tasks.model.tensor import SampledData, VariantCounts, VariantData
+from tasks.model.tensor import LegSettings, SampledData, VariantCounts, VariantData
 
 
 def counted(rows: dict[int, int], readings=None) -> VariantCounts:
@@ -101,3 +103,47 @@ def test_shots_are_the_sum_of_the_counts(rows: dict[int, int]) -> None:
         np.array([[r] for r in rows], dtype=np.uint8).reshape(-1, 1), np.array(list(rows.values()), dtype=np.int64), 3
     )
     assert counts.shots == sum(rows.values())
+
+
+def test_many_groups_are_merged_as_each_is_alone():
+    rng = np.random.default_rng(7)
+    groups = []
+    for k in range(60):
+        bits = [3, 9, 70, 20][k % 4]
+        parts = []
+        for _ in range(1 + k % 3):
+            raw = np.unique(rng.integers(0, 4, size=(5, (bits + 7) // 8)).astype(np.uint8), axis=0)
+            parts.append(VariantCounts(raw, rng.integers(1, 9, size=len(raw)), bits))
+        if k % 7 == 3:
+            parts.append(VariantCounts(raw, np.ones(len(raw), dtype=np.int64), bits, weights=np.ones(len(raw))))
+        groups.append(parts)
+    for found, parts in zip(merge_each(groups), groups, strict=True):
+        for one, other in zip(found, merge_counts(parts), strict=True):
+            np.testing.assert_array_equal(one.outcomes, other.outcomes, err_msg="seed 7")
+            np.testing.assert_array_equal(one.counts, other.counts, err_msg="seed 7")
+            assert one.num_bits == other.num_bits and (one.weights is None) == (other.weights is None)
+    assert merge_each([]) == []
+
+
+@pytest.mark.parametrize("mitigated", [False, True])
+def test_samples_come_out_of_a_pickle_as_they_went_in(mitigated):
+    rng = np.random.default_rng(8)
+    legs = (LegSettings(np.array([[0, 0], [1, 0], [1, 1]]), rng.normal(size=(4, 3)), 2),)
+    factors, masks = np.array([0, 2]), rng.random((2, 11)) < 0.5
+    variants = []
+    for k in range(9):
+        raw = np.unique(rng.integers(0, 8, size=(1 + k, 2)).astype(np.uint8), axis=0)
+        readings = np.array([[1.1, -0.9]] * 11) if mitigated and k == 4 else None
+        counts = VariantCounts(raw, rng.integers(1, 9, size=len(raw)), 11, readings)
+        variants.append(VariantData((k % 2,), (-1 if k % 3 else 0,), factors, masks, counts, k % 2))
+    before = SampledData(legs, tuple(variants))
+    after = pickle.loads(pickle.dumps(before))
+    np.testing.assert_array_equal(after.legs[0].inverse, legs[0].inverse)
+    for one, other in zip(after.variants, before.variants, strict=True):
+        assert (one.settings, one.leg_bits, one.half) == (other.settings, other.leg_bits, other.half)
+        for name in ("outcomes", "counts", "readings"):
+            np.testing.assert_array_equal(getattr(one.counts, name), getattr(other.counts, name), err_msg="seed 8")
+        np.testing.assert_array_equal(one.factors, factors)
+        np.testing.assert_array_equal(one.factor_masks, masks)
+        assert one.counts.num_bits == 11
+    assert pickle.loads(pickle.dumps(SampledData((), ()))).variants == ()

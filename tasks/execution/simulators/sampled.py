@@ -62,12 +62,12 @@ def sample_open(
         seen = _Seen(fragment, state, group, rows)
         settings = np.array([variants[i].settings for i in members], dtype=np.int64).reshape(len(members), len(rows))
         bits = seen.bits(settings)
-        for part, laws in seen.first_laws(settings):
+        for part, whole, laws in seen.first_laws(settings):
             drawn = []
             for k, law in zip(part.tolist(), laws, strict=True):
                 rng = streams_of.at(streams[members[k]])
                 places, found = draw_places(law, shots[members[k]], rng)
-                drawn.append(seen.others(settings[k], places, found, rng))
+                drawn.append((places, found) if whole else seen.others(settings[k], places, found, rng))
             outcomes = pack_outcomes(np.concatenate([places for places, _ in drawn]), int(bits[part].max()))
             ends = np.cumsum([len(places) for places, _ in drawn])
             for k, table, (_, found) in zip(part.tolist(), np.split(outcomes, ends[:-1]), drawn, strict=True):
@@ -117,14 +117,14 @@ class _Seen:
         """Which of variants that read so many bits are drawn at once."""
         return self._whole & (bits <= _JOINT_BITS)
 
-    def first_laws(self, settings: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def first_laws(self, settings: np.ndarray) -> Iterator[tuple[np.ndarray, bool, np.ndarray]]:
         """The distributions that are drawn first: of all bits where these are few, else of the table's.
 
         Args:
             settings: (variant, leg).
 
         Yields:
-            (variant,) positions, and (variant, place) their distributions.
+            (variant,) positions, whether all bits are drawn, and (variant, place) their distributions.
         """
         reads = self._reads(settings)
         joint = self._joint(self.bits(settings))
@@ -146,7 +146,7 @@ class _Seen:
                     value = self._table[..., a : a + width]
                     for part, block in self._laws(value, 0, settings[own], np.arange(len(own)), matrices, lengths):
                         laws[part, a : a + width] = block.reshape(len(part), -1, laws.shape[2])
-                yield own, normalised(laws.reshape(len(own), -1))
+                yield own, bool(pattern[0]), normalised(laws.reshape(len(own), -1))
 
     def _laws(
         self,
@@ -194,8 +194,7 @@ class _Seen:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Outcomes and their counts, from the first places drawn: the bits that are still open are drawn for each."""
         read = [one.of_setting(s) for one, s in zip(self._rows, settings, strict=True)]
-        of_legs = sum(len(matrix) - 1 for matrix in read)
-        if self._joint(np.array(self._bits + of_legs)) or (self._whole and not of_legs):
+        if self._whole and all(len(matrix) == 1 for matrix in read):
             return places, found
         per_place = self._amplitudes.size // self._table.shape[-1]
         if self._whole and per_place > self._table.size // self._table.shape[-1]:
