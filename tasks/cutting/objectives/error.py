@@ -8,7 +8,7 @@ the product over all cuts that kappa**2 is; with few, the product of many poor f
 
 from __future__ import annotations
 
-from math import expm1, log, log2
+from math import expm1, inf, log, log2
 from typing import ClassVar
 
 import numpy as np
@@ -43,4 +43,6 @@ def log_variance(candidate: Sketch, shots: int | None) -> float:
     total = logaddexp2.reduce(logs / 2)
     each = logs / 2 + total - log2(shots or _MANY_SHOTS)
     grown = float(logaddexp2(0.0, each).sum())  # log2 of the product
+    if grown == 0:  # no fragments
+        return -inf
     return log2(expm1(grown * log(2))) if grown < 50 else grown
