@@ -130,6 +130,9 @@ def enqueue(given: Sequence[str]) -> int:
     minutes = minutes_of(options.walltime)
     if minutes is None or minutes < 1:
         raise SlurmError(f"`--walltime {options.walltime}`: a job has an end: write minutes or HH:MM:SS")
+    for name, least in (("nodes", 1), ("cpus", 0), ("gpus", 0), ("batches", 1)):
+        if (getattr(options, name) or least) < least or (name == "nodes" and options.nodes < 1):
+            raise SlurmError(f"`--{name} {getattr(options, name)}`: is less than {least}: give at least that")
     qpus = qpus_of(options.qpu)
     asked_for = tuple((qpu["name"], qpu["units"]) for qpu in qpus)
     request = Request(options.nodes, options.cpus, minutes, options.partition, options.gpus, asked_for)

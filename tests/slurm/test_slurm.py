@@ -55,7 +55,7 @@ def submitted(capsys, *arguments: str) -> tuple[Path, list[str]]:
     return Path(run[1]), jobs[1].split(", ")
 
 
-def finished(slurm: Slurm, run: Path, seconds: float = 300) -> list[dict[str, object]]:
+def finished(slurm: Slurm, run: Path, seconds: float = 900) -> list[dict[str, object]]:
     """The estimates of a run, as soon as its output is there."""
     deadline = time.monotonic() + seconds
     output = run / "job/output.json"
@@ -83,6 +83,8 @@ def stored(run: Path) -> dict[str, int]:
     ("options", "words"),
     [
         (["--partition", "gone"], "there is no partition gone: `partition` is one of main, compss"),
+        (["--nodes", "0"], "`--nodes 0`: is less than 1"),
+        (["--cpus", "-1"], "`--cpus -1`: is less than 0"),
         (["--nodes", "3"], "partition main has 2 nodes, and 3 are asked for"),
         (["--cpus", "3"], "partition main has 2 cores on a node, and 3 are asked for"),
         (["--walltime", "2:00:00"], "partition main has 60 minutes, and 120 are asked for"),
