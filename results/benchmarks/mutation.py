@@ -169,6 +169,7 @@ class Judge:
     def __init__(self, copy: Copy, room: str, seconds: Mapping[str, float]):
         self.copy = copy
         self.seconds = seconds
+        self.sound: dict[str, bool] = {}  # whether a test passes without a mutant where all are loaded
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         self.loaded = copy.run("serve", str(copy.tree), *TESTS[room], **pipes)
         self.anew = copy.run("serve", str(copy.tree), **pipes)
@@ -186,7 +187,7 @@ class Judge:
         while tests:
             self.copy.write(mutant.file, mutant.applied(source))
             answer = self.ask(self.loaded, mutant.file, tests)
-            if answer["status"] in ("unknown", "survived"):
+            if answer["status"] in ("unknown", "survived") or not self.is_sound(answer["killer"]):
                 answer = self.ask(self.anew, mutant.file, tests)
             self.copy.write(mutant.file, source)
             killer = answer["killer"]
@@ -196,6 +197,12 @@ class Judge:
                 return answer
             tests = [test for test in tests if test != killer] if killer in self.seconds else tests[: len(tests) // 2]
         return {"status": "survived", "killer": "", "seconds": 0.0}
+
+    def is_sound(self, killer: str) -> bool:
+        """Whether what killed a mutant in the loaded process passes there without one."""
+        if killer in self.seconds and killer not in self.sound:
+            self.sound[killer] = self.ask(self.loaded, "", [killer])["status"] == "survived"
+        return self.sound.get(killer, True)
 
     def close(self) -> None:
         """End the processes."""

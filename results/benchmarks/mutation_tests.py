@@ -145,7 +145,10 @@ def _own(code: CodeType) -> CodeType:
 
 
 def serve(root: Path, tests: list[str]) -> int:
-    """Answer requests ``{"file", "tests": [...], "limit": s}`` with ``{"status", "killer", "seconds"}``."""
+    """Answer requests ``{"file", "tests": [...], "limit": s}`` with ``{"status", "killer", "seconds"}``.
+
+    ``file`` is the one that has changed, "" for none.
+    """
     for name in WARM:
         importlib.import_module(name)
     answers = os.fdopen(os.dup(1), "w")
@@ -156,7 +159,8 @@ def serve(root: Path, tests: list[str]) -> int:
     for line in sys.stdin:
         request = json.loads(line)
         began = time.monotonic()
-        status, killer = _in_a_fork(request["tests"], request["limit"], loaded, str(root / request["file"]))
+        file = str(root / request["file"]) if request["file"] else ""
+        status, killer = _in_a_fork(request["tests"], request["limit"], loaded, file)
         answer = {"status": status, "killer": killer, "seconds": round(time.monotonic() - began, 2)}
         print(json.dumps(answer), file=answers, flush=True)
     return 0
@@ -172,7 +176,7 @@ def _in_a_fork(tests: list[str], limit: float, loaded: Loaded | None, file: str)
         killer = Killer()
         code = 3
         try:
-            taken = loaded is None or loaded.take(file)
+            taken = loaded is None or not file or loaded.take(file)
             code = int(pytest.main([*ALWAYS, "-x", *tests], plugins=[killer])) if taken else -1
         except BaseException as error:  # a mutant may raise anything
             killer.name = f"{type(error).__name__} outside the tests"
