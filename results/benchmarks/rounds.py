@@ -1,4 +1,4 @@
-"""Benchmark of error bars and of shots in rounds: ``python -m results.benchmarks.rounds [--quick] [--continue]``.
+"""Benchmark of error bars and of shots in rounds: ``python -m results.benchmarks.rounds [--quick] [--minutes M]``.
 
 Two kinds of problems. *Near-certain*: variants that hardly ever flip, so that luck in the first round could decide how
 often a variant is asked again, or when a run stops: sums of Z over many two-qubit parts, and chains of such parts
@@ -6,9 +6,10 @@ joined by cut gates; with 500 shots a variant and towards target errors. *Certai
 and products, severed at wires, one-angle gates and general (KAK) gates, whose observables have one outcome only; with
 1,000 shots a variant and with 1,000 shots in all. What counts is the pull, (value - exact) / standard error: its mean
 (0 if unbiased), how often it is within 1 and 2 (68 % and 95 %), and the error claimed against the true one (root mean
-square over the runs). Outcomes are drawn from exact laws, and each run does what ``tasks.dispatch.rounds`` does.
-Writes rounds.md and .json beside this file (rounds_quick.* with --quick), a row as soon as it is known; --continue
-keeps the rows that are there.
+square over the runs). Outcomes are drawn from exact laws, and each run does what ``tasks.dispatch.rounds`` does (the
+parts that nothing joins, on bare numbers).
+Writes rounds.md and .json beside this file (rounds_quick.* with --quick). Every problem is run a few times in turn, so
+that a run ended by --minutes has all of them.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ import argparse
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +30,20 @@ from qiskit.quantum_info import Clifford, Pauli, SparsePauliOp, Statevector
 
 from tasks.cutting import Cut, GateCut, WireCut, make_plan
 from tasks.inputs.validation import make_problem
-from tests.reconstruction.rounds import SampledProblem, cut_problem, near_certain_parts, pulls
+from tests.reconstruction.rounds import (
+    SampledProblem,
+    cut_problem,
+    part_flips,
+    run_in_rounds,
+    signs_in_rounds,
+    summary,
+)
 
 _HERE = Path(__file__).parent
 
 NEAR, EACH, ALL = "near-certain", "certain, 1,000 shots a variant", "certain, 1,000 shots in all"
+
+_BATCH = 20
 
 
 def chain(parts: int) -> SampledProblem:
@@ -150,33 +162,72 @@ def certain() -> Iterator[tuple[str, Callable[[], SampledProblem]]]:
     yield "product of 6 in 2, Z on all", partial(made, product, "ZZZZZZ", 2)
 
 
-def rows(quick: bool) -> Iterator[tuple[dict, Callable[[], dict[str, float]]]]:
-    """What each row is of, and how it is found."""
+@dataclass
+class Row:
+    """A problem that is run again and again: (runs, rng) -> (run, 3) values, standard errors and shots."""
 
-    def near(make: Callable[[], SampledProblem], runs: int, seed: int, target: float | None) -> dict[str, float]:
-        return pulls(make(), runs, seed, target_error=target)
+    labels: dict
+    most: int
+    make: Callable[[], tuple[Callable[[int, np.random.Generator], np.ndarray], float, int]]
+    found: list[np.ndarray] = field(default_factory=list)
+
+    @cached_property
+    def made(self) -> tuple[Callable[[int, np.random.Generator], np.ndarray], float, int]:
+        """How to run it, the exact value and the number of variants."""
+        return self.make()
+
+    def go_on(self, runs: int, number: int) -> None:
+        """So many more runs, of which this is batch ``number``."""
+        seed = [number, len(self.found)]
+        self.found.append(self.made[0](min(runs, self.most - self.runs), np.random.default_rng(seed)))
+
+    @property
+    def runs(self) -> int:
+        """How many there are."""
+        return sum(len(batch) for batch in self.found)
+
+    def as_dict(self) -> dict:
+        """The row of the table."""
+        found = summary(np.concatenate(self.found), *self.made[1:])
+        ratio = found["claimed"] / found["rms error"] if found["rms error"] > 1e-9 else None
+        return {**self.labels, "runs": self.runs, **found, "claimed / true": ratio}
+
+
+def rows(quick: bool) -> Iterator[Row]:
+    """All rows."""
+
+    def sums(parts: int, target: float | None) -> tuple:
+        flip = part_flips(0.09)
+
+        def run(runs: int, rng: np.random.Generator) -> np.ndarray:
+            return np.array([signs_in_rounds(parts, flip, rng, target_error=target) for _ in range(runs)])
+
+        return run, parts * (1 - 2 * flip), parts
+
+    def whole(make: Callable[[], SampledProblem], target: float | None, shots: Callable[[int], int]) -> tuple:
+        problem = make()
+        variants = sum(len(own) for own in problem.variants)
+
+        def run(runs: int, rng: np.random.Generator) -> np.ndarray:
+            each = shots(variants)
+            return np.array([run_in_rounds(problem, rng, each=each, target_error=target) for _ in range(runs)])
+
+        return run, problem.exact, variants
 
     for parts in (40, 100) if quick else (40, 100, 200, 400):
         for target in (None, round(0.06 * float(np.sqrt(parts / 200)), 4)):
-            runs = 40 if quick else 600
-            row = {"set": NEAR, "problem": f"{parts} parts", "target": target, "runs": runs}
-            yield row, partial(near, partial(near_certain_parts, parts), runs, parts, target)
+            labels = {"set": NEAR, "problem": f"{parts} parts", "target": target}
+            yield Row(labels, 40 if quick else 1500, partial(sums, parts, target))
     for parts in (4,) if quick else (4, 8, 20):
-        for target in (None, 0.03, 0.012 * float(np.sqrt(parts / 4))):
-            target = target and round(target, 4)
-            runs = 20 if quick else 600
-            row = {"set": NEAR, "problem": f"chain of {parts} cut parts", "target": target, "runs": runs}
-            yield row, partial(near, partial(chain, parts), runs, parts, target)
+        for aim in (None, 0.03, 0.012 * float(np.sqrt(parts / 4))):
+            target = None if aim is None else round(aim, 4)
+            labels = {"set": NEAR, "problem": f"chain of {parts} cut parts", "target": target}
+            yield Row(labels, 20 if quick else 600, partial(whole, partial(chain, parts), target, lambda _: 500))
     for name, make in list(certain())[:: 5 if quick else 1]:
-        runs = 20 if quick else 400
-
-        def found(make: Callable[[], SampledProblem], runs: int, total: int | None) -> dict[str, float]:
-            problem = make()
-            variants = sum(len(own) for own in problem.variants)
-            return pulls(problem, runs, 2, each=1000 if total is None else max(1, total // variants))
-
-        yield {"set": EACH, "problem": name, "target": None, "runs": runs}, partial(found, make, runs, None)
-        yield {"set": ALL, "problem": name, "target": None, "runs": runs}, partial(found, make, runs, 1000)
+        yield Row({"set": EACH, "problem": name}, 20 if quick else 200, partial(whole, make, None, lambda _: 1000))
+        yield Row(
+            {"set": ALL, "problem": name}, 20 if quick else 200, partial(whole, make, None, lambda n: max(1, 1000 // n))
+        )
 
 
 def table(found: list[dict]) -> str:
@@ -194,16 +245,17 @@ def table(found: list[dict]) -> str:
 def report(found: list[dict], command: str) -> str:
     """rounds.md."""
     near = [row for row in found if row["set"] == NEAR]
+    many = [row for row in near if row["runs"] >= 100] or near
     text = [
         "# Error bars, and shots in rounds",
         f"Made by `{command}` on {os.cpu_count()} cores. The mean pull of N runs is known to 1 / sqrt(N), the coverage"
         " within 1 to 0.47 / sqrt(N).",
         "## Near-certain outcomes",
-        "500 shots a variant, or as many as the target error takes (from 200 a variant on).",
+        "500 shots a variant, or as many as the target error takes (from 400 a variant on).",
         table(near),
-        f"Largest mean pull {max(abs(row['mean pull']) for row in near):.3f}; within 1: "
-        f"{min(row['within 1'] for row in near):.3f} to {max(row['within 1'] for row in near):.3f}; within 2: at least "
-        f"{min(row['within 2'] for row in near):.3f}.",
+        f"Of at least 100 runs: largest mean pull {max(abs(row['mean pull']) for row in many):.3f}; within 1: "
+        f"{min(row['within 1'] for row in many):.3f} to {max(row['within 1'] for row in many):.3f}; within 2: at least "
+        f"{min(row['within 2'] for row in many):.3f}.",
     ]
     for name in (EACH, ALL):
         own = [row for row in found if row["set"] == name]
@@ -226,23 +278,21 @@ def main() -> None:
     """Run everything and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few problems and runs")
-    parser.add_argument("--continue", dest="go_on", action="store_true", help="keep the rows that are there")
+    parser.add_argument("--minutes", type=float, help="stop after so long, with fewer runs of every problem")
     options = parser.parse_args()
     name = "rounds_quick" if options.quick else "rounds"
-    stored = _HERE / f"{name}.json"
-    known = json.loads(stored.read_text())["rows"] if options.go_on and stored.exists() else []
     command = "python -m results.benchmarks.rounds" + (" --quick" if options.quick else "")
-    found: list[dict] = []
-    for row, find in rows(options.quick):
-        there = [old for old in known if row.items() <= old.items()]
-        if there:
-            found += there[:1]
-            continue
-        row.update(find())
-        row["claimed / true"] = row["claimed"] / row["rms error"] if row["rms error"] > 1e-9 else None
-        found.append(row)
-        print(row, file=sys.stderr, flush=True)
-        stored.write_text(json.dumps({"rows": found}, indent=1) + "\n")
+    every = list(rows(options.quick))
+    began = time.monotonic()
+    late = False
+    while not late and any(row.runs < row.most for row in every):
+        for number, row in enumerate(every):
+            late = options.minutes is not None and time.monotonic() - began > 60 * options.minutes
+            if row.runs < row.most and not late:
+                row.go_on(_BATCH, number)
+        found = [row.as_dict() for row in every if row.found]
+        print(f"{sum(row.runs for row in every)} runs", file=sys.stderr, flush=True)
+        (_HERE / f"{name}.json").write_text(json.dumps({"rows": found}, indent=1) + "\n")
         (_HERE / f"{name}.md").write_text(report(found, command))
 
 

@@ -1,11 +1,12 @@
-"""Benchmark of the shot allocation: ``python -m results.benchmarks.shots [--quick]``.
+"""Benchmark of the shot allocation: ``python -m results.benchmarks.shots [--quick] [--keep-peer]``.
 
 Every problem is estimated many times with the same total of shots by four ways of spending them, and the root mean
 square error against the exact value is what counts: Qompass in two rounds; Qompass with shots uniform over its
 variants; qiskit-addon-cutting's settings and coefficients with shots uniform over its distinct sub-experiments (each
 run once); and qiskit-addon-cutting as it is, with a finite ``num_samples`` and every sub-experiment run for itself.
 The last two use the peer's own decomposition, weights and combination, on exactly simulated outcome distributions.
-Writes shots.md, .json and .png beside this file (shots_quick.* with --quick).
+Writes shots.md, .json and .png beside this file (shots_quick.* with --quick). --keep-peer takes the peer's errors from
+shots.json where the cuts and the shots are still the same.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -36,7 +37,8 @@ from tasks.model.counts import merge_counts, split_counts
 from tasks.model.problem import Problem
 from tasks.model.tensor import FragmentTensor, VariantCounts
 from tasks.reconstruction import contract, estimate_values, tensor_values
-from tasks.reconstruction.statistics.allocation import FIRST_ROUND, allocate_shots
+from tasks.reconstruction.statistics.allocation import FIRST_ROUND, allocate_shots, each_from_the_other, spend
+from tasks.reconstruction.statistics.influences import influences
 from tests.peers.addon import PeerProblem, peer_problem, peer_structure
 
 matplotlib.use("Agg")
@@ -111,8 +113,12 @@ def zz_sum(qubits: int) -> SparsePauliOp:
     return SparsePauliOp.from_sparse_list([("ZZ", [q, (q + 1) % qubits], 1.0) for q in range(qubits)], qubits)
 
 
-def ours(problem: Problem, plan: Plan, shots: int) -> tuple[Callable, Callable, list[float]]:
-    """Two ways of spending shots on a plan of ours: estimators of one value, and the error bars that the first gave."""
+def ours(problem: Problem, plan: Plan, shots: int) -> tuple[Callable, Callable, Callable, list[float]]:
+    """Two ways of spending shots on a plan of ours: estimators of one value, and the error bars that the first gave.
+
+    The third gives the variance of the two rounds' allocation over that of one pool of shots, whose second round
+    follows from its whole first one; both with the variants' exact influences. None where the exact gradient vanishes.
+    """
     structure = structure_of(problem, plan)
     laws = []
     for fragment, schemes in zip(plan.fragments, plan.schemes, strict=True):
@@ -166,8 +172,23 @@ def ours(problem: Problem, plan: Plan, shots: int) -> tuple[Callable, Callable, 
     def uniform(rng: np.random.Generator) -> float:
         return float(contract(structure, tensors(draw(spread(shots, 1), rng)))[0])
 
+    def against_a_pool(rng: np.random.Generator, runs: int) -> float | None:
+        many = draw([np.full((1, len(variants)), 4 * 10**7) for _, _, variants, _ in laws], rng)
+        exact = influences(structure, tensors(many))[0].each.seen.sum(axis=1)
+        if exact.max() < 1e-5:
+            return None
+        halved, pooled = 0.0, 0.0
+        prices = {fragment.index: 0.0 for fragment, *_ in laws}
+        for _ in range(runs):
+            halves = influences(structure, tensors(draw(spread(int(FIRST_ROUND * shots), 2), rng)))
+            more = each_from_the_other(halves, shots, None, prices)
+            halved += sum(float((exact / (half.shots + own)).sum()) for half, own in zip(halves, more, strict=True)) / 4
+            (whole,) = influences(structure, tensors(draw(spread(int(FIRST_ROUND * shots), 1), rng)))
+            pooled += float((exact / (whole.shots + spend(whole, whole.shots, shots))).sum())
+        return halved / pooled
+
     bars: list[float] = []
-    return in_rounds, uniform, bars
+    return in_rounds, uniform, against_a_pool, bars
 
 
 @dataclass(frozen=True)
@@ -246,16 +267,19 @@ def peer(case: Case, cuts: tuple[Cut, ...], shots: int, num_samples: int) -> tup
     return uniform, as_it_is
 
 
-def run(case: Case, per_variant: int, repeats: int, num_samples: int, seed: int = 1) -> dict:
-    """One row: the error of each way, with the same total of shots."""
+def run(
+    case: Case, per_variant: int, repeats: int, num_samples: int, known: Sequence[dict] = (), seed: int = 1
+) -> dict:
+    """One row: the error of each way, with the same total of shots; the peer's from ``known`` rows where they fit."""
     problem = make_problem(case.circuit, case.operator)
     plan = make_plan(problem, max_qubits=case.max_qubits, shots=100_000)
     variants = sum(cost.variants for cost in plan.costs)
     shots = per_variant * variants
     exact = float(Statevector(case.circuit).expectation_value(case.operator).real)
-    in_rounds, uniform, bars = ours(problem, plan, shots)
-    peer_uniform, peer_as_it_is = peer(case, plan.cuts, shots, num_samples)
+    in_rounds, uniform, against_a_pool, bars = ours(problem, plan, shots)
     row = {"problem": case.name, "cuts": len(plan.cuts), "variants": variants, "shots": shots, "exact": exact}
+    same = [old for old in known if all(old[name] == row[name] for name in ("problem", "cuts", "variants", "shots"))]
+    peer_uniform, peer_as_it_is = (None, None) if same else peer(case, plan.cuts, shots, num_samples)
     ways = {
         "two_rounds": in_rounds,
         "uniform": uniform,
@@ -263,9 +287,13 @@ def run(case: Case, per_variant: int, repeats: int, num_samples: int, seed: int 
         "peer_num_samples": peer_as_it_is,
     }
     for number, (name, way) in enumerate(ways.items()):
+        if way is None:
+            row[name] = same[0][name]
+            continue
         rng = np.random.default_rng([seed, number])
         found = np.array([way(rng) for _ in range(repeats)])
         row[name] = float(np.sqrt(np.mean((found - exact) ** 2)))
+    row["variance_over_a_pool's"] = against_a_pool(np.random.default_rng([seed, len(ways)]), max(1, repeats // 3))
     row["error_bar"] = float(np.sqrt(np.mean(np.square(bars))))
     for name in list(ways)[1:]:
         row[f"shots_saved_{name}"] = (row[name] / row["two_rounds"]) ** 2
@@ -293,10 +321,12 @@ def main() -> None:
     """Run everything and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="four problems, few repeats")
+    parser.add_argument("--keep-peer", action="store_true", help="the peer's errors from shots.json where they fit")
     options = parser.parse_args()
+    known = json.loads((_HERE / "shots.json").read_text())["rows"] if options.keep_peer else ()
     chosen = cases()[::3] if options.quick else cases()
     repeats = 20 if options.quick else 60
-    rows = [run(case, 500, repeats, 1000) for case in chosen]
+    rows = [run(case, 500, repeats, 1000, known) for case in chosen]
     middle = {name: median(row[name] for row in rows) for name in rows[0] if name.startswith("shots_saved")}
     name = "shots_quick" if options.quick else "shots"
     (_HERE / f"{name}.json").write_text(json.dumps({"rows": rows, "medians": middle}, indent=1) + "\n")
@@ -304,14 +334,16 @@ def main() -> None:
     names = list(rows[0])
     lines = ["| " + " | ".join(n.replace("_", " ") for n in names) + " |", "|" + "---|" * len(names)]
     for row in rows:
-        cells = (f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values())
+        cells = ("-" if v is None else f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values())
         lines.append("| " + " | ".join(cells) + " |")
     command = "python -m results.benchmarks.shots" + (" --quick" if options.quick else "")
     text = [
         "# Shots",
         f"Made by `{command}` on {os.cpu_count()} cores: root mean square error of {repeats} runs of each problem,"
         " all ways with the same total of shots; *shots saved* is how many times the shots of the two rounds"
-        f" a way takes for the same error (squared ratio of errors; to {100 * 2 / np.sqrt(repeats):.0f} %).",
+        f" a way takes for the same error (squared ratio of errors; to {100 * 2 / np.sqrt(repeats):.0f} %)."
+        " *Variance over a pool's*: what dividing the shots into halves, each of which decides for the other, costs"
+        f" against a second round that follows from the whole first one; by exact influences, {repeats // 3} runs.",
         "\n".join(lines),
         "Medians: "
         + ", ".join(f"{n.removeprefix('shots_saved_').replace('_', ' ')} {v:.2f}" for n, v in middle.items()),
