@@ -21,7 +21,7 @@ from tasks.cutting.document import plan_document
 from tasks.errors import InputError
 from tasks.execution.run_devices import run_devices
 from tasks.inputs.validation import at_least_two_qubits, make_problem
-from tasks.model.problem import Problem
+from tasks.model.problem import Estimate, Problem
 from tasks.model.progress import Progress, Quiet, Stage
 from tasks.options import Options
 from tasks.parametric.backends import BackendPlan, NamedSampler
@@ -261,6 +261,10 @@ class Watched:
         """See ``Progress``."""
         with self._shown.stage(name, total) as inner:
             yield _WatchedStage(self._stop, inner)
+
+    def estimates(self, rounds: int, told: Sequence[Estimate]) -> None:
+        """See ``Progress``."""
+        self._shown.estimates(rounds, told)
 
 
 class _WatchedStage:

@@ -24,16 +24,10 @@ from tasks.model.progress import Progress, Quiet
 from tasks.model.streams import random_stream
 from tasks.model.tensor import Structure
 from tasks.options import Options, options_of
+from tasks.reconstruction.distribution.drawing import Outcomes, draw_strings
+from tasks.reconstruction.distribution.likely import LikelyOutcomes, most_likely
 from tasks.reconstruction.distribution.outputs import ExactOutputs, Outputs, marginal
-from tasks.reconstruction.distribution.sampling import (
-    MOST_VECTOR_BITS,
-    Distribution,
-    LikelyOutcomes,
-    Outcomes,
-    draw_strings,
-    full_distribution,
-    most_likely,
-)
+from tasks.reconstruction.distribution.whole import MOST_VECTOR_BITS, Distribution, full_distribution
 from tasks.reconstruction.errors import DistributionError
 from tasks.runs import RunDirectory
 from tasks.runtime import COLLECTION_IN, Limits, Outcome, constraint, isolated, limits, task

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from apps.cli.tables import value_and_error
+from apps.cli.terminal import shown
+from tasks.model.problem import Estimate
 from tasks.model.progress import Progress, Quiet, Stage
 
 
@@ -32,6 +35,15 @@ class BarProgress:
                     bars.advance(bar, amount)
 
             yield Bar()
+
+    def estimates(self, rounds: int, told: Sequence[Estimate]) -> None:
+        """A line for each of the first three observables, so that the error bar is seen to shrink."""
+        from rich.console import Console
+
+        for own in told[:3]:
+            value, error = value_and_error(own.value, own.std_error)
+            text = f"{'':<14} after round {rounds}: {own.observable[:40]} = {value} ± {error}"
+            Console(stderr=True).print(shown(text), markup=False, highlight=False)
 
 
 def make_progress() -> Progress:

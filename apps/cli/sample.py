@@ -18,7 +18,8 @@ from tasks.cutting.document import plan_document
 from tasks.errors import InputError
 from tasks.inputs.validation import read_problem
 from tasks.model.problem import Problem
-from tasks.reconstruction.distribution.sampling import Distribution, LikelyOutcomes
+from tasks.reconstruction.distribution.likely import LikelyOutcomes
+from tasks.reconstruction.distribution.whole import Distribution
 from tasks.sample import Question, labels, run_sample
 
 _SHOWN = 20

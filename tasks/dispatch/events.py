@@ -6,11 +6,10 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from scheduler_policies import DeviceState
 from tasks.dispatch.instructions import Move, Submit
 from tasks.execution.pieces import Piece, Report
+from tasks.model.problem import Estimate
 from tasks.model.progress import Progress, Stage
 from tasks.runs import RunDirectory
 from tasks.runtime import Outcome, Span
@@ -34,6 +33,14 @@ class LoggedProgress:
         with self._shown.stage(name, total) as stage:
             yield stage
         self._directory.event("stage", f"{name} is done", stage=name, total=total, done=True)
+
+    def estimates(self, rounds: int, told: Sequence[Estimate]) -> None:
+        """What the shots so far say; see ``Progress``."""
+        first = f": {told[0].value:.6g} ± {told[0].std_error:.2g}" if told else ""
+        self._directory.event(
+            "estimates", f"after round {rounds}{first}", round=rounds, estimates=list(map(vars, told))
+        )
+        self._shown.estimates(rounds, told)
 
 
 def task_submitted(directory: RunDirectory, submit: Submit, predicted_s: float) -> None:
@@ -90,17 +97,6 @@ def devices_seen(directory: RunDirectory, states: Mapping[str, DeviceState], tro
         }  # fmt: skip
         directory.event("devices", f"queues: {', '.join(f'{name} {own.queue_length}' for name, own in states.items())}",
                         devices=told)  # fmt: skip
-
-
-def estimates_told(directory: RunDirectory, rounds: int, values: np.ndarray, std_errors: np.ndarray) -> None:
-    """What the shots taken so far say of the first observables."""
-    names = directory.record["problem"]["names"]
-    told = [
-        {"observable": name, "value": float(value), "std_error": float(error)}
-        for name, value, error in zip(names, values, std_errors, strict=False)
-    ]
-    first = f": {told[0]['value']:.6g} ± {told[0]['std_error']:.2g}" if told else ""
-    directory.event("estimates", f"after round {rounds}{first}", round=rounds, estimates=told)
 
 
 def piece_moved(directory: RunDirectory, move: Move) -> None:

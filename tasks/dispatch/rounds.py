@@ -14,10 +14,10 @@ import numpy as np
 
 from tasks.cutting import Plan
 from tasks.dispatch.driver import Driver, steps_of
-from tasks.dispatch.events import estimates_told
 from tasks.dispatch.fan_in import TakesTensors
 from tasks.dispatch.start import greedy_flops
 from tasks.execution.jobs import FragmentJob, sampled_jobs, uniform_shots
+from tasks.model.problem import Estimate
 from tasks.model.progress import Progress
 from tasks.model.tensor import Structure
 from tasks.reconstruct import Allocation, allocate
@@ -25,7 +25,7 @@ from tasks.reconstruction.statistics.allocation import FIRST_ROUND
 from tasks.runtime import limits
 
 _SHOTS_FOR_ROUNDS = 100  # a variant: with fewer, a first round says too little and starves what looks certain
-_FIRST_SHOTS = 200  # a variant, in the first round towards a target error
+_FIRST_SHOTS = 400  # a variant, in the first round towards a target error
 _MOST_ROUNDS = 5
 _TOLD_FLOPS = 1e8  # of a contraction: then estimates between rounds, for whoever watches, take a fraction of a second
 
@@ -89,7 +89,9 @@ def shot_rounds(
             more = allocation.shots
             driver.directory.store_round(number + 1, digest, more)
             if allocation.estimates is not None:
-                estimates_told(driver.directory, number + 1, *allocation.estimates)
+                names = driver.directory.record["problem"]["names"]
+                pairs = zip(names, *allocation.estimates, strict=False)
+                shown.estimates(number + 1, [Estimate(name, float(own), float(error)) for name, own, error in pairs])
         if not any(n.any() for n in more.values()):
             break
         wanted = shots_by_fragment(plan, more)

@@ -55,10 +55,18 @@ def merge_each(groups: Sequence[Sequence[VariantCounts]]) -> list[list[VariantCo
 def _sum_rows(parts: Sequence[VariantCounts]) -> VariantCounts:
     if len(parts) == 1:
         return parts[0]
-    outcomes, inverse = np.unique(np.concatenate([c.outcomes for c in parts]), axis=0, return_inverse=True)
-    counts = np.zeros(len(outcomes), dtype=np.int64)
-    np.add.at(counts, inverse.reshape(-1), np.concatenate([c.counts for c in parts]))
-    return replace(parts[0], outcomes=outcomes, counts=counts)
+    rows, counts = np.concatenate([c.outcomes for c in parts]), np.concatenate([c.counts for c in parts])
+    # One key a row, the first byte most significant: as numbers where they fit, which sort ten times as fast as bytes.
+    width = rows.shape[1]
+    if width <= 8:
+        padded = np.zeros((len(rows), 8), dtype=np.uint8)
+        padded[:, :width] = rows
+        keys = padded.view(">u8").reshape(-1)
+    else:
+        keys = np.ascontiguousarray(rows).view(f"V{width}").reshape(-1)
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    total = np.bincount(inverse, counts, minlength=len(first)).astype(np.int64)
+    return replace(parts[0], outcomes=rows[first], counts=total)
 
 
 def split_counts(

@@ -104,3 +104,14 @@ def test_what_a_command_does_not_need_is_not_imported(arguments: list[str], unne
     )
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.stderr.strip() == "[]"
+
+
+def test_a_plan_is_drawn_where_it_is_wanted(tmp_path):
+    altair = pytest.importorskip("altair", reason="the extra `report` is not installed")
+    circuit = QuantumCircuit(4)
+    for qubit in range(3):
+        circuit.cx(qubit, qubit + 1)
+    made = qompass.plan(circuit, "Z0 Z3", max_qubits=2)
+    chart = made.draw(tmp_path / "plan.svg")
+    assert isinstance(chart, altair.TopLevelMixin) and (tmp_path / "plan.svg").read_text().startswith("<svg")
+    assert made.fragments and qompass.plan(circuit, "Z0 Z3", max_qubits=2).cuts == made.cuts

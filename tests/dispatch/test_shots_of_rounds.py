@@ -33,7 +33,7 @@ def plan(problem):
 def test_a_first_round_leaves_shots_for_a_second_where_there_are_enough(plan):
     variants = sum(cost.variants for cost in plan.costs)
     for shots, taken, halves in (
-        (None, 200 * variants, 2),
+        (None, 400 * variants, 2),
         (100 * variants, 25 * variants, 2),
         (100 * variants - 1, 100 * variants - 1, 1),
     ):

@@ -17,9 +17,16 @@ from tasks.model.counts import merge_counts, split_counts
 from tasks.model.problem import Problem
 from tasks.model.tensor import FragmentTensor, LegSettings, SampledData, Structure, VariantCounts, VariantData
 from tasks.reconstruction import estimate_values, tensor_values
-from tasks.reconstruction.statistics.allocation import FIRST_ROUND, allocate_shots
+from tasks.reconstruction.statistics.allocation import (
+    FIRST_ROUND,
+    allocate_shots,
+    each_from_the_other,
+    more_of_all,
+)
+from tasks.reconstruction.statistics.influences import Influences
+from tasks.reconstruction.statistics.uncertainty import Uncertainty, uncertainty_of_mean
 
-FIRST_SHOTS = 200  # a variant, towards a target error
+FIRST_SHOTS = 400  # a variant, towards a target error
 
 
 @dataclass(frozen=True)
@@ -43,12 +50,17 @@ class SampledProblem:
     others: Sequence[FragmentTensor] = ()
 
 
+def part_flips(angle: float) -> float:
+    """The chance that a part of ``near_certain_parts`` reads 1."""
+    chance = np.sin(angle / 2) ** 2  # both qubits read 1, and then one more flip for the second rotation
+    return float(2 * chance * (1 - chance))
+
+
 def near_certain_parts(parts: int, angle: float = 0.09) -> SampledProblem:
     """The sum of Z over two-qubit parts (``ry(angle)``, ``cx``), each measured in a variant of its own."""
-    chance = np.sin(angle / 2) ** 2  # both qubits read 1, and then one more flip for the second rotation
 
     def draw(_: int, __: int, shots: int, rng: np.random.Generator) -> VariantCounts:
-        ones = int(rng.binomial(shots, 2 * chance * (1 - chance)))
+        ones = int(rng.binomial(shots, part_flips(angle)))
         seen = np.array([shots - ones, ones])
         found = np.flatnonzero(seen)
         return VariantCounts(found.astype(np.uint8)[:, None], seen[found], 1)
@@ -118,6 +130,41 @@ def run_in_rounds(
     return float(values[0]), float(errors[0]), spent
 
 
+def signs_in_rounds(
+    parts: int, flip: float, rng: np.random.Generator, *, each: int = 500, target_error: float | None = None
+) -> tuple[float, float, int]:
+    """``run_in_rounds`` of the sum of signs that flip with a chance, each of a variant of its own, on bare numbers.
+
+    The sum is linear: its gradient is 1, its exact value parts * (1 - 2 flip).
+    """
+    first = FIRST_SHOTS if target_error is not None else int(FIRST_ROUND * each)
+    total = None if target_error is not None else each * parts
+    wanted = np.tile([[first - first // 2], [first // 2]], parts)
+    shots, flips = np.zeros((2, 2, parts), dtype=np.int64)
+    for number in range(5):
+        flips += rng.binomial(wanted, flip)
+        shots += wanted
+        mean = 1 - 2 * flips / shots
+        halves = [uncertainty_of_mean(shots[h], mean[h], np.ones(parts), shots[h]) for h in (0, 1)]
+        whole = Uncertainty.none()
+        for half in halves:
+            whole.add(half.scaled(0.5).summed())
+        if number and target_error is None:
+            break
+        if number:
+            assert target_error is not None
+            wanted = more_of_all(shots, float(whole.variance), None, target_error)
+        else:
+            known = [
+                Influences(np.zeros(parts, dtype=np.int64), np.arange(1), one.per_shot(own)[:, None], own, of=2)
+                for one, own in zip(halves, shots, strict=True)
+            ]
+            wanted = each_from_the_other(known, total, target_error, {0: 0.0})
+        if not wanted.any():
+            break
+    return float(mean.sum() / 2), float(np.sqrt(whole.variance)), int(shots.sum())
+
+
 def _tensor(problem: SampledProblem, fragment: int, taken: list[list[list[VariantCounts]]]) -> FragmentTensor:
     data = []
     for half, own in enumerate(taken):
@@ -134,13 +181,18 @@ def pulls(problem: SampledProblem, runs: int, seed: int, **how: float) -> dict[s
     """What repeated runs say: mean and spread of (value - exact) / error, coverage, errors and shots a variant."""
     rng = np.random.default_rng(seed)
     found = np.array([run_in_rounds(problem, rng, **how) for _ in range(runs)])  # type: ignore[arg-type]
+    return summary(found, problem.exact, sum(len(own) for own in problem.variants))
+
+
+def summary(found: np.ndarray, exact: float, variants: int) -> dict[str, float]:
+    """The same of (run, 3) values, standard errors and shots."""
     values, errors, shots = found.T
-    pull = (values - problem.exact) / errors
+    pull = (values - exact) / errors
     return {
         "mean pull": float(pull.mean()),
         "within 1": float((np.abs(pull) < 1).mean()),
         "within 2": float((np.abs(pull) < 2).mean()),
-        "rms error": float(np.sqrt(np.square(values - problem.exact).mean())),
+        "rms error": float(np.sqrt(np.square(values - exact).mean())),
         "claimed": float(np.sqrt(np.square(errors).mean())),
-        "shots a variant": float(shots.mean() / sum(len(own) for own in problem.variants)),
+        "shots a variant": float(shots.mean() / variants),
     }

@@ -131,7 +131,7 @@ def test_a_target_set_by_lucky_flips_is_reached_on_average() -> None:
     for _ in range(40):
         ones = rng.binomial(first, flip, size=parts)
         own = uncertainty_of_mean(np.full(parts, float(first)), 1 - 2 * ones / first, np.ones(parts), first)
-        each = Uncertainty(own.seen * first, own.fourth * first**3, own.doubt * first**2)[:, None]
+        each = own.per_shot(first)[:, None]
         known_ = Influences(np.zeros(parts, dtype=int), np.arange(1), each, np.full(parts, first))
         reached.append((true / (first + shots_for_error(known_, known_.shots, 0.05))).sum())
     assert 0.9 < np.mean(reached) / 0.05**2 < 1.15, "seed 11"  # 1.5 were it not for the flip less

@@ -26,7 +26,7 @@ from tasks.reconstruction.contraction.network import network_of
 from tasks.reconstruction.contraction.path import bind, used_terms
 from tasks.reconstruction.contraction.sharing import share_out, share_units, slowest
 from tasks.reconstruction.distribution.outputs import ExactOutputs, MarginalOutputs, SampledOutputs
-from tasks.reconstruction.distribution.sampling import nearest_distribution
+from tasks.reconstruction.distribution.whole import nearest_distribution
 from tasks.reconstruction.errors import AllocationError
 from tasks.reconstruction.statistics.allocation import shots_for_error, spend
 from tasks.reconstruction.statistics.gradient import LeafGradient
@@ -267,6 +267,21 @@ def test_what_shots_predict() -> None:
     np.testing.assert_allclose(replace(one, of=2).predicted(np.array([10, 5])), [seen + more / 2])
     np.testing.assert_allclose(one.smoothed[:, 0], [8 + 20, 2 + 10])
     np.testing.assert_allclose(one.with_a_flip_less[:, 0], [8 + 20 - 1, 2 + 10 - 1.5])
+
+
+def test_a_bar_near_the_target_rests_on_ten_flips() -> None:
+    """A shot's variance of 4 p and 16 p for its fourth moment: 100 shots see 100 p flips of either half."""
+    rare = known([4 * 0.04], fourths=[16 * 0.04])
+    for of, shots, enough in ((1, 249, False), (1, 251, True), (2, 124, False), (2, 126, True)):
+        half = replace(rare, of=of)
+        at_most = half.predicted(np.array([shots]))[0]
+        assert half.reaches(1.01 * at_most, np.array([shots])) == enough
+        assert half.reaches(4.01 * at_most, np.array([shots])), "far below the target"
+        assert not half.reaches(0.99 * at_most, np.array([shots]))
+    assert known([0.0], [2.0]).reaches(0.021**2, np.array([100])), "none were seen"
+    (taken,) = shots_for_error(rare, np.array([50]), 0.1).tolist()
+    assert rare.predicted(np.array([50]))[0] < 0.1**2, "the target is reached, by two flips"
+    assert rare.predicted(np.array([50 + taken]))[0] == pytest.approx(0.1**2 / 4, rel=0.02), "or half of it"
 
 
 def test_neyman_s_proportions_on_paper() -> None:

@@ -13,13 +13,10 @@ from tasks.execution.jobs import exact_jobs, fragment_tensor, run_job, sampled_j
 from tasks.execution.simulators.open_state import open_state
 from tasks.execution.simulators.outputs import exact_outputs
 from tasks.reconstruction import estimate_values
+from tasks.reconstruction.distribution.drawing import draw_strings
+from tasks.reconstruction.distribution.likely import most_likely
 from tasks.reconstruction.distribution.outputs import SampledOutputs
-from tasks.reconstruction.distribution.sampling import (
-    draw_strings,
-    full_distribution,
-    most_likely,
-    nearest_distribution,
-)
+from tasks.reconstruction.distribution.whole import full_distribution, nearest_distribution
 from tasks.reconstruction.errors import DistributionError, MissingCountsError
 from tests.oracles import brickwork, problem_of
 

@@ -11,8 +11,10 @@ from qiskit.quantum_info import Statevector
 from scipy.stats import chisquare
 
 from tasks.cutting import GateCut
+from tasks.reconstruction.distribution.drawing import draw_strings
+from tasks.reconstruction.distribution.likely import most_likely
 from tasks.reconstruction.distribution.outputs import SampledOutputs
-from tasks.reconstruction.distribution.sampling import draw_strings, full_distribution, most_likely
+from tasks.reconstruction.distribution.whole import full_distribution
 from tasks.reconstruction.statistics.allocation import shots_for_error
 from tasks.reconstruction.statistics.gradient import LeafGradient
 from tasks.reconstruction.statistics.influences import Influences

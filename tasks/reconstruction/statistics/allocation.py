@@ -16,7 +16,8 @@ fixed number of shots; Siegmund, Sequential Analysis, 1985). That is decided onc
 other half says of an allocation that follows its own outcomes would be too hopeful: variants that flipped by luck get
 many shots. So each variant's variance is set against the shots that it would get with one flip less, which is right on
 average: E[F h(F - 1)] = mu E[h(F)] for F Poisson with mean mu (Chen, Annals of Probability 3, 534 (1975)). Where the
-whole error bar is above the target afterwards, further rounds take more of everything in the same proportions.
+error bar would be near the target but rest on fewer than ten flips, shots for ten are taken. Where the whole error bar
+is above the target afterwards, further rounds take more of everything in the same proportions.
 """
 
 from __future__ import annotations
@@ -67,8 +68,21 @@ def allocate_shots(
         AllocationError: no tensor is sampled, the target is out of reach, or the shots are spent already.
     """
     if rounds > 1 and target_error is not None:
-        return _more_of_all(structure, tensors, shots, target_error, memory_bytes)
+        done = shots_taken({tensor.fragment: tensor.samples for tensor in tensors if tensor.samples is not None})[1]
+        worst = float(variances(structure, tensors, memory_bytes=memory_bytes).max(initial=0.0))
+        more = more_of_all(np.concatenate(list(done.values()), axis=1), worst, shots, target_error)
+        ends = np.cumsum([counts.shape[1] for counts in done.values()])[:-1]
+        return dict(zip(done, np.split(more, ends, axis=1), strict=True))
     halves = influences(structure, tensors, memory_bytes=memory_bytes)
+    taken = each_from_the_other(halves, shots, target_error, prices)
+    fragments = halves[0].fragments
+    return {int(f): taken[:, fragments == f] for f in np.unique(fragments)}
+
+
+def each_from_the_other(
+    halves: Sequence[Influences], shots: int | None, target_error: float | None, prices: Mapping[int, float]
+) -> np.ndarray:
+    """(half, variant) int64 shots that each half still takes, from what the other saw; as ``allocate_shots``."""
     left: list[int | None] = [None, None]
     if shots is not None:
         unspent = shots - sum(int(half.shots.sum()) for half in halves)
@@ -77,26 +91,24 @@ def allocate_shots(
         _one_half(other, own.shots, share, target_error, prices)
         for own, other, share in zip(halves, reversed(halves), left, strict=True)
     ]
-    fragments = halves[0].fragments
-    return {int(f): np.stack([half[fragments == f] for half in taken]) for f in np.unique(fragments)}
+    return np.stack(taken)
 
 
-def _more_of_all(
-    structure: Structure,
-    tensors: Sequence[FragmentTensor],
-    shots: int | None,
-    target_error: float,
-    memory_bytes: int | None,
-) -> dict[int, np.ndarray]:
-    """(half, variant) shots by fragment that bring every variant's to the same multiple, whose error is the target."""
-    done = shots_taken({tensor.fragment: tensor.samples for tensor in tensors if tensor.samples is not None})[1]
-    worst = variances(structure, tensors, memory_bytes=memory_bytes).max(initial=0.0) / target_error**2
+def more_of_all(done: np.ndarray, variance: float, shots: int | None, target_error: float) -> np.ndarray:
+    """Shots that bring all that were taken to the same multiple, at which the error is the target.
+
+    Args:
+        done: (half, variant) int64, shots taken.
+        variance: the largest of the observables' so far.
+        shots: all there are to spend, None for any number.
+        target_error: standard error to reach.
+    """
+    worst = variance / target_error**2
     excess = worst / _AIM - 1 if worst > 1 else 0.0
     if shots is not None:
-        spent = sum(int(counts.sum()) for counts in done.values())
-        excess = min(excess, (shots - spent) / spent)
+        excess = min(excess, (shots - int(done.sum())) / int(done.sum()))
     rounded = np.ceil if shots is None else np.floor
-    return {fragment: rounded(excess * counts).astype(np.int64) for fragment, counts in done.items()}
+    return np.asarray(rounded(excess * done).astype(np.int64))
 
 
 def _one_half(
@@ -113,7 +125,7 @@ def _one_half(
         total = float(done.sum() + left) if price is None else float(price @ done) + left * float(price.mean())
         more = spend(other, done, total, price)
     if target_error is not None:
-        if not other.predicted(done).max(initial=0.0) > 2 * target_error**2:
+        if other.reaches(2 * target_error**2, done):
             return np.zeros_like(done)
         try:
             needed = shots_for_error(other, done, np.sqrt(2 * _AIM) * target_error, price)
@@ -189,14 +201,14 @@ def shots_for_error(
         raise AllocationError(f"The target error is {target_error:g}; it must be positive.")
     price = np.ones(done.size) if prices is None else np.asarray(prices, dtype=np.float64)
     goal = target_error**2
-    if known.predicted(done).max(initial=0.0) <= goal:
+    if known.reaches(goal, done):
         return np.zeros(done.size, dtype=np.int64)
     weights = _worst_weights(known, price)
     ideal = _ideal(known.smoothed @ weights, price)
     less = np.minimum(ideal, _ideal(known.with_a_flip_less @ weights, price))
 
     def reached(scale: float) -> bool:
-        return bool(known.predicted(np.maximum(scale * less, done)).max() <= goal)
+        return known.reaches(goal, np.maximum(scale * less, done))
 
     low, high = 0.0, float(np.max(known.each.seen.T @ (1.0 / ideal))) / goal
     high = max(high, 1.0 / float(ideal.max()))

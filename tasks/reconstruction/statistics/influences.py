@@ -15,6 +15,8 @@ from tasks.reconstruction.statistics.gradient import gradients
 from tasks.reconstruction.statistics.uncertainty import Uncertainty
 from tasks.reconstruction.statistics.variant_uncertainty import variant_uncertainties
 
+_FEWEST_FLIPS = 10  # that an error bar near the target rests on: with fewer it does not say within 30 % what it should
+
 
 @dataclass(frozen=True)
 class Influences:
@@ -36,10 +38,20 @@ class Influences:
 
     def predicted(self, shots: np.ndarray) -> np.ndarray:
         """(observable,) variance with so many shots a variant."""
+        return self._with(shots).variance
+
+    def reaches(self, variance: float, shots: np.ndarray) -> bool:
+        """Whether with so many shots a variant no observable's variance is larger, nor any near it known too badly."""
+        known = self._with(shots)
+        few = _FEWEST_FLIPS * known.fourth > np.square(known.seen)  # of both halves: a half sees half of them
+        predicted = known.variance
+        return not bool(((predicted > variance) | (few & (predicted > variance / 4))).any())
+
+    def _with(self, shots: np.ndarray) -> Uncertainty:
         per_shot = 1.0 / np.maximum(shots, 1)
         seen, fourth = self.each.seen.T @ per_shot, self.each.fourth.T @ per_shot**3
         doubt = (self.each.doubt * np.square(per_shot)[:, None]).max(axis=0, initial=0.0)
-        return Uncertainty(seen, fourth / self.of, doubt / self.of).variance
+        return Uncertainty(seen, fourth / self.of, doubt / self.of)
 
     @property
     def smoothed(self) -> np.ndarray:
@@ -99,8 +111,7 @@ def influences(
             for position, asking, told in variant_uncertainties(data, piece):
                 half = data.variants[position].half
                 row = start[piece.fragment] + int(rows[piece.fragment][position])
-                own, n = told.scaled(len(shots)), float(shots[half, row])
-                one_shot = Uncertainty(own.seen * n, own.fourth * n**3, own.doubt * n**2)
+                one_shot = told.scaled(len(shots)).per_shot(float(shots[half, row]))
                 block.add(one_shot, (half, row, np.searchsorted(observables, asking)))
         kept, table = np.concatenate([kept, observables]), table.beside(block)
         every = [Influences(fragments, kept, table[half], shots[half], len(shots)) for half in range(len(shots))]

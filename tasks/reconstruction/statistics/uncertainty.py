@@ -62,6 +62,10 @@ class Uncertainty:
         """Of the sums of independent means along the last axis."""
         return Uncertainty(self.seen.sum(axis=-1), self.fourth.sum(axis=-1), self.doubt.max(axis=-1, initial=0.0))
 
+    def per_shot(self, shots: np.ndarray | float) -> Uncertainty:
+        """Of means over a single shot, if these are over so many."""
+        return Uncertainty(self.seen * shots, self.fourth * np.power(shots, 3.0), self.doubt * np.square(shots))
+
     def scaled(self, factor: np.ndarray | float) -> Uncertainty:
         """Of the means times a factor."""
         square = np.square(factor)
