@@ -15,9 +15,10 @@ from tasks.model.problem import Problem
 from tasks.options import Options, plan_limits
 from tasks.runtime import Outcome, constraint, contained, task
 
-_COMPARED = 4  # plans
+_COMPARED = 3  # plans
 _WORTH = 0.1  # of a run's seconds, comparing the errors of its plans may take
 _ALWAYS_S = 0.05
+_LONGER = 1.25  # a plan of less error may take so many times the seconds of the first
 _CLEARLY = 0.97  # a plan that the search ranked lower has to be better by more than predictions are uncertain
 
 
@@ -78,9 +79,14 @@ def chosen_plan(problem: Problem, cuts: tuple[Cut, ...] | None, limits: Mapping[
         spent = [predicted_spending(plan, devices or (TYPICAL_CPU,), shots) for plan in plans]
         keys = [(one.price if aim == "cost" else 0.0, one.execute + one.reconstruct) for one in spent]
         return plans[min(range(len(plans)), key=lambda k: keys[k])]
+    took = [predicted_spending(plan, (TYPICAL_CPU,), shots).execute for plan in plans]
     simulated = [sum(map(exact_fragment_seconds, plan.fragments)) for plan in plans]
-    worth = _WORTH * predicted_spending(plans[0], (TYPICAL_CPU,), shots).execute + _ALWAYS_S
-    kept = [plan for plan, seconds in zip(plans, np.cumsum(simulated), strict=True) if seconds <= worth]
+    worth = _WORTH * took[0] + _ALWAYS_S
+    kept = [
+        plan
+        for plan, seconds, own in zip(plans, np.cumsum(simulated), took, strict=True)
+        if seconds <= worth and own <= _LONGER * took[0]
+    ]
     if len(kept) < 2:
         return plans[0]
     errors = [float(shot_variances(problem, plan).std_errors(shots).max(initial=0.0)) for plan in kept]

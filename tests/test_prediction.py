@@ -60,7 +60,8 @@ def test_predicted_errors_are_the_error_bars_that_shots_then_give(kind, seed):
 def test_of_several_plans_the_one_of_least_error_is_taken(monkeypatch):
     problem = problem_of(brickwork(8, 3, np.random.default_rng(4), gate="rzz"), ["ZZZZZZZZ"], np.ones((1, 1)))
     limits = {"max_qubits": 5, "shots": 100_000, "memory_bytes": None, "seed": 0, "plan_seconds": None}
-    monkeypatch.setattr("tasks.cut._ALWAYS_S", 10.0)
+    for name, value in (("_ALWAYS_S", 10.0), ("_LONGER", 100.0), ("_COMPARED", 4)):
+        monkeypatch.setattr(f"tasks.cut.{name}", value)
     plans = make_plans(problem, **limits, most=4)
     assert len(plans) > 1
     errors = [shot_variances(problem, plan).std_errors(100_000).max() for plan in plans]
