@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the top floor down; a file belongs to the longest prefix that matches.
 FLOORS = [
     ["apps"],
-    ["tasks.evaluate", "tasks.draw", "tasks.bound_runs", "tasks.stages"],
+    ["tasks.evaluate", "tasks.draw", "tasks.bound_runs", "tasks.stages", "tasks.pilots"],
     ["tasks.workflow", "tasks.sample", "tasks.check"],
     ["tasks.forecast"],
     ["tasks.dispatch"],

@@ -58,7 +58,7 @@ def build_parser() -> Parser:
     run = commands.add_parser("run", help="a circuit and observables in, value and standard error out")
     _add_problem(run)
     _add_plan(run)
-    _add_options(run, "where to run", *_WHERE)
+    _add_pilot_name(_add_options(run, "where to run", *_WHERE))
     _add_output(run)
     _add_metrics(run)
     run.add_argument("--push-gateway", metavar="HOST:PORT", help="push the metrics there when the run ends")
@@ -76,7 +76,7 @@ def build_parser() -> Parser:
 
     resume = commands.add_parser("resume", help="finish an interrupted run without repeating what is done")
     resume.add_argument("run", metavar="RUN", help="the run's folder, or its name under --out")
-    _add_options(resume, "where to run; as it was started, unless said otherwise", *_WHERE)
+    _add_pilot_name(_add_options(resume, "where to run; as it was started, unless said otherwise", *_WHERE))
     _add_output(resume)
 
     again = commands.add_parser("reconstruct", help="repeat the last stage of a run from its stored fragment results")
@@ -86,6 +86,8 @@ def build_parser() -> Parser:
     _add_stages(commands.add_parser("stage", help="one stage of a run whose folder several processes share"))
 
     _add_cluster(commands.add_parser("cluster", help="a dask scheduler or worker for `run --scheduler`"))
+
+    _add_pilot(commands.add_parser("pilot", help="hold an allocation that runs share"))
 
     check = commands.add_parser("check", help="compute a run's fragments another way, and say which one disagrees")
     check.add_argument("run", metavar="RUN", help="the run's folder, or its name under --out")
@@ -233,6 +235,58 @@ def _units(text: str) -> dict[str, int]:
     if not all(name and number.isdecimal() and int(number) > 0 for name, _, number in found):
         raise argparse.ArgumentTypeError(f"'{text:.40}' is not a list of units: write CPU=4,QPU_A=1")
     return {name: int(number) for name, _, number in found}
+
+
+def _add_pilot_name(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--pilot", metavar="NAME", default=argparse.SUPPRESS, help="execute on this pilot (`qompass pilot start`)"
+    )
+
+
+def _add_pilot(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="start|status|grow|shrink|stop", required=True,
+                                    parser_class=Parser)  # fmt: skip
+    start = actions.add_parser("start", help="begin to hold an allocation")
+    start.add_argument("--target", choices=("local", "slurm"), default="local", help="of what (default local)")
+    start.add_argument("--nodes", type=_index, default=1, metavar="N", help="how many nodes (default 1)")
+    start.add_argument("--walltime", type=duration, default=3600.0, metavar="T",
+                       help="how long: 45 (minutes), 1:30:00, 90s or 2h (default 1h)")  # fmt: skip
+    start.add_argument("--cpus", type=_one_or_more, metavar="N", help="of each node (default: those it may use)")
+    start.add_argument("--resources", type=Path, metavar="FILE.xml",
+                       help="COMPSs resources file (or its folder): its QPUs are the pilot's")  # fmt: skip
+    start.add_argument("--slurm", action="append", default=[], metavar="OPTION",
+                       help="for sbatch, repeatable: --slurm=--partition=main")  # fmt: skip
+    actions.add_parser("grow", help="have more nodes, while runs go on")
+    actions.add_parser("shrink", help="have fewer nodes, while runs go on")
+    status = actions.add_parser("status", help="nodes, devices, runs and what they were busy with")
+    actions.add_parser("stop", help="end it; runs on it can be resumed elsewhere")
+    for action, one in actions.choices.items():
+        if action == "status":
+            one.add_argument("name", nargs="?", metavar="NAME", help="of one pilot (default: all)")
+        else:
+            one.add_argument("name", metavar="NAME", help="of the pilot")
+        if action in ("grow", "shrink"):
+            one.add_argument("nodes", type=_index, metavar="N", help="by how many")
+        one.add_argument("-v", "--verbose", action="count", default=0, help="say on stderr what is done")
+    status.add_argument("--json", action="store_true", help="one JSON document on stdout")
+
+
+def duration(text: str) -> float:
+    """Seconds from Slurm's ``45`` (minutes), ``45:00``, ``1:30:00`` or from ``90s``, ``30m``, ``2h``."""
+    match = re.fullmatch(r"(\d{1,6}(?:\.\d+)?)([smh])", text) or re.fullmatch(r"((?:\d{1,4}:){0,2}\d{1,6})()", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"'{text:.40}' is not a time: write 45 (minutes), 1:30:00, 90s or 2h")
+    if match[2]:
+        return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+    parts = [int(part) for part in match[1].split(":")]
+    hours, minutes, seconds = {1: [0, *parts, 0], 2: [0, *parts], 3: parts}[len(parts)]
+    return float(3600 * hours + 60 * minutes + seconds)
+
+
+def _one_or_more(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 10**6:
+        raise argparse.ArgumentTypeError(f"'{text:.40}' is not a whole number from 1")
+    return int(text)
 
 
 def _index(text: str) -> int:

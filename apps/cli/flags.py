@@ -12,7 +12,21 @@ FLAGS = {option.name: f"--{option.name.replace('_', '-')}" for option in datacla
     "memory_bytes": "--memory",
     **{
         name: f"--{name}"
-        for name in ("draw", "exact", "explain", "instructions", "observable", "observables", "out", "top", "vector")
+        for name in (
+            "draw",
+            "exact",
+            "explain",
+            "instructions",
+            "observable",
+            "observables",
+            "out",
+            "top",
+            "vector",
+            "pilot",
+            "nodes",
+            "walltime",
+            "target",
+        )
     },
 }
 

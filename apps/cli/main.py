@@ -57,6 +57,10 @@ def _command(arguments: Sequence[str] | None, signals: _Signals) -> int:
     _check_address_space()
     _log_to_stderr(options.verbose)
     subcommand = _subcommand(options.command)
+    if hasattr(options, "pilot"):
+        from apps.cli.pilot import bind_to_pilot
+
+        bind_to_pilot(options)
     signals.begin()
     return subcommand(options)
 
@@ -103,6 +107,8 @@ def _subcommand(command: str) -> Callable[[argparse.Namespace], int]:
         from apps.cli.plan import plan as subcommand
     elif command == "reconstruct":
         from apps.cli.run import reconstruct as subcommand
+    elif command == "pilot":
+        from apps.cli.pilot import pilot as subcommand
     elif command == "cluster":
         from apps.cli.cluster import cluster as subcommand
     elif command == "stage":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import os
 import pickle
 import signal
 import sys
@@ -18,7 +19,7 @@ _PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Serve calls until the parent closes the socket or ends."""
-    _end_with_parent()
+    end_with_parent()
     # Ctrl-C reaches every process of the terminal; the parent decides what becomes of its children.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = Connection(int(sys.argv[1]))
@@ -52,8 +53,14 @@ def _answer(call: bytes) -> bytes:
         return pickle.dumps((reason, (message, detail), time.monotonic() - started), protocol=pickle.HIGHEST_PROTOCOL)
 
 
-def _end_with_parent() -> None:
-    # Closing the socket ends an idle child; this ends one that is busy when its parent is killed.
+def end_with_parent(parent: int = 0) -> None:
+    """Have the system end this process when the one that started it ends, whatever ends that one.
+
+    Args:
+        parent: its process id, where it is known: it may have ended before this was called.
+    """
     if sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if parent and os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)

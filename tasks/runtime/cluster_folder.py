@@ -25,7 +25,9 @@ CLUSTER_VARIABLE = "QOMPASS_CLUSTER"
 NETWORK_VARIABLE = "QOMPASS_CLUSTER_NETWORK"
 FORMAT_OF_CLUSTER = 1
 
-_KEY, _CERTIFICATE, _ABOUT = "key.pem", "certificate.pem", "cluster.json"
+CLUSTER_FILE = "cluster.json"
+
+_KEY, _CERTIFICATE, _ABOUT = "key.pem", "certificate.pem", CLUSTER_FILE
 _DAYS = 365
 _CLOCKS_DIFFER = datetime.timedelta(days=2)
 

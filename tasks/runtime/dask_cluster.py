@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import importlib
 import itertools
+import math
 import secrets
 import signal
 import socket
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import tasks.runtime.ranks as ranks
+from tasks.runtime.accounting import key_of, virtual_time
 from tasks.runtime.cluster_folder import (
     Cluster,
     announce,
@@ -33,6 +36,7 @@ from tasks.runtime.errors import EngineError
 from tasks.runtime.scratch import scratch_folder
 
 _CONNECT_S = 30
+_PAUSE_S = 0.5  # between two tasks of a run; after that others may have had turns that it did not use
 _NO_WORKER_S = 60.0
 _LEAVE_S = 20.0  # what only a worker that is told to leave has, it gives to others in that time
 
@@ -73,12 +77,14 @@ class ClusterEngine:
     def __init__(self, cluster: Cluster) -> None:
         distributed = _quiet_distributed()
         self._cluster = cluster
-        self._prefix = secrets.token_hex(4)  # several clients share a scheduler, and keys are its own
+        self._run = secrets.token_hex(4)  # several clients share a scheduler, and keys are its own
         self._numbers = itertools.count()
+        self._behind, self._last = 0, -math.inf
         try:
             self._client = distributed.Client(
-                cluster.address, security=cluster.security(), set_as_default=False, timeout=_CONNECT_S
-            )
+                cluster.address, security=cluster.security(), set_as_default=False, timeout=_CONNECT_S,
+                name=f"run-{self._run}",
+            )  # fmt: skip
         except (OSError, TimeoutError, asyncio.TimeoutError) as error:
             raise _silent(cluster) from error
         try:
@@ -126,12 +132,21 @@ class ClusterEngine:
             function.__module__, function.__code__.co_name, task.processes, task.ignores_failure, task.default,
             referred(list(arguments)), referred(dict(named)),
         )  # fmt: skip
-        key = f"{task.name}-{self._prefix}-{next(self._numbers)}"
+        number = next(self._numbers)
         with warnings.catch_warnings():  # of large arguments: a plan's fragments are what they are
             warnings.simplefilter("ignore", UserWarning)
             return self._client.submit(
-                _execute_call, call, dependencies, key=key, resources=resources, priority=int(task.priority), pure=False
-            )
+                _execute_call, call, dependencies, key=key_of(task.name, self._run, number), resources=resources,
+                priority=-self._turn(number), pure=False,
+            )  # fmt: skip
+
+    def _turn(self, number: int) -> int:
+        """When it is the turn of this run's task, among those of all runs (``tasks.runtime.accounting``)."""
+        now = time.monotonic()
+        if now - self._last > _PAUSE_S:  # meanwhile the others have gone on
+            self._behind = max(self._behind, int(self._client.run_on_scheduler(virtual_time)) - number)
+        self._last = now
+        return number + self._behind
 
     def pick(self, future: Any, index: int) -> Any:
         """The future of one of the values of a task."""
@@ -177,6 +192,7 @@ def serve_scheduler(folder: Path, *, host: str = "", port: int = 0, told: Callab
     address = check_host(host or "127.0.0.1")
     prepare_folder(folder)
     distributed = _quiet_distributed()
+    from tasks.runtime.scheduler_accounts import Accounts
 
     async def serve() -> None:
         try:
@@ -186,6 +202,9 @@ def serve_scheduler(folder: Path, *, host: str = "", port: int = 0, told: Callab
             )  # fmt: skip
         except OSError as error:
             raise EngineError(f"cannot listen at {address}:{port}: {error.strerror}: name another port") from error
+        accounts = Accounts()
+        await accounts.start(scheduler)
+        scheduler.add_plugin(accounts)
         announce(folder, scheduler.address)
         told(f"scheduler at {scheduler.address}, cluster {folder}")
         try:

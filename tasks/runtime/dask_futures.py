@@ -12,6 +12,8 @@ from tasks.errors import DefectError, QompassError
 from tasks.runtime.errors import EngineError
 from tasks.runtime.outcome import Failure, Outcome, Reason
 
+_SCHEDULER_ENDED = "the engine's scheduler has ended while a task was waited for: start it again, then `qompass resume`"
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -30,12 +32,12 @@ def wait_on(value: Any) -> Any:
         try:
             return value.result()
         except CancelledError:
-            raise EngineError(
-                "the engine's scheduler has ended while a task was waited for: start it again, then `qompass resume`"
-            ) from None
+            raise EngineError(_SCHEDULER_ENDED) from None
         except QompassError:
             raise
         except Exception as error:
+            if type(error).__name__ == "CommClosedError":  # while a result was on its way
+                raise EngineError(_SCHEDULER_ENDED) from None
             if type(error).__name__ == "KilledWorker":
                 words = "the workers that ran it ended, one after the other: does it need more memory than they have?"
                 return Outcome(failure=Failure(Reason.KILLED, words))

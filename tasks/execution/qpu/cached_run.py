@@ -53,8 +53,7 @@ def run_cached(
         with QpuClient(resource, options.call_seconds) as client:
             target = present_target(client, options.patience, options.believe)
     if cache is None or target is None or not target.named:
-        with options.reserve():
-            return run_requests(resource, requests, options, further=further)
+        return run_requests(resource, requests, options, further=further)
     return _CachedRun(resource, requests, options, target, further).run(cache)
 
 
@@ -129,8 +128,7 @@ class _CachedRun:
             CircuitRequest(self._requests[index].circuit, job.shots, self._requests[index].stream)
             for index, job in zip(indices, jobs, strict=True)
         ]
-        with self._options.reserve():
-            ran = run_requests(self._resource, missing, self._options, further=self._further)
+        ran = run_requests(self._resource, missing, self._options, further=self._further)
         self._further = True  # a call after this one comes before these results are handed over
         self._out.add(ran)
         origin = {"device": self._resource.name, "provider_jobs": ",".join(job.job for job in ran.jobs),

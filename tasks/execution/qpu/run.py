@@ -65,7 +65,6 @@ class _Run:
         self._client, self._requests, self._options = client, requests, options
         self._name, self._vendor = client.resource.name, client.resource.vendor
         self._journal = Journal(options.journal or default_folder())
-        self._session = Session(client, self._journal, options, self._note)
         self._out = QpuRun([CircuitResult() for _ in requests])
         self._waiting: list[JobBatch] = []
         self._written: dict[int, str] = {}  # request -> calibration that its program was written for
@@ -80,14 +79,18 @@ class _Run:
             return out
         # What was read in an earlier call may be minutes old: shots would seem to lie on both sides of a recalibration.
         out.target = self._present(self._options.believe, self._options.patience)
-        programs = self._write(wanted, out.target)
-        pieces = [
-            (index, f"{program.digest} {requests[index].stream}", requests[index].shots)
-            for index, program in zip(wanted, programs, strict=True)
-        ]
-        with self._session:
-            self._waiting = self._recover(pack_jobs(out.target, pieces), out.target)
-            self._submit_and_follow()
+        self._write(wanted, out.target)
+        with self._options.reserve():  # everything is ready: nobody waits for a unit that only makes itself ready
+            out.target = self._present(self._options.believe, self._options.patience)  # it may have waited long
+            programs = self._write(wanted, out.target)
+            pieces = [
+                (index, f"{program.digest} {requests[index].stream}", requests[index].shots)
+                for index, program in zip(wanted, programs, strict=True)
+            ]
+            self._session = Session(self._client, self._journal, self._options, self._note)  # its time begins now
+            with self._session:
+                self._waiting = self._recover(pack_jobs(out.target, pieces), out.target)
+                self._submit_and_follow()
         return out
 
     def _write(self, indices: Sequence[int], target: QpuTarget) -> list[Program]:
