@@ -17,6 +17,7 @@ from tasks.cutting.plan import Fragment, FragmentCost, Leg
 from tasks.cutting.variants import count_variants, leg_choices, measurement_groups
 
 MAX_VARIANTS = 4096  # of one fragment: beyond this a leg's cheaper settings are taken, where it has some
+_SIMULATED = 48  # qubits: no machine holds the state of more, and a program for it is not worth its time
 _MOST = 2**1000  # opt_einsum counts in integers of any size
 _SHOTS_A_VARIANT = 32  # fewer than this and circuits are better spent on shots
 
@@ -25,12 +26,16 @@ def fragment_cost(fragment: Fragment, schemes: tuple[Scheme, ...]) -> FragmentCo
     """Predict one fragment's cost (bytes as peaks, in one process)."""
     circuit = fragment.circuit
     tensor = 8 * prod(leg.dimension for leg in fragment.legs) * fragment.num_factors
+    if fragment.num_qubits <= _SIMULATED:
+        needed = exact_bytes(open_program(fragment), most_factors_of_one_x(fragment), tensor)
+    else:
+        needed = AMPLITUDE_BYTES * 2**fragment.open_qubits + tensor
     return FragmentCost(
         width=fragment.num_qubits,
         depth=int(circuit.depth()),
         two_qubit_gates=int(circuit.num_nonlocal_gates()),
         variants=count_variants(fragment, schemes),
-        exact_bytes=exact_bytes(open_program(fragment), most_factors_of_one_x(fragment), tensor),
+        exact_bytes=needed,
         tensor_bytes=tensor,
     )
 

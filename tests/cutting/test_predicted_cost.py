@@ -186,3 +186,13 @@ def test_a_variant_that_would_have_less_than_32_shots_is_not_run():
     for shots, count in ((1600, 25), (1599, 15), (960, 15), (959, 9)):
         chosen = choose_schemes(plan.fragments, plan.bonds, shots)
         assert [count_variants(f, s) for f, s in zip(plan.fragments, chosen, strict=True)] == [count, count], shots
+
+
+def test_fragments_that_nothing_holds_cost_their_states():
+    """Without a program of their simulation, which would take seconds for thousands of gates."""
+    for qubits in (48, 49, 60):
+        circuit = QuantumCircuit(qubits)
+        for q in range(qubits - 1):
+            circuit.cz(q, q + 1)
+        (cost,) = make_plan(problem_of(circuit, ["Z" * qubits], np.ones((1, 1))), cuts=()).costs
+        assert 1 <= cost.exact_bytes / (16 * 2**qubits) <= 2
