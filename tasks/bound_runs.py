@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,8 +17,8 @@ from tasks.model.problem import Problem
 from tasks.model.progress import Progress, Quiet
 from tasks.options import Options, options_document
 from tasks.runs import RunDirectory
+from tasks.runs.temporary import temporary_runs
 from tasks.runtime import shared_engine
-from tasks.runtime.scratch import scratch_folder
 from tasks.workflow import run
 
 
@@ -89,7 +88,7 @@ def run_problems(
         for number, problem in enumerate(problems):
             with contextlib.ExitStack() as stack:
                 if folders is None:
-                    parent = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=scratch_folder())))
+                    parent = stack.enter_context(temporary_runs())
                     directory = RunDirectory.create(parent, {"seed": options.seed}, problem)
                 else:
                     directory = RunDirectory.open(folders[number])

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -30,8 +28,8 @@ from tasks.reconstruction.distribution.outputs import ExactOutputs, Outputs, mar
 from tasks.reconstruction.distribution.whole import MOST_VECTOR_BITS, Distribution, full_distribution
 from tasks.reconstruction.errors import DistributionError
 from tasks.runs import RunDirectory
+from tasks.runs.temporary import temporary_runs
 from tasks.runtime import COLLECTION_IN, Limits, Outcome, constraint, isolated, limits, task
-from tasks.runtime.scratch import scratch_folder
 from tasks.tensors import outputs
 
 
@@ -145,8 +143,8 @@ def run_sample(
         QompassError: with one line that says what to do.
     """
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(dir=scratch_folder()))
-        directory = stack.enter_context(RunDirectory.create(Path(folder), {"seed": options.seed}, problem))
+        folder = stack.enter_context(temporary_runs())
+        directory = stack.enter_context(RunDirectory.create(folder, {"seed": options.seed}, problem))
         shown = LoggedProgress(progress or Quiet(), directory)
         driver = stack.enter_context(started(problem, options, directory, shown, outputs))
         joined = structure_of(problem, driver.plan)

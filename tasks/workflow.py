@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +30,8 @@ from tasks.model.tensor import Structure
 from tasks.options import Options, options_of
 from tasks.reconstruct import contraction_search, reconstruct, reconstruct_in_ranks, worth_ranks, write_for_ranks
 from tasks.runs import RunDirectory, RunRecord
+from tasks.runs.temporary import temporary_runs
 from tasks.runtime import limits, wait_on
-from tasks.runtime.scratch import scratch_folder
 
 __all__ = ["Options", "Progress", "Quiet", "Result", "RunError", "Stage", "estimate", "plan_problem", "run"]
 
@@ -82,11 +81,7 @@ def estimate(
     problem = make_problem(circuit, observables)
     chosen = options_of(options)
     with contextlib.ExitStack() as stack:
-        parent = (
-            Path(out)
-            if out is not None
-            else Path(stack.enter_context(tempfile.TemporaryDirectory(dir=scratch_folder())))
-        )
+        parent = Path(out) if out is not None else stack.enter_context(temporary_runs())
         directory = stack.enter_context(RunDirectory.create(parent, {"seed": chosen.seed}, problem))
         result = run(problem, chosen, directory)
     for note in result.record["notes"]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from tasks.runs.record import RunRecordError
 from tasks.runs.storage import Stored, pack, unpack, write_atomically
+from tasks.runs.temporary import is_temporary
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ def write(run: Path, name: str, content: bytes) -> None:
         RunRecordError: it cannot be written.
     """
     try:
-        write_atomically(run / name, content)
+        write_atomically(run / name, content, durable=not is_temporary(run))
     except OSError as error:
         raise RunRecordError(
             f"cannot write {run / name}: {error.strerror}: mend that, then `qompass resume {run}`"

@@ -70,18 +70,27 @@ def _checksum(arrays: Mapping[str, np.ndarray]) -> bytes:
     return digest.digest()
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside the final name, flush to disk, rename: a reader sees the old content or the new, never a part."""
+def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Write beside the final name, flush to disk, rename: a reader sees the old content or the new, never a part.
+
+    Args:
+        path: of the file.
+        content: of the file.
+        durable: survive a power cut; else nothing is flushed.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.partial")
     try:
         with open(partial, "xb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+    if not durable:
+        return
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)  # the rename itself must survive a power cut too

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import platform
 from importlib import metadata
@@ -16,11 +17,16 @@ _ROOMS = ("resources_xml", "scheduler_policies", "tasks")
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that numbers depend on."""
-    found = {"python": platform.python_version()}
+    return {"python": platform.python_version(), **dict(_of_packages())}
+
+
+@functools.cache
+def _of_packages() -> tuple[tuple[str, str], ...]:
+    found = []
     for name in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
+            found.append((name, metadata.version(name)))
+    return tuple(found)
 
 
 def environment_of_tasks() -> dict[str, str]:

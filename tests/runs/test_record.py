@@ -23,10 +23,11 @@ from tasks.cutting.kinds import KINDS
 from tasks.errors import InputError
 from tasks.inputs.validation import make_problem
 from tasks.model.problem import Problem
-from tasks.runs import RunDirectory, RunRecord, RunRecordError, read_record, storage
+from tasks.runs import RunDirectory, RunRecord, RunRecordError, read_record, storage, store_result
 from tasks.runs.record import FORMAT
 from tasks.runs.results import read_result
 from tasks.runs.storage import pack
+from tasks.runs.temporary import temporary_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -446,3 +447,12 @@ def test_content_that_does_not_fit_its_own_checksum_is_refused() -> None:
     np.savez(changed, **{**members, "n": np.array(2)})
     with pytest.raises(ValueError, match="checksum mismatch"):
         storage.unpack(changed.getvalue())
+
+
+def test_a_run_that_nobody_keeps_is_not_flushed_to_disk(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", flushed.append)
+    with temporary_runs() as parent, RunDirectory.create(parent, {}, problem) as run:
+        store_result(run.path, "key", {"n": np.array(1)}, {"device": "cpu"})
+        assert read_record(run.path)["run"] == run.path.name
+    assert not flushed and not parent.exists()
