@@ -80,6 +80,7 @@ def fake(folder, monkeypatch):
     (tools / "runcompss").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >"{tools}/called"\n')
     (tools / "runcompss").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("COMPSS_HOME", raising=False)  # of a real one, which may lack what is asked for
     return tools / "called"
 
 
