@@ -7,6 +7,7 @@ fast on a core as Aer's state vector, whose ancillas are all there from the firs
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -63,7 +64,7 @@ def open_state(fragment: Fragment, *, threads: int = 1, gpu: Accelerator | None 
                 if isinstance(step, Multiply):
                     multiply_axis(array, step.matrix(), step.after, workers)
                 elif isinstance(step, Branch):
-                    array = _branched(array, step)
+                    array = _branched(array, step, workers)
                 elif isinstance(step, Grow):
                     array = _grown(array, step)
                 else:
@@ -83,21 +84,24 @@ def _grown(array: np.ndarray, step: Grow) -> np.ndarray:
     return new.reshape(-1)
 
 
-def _branched(array: np.ndarray, step: Branch) -> np.ndarray:
+def _branched(array: np.ndarray, step: Branch, workers: Workers) -> np.ndarray:
     """(before, 2, after) -> (before, 2, after, rank)."""
     whole = array.reshape(-1, 2, step.after)
-    rank = len(step.operators)
-    new = np.empty((*whole.shape, rank), dtype=complex)
+    new = np.empty((*whole.shape, len(step.operators)), dtype=complex)
     # In parts along the longer axis, so that the products beside the result stay small.
     along = 0 if len(whole) >= step.after else 2
-    length = max(1, PART * whole.shape[along] // whole.size)
-    for start in range(0, whole.shape[along], length):
-        part = (slice(None),) * along + (slice(start, start + length),)
-        old, own = whole[part], new[part]
-        for j, operator in enumerate(step.operators):
-            for row in range(2):
-                if operator[row, 1 - row] == 0:
-                    np.multiply(old[:, row], operator[row, row], out=own[:, row, :, j])
-                else:
-                    own[:, row, :, j] = operator[row, 0] * old[:, 0] + operator[row, 1] * old[:, 1]
+
+    def fill(parts: Iterator[slice]) -> None:
+        for part in parts:
+            where = (slice(None),) * along + (part,)
+            old, own = whole[where], new[where]
+            for j, operator in enumerate(step.operators):
+                for row in range(2):
+                    if operator[row, 1 - row] == 0:
+                        np.multiply(old[:, row], operator[row, row], out=own[:, row, :, j])
+                    else:
+                        own[:, row, :, j] = operator[row, 0] * old[:, 0] + operator[row, 1] * old[:, 1]
+
+    length = whole.shape[along]
+    workers.each(fill, length, max(1, PART * length // whole.size), whole.size)
     return new.reshape(-1)
