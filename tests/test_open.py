@@ -433,7 +433,7 @@ class FewestCuts(Objective):
         return 1.0
 
     def score(self, candidate, shots):
-        return len(candidate.cuts)
+        return sum(len(fragment.cuts) for fragment in candidate.fragments) / 2
 '''
 PLANS = """
 import json, sys
