@@ -19,8 +19,8 @@ from tasks.model.progress import Progress, Quiet
 from tasks.options import Options
 from tasks.parametric.exact import ParametricPlan
 from tasks.parametric.template import Unsuited, template_of
-from tasks.reconstruction.distribution.outputs import ExactOutputs
 from tasks.reconstruction.distribution.drawing import Outcomes
+from tasks.reconstruction.distribution.outputs import ExactOutputs
 from tasks.runtime.inline import one_thread
 from tasks.sample import Question, answer_question, draw_bits, shots_of
 

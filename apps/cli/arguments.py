@@ -248,7 +248,7 @@ def _add_pilot(parser: argparse.ArgumentParser) -> None:
                                     parser_class=Parser)  # fmt: skip
     start = actions.add_parser("start", help="begin to hold an allocation")
     start.add_argument("--target", choices=("local", "slurm"), default="local", help="of what (default local)")
-    start.add_argument("--nodes", type=_index, default=1, metavar="N", help="how many nodes (default 1)")
+    start.add_argument("--nodes", type=_nodes, default=1, metavar="N", help="how many nodes (default 1)")
     start.add_argument("--walltime", type=duration, default=3600.0, metavar="T",
                        help="how long: 45 (minutes), 1:30:00, 90s or 2h (default 1h)")  # fmt: skip
     start.add_argument("--cpus", type=_one_or_more, metavar="N", help="of each node (default: those it may use)")
@@ -266,7 +266,7 @@ def _add_pilot(parser: argparse.ArgumentParser) -> None:
         else:
             one.add_argument("name", metavar="NAME", help="of the pilot")
         if action in ("grow", "shrink"):
-            one.add_argument("nodes", type=_index, metavar="N", help="by how many")
+            one.add_argument("nodes", type=_nodes, metavar="N", help="by how many")
         one.add_argument("-v", "--verbose", action="count", default=0, help="say on stderr what is done")
     status.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
@@ -286,6 +286,12 @@ def duration(text: str) -> float:
 def _one_or_more(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 10**6:
         raise argparse.ArgumentTypeError(f"'{text:.40}' is not a whole number from 1")
+    return int(text)
+
+
+def _nodes(text: str) -> int:
+    if not text.isdecimal() or len(text) > 9:
+        raise argparse.ArgumentTypeError(f"'{text:.40}' is not a number of nodes")
     return int(text)
 
 

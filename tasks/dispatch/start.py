@@ -142,7 +142,7 @@ def _planned(problem: Problem, options: Options, directory: RunDirectory, device
 
 def _small(plan: Plan, options: Options, devices: Sequence[Device]) -> bool:
     """Whether what follows the plan is done sooner than an engine and its first process have started."""
-    if any(device.kind is not Kind.CPU for device in devices):
+    if options.scheduler or any(device.kind is not Kind.CPU for device in devices):  # who names nodes wants them used
         return False
     if sum(cost.exact_bytes for cost in plan.costs) > _INLINE_BYTES:
         return False

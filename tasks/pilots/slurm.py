@@ -50,7 +50,7 @@ def states(jobs: Sequence[int]) -> dict[int, str]:
     return {int(job): state for job, state in pairs if state not in ("COMPLETED", "CANCELLED", "FAILED", "TIMEOUT")}
 
 
-def cancel(jobs: Sequence[int]) -> None:
+def cancel_jobs(jobs: Sequence[int]) -> None:
     """End jobs; their processes hear SIGTERM first.
 
     Raises:

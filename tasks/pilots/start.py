@@ -64,7 +64,7 @@ def start_pilot(
     folder = pilot_folder(name)
     try:
         with PrivateFolder(folder) as private, _starting(private, name):
-            if (folder / "pilot.json").exists() and alive(read_pilot(name)):
+            if (folder / "pilot.json").exists() and is_alive(read_pilot(name)):
                 raise PilotError(
                     f"pilot {name} lives already: `qompass pilot stop {name}` ends it, or choose another name"
                 )
@@ -103,7 +103,7 @@ def check_size(nodes: int) -> int:
     return nodes
 
 
-def alive(pilot: Pilot) -> bool:
+def is_alive(pilot: Pilot) -> bool:
     """Whether somebody keeps a pilot, or will when Slurm lets them."""
     if pilot.target == "slurm":
         return bool(slurm.states([job for job, _ in pilot.wanted()["jobs"]]))
@@ -153,7 +153,7 @@ def shrink_pilot(name: str, nodes: int) -> int:
                 f"pilot {name} grew by whole jobs and shrinks by them, the last first: its jobs have "
                 f"{', '.join(str(count) for _, count in pilot.wanted()['jobs'])} nodes, and the first one holds it"
             )
-        slurm.cancel([job for job, _ in gone])
+        slurm.cancel_jobs([job for job, _ in gone])
         pilot.want(nodes=before - nodes, jobs=jobs)
     else:
         pilot.want(nodes=before - nodes)
@@ -169,9 +169,9 @@ def stop_pilot(name: str) -> None:
     pilot = read_pilot(name)
     pilot.want(stop=True)
     if pilot.target == "slurm":
-        slurm.cancel([job for job, _ in pilot.wanted()["jobs"]])
+        slurm.cancel_jobs([job for job, _ in pilot.wanted()["jobs"]])
     deadline = time.monotonic() + _STOP_S
-    while alive(pilot):
+    while is_alive(pilot):
         if time.monotonic() > deadline:
             raise PilotError(f"pilot {name} did not end within {_STOP_S:g} s: see {pilot.folder / 'log'}")
         time.sleep(_LOOK_S)
@@ -198,7 +198,7 @@ def pilot_status(name: str) -> PilotStatus:
         PilotError: there is none.
     """
     pilot = read_pilot(name)
-    state, living = pilot.state(), alive(pilot)
+    state, living = pilot.state(), is_alive(pilot)
     status = str(state.get("status", "queued"))
     why = str(state.get("why", ""))
     if not living and status != "ended":
@@ -213,7 +213,7 @@ def all_pilots() -> list[PilotStatus]:
 
 def _living(name: str) -> Pilot:
     pilot = read_pilot(name)
-    if not alive(pilot):
+    if not is_alive(pilot) or pilot.state().get("status") == "ended":  # its keeper may be about to leave
         raise PilotError(f"pilot {name} has ended: `qompass pilot stop {name}` clears it away, then start another")
     return pilot
 

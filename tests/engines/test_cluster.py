@@ -88,11 +88,13 @@ def test_workers_come_and_go_and_nothing_is_lost_or_computed_twice(tmp_path, alo
 
 
 def test_a_scheduler_that_dies_is_one_line_and_the_run_is_resumed(tmp_path, alone):
-    with running_cluster(tmp_path / "cluster", {"CPU": 1}) as (scheduler, _):
+    with running_cluster(tmp_path / "cluster", {"CPU": 1}) as (scheduler, worker):
         process = started(tmp_path, tmp_path / "cluster")
         first_results(tmp_path, process)
+        worker.send_signal(signal.SIGSTOP)  # or the run might be over before the scheduler is
         scheduler.kill()
         out, err = process.communicate(timeout=200)
+        worker.kill()
         assert process.returncode == 2 and not out
         assert "has ended while a task was waited for: start it again, then" in err.splitlines()[-1], err
     (path,) = (tmp_path / "runs").iterdir()

@@ -17,7 +17,7 @@ import pytest
 from apps.cli.arguments import duration
 from tasks.pilots import PilotError, grow_pilot, pilot_folder, pilot_status, shrink_pilot, start_pilot, stop_pilot
 from tasks.pilots.keeper import LOCK
-from tasks.pilots.start import alive
+from tasks.pilots.start import is_alive
 from tasks.runtime.cluster_folder import find_cluster
 from tasks.runtime.dask_cluster import ClusterEngine
 from tasks.runtime.dask_futures import wait_on
@@ -215,7 +215,7 @@ def test_only_one_of_two_starts_of_a_name_succeeds(pilots):
         (["shrink", "one", "1"], "there is no pilot one"),
         (["status", "one"], "there is no pilot one"),
         (["stop", "one"], "there is no pilot one"),
-        (["grow", "one", "-1"], "required: N"),
+        (["grow", "one", "-1"], "'-1' is not a number of nodes"),
     ],
 )
 def test_what_makes_no_sense_is_one_line_and_status_2(pilots, arguments, words):
@@ -272,13 +272,13 @@ def test_a_damaged_folder_is_one_line(pilots):
 
 def test_somebody_who_keeps_a_pilot_is_seen_by_the_lock(pilots):
     pilot = start_pilot("one", "local", 1, 600, units={"CPU": 1})
-    assert alive(pilot)
+    assert is_alive(pilot)
     stop_pilot("one")
     assert not pilot.folder.exists()
     pilot.folder.mkdir(mode=0o700)
     with (pilot.folder / LOCK).open("w") as file:
         lock(file.fileno())  # of the open file, which says nothing of a process
-        assert not alive(pilot)
+        assert not is_alive(pilot)
     (pilot.folder / LOCK).unlink()
 
 

@@ -141,4 +141,5 @@ def test_a_node_that_dies_with_a_job_at_the_qpu_pays_for_it_once(pilots, qpu):
     device.options = type(device.options)(**{**vars(device.options), "queue": 0.0})
     (found,) = estimates(process)
     assert abs(found["value"] - wanted[0]["value"]) < 5 * found["std_error"] + 0.05
-    assert device.received == 2 * jobs, "a job was paid for twice"
+    paid = [job for job in device.jobs.values() if job.charged]  # what waited may be cancelled
+    assert len(paid) == 2 * jobs, "a job was paid for twice"
