@@ -29,7 +29,11 @@ VALUES = [[0.4, 0.9], [1.2, -0.7]]
 OBSERVABLES = [["ZZZZ"], ["IXXI"]]
 
 
-@pytest.mark.parametrize("backend", ["aer", AerSimulator(), StatevectorSampler(seed=3), NoiseModel()], ids=repr)
+@pytest.mark.parametrize(
+    "backend",
+    ["aer", AerSimulator(), StatevectorSampler(seed=3), NoiseModel()],
+    ids=["name", "backend", "sampler", "noise model"],
+)
 def test_noiseless_ones_agree_with_the_uncut_circuit(circuit, backend):
     wanted = StatevectorEstimator().run([(circuit, OBSERVABLES, VALUES)]).result()[0].data.evs
     result = QompassEstimator(max_qubits=2, backend=backend, shots=200_000, seed=2).run(
