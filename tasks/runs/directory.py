@@ -33,6 +33,7 @@ from tasks.runs.problem_files import pack_problem, unpack_problem
 from tasks.runs.record import RunRecord, RunRecordError
 from tasks.runs.results import FOLDER, file_name, read_result, store_result, write
 from tasks.runs.storage import Stored, pack, unpack
+from tasks.runs.temporary import is_temporary
 from tasks.runs.trace import TRACE_NAME, read_events, task_rows, trace_csv
 from tasks.runtime.versions import versions
 
@@ -284,6 +285,8 @@ class RunDirectory:
         self.update(status=status, **fields)
         said = {name: fields[name] for name in ("error", "estimates") if name in fields}
         self.event("end", f"run {self.record['run']} is {status} after {self.record['timings']}", status=status, **said)
+        if is_temporary(self.path):  # about to be removed: nobody reads a trace of it
+            return
         rows = task_rows(read_events(self.path))
         with contextlib.suppress(RunRecordError, OSError):  # a full disk takes nothing from the run
             write(self.path, TRACE_NAME, trace_csv(rows).encode())
