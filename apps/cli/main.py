@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
-from types import FrameType
 
 from apps.cli.arguments import build_parser
+from apps.cli.interruption import INTERRUPTED, Signals
 from apps.cli.terminal import Notes, say, standard_error, standard_output
 from tasks.errors import QompassError, system_limit
 
-USER_ERROR, INTERRUPTED = 2, 130
+USER_ERROR = 2
 _LEAST_ADDRESS_SPACE = 1 << 30
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit status; see ``qompass --help``."""
-    signals = _Signals()
+    signals = Signals()
     with standard_error():
         try:
             with standard_output():
@@ -41,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return USER_ERROR
 
 
-def _command(arguments: Sequence[str] | None, signals: _Signals) -> int:
+def _command(arguments: Sequence[str] | None, signals: Signals) -> int:
     parser = build_parser()
     options = parser.parse_args(arguments)
     if options.version:
@@ -134,32 +132,6 @@ def _subcommand(command: str) -> Callable[[argparse.Namespace], int]:
     else:
         from apps.cli.doctor import doctor as subcommand
     return subcommand
-
-
-class _Signals:
-    """SIGTERM and SIGHUP end the command as Ctrl-C does: at once while nothing has begun, then in order."""
-
-    def __init__(self) -> None:
-        self.received = 0
-        self._begun = False
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a shell's background job, asked for this
-                signal.signal(number, self._take)
-
-    def begin(self) -> None:
-        """From here on there is something to end in order."""
-        self._begun = True
-
-    def _take(self, number: int, frame: FrameType | None) -> None:
-        self.received += 1
-        if not self._begun:  # not an exception: a library's import might take it for its own
-            os.write(2, b"qompass: interrupted\n")
-            os._exit(INTERRUPTED)
-        if self.received == 1:
-            raise KeyboardInterrupt
-        if self.received > 2:  # nothing but a third signal cuts the ending short
-            os._exit(INTERRUPTED)
-        say("ending the processes of this run; once more leaves them behind")
 
 
 if __name__ == "__main__":

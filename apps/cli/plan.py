@@ -12,6 +12,7 @@ from qiskit import QuantumCircuit
 from apps.cli.chosen import options_from
 from apps.cli.flags import flagged, flagged_notes
 from apps.cli.forecast_text import candidates_text, forecast_text, uncut_text
+from apps.cli.interruption import reading
 from apps.cli.tables import plan_text, table
 from apps.cli.terminal import SCHEMA
 from apps.report.style import EXTRA_MISSING
@@ -26,7 +27,8 @@ from tasks.model.problem import Problem
 
 def plan(arguments: argparse.Namespace) -> int:
     """Plan a circuit file; without observables, for Z on every qubit, so that no part of the circuit is left out."""
-    problem = read_problem(arguments.circuit, arguments.observable, arguments.observables, every_qubit=True)
+    with reading():
+        problem = read_problem(arguments.circuit, arguments.observable, arguments.observables, every_qubit=True)
     options = options_from(arguments, problem)
     devices = run_devices(options.resources)
     made, seconds = planned(problem, options, devices)

@@ -13,6 +13,7 @@ from typing import Any
 from apps.cli.arguments import given_options
 from apps.cli.chosen import options_from
 from apps.cli.flags import flagged_notes
+from apps.cli.interruption import reading
 from apps.cli.progress import make_progress
 from apps.cli.tables import estimates_table, plan_text, seconds_text
 from apps.cli.terminal import SCHEMA, say
@@ -66,7 +67,8 @@ def asked(arguments: argparse.Namespace) -> tuple[Problem, Options, dict[str, An
     given = given_options(arguments)
     if "resources" in given:
         arguments.resources = given["resources"] = pair_of(given["resources"])[1]
-    problem = read_problem(arguments.circuit, arguments.observable, arguments.observables)
+    with reading():
+        problem = read_problem(arguments.circuit, arguments.observable, arguments.observables)
     options = options_from(arguments, problem)
     if options.resources is not None:
         read_devices(options.resources)  # refuse a file that would stop the run later, before anything is started

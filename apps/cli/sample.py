@@ -11,6 +11,7 @@ import numpy as np
 
 from apps.cli.chosen import options_from
 from apps.cli.flags import flagged_notes
+from apps.cli.interruption import reading
 from apps.cli.progress import make_progress
 from apps.cli.tables import plan_text, table
 from apps.cli.terminal import SCHEMA, say
@@ -32,7 +33,8 @@ def sample(arguments: argparse.Namespace) -> int:
     if arguments.fragment_shots:
         arguments.shots = arguments.fragment_shots  # the plan's; those drawn come afterwards
     # Z on every qubit: so that the plan leaves out nothing that a measurement could see.
-    problem = read_problem(arguments.circuit, [], None, every_qubit=True)
+    with reading():
+        problem = read_problem(arguments.circuit, [], None, every_qubit=True)
     options = options_from(arguments, problem)
     draws = None if arguments.top or arguments.vector else arguments.draws
     plan, found = run_sample(problem, options, Question(draws, arguments.top), make_progress())

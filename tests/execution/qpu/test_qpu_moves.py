@@ -10,6 +10,7 @@ import pytest
 from qiskit import QuantumCircuit
 
 from launch.emulator.jobs import Job, new_id
+from tasks.execution.leases.files import FileLeases
 from tests.engines.launching import LAUNCHER, ROOT, needs_runcompss
 from tests.execution.qpu.conftest import until
 from tests.execution.qpu.test_qpu_run import only_qpus, qpus
@@ -19,14 +20,19 @@ OPTIONS = ("--policy", "round_robin", "--mitigation", "none", "--shots", "500") 
 
 
 def once_placed(tmp_path, act):
-    """A thread that acts as soon as a task wants a unit of QPU_A: its jobs are placed and not submitted yet."""
+    """A thread that acts when QPU_A's jobs are placed and not submitted yet: it has the unit that a task waits for."""
+    held = threading.Event()
 
-    def wait():
-        until(lambda: list((tmp_path / "leases").glob("QPU_A-*/*.ticket")), 120)
-        act()
+    def hold():
+        leases = FileLeases(tmp_path / "leases")
+        with leases.hold("QPU_A", 1):
+            held.set()
+            until(lambda: leases.wanted("QPU_A") > 1, 120)
+            act()
 
-    thread = threading.Thread(target=wait)
+    thread = threading.Thread(target=hold)
     thread.start()
+    assert held.wait(60)
     return thread
 
 
