@@ -29,7 +29,7 @@ FLOORS = [
     ["tasks.runs"],
     ["resources_xml"],
     ["scheduler_policies"],
-    ["tasks.runtime"],
+    ["tasks.runtime", "tasks.slurm"],
     ["tasks.model"],
     ["tasks.errors"],
 ]

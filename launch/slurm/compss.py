@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from launch.slurm.jobs import ROOT
-from launch.slurm.site import SlurmError
 from tasks.runs.storage import write_atomically
+from tasks.slurm import SlurmError
 
 _PROGRAM = ROOT / "launch/compss_main.py"
 

@@ -22,8 +22,8 @@ from apps.cli.flags import flagged
 from apps.cli.run import asked
 from launch.slurm.compss import submit_to_compss
 from launch.slurm.jobs import sbatch, submit_round, write_job, write_resources
-from launch.slurm.site import Request, SlurmError, check_request, minutes_of, qpu_flags, read_site
 from tasks.errors import QompassError
+from tasks.slurm import Request, SlurmError, check_request, minutes_of, qpu_flags, read_site
 from tasks.stages import plan_stage
 from tasks.stages.stages import create_run
 

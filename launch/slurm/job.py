@@ -28,11 +28,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from launch.slurm.jobs import read_job, sbatch, submit_round, write_resources
-from launch.slurm.site import SlurmError, ask_slurm, minutes_of
 from tasks.errors import QompassError
 from tasks.runs.storage import write_atomically
 from tasks.runtime.dask_cluster import serve_worker
 from tasks.runtime.interpreter import python_command, python_environment
+from tasks.slurm import SlurmError, ask_slurm, minutes_of
 
 _QPU_AGAIN_MINUTES = 5  # a job whose QPU is away comes again so much later
 _MOST_FRUITLESS = 2

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import quoteattr
 
-from launch.slurm.site import SlurmError
 from tasks.runs.storage import write_atomically
+from tasks.slurm import SlurmError
 
 if TYPE_CHECKING:
     from tasks.stages import Standing

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
+import math
 import shlex
-import subprocess
 from collections.abc import Sequence
-from pathlib import Path
 
-from tasks.pilots.errors import PilotError
 from tasks.pilots.pilot import Pilot
 from tasks.runtime.interpreter import python_command, python_environment
+from tasks.slurm import Request, SlurmError, ask_slurm, check_request, read_partitions
 
-_ROOT = Path(__file__).resolve().parents[2]
 _WORKER = (
     "import sys; from tasks.runtime.dask_cluster import serve_worker; from tasks.runtime.machine import usable_cores; "
     "offer = [w.partition('=') for w in sys.argv[2:]]; "
     "serve_worker(sys.argv[1], dict((n, int(c)) for n, _, c in offer) or dict(CPU=usable_cores()), told=print)"
 )
+_ENDED = {
+    "COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "OUT_OF_MEMORY", "PREEMPTED",
+}  # fmt: skip
 _SIGNAL_S = 30  # before the end of the time a job is told of it
 
 
@@ -24,7 +26,7 @@ def submit(pilot: Pilot, nodes: int, keep: str, extra: Sequence[str] = ()) -> in
     """Submit the job that holds a pilot; its number.
 
     Raises:
-        PilotError: Slurm refuses it, or does not answer.
+        SlurmError: it can never run, Slurm refuses it, or does not answer.
     """
     return _sbatch(pilot, nodes, python_command(keep, pilot.name), extra)
 
@@ -40,24 +42,23 @@ def states(jobs: Sequence[int]) -> dict[int, str]:
     """The states of those jobs that have not ended, by number.
 
     Raises:
-        PilotError: Slurm does not answer.
+        SlurmError: Slurm does not answer.
     """
     if not jobs:
         return {}
     asked = ["squeue", "--noheader", "--format=%i %T", f"--jobs={','.join(map(str, jobs))}"]
-    found = _slurm(asked, may_fail=True)
-    pairs = (line.split() for line in found.splitlines())
-    return {int(job): state for job, state in pairs if state not in ("COMPLETED", "CANCELLED", "FAILED", "TIMEOUT")}
+    pairs = (line.split() for line in _of_jobs(*asked).splitlines())
+    return {int(job): state for job, state in pairs if state not in _ENDED}
 
 
 def cancel_jobs(jobs: Sequence[int]) -> None:
     """End jobs; their processes hear SIGTERM first.
 
     Raises:
-        PilotError: Slurm does not answer.
+        SlurmError: Slurm does not answer.
     """
     if jobs:
-        _slurm(["scancel", *map(str, jobs)], may_fail=True)
+        _of_jobs("scancel", *map(str, jobs))
 
 
 def _sbatch(pilot: Pilot, nodes: int, command: Sequence[str], extra: Sequence[str]) -> int:
@@ -66,26 +67,41 @@ def _sbatch(pilot: Pilot, nodes: int, command: Sequence[str], extra: Sequence[st
         name: value for name, value in python_environment().items() if name.startswith(("QOMPASS_", "QRMI_", "PYTHON"))
     }
     exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
+    exports += "export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK\n"  # srun gives a step one core otherwise
     script = f"#!/bin/bash\n{exports}cd /\nexec {shlex.join(command)}\n"
     asked = [
-        "sbatch", "--parsable", f"--job-name=qompass-pilot-{pilot.name}",
-        f"--nodes={nodes}", f"--time={minutes}:{seconds:02}",
+        "sbatch", "--parsable", f"--job-name=qompass-pilot-{pilot.name}", f"--nodes={nodes}",
+        "--ntasks-per-node=1", f"--cpus-per-task={_cores(pilot, nodes, extra)}", f"--time={minutes}:{seconds:02}",
         f"--output={pilot.folder / 'log'}", "--open-mode=append", "--no-requeue", f"--signal=B:TERM@{_SIGNAL_S}",
     ]  # fmt: skip
-    said = _slurm([*asked, *extra], script=script)
+    said = ask_slurm(*asked, *extra, script=script)
     return int(said.strip().split(";")[0])
 
 
-def _slurm(command: Sequence[str], script: str | None = None, may_fail: bool = False) -> str:
+def _cores(pilot: Pilot, nodes: int, extra: Sequence[str]) -> int:
+    """Cores of each node of a job, all where the pilot does not say; what Slurm would queue for good is refused here.
+
+    Raises:
+        SlurmError: no partition that is asked for has so much.
+    """
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--partition", "-p", default="")
+    names = parser.parse_known_args(extra)[0].partition.split(",")  # Slurm takes the first that is free
+    partitions, refusals = read_partitions(), []
+    for name in names:
+        request = Request(nodes, pilot.units.get("CPU", 0), math.ceil(pilot.walltime_s / 60), name)
+        try:
+            found = check_request(request, partitions)
+            return request.cores or found.cores
+        except SlurmError as error:
+            refusals.append(error)
+    raise refusals[0]
+
+
+def _of_jobs(*command: str) -> str:
     try:
-        done = subprocess.run(command, input=script, capture_output=True, text=True, timeout=60)
-    except FileNotFoundError:
-        raise PilotError(
-            f"{command[0]} is not on the PATH: start the pilot where Slurm is, or on `target` local"
-        ) from None
-    except subprocess.TimeoutExpired:
-        raise PilotError(f"Slurm does not answer ({command[0]}): is its controller up?") from None
-    if done.returncode and not (may_fail and "Invalid job id" in done.stderr):  # of one that has long ended
-        said = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]
-        raise PilotError(f"Slurm refused ({command[0]}): {said.removeprefix(command[0]).removeprefix(': error: ')}")
-    return done.stdout
+        return ask_slurm(*command)
+    except SlurmError as error:
+        if "Invalid job id" in str(error):  # it has long ended
+            return ""
+        raise

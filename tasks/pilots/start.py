@@ -19,6 +19,7 @@ from tasks.runtime.cluster_folder import CLUSTER_FILE, prepare_folder
 from tasks.runtime.file_lock import try_lock
 from tasks.runtime.interpreter import python_command, python_environment
 from tasks.runtime.private_folder import PrivateFolder, PrivateFolderError
+from tasks.slurm import SlurmError
 
 TARGETS = ("local", "slurm")
 KEEP = "import sys; from tasks.pilots.keeper import main; sys.exit(main(sys.argv[1]))"
@@ -78,7 +79,7 @@ def start_pilot(
             if target == "slurm":
                 try:
                     pilot.want(jobs=[[slurm.submit(pilot, nodes, KEEP, extra), nodes]])
-                except PilotError:
+                except SlurmError:
                     private.remove("pilot.json")  # there is none
                     raise
                 return pilot

@@ -27,12 +27,12 @@ def test_a_controller_that_is_down_at_submission_is_one_line(pilots):
     )
     done = start(pilots, SLURM_CONF=str(pilots / "slurm.conf"))
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
-    assert "Slurm refused (sbatch): " in done.stderr and "controller" in done.stderr
+    assert "Slurm does not take `sinfo" in done.stderr and "controller" in done.stderr
     assert not list((pilots / "pilots").glob("*/pilot.json"))
 
 
 def test_a_machine_without_slurm_is_one_line(pilots):
     done = start(pilots, PATH=os.pathsep.join(["/nowhere"]))
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
-    assert "sbatch is not on the PATH" in done.stderr and "--target local" in done.stderr
+    assert "sinfo is not on the PATH: submit from a node of the cluster" in done.stderr
     assert not list((pilots / "pilots").glob("*/pilot.json"))

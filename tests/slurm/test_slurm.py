@@ -16,8 +16,8 @@ from launch.emulator.options import IBM, DeviceOptions
 from launch.emulator.server import Emulator
 from launch.emulator.services import environment
 from launch.slurm.enqueue import enqueue
-from launch.slurm.site import Request, SlurmError, check_request, minutes_of, qpu_flags, read_site
 from tasks.errors import QompassError
+from tasks.slurm import Request, SlurmError, check_request, minutes_of, qpu_flags, read_site
 from tests.slurm.cluster import Slurm
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -245,7 +245,7 @@ def test_never_more_units_of_a_qpu_are_held_than_declared(slurm, tmp_path, qpu, 
 
 
 def test_gpus_and_qpus_are_asked_for_in_one_gres_and_spank_beside_what_holds_the_qpu():
-    from launch.slurm.site import Partition
+    from tasks.slurm import Partition
 
     partition = Partition("main", True, 4, 64, None, (("gpu", "a100", 4), ("qpu", "", 2)))
     request = Request(1, 8, 10, gpus=1, qpus=(("QPU_A", 1), ("QPU_B", 1)))

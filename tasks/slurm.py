@@ -61,8 +61,12 @@ class Request:
     qpus: tuple[tuple[str, int], ...] = ()
 
 
-def ask_slurm(*command: str) -> str:
+def ask_slurm(*command: str, script: str | None = None) -> str:
     """What a command of Slurm prints.
+
+    Args:
+        command: and its arguments.
+        script: its standard input.
 
     Raises:
         SlurmError: there is no such command here, or the controller does not answer.
@@ -70,7 +74,7 @@ def ask_slurm(*command: str) -> str:
     if shutil.which(command[0]) is None:
         raise SlurmError(f"{command[0]} is not on the PATH: submit from a node of the cluster (`module load slurm`?)")
     try:
-        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+        done = subprocess.run(command, input=script or "", capture_output=True, text=True, timeout=60)
     except subprocess.TimeoutExpired:
         raise SlurmError(f"Slurm's controller does not answer (`{command[0]}` took a minute): try later") from None
     if done.returncode:
@@ -139,9 +143,9 @@ def check_request(request: Request, partitions: Sequence[Partition]) -> Partitio
     """
     named = [p for p in partitions if p.name == request.partition or (not request.partition and p.default)]
     if not named:
-        there = ", ".join(p.name for p in partitions) or "none"
-        what = f"no partition {request.partition}" if request.partition else "no default partition"
-        raise SlurmError(f"there is {what}: `partition` is one of {there}")
+        known = ", ".join(p.name for p in partitions) or "none"
+        missing = f"no partition {request.partition}" if request.partition else "no default partition"
+        raise SlurmError(f"there is {missing}: `partition` is one of {known}")
     partition = named[0]
     gpus = max([count for name, _, count in partition.gres if name == "gpu"], default=0)
     for what, wanted, there in (
@@ -207,12 +211,21 @@ def qpu_flags(
     return flags
 
 
+def read_partitions() -> list[Partition]:
+    """The partitions of this cluster.
+
+    Raises:
+        SlurmError: Slurm does not answer.
+    """
+    return partitions_of(ask_slurm("sinfo", "-h", "-o", "%P|%D|%c|%l|%G"))
+
+
 def read_site() -> tuple[list[Partition], dict[str, int], bool]:
     """Partitions, licences, and whether ``sbatch`` has SPANK's ``--qpu``.
 
     Raises:
         SlurmError: Slurm does not answer.
     """
-    partitions = partitions_of(ask_slurm("sinfo", "-h", "-o", "%P|%D|%c|%l|%G"))
+    partitions = read_partitions()
     licences = licences_of(ask_slurm("scontrol", "show", "licenses", "-o"))
     return partitions, licences, "--qpu" in ask_slurm("sbatch", "--help")
