@@ -20,7 +20,7 @@ class SlurmError(QompassError):
 
 
 @dataclass(frozen=True)
-class Partition:
+class SlurmPartition:
     """A partition.
 
     Attributes:
@@ -41,7 +41,7 @@ class Partition:
 
 
 @dataclass(frozen=True)
-class Request:
+class JobRequest:
     """What a job asks for.
 
     Attributes:
@@ -83,13 +83,15 @@ def ask_slurm(*command: str, script: str | None = None) -> str:
     return done.stdout
 
 
-def partitions_of(text: str) -> list[Partition]:
+def partitions_of(text: str) -> list[SlurmPartition]:
     """From ``sinfo -h -o '%P|%D|%c|%l|%G'``."""
-    found: dict[str, Partition] = {}
+    found: dict[str, SlurmPartition] = {}
     for line in text.splitlines():
         name, nodes, cores, limit, gres = line.split("|")
-        own = found.get(name.rstrip("*"), Partition(name.rstrip("*"), name.endswith("*"), 0, 0, minutes_of(limit), ()))
-        found[own.name] = Partition(
+        own = found.get(
+            name.rstrip("*"), SlurmPartition(name.rstrip("*"), name.endswith("*"), 0, 0, minutes_of(limit), ())
+        )
+        found[own.name] = SlurmPartition(
             own.name, own.default, own.nodes + int(nodes), max(own.cores, int(cores.rstrip("+"))), own.minutes,
             tuple(dict.fromkeys([*own.gres, *_gres_of(gres)])),
         )  # fmt: skip
@@ -135,7 +137,7 @@ def _gres_of(text: str) -> list[tuple[str, str, int]]:
     return found
 
 
-def check_request(request: Request, partitions: Sequence[Partition]) -> Partition:
+def check_request(request: JobRequest, partitions: Sequence[SlurmPartition]) -> SlurmPartition:
     """The partition that a request goes to.
 
     Raises:
@@ -160,7 +162,7 @@ def check_request(request: Request, partitions: Sequence[Partition]) -> Partitio
 
 
 def qpu_flags(
-    request: Request, partition: Partition, licences: dict[str, int], spank: bool, way: str = ""
+    request: JobRequest, partition: SlurmPartition, licences: dict[str, int], spank: bool, way: str = ""
 ) -> list[str]:
     """How to ask ``sbatch`` for QPUs and GPUs: one ``--gres`` for all, licences, or SPANK's ``--qpu``.
 
@@ -203,15 +205,15 @@ def qpu_flags(
             raise SlurmError(f"Slurm has {most} units of QPU {name}, and {units} are asked for: ask for less")
     flags = []
     if words:
-        flags.append("--gres=" + ",".join(f"{name}:{count}" for name, count in words.items()))
+        flags += ["--gres=" + ",".join(f"{name}:{count}" for name, count in words.items())]
     if named_licences:
-        flags.append("--licenses=" + ",".join(f"{name}:{count}" for name, count in named_licences.items()))
+        flags += ["--licenses=" + ",".join(f"{name}:{count}" for name, count in named_licences.items())]
     if spank and request.qpus and way in ("", "spank"):
-        flags.append("--qpu=" + ",".join(name for name, _ in request.qpus))
+        flags += ["--qpu=" + ",".join(name for name, _ in request.qpus)]
     return flags
 
 
-def read_partitions() -> list[Partition]:
+def read_partitions() -> list[SlurmPartition]:
     """The partitions of this cluster.
 
     Raises:
@@ -220,7 +222,7 @@ def read_partitions() -> list[Partition]:
     return partitions_of(ask_slurm("sinfo", "-h", "-o", "%P|%D|%c|%l|%G"))
 
 
-def read_site() -> tuple[list[Partition], dict[str, int], bool]:
+def read_site() -> tuple[list[SlurmPartition], dict[str, int], bool]:
     """Partitions, licences, and whether ``sbatch`` has SPANK's ``--qpu``.
 
     Raises:
@@ -228,4 +230,4 @@ def read_site() -> tuple[list[Partition], dict[str, int], bool]:
     """
     partitions = read_partitions()
     licences = licences_of(ask_slurm("scontrol", "show", "licenses", "-o"))
-    return partitions, licences, "--qpu" in ask_slurm("sbatch", "--help")
+    return partitions, licences, bool(re.search(r"\B--qpu\b", ask_slurm("sbatch", *["--help"])))

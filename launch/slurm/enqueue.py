@@ -23,7 +23,7 @@ from apps.cli.run import asked
 from launch.slurm.compss import submit_to_compss
 from launch.slurm.jobs import sbatch, submit_round, write_job, write_resources
 from tasks.errors import QompassError
-from tasks.slurm import Request, SlurmError, check_request, minutes_of, qpu_flags, read_site
+from tasks.slurm import JobRequest, SlurmError, check_request, minutes_of, qpu_flags, read_site
 from tasks.stages import plan_stage
 from tasks.stages.stages import create_run
 
@@ -135,10 +135,10 @@ def enqueue(given: Sequence[str]) -> int:
             raise SlurmError(f"`--{name} {getattr(options, name)}`: is less than {least}: give at least that")
     qpus = qpus_of(options.qpu)
     asked_for = tuple((qpu["name"], qpu["units"]) for qpu in qpus)
-    request = Request(options.nodes, options.cpus, minutes, options.partition, options.gpus, asked_for)
+    request = JobRequest(options.nodes, options.cpus, minutes, options.partition, options.gpus, asked_for)
     partition = check_request(request, partitions)
     all_flags = qpu_flags(request, partition, licences, spank, options.qpu_as)
-    gpu_flags = qpu_flags(Request(1, 1, 1, gpus=options.gpus), partition, licences, False)
+    gpu_flags = qpu_flags(JobRequest(1, 1, 1, gpus=options.gpus), partition, licences, False)
     if not 10 <= options.margin < 60 * minutes:
         raise SlurmError(
             f"`--margin {options.margin}` does not fit into {minutes} minutes: give at least 10 s, and less"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from tasks.pilots.pilot import Pilot
 from tasks.runtime.interpreter import python_command, python_environment
-from tasks.slurm import Request, SlurmError, ask_slurm, check_request, read_partitions
+from tasks.slurm import JobRequest, SlurmError, ask_slurm, check_request, read_partitions
 
 _WORKER = (
     "import sys; from tasks.runtime.dask_cluster import serve_worker; from tasks.runtime.machine import usable_cores; "
@@ -89,7 +89,7 @@ def _cores(pilot: Pilot, nodes: int, extra: Sequence[str]) -> int:
     names = parser.parse_known_args(extra)[0].partition.split(",")  # Slurm takes the first that is free
     partitions, refusals = read_partitions(), []
     for name in names:
-        request = Request(nodes, pilot.units.get("CPU", 0), math.ceil(pilot.walltime_s / 60), name)
+        request = JobRequest(nodes, pilot.units.get("CPU", 0), math.ceil(pilot.walltime_s / 60), name)
         try:
             found = check_request(request, partitions)
             return request.cores or found.cores

@@ -17,7 +17,7 @@ from launch.emulator.server import Emulator
 from launch.emulator.services import environment
 from launch.slurm.enqueue import enqueue
 from tasks.errors import QompassError
-from tasks.slurm import Request, SlurmError, check_request, minutes_of, qpu_flags, read_site
+from tasks.slurm import JobRequest, SlurmError, check_request, minutes_of, qpu_flags, read_site
 from tests.slurm.cluster import Slurm
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -230,7 +230,7 @@ def test_a_run_holds_its_qpu_and_uses_it(slurm, qpus, tmp_path, capsys, way, qpu
 @pytest.mark.parametrize(("qpu", "units"), [("QPU_A", 1), ("QPU_B", 2)])
 def test_never_more_units_of_a_qpu_are_held_than_declared(slurm, tmp_path, qpu, units):
     partitions, licences, spank = read_site()
-    flags = qpu_flags(Request(1, 1, 1, qpus=((qpu, 1),)), partitions[0], licences, spank)
+    flags = qpu_flags(JobRequest(1, 1, 1, qpus=((qpu, 1),)), partitions[0], licences, spank)
     jobs = [
         slurm("sbatch", "--parsable", "-n1", "--time=2", *flags, f"--output={tmp_path}/%j.out",
               "--wrap=date +%s.%N; sleep 1; date +%s.%N").strip()
@@ -245,17 +245,17 @@ def test_never_more_units_of_a_qpu_are_held_than_declared(slurm, tmp_path, qpu, 
 
 
 def test_gpus_and_qpus_are_asked_for_in_one_gres_and_spank_beside_what_holds_the_qpu():
-    from tasks.slurm import Partition
+    from tasks.slurm import SlurmPartition
 
-    partition = Partition("main", True, 4, 64, None, (("gpu", "a100", 4), ("qpu", "", 2)))
-    request = Request(1, 8, 10, gpus=1, qpus=(("QPU_A", 1), ("QPU_B", 1)))
+    partition = SlurmPartition("main", True, 4, 64, None, (("gpu", "a100", 4), ("qpu", "", 2)))
+    request = JobRequest(1, 8, 10, gpus=1, qpus=(("QPU_A", 1), ("QPU_B", 1)))
     assert qpu_flags(request, partition, {}, False) == ["--gres=gpu:1,qpu:2"]
     assert qpu_flags(request, partition, {"qpu_a": 3}, True) == [
         "--gres=gpu:1,qpu:1", "--licenses=qpu_a:1", "--qpu=QPU_A,QPU_B",
     ]  # fmt: skip
     assert qpu_flags(request, partition, {"qpu_a": 3}, True, "spank") == ["--gres=gpu:1", "--qpu=QPU_A,QPU_B"]
     with pytest.raises(SlurmError, match="2 units of QPU QPU_B, and 3"):
-        qpu_flags(Request(1, 1, 1, qpus=(("QPU_A", 2), ("QPU_B", 1))), partition, {}, False)
+        qpu_flags(JobRequest(1, 1, 1, qpus=(("QPU_A", 2), ("QPU_B", 1))), partition, {}, False)
     assert check_request(request, [partition]) is partition
 
 
