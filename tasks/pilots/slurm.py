@@ -85,7 +85,7 @@ def _cores(pilot: Pilot, nodes: int, extra: Sequence[str]) -> int:
         SlurmError: no partition that is asked for has so much.
     """
     parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--partition", "-p", default="")
+    parser.add_argument(*["-p", "--partition"], default="")
     names = parser.parse_known_args(extra)[0].partition.split(",")  # Slurm takes the first that is free
     partitions, refusals = read_partitions(), []
     for name in names:
