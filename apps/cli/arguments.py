@@ -256,7 +256,9 @@ def _add_pilot(parser: argparse.ArgumentParser) -> None:
                        help="COMPSs resources file (or its folder): its QPUs are the pilot's")  # fmt: skip
     start.add_argument("--slurm", action="append", default=[], metavar="OPTION",
                        help="for sbatch, repeatable: --slurm=--partition=main")  # fmt: skip
-    actions.add_parser("grow", help="have more nodes, while runs go on")
+    grow = actions.add_parser("grow", help="have more nodes, while runs go on")
+    grow.add_argument("--resources", type=Path, metavar="FILE.xml",
+                      help="COMPSs resources file (or its folder): its QPUs come with the first new node")  # fmt: skip
     actions.add_parser("shrink", help="have fewer nodes, while runs go on")
     status = actions.add_parser("status", help="nodes, devices, runs and what they were busy with")
     actions.add_parser("stop", help="end it; runs on it can be resumed elsewhere")

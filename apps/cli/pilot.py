@@ -26,7 +26,8 @@ def pilot(arguments: argparse.Namespace) -> int:
         case "start":
             _start(arguments)
         case "grow":
-            say(f"pilot {name} has {grow_pilot(name, arguments.nodes)} nodes now, or will have when they are there")
+            count = grow_pilot(name, arguments.nodes, _qpus_of(arguments.resources))
+            say(f"pilot {name} has {count} nodes now, or will have when they are there")
         case "shrink":
             say(f"pilot {name} keeps {shrink_pilot(name, arguments.nodes)} nodes")
         case "stop":
@@ -73,6 +74,13 @@ def _start(arguments: argparse.Namespace) -> None:
         say(f"pilot {begun.name} is job {job} of Slurm; `qompass pilot status {begun.name}` says when it runs")
     else:
         say(f"pilot {begun.name} takes runs: qompass run ... --pilot {begun.name}")
+
+
+def _qpus_of(resources: Path | None) -> dict[str, int]:
+    """Units of the QPUs that a resources file declares."""
+    if resources is None:
+        return {}
+    return units_of(device for device in run_devices(pair_of(resources)[1]) if device.kind is Kind.QPU)
 
 
 def _status(arguments: argparse.Namespace) -> int:

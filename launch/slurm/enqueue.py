@@ -80,8 +80,9 @@ def qpus_of(named: Sequence[str]) -> list[dict[str, Any]]:
             )
         if not (units or "1").isdecimal() or int(units or 1) < 1:
             raise SlurmError(f"`--qpu {text}`: the units of a QPU are a whole number: write {name}=1")
-        device = reports[name].device if name in reports else None
-        qubits = device.qubits if device is not None else None
+        report = reports.get(name)
+        online = report is not None and report.status == "online" and report.device is not None
+        qubits = report.device.qubits if online else None
         found.append({"name": name, "type": known[name].type, "units": int(units or 1), "qubits": qubits})
     return found
 

@@ -36,6 +36,7 @@ from tasks.slurm import SlurmError, ask_slurm, minutes_of
 
 _QPU_AGAIN_MINUTES = 5  # a job whose QPU is away comes again so much later
 _MOST_FRUITLESS = 2
+INTERRUPTED = 130  # the status of a command of Qompass that has kept what it had and can be resumed
 _ENDED_S = 30.0  # for the processes of a cluster
 
 
@@ -47,6 +48,7 @@ class Ending:
         self.child: subprocess.Popen[bytes] | None = None
         for number in (signal.SIGUSR1, signal.SIGTERM):
             signal.signal(number, self._take)
+        say(f"job {job_id()} begins {sys.argv[1]} on {os.environ.get('SLURM_JOB_NODELIST', 'this machine')}")
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         self.near = True
@@ -54,7 +56,11 @@ class Ending:
             self.child.send_signal(signal.SIGTERM)
 
     def run(self, command: Sequence[str], output: Path | None = None) -> int:
-        """Run a command to its end, with its standard output in a file that appears when it went well."""
+        """Run a command to its end, with its standard output in a file that appears when it went well.
+
+        Returns:
+            its status; ``INTERRUPTED`` where it ended because the allocation does.
+        """
         partial = None if output is None else output.with_name(f".{output.name}.partial")
         with contextlib.ExitStack() as stack:
             stream = sys.stderr.buffer if partial is None else stack.enter_context(open(partial, "wb"))
@@ -65,6 +71,8 @@ class Ending:
             self.child = None
         if partial is not None and status == 0 and output is not None:
             partial.replace(output)
+        if self.near and status == -signal.SIGTERM:  # the signal came before it knew what to do about it
+            return INTERRUPTED
         return status
 
 
@@ -106,7 +114,7 @@ def come_again(run: Path, before: int) -> int:
         say(f"{error}; it is submitted anew")
         with contextlib.suppress(KeyError):
             say(f"job {sbatch(run, read_job(run), read_job(run)['whole_flags'], *sys.argv[1:])}")
-    return 130
+    return INTERRUPTED
 
 
 def whole(run: Path) -> int:
@@ -122,7 +130,7 @@ def whole(run: Path) -> int:
             stack.enter_context(cluster(run, folder, nodes, job))
             command += ["--scheduler", str(folder)]
         status = ending.run(qompass(*command), run / "job/output.json")
-    if status == 130 and ending.near:
+    if status == INTERRUPTED and ending.near:
         return come_again(run, before)
     return status
 
@@ -169,7 +177,7 @@ def execute(run: Path) -> int:
     """The batch that the task of an array job stands for."""
     ending, before = Ending(), results_of(run)
     status = ending.run(qompass("stage", "execute", str(run), "--batch", os.environ["SLURM_ARRAY_TASK_ID"]))
-    return come_again(run, before) if status == 130 and ending.near else status
+    return come_again(run, before) if status == INTERRUPTED and ending.near else status
 
 
 def reconstruct(run: Path) -> int:
@@ -179,7 +187,7 @@ def reconstruct(run: Path) -> int:
     job, ending, before = read_job(run), Ending(), results_of(run)
     batches = [] if job["batches"] is None else ["--batches", str(job["batches"])]
     status = ending.run(qompass("stage", "reconstruct", str(run), "--json", *batches), run / "job/output.json")
-    if status == 130 and ending.near:
+    if status == INTERRUPTED and ending.near:
         return come_again(run, before)
     standing = standing_of(run)
     if standing.next == "done":

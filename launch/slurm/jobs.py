@@ -34,6 +34,8 @@ def write_job(run: Path, job: dict[str, Any], before: Iterable[str]) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
     exports = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     exports |= {"PYTHONPATH": str(ROOT), "QOMPASS_RESOURCES": str(folder / "resources"), "HYDRA_LAUNCHER": "fork"}
+    if job["way"] != "compss":
+        exports["QOMPASS_RANKS"] = str(job["cores"])  # the ranks of a contraction are processes of one node
     lines = [*before, *(f"export {name}={shlex.quote(value)}" for name, value in exports.items())]
     if job["qpus"]:  # the SPANK plugin has said it already, where there is one
         names, types = (",".join(str(qpu[key]) for qpu in job["qpus"]) for key in ("name", "type"))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from scheduler_policies import Device, DeviceState, Kind, Work
 from tasks.cutting import Plan
 from tasks.dispatch.errors import RunError
-from tasks.dispatch.events import devices_seen, piece_moved, task_ended, task_submitted
+from tasks.dispatch.events import device_came, devices_seen, piece_moved, task_ended, task_submitted
 from tasks.dispatch.fan_in import FanIn, TakesTensors
 from tasks.dispatch.instructions import GiveUp, Instruction, Look, Move, Submit, Warn
 from tasks.dispatch.pool import Pool
@@ -58,6 +58,7 @@ class Driver:
         read_state: reads how a QPU is doing now.
         fan_in: the task that makes one value of all results of a fragment.
         trouble: what is wrong with QPUs, by name; ``read_state`` may say more there.
+        brought: devices that have come since the run began, given the names of those it has.
     """
 
     def __init__(
@@ -71,8 +72,10 @@ class Driver:
         read_state: Callable[[Device], DeviceState],
         fan_in: Callable[..., Any],
         trouble: Mapping[str, str],
+        brought: Callable[[Collection[str]], Sequence[Device]],
     ):
         self.plan, self._directory, self._options, self._read_state = plan, directory, options, read_state
+        self._brought = brought
         self._fan_in, self._trouble = FanIn(plan, fan_in, directory), trouble
         self.state = State(pool, works, norm, self._predicted, engine_info().overhead_s)
         self._running: dict[int, tuple[Submit, Ticket, Any]] = {}  # with the future of the report
@@ -217,8 +220,13 @@ class Driver:
                 self._directory.store(done.key, arrays[done.piece], done.meta)
 
     def _seen(self) -> dict[str, DeviceState]:
-        """How the QPUs are doing, where there is something to place on them."""
-        if not self.state.waiting or self.state.pool.single is not None:
+        """How the QPUs are doing, where there is something to place on them; those that have come are among them."""
+        if not self.state.waiting:
+            return {}
+        for device in self._brought(self.devices.keys()):
+            self.state.pool.add(device)
+            device_came(self._directory, device)
+        if self.state.pool.single is not None:
             return {}
         seen = {name: self._read_state(d) for name, d in self.devices.items() if d.kind is Kind.QPU}
         devices_seen(self._directory, seen, self._trouble)

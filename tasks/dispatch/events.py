@@ -6,13 +6,21 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from scheduler_policies import DeviceState
+from scheduler_policies import Device, DeviceState
 from tasks.dispatch.instructions import Move, Submit
 from tasks.execution.pieces import Piece, Report
 from tasks.model.problem import Estimate
 from tasks.model.progress import Progress, Stage
 from tasks.runs import RunDirectory
 from tasks.runtime import Outcome, Span
+
+
+def device_came(directory: RunDirectory, device: Device) -> None:
+    """A device has come that the run did not know when it began: the record has it from now on."""
+    used = directory.record["devices"] | {device.name: {"kind": device.kind.value, "units": device.units}}
+    directory.update(devices=used)
+    message = f"{device.name} has come: {device.kind.value} of {device.qubits} qubits, {device.units} units"
+    directory.event("device", message, device=device.name, units=device.units)
 
 
 class LoggedProgress:

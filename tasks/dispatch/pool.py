@@ -62,6 +62,11 @@ class Pool:
         """The only device, where there is nothing to choose."""
         return next(iter(self.devices.values())) if len(self.devices) == 1 else None
 
+    def add(self, device: Device) -> None:
+        """A device that was not there when the run began; what is placed from now on may run on it."""
+        self.devices[device.name] = device
+        self._states[device.name] = DeviceState(free_units=device.units)
+
     @property
     def price(self) -> float | None:
         """What was paid so far, None where no device has a price."""

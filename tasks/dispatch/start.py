@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import entry_points
@@ -29,7 +29,7 @@ from tasks.execute import fidelities
 from tasks.execution.cache.stores.registry import check_place
 from tasks.execution.device_results import ExecutionOptions
 from tasks.execution.jobs import exact_jobs, predicted_seconds, sampled_jobs, uniform_shots
-from tasks.execution.run_devices import run_devices, state_of
+from tasks.execution.run_devices import devices_brought, run_devices, state_of
 from tasks.execution.works import works_of
 from tasks.model.problem import Problem
 from tasks.model.progress import Progress
@@ -111,9 +111,15 @@ def started(
             partial(state_of, trouble=trouble),
             fan_in,
             trouble,
+            partial(devices_brought, info.units, trouble=trouble) if options.scheduler and options.sampled else _none,
         )
         stack.callback(made.close)
         yield made
+
+
+def _none(known: Collection[str]) -> Sequence[Device]:
+    """This machine's devices are what they are, and numbers that are exact come from simulators."""
+    return ()
 
 
 def greedy_flops(plan: Plan) -> float:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from resources_xml import Need, ResourcesError, devices_of, needs_of_devices, read_nodes, unsatisfied
-from scheduler_policies import CPU_SPEED, GPU_SPEED, Device, DeviceState, Kind
+from scheduler_policies import CPU_SPEED, GPU_SPEED, QPU_SPEED, Device, DeviceState, Kind
 from scheduler_policies.device import Speed
 from tasks.cutting.plan import Plan
 from tasks.execution.calibration import calibration_path, read_calibration
 from tasks.execution.leases import open_leases
+from tasks.runtime import units_now
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,30 @@ def declared_devices() -> list[Device]:
     """The devices that this process, master or worker, must have tasks for: those of ``QOMPASS_RESOURCES``."""
     path = os.environ.get(RESOURCES_VARIABLE)
     return _file_devices(Path(path)) if path else []
+
+
+def devices_brought(before: Collection[str], known: Collection[str], trouble: dict[str, str]) -> list[Device]:
+    """QPUs of nodes that joined the run's cluster after the run had begun, as QRMI describes them.
+
+    Args:
+        before: processors that the cluster had when the run began.
+        known: names of the run's devices.
+        trouble: takes, for each QPU that cannot be reached, why; it is asked for again.
+    """
+    units = {name: count for name, count in units_now().items() if name not in before and name not in known}
+    if not units:
+        return []
+    from tasks.execution.qpu import QpuError, describe_qpu, qpu_resources
+
+    found = []
+    for name in sorted(units.keys() & qpu_resources().keys()):
+        bare = Device(name, Kind.QPU, units=units[name], qubits=1, speed=QPU_SPEED, processor=name)
+        try:
+            found.append(describe_qpu(bare))
+            trouble.pop(name, None)
+        except QpuError as error:
+            trouble[name] = f"it is unreachable: {error}"
+    return found
 
 
 @dataclass(frozen=True)

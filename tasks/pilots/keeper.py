@@ -127,6 +127,7 @@ class Keeper:
         units = dict(self._pilot.units) or {"CPU": usable_cores()}
         if number == 0:
             units |= self._pilot.shared
+        units |= self._pilot.wanted()["brought"].get(str(number), {})
         offer = [f"{name}={count}" for name, count in units.items()]
         if not self._hosts:
             return python_command(_WORKER, str(os.getpid()), str(self._pilot.folder), *offer)

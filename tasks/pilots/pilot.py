@@ -64,8 +64,12 @@ class Pilot:
         self._write(_ABOUT, document)
 
     def wanted(self) -> dict[str, Any]:
-        """``nodes``: how many are wanted now; ``jobs``: (id, nodes) of Slurm; ``stop``: whether it should end."""
-        return {"nodes": self.nodes, "jobs": [], "stop": False, **self._read(_WANTED)}
+        """What is wanted now.
+
+        ``nodes``: how many; ``jobs``: (id, nodes) of Slurm; ``brought``: units that the node of this number offers
+        besides; ``stop``: whether it should end.
+        """
+        return {"nodes": self.nodes, "jobs": [], "brought": {}, "stop": False, **self._read(_WANTED)}
 
     def want(self, **changed: Any) -> None:
         """Change what is wanted."""

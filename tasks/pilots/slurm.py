@@ -5,17 +5,20 @@ from __future__ import annotations
 import argparse
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tasks.pilots.pilot import Pilot
 from tasks.runtime.interpreter import python_command, python_environment
 from tasks.slurm import JobRequest, SlurmError, ask_slurm, check_request, read_partitions
 
 _WORKER = (
-    "import sys; from tasks.runtime.dask_cluster import serve_worker; from tasks.runtime.machine import usable_cores; "
-    "offer = [w.partition('=') for w in sys.argv[2:]]; "
-    "serve_worker(sys.argv[1], dict((n, int(c)) for n, _, c in offer) or dict(CPU=usable_cores()), told=print)"
+    "import os, sys; from tasks.runtime.dask_cluster import serve_worker; "
+    "from tasks.runtime.machine import usable_cores; "
+    "words = [w for w in sys.argv[2:] if not w.startswith('first:') or os.environ.get('SLURM_NODEID') == '0']; "
+    "offer = [w.removeprefix('first:').partition('=') for w in words]; "
+    "serve_worker(sys.argv[1], dict(CPU=usable_cores()) | dict((n, int(c)) for n, _, c in offer), told=print)"
 )
+_FIRST = "first:"
 _ENDED = {
     "COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "OUT_OF_MEMORY", "PREEMPTED",
 }  # fmt: skip
@@ -31,9 +34,13 @@ def submit(pilot: Pilot, nodes: int, keep: str, extra: Sequence[str] = ()) -> in
     return _sbatch(pilot, nodes, python_command(keep, pilot.name), extra)
 
 
-def submit_workers(pilot: Pilot, nodes: int) -> int:
-    """Submit a job of workers for a pilot that lives; its number. Raises as ``submit``."""
+def submit_workers(pilot: Pilot, nodes: int, shared: Mapping[str, int]) -> int:
+    """Submit a job of workers for a pilot that lives, with units that the first offers besides; its number.
+
+    Raises as ``submit``.
+    """
     offer = [f"{name}={count}" for name, count in pilot.units.items()]
+    offer += [f"{_FIRST}{name}={count}" for name, count in shared.items()]
     worker = ["srun", "--ntasks-per-node=1", *python_command(_WORKER, str(pilot.folder), *offer)]
     return _sbatch(pilot, nodes, worker, pilot.extra)
 

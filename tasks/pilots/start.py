@@ -116,20 +116,28 @@ def is_alive(pilot: Pilot) -> bool:
             os.close(descriptor)
 
 
-def grow_pilot(name: str, nodes: int) -> int:
+def grow_pilot(name: str, nodes: int, shared: Mapping[str, int] | None = None) -> int:
     """Have more nodes; runs that are under way get them too. Returns how many are wanted now.
+
+    Args:
+        name: of the pilot.
+        nodes: how many more.
+        shared: units that the first of them offers besides: QPUs; runs that are under way use them from their next
+            round of shots on.
 
     Raises:
         PilotError: it does not live, or would be too large.
     """
     pilot = _living(name)
     check_size(nodes)
-    wanted = check_size(int(pilot.wanted()["nodes"]) + nodes)
+    before = int(pilot.wanted()["nodes"])
+    wanted = check_size(before + nodes)
+    brought = pilot.wanted()["brought"] | ({str(before): dict(shared)} if shared else {})
     if pilot.target == "slurm":
-        job = slurm.submit_workers(pilot, nodes)
-        pilot.want(nodes=wanted, jobs=[*pilot.wanted()["jobs"], [job, nodes]])
+        job = slurm.submit_workers(pilot, nodes, shared or {})
+        pilot.want(nodes=wanted, brought=brought, jobs=[*pilot.wanted()["jobs"], [job, nodes]])
     else:
-        pilot.want(nodes=wanted)
+        pilot.want(nodes=wanted, brought=brought)
     return wanted
 
 
@@ -144,6 +152,12 @@ def shrink_pilot(name: str, nodes: int) -> int:
     before = int(pilot.wanted()["nodes"])
     if nodes >= before:
         raise PilotError(f"pilot {name} has {before} nodes and keeps one at least: `qompass pilot stop {name}` ends it")
+    devices = [n for first, units in pilot.wanted()["brought"].items() if int(first) >= before - nodes for n in units]
+    if devices:
+        raise PilotError(
+            f"pilot {name} has {', '.join(devices)} by a node that would leave, and runs may have tasks for it: "
+            f"`qompass pilot stop {name}` ends it"
+        )
     if pilot.target == "slurm":
         jobs = pilot.wanted()["jobs"]
         gone: list[list[int]] = []

@@ -25,6 +25,7 @@ from tasks.runtime.engine import (
     task,
     ticket_folder,
     under_compss,
+    units_now,
     wait_on,
 )
 from tasks.runtime.errors import EngineError
@@ -75,5 +76,6 @@ __all__ = [
     "task",
     "ticket_folder",
     "under_compss",
+    "units_now",
     "wait_on",
 ]

@@ -60,6 +60,10 @@ if active():
         """Nothing to do: runcompss started the runtime, and its resources file says the units."""
         return units
 
+    def units_now() -> dict[str, int]:
+        """None that the application was not told of: it has one task function for each device of its resources file."""
+        return {}
+
     def cluster_folder() -> None:
         """None: COMPSs has its own ways to other nodes."""
 

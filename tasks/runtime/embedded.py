@@ -68,6 +68,14 @@ def start(units: dict[str, int], scheduler: str = "") -> dict[str, int]:
     return _units
 
 
+def units_now() -> Mapping[str, int]:
+    """Computing units of each processor; those of a cluster change as its nodes come and go."""
+    global _units
+    if _cluster is not None and isinstance(_engine, ClusterEngine):
+        _units = _engine.units
+    return _units or {}
+
+
 def cluster_folder() -> Path | None:
     """The folder that all nodes of the cluster see, None where tasks run in this process."""
     return None if _cluster is None else _cluster.folder

@@ -187,6 +187,12 @@ def engine_info() -> EngineInfo:
     return _running
 
 
+def units_now() -> Mapping[str, int]:
+    """Computing units of each processor that the engine has now, as far as it says them."""
+    engine_info()
+    return dict(_backend.units_now())
+
+
 def limits(seconds: float | None = None, memory_bytes: int | None = None, threads: int = 1) -> Limits:
     """Limits for a piece of isolated work that also ends when the running engine's run is cancelled."""
     return Limits(seconds, memory_bytes, engine_info().cancel_file, threads)

@@ -14,7 +14,7 @@ import pytest
 from launch.emulator.options import parse_device
 from launch.emulator.server import Emulator
 from launch.emulator.services import environment as service_environment
-from tasks.pilots import pilot_status, start_pilot
+from tasks.pilots import PilotError, pilot_status, shrink_pilot, start_pilot
 from tasks.runtime.accounting import key_of, run_of, run_of_client
 from tasks.runtime.cluster_folder import find_cluster
 from tasks.runtime.dask_cluster import ClusterEngine
@@ -143,3 +143,35 @@ def test_a_node_that_dies_with_a_job_at_the_qpu_pays_for_it_once(pilots, qpu):
     assert abs(found["value"] - wanted[0]["value"]) < 5 * found["std_error"] + 0.05
     paid = [job for job in device.jobs.values() if job.charged]  # what waited may be cancelled
     assert len(paid) == 2 * jobs, "a job was paid for twice"
+
+
+@pytest.mark.uses("QPU emulator")
+def test_a_qpu_that_comes_with_a_node_gets_work_of_a_run_that_has_begun(pilots, qpu):
+    device, pair = qpu
+    start_pilot("one", "local", 1, 600, units={"CPU": 1})
+    process = on_qpu(pilots, "--seed", 1, "--policy", "round_robin")
+    try:
+        wait_until(lambda: "plan" in events(pilots) or process.poll() is not None, "it did not begin")
+        process.send_signal(signal.SIGSTOP)  # until the node is there
+        done = subprocess.run([*QOMPASS, "pilot", "grow", "one", "1", "--resources", str(pair)],
+                              env=environment(), capture_output=True, text=True, timeout=100)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        wait_until(lambda: "QPU_A" in pilot_status("one").devices, "the node did not come")
+        assert device.received == 0 and process.poll() is None
+    finally:
+        process.send_signal(signal.SIGCONT)
+    (found,) = estimates(process)
+    assert abs(found["value"] - 1.0) < 5 * found["std_error"] + 0.05
+    assert device.received > 0 and "device" in events(pilots)
+    (path,) = (pilots / "runs").glob("*/record.json")
+    record = json.loads(path.read_text())
+    assert record["devices"]["QPU_A"] == {"kind": "QPU", "units": 1}
+    assert "QPU_A" in {result["device"] for result in record["results"].values()}
+    with pytest.raises(PilotError, match="has QPU_A by a node that would leave"):
+        shrink_pilot("one", 1)
+
+
+def events(folder):
+    """What has happened in the one run of a folder."""
+    logs = [path.read_text() for path in (folder / "runs").glob("*/log.jsonl")]
+    return [json.loads(line)["event"] for log in logs for line in log.splitlines() if line.endswith("}")]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,9 @@ from launch.emulator.services import environment
 from launch.slurm.enqueue import enqueue
 from tasks.errors import QompassError
 from tasks.slurm import JobRequest, SlurmError, check_request, minutes_of, qpu_flags, read_site
+from tests.engines.launching import environment as environment_of_tests
+from tests.engines.test_ranks import PROGRAM
+from tests.pilots.test_pilots import wait_until
 from tests.slurm.cluster import Slurm
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,7 +64,7 @@ def finished(slurm: Slurm, run: Path, seconds: float = 900) -> list[dict[str, ob
     deadline = time.monotonic() + seconds
     output = run / "job/output.json"
     while not output.exists() or "estimates" not in json.loads(output.read_text()):
-        said = "".join(path.read_text() for path in sorted(run.glob("job/*.out")))
+        said = outputs(run)
         assert time.monotonic() < deadline, said
         assert slurm("squeue", "-h") or output.exists(), said
         time.sleep(0.3)
@@ -70,9 +74,21 @@ def finished(slurm: Slurm, run: Path, seconds: float = 900) -> list[dict[str, ob
 def first_results(run: Path, seconds: float = 200) -> dict[str, int]:
     deadline = time.monotonic() + seconds
     while not list((run / "fragments").glob("[!.]*.npz")):
-        assert time.monotonic() < deadline, "".join(path.read_text() for path in run.glob("job/*.out"))
+        assert time.monotonic() < deadline, outputs(run)
         time.sleep(0.02)
     return stored(run)
+
+
+def outputs(run: Path) -> str:
+    """What its jobs have said."""
+    return "".join(path.read_text() for path in sorted(run.glob("job/*.out")))
+
+
+def events(run: Path) -> list[str]:
+    """What happened, by the run's log."""
+    path = run / "log.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [event for line in lines if (event := json.loads(line)["event"]) in ("resume", "plan")]
 
 
 def stored(run: Path) -> dict[str, int]:
@@ -144,7 +160,7 @@ def test_a_job_that_slurm_ends_soon_is_requeued_and_pays_nothing_twice(slurm, tm
     slurm("scancel", "--signal=USR1", "--batch", jobs[0])
     slurm.wait(jobs[0], "PENDING", "RUNNING", "COMPLETED")
     deadline = time.monotonic() + 100
-    while "is requeued" not in "".join(path.read_text() for path in run.glob("job/*.out")):
+    while "is requeued" not in outputs(run):
         assert time.monotonic() < deadline
         time.sleep(0.2)
     assert not (run / "job/output.json").exists(), "it was ended before it was done"
@@ -166,19 +182,81 @@ def test_a_job_that_reaches_its_time_limit_is_resumed_to_the_same_value(slurm, t
 def test_a_job_whose_node_fails_is_requeued_elsewhere_and_goes_on(slurm, tmp_path, capsys, long):
     run, jobs = submitted(capsys, "--with", "dask", *TIMES, "--folder", str(tmp_path), "--sbatch=--nodelist=n1", *LONG)
     before = first_results(run)
+    assert not (run / "job/output.json").exists()
+    lost(slurm, jobs[0])
+    assert finished(slurm, run) == long
+    assert before.items() <= stored(run).items()
+
+
+def lost(slurm: Slurm, job: str) -> None:
+    """Node n1 fails with all that runs there; what Slurm has of the job begins again on n2."""
     slurm.lose("n1")
     try:
         deadline = time.monotonic() + 100
         while slurm("sinfo", "-h", "-n", "n1", "-o", "%T").strip().rstrip("*") != "down":
             assert time.monotonic() < deadline
             time.sleep(0.5)
-        slurm.wait(jobs[0], "PENDING")
-        assert not (run / "job/output.json").exists()
-        slurm("scontrol", "update", f"JobId={jobs[0]}", "ReqNodeList=n2")
-        assert finished(slurm, run) == long
+        slurm.wait(job, "PENDING")
+        slurm("scontrol", "update", f"JobId={job}", "ReqNodeList=n2")
+        slurm.wait(job, "RUNNING", "COMPLETED")
     finally:
         slurm.start_node("n1")
+
+
+@pytest.mark.slow
+def test_a_node_that_fails_while_a_run_is_planned_costs_the_plan_alone(slurm, tmp_path, capsys):
+    arguments = [*LONG, "--plan-seconds", "20"]
+    run, (job,) = submitted(
+        capsys, "--with", "dask", *TIMES, "--folder", str(tmp_path), "--sbatch=--nodelist=n1", *arguments
+    )
+    wait_until(lambda: events(run), "it did not begin", 100)
+    lost(slurm, job)
+    assert finished(slurm, run) == alone(tmp_path / "alone", arguments)
+    assert events(run) == ["resume", "resume", "plan"]
+
+
+@pytest.mark.slow
+def test_a_node_that_fails_while_a_run_is_reconstructed_costs_the_contraction_alone(slurm, tmp_path, capsys, short):
+    run, (execute, last) = submitted(
+        capsys, "--with", "array", "--batches", "2", "--cpus", "1", *TIMES, "--folder", str(tmp_path), *SHORT
+    )
+    slurm("scontrol", "update", f"JobId={last}", "ReqNodeList=n1")
+    slurm.wait(execute, "COMPLETED")
+    before = stored(run)
+    wait_until(lambda: "begins reconstruct" in outputs(run), "it did not begin", 100)
+    lost(slurm, last)
+    assert finished(slurm, run) == short
     assert before.items() <= stored(run).items()
+
+
+def test_a_run_that_gets_nowhere_gives_up_and_says_so(slurm, tmp_path, capsys):
+    """Two allocations that end before there was a result: the third would be like them."""
+    run, (job,) = submitted(capsys, "--with", "dask", *TIMES, "--folder", str(tmp_path), *LONG, "--plan-seconds", "20")
+    for number in (1, 2):
+        wait_until(lambda count=number: outputs(run).count(f"job {job} begins whole") == count, "it waits", 200)
+        slurm("scancel", "--signal=USR1", "--batch", job)
+    slurm.wait(job, "FAILED")
+    assert outputs(run).count("is requeued") == 1
+    assert f"2 allocations have brought no result: submit {run} again with more walltime" in outputs(run)
+    assert not stored(run) and not (run / "job/output.json").exists()
+
+
+def test_the_ranks_of_a_contraction_are_processes_of_the_allocation(slurm, tmp_path, capsys):
+    """MPI's launcher must not take Slurm's variables for a wish to start its ranks by srun."""
+    run, _ = submitted(capsys, "--with", "dask", "--dry-run", *TIMES, "--folder", str(tmp_path), *SHORT)
+    (tmp_path / "ranks.py").write_text(PROGRAM)
+    script = f". {run}/job/environment.sh; exec {sys.executable} {tmp_path}/ranks.py"
+    job = slurm(
+        "sbatch", "--parsable", "--cpus-per-task=2", f"--output={tmp_path}/ranks.out", f"--wrap={script}"
+    ).strip()
+    slurm.wait(job, "COMPLETED")
+    ranks, *numbers = (tmp_path / "ranks.out").read_text().split()
+    assert ranks == "2"
+    variables = environment_of_tests() | {"QOMPASS_RANKS": "3"}
+    here = subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=variables, cwd=ROOT, capture_output=True, text=True, timeout=200
+    )
+    assert here.stdout.split()[1:] == numbers, here.stderr
 
 
 @pytest.fixture
@@ -225,6 +303,29 @@ def test_a_run_holds_its_qpu_and_uses_it(slurm, qpus, tmp_path, capsys, way, qpu
     for path in run.rglob("*"):
         if path.is_file():
             assert b"token-of-the-tests" not in path.read_bytes(), path
+
+
+@pytest.mark.uses("QPU emulator")
+def test_a_job_whose_qpu_is_away_stays_pending_until_it_is_back(slurm, qpus, tmp_path, capsys):
+    there = qpus.devices["QPU_A"].options
+    qpus.devices["QPU_A"].options = replace(there, up=1e-9, down=1e9)
+    arguments = ["--qpu", "QPU_A", *TIMES, "--folder", str(tmp_path / "runs"), ghz(tmp_path), "--observable", "Z5",
+                 "--max-qubits", "3", "--shots", "20000", "--cache", "off", "--policy", "round_robin"]  # fmt: skip
+    with pytest.raises(SlurmError, match="a QPU that is away cannot be planned for"):
+        enqueue(["--with", "array", *arguments])
+    assert not slurm("squeue", "-h") and not list(tmp_path.glob("runs/*"))
+    run, (job,) = submitted(capsys, "--with", "dask", *arguments)
+    slurm.wait(job, "COMPLETED")
+    said = re.search(r"QPU_A is offline: job (\d+) tries again in 5 minutes", outputs(run))
+    assert said, outputs(run)
+    shown = slurm("scontrol", "show", "job", said[1])
+    assert "JobState=PENDING" in shown and "Licenses=QPU_A:1" in shown and "Requeue=1" in shown
+    assert not (run / "job/output.json").exists()
+    qpus.devices["QPU_A"].options = there
+    slurm("scontrol", "update", f"JobId={said[1]}", "StartTime=now")
+    (estimate,) = finished(slurm, run)
+    assert abs(estimate["value"] - 0.6216099682706644) < 0.1
+    assert "QPU_A" in {result["device"] for result in json.loads((run / "record.json").read_text())["results"].values()}
 
 
 @pytest.mark.parametrize(("qpu", "units"), [("QPU_A", 1), ("QPU_B", 2)])
