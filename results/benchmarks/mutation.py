@@ -4,8 +4,8 @@ A seeded draw of one-line changes (mutation_operators.py) in the rooms that numb
 written into a copy of the tree, and those tests of its room that execute the line run against it, quickest first, until
 one fails; a failure that want of time can cause counts only where the test passes without the mutant. Where no test's
 own process executes the line (children, import) it is the tests of the file, else all of the room.
-The process that runs them (mutation_tests.py) has program and tests loaded and forks for each mutant; one that survives
-there is asked for again in a process that imports the program anew. Needs ``pip install coverage``.
+The process that runs them (mutation_tests.py) has program and tests loaded and forks for each mutant; what it cannot
+put into loaded functions is asked of a process that imports the program anew. Needs ``pip install coverage``.
 
 Mutants that cannot change any result are listed with a reason in mutation_equivalent.json. Writes mutation.md and
 mutation.json beside this file. A run that was stopped goes on where it was, and one after more tests were written asks
@@ -186,14 +186,16 @@ class Judge:
         """The answer about a mutant; what may have failed for want of time has to pass without the mutant."""
         while tests:
             self.copy.write(mutant.file, mutant.applied(source))
-            answer = self.ask(self.loaded, mutant.file, tests)
-            if answer["status"] in ("unknown", "survived") or not self.is_sound(answer["killer"]):
-                answer = self.ask(self.anew, mutant.file, tests)
+            asked = self.loaded
+            answer = self.ask(asked, mutant.file, tests)
+            if answer["status"] == "unknown" or not self.is_sound(answer["killer"]):
+                asked = self.anew
+                answer = self.ask(asked, mutant.file, tests)
             self.copy.write(mutant.file, source)
             killer = answer["killer"]
             if answer["status"] == "survived" or self.seconds.get(killer, _QUICK if "::" in killer else 1.0) < _QUICK:
                 return answer
-            if self.ask(self.anew, mutant.file, [killer] if killer in self.seconds else tests)["status"] == "survived":
+            if self.ask(asked, "", [killer] if killer in self.seconds else tests)["status"] == "survived":
                 return answer
             tests = [test for test in tests if test != killer] if killer in self.seconds else tests[: len(tests) // 2]
         return {"status": "survived", "killer": "", "seconds": 0.0}

@@ -31,8 +31,11 @@ WARM = ("numpy", "scipy.linalg", "qiskit", "qiskit.qasm2", "qiskit_aer", "qiskit
 ALWAYS = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:xdist", "--override-ini=addopts="]
 
 
+_LONGEST = 3.0  # seconds of processor: a test that takes longer is too dear to ask about a mutant
+
+
 class Contexts:
-    """Tells coverage which test runs, and keeps how long each took and whether it passed."""
+    """Tells coverage which test runs, ends it when it is too dear, keeps how long it took and whether it passed."""
 
     def __init__(self, coverage: Any):
         self.coverage = coverage
@@ -49,6 +52,16 @@ class Contexts:
         finally:
             self.seconds[item.nodeid] = sum(os.times()[:4]) - began
             self.coverage.switch_context("")
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self) -> Any:
+        """Fail where it takes too long."""
+        signal.signal(signal.SIGPROF, lambda *_: pytest.fail("takes too long"))
+        signal.setitimer(signal.ITIMER_PROF, _LONGEST)
+        try:
+            return (yield)
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """A test that fails or is skipped without a mutant can say nothing about one."""

@@ -1,4 +1,4 @@
-"""What Qompass does with what nobody should give it: ``python -m results.benchmarks.reliability [PART ...] [--quick]``.
+"""What Qompass does with what nobody should give it: ``python -m results.benchmarks.reliability [PART ...]``.
 
 Each part tries many times and counts what went wrong; a wrong one is listed with the numbers that bring it back.
 
@@ -57,6 +57,7 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--tries", type=int, help="attempts of each part, in place of the usual number")
     options = parser.parse_args()
     name = "reliability_quick" if options.quick else "reliability"
     written = _HERE / f"{name}.json"
@@ -64,7 +65,7 @@ def main() -> int:
     for part in options.parts or PARTS:
         measure, full, quick = PARTS[part]
         started = time.monotonic()
-        tried, bad = measure(quick if options.quick else full, options.seed)
+        tried, bad = measure(options.tries or (quick if options.quick else full), options.seed)
         found = Found(tried, bad, options.seed, round(time.monotonic() - started, 1))
         results[part] = asdict(found)
         print(f"{part}: {tried:,} tried, {len(bad):,} bad")
