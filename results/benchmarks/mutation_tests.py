@@ -3,13 +3,15 @@
 usage: mutation_tests.py map ROOT OUT.json TESTS...      which test executes which line, and how long it takes
        mutation_tests.py serve ROOT [TESTS...]           one JSON request a line in, one JSON answer a line out
 
-With TESTS the serving process has them and the program loaded, and a fork gives the functions the changed code: no
-mutant pays for an import. It answers "unknown" where that cannot be done (module level, defaults, class bodies).
+With TESTS the serving process has them and the program loaded and collected, and a fork gives the functions the changed
+code: no mutant pays for an import. It answers "unknown" where that cannot be done (module level, defaults, class
+bodies).
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import importlib
 import inspect
@@ -19,6 +21,7 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
@@ -164,36 +167,75 @@ def serve(root: Path, tests: list[str]) -> int:
     """
     for name in WARM:
         importlib.import_module(name)
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(nothing, 1)
+
+    def answer(run: Callable[[str, list[str]], tuple[int, str]]) -> None:
+        for line in requests:
+            request = json.loads(line)
+            began = time.monotonic()
+            file = str(root / request["file"]) if request["file"] else ""
+            status, killer = _in_a_fork(functools.partial(run, file, request["tests"]), request["limit"])
+            found = {"status": status, "killer": killer, "seconds": round(time.monotonic() - began, 2)}
+            print(json.dumps(found), file=answers, flush=True)
+
     if tests:
-        pytest.main([*ALWAYS, "--collect-only", *tests])
-    loaded = Loaded(root) if tests else None
-    for line in sys.stdin:
-        request = json.loads(line)
-        began = time.monotonic()
-        file = str(root / request["file"]) if request["file"] else ""
-        status, killer = _in_a_fork(request["tests"], request["limit"], loaded, file)
-        answer = {"status": status, "killer": killer, "seconds": round(time.monotonic() - began, 2)}
-        print(json.dumps(answer), file=answers, flush=True)
+        pytest.main([*ALWAYS, "-s", *tests], plugins=[InTheLoop(root, answer)])
+    else:
+        answer(_run_anew)
     return 0
 
 
-def _in_a_fork(tests: list[str], limit: float, loaded: Loaded | None, file: str) -> tuple[str, str]:
+class InTheLoop:
+    """Answers requests where pytest would run the tests that it has collected."""
+
+    def __init__(self, root: Path, answer: Callable[[Callable[[str, list[str]], tuple[int, str]]], None]):
+        self.root = root
+        self.answer = answer
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """In place of running them all."""
+        loaded = Loaded(self.root)
+        items = {item.nodeid: item for item in session.items}
+        killer = Killer()
+        session.config.pluginmanager.register(killer)
+        gc.freeze()
+
+        def run(file: str, tests: list[str]) -> tuple[int, str]:
+            if not items.keys() >= set(tests) or (file and not loaded.take(file)):
+                return -1, ""
+            chosen = [items[test] for test in tests]
+            for item, following in zip(chosen, [*chosen[1:], None], strict=True):
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+                if killer.name:
+                    return 1, killer.name
+            return 0, ""
+
+        self.answer(run)
+        return True
+
+
+def _run_anew(_: str, tests: list[str]) -> tuple[int, str]:
+    """The status of pytest with these tests, which imports the program as it is now, and the one that failed."""
+    killer = Killer()
+    return int(pytest.main([*ALWAYS, "-x", *tests], plugins=[killer])), killer.name
+
+
+def _in_a_fork(run: Callable[[], tuple[int, str]], limit: float) -> tuple[str, str]:
     """killed, survived, timeout or unknown, and the test that failed."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         os.setsid()
         os.close(reader)
-        killer = Killer()
-        code = 3
         try:
-            taken = loaded is None or not file or loaded.take(file)
-            code = int(pytest.main([*ALWAYS, "-x", *tests], plugins=[killer])) if taken else -1
+            code, name = run()
         except BaseException as error:  # a mutant may raise anything
-            killer.name = f"{type(error).__name__} outside the tests"
-        os.write(writer, json.dumps([code, killer.name]).encode())
+            code, name = 3, f"{type(error).__name__} outside the tests"
+        os.write(writer, json.dumps([code, name]).encode())
         os._exit(0)
     os.close(writer)
     waits: dict[int, float] = {}

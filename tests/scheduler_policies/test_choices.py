@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from scheduler_policies import DeviceState, Speed
-from scheduler_policies.cost import mean_fidelity
+from scheduler_policies import Device, DeviceState, Kind, Speed
+from scheduler_policies.cost import mean_fidelity, work_seconds
+from scheduler_policies.machine import QPU_SPEED, TYPICAL_CPU
 from scheduler_policies.place import _broken, _when_back, place
-from scheduler_policies.placement import Candidate, Decision, Goal
+from scheduler_policies.placement import Candidate, Decision, Goal, Placement
 from scheduler_policies.policies import balanced as policy
+from scheduler_policies.policies.fastest import fastest
 from scheduler_policies.search.improve import _steps, _targets, spend_slack
 from scheduler_policies.search.list_scheduling import Prices, list_schedule
 from scheduler_policies.search.table import Assignment, CostTable
@@ -155,3 +157,28 @@ def test_a_simulated_device_has_all_its_units():
         for units in (1, 3)
     ]
     assert times[1] == pytest.approx(times[0] / 3)
+
+
+def test_each_work_goes_to_the_unit_with_least_whatever_the_order_in_which_units_got_theirs():
+    """Five, four and three pieces of one length on three units: the next two go to the third."""
+    works = [work(number, variants=size) for number, size in enumerate((50, 40, 30, 20))]
+    pool = [Candidate(replace(qpu("A", 20, 0.01, 1e-3).device, units=3), DeviceState(free_units=3))]
+    assert list_schedule(CostTable(works, pool), Prices(), 1).pieces == [{0: 50}, {1: 40}, {2: 30, 3: 20}]
+
+
+def test_nobody_waits_for_a_device_that_keeps_the_bound_no_better():
+    soon = replace(qpu("soon", 20, 0.01, 1e-4).state, set_aside_until=1.0, set_aside_count=1)
+    pool = [Candidate(qpu("soon", 20, 0.01, 1e-4).device, soon), qpu("slow", 20, 0.01, 1.0)]
+    found = place(fastest, [work(0)], pool, Goal(max_error=0.5))
+    assert not found.waiting and [piece.device for piece in found.placements] == ["slow"]
+
+
+def test_devices_of_which_nothing_is_said_are_as_fast_as_typical_ones():
+    """4,000 shots take a QPU a second of its 250 microseconds each; ten qubits take a CPU core milliseconds."""
+    plain = replace(work(0, variants=1), depth=0)
+    assert work_seconds(Device("q", Kind.QPU, qubits=20, speed=QPU_SPEED), plain) == pytest.approx(2.0 + 0.02 + 1.0)
+    assert 0.015 < work_seconds(TYPICAL_CPU, plain) < 1.0
+
+
+def test_what_is_placed_without_a_unit_is_on_the_first():
+    assert Placement(work(0), "A").unit == 0 and DeviceState().free_units == 1
