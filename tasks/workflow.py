@@ -12,6 +12,7 @@ from typing import Any
 
 from qiskit import QuantumCircuit
 
+from scheduler_policies import Device
 from tasks.cut import plan_problem
 from tasks.cutting import Plan, structure_of
 from tasks.dispatch.driver import Driver
@@ -96,6 +97,7 @@ def run(
     progress: Progress | None = None,
     *,
     driver: Callable[..., Driver] = Driver,
+    choose: Callable[[list[Device]], list[Device]] = list,
 ) -> Result:
     """Run a problem, or finish it: results that ``directory`` already holds are not computed again.
 
@@ -105,12 +107,13 @@ def run(
         directory: of the run.
         progress: where progress is shown.
         driver: makes what sees to it that jobs have results (`tasks.stages` has one that waits for other processes).
+        choose: which of the run's devices to use.
 
     Raises:
         QompassError: with one line that says what to do; everything completed so far stays in ``directory``.
     """
     shown = LoggedProgress(progress or Quiet(), directory)
-    with started(problem, options, directory, shown, driver=driver) as runs:
+    with started(problem, options, directory, shown, driver=driver, choose=choose) as runs:
         plan, structure = runs.plan, structure_of(problem, runs.plan)
         end = _end(structure, runs, options)
         with directory.timing("execute"):

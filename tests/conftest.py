@@ -74,6 +74,10 @@ def _no_container_builds() -> str:
     return f"{missing[0]} is not installed" if missing else "" if os.geteuid() == 0 else "only root builds images here"
 
 
+def _no_kustomize() -> str:
+    return "" if shutil.which("kubectl") else "kubectl, which holds kustomize, is not on the PATH"
+
+
 # Why an engine or service cannot be used here; "" where it can. launch/check.py says which were covered.
 SERVICES: dict[str, Callable[[], str]] = {
     "embedded engine": lambda: "",
@@ -86,6 +90,7 @@ SERVICES: dict[str, Callable[[], str]] = {
     "Prometheus": _no_prometheus,
     "browser": lambda: "" if browser() else "no Chromium is on the PATH",
     "container builds": _no_container_builds,
+    "kustomize": _no_kustomize,
 }
 _why_not = functools.cache(lambda name: SERVICES[name]())
 

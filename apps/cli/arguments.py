@@ -189,6 +189,11 @@ def _add_stages(parser: argparse.ArgumentParser) -> None:
     execute = stages.add_parser("execute", help="do one batch, or all that are open")
     execute.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     execute.add_argument("--batch", type=_index, metavar="I", help="this one alone")
+    execute.add_argument(
+        "--give-back",
+        action="store_true",
+        help="leave what a QPU or GPU fails to do to the next round of batches, instead of doing it here",
+    )
     _add_options(
         execute, "where to run; as it was planned, unless said otherwise", "engine", "scheduler", "resources", "cache"
     )

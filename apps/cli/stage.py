@@ -57,7 +57,9 @@ def _check_same(path: Path, fields: dict[str, Any]) -> None:
 
 def _execute(arguments: argparse.Namespace) -> Standing:
     options = options_of_run(arguments.run, read_record(arguments.run), arguments)
-    return execute_stage(arguments.run, options, arguments.batch, progress=make_progress(), told=say)
+    return execute_stage(
+        arguments.run, options, arguments.batch, give_back=arguments.give_back, progress=make_progress(), told=say
+    )
 
 
 def _reconstruct(arguments: argparse.Namespace) -> Standing:
@@ -106,5 +108,6 @@ def standing_document(standing: Standing) -> dict[str, Any]:
             for batch in standing.batches
         ],
         "by_kind": by_kind,
+        "network_flops": standing.record.get("contraction_flops", 0.0),
         **done,
     }

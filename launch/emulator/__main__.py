@@ -53,7 +53,9 @@ def exports(devices: list[DeviceOptions], folder: Path) -> str:
 def run(folder: Path, devices: list[DeviceOptions], host: str, port: int, faults: list[str]) -> int:
     """Serve until SIGTERM or SIGINT; on start write pid, environment and qrmi_config.json, on end remove the pid."""
     check_private(folder)
-    token = os.environ.get("QOMPASS_EMULATOR_TOKEN") or secrets.token_urlsafe(24)
+    kept = os.environ.get("QOMPASS_EMULATOR_TOKEN_FILE")
+    token = Path(kept).read_text().strip() if kept else os.environ.get("QOMPASS_EMULATOR_TOKEN")
+    token = token or secrets.token_urlsafe(24)
     emulator = Emulator(devices, token, port, host)
     for text in faults:
         emulator.faults.add(parse_fault(text))

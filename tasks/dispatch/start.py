@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -36,6 +35,7 @@ from tasks.model.progress import Progress
 from tasks.options import Options, plan_limits
 from tasks.runs import RunDirectory
 from tasks.runtime import INLINE_S, inline, prepare_engine, shared_engine, wait_on
+from tasks.runtime.machine import usable_cores
 from tasks.tensors import tensor
 
 logger = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ def started(
                 devices,
                 find_policy(options.policy, entry_points(group=POLICY_GROUP)),
                 Goal(options.target_error, options.budget),
-                units=os.cpu_count() or 1,
+                units=usable_cores(),
             ),
             works_of(plan, 1, fidelities=known),
             directory,

@@ -15,6 +15,7 @@ from tasks.cutting.plan import Plan
 from tasks.execution.calibration import calibration_path, read_calibration
 from tasks.execution.leases import open_leases
 from tasks.runtime import units_now
+from tasks.runtime.machine import usable_cores
 
 logger = logging.getLogger(__name__)
 
@@ -149,7 +150,7 @@ def fidelities_of(plan: Plan, devices: Sequence[Device], mitigation: str) -> dic
 def _file_devices(resources: Path | None) -> list[Device]:
     declared = os.environ.get(RESOURCES_VARIABLE)
     if resources is None and not declared:
-        return [Device("cpu", Kind.CPU, units=os.cpu_count() or 1, speed=_measured_speed())]
+        return [Device("cpu", Kind.CPU, units=usable_cores(), speed=_measured_speed())]
     nodes = read_nodes(resources or Path(declared or ""))
     devices = devices_of(nodes)
     lines = unsatisfied([Need("cut"), Need("reconstruct"), *needs_of_devices("execute", devices)], nodes)

@@ -11,10 +11,13 @@ from scheduler_policies import Device
 from tasks.dispatch.driver import Driver, steps_of
 from tasks.dispatch.errors import RunError
 from tasks.dispatch.fan_in import TakesTensors
-from tasks.dispatch.instructions import Look, Submit
+from tasks.dispatch.instructions import GiveUp, Instruction, Look, Submit
+from tasks.dispatch.pool import LAST_RESORT
+from tasks.dispatch.start import greedy_flops
 from tasks.execution.jobs import FragmentJob
 from tasks.execution.pieces import Piece
 from tasks.model.progress import Stage
+from tasks.runtime import raise_defect
 from tasks.stages.batches import Batch, batches_of, read_batches, write_batches
 from tasks.stages.reports import read_report
 
@@ -52,6 +55,7 @@ class WaitingDriver(Driver):
         open_ones = [b for b in known if b.round_index == round_index and read_report(run, b.index) is None]
         missing = [part for piece in todo for part in _outside(piece, open_ones)]
         if missing:
+            self.directory.update(network_flops=greedy_flops(self.plan))
             made = batches_of(
                 self._placed(missing), self._predicted,
                 first=len(known), round_index=round_index, most=self._most,
@@ -70,8 +74,21 @@ class WaitingDriver(Driver):
                 return [(submit.device, piece) for submit in submits for piece in submit.pieces]
 
 
+class GivenBack(Exception):
+    """A batch's device does not do it; what it has not done is to be placed again."""
+
+
 class BatchDriver(Driver):
-    """Runs one batch of a round; tensors are none of its business."""
+    """Runs one batch of a round; tensors are none of its business.
+
+    Args:
+        arguments: as for ``Driver``.
+        give_back: whether what its device does not do is left for others, rather than for the simulator of last resort.
+    """
+
+    def __init__(self, *arguments: Any, give_back: bool = False) -> None:
+        super().__init__(*arguments)
+        self._give_back = give_back
 
     def run_batch(self, jobs: Sequence[FragmentJob], batch: Batch, stage: Stage) -> None:
         """See to it that the pieces of a batch have their results.
@@ -82,11 +99,22 @@ class BatchDriver(Driver):
             stage: takes a step for each variant.
 
         Raises:
+            GivenBack: its device failed, and that is not to be made good here.
             RunError: a piece failed too often, or everywhere.
         """
         todo = [part for piece in self._recalled(jobs) for part in _inside(piece, batch)]
         stage.advance(sum(max(1, count) for *_, count in batch.parts) - sum(map(steps_of, todo)))
         self._finish(todo, stage, None)
+
+    def _follow(self, instructions: Sequence[Instruction]) -> None:
+        for instruction in instructions if self._give_back else ():
+            if isinstance(instruction, GiveUp):
+                if instruction.outcome is not None:
+                    raise_defect(instruction.outcome, instruction.text)
+                raise GivenBack(instruction.text)
+            if isinstance(instruction, Submit) and instruction.device.name == LAST_RESORT:
+                raise GivenBack("; ".join(f"{name}: {why}" for name, why in self.trouble.items()))
+        super()._follow(instructions)
 
     def _submit_ahead(self, ahead: TakesTensors | None) -> None:
         """Nothing follows here."""

