@@ -101,8 +101,9 @@ class Slurm:
     def wait(self, job: str, *states: str, seconds: float = 240) -> None:
         """Wait until a job, and all tasks of an array, are in one of the states."""
         deadline = time.monotonic() + seconds
-        while not set(self.states(job)) <= set(states):
-            assert time.monotonic() < deadline, self("scontrol", "show", "job", job)
+        while not (found := set(self.states(job))) <= set(states):
+            ended = found <= {"COMPLETED", "FAILED", "TIMEOUT", "CANCELLED"}  # and comes to no other state
+            assert not ended and time.monotonic() < deadline, self("scontrol", "show", "job", job)
             time.sleep(0.2)
 
 

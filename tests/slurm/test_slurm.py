@@ -17,6 +17,7 @@ from launch.emulator.options import IBM, DeviceOptions
 from launch.emulator.server import Emulator
 from launch.emulator.services import environment
 from launch.slurm.enqueue import enqueue
+from launch.slurm.jobs import write_resources
 from tasks.errors import QompassError
 from tasks.slurm import JobRequest, SlurmError, check_request, minutes_of, qpu_flags, read_site
 from tests.engines.launching import environment as environment_of_tests
@@ -243,7 +244,9 @@ def test_a_run_that_gets_nowhere_gives_up_and_says_so(slurm, tmp_path, capsys):
 
 def test_the_ranks_of_a_contraction_are_processes_of_the_allocation(slurm, tmp_path, capsys):
     """MPI's launcher must not take Slurm's variables for a wish to start its ranks by srun."""
-    run, _ = submitted(capsys, "--with", "dask", "--dry-run", *TIMES, "--folder", str(tmp_path), *SHORT)
+    assert enqueue(["--with", "dask", "--dry-run", *TIMES, "--folder", str(tmp_path), *SHORT]) == 0
+    run = re.search(r"^Run: (\S+)$", capsys.readouterr().out, re.MULTILINE)[1]
+    write_resources(Path(run) / "job/resources", 2, 0, [])  # as the job does when it begins
     (tmp_path / "ranks.py").write_text(PROGRAM)
     script = f". {run}/job/environment.sh; exec {sys.executable} {tmp_path}/ranks.py"
     job = slurm(
