@@ -148,6 +148,18 @@ def busy(seconds):
     return isolated(_interval, seconds)
 
 
+def _until(path):
+    while not os.path.exists(path):
+        time.sleep(0.01)
+
+
+@constraint(processors=[{"ProcessorType": "CPU", "ProcessorName": "CPU", "ComputingUnits": "1"}])
+@task(returns=1)
+def until_there(path):
+    """Hold one CPU unit until a file is there."""
+    return isolated(_until, path)
+
+
 def hold(seconds):
     """Hold a device for a while and say when."""
     return isolated(_interval, seconds)
