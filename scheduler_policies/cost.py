@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from scheduler_policies.device import Device, DeviceState, Kind, Work
-from scheduler_policies.machine import AMPLITUDE_BYTES
+from scheduler_policies.machine import AMPLITUDE_BYTES, DRAWN_FIRST, PLAIN_GATE
 
 # Swaps a sparse coupling map adds: a two-qubit gate costs this many on average after routing.
 ROUTED_TWO_QUBIT_GATES = 2.0
@@ -26,7 +26,8 @@ def variant_seconds(device: Device, width: int, depth: int, shots: int, gates: i
     if device.kind is Kind.QPU:
         return speed.circuit + shots * (speed.shot + depth * speed.layer + device.readout_seconds)
     count = width * depth if gates is None else gates
-    return speed.circuit + count * (speed.gate + 2.0**width * speed.amplitude_gate) + shots * speed.shot
+    amplitude = PLAIN_GATE * speed.amplitude_gate
+    return speed.circuit + count * (speed.gate + 2.0**width * amplitude) + shots * speed.shot
 
 
 def exact_seconds(
@@ -37,11 +38,14 @@ def exact_seconds(
     outputs: int,
     factors: int,
     gates: int | None = None,
+    x_parts: int | None = None,
+    numbers: float = 0,
 ) -> float:
     """Predicted seconds for a whole fragment tensor from one simulation with its legs left open.
 
-    The states of the ``2**branches`` branches, then one Gram matrix for each observable factor: every pair of branches
-    meets on ``2**width`` amplitudes, and outgoing legs, left open in it, multiply the pairs by ``2**outputs``.
+    The states of the ``2**branches`` branches, then the Gram matrices: for each X part of the observable factors every
+    pair of branches meets on ``2**width`` amplitudes, and outgoing legs, left open in it, multiply the pairs by
+    ``2**outputs``; for each factor, what follows from that.
 
     Args:
         device: a simulator.
@@ -51,9 +55,15 @@ def exact_seconds(
         outputs: outgoing wire legs.
         factors: observable factors.
         gates: how many gates it has; ``width * depth`` when not given.
+        x_parts: distinct X parts among the factors; as many as there are factors when not given.
+        numbers: in the tensor.
     """
-    pairs = 4.0**branches * 2.0**outputs * max(factors, 1)
-    return open_state_seconds(device, width, depth, branches, gates) + pairs * 2.0**width * device.speed.pair
+    speed, many = device.speed, max(factors, 1)
+    parts = x_parts or many
+    pairs = 4.0**branches * 2.0 ** (width + outputs)
+    passes = parts * (speed.grams + pairs * speed.pair + 2.0 ** (width + branches) * speed.amplitude_gate)
+    made = many * 4.0 ** (branches + outputs) * speed.entry + numbers * speed.number
+    return open_state_seconds(device, width, depth, branches, gates) + passes + made
 
 
 def open_state_seconds(device: Device, width: int, depth: int, branches: int, gates: int | None = None) -> float:
@@ -63,12 +73,19 @@ def open_state_seconds(device: Device, width: int, depth: int, branches: int, ga
 
 
 def sampled_seconds(
-    device: Device, width: int, depth: int, branches: int, variants: int, shots: int, gates: int | None = None
+    device: Device,
+    width: int,
+    depth: int,
+    branches: int,
+    variants: int,
+    shots: int,
+    gates: int | None = None,
+    measured: int | None = None,
 ) -> float:
-    """Predicted seconds for counts of a fragment's variants on a simulator, the cheaper way.
+    """Predicted seconds for counts of a fragment's variants on a simulator.
 
-    Each by its own simulation, or all variants' distributions from one simulation with the legs open and one pass over
-    the amplitudes each.
+    All variants' distributions from one simulation with the legs open; where its state does not fit, each variant by
+    its own simulation.
 
     Args:
         device: a simulator.
@@ -78,13 +95,18 @@ def sampled_seconds(
         variants: how many.
         shots: of all variants together.
         gates: how many gates the fragment has; ``width * depth`` when not given.
+        measured: qubits that a variant measures; all when not given.
     """
     drawn = shots * device.speed.shot
-    one_by_one = variants * variant_seconds(device, width, depth, 0, gates) + drawn
     if device.memory_bytes is not None and state_bytes(width, branches) > device.memory_bytes:
-        return one_by_one
-    draw = device.speed.draw + 2.0**width * device.speed.amplitude_gate
-    return min(one_by_one, open_state_seconds(device, width, depth, branches, gates) + variants * draw + drawn)
+        return variants * variant_seconds(device, width, depth, 0, gates) + drawn
+    draw = device.speed.draw + places(width if measured is None else measured) * device.speed.place
+    return open_state_seconds(device, width, depth, branches, gates) + variants * draw + drawn
+
+
+def places(measured: int) -> float:
+    """Of the distribution that a variant's shots are drawn from first: of all qubits measured, or as many as pay."""
+    return float(2.0 ** min(measured, DRAWN_FIRST))
 
 
 def state_bytes(width: int, branches: int = 0) -> int:
@@ -122,15 +144,19 @@ def runs_exact(device: Device, work: Work) -> bool:
     """Whether a piece of work is a whole tensor on this device (no error) and not variants with shots."""
     if not device.exact or not work.whole:
         return False
-    needed = max(work.exact_bytes, state_bytes(work.width, work.branches))
+    needed = work.exact_bytes if work.product_seconds else max(work.exact_bytes, state_bytes(work.width, work.branches))
     return device.memory_bytes is None or needed <= device.memory_bytes
 
 
 def _simulation_seconds(device: Device, work: Work) -> float:
     width, depth, branches = work.width, work.depth, work.branches
     if runs_exact(device, work):
-        return exact_seconds(device, width, depth, branches, work.outputs, work.factors, work.gates)
-    return sampled_seconds(device, width, depth, branches, work.variants, work.variants * work.shots, work.gates)
+        if work.product_seconds:
+            return work.product_seconds + work.numbers * device.speed.number
+        sizes = work.outputs, work.factors, work.gates, work.x_parts, work.numbers
+        return exact_seconds(device, width, depth, branches, *sizes)
+    shots = work.variants * work.shots
+    return sampled_seconds(device, width, depth, branches, work.variants, shots, work.gates, work.measured)
 
 
 def why_not(device: Device, work: Work) -> str | None:
@@ -140,7 +166,7 @@ def why_not(device: Device, work: Work) -> str | None:
     if device.qubits is not None and work.width > device.qubits:
         return f"has {device.qubits} qubits, {work.width} needed"
     if device.exact:
-        needed = state_bytes(work.width)
+        needed = work.exact_bytes if work.product_seconds and work.whole else state_bytes(work.width)
         if device.memory_bytes is not None and needed > device.memory_bytes:
             return f"has {device.memory_bytes} bytes of memory, {needed} needed for one state"
     else:

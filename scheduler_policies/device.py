@@ -70,8 +70,12 @@ class Speed:
         layer: one layer of depth within one shot (QPU).
         gate: fixed cost of one gate of one simulation (simulator).
         draw: fixed cost of one variant whose distribution comes from an open-leg state (simulator).
+        place: one place of such a distribution (simulator).
         amplitude_gate: one gate applied to one amplitude (simulator).
-        pair: one amplitude of one pair of branches for one factor of the Gram matrices (simulator; on a GPU, its host).
+        grams: fixed cost of the Gram matrices of one X part of the observable factors (simulator).
+        pair: one amplitude of one pair of branches for one such part (simulator).
+        entry: one pair of branches of one factor (simulator; on a GPU, its host).
+        number: one number of a fragment tensor, made and stored (simulator; on a GPU, its host).
     """
 
     job: float = 0.0
@@ -80,8 +84,12 @@ class Speed:
     layer: float = 0.0
     gate: float = 0.0
     draw: float = 0.0
+    place: float = 0.0
     amplitude_gate: float = 0.0
+    grams: float = 0.0
     pair: float = 0.0
+    entry: float = 0.0
+    number: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -217,9 +225,13 @@ class Work:
         one_qubit_gates: how many it has.
         two_qubit_gates: how many it has (before routing).
         measured: qubits measured at the end of a variant.
-        branches: cut ends that an exact simulation must branch on (incoming wires and gate cuts): 2**branches states.
+        branches: an exact simulation has 2**branches states at most, for incoming wires and gate cuts.
         outputs: outgoing wire legs, left unmeasured by an exact simulation.
         factors: observable factors its tensor has.
+        x_parts: distinct X parts among them; 0 where that is not known, as many as there are factors.
+        numbers: in its tensor; 0 where that is not known.
+        product_seconds: that a typical core takes for its whole tensor as a matrix product state, where a simulator
+            computes it so; 0 where it is computed with all amplitudes.
         exact_bytes: peak memory of its whole tensor in one simulation, at least that of its states.
         variants: distinct variants on the sampled path.
         shots: shots for each variant, on average.
@@ -249,6 +261,9 @@ class Work:
     mid_circuit_measurements: int = 0
     ancillas: int = 0
     exact_bytes: int = 0
+    x_parts: int = 0
+    numbers: int = 0
+    product_seconds: float = 0.0
     fidelities: tuple[tuple[str, float], ...] = ()
     first: int = 0
     whole: bool = True

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from scheduler_policies.device import Device, Kind, Speed
 
 # Typical values, for devices whose resources file says nothing about speed. CPU: measured on one 2 GHz core with the
-# double-precision state-vector simulator; GPU: the same code at about 2 TB/s of memory bandwidth, Gram matrices on its
-# host; QPU: a superconducting machine with a 250 us repetition delay.
-CPU_SPEED = Speed(job=0.015, circuit=0.004, gate=6e-5, draw=2e-4, shot=1e-8, amplitude_gate=4e-9, pair=2e-9)
-GPU_SPEED = Speed(job=0.2, circuit=0.02, gate=6e-5, draw=2e-4, shot=1e-8, amplitude_gate=2.5e-11, pair=2e-9)
+# double-precision simulator (results/benchmarks/planner.md); GPU: what about 2 TB/s of memory bandwidth give, not
+# measured; QPU: a superconducting machine with a 250 us repetition delay.
+CPU_SPEED = Speed(
+    job=6e-3, circuit=1.5e-3, gate=2e-5, amplitude_gate=4.3e-10, grams=2.1e-4, pair=1.2e-10, entry=5.6e-8,
+    number=7e-8, draw=1.2e-4, place=2.2e-8, shot=5e-8,
+)  # fmt: skip
+GPU_SPEED = replace(CPU_SPEED, job=0.2, circuit=0.02, gate=6e-5, amplitude_gate=2.5e-11, pair=1e-11)
 QPU_SPEED = Speed(job=2.0, circuit=0.02, shot=2.5e-4, layer=1e-7)
 TYPICAL_CPU = Device("cpu", Kind.CPU, speed=CPU_SPEED)
 
-CONTRACTION_FLOPS = 1e9  # floating-point operations a second of small contractions on one core
+CONTRACTION_FLOPS = 5e10  # operations a second of contractions on one core, as a greedy path counts them
+JOIN_FRAGMENT_S = 5e-4  # of a contraction, for each fragment
+JOIN_NUMBER_S = 1.5e-8  # and for each number of the fragments' tensors, read and put in order
+
+# Qubits whose bits are drawn from one distribution at most; the others follow for the outcomes drawn.
+DRAWN_FIRST = 15
+# A gate of a plain circuit takes so many times what one of an open-leg simulation takes, whose gates act in blocks.
+PLAIN_GATE = 6.0
+PRODUCT_STEP_S = 6e-5  # of a step on a matrix product state whose bonds are small
+PRODUCT_FLOPS = 2e9  # real operations a second of its decompositions and contractions on one core
 
 AMPLITUDE_BYTES = 16
 # A simulation's products take so many amplitudes at a time: half a MiB in, as much out, of a core's cache of one MiB.

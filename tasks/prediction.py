@@ -18,14 +18,12 @@ from functools import cached_property
 
 import numpy as np
 
-from scheduler_policies import Device
+from scheduler_policies import Device, Kind
 from scheduler_policies.cost import why_not, work_price, work_seconds
-from scheduler_policies.machine import CONTRACTION_FLOPS
 from tasks.cutting import Fragment, Plan, structure_of
-from tasks.cutting.cost import greedy_contraction
+from tasks.cutting.cost import greedy_contraction, joining_seconds
 from tasks.cutting.variants import measurement_groups
-from tasks.execution.simulators.exact import exact_tensor
-from tasks.execution.simulators.open_state import open_state
+from tasks.execution.simulators.whole import whole_tensor
 from tasks.execution.works import works_of
 from tasks.model.problem import Problem
 from tasks.model.tensor import FragmentTensor, LegSettings
@@ -33,10 +31,12 @@ from tasks.reconstruction.contraction.network import network_of, values_by_fragm
 from tasks.reconstruction.contraction.schedule import schedule
 from tasks.reconstruction.statistics.allocation import FIRST_ROUND, expected_shots
 from tasks.reconstruction.statistics.gradient import LeafGradient, gradients
+from tasks.runtime import INLINE_S
 
 _MOST_PRODUCTS = 256  # of two factors of a fragment; beyond, factors count as if they were independent
 _SHOTS_FOR_ROUNDS = 100  # a variant
 _BISECTIONS = 20
+_SAMPLED = 5  # contractions of a sampled run, about: the values, their gradients, the shots of two rounds
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def shot_variances(problem: Problem, plan: Plan, memory_bytes: int | None = None
     """
     structure = structure_of(problem, plan)
     asked = [_asked_more(fragment) for fragment in plan.fragments]
-    more = [exact_tensor(fragment, open_state(fragment)) for fragment, _ in asked]
+    more = [whole_tensor(fragment) for fragment, _ in asked]
     tensors = [
         FragmentTensor(f.index, np.ascontiguousarray(values[..., : f.num_factors]))
         for f, values in zip(plan.fragments, more, strict=True)
@@ -240,12 +240,14 @@ def predicted_spending(plan: Plan, devices: Sequence[Device], shots: float | Non
         devices: of the run.
         shots: in all, None for an exact run.
     """
-    contraction = greedy_contraction(plan.fragments, plan.bonds).flops * len(plan.factor_index) / CONTRACTION_FLOPS
+    flops = greedy_contraction(plan.fragments, plan.bonds).flops * len(plan.factor_index)
+    numbers = sum(cost.tensor_bytes for cost in plan.costs) / 8
+    contraction = joining_seconds(flops, len(plan.fragments), numbers)
     variants = sum(cost.variants for cost in plan.costs)
     each = 1 if shots is None else max(1, round(shots / max(1, variants)))
     works = [replace(work, whole=shots is None) for work in works_of(plan, each)]
     free = {device.name: [0.0] * max(1, device.units) for device in devices}
-    price, refused = 0.0, []
+    price, refused, total = 0.0, [], 0.0
     order = sorted(works, key=lambda work: -min((work_seconds(d, work) for d in devices), default=0.0))
     for work in order:
         able = [d for d in devices if why_not(d, work) is None and (shots is not None or d.exact)]
@@ -256,6 +258,9 @@ def predicted_spending(plan: Plan, devices: Sequence[Device], shots: float | Non
         chosen = min(able, key=lambda d: min(free[d.name]) + work_seconds(d, work))
         unit = int(np.argmin(free[chosen.name]))
         free[chosen.name][unit] += work_seconds(chosen, work)
+        total += work_seconds(chosen, work)
         price += work_price(chosen, work)
     busiest = max((max(units) for units in free.values()), default=0.0)
-    return Spending(busiest, contraction if shots is None else 3 * contraction, price, tuple(refused))
+    if total <= INLINE_S and all(device.kind is Kind.CPU for device in devices):
+        busiest = total  # done here, one after the other
+    return Spending(busiest, contraction if shots is None else _SAMPLED * contraction, price, tuple(refused))

@@ -101,7 +101,17 @@ def test_without_a_width_the_devices_say_how_wide_a_fragment_may_be():
     assert 6 < max(fragment.num_qubits for fragment in plan.fragments) <= 12
     wider = make_plan(problem, shots=10**6, devices=(small, replace(QPU, name="QPU_B", qubits=20)))
     assert 12 < max(fragment.num_qubits for fragment in wider.fragments) <= 20
-    exact = make_plan(problem)
+    whole = make_plan(problem)
+    assert not whole.cuts and whole.costs[0].exact_bytes < 2**24, "40 qubits in a line are a small matrix product state"
+    rng, deep = np.random.default_rng(3), QuantumCircuit(40)
+    for _ in range(40):
+        for q in range(40):
+            deep.ry(float(rng.uniform(0, 3)), q)
+        for q in range(0, 19):
+            deep.cz(q, q + 1)
+            deep.cz(20 + q, 21 + q)
+    deep.cz(19, 20)
+    exact = make_plan(problem_of(deep, ["Z" * 40], np.ones((1, 1))))
     assert exact.cuts, "40 qubits whole would take hours and 16 TiB"
 
 

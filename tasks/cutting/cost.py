@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log2, prod
@@ -10,24 +11,40 @@ import numpy as np
 import opt_einsum
 
 from scheduler_policies.cost import exact_seconds, sampled_seconds
-from scheduler_policies.machine import AMPLITUDE_BYTES, GRAM_ENTRIES, PART, TYPICAL_CPU
+from scheduler_policies.machine import (
+    AMPLITUDE_BYTES,
+    CONTRACTION_FLOPS,
+    GRAM_ENTRIES,
+    JOIN_FRAGMENT_S,
+    JOIN_NUMBER_S,
+    PART,
+    TYPICAL_CPU,
+)
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.open_program import OpenProgram, open_program
 from tasks.cutting.plan import Fragment, FragmentCost, Leg
+from tasks.cutting.product_program import ProductProgram, product_program
 from tasks.cutting.variants import count_variants, leg_choices, measurement_groups
 
 MAX_VARIANTS = 4096  # of one fragment: beyond this a leg's cheaper settings are taken, where it has some
 _SIMULATED = 48  # qubits: no machine holds the state of more, and a program for it is not worth its time
 _MOST = 2**1000  # opt_einsum counts in integers of any size
+_WIDE = 16  # qubits from which a matrix product state can be the quicker one by much
+_WORTH_PRODUCT_S = 0.05
+_CLEARLY = 3.0
+_ENDED = -(1 << 20)
 _SHOTS_A_VARIANT = 32  # fewer than this and circuits are better spent on shots
 
 
-def fragment_cost(fragment: Fragment, schemes: tuple[Scheme, ...]) -> FragmentCost:
-    """Predict one fragment's cost (bytes as peaks, in one process)."""
+def fragment_cost(fragment: Fragment, schemes: tuple[Scheme, ...], *, sampled: bool = False) -> FragmentCost:
+    """Predict one fragment's cost (bytes as peaks, in one process; a simulator draws shots from all amplitudes)."""
     circuit = fragment.circuit
-    tensor = 8 * prod(leg.dimension for leg in fragment.legs) * fragment.num_factors
-    if fragment.num_qubits <= _SIMULATED:
-        needed = exact_bytes(open_program(fragment), most_factors_of_one_x(fragment), tensor)
+    tensor = 8 * tensor_numbers(fragment)
+    product = None if sampled else cheaper_product(fragment)
+    if product is not None:
+        needed = product.bytes + tensor
+    elif fragment.num_qubits <= _SIMULATED:
+        needed = exact_bytes(open_program(fragment), int(factors_of_x_parts(fragment).max(initial=1)), tensor)
     else:
         needed = AMPLITUDE_BYTES * 2**fragment.open_qubits + tensor
     return FragmentCost(
@@ -57,27 +74,78 @@ def exact_bytes(program: OpenProgram, together: int, tensor_bytes: int) -> int:
 
 
 def open_legs(fragment: Fragment) -> tuple[int, int]:
-    """Ancillas of the open-leg simulation (2**of them branches), and legs that leave their own qubit open."""
-    return fragment.open_qubits - fragment.num_qubits, sum(leg.kind.opens_qubit for leg in fragment.legs)
+    """Of the open-leg simulation: log2 of its branches at most, and legs that leave their own qubit open.
+
+    Legs on one qubit with no two-qubit gate between them share their branches: four at most, two where the qubit is
+    still |0>, none of their own where an outgoing wire ends it (``open_program``).
+    """
+    number = {bit: q for q, bit in enumerate(fragment.circuit.qubits)}
+    gates: list[list[int]] = [[] for _ in number]
+    if fragment.legs:
+        for position, item in enumerate(fragment.circuit.data):
+            if len(item.qubits) == 2:
+                for bit in item.qubits:
+                    gates[number[bit]].append(position)
+    bits: dict[tuple[int, int], int] = {}
+    for leg in fragment.legs:
+        stretch = leg.qubit, bisect_left(gates[leg.qubit], leg.position)
+        own = _ENDED if leg.kind.opens_qubit else leg.kind.open_ancillas
+        bits[stretch] = bits.get(stretch, 0) + own
+    branches = sum(min(own, 2 if before else 1) for (_, before), own in bits.items() if own > 0)
+    return branches, sum(leg.kind.opens_qubit for leg in fragment.legs)
 
 
-def most_factors_of_one_x(fragment: Fragment) -> int:
-    """How many factors share an X part at most: they are one batch of the exact path."""
+def factors_of_x_parts(fragment: Fragment) -> np.ndarray:
+    """(X part,) int: how many factors have each; they are a batch of the exact path."""
     _, counts = np.unique(np.packbits(fragment.factors_x, axis=1), axis=0, return_counts=True)
-    return int(counts.max(initial=1))
+    return np.asarray(counts)
+
+
+def tensor_numbers(fragment: Fragment) -> int:
+    """Of its whole tensor."""
+    return prod(leg.dimension for leg in fragment.legs) * fragment.num_factors
+
+
+def measured_qubits(fragment: Fragment) -> int:
+    """How many qubits the variant that measures most measures at its end, outgoing wires counted."""
+    seen = (fragment.factors_x | fragment.factors_z).any(axis=0)
+    return int(seen.sum()) + sum(leg.kind.opens_qubit for leg in fragment.legs)
+
+
+def cheaper_product(fragment: Fragment) -> ProductProgram | None:
+    """The program of a matrix product state where that takes clearly less than all amplitudes do."""
+    if fragment.num_qubits < _WIDE:
+        return None
+    amplitudes = _amplitudes_seconds(fragment)
+    product = product_program(fragment) if amplitudes > _WORTH_PRODUCT_S else None
+    return None if product is None or _CLEARLY * product.seconds > amplitudes else product
 
 
 def exact_fragment_seconds(fragment: Fragment) -> float:
-    """How long a whole fragment tensor is likely to take on one typical core."""
+    """How long a whole fragment tensor is likely to take on one typical core, the quicker way."""
+    product = cheaper_product(fragment)
+    if product is not None:
+        return product.seconds + tensor_numbers(fragment) * TYPICAL_CPU.speed.number
+    return _amplitudes_seconds(fragment)
+
+
+def _amplitudes_seconds(fragment: Fragment) -> float:
     branches, outputs = open_legs(fragment)
     gates = len(fragment.circuit.data)
-    return exact_seconds(TYPICAL_CPU, fragment.num_qubits, 0, branches, outputs, fragment.num_factors, gates)
+    sizes = fragment.num_factors, gates, len(factors_of_x_parts(fragment)), tensor_numbers(fragment)
+    return exact_seconds(TYPICAL_CPU, fragment.num_qubits, 0, branches, outputs, *sizes)
 
 
 def sampled_fragment_seconds(fragment: Fragment, variants: int, shots: int) -> float:
     """How long counts of ``variants`` of its variants, ``shots`` in all, are likely to take on one typical core."""
     gates = len(fragment.circuit.data)
-    return sampled_seconds(TYPICAL_CPU, fragment.num_qubits, 0, open_legs(fragment)[0], variants, shots, gates)
+    width, branches, measured = fragment.num_qubits, open_legs(fragment)[0], measured_qubits(fragment)
+    return sampled_seconds(TYPICAL_CPU, width, 0, branches, variants, shots, gates, measured)
+
+
+def joining_seconds(flops: float, fragments: int, numbers: float) -> float:
+    """How long a contraction of so many operations is likely to take, its tensors read."""
+    return flops / CONTRACTION_FLOPS + fragments * JOIN_FRAGMENT_S + numbers * JOIN_NUMBER_S
 
 
 @dataclass(frozen=True)

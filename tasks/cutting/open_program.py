@@ -166,10 +166,10 @@ class OpenProgram:
 
 def open_program(fragment: Fragment) -> OpenProgram:
     """The program of a fragment's open-leg simulation."""
-    merged, branchings = _merged(fragment)
+    merged, branchings = opened_steps(fragment)
     items = _opened_late(merged)
     width = fragment.num_qubits
-    places = _places(width, items)
+    places = line_order(width, items)
     least, best = np.inf, _Layout(places)
     for most in (6, 5) if width < _LARGE else (5, 4):
         layout = _Layout(places)
@@ -263,7 +263,7 @@ class _Layout:
         return OpenProgram(tuple(self._steps), rest, (*opened, *ends), self._size, self._peak)
 
 
-def _merged(fragment: Fragment) -> tuple[list[Gate | Opening], list[Branching]]:
+def opened_steps(fragment: Fragment) -> tuple[list[Gate | Opening], list[Branching]]:
     """Gates and openings in the order of the circuit, the stretches of wire that hold legs made into one step each."""
     legs_at: dict[int, list[int]] = {}
     for k, leg in sorted(enumerate(fragment.legs), key=lambda pair: (pair[1].position, pair[0])):
@@ -385,7 +385,7 @@ def _take_ready(left: Sequence[Gate | Opening], out: list, allowed: set[int]) ->
     return rest
 
 
-def _places(qubits: int, items: Sequence[Gate | Opening]) -> tuple[int, ...]:
+def line_order(qubits: int, items: Sequence[Gate | Opening]) -> tuple[int, ...]:
     """(qubit,) its place in an order that keeps neighbours near."""
     pairs = np.array([item.qubits for item in items if len(item.qubits) == 2], dtype=np.int64).reshape(-1, 2)
     joined = np.concatenate([pairs, pairs[:, ::-1]])

@@ -90,8 +90,12 @@ def make_plans(
     aim = find_objective(objective or ("work" if shots is None else "overhead"))
     whole = partition(problem, ())
     width = _widest(whole.fragments)
-    limit = min(width, _widest_allowed(max_qubits, shots, memory_bytes, devices))
-    slow = shots is None and sketch_of(whole).seconds > _WORTH_CUTTING_S
+    sketch = sketch_of(whole)
+    if shots is None and any(one.product_seconds for one in sketch.fragments):
+        limit = min(width, max_qubits or width)  # its memory is looked at by itself
+    else:
+        limit = min(width, _widest_allowed(max_qubits, shots, memory_bytes, devices))
+    slow = shots is None and sketch.seconds > _WORTH_CUTTING_S
     if limit == width and not slow:
         return [finished(whole)]
     ways: list[tuple[Cut, ...]] = [()] if limit == width else []
@@ -199,7 +203,9 @@ def _costed(found: Partition, shots: int | None) -> Plan:
         factor_index=found.factor_index,
         term_scale=found.term_scale,
         sampling_overhead=found.sampling_overhead,
-        costs=tuple(fragment_cost(f, s) for f, s in zip(found.fragments, schemes, strict=True)),
+        costs=tuple(
+            fragment_cost(f, s, sampled=shots is not None) for f, s in zip(found.fragments, schemes, strict=True)
+        ),
         schemes=schemes,
         notes=found.notes,
     )

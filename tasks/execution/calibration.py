@@ -23,17 +23,17 @@ from qiskit import QuantumCircuit
 from scipy.optimize import nnls
 
 from scheduler_policies import CPU_SPEED, Device, Kind
-from scheduler_policies.cost import exact_seconds, sampled_seconds
+from scheduler_policies.cost import exact_seconds, places, sampled_seconds
 from scheduler_policies.device import Speed
 from tasks.cutting import Fragment, GateCut, Plan, make_plan
-from tasks.cutting.cost import open_legs
+from tasks.cutting.cost import factors_of_x_parts, measured_qubits, open_legs
 from tasks.errors import QompassError
 from tasks.execution.jobs import exact_jobs, run_job, sampled_jobs, uniform_shots
 from tasks.inputs.validation import make_problem
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 _REPEATS = 3
 _SHOTS = (20, 2000)  # a variant
 _SIDE = 256
@@ -137,17 +137,14 @@ def calibrate() -> Calibration:
                 known = replace(_known(job.fragment), variants=len(job.variants), shots=sum(job.shots))
                 sampled.append((known, _seconds(partial(run_job, job))))
     took = np.array([seconds for _, seconds in exact])
-    states = np.array([[1.0, k.gates, k.gates * 2.0 ** (k.width + k.branches), k.pairs] for k, _ in exact])
-    circuit, gate, amplitude, pair = _fitted(states, took, ("circuit", "gate", "amplitude_gate", "pair"))
-    passes = np.array([k.variants * 2.0**k.width for k, _ in sampled])
-    opened = np.array([circuit + k.gates * (gate + 2.0 ** (k.width + k.branches) * amplitude) for k, _ in sampled])
-    opened += passes * amplitude
+    found = _fitted([k.exact for k, _ in exact], took)
+    opened = np.array([sum(number * found.get(name, 0.0) for name, number in k.opened.items()) for k, _ in sampled])
     rest = np.maximum(np.array([seconds for _, seconds in sampled]) - opened, 1e-6)
-    draw, shot = _fitted(np.array([[k.variants, k.shots] for k, _ in sampled], dtype=float), rest, ("draw", "shot"))
-    speed = Speed(CPU_SPEED.job, circuit, shot, 0.0, gate, draw, amplitude, pair)
+    found |= _fitted([k.drawn for k, _ in sampled], rest)
+    speed = replace(CPU_SPEED, **found)
     device = Device("cpu", Kind.CPU, speed=speed)
-    seen = [(exact_seconds(device, k.width, 0, k.branches, k.outputs, k.factors, k.gates), s) for k, s in exact]
-    seen += [(sampled_seconds(device, k.width, 0, k.branches, k.variants, k.shots, k.gates), s) for k, s in sampled]
+    seen = [(exact_seconds(device, *k.sizes, k.outputs, k.factors, k.gates, k.x_parts), s) for k, s in exact]
+    seen += [(sampled_seconds(device, *k.sizes, k.variants, k.shots, k.gates, k.measured), s) for k, s in sampled]
     return Calibration(machine_name(), speed, _flops(), median(100 * min(both) / max(both) for both in seen))
 
 
@@ -159,18 +156,52 @@ class _Known:
     branches: int
     outputs: int
     factors: int
+    x_parts: int
     gates: int
+    measured: int
     variants: int = 0
     shots: int = 0
 
     @property
-    def pairs(self) -> float:
-        return 4.0**self.branches * 2.0**self.outputs * self.factors * 2.0**self.width
+    def sizes(self) -> tuple[int, int, int]:
+        """Width, depth (of no meaning where gates are counted), branches."""
+        return self.width, 0, self.branches
+
+    @property
+    def opened(self) -> dict[str, float]:
+        """How often each constant counts for the open-leg state."""
+        return {
+            "circuit": 1.0,
+            "gate": self.gates,
+            "amplitude_gate": self.gates * 2.0 ** (self.width + self.branches),
+        }
+
+    @property
+    def exact(self) -> dict[str, float]:
+        """The same for the whole tensor."""
+        opened, x = self.opened, self.x_parts
+        return opened | {
+            "amplitude_gate": opened["amplitude_gate"] + x * 2.0 ** (self.width + self.branches),
+            "grams": x,
+            "pair": x * 4.0**self.branches * 2.0 ** (self.width + self.outputs),
+            "entry": self.factors * 4.0 ** (self.branches + self.outputs),
+        }
+
+    @property
+    def drawn(self) -> dict[str, float]:
+        """The same for counts, the state left out."""
+        return {"draw": self.variants, "place": self.variants * places(self.measured), "shot": self.shots}
 
 
 def _known(fragment: Fragment) -> _Known:
-    branches, outputs = open_legs(fragment)
-    return _Known(fragment.num_qubits, branches, outputs, fragment.num_factors, len(fragment.circuit.data))
+    return _Known(
+        fragment.num_qubits,
+        *open_legs(fragment),
+        fragment.num_factors,
+        len(factors_of_x_parts(fragment)),
+        len(fragment.circuit.data),
+        measured_qubits(fragment),
+    )
 
 
 def _flops() -> float:
@@ -194,7 +225,8 @@ def _plans() -> Iterator[Plan]:
             if layer < cuts:
                 severed.append(GateCut(len(circuit.data)))
                 circuit.cz(half - 1, half)
-        problem = make_problem(circuit, ["Z" * circuit.num_qubits, "Z0", "X0"])
+        few = [f"{p}{q}" for q in range(half) for p in "XYZ"]
+        problem = make_problem(circuit, ["Z" * circuit.num_qubits, *few[: 3 if half > 12 else None]])
         yield make_plan(problem, cuts=tuple(severed), shots=10**9)
 
 
@@ -208,11 +240,13 @@ def _seconds(work: Callable[[], Any]) -> float:
     return min(took)
 
 
-def _fitted(columns: np.ndarray, seconds: np.ndarray, names: Sequence[str]) -> list[float]:
-    """(column,) constants of least relative error; what the measurements cannot tell stays above a tenth of usual."""
-    scale = np.maximum(np.abs(columns / seconds[:, None]).max(axis=0), 1e-300)
-    found, _ = nnls(columns / seconds[:, None] / scale, np.ones(len(seconds)))
-    return [max(float(v), getattr(CPU_SPEED, name) / 10) for v, name in zip(found / scale, names, strict=True)]
+def _fitted(counted: Sequence[dict[str, float]], seconds: np.ndarray) -> dict[str, float]:
+    """Constants of least relative error; what the measurements cannot tell stays above a tenth of usual."""
+    names = list(counted[0])
+    columns = np.array([[one[name] for name in names] for one in counted], dtype=float) / seconds[:, None]
+    scale = np.maximum(columns.max(axis=0), 1e-300)
+    found, _ = nnls(columns / scale, np.ones(len(seconds)))
+    return {name: max(float(v), getattr(CPU_SPEED, name) / 10) for v, name in zip(found / scale, names, strict=True)}
 
 
 def _say_unused(file: Path, why: str) -> None:

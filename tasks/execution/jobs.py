@@ -20,10 +20,10 @@ from tasks.execution.packed_counts import pack_counts, unpack_counts
 from tasks.execution.pieces import Piece
 from tasks.execution.simulators.accelerator import accelerator
 from tasks.execution.simulators.as_circuits import run_circuits
-from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
 from tasks.execution.simulators.outputs import exact_outputs
 from tasks.execution.simulators.sampled import sample_open, sampled_data
+from tasks.execution.simulators.whole import whole_tensor
 from tasks.model.counts import merge_each, split_counts
 from tasks.model.streams import random_stream, simulator_seed
 from tasks.model.tensor import FragmentTensor, VariantCounts
@@ -228,10 +228,9 @@ def run_job(job: FragmentJob, *, device: str = "CPU", threads: int = 1) -> dict[
     fragment = job.fragment
     gpu = accelerator() if device == "GPU" else None
     if isinstance(job, ExactJob):
-        state = open_state(fragment, threads=threads, gpu=gpu)
         if job.outputs:
-            return {"values": exact_outputs(fragment, state.here()).values}
-        return {"values": exact_tensor(fragment, state, threads=threads)}
+            return {"values": exact_outputs(fragment, open_state(fragment, threads=threads, gpu=gpu).here()).values}
+        return {"values": whole_tensor(fragment, threads=threads, gpu=gpu)}
     if fragment.open_qubits <= _OPEN_QUBITS:
         state = open_state(fragment, threads=threads, gpu=gpu).here()
         return pack_counts(sample_open(fragment, job.schemes, state, job.variants, job.shots, job.streams))

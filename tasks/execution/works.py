@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import prod, sqrt
 
 from scheduler_policies import Work
-from tasks.cutting.cost import end_cost, open_legs
+from tasks.cutting.cost import cheaper_product, end_cost, factors_of_x_parts, measured_qubits, open_legs, tensor_numbers
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment, Plan
 
@@ -30,7 +30,7 @@ def works_of(
     works = []
     for fragment, cost, schemes in zip(plan.fragments, plan.costs, plan.schemes, strict=True):
         index = fragment.index
-        operations = fragment.circuit.data
+        operations, product = fragment.circuit.data, cheaper_product(fragment)
         branches, outputs = open_legs(fragment)
         weight = expected_weight(plan, fragment, schemes, cost.variants) if weights is None else weights[index]
         works.append(
@@ -40,10 +40,13 @@ def works_of(
                 depth=cost.depth,
                 one_qubit_gates=len(operations) - cost.two_qubit_gates,
                 two_qubit_gates=cost.two_qubit_gates,
-                measured=len(fragment.outputs) + outputs,
+                measured=measured_qubits(fragment),
                 branches=branches,
                 outputs=outputs,
                 factors=fragment.num_factors,
+                x_parts=len(factors_of_x_parts(fragment)),
+                numbers=tensor_numbers(fragment),
+                product_seconds=0.0 if product is None else product.seconds,
                 exact_bytes=cost.exact_bytes,
                 variants=cost.variants,
                 shots=each[index],

@@ -14,10 +14,12 @@ from tasks.cutting.cost import (
     choose_schemes,
     end_cost,
     exact_fragment_seconds,
+    factors_of_x_parts,
     fragment_cost,
     greedy_contraction,
     open_legs,
 )
+from tasks.cutting.open_program import open_program
 from tasks.cutting.variants import count_variants, enumerate_variants
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
@@ -129,11 +131,37 @@ def test_seconds_count_the_simulation_and_every_pair_of_branches():
     assert open_legs(fragment) == (2, 0) and fragment.open_qubits == 6
     speed = CPU_SPEED
     simulated = speed.circuit + gates * (speed.gate + 2**6 * speed.amplitude_gate)
-    assert exact_fragment_seconds(fragment) == pytest.approx(simulated + 4**2 * 2**4 * factors * speed.pair)
+    assert factors_of_x_parts(fragment).tolist() == [2, 1] and factors == 3, "Z and I together, X"
+    passes = len(factors_of_x_parts(fragment)) * (speed.grams + 2**6 * speed.amplitude_gate + 4**2 * 2**4 * speed.pair)
+    made = factors * 4**2 * (speed.entry + speed.number)
+    assert exact_fragment_seconds(fragment) == pytest.approx(simulated + passes + made)
     cost = fragment_cost(fragment, ("full", "minimal"))
     assert (cost.width, cost.two_qubit_gates) == (4, 6)
     assert cost.depth == fragment.circuit.depth()
     assert cost.variants == len(enumerate_variants(fragment, ("full", "minimal"))) == 5 * 3 * 2
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_branches_are_those_of_the_simulation(seed):
+    """Legs that share their branches are counted as the program of the simulation lays them open."""
+    rng = np.random.default_rng([seed, 77])
+    circuit = QuantumCircuit(5)
+    for _ in range(9):
+        for q in range(5):
+            circuit.u(*rng.uniform(0, 3, 3), q)
+        a, b = rng.choice(5, 2, replace=False).tolist()
+        rng.choice([circuit.cz, circuit.swap, lambda x, y: circuit.rzz(0.4, x, y)])(a, b)
+    two = [i for i, item in enumerate(circuit.data) if len(item.qubits) == 2]
+    cuts = {GateCut(i) for i in rng.choice(two, 3, replace=False).tolist()}
+    for i in rng.choice(two[3:], 3, replace=False).tolist():
+        qubit = circuit.find_bit(circuit.data[i].qubits[int(rng.integers(2))]).index
+        if any(circuit.qubits[qubit] in circuit.data[k].qubits for k in two if k < i):
+            cuts.add(WireCut(i, qubit))
+    plan = make_plan(problem_of(circuit, ["ZZZZZ"], np.ones((1, 1))), cuts=tuple(cuts))
+    for fragment in plan.fragments:
+        branches, outputs = open_legs(fragment)
+        rank = open_program(fragment).branches
+        assert 2 ** (branches + outputs - 1) < rank <= 2 ** (branches + outputs), f"seed {seed}"
 
 
 def test_a_contraction_multiplies_out_what_it_says():
@@ -194,5 +222,5 @@ def test_fragments_that_nothing_holds_cost_their_states():
         circuit = QuantumCircuit(qubits)
         for q in range(qubits - 1):
             circuit.cz(q, q + 1)
-        (cost,) = make_plan(problem_of(circuit, ["Z" * qubits], np.ones((1, 1))), cuts=()).costs
+        (cost,) = make_plan(problem_of(circuit, ["Z" * qubits], np.ones((1, 1))), cuts=(), shots=1000).costs
         assert 1 <= cost.exact_bytes / (16 * 2**qubits) <= 2

@@ -40,6 +40,7 @@ from scheduler_policies.cost import (
     steady_pace,
     systematic_error,
 )
+from scheduler_policies.machine import PLAIN_GATE
 
 CPU = Device("cpu", Kind.CPU, speed=Speed(job=1.0, amplitude_gate=1e-9, shot=1e-6), memory_bytes=16 * 2**20)
 QPU = Device(
@@ -82,6 +83,17 @@ def test_the_price_adds_jobs_shots_and_seconds():
     assert work_price(QPU, WORK) == pytest.approx(9 + 12 * 2500 * 0.001 + 0.1 * work_seconds(QPU, WORK))
 
 
+def test_an_exact_tensor_takes_a_pass_for_each_x_part_and_little_for_each_factor():
+    device = replace(CPU, speed=Speed(amplitude_gate=1e-9, grams=1e-4, pair=1e-10, entry=1e-8))
+    state = 30 * 2**11 * 1e-9
+    one_pass = 1e-4 + 2**11 * 1e-9 + 4**3 * 2**8 * 2 * 1e-10
+    each = 4**4 * 1e-8
+    assert exact_seconds(device, 8, 0, 3, 1, 50, 30, 7) == pytest.approx(state + 7 * one_pass + 50 * each)
+    assert exact_seconds(device, 8, 0, 3, 1, 50, 30) == pytest.approx(state + 50 * one_pass + 50 * each)
+    work = replace(WORK, factors=50, x_parts=7)
+    assert work_seconds(device, replace(WORK, factors=50)) > work_seconds(device, work)
+
+
 @pytest.mark.parametrize("width", range(6, 12))
 def test_an_exact_simulation_doubles_with_each_qubit(width):
     small, large = (exact_seconds(CPU, w, 20, 3, 0, 1, gates=100) for w in (width, width + 1))
@@ -115,24 +127,23 @@ def test_a_simulator_without_memory_for_all_branches_runs_variants():
 
 
 def test_a_full_circuit_is_taken_where_no_gates_are_counted():
-    assert variant_seconds(CPU, 4, 10, 0) == pytest.approx(40 * 2**4 * 1e-9)
+    assert variant_seconds(CPU, 4, 10, 0) == pytest.approx(40 * 2**4 * PLAIN_GATE * 1e-9)
     slow = replace(CPU, speed=replace(CPU.speed, gate=1e-3))
-    assert variant_seconds(slow, 4, 10, 0) == pytest.approx(40 * (1e-3 + 2**4 * 1e-9))
+    assert variant_seconds(slow, 4, 10, 0) == pytest.approx(40 * (1e-3 + 2**4 * PLAIN_GATE * 1e-9))
     assert open_state_seconds(slow, 4, 10, 3) == pytest.approx(40 * (1e-3 + 2**7 * 1e-9))
 
 
-def test_counts_come_from_the_open_state_where_it_fits_and_is_cheaper():
-    device = replace(CPU, speed=Speed(amplitude_gate=1e-9, draw=1e-6, shot=1e-8))
-    opened = 20 * 2**13 * 1e-9 + 50 * (1e-6 + 2**10 * 1e-9) + 5000 * 1e-8
-    single = 50 * 20 * 2**10 * 1e-9 + 5000 * 1e-8
-    assert sampled_seconds(device, 10, 2, 3, 50, 5000, 20) == pytest.approx(opened) and opened < single
+def test_counts_come_from_the_open_state_where_it_fits():
+    device = replace(CPU, speed=Speed(amplitude_gate=1e-9, draw=1e-6, place=2e-9, shot=1e-8))
+    opened = 20 * 2**13 * 1e-9 + 50 * (1e-6 + 2**10 * 2e-9) + 5000 * 1e-8
+    few = 20 * 2**13 * 1e-9 + 50 * (1e-6 + 2**3 * 2e-9) + 5000 * 1e-8
+    single = 50 * 20 * 2**10 * PLAIN_GATE * 1e-9 + 5000 * 1e-8
+    assert sampled_seconds(device, 10, 2, 3, 50, 5000, 20) == pytest.approx(opened)
+    assert sampled_seconds(device, 10, 2, 3, 50, 5000, 20, 3) == pytest.approx(few)
     tight = replace(device, memory_bytes=state_bytes(10, 3) - 1)
     assert sampled_seconds(tight, 10, 2, 3, 50, 5000, 20) == pytest.approx(single)
     exactly = replace(device, memory_bytes=state_bytes(10, 3))
     assert sampled_seconds(exactly, 10, 2, 3, 50, 5000, 20) == pytest.approx(opened)
-    assert sampled_seconds(replace(device, memory_bytes=None), 10, 2, 3, 2, 0, 20) == pytest.approx(
-        2 * 20 * 2**10 * 1e-9
-    )
 
 
 def test_ancillas_count_on_every_device_that_is_no_simulator():

@@ -34,7 +34,7 @@ _NARROWER = 0.75
 # What steps take on a typical core, in seconds; a step is as good as its cost on any machine.
 _MOVE_S, _SKETCH_S, _SPLIT_S = 1.3e-6, 1e-3, 5e-3
 _MOST_S = 12.0
-_LEAST_S = 0.1  # spent on any circuit that is cut
+_LEAST_S = 0.25  # spent on any circuit that is cut
 _LARGE = 2_000  # gate ends; orders of more are not split
 _WORTH = 0.5  # of what a run is predicted to take, searching for a quicker one may take
 _UNFED = 30.0  # powers of two that a plan with more variants than shots must be better by to be looked at first

@@ -15,13 +15,22 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from scheduler_policies.cost import exact_seconds
-from scheduler_policies.machine import CONTRACTION_FLOPS, TYPICAL_CPU
-from tasks.cutting.cost import GreedyContraction, contraction_of, end_cost, open_legs
+from scheduler_policies.machine import TYPICAL_CPU
+from tasks.cutting.cost import (
+    GreedyContraction,
+    cheaper_product,
+    contraction_of,
+    end_cost,
+    factors_of_x_parts,
+    joining_seconds,
+    open_legs,
+)
 from tasks.cutting.kinds import SCHEMES, cut_kind
 from tasks.cutting.partition import Partition
 from tasks.cutting.schmidt import SchmidtForm
 from tasks.cutting.search.ends import GateEnds
 
+_MOST_BITS = 1000
 _MOST_TERMS = 4096  # observable terms beyond these are not looked at
 
 
@@ -32,13 +41,15 @@ class FragmentSketch:
     Attributes:
         width: qubits on a device.
         gates: instructions.
-        branches: ancillas of the open-leg simulation.
+        branches: log2 of the branches of the open-leg simulation.
         outputs: outgoing wire legs.
         factors: distinct observable factors.
+        x_parts: distinct X parts among them.
         cuts: (leg,) the cut that each leg is an end of.
         dimensions: (leg,) of each leg.
         log_cost: log2 of the product of what its ends cost in shots (see ``LegKind.cost``).
         log_variants: log2 of the fewest variants it can have.
+        product_seconds: as a matrix product state, where that is the quicker way and known; else 0.
     """
 
     width: int
@@ -46,17 +57,25 @@ class FragmentSketch:
     branches: int
     outputs: int
     factors: int
+    x_parts: int
     cuts: tuple[int, ...]
     dimensions: tuple[int, ...]
     log_cost: float
     log_variants: float
+    product_seconds: float = 0.0
 
     @property
     def seconds(self) -> float:
         """Of its whole tensor on one typical core."""
-        return TYPICAL_CPU.speed.job + exact_seconds(
-            TYPICAL_CPU, self.width, 0, self.branches, self.outputs, self.factors, self.gates
-        )
+        if self.product_seconds:
+            return TYPICAL_CPU.speed.job + self.product_seconds + self.numbers * TYPICAL_CPU.speed.number
+        sizes = self.outputs, self.factors, self.gates, self.x_parts, self.numbers
+        return TYPICAL_CPU.speed.job + exact_seconds(TYPICAL_CPU, self.width, 0, self.branches, *sizes)
+
+    @property
+    def numbers(self) -> float:
+        """Of its tensor."""
+        return float(2.0 ** min(sum(map(log2, self.dimensions)), _MOST_BITS)) * self.factors
 
 
 @dataclass(frozen=True)
@@ -97,7 +116,8 @@ class Sketch:
     def seconds(self) -> float:
         """How long an exact run is likely to take on one core: a task a fragment, and the contraction; never 0."""
         fragments = sum(fragment.seconds for fragment in self.fragments)
-        joining = self.contraction.flops * self.terms / CONTRACTION_FLOPS
+        numbers = sum(fragment.numbers for fragment in self.fragments)
+        joining = joining_seconds(self.contraction.flops * self.terms, len(self.fragments), numbers)
         return max(fragments + joining, TYPICAL_CPU.speed.job)  # observables that no gate reaches leave no fragment
 
 
@@ -106,6 +126,7 @@ def sketch_of(found: Partition) -> Sketch:
     sketches = []
     for fragment in found.fragments:
         branches, outputs = open_legs(fragment)
+        product = cheaper_product(fragment)
         costs = [min(end_cost(leg, found.bonds[leg.cut], s) for s in SCHEMES) for leg in fragment.legs]
         sketches.append(
             FragmentSketch(
@@ -114,10 +135,12 @@ def sketch_of(found: Partition) -> Sketch:
                 branches,
                 outputs,
                 fragment.num_factors,
+                len(factors_of_x_parts(fragment)),
                 tuple(leg.cut for leg in fragment.legs),
                 tuple(leg.dimension for leg in fragment.legs),
                 sum(map(log2, costs)),
                 sum(log2(len(leg.kind.settings("minimal"))) for leg in fragment.legs),
+                0.0 if product is None else product.seconds,
             )
         )
     return Sketch(tuple(sketches), log2(found.sampling_overhead), len(found.factor_index))
@@ -169,12 +192,13 @@ class Circuit:
     letters: np.ndarray
 
     @cached_property
-    def _hashes(self) -> np.ndarray:
-        """(term, wire) uint64 that add up to equal numbers where, in practice, all letters are equal."""
+    def _hashes(self) -> tuple[np.ndarray, np.ndarray]:
+        """(term, wire) uint64 that add up to equal numbers where, in practice, all letters (all X parts) are equal."""
         letters = self.letters[:_MOST_TERMS]
         table = np.random.default_rng(0).integers(0, 2**63, size=(letters.shape[1], 4), dtype=np.uint64)
         table[:, 0] = 0
-        return table[np.arange(letters.shape[1]), letters]
+        wires = np.arange(letters.shape[1])
+        return table[wires, letters], table[wires, letters & 1]
 
     @cached_property
     def _numbers(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -217,13 +241,12 @@ class Circuit:
 
         widths, outputs = counted(part), counted(part[along[broken - 1]])
         gates = np.array(counted(part[a[joined]])) + np.array(counted(part[stretch], self.alone))
-        half = ranks[apart] // 2
-        branches = np.array(counted(part[along[broken]]))
-        branches += np.array(counted(part[a[apart]], half)) + np.array(counted(part[b[apart]], half))
-        factors = self._factors(part[along[np.append(np.flatnonzero(firsts)[1:], len(order)) - 1]], number)
+        branches = np.bincount(part[along], self._branch_bits(begins, broken, ~joined, ranks), minlength=number)
+        last = part[along[np.append(np.flatnonzero(firsts)[1:], len(order)) - 1]]
+        factors, x_parts = (self._distinct(hashes, last, number) for hashes in self._hashes)
         fragments = tuple(
             FragmentSketch(
-                widths[f], int(gates[f]), int(branches[f]), outputs[f], factors[f],
+                widths[f], int(gates[f]), int(branches[f]), outputs[f], factors[f], x_parts[f],
                 tuple(legs[f][0]), tuple(legs[f][1]), float(logs[f, 0]), float(logs[f, 1]),
             )
             for f in range(number)
@@ -231,11 +254,28 @@ class Circuit:
         overhead = float(overheads[apart].sum() + _WIRE_COSTS.overhead * len(broken))
         return Sketch(fragments, overhead, len(self.letters))
 
-    def _factors(self, owner: np.ndarray, number: int) -> list[int]:
-        """(fragment,) distinct observable factors, from the fragment that each wire ends in."""
+    def _branch_bits(self, begins: np.ndarray, broken: np.ndarray, apart: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+        """(place,) log2 of the branches that legs open there, counted where the last of those that share them is."""
+        order = self.ends.along[0]
+        own = apart[order >> 1]
+        before = np.append(False, ~own[:-1])
+        slot = np.cumsum(begins.astype(np.int64) + before)  # between two gates that stay, on one stretch
+        number = int(slot[-1]) + 2
+        bits = np.bincount(slot, own * (ranks[order >> 1] // 2), minlength=number)
+        bits[slot[broken]] += 1
+        most = np.full(number, 2)
+        most[slot[begins]] = 1
+        most[slot[broken] - 1] = 0  # an outgoing wire ends it
+        places = np.zeros(len(order))
+        last = np.append(slot[1:] != slot[:-1], True)
+        places[last] = np.minimum(bits, most)[slot[last]]
+        return places
+
+    def _distinct(self, hashes: np.ndarray, owner: np.ndarray, number: int) -> list[int]:
+        """(fragment,) distinct rows of what hashes stand for, from the fragment that each wire ends in."""
         if len(self.letters) == 1:
             return [1] * number
-        sums = np.zeros((len(self._hashes), number), dtype=np.uint64)
-        np.add.at(sums.T, owner, self._hashes.T)
+        sums = np.zeros((len(hashes), number), dtype=np.uint64)
+        np.add.at(sums.T, owner, hashes.T)
         ordered = np.sort(sums, axis=0)
         return (1 + (ordered[1:] != ordered[:-1]).sum(axis=0)).astype(np.int64).tolist()

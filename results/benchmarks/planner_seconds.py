@@ -1,0 +1,112 @@
+"""Predicted against measured seconds of whole runs, problem by problem; part of ``planner.py``.
+
+Runs after the first of a kind, in this process, without the cache: what their records say of their stages beside what
+is predicted of the plan, with the constants that Qompass ships. The baseline has two constants, a circuit's and a
+gate's on an amplitude, fitted to the very runs that it is judged by.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from qiskit import QuantumCircuit
+from scipy.optimize import nnls
+
+from results.benchmarks.planner_problems import brickwork, clusters, cuccaro, ghz, grid, swap_test, tfim, tree, w_state
+from tasks.cut import chosen_plan
+from tasks.execution.run_devices import run_devices
+from tasks.forecast import asked_of_plan
+from tasks.inputs.validation import make_problem
+from tasks.options import options_of
+from tasks.prediction import predicted_spending
+from tasks.runs import RunDirectory
+from tasks.runs.temporary import temporary_runs
+from tasks.workflow import run
+
+DATA = Path(__file__).with_name("planner_seconds.json")
+
+
+def problems() -> Iterator[tuple[str, Callable[[], QuantumCircuit], list[str], dict[str, Any]]]:
+    """(name, circuit, observables, options)."""
+    for name, build, width in (
+        ("w 100", lambda: w_state(100), 15),
+        ("ghz 40", lambda: ghz(40), 20),
+        ("brickwork 24, 5 layers", lambda: brickwork(24, 5), 12),
+        ("brickwork 60, 6 layers", lambda: brickwork(60, 6), 12),
+        ("brickwork 100, 8 layers", lambda: brickwork(100, 8), 14),
+        ("cuccaro 24", lambda: cuccaro(11), 12),
+        ("swap test 25", lambda: swap_test(12), 13),
+        ("grid 5x5, 2 layers", lambda: grid(5, 2), 12),
+        ("tfim 40, 4 steps", lambda: tfim(40, 4), 21),
+        ("tfim ring 24, 3 steps", lambda: tfim(24, 3, ring=True), 12),
+        ("clusters 8 x 10", lambda: clusters(8, 10, 2), 12),
+        ("clusters 10 x 14", lambda: clusters(10, 14, 2), 16),
+        ("tree 63, 2 layers", lambda: tree(5, 2), 12),
+        ("uncut brickwork 18", lambda: brickwork(18, 20), 18),
+        ("uncut brickwork 22", lambda: brickwork(22, 20), 22),
+    ):
+        qubits = build().num_qubits
+        local = [f"Z{q}" for q in range(0, qubits, 3)] + [f"X{q} Y{q + 1}" for q in range(0, qubits - 1, 5)]
+        yield f"{name}, exact", build, local, {"max_qubits": width}
+    for name, build, width in (
+        ("w 40", lambda: w_state(40), 10),
+        ("brickwork 20, 3 layers", lambda: brickwork(20, 3), 11),
+        ("clusters 5 x 6", lambda: clusters(5, 6), 6),
+        ("cuccaro 12", lambda: cuccaro(5), 7),
+        ("ghz 24", lambda: ghz(24), 13),
+    ):
+        yield f"{name}, sampled", build, ["Z0 Z1", "Z" * build().num_qubits], {"max_qubits": width, "shots": 10**6}
+
+
+def main() -> None:
+    """Run what is not there yet."""
+    rows: list[dict[str, Any]] = json.loads(DATA.read_text()) if DATA.exists() else []
+    done = {row["problem"] for row in rows}
+    for name, build, observables, options in problems():
+        if name not in done:
+            rows.append({"problem": name, **measured(build(), observables, options)})
+            DATA.write_text(json.dumps(rows, indent=1) + "\n")
+            print(rows[-1], flush=True)
+
+
+def measured(circuit: QuantumCircuit, observables: list[str], given: dict[str, Any]) -> dict[str, Any]:
+    """Predicted and measured seconds of the stages after planning; the least of two runs after a first one."""
+    problem, options = make_problem(circuit, observables), options_of(given | {"cache": "off"})
+    devices = run_devices(options.resources)
+    plan = chosen_plan(problem, options.cuts, asked_of_plan(options, devices))
+    spent = predicted_spending(plan, devices, options.shots)
+    seen: list[dict[str, float]] = []
+    for _ in range(3):
+        with temporary_runs() as parent, RunDirectory.create(parent, {"seed": 0}, problem) as directory:
+            seen.append(dict(run(problem, options, directory).record["timings"]))
+    least = {stage: min(one[stage] for one in seen[1:]) for stage in ("execute", "reconstruct")}
+    variants = sum(cost.variants for cost in plan.costs) if options.shots else len(plan.fragments)
+    work = sum(
+        (cost.variants if options.shots else 1) * len(fragment.circuit.data) * 2.0**cost.width
+        for fragment, cost in zip(plan.fragments, plan.costs, strict=True)
+    )
+    return {
+        "predicted": {"execute": spent.execute, "reconstruct": spent.reconstruct},
+        "measured": least,
+        "circuits": variants,
+        "gates_on_amplitudes": work,
+    }
+
+
+def totals(rows: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(run,) seconds predicted, by the baseline, and measured."""
+    predicted = np.array([sum(row["predicted"].values()) for row in rows])
+    seconds = np.array([sum(row["measured"].values()) for row in rows])
+    columns = np.array([[row["circuits"], row["gates_on_amplitudes"]] for row in rows]) / seconds[:, None]
+    scale = columns.max(axis=0)
+    found, _ = nnls(columns / scale, np.ones(len(rows)))
+    return predicted, (columns @ (found / scale)) * seconds, seconds
+
+
+def accuracy(predicted: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+    """(run,) 100 min / max."""
+    return np.asarray(100 * np.minimum(predicted, seconds) / np.maximum(predicted, seconds))

@@ -1,0 +1,93 @@
+"""Tensors of fragments by a matrix product state, against the state vector and against answers known by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qiskit import QuantumCircuit
+
+from tasks.cutting import GateCut, WireCut, make_plan
+from tasks.cutting.product_program import product_program
+from tasks.execution.simulators.exact import exact_tensor
+from tasks.execution.simulators.open_state import open_state
+from tasks.execution.simulators.product_state import _Line, product_tensor
+from tasks.workflow import estimate
+from tests.oracles import problem_of
+
+
+def cut_circuit(seed, qubits=7, gates=12):
+    """Gates of all ranks between any two qubits; some gates and wires are severed, some twice on one stretch."""
+    rng = np.random.default_rng([seed, 41])
+    circuit = QuantumCircuit(qubits)
+    for _ in range(gates):
+        a, b = rng.choice(qubits, 2, replace=False).tolist()
+        circuit.u(*rng.uniform(0, 3, 3), a)
+        circuit.ry(float(rng.uniform(0, 3)), b)
+        rng.choice([circuit.cz, circuit.cx, circuit.swap, lambda x, y: circuit.rzz(0.7, x, y), circuit.iswap])(a, b)
+    two = [i for i, item in enumerate(circuit.data) if len(item.qubits) == 2]
+    cuts = [GateCut(int(i)) for i in rng.choice(two, 2, replace=False)]
+    for i in rng.choice(two[4:], 2, replace=False).tolist():
+        qubit = circuit.find_bit(circuit.data[i].qubits[int(rng.integers(2))]).index
+        if any(circuit.qubits[qubit] in circuit.data[k].qubits for k in range(i)):
+            cuts.append(WireCut(i, qubit))
+    labels = ["".join(rng.choice(list("IXYZ"), qubits)) for _ in range(6)] + ["Z" * qubits]
+    return problem_of(circuit, sorted(set(labels)), np.ones((1, len(set(labels))))), tuple(cuts)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_it_gives_the_tensor_of_the_state_vector(seed):
+    problem, cuts = cut_circuit(seed)
+    plan = make_plan(problem, cuts=cuts)
+    assert any(fragment.legs for fragment in plan.fragments)
+    for fragment in plan.fragments:
+        expected = exact_tensor(fragment, open_state(fragment))
+        found = product_tensor(fragment, product_program(fragment))
+        np.testing.assert_allclose(found, expected, atol=1e-11, err_msg=f"seed {seed}")
+
+
+def line(qubits, layers, seed=0):
+    """Layers of general gates between neighbours."""
+    rng = np.random.default_rng([seed, qubits])
+    circuit = QuantumCircuit(qubits)
+    for layer in range(layers):
+        for q in range(qubits):
+            circuit.u(*rng.uniform(0, 3, 3), q)
+        for q in range(layer % 2, qubits - 1, 2):
+            circuit.cz(q, q + 1)
+    return circuit
+
+
+def test_a_wide_shallow_circuit_needs_no_cut():
+    """60 qubits whole, in a moment and a MiB, with the values of fragments of 12."""
+    circuit, asked = line(60, 5), ["Z3 Z4", "X17 Y18", "Z0 Z30 Z59"]
+    whole, pieces = (estimate(circuit, asked, cache="off", **given) for given in ({}, {"max_qubits": 12}))
+    for one, other in zip(whole, pieces, strict=True):
+        assert one.value == pytest.approx(other.value, abs=1e-10) and one.std_error == 0
+
+
+def test_fragments_of_sixty_qubits_are_no_refusal():
+    """A GHZ state of 120 qubits cut in its middle: Z on an even number of qubits is 1, on an odd number 0."""
+    circuit = QuantumCircuit(120)
+    circuit.h(0)
+    for q in range(119):
+        circuit.cx(q, q + 1)
+    found = estimate(circuit, ["Z5 Z110", "Z7", "Z1 Z59 Z60 Z119"], cuts=(GateCut(60),), cache="off")
+    assert [one.value for one in found] == pytest.approx([1, 0, 1], abs=1e-12)
+
+
+def test_a_deep_wide_fragment_is_none():
+    circuit = line(24, 40)
+    plan = make_plan(problem_of(circuit, ["Z" * 24], np.ones((1, 1))), cuts=())
+    assert product_program(plan.fragments[0]) is None
+
+
+def test_bonds_are_no_larger_than_counted():
+    problem, cuts = cut_circuit(5, qubits=9, gates=16)
+    for fragment in make_plan(problem, cuts=cuts).fragments:
+        program = product_program(fragment)
+        state = _Line(program)
+        for step in program.steps:
+            state.add(step)
+        bonds = [site.shape[3] for site in state._sites[:-1]]
+        assert len(bonds) == len(program.bonds)
+        assert all(bond <= 2**bound + 1e-9 for bond, bound in zip(bonds, program.bonds.tolist(), strict=True))
