@@ -7,11 +7,11 @@ from math import sqrt
 
 import pytest
 
-from scheduler_policies import DeviceLimits, DeviceState, Goal, work_price
+from scheduler_policies import CPU_SPEED, DeviceLimits, DeviceState, Goal, work_price
 from scheduler_policies.cost import squared_error
 from tasks.dispatch import pool as pool_module
 from tasks.dispatch.batches import JOBS_A_TASK, tasks_of
-from tasks.dispatch.pool import Pool, work_of
+from tasks.dispatch.pool import LAST_RESORT, Pool, work_of
 from tasks.execution.pieces import Piece
 from tests.dispatch.script import CPU, a_qpu
 from tests.scheduler_policies.instances import work
@@ -41,6 +41,11 @@ def test_error_and_price_of_what_is_done_add_up(asked):
     assert price > 0 and error > 0
     assert [spent.price for _, spent in asked] == pytest.approx([2 * price, price])
     assert [spent.error for _, spent in asked] == pytest.approx([0.0, sqrt(2 * error)])
+
+
+def test_the_simulator_of_last_resort_is_as_fast_as_a_typical_one():
+    resort = Pool([a_qpu("A")], None, Goal()).devices[LAST_RESORT]
+    assert resort.exact and resort.speed == CPU_SPEED
 
 
 def test_the_error_bound_is_the_users_or_that_of_the_first_works(asked):

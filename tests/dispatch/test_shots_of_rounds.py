@@ -10,7 +10,7 @@ from tasks.cutting import make_plan
 from tasks.dispatch.driver import steps_of
 from tasks.dispatch.errors import value_of
 from tasks.dispatch.result_store import found_results
-from tasks.dispatch.rounds import _mean_price, first_round
+from tasks.dispatch.rounds import _mean_price, first_round, shots_by_fragment
 from tasks.execution.jobs import run_job, sampled_jobs, uniform_shots
 from tasks.execution.pieces import Piece
 from tasks.runs import RunDirectory, RunRecordError
@@ -40,6 +40,14 @@ def test_a_first_round_leaves_shots_for_a_second_where_there_are_enough(plan):
         found = first_round(plan, shots)
         assert sum(int(own.sum()) for own in found) == taken
         assert {own.shape[0] for own in found} == {halves}
+
+
+def test_a_fragment_of_which_nothing_is_said_takes_no_shots_in_either_half(plan):
+    variants = [cost.variants for cost in plan.costs]
+    last = plan.fragments[-1].index
+    found = shots_by_fragment(plan, {last: np.ones((2, variants[-1]), dtype=np.int64)})
+    assert [own.shape for own in found] == [(2, count) for count in variants]
+    assert [int(own.sum()) for own in found] == [0] * (len(variants) - 1) + [2 * variants[-1]]
 
 
 def test_the_price_of_a_shot_is_that_of_the_devices_that_took_them():
