@@ -60,7 +60,7 @@ if active():
         """Nothing to do: runcompss started the runtime, and its resources file says the units."""
         return units
 
-    def units_now() -> dict[str, int]:
+    def current_units() -> dict[str, int]:
         """None that the application was not told of: it has one task function for each device of its resources file."""
         return {}
 

@@ -68,7 +68,7 @@ def start(units: dict[str, int], scheduler: str = "") -> dict[str, int]:
     return _units
 
 
-def units_now() -> Mapping[str, int]:
+def current_units() -> Mapping[str, int]:
     """Computing units of each processor; those of a cluster change as its nodes come and go."""
     global _units
     if _cluster is not None and isinstance(_engine, ClusterEngine):

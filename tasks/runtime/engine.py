@@ -190,7 +190,7 @@ def engine_info() -> EngineInfo:
 def units_now() -> Mapping[str, int]:
     """Computing units of each processor that the engine has now, as far as it says them."""
     engine_info()
-    return dict(_backend.units_now())
+    return dict(_backend.current_units())
 
 
 def limits(seconds: float | None = None, memory_bytes: int | None = None, threads: int = 1) -> Limits:
