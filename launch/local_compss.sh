@@ -7,6 +7,7 @@
 #   --debug           COMPSs' own debug log
 #   -g, -t, --summary, --scheduler=CLASS   as runcompss has them: graph, tracing, summary of the tasks, scheduler;
 #                     where the graph and the traces are is said at the end
+#   -p                provenance: COMPSs' own RO-Crate of the run, in the current folder, by the ro-crate-info.yaml there
 #   -- --OPTION=VALUE ...   anything else for runcompss, before the program
 # Standard output is the program's alone; COMPSs' goes to the log. The exit status is the program's.
 # QOMPASS_PYTHON names a Python that has what Qompass needs; else .venv of this checkout (QOMPASS_VENV: another folder)
@@ -15,7 +16,7 @@ set -u
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 resources=$root/resources_xml/local
-logs='' restarts=2 level=off keep='' tell='' summary='' tracing=''
+logs='' restarts=2 level=off keep='' tell='' summary='' tracing='' crate=''
 extra=()
 
 say() { echo "local_compss: $*" >&2; }
@@ -36,9 +37,10 @@ while [ $# -gt 0 ]; do
         --debug | -d) level=debug; shift ;;
         -g | --graph | --graph=true) keep=yes tell=yes; extra+=("$1"); shift ;;
         -t | --tracing | --tracing=true) keep=yes tell=yes tracing=yes; extra+=("$1"); shift ;;
+        -p | --provenance | --provenance=true) keep=yes tell=yes crate=yes; extra+=("--provenance"); shift ;;
         --summary) summary=yes; extra+=("$1"); shift ;;
         --scheduler=*) extra+=("$1"); shift ;;
-        --help | -h) sed -n '2,15s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+        --help | -h) sed -n '2,16s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
         --) shift; while [ $# -gt 0 ]; do case $1 in -*) extra+=("$1"); shift ;; *) break ;; esac; done; break ;;
         -*) usage_error "unknown option $1 (after -- it goes to runcompss)" ;;
         *) break ;;
@@ -59,6 +61,10 @@ if [ -n "$tracing" ] && [ -d "$home/Dependencies" ] && [ ! -e "$home/Dependencie
     say "-t needs Extrae, and this COMPSs was built without it: build COMPSs with its tracing, or leave -t out"
     exit 2
 fi
+if [ -n "$crate" ] && [ ! -f ro-crate-info.yaml ]; then
+    say "-p: COMPSs takes authors and licence from ro-crate-info.yaml in the current folder (its manual, Workflow Provenance): write one"
+    exit 2
+fi
 has_packages() { "$1" -c 'import importlib.util as u, sys; sys.exit(u.find_spec("qiskit_aer") is None)' 2>/dev/null; }
 python=$(command -v "${QOMPASS_PYTHON:-${QOMPASS_VENV:-$root/.venv}/bin/python}")
 if [ -z "$python" ] || ! has_packages "$python"; then
@@ -70,6 +76,10 @@ shift
 resources=$(cd -- "$resources" && pwd -P)
 nodes=$("$python" "$root/launch/resources_of.py" "$resources") || exit $?
 
+if [ -n "$crate" ]; then # one crate, not two
+    export QOMPASS_CRATE=off
+    "$python" -c 'import rocrate, yaml' 2>/dev/null || { say "-p: COMPSs needs rocrate and pyyaml: $python -m pip install rocrate pyyaml"; exit 2; }
+fi
 began=$(date +%s)
 run_id=$(cat /proc/sys/kernel/random/uuid) # in the command line of all that COMPSs starts, on every node
 state=$(mktemp -d "${TMPDIR:-/tmp}/qompass-compss.XXXXXX") || exit 1
@@ -127,6 +137,7 @@ finish() {
     if [ -n "$tell" ]; then
         find "$logs/.COMPSs" \( -name complete_graph.dot -o -name '*.prv' \) -newer "$state/arguments" 2>/dev/null |
             sed 's/^/local_compss: wrote /' >&2
+        [ -z "$crate" ] || find . -maxdepth 1 -name 'COMPSs_RO-Crate_*' -newer "$state/arguments" -exec echo "local_compss: wrote {}" \; >&2
         say "logs: $logs"
     fi
     case $keep,$logs in yes,"$state"/*) ;; *) rm -rf "$state" ;; esac

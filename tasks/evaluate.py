@@ -19,12 +19,13 @@ from tasks.bound_runs import Evaluated, run_problems
 from tasks.cut import plan_problem
 from tasks.cutting.document import plan_document
 from tasks.errors import InputError
+from tasks.execution.backends import NamedSampler
 from tasks.execution.run_devices import run_devices
 from tasks.inputs.validation import at_least_two_qubits, make_problem
 from tasks.model.problem import Estimate, Problem
 from tasks.model.progress import Progress, Quiet, Stage
 from tasks.options import Options
-from tasks.parametric.backends import BackendPlan, NamedSampler
+from tasks.parametric.backends import BackendPlan
 from tasks.parametric.exact import ParametricPlan
 from tasks.parametric.sampled import SampledPlan
 from tasks.parametric.shifts import Slopes, shifted_slopes

@@ -7,7 +7,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from resources_xml import read_nodes
 from tasks.execution.run_devices import RESOURCES_VARIABLE
 from tasks.model.tensor import FragmentTensor, Structure
-from tasks.reconstruction import estimate_values
+from tasks.reconstruction import estimate_values, estimate_with_shares
 from tasks.reconstruction.contraction.layout import Path as ContractionPath
 from tasks.reconstruction.contraction.network import network_of
 from tasks.reconstruction.contraction.network_files import write_network
@@ -27,6 +27,7 @@ from tasks.runtime.ranks import mpirun_path
 
 _WORTH_RANKS = 1e10  # floating-point operations: several seconds of one core
 _RANKS_VARIABLE = "QOMPASS_RANKS"
+_SHARES_TOLD = 6  # observables for which it is said where the variance comes from
 
 
 def _declared_ranks() -> tuple[int, int]:
@@ -51,6 +52,21 @@ def _declared_ranks() -> tuple[int, int]:
 RANKS, _RANKS_ON_NODE = _declared_ranks()
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a network gives.
+
+    Attributes:
+        values: (observable,) float64.
+        std_errors: (observable,) float64.
+        shares: for the observables with the largest errors, (fragment,) float64: whose shots bring the variance.
+    """
+
+    values: np.ndarray
+    std_errors: np.ndarray
+    shares: dict[int, np.ndarray] = field(default_factory=dict)
+
+
 @constraint(computing_units="1")
 @task(returns=1, tensors=COLLECTION_IN)
 def reconstruct(
@@ -61,7 +77,7 @@ def reconstruct(
     attempt: int,
     path: ContractionPath | None = None,
 ) -> Outcome:
-    """Contract the network; the value is two (observable,) arrays: values and standard errors.
+    """Contract the network; the value is an Answer.
 
     ``path``: the order found by ``contraction_search``; None searches one.
     """
@@ -72,9 +88,12 @@ def reconstruct(
 
 def contract_network(
     structure: Structure, tensors: list[FragmentTensor], memory_bytes: int | None, path: ContractionPath | None
-) -> tuple[np.ndarray, np.ndarray]:
+) -> Answer:
     """The work itself, in a child process of the task."""
-    return estimate_values(structure, tensors, memory_bytes=memory_bytes, paths=None if path is None else (path,))
+    paths = None if path is None else (path,)
+    values, errors, shares = estimate_with_shares(structure, tensors, memory_bytes=memory_bytes, paths=paths)
+    worst = np.argsort(-errors, kind="stable")[:_SHARES_TOLD]
+    return Answer(values, errors, {int(own): shares[:, own] for own in worst.tolist() if errors[own] > 0})
 
 
 @constraint(computing_units="1")

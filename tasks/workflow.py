@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from qiskit import QuantumCircuit
 
 from scheduler_policies import Device
@@ -29,7 +30,14 @@ from tasks.model.problem import Estimate, Problem
 from tasks.model.progress import Progress, Quiet, Stage
 from tasks.model.tensor import Structure
 from tasks.options import Options, options_of
-from tasks.reconstruct import contraction_search, reconstruct, reconstruct_in_ranks, worth_ranks, write_for_ranks
+from tasks.reconstruct import (
+    Answer,
+    contraction_search,
+    reconstruct,
+    reconstruct_in_ranks,
+    worth_ranks,
+    write_for_ranks,
+)
 from tasks.runs import RunDirectory, RunRecord
 from tasks.runs.temporary import temporary_runs
 from tasks.runtime import limits, wait_on
@@ -122,13 +130,16 @@ def run(
         with directory.timing("reconstruct"), shown.stage("reconstruct", 1) as step:
             found = runs.value_of("the reconstruction", end)
             if isinstance(found, str):  # where the network is for MPI ranks
-                folder, found = found, wait_on(reconstruct_in_ranks(found))[0]
+                folder, found = found, Answer(*wait_on(reconstruct_in_ranks(found))[0])
                 shutil.rmtree(folder)
-            values, errors = found
+            answer: Answer = found
             step.advance()
+    if answer.shares:
+        shares = {problem.names[own]: np.round(part, 6) for own, part in answer.shares.items()}
+        directory.record.set(variance_shares=shares)
     estimates = [
         Estimate(name, float(value), float(error))
-        for name, value, error in zip(problem.names, values, errors, strict=True)
+        for name, value, error in zip(problem.names, answer.values, answer.std_errors, strict=True)
     ]
     ran = sorted({name for fragment in plan.fragments for name in runs.state.shots_of(fragment.index)})
     noisy = [name for name in ran if name in runs.devices and not runs.devices[name].exact]

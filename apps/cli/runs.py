@@ -17,7 +17,7 @@ from apps.cli.terminal import SCHEMA, say
 from tasks.model.problem import Estimate
 from tasks.runs import RunDirectory, RunRecordError, read_record
 from tasks.runs.comparison import ValueComparison, compared_values, differing
-from tasks.runs.summary import UNREADABLE, Summary, device_uses, reasons, summaries, summary_of
+from tasks.runs.summary import UNREADABLE, Summary, device_uses, engine_files, reasons, summaries, summary_of
 from tasks.runs.trace import read_events, task_rows, trace_csv
 
 
@@ -72,7 +72,8 @@ def _show(arguments: argparse.Namespace) -> int:
     uses = device_uses(rows)
     if arguments.json:
         devices = {name: vars(use) for name, use in uses.items()}
-        document = {**_document(own), "timings": record["timings"], "uses": devices, "why": why}
+        files = [str(path) for path in engine_files(record)]
+        document = {**_document(own), "timings": record["timings"], "uses": devices, "why": why, "engine_files": files}
         print(json.dumps({"schema": SCHEMA, "run": document}, indent=2))
         return 0
     lines = [
@@ -93,6 +94,7 @@ def _show(arguments: argparse.Namespace) -> int:
         lines += [table(names, shown, right=range(1, 7)), ""]
     if arguments.why or own.status != "done":
         lines += ["Why:", *(f"* {reason}" for reason in why or ["nothing unusual was seen"]), ""]
+    lines += [f"Engine's file: {path}" for path in engine_files(record)]
     stages = ", ".join(f"{name} {seconds_text(seconds)}" for name, seconds in record["timings"].items())
     print("\n".join([*lines, f"Stages: {stages or 'none has ended'}"]))
     return 0

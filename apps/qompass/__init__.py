@@ -8,6 +8,7 @@ A program that calls ``estimate`` often starts the engine once: ``with engine():
 """
 
 from .checkout import check_packages as check_packages  # first: it says which file hides a package of ours
+from .devices import devices
 from .face import Estimate, InputError, Options, Plan, QompassError, engine, estimate, plan, sample
 from .job import QompassJob
 from .primitives import QompassEstimator, QompassSampler
@@ -23,6 +24,7 @@ __all__ = [
     "QompassJob",
     "QompassSampler",
     "Session",
+    "devices",
     "engine",
     "estimate",
     "plan",

@@ -31,8 +31,8 @@ from tasks.bound_runs import Evaluated, kept_run
 from tasks.draw import Drawer
 from tasks.errors import InputError
 from tasks.evaluate import Evaluator, Watched
+from tasks.execution.backends import NamedSampler
 from tasks.options import Options, options_of
-from tasks.parametric.backends import NamedSampler
 
 from .job import QompassJob, new_id
 from .pubs import Asked, CircuitKey, sets_of

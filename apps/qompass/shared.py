@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from resources_xml import units_of
 from tasks.errors import InputError
-from tasks.execution.run_devices import run_devices
+from tasks.execution.run_devices import holding_qpus, run_devices
 from tasks.options import Options, options_of
 from tasks.runtime import shared_engine, under_compss
 
@@ -46,7 +46,7 @@ class Plans:
 
 
 class Shared:
-    """An engine with its workers, threads for jobs, and plans, from ``with`` to its end.
+    """An engine with its workers, units and sessions of QPUs, threads for jobs, and plans, from ``with`` to its end.
 
     Args:
         options: fields of ``Options``, for every call.
@@ -72,8 +72,9 @@ class Shared:
         with self._lock:
             if self._state != "new":
                 raise InputError(f"this session is {self._state}: make a new one with `qompass.Session(...)`")
-            units = units_of(run_devices(self.options.resources, {}))
-            self._stack.enter_context(shared_engine(self.options.engine, units=units))
+            devices = run_devices(self.options.resources, {})
+            self._stack.enter_context(shared_engine(self.options.engine, units=units_of(devices)))
+            self._stack.enter_context(holding_qpus(devices))
             threads = 1 if under_compss() else _THREADS  # PyCOMPSs takes calls from one thread at a time
             self._executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="qompass-session")
             self._state = "open"

@@ -158,6 +158,30 @@ def shots_by_fragment(results: Mapping[str, Mapping[str, Any]]) -> alt.TopLevelM
     )
 
 
+def variance_by_fragment(shares: Mapping[str, Sequence[float]]) -> alt.TopLevelMixin | None:
+    """Whose shots bring the variance of the observables with the largest errors, the largest first."""
+    told = list(shares.items())
+    if not told:
+        return None
+    fragments = len(told[0][1])
+    told = told[: max(1, min(len(told), _MOST_LABELS // fragments))]
+    values = [
+        {"observable": name, "fragment": fragment, "share": share}
+        for name, own in told
+        for fragment, share in enumerate(own)
+    ]
+    chart = alt.Chart(alt.Data(values=values)).mark_bar()
+    order = [name for name, _ in told]
+    colour = alt.Color("observable:N", sort=order, scale=alt.Scale(domain=order, range=list(DEVICE_COLOURS)))
+    return chart.encode(
+        x=alt.X("fragment:O", axis=_axis(fragments)),
+        xOffset=alt.XOffset("observable:N", sort=order),
+        y=alt.Y("share:Q", axis=alt.Axis(title="share of the variance", format="%")),
+        color=colour,
+        tooltip=["observable:N", "fragment:O", alt.Tooltip("share:Q", format=".1%")],
+    ).properties(width=_WIDTH, height=180)
+
+
 def convergence(
     estimates: Sequence[tuple[float, Sequence[Mapping[str, Any]]]], most: int = 6
 ) -> alt.TopLevelMixin | None:

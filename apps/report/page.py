@@ -22,7 +22,7 @@ from tasks.errors import QompassError
 from tasks.runs import RunRecordError, read_record, stored_problem
 from tasks.runs.comparison import compared_values, differing
 from tasks.runs.live import LiveRun
-from tasks.runs.summary import UNREADABLE, Summary, device_uses, reasons, summary_of
+from tasks.runs.summary import UNREADABLE, Summary, device_uses, engine_files, reasons, summary_of
 from tasks.runs.trace import read_events, task_rows
 
 # Colours that only the static pictures have, replaced by the page's own, which follow light and dark.
@@ -86,7 +86,7 @@ def _run_page(path: Path) -> dict[str, Any]:
     except RunRecordError as error:
         return {
             "run": Summary(path, path.name, UNREADABLE, error=str(error)), "record": _ABSENT, "why": [], "uses": {},
-            "figures": {}, "command": "", "rows": [], "fragments": [],
+            "figures": {}, "command": "", "rows": [], "fragments": [], "engine_files": [], "calibrated": {},
         }  # fmt: skip
     rows, run = task_rows(read_events(path)), summary_of(path, record)
     live = LiveRun(path)
@@ -106,20 +106,29 @@ def _run_page(path: Path) -> dict[str, Any]:
         ("timeline", "Every task, a bar a task, by device. The thin part before a bar is the wait since its "
          "submission; a red frame is a failure.", charts.timeline(rows), False),
         ("shots", "Shots that each fragment took, by round.", charts.shots_by_fragment(record["results"]), False),
+        ("variance", "Whose shots bring the variance of the estimates with the largest errors.",
+         charts.variance_by_fragment(record.get("variance_shares") or {}), False),
         ("convergence", "Estimates with their error bars (one standard error) as the rounds went on.",
          charts.convergence(live.estimates), False),
         ("predictions", "Seconds of executions, measured against predicted; on the line both are equal.",
          charts.predictions(rows), False),
     ]  # fmt: skip
     figures = {name: _figure(name, caption, chart, wide) for name, caption, chart, wide in made if chart is not None}
+    worst = next(iter((record.get("variance_shares") or {}).values()), None)  # of the largest error
     fragments = [
-        {**f, "seconds": seconds.get(f["index"], 0.0), "shots": _shots(record, f["index"])}
+        {
+            **f,
+            "seconds": seconds.get(f["index"], 0.0),
+            "shots": _shots(record, f["index"]),
+            "share": worst[f["index"]] if worst else None,
+        }
         for f in (plan or {}).get("fragments", ())
     ]
     why = [reason for reason in reasons(path, record) if reason not in record["notes"]]
     return {
         "run": run, "record": {**_ABSENT, **record}, "figures": figures, "rows": rows, "fragments": fragments,
-        "why": why, "uses": device_uses(rows), "command": command_again(record),
+        "why": why, "uses": device_uses(rows), "command": command_again(record), "engine_files": engine_files(record),
+        "calibrated": {name: own for name, own in (record.get("devices") or {}).items() if "errors" in own},
     }  # fmt: skip
 
 

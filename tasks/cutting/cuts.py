@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from qiskit.circuit import Operation
@@ -31,6 +31,10 @@ class WireCut:
     def entry(self) -> Any:
         """As a cuts file has it."""
         return {"instruction": self.instruction, "qubit": self.qubit} | ({"kind": self.kind} if self.kind else {})
+
+    def moved(self, instructions: int, qubits: int) -> WireCut:
+        """The same in a circuit where so many instructions and qubits come before its own."""
+        return replace(self, instruction=self.instruction + instructions, qubit=self.qubit + qubits)
 
     def check(self, operation: Operation, qubits: Sequence[int], first: Mapping[int, int]) -> None:
         """Refuse what is no wire to sever; ``first``: qubit -> its first instruction."""
@@ -62,6 +66,10 @@ class GateCut:
     def entry(self) -> Any:
         """As a cuts file has it."""
         return {"instruction": self.instruction, "kind": self.kind} if self.kind else self.instruction
+
+    def moved(self, instructions: int, qubits: int) -> GateCut:
+        """See ``WireCut.moved``."""
+        return replace(self, instruction=self.instruction + instructions)
 
     def check(self, operation: Operation, qubits: Sequence[int], first: Mapping[int, int]) -> None:
         """Refuse what is no two-qubit gate."""

@@ -95,6 +95,10 @@ def work_ended(directory: RunDirectory, outcome: Outcome, fragments: Sequence[in
 def devices_seen(directory: RunDirectory, states: Mapping[str, DeviceState], trouble: Mapping[str, str]) -> None:
     """How the QPUs are doing, where that was read just now; ``trouble``: what is wrong with those that are away."""
     if states:
+        known = dict(directory.record["devices"])
+        for name, state in states.items():
+            known[name] = _seen(known.get(name, {}), state)
+        directory.record.set(devices=known)
         told = {
             name: {
                 "queue": state.queue_length, "wait": round(state.expected_wait, 3), "drift": round(state.drift, 6),
@@ -105,6 +109,19 @@ def devices_seen(directory: RunDirectory, states: Mapping[str, DeviceState], tro
         }  # fmt: skip
         directory.event("devices", f"queues: {', '.join(f'{name} {own.queue_length}' for name, own in states.items())}",
                         devices=told)  # fmt: skip
+
+
+def _seen(device: Mapping[str, Any], state: DeviceState) -> dict[str, Any]:
+    """A QPU in the record, with what is seen of it now: its calibrations and the longest queue of others."""
+    epochs = [*device.get("calibrations", ()), *filter(None, [state.calibration_epoch])]
+    return {
+        **device,
+        "calibrations": list(dict.fromkeys(epochs)),
+        "calibration_age": round(state.calibration_age, 1),
+        "queue": max(state.queue_length, device.get("queue", 0)),
+        "wait": round(max(state.expected_wait, device.get("wait", 0.0)), 3),
+        "drift": round(max(state.drift, device.get("drift", state.drift)), 6),
+    }
 
 
 def piece_moved(directory: RunDirectory, move: Move) -> None:

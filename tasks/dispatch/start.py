@@ -27,6 +27,7 @@ from tasks.dispatch.pool import Pool
 from tasks.execute import fidelities
 from tasks.execution.cache.stores.registry import check_place
 from tasks.execution.device_results import ExecutionOptions
+from tasks.execution.held import held_qpus
 from tasks.execution.jobs import exact_jobs, predicted_seconds, sampled_jobs, uniform_shots
 from tasks.execution.run_devices import devices_brought, run_devices, state_of
 from tasks.execution.works import works_of
@@ -80,8 +81,9 @@ def started(
             devices = [
                 d if d.processor or d.kind is not Kind.CPU else replace(d, units=info.units["CPU"]) for d in devices
             ]
-        used = {device.name: {"kind": device.kind.value, "units": device.units} for device in devices}
-        directory.update(engine={"name": info.name, "version": info.version}, devices=used)
+        used = {own.name: {"kind": own.kind.value, "units": own.units, **_calibrated(own)} for own in devices}
+        engine = {"name": info.name, "version": info.version} | ({"logs": info.logs} if info.logs else {})
+        directory.update(engine=engine, devices=used)
         with directory.timing("cut"), shown.stage("cut", 1) as step:
             plan = _planned(problem, options, directory, devices)
             step.advance()
@@ -106,6 +108,7 @@ def started(
                 options.cache,
                 options.mitigation,
                 share_meaning=options.share_meaning,
+                held=held_qpus(),
                 run=str(directory.record["run"]),
             ),
             partial(state_of, trouble=trouble),
@@ -120,6 +123,16 @@ def started(
 def _none(known: Collection[str]) -> Sequence[Device]:
     """This machine's devices are what they are, and numbers that are exact come from simulators."""
     return ()
+
+
+def _calibrated(device: Device) -> dict[str, Any]:
+    """What a QPU's calibration said of it when the run began, for the record."""
+    if device.exact or not device.gates:
+        return {}
+    errors = {
+        "one_qubit": device.one_qubit_error, "two_qubit": device.two_qubit_error, "readout": device.readout_error,
+    }  # fmt: skip
+    return {"type": device.resource_type, "qubits": device.qubits, "errors": errors}
 
 
 def greedy_flops(plan: Plan) -> float:

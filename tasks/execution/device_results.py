@@ -10,6 +10,7 @@ import numpy as np
 
 from scheduler_policies import DeviceState
 from tasks.execution.cache.cache import OFF, Cache, open_cache
+from tasks.execution.held import Held
 from tasks.execution.jobs import FragmentJob
 
 
@@ -23,6 +24,7 @@ class ExecutionOptions:
         placed: how a QPU did when the jobs were placed on it; they leave its queue when it got much worse since
             (``scheduler_policies.why_leave``). None: they stay.
         share_meaning: on QPUs, also use stored counts of circuits that are equal only in the ideal.
+        held: what of which QPU the application holds for all its runs.
         run: names the run, also when it is resumed; two runs never share a QPU's shots except through the cache.
     """
 
@@ -30,6 +32,7 @@ class ExecutionOptions:
     mitigation: str = "none"
     placed: DeviceState | None = None
     share_meaning: bool = False
+    held: Mapping[str, Held] = field(default_factory=dict)
     run: str = ""
 
 

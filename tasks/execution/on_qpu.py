@@ -40,12 +40,13 @@ def run_on_qpu(jobs: Sequence[FragmentJob], device: Device, options: ExecutionOp
     cache = opened_cache(options.cache)
     before = cache.numbers()
     waited = 0.0
+    held = options.held.get(device.name)
 
     @contextmanager
     def reserve() -> Iterator[None]:
         nonlocal waited
         began = time.monotonic()
-        with lease(device.name, device.units):
+        with lease(device.name, device.units) if held is None else lease(held.queue, held.units):
             waited += time.monotonic() - began
             yield
 
@@ -57,7 +58,9 @@ def run_on_qpu(jobs: Sequence[FragmentJob], device: Device, options: ExecutionOp
         reserve=reserve,
     )
     try:
-        run = run_mitigated(qpu_resource(device.name), requests, mitigation_of(options.mitigation), asked)
+        resource = qpu_resource(device.name)
+        resource = resource if held is None else held.within(resource)
+        run = run_mitigated(resource, requests, mitigation_of(options.mitigation), asked)
     except QpuError as error:
         if error.fault.again:
             return DeviceResults((), failure=str(error), waited=waited)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,6 +138,16 @@ def unused(devices: Sequence[Device], used: Sequence[str], trouble: Mapping[str,
     """
     names = [device.name for device in devices if device.kind is Kind.QPU and device.name not in used]
     return [f"{name} took no shots: {trouble[name]}" for name in names if name in trouble]
+
+
+def holding_qpus(devices: Sequence[Device]) -> AbstractContextManager[None]:
+    """Hold units and sessions of the QPUs among some devices for many runs (``tasks.execution.qpu.held``)."""
+    qpus = [device for device in devices if device.kind is Kind.QPU]
+    if not qpus:
+        return contextlib.nullcontext()
+    from tasks.execution.qpu.held import holding
+
+    return holding(qpus)
 
 
 def fidelities_of(plan: Plan, devices: Sequence[Device], mitigation: str) -> dict[int, list[tuple[str, float]]]:

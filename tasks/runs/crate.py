@@ -19,6 +19,8 @@ from tasks.runs.trace import TaskRow
 
 CRATE_NAME = "ro-crate-metadata.json"
 WORKFLOW_NAME = "workflow.py"
+CRATE_VARIABLE = "QOMPASS_CRATE"
+"""``off`` where somebody else describes the run: COMPSs, with ``-p``."""
 AUTHORS_VARIABLE = "QOMPASS_AUTHORS"
 """Names the file that says who ran it: {"authors": [{"name", "orcid", "affiliation"}], "license": URL}."""
 

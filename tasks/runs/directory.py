@@ -26,7 +26,7 @@ import numpy as np
 from tasks.errors import is_defect
 from tasks.model.problem import Problem
 from tasks.runs.claims import CLAIMS_OF_BATCHES, Claims
-from tasks.runs.crate import CRATE_NAME, WORKFLOW_NAME, crate_document
+from tasks.runs.crate import CRATE_NAME, CRATE_VARIABLE, WORKFLOW_NAME, crate_document
 from tasks.runs.lock import RunLock, is_locked
 from tasks.runs.log import RunLog
 from tasks.runs.problem_files import pack_problem, unpack_problem
@@ -290,7 +290,7 @@ class RunDirectory:
         rows = task_rows(read_events(self.path))
         with contextlib.suppress(RunRecordError, OSError):  # a full disk takes nothing from the run
             write(self.path, TRACE_NAME, trace_csv(rows).encode())
-            if "options" in self.record:
+            if "options" in self.record and os.environ.get(CRATE_VARIABLE) != "off":
                 write(self.path, WORKFLOW_NAME, (Path(__file__).parents[1] / "workflow.py").read_bytes())
                 write(
                     self.path, CRATE_NAME, json.dumps(crate_document(self.path, self.record, rows), indent=1).encode()

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import platform
 import threading
 import time
 from collections.abc import Mapping
@@ -18,6 +19,8 @@ from tasks.runs.storage import plain
 logger = logging.getLogger(__name__)
 
 ROOMS = ("apps", "tasks", "scheduler_policies", "resources_xml")
+
+_NODE = platform.node()
 
 LOG_NAME = "log.jsonl"
 """tasks/runs/README.md says what its lines hold."""
@@ -33,6 +36,8 @@ class RunLog(logging.Handler):
     def __init__(self, run: Path) -> None:
         super().__init__()
         self._run = run.name
+        self._stage = ""
+        self._attempt = 0  # of the run: 1 where this process resumed it
         self._begins = threading.Lock()
         self._file: io.TextIOWrapper | None = None
         try:
@@ -62,12 +67,17 @@ class RunLog(logging.Handler):
             message: one line for people.
             fields: plain JSON, NumPy numbers or paths.
         """
+        if name == "stage":
+            self._stage = "" if fields.get("done") else str(fields["stage"])
+        if name == "resume":
+            self._attempt = 1
         self._write(name, time.time(), {"message": message, **fields})
         logger.info("%s", message, extra={"is_event": True})
 
     def _write(self, name: str, when: float, fields: Mapping[str, Any]) -> None:
         stamp = datetime.datetime.fromtimestamp(when).astimezone().isoformat(timespec="milliseconds")
-        line = json.dumps({"time": stamp, "run": self._run, "event": name, **fields}, default=plain)
+        place = {"stage": self._stage, "node": _NODE, "attempt": self._attempt}
+        line = json.dumps({"time": stamp, "run": self._run, "event": name, **place, **fields}, default=plain)
         with self._begins:
             if self._file is None:
                 return

@@ -99,6 +99,14 @@ def summaries(parent: Path) -> Iterator[Summary]:
             yield summary_of(path, record)
 
 
+def engine_files(record: Mapping[str, Any]) -> list[Path]:
+    """The graph and the traces that the engine has written of a run (``-g``, ``-t`` of runcompss), if they are here."""
+    logs = (record.get("engine") or {}).get("logs")
+    if not logs:
+        return []
+    return [*Path(logs).glob("monitor/complete_graph.*"), *sorted(Path(logs).glob("trace/*.prv"))]
+
+
 def summary_of(path: Path, record: RunRecord) -> Summary:
     """A run, from its record."""
     results = record["results"].values()

@@ -82,6 +82,12 @@ if active():
         found = re.search(r"COMPSs version (.+)", said)
         return f"COMPSs {found[1].strip()}" if found else "COMPSs, unknown version"
 
+    def logs() -> str:
+        """The folder of this application's logs; ``monitor`` in it gets the graph, ``trace`` the traces."""
+        from pycompss.runtime.commons import GLOBALS
+
+        return str(GLOBALS.get_log_directory() or "")
+
     def wait_on(value: Any) -> Any:
         """The results behind all futures in ``value``."""
         if isinstance(value, (list, tuple)):

@@ -53,6 +53,7 @@ class EngineInfo:
         cancel_file: appears when the run is cancelled.
         overhead_s: what a task costs beside its work, as measured (results/benchmarks/engines.md).
         units: computing units of each processor, as far as the engine says them.
+        logs: where the engine keeps its own logs, graph and traces of this program, "" where it keeps none.
     """
 
     name: str
@@ -60,6 +61,7 @@ class EngineInfo:
     cancel_file: str
     overhead_s: float
     units: Mapping[str, int] = field(default_factory=dict)
+    logs: str = ""
 
 
 _OVERHEAD_S = {"compss": 0.023, "embedded": 0.0065}  # a chained task in results/benchmarks/engines.md
@@ -109,7 +111,9 @@ def start_engine(
     # task, no signal reaches it.
     folder = os.environ.get("QOMPASS_STATE") or _folder_of_run()
     kind = "compss" if under_compss() else "embedded"
-    _running = EngineInfo(kind, _backend.version(), _cancel_file(Path(folder)), _OVERHEAD_S[kind], all_units)
+    _running = EngineInfo(
+        kind, _backend.version(), _cancel_file(Path(folder)), _OVERHEAD_S[kind], all_units, _backend.logs()
+    )
     return _running
 
 

@@ -11,15 +11,28 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "apps" / "notebooks"
-NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+ROOT = FOLDER.parents[1]
+NEEDS = {"qpus": "QPU emulator", "compss": "COMPSs engine"}
+NOTEBOOKS = [
+    pytest.param(path, id=path.stem, marks=[pytest.mark.uses(NEEDS[path.stem])] if path.stem in NEEDS else [])
+    for path in sorted(FOLDER.glob("*.ipynb"))
+]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs(path, tmp_path):
+@pytest.fixture
+def environment(tmp_path):
+    """A notebook's variables: what it starts lies in this test's folder, and is ended with it."""
+    made = {**os.environ, "MPLBACKEND": "Agg", "XDG_RUNTIME_DIR": str(tmp_path), "PYTHONWARNINGS": "ignore"}
+    made |= {"PYTHON": sys.executable, "QOMPASS_VENV": sys.prefix}
+    yield made
+    subprocess.run([ROOT / "launch" / "qpu_emulator", "stop"], env=made, capture_output=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS)
+def test_a_notebook_runs(path, tmp_path, environment):
     cells = json.loads(path.read_text())["cells"]
     text = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     (tmp_path / "cells.py").write_text(text)
-    environment = {**os.environ, "MPLBACKEND": "Agg", "XDG_RUNTIME_DIR": str(tmp_path), "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(
         [sys.executable, "cells.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300,
         check=False,

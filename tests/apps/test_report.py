@@ -71,10 +71,38 @@ def test_every_number_of_the_answer_is_the_records(sampled):
     numbers = [float(text) for text in re.findall(r'data-value="([^"]*)"', page[: page.index("How it was cut")])]
     assert numbers == [number for e in record["estimates"] for number in (e["value"], e["std_error"])]
     assert [cell for cell in _cells(page, "estimates")[::3]] == [e["observable"] for e in record["estimates"]]
-    shots = sum(int(text.replace(",", "")) for text in _cells(page, "fragments")[6::9])
+    shots = sum(int(text.replace(",", "")) for text in _cells(page, "fragments")[6::10])
     assert shots == 20_000 == sum(result["shots"] for result in record["results"].values())
     assert all(record["versions"][name] in page for name in record["versions"])
     assert record["inputs"]["circuit"]["sha256"] in page
+
+
+def test_it_says_whose_shots_bring_the_variance(sampled):
+    shares, (_, page) = read_record(sampled)["variance_shares"], _page(sampled)
+    assert all(sum(own) == pytest.approx(1, abs=1e-5) for own in shares.values())
+    errors = {e["observable"]: e["std_error"] for e in read_record(sampled)["estimates"]}
+    assert list(shares) == sorted(shares, key=lambda name: -errors[name])
+    assert [f"{100 * share:.1f} %" for share in next(iter(shares.values()))] == _cells(page, "fragments")[7::10]
+
+
+def test_calibrations_and_the_engines_files_are_shown(sampled, tmp_path, capsys):
+    run = shutil.copytree(sampled, tmp_path / sampled.name)
+    (tmp_path / "logs" / "monitor").mkdir(parents=True)
+    (tmp_path / "logs" / "monitor" / "complete_graph.dot").write_text("digraph {}")
+    with RunDirectory.open(run) as directory:
+        seen = {"calibrations": ["first", "second"], "drift": 0.25, "queue": 7, "wait": 12.0}
+        errors = {"one_qubit": 2e-4, "two_qubit": 0.0125, "readout": 0.031}
+        device = {"kind": "qpu", "units": 1, "type": "iqm-server", "qubits": 7, "errors": errors, **seen}
+        engine = {"name": "compss", "version": "3.3", "logs": str(tmp_path / "logs")}
+        directory.update(devices={"QPU_B": device}, engine=engine)
+    _, page = _page(run)
+    assert _cells(page, "calibration") == [
+        "QPU_B", "iqm-server", "7", "0.0002", "0.013", "0.031", "+25 %", "7", "12 s", "first, second",
+    ]  # fmt: skip
+    assert (tmp_path / "logs/monitor/complete_graph.dot").as_uri() in page
+    capsys.readouterr()
+    assert main(["runs", "show", str(run)]) == 0
+    assert "Engine's file: " in capsys.readouterr().out
 
 
 def test_the_command_on_the_page_gives_the_same_run_again(sampled, tmp_path, capsys):

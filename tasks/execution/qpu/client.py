@@ -201,12 +201,13 @@ class QpuClient:
         return line
 
     def _start(self) -> subprocess.Popen[bytes]:
-        if importlib.util.find_spec("qrmi") is None:
+        vendor = self.resource.vendor
+        if vendor.package and importlib.util.find_spec(vendor.package) is None:
             raise self._error(
                 Fault.CONFIGURATION,
                 "QPUs need the package qrmi, which needs Python 3.11 or newer: pip install 'qompass[qpu]'",
             )
-        command = [sys.executable, "-P", str(Path(__file__).with_name("qrmi_worker.py"))]
+        command = [sys.executable, "-P", str(Path(__file__).with_name(vendor.worker))]
         # Its own session: a signal to the run's process group must not keep it from releasing. In the root folder:
         # COMPSs removes the one a task was started in when the task ends, and Python does not start without one.
         self._process = subprocess.Popen(
@@ -216,7 +217,7 @@ class QpuClient:
         self._buffer = b""
         opening = {
             "name": self.resource.name,
-            "type": self.resource.vendor.qrmi_type,
+            "type": vendor.qrmi_type,
             "environment": dict(self.resource.environment),
         }
         assert self._process.stdin is not None

@@ -10,6 +10,7 @@ from typing import Any
 
 from scheduler_policies.device import Device, DeviceState, Kind
 from scheduler_policies.machine import QPU_SPEED
+from tasks.execution.held import held_qpus
 from tasks.execution.leases import LeaseError, open_leases
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.errors import QpuError
@@ -142,7 +143,8 @@ def online_state(
     pending = int(status.get("pending_job_count") or 0)
     others = max(0, pending - Journal(journal or default_folder()).in_flight(device.name))
     try:
-        free = max(0, device.units - open_leases().wanted(device.name))
+        held = held_qpus().get(device.name)
+        free = held.units if held is not None else max(0, device.units - open_leases().wanted(device.name))
     except LeaseError:
         free = device.units
     now = max(device.two_qubit_error, 1e-9)

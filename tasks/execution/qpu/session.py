@@ -51,6 +51,8 @@ class Session:
         self.client, self._journal, self._options, self._note = client, journal, options, note
         self.jobs: list[QpuJob] = []
         self._vendor = client.resource.vendor
+        lent = client.resource.environment.get(self._vendor.session_variable, "")
+        self._opens = self._vendor.sessions and not lent  # one that somebody else opened is theirs to close
         self._name = client.resource.name
         self._end = time.monotonic() + options.time_limit
         self._token = ""
@@ -98,7 +100,7 @@ class Session:
         Raises:
             QpuError: it was refused, or nobody can tell whether it was accepted.
         """
-        if self._vendor.sessions and not self._token:
+        if self._opens and not self._token:
             self._token = self.retry(self.client.acquire)
         kind, fields = self._vendor.write_job(target, programs, batch.shots, f"qompass-{key[:12]}")
         entry = JournalEntry(
@@ -138,7 +140,7 @@ class Session:
 
     def _answer_lost(self, batch: JobBatch, slot: Slot, error: QpuError) -> None:
         """The submission was not answered: the job may exist. Closing its session ends it, where there are sessions."""
-        if not self._vendor.sessions:
+        if not self._opens:
             slot.drop()
             tag = f" under the tag qompass-{slot.entry.key[:12]}" if self._vendor.tags else ""
             raise QpuError(

@@ -58,8 +58,26 @@ def estimate_values(
         values: (observable,) float64.
         std_errors: (observable,) float64, 0 where every fragment is exact.
     """
-    values, variances_ = _values_and_variances(structure, tensors, memory_bytes=memory_bytes, seed=seed, paths=paths)
+    values, variances_, _ = _values_and_variances(structure, tensors, memory_bytes=memory_bytes, seed=seed, paths=paths)
     return values, np.sqrt(variances_)
+
+
+def estimate_with_shares(
+    structure: Structure,
+    tensors: Sequence[FragmentTensor],
+    *,
+    memory_bytes: int | None = None,
+    paths: Sequence[Path] | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As ``estimate_values``, and where the variance comes from.
+
+    Returns:
+        values and standard errors, and (fragment, observable) float64: how much of the sample variance of each
+        observable the shots of each fragment bring; columns sum to 1, or to 0 where there is none.
+    """
+    values, variances_, seen = _values_and_variances(structure, tensors, memory_bytes=memory_bytes, paths=paths)
+    total = seen.sum(axis=0)
+    return values, np.sqrt(variances_), np.divide(seen, total, out=np.zeros_like(seen), where=total > 0)
 
 
 def variances(
@@ -74,32 +92,35 @@ def _values_and_variances(
     tensors: Sequence[FragmentTensor],
     *,
     memory_bytes: int | None,
-    seed: int,
+    seed: int = 0,
     paths: Sequence[Path] | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Values and variances, (observable,) each, and the (fragment, observable) parts seen of the latter."""
     samples = {tensor.fragment: tensor.samples for tensor in tensors if tensor.samples is not None}
     num_observables = structure.coefficients.shape[0]
+    seen = np.zeros((len(tensors), num_observables))
     if not samples:
-        return contract(structure, tensors, memory_bytes=memory_bytes, seed=seed, paths=paths), np.zeros(
-            num_observables
-        )
+        values = contract(structure, tensors, memory_bytes=memory_bytes, seed=seed, paths=paths)
+        return values, np.zeros(num_observables), seen
     network = network_of(structure)
-    values = values_by_fragment(structure, network, tensors)
+    entries_of = values_by_fragment(structure, network, tensors)
     plan = schedule(structure, network, memory_bytes=memory_bytes, gradients=True, seed=seed, paths=paths)
     estimates, known = np.zeros(num_observables), Uncertainty.none(num_observables)
     some = next(iter(samples))
-    for _, found in gradients(structure, network, plan, values, tuple(samples)):
+    for _, found in gradients(structure, network, plan, entries_of, tuple(samples)):
         for piece in found:
             if piece.fragment == some:  # multilinear: the gradient along the tensor itself is the value
-                entries = np.moveaxis(values[some], -1, 0)[piece.factors]
+                entries = np.moveaxis(entries_of[some], -1, 0)[piece.factors]
                 along = (piece.gradient * entries).reshape(len(entries), -1).sum(axis=1)
                 np.add.at(estimates, piece.observables, along)
-            known.add(fragment_uncertainty(samples[piece.fragment], piece, num_observables))
+            told = fragment_uncertainty(samples[piece.fragment], piece, num_observables)
+            seen[piece.fragment] += told.seen
+            known.add(told)
     total = known.variance
     silent = np.flatnonzero(total == 0)
     if silent.size:
         total[silent] = _resampled_variances(_only(structure, silent), tensors, memory_bytes=memory_bytes, seed=seed)
-    return estimates, total
+    return estimates, total, seen
 
 
 def _only(structure: Structure, observables: np.ndarray) -> Structure:

@@ -107,7 +107,7 @@ def _single_uncertainty(
 ) -> Uncertainty | None:
     """(observable,) of the means of one variant; None where no observable asks for them."""
     chosen, factor = pairs.of(variant.factors, shots_behind.shape[-1])
-    if variant.counts.shots == 0 or chosen.size == 0:
+    if variant.counts.shots == 0 or chosen.size == 0 or variant.counts.num_bits == 0:  # no bit, no doubt
         return None
     entries = variant_entries(samples.legs, variant)
     at = tuple(entries.columns.T)

@@ -177,9 +177,9 @@ def test_the_devices_are_listed_with_their_state(qpus):
     assert MARK not in text.stdout + told.stdout
 
 
-def only_qpus(folder):
-    """A resources file without a processor that could simulate."""
-    named = {"Clients": "CPU", "QPU_A": "OTHER", "QPU_B": "OTHER"}
+def only_qpus(folder, *qpus):
+    """A resources file without a processor that could simulate: QPU_A and QPU_B, or those named."""
+    named = {"Clients": "CPU"} | dict.fromkeys(qpus or ("QPU_A", "QPU_B"), "OTHER")
     processors = "".join(
         f'<Processor Name="{name}"><ComputingUnits>{3 if kind == "CPU" else 1}</ComputingUnits><Type>{kind}</Type>'
         f"<ProcessorProperty><Key>qompass</Key><Value>{'clients' if kind == 'CPU' else 'qubits=7'}</Value>"

@@ -31,6 +31,7 @@ class IbmComputeService(Vendor):
     """``ibm-quantum-compute-service``: OpenQASM 3, shots for each circuit, sessions that end with their jobs."""
 
     sessions = True
+    session_variable = "QRMI_IBM_QCS_SESSION_ID"
 
     def bounded(self, environment: Mapping[str, str], seconds: int) -> Mapping[str, str]:
         """See ``Vendor.bounded``: the longest life of a session."""

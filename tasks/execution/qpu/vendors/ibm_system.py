@@ -17,6 +17,7 @@ class IbmSystem(IbmComputeService):
     """
 
     sessions = False
+    session_variable = ""
 
     def bounded(self, environment: Mapping[str, str], seconds: int) -> Mapping[str, str]:
         """See ``Vendor.bounded``: the longest run of a job, which is also how long the store takes its result."""

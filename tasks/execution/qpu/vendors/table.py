@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tasks.execution.qpu.errors import Fault, QpuError
+from tasks.execution.qpu.vendors.backend import QiskitBackend
 from tasks.execution.qpu.vendors.ibm import IbmComputeService
 from tasks.execution.qpu.vendors.ibm_system import IbmSystem
 from tasks.execution.qpu.vendors.iqm import IqmServer
@@ -13,7 +14,10 @@ VENDORS: dict[str, Vendor] = {
     "qiskit-runtime-service": IbmComputeService("IBMQiskitRuntimeService"),  # the older name of the same interface
     "ibm-quantum-system": IbmSystem("IBMQuantumSystem"),
     "iqm-server": IqmServer("IQMServer"),
+    "qiskit-backend": QiskitBackend(""),  # none of QRMI's
 }
+SERVED = next(name for name, vendor in VENDORS.items() if isinstance(vendor, QiskitBackend))
+"""The type of what this process itself answers for."""
 
 
 def vendor_of(resource_type: str, name: str = "any") -> Vendor:

@@ -35,12 +35,18 @@ class Vendor(ABC):
 
     Attributes:
         sessions: whether jobs run in sessions that can be closed, which cancels what has not run.
+        session_variable: the resource's variable that names a session which somebody else has opened, "" for none.
         tags: whether the service shows the tag of a job, by which a user can find it.
+        worker: the script beside ``client`` that talks to it.
+        package: what that imports, "" where nothing more than Qompass.
         stop_seconds: how long it may take to cancel a job and close a session.
     """
 
     sessions = False
+    session_variable = ""
     tags = False
+    worker = "qrmi_worker.py"
+    package = "qrmi"
     stop_seconds = 10.0
 
     def __init__(self, qrmi_type: str) -> None:
