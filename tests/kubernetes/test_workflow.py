@@ -182,17 +182,22 @@ def test_the_exit_handler_cancels_what_lost_pods_have_left_at_a_qpu(tmp_path, em
     device = emulator.devices["QPU_A"]
     device.options = replace(device.options, queue=3600.0)
 
+    def asked():  # how the job is doing
+        return emulator.requests.get("job_get", 0)
+
     def started(pod):
         if pod.template == "execute-qpu":
-            wait_for(lambda: device.jobs, pod)
+            before = asked()
+            wait_for(lambda: device.jobs and asked() > before, pod)
             pod.lose()
 
     ran = workflow(
         "minimal", f"cpu 2\n{QPU}", tmp_path, ON_QPU, secrets=emulator.mounted, addresses=leases, started=started
     )
-    ran.template("execute-qpu")["retryStrategy"]["limit"] = "0"
+    ran.template("execute-qpu")["retryStrategy"]["limit"] = "1"
     assert ran.run() == "Error"
-    (job,) = device.jobs.values()
+    assert steps(ran).count("execute-qpu") == 2
+    (job,) = device.jobs.values()  # the second pod has found that of the first
     assert "cancel" in job.status.lower()
     assert not [session for session in emulator.sessions.values() if session["accepting_jobs"]]
     assert steps(ran)[-1] == "release" and "was cancelled" in ran.node.pods[-1].said
