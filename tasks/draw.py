@@ -13,14 +13,17 @@ from qiskit.quantum_info import SparsePauliOp
 from scheduler_policies import Kind
 from tasks.cut import plan_problem
 from tasks.cutting import structure_of
+from tasks.errors import InputError
 from tasks.execution.run_devices import run_devices
 from tasks.inputs.validation import at_least_two_qubits
 from tasks.model.progress import Progress, Quiet
+from tasks.model.tensor import Structure
 from tasks.options import Options
 from tasks.parametric.exact import ParametricPlan
 from tasks.parametric.template import Unsuited, template_of
 from tasks.reconstruction.distribution.drawing import Outcomes
-from tasks.reconstruction.distribution.outputs import ExactOutputs
+from tasks.reconstruction.distribution.likely import string_probabilities
+from tasks.reconstruction.distribution.outputs import ExactOutputs, Outputs
 from tasks.runtime.inline import one_thread
 from tasks.sample import Question, answer_question, draw_bits, shots_of
 
@@ -66,6 +69,30 @@ class Drawer:
                 stage.advance()
         return drawn
 
+    def zeros(self, values: np.ndarray) -> np.ndarray:
+        """(set,) probabilities that every qubit is measured 0.
+
+        Args:
+            values: (set, parameter) float64, in the order of ``circuit.parameters``.
+
+        Raises:
+            InputError: the fragments are too wide for this process.
+        """
+        ready = self._ready
+        if ready is None:
+            raise InputError(
+                "overlaps of states are computed in this process, and the fragments are too wide for it, or for QPUs: "
+                "let fragments be narrower (`max_qubits`), or take an `optimiser` that needs none",
+                field="max_qubits",
+            )
+        found = np.empty(len(values))
+        zeros = np.zeros((1, ready.template.problem.num_qubits), dtype=np.uint8)
+        with one_thread():
+            for number, own in enumerate(values):
+                joined, outputs = self._outputs(ready, own)
+                found[number] = string_probabilities(joined, outputs, zeros, self.options.seed)[0]
+        return found
+
     @cached_property
     def _ready(self) -> ParametricPlan | None:
         """What is made once, where this process holds every fragment's outputs."""
@@ -85,17 +112,21 @@ class Drawer:
             return None
         return ready
 
-    def _drawn(self, ready: ParametricPlan, values: np.ndarray, shots: int, seed: int) -> np.ndarray:
+    def _outputs(self, ready: ParametricPlan, values: np.ndarray) -> tuple[Structure, list[Outputs]]:
         angles = ready.template.angles.of(values[None])
-        problem, found = ready.template.problem, []
+        found: list[Outputs] = []
+        for program, grams in zip(ready.programs, ready.grams, strict=True):
+            states = program.states(angles[:, program.angles])[-1]
+            outer = dict(program.fragment.outputs)
+            qubits = tuple(outer[qubit] for qubit in sorted(outer))
+            found.append(ExactOutputs(qubits, grams.outputs(states)[0]))
+        bonds = tuple(bond[0] for bond in ready.bonds(angles))
+        return replace(structure_of(ready.template.problem, ready.plan), bonds=bonds), found
+
+    def _drawn(self, ready: ParametricPlan, values: np.ndarray, shots: int, seed: int) -> np.ndarray:
+        problem = ready.template.problem
         with one_thread():
-            for program, grams in zip(ready.programs, ready.grams, strict=True):
-                states = program.states(angles[:, program.angles])[-1]
-                outer = dict(program.fragment.outputs)
-                qubits = tuple(outer[qubit] for qubit in sorted(outer))
-                found.append(ExactOutputs(qubits, grams.outputs(states)[0]))
-            bonds = tuple(bond[0] for bond in ready.bonds(angles))
-            joined = replace(structure_of(problem, ready.plan), bonds=bonds)
+            joined, found = self._outputs(ready, values)
             drawn = answer_question(joined, found, problem.num_qubits, problem.readout, Question(draw=shots), seed)
         assert isinstance(drawn, Outcomes)
         return shots_of(drawn, seed)

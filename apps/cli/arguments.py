@@ -63,6 +63,8 @@ def build_parser() -> Parser:
     _add_metrics(run)
     run.add_argument("--push-gateway", metavar="HOST:PORT", help="push the metrics there when the run ends")
 
+    _add_optimise(commands.add_parser("optimise", help="QAOA and VQE: lower the energy of a graph or an operator"))
+
     plan = commands.add_parser("plan", help="print the plan without running it")
     _add_problem(plan, needs_observable=False)
     _add_plan(plan)
@@ -165,6 +167,39 @@ def build_parser() -> Parser:
     doctor.add_argument("--resources", type=Path, metavar="FILE.xml", help="check this COMPSs resources file too")
     _add_json(doctor)
     return parser
+
+
+def _add_optimise(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what")
+    group.add_argument(
+        "hamiltonian",
+        metavar="FILE|NAME",
+        help='a graph (edge list, networkx JSON, GraphML), an operator ([["ZZIX", 0.5], ...]) or a shipped name',
+    )
+    group.add_argument("--kind", choices=("maxcut", "ising"), default="maxcut", help="of a graph (default maxcut)")
+    group.add_argument("--ansatz", choices=("qaoa", "ry", "hamiltonian"), help="default: what suits the operator")
+    group.add_argument("--layers", type=_one_or_more, default=1, metavar="P", help="of the circuit (default 1)")
+    group = parser.add_argument_group("how to search")
+    group.add_argument("--optimiser", choices=("cobyla", "lbfgsb", "spsa", "qnspsa", "de"),
+                       help="default lbfgsb, spsa with shots")  # fmt: skip
+    group.add_argument("--iterations", type=_one_or_more, metavar="N", help="at most (default: as the optimiser needs)")
+    group.add_argument("--tolerance", type=_converter(_FIELDS["budget"]), default=1e-6, metavar="T",
+                       help="of the energy, where to stop (default 1e-6)")  # fmt: skip
+    group.add_argument("--population", type=_one_or_more, default=24, metavar="N",
+                       help="members of a generation (default 24)")  # fmt: skip
+    group.add_argument("--start", type=Path, metavar="FILE.json", help="parameter values to start from")
+    group.add_argument("--most-shots", type=_one_or_more_shots, metavar="N",
+                       help="shots that an evaluation grows to (default: 16 times --shots)")  # fmt: skip
+    group.add_argument("--draws", type=_count_or_none, default=1000, metavar="N",
+                       help="bit strings drawn at the end of QAOA (default 1000; 0: none)")  # fmt: skip
+    group = _add_options(
+        parser, "how to cut and how precisely", "max_qubits", "seed", "memory_bytes", "target_error", "plan_seconds"
+    )
+    way = group.add_mutually_exclusive_group()
+    way.add_argument("--exact", action="store_true", help="no shots, no sampling error (the default)")
+    _add_option(way, _FIELDS["shots"])
+    _add_options(parser, "where to run", *_WHERE)
+    _add_output(parser)
 
 
 def _add_metrics(parser: argparse.ArgumentParser) -> None:
@@ -294,6 +329,14 @@ def _one_or_more(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 10**6:
         raise argparse.ArgumentTypeError(f"'{text:.40}' is not a whole number from 1")
     return int(text)
+
+
+def _one_or_more_shots(text: str) -> int:
+    return int(_converter(_FIELDS["shots"])(text))
+
+
+def _count_or_none(text: str) -> int:
+    return 0 if text == "0" else _one_or_more(text)
 
 
 def _nodes(text: str) -> int:

@@ -10,6 +10,7 @@ from tasks.options import Options
 
 FLAGS = {option.name: f"--{option.name.replace('_', '-')}" for option in dataclasses.fields(Options)} | {
     "memory_bytes": "--memory",
+    "most_shots": "--most-shots",
     **{
         name: f"--{name}"
         for name in (
@@ -26,6 +27,10 @@ FLAGS = {option.name: f"--{option.name.replace('_', '-')}" for option in datacla
             "nodes",
             "walltime",
             "target",
+            "ansatz",
+            "start",
+            "optimiser",
+            "population",
         )
     },
 }

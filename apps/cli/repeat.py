@@ -10,8 +10,9 @@ from math import hypot
 from pathlib import Path
 from typing import Any
 
+from apps.cli.paths import run_path, shown_path
 from apps.cli.progress import make_progress
-from apps.cli.run import options_of_run, run_path, shown_path
+from apps.cli.run import options_of_run
 from apps.cli.tables import table, value_and_error
 from apps.cli.terminal import SCHEMA, say
 from tasks import workflow

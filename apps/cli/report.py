@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from apps.cli.run import run_path
+from apps.cli.paths import run_path
 from apps.cli.terminal import SCHEMA
 from apps.report.style import EXTRA_MISSING
 from tasks.errors import QompassError

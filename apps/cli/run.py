@@ -14,6 +14,7 @@ from apps.cli.arguments import given_options
 from apps.cli.chosen import options_from
 from apps.cli.flags import flagged_notes
 from apps.cli.interruption import reading
+from apps.cli.paths import run_path, shown_path
 from apps.cli.progress import make_progress
 from apps.cli.tables import estimates_table, plan_text, seconds_text
 from apps.cli.terminal import SCHEMA, say
@@ -99,6 +100,10 @@ def resume(arguments: argparse.Namespace) -> int:
         runs = (argparse.Namespace(**{**vars(arguments), "run": str(part.parent)}) for part in parts)
         return max(resume(one) for one in runs)  # all runs of a primitive's job
     record = read_record(path)
+    if record.get("program") == "optimise":
+        from apps.cli.optimise import resume as resume_optimisation
+
+        return resume_optimisation(arguments)
     if record["status"] == "done" and {"estimates", "plan"} <= record.keys():
         report(path.resolve(), record, arguments.json)
         return 0
@@ -141,12 +146,6 @@ def options_of_run(path: Path, record: Mapping[str, Any], arguments: argparse.Na
     return options_again(record["options"], {**allowed, **given})
 
 
-def run_path(name: str, out: Path) -> Path:
-    """The folder of a run: what the name says, or the run of this id in ``out``."""
-    path = Path(name)
-    return path if path.exists() else Path(out / name)
-
-
 def _finish(directory: RunDirectory, problem: Problem, options: Options, as_json: bool) -> int:
     for note in problem.notes:
         say(note)
@@ -182,8 +181,3 @@ def run_document(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
         "run": shown_path(path),
         **{name: record[name] for name in ("seed", "shots", "engine", "timings", "notes") if name in record},
     }
-
-
-def shown_path(path: Path) -> str:
-    """A path relative to where the user stands, if it is below."""
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

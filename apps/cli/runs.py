@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from apps.cli.run import run_path
+from apps.cli.paths import run_path
 from apps.cli.tables import bytes_text, estimates_table, seconds_text, table, value_and_error
 from apps.cli.terminal import SCHEMA, say
 from tasks.model.problem import Estimate

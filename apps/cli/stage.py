@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from apps.cli.flags import flagged_notes
+from apps.cli.paths import shown_path
 from apps.cli.progress import make_progress
-from apps.cli.run import asked, options_of_run, report, run_document, shown_path
+from apps.cli.run import asked, options_of_run, report, run_document
 from apps.cli.tables import plan_text, seconds_text, table
 from apps.cli.terminal import SCHEMA, say
 from tasks.errors import InputError

@@ -18,7 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from apps.cli.run import run_path
+from apps.cli.paths import run_path
 from apps.cli.tables import seconds_text, value_and_error
 from apps.cli.terminal import SCHEMA, say, shown
 from tasks.runs import read_record

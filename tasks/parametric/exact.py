@@ -126,6 +126,11 @@ class ParametricPlan:
         values = np.broadcast_to(found.values, (sets, found.values.shape[1])) + self.constants
         return values, self.template.angles.pull_back(by_angle, parameters)
 
+    def forget(self) -> None:
+        """Tensors are made again: what comes next is the same, to the last bit, whatever was asked before."""
+        with self._lock:
+            self._kept = [Memory(_KEPT_BYTES) for _ in self.programs]
+
     def bonds(self, angles: np.ndarray) -> list[np.ndarray]:
         """(cut,) (set or 1, leg, leg) float64."""
         return [

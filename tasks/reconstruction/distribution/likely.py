@@ -90,6 +90,27 @@ def most_likely(
     return LikelyOutcomes(bits[best], values[best], errors[best])
 
 
+def string_probabilities(joined: Structure, outputs: Sequence[Outputs], bits: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Probabilities of bit strings.
+
+    Args:
+        joined: legs and bonds of the network; its terms are not used.
+        outputs: one per fragment, exact or sampled.
+        bits: (string, qubit) 0 or 1.
+        seed: of the path search.
+
+    Returns:
+        (string,) float64.
+    """
+    network = network_of(asking_for(joined, np.zeros((0, len(outputs)), dtype=np.int64), [1] * len(outputs)))
+    codes = np.zeros((len(bits), len(outputs)), dtype=np.int64)
+    for fragment, output in enumerate(outputs):
+        for place, qubit in enumerate(output.qubits):
+            codes[:, fragment] |= bits[:, qubit].astype(np.int64) << place
+    fixed = [np.ones(len(output.qubits), dtype=bool) for output in outputs]
+    return _probabilities(joined, network, find_paths(network, seed=seed), outputs, fixed, codes)[0]
+
+
 def _probabilities(
     joined: Structure,
     network: Network,

@@ -1,0 +1,148 @@
+"""The loop: an optimiser asks, the journal or the circuits answer, and what was answered is written down first."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from apps.variational.effort import Effort
+from apps.variational.measure import Measure, Measured
+from tasks.errors import QompassError
+from tasks.runs import RunRecordError
+from tasks.runs.journal import Journal
+
+
+class LoopError(QompassError):
+    """An optimisation cannot go on; what it has found so far is in its run."""
+
+
+@dataclass
+class State:
+    """How far a loop is.
+
+    Attributes:
+        evaluations: calls of the optimiser so far.
+        circuits: sets of parameter values so far, slopes counting once.
+        shots: taken so far.
+        replayed: evaluations that the journal answered.
+        energies: (evaluation,) lowest energy of each.
+        errors: (evaluation,) its standard error.
+        levels: (evaluation,) of effort.
+        best: lowest energy so far, among those of the highest effort.
+        parameters: where that was.
+    """
+
+    evaluations: int = 0
+    circuits: int = 0
+    shots: int = 0
+    replayed: int = 0
+    energies: list[float] = field(default_factory=list)
+    errors: list[float] = field(default_factory=list)
+    levels: list[int] = field(default_factory=list)
+    best: float = np.inf
+    parameters: np.ndarray | None = None
+
+
+class JournalledObjective:
+    """An objective for optimisers whose every answer is in a journal before the optimiser sees it.
+
+    Args:
+        measure: answers what the journal does not.
+        journal: of this loop.
+        effort: how many shots an answer takes; follows the answers.
+        told: called after each answer.
+
+    Attributes:
+        state: how far it is.
+    """
+
+    def __init__(self, measure: Measure, journal: Journal, effort: Effort, told: Callable[[State], None]) -> None:
+        self._measure, self._journal, self._effort, self._told = measure, journal, effort, told
+        self.state = State()
+        self._place = 0  # of the next answer in the journal
+
+    def values(self, points: np.ndarray) -> np.ndarray:
+        """See ``Objective``."""
+        found = self._ask("values", points, lambda: self._measure.values(points, self._effort.level))
+        return found.values
+
+    def slopes(self, point: np.ndarray) -> tuple[float, np.ndarray]:
+        """See ``Objective``."""
+        found = self._ask("slopes", point[None], lambda: self._measure.slopes(point, self._effort.level))
+        assert found.slopes is not None
+        return float(found.values[0]), found.slopes
+
+    def overlaps(self, point: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """See ``Objective``."""
+        pairs = np.concatenate([point[None], others])
+        found = self._ask("overlaps", pairs, lambda: self._measure.overlaps(point, others))
+        return found.values
+
+    def final(self, point: np.ndarray) -> Measured:
+        """The energy at the end, from shots that chose nothing."""
+        return self._ask("final", point[None], lambda: self._measure.final(point))
+
+    def _ask(self, kind: str, points: np.ndarray, answer: Callable[[], Measured]) -> Measured:
+        state, level = self.state, self._effort.level
+        if not np.isfinite(points).all():
+            best = f"; the lowest energy so far is {state.best:.6g}" if state.parameters is not None else ""
+            raise LoopError(
+                f"the optimiser asked for parameters that are no numbers after {state.evaluations} evaluations{best}: "
+                "start anew with another `start` or `optimiser`"
+            )
+        question = {"kind": kind, "level": level, "points": _digest(points)}
+        known = self._journal.entries[self._place] if self._place < len(self._journal.entries) else None
+        if known is not None:
+            if {name: known[name] for name in question} != question:
+                raise RunRecordError(
+                    f"{self._journal.path}: line {self._place + 2} answers another question: NumPy, SciPy or Qompass "
+                    "differ from those of the run: resume it with them, or start anew"
+                )
+            found = _read(known)
+            state.replayed += 1
+        else:
+            found = answer()
+            self._journal.append({**question, **_written(found)})
+        self._place += 1
+        self._take(kind, points, found, level)
+        return found
+
+    def _take(self, kind: str, points: np.ndarray, found: Measured, level: int) -> None:
+        state = self.state
+        state.shots += found.shots
+        state.circuits += len(found.values)
+        if kind in ("overlaps", "final"):
+            self._told(state)
+            return
+        lowest = int(np.argmin(found.values))
+        energy, error = float(found.values[lowest]), float(found.errors[lowest])
+        if not np.isfinite(energy):
+            raise LoopError(f"evaluation {state.evaluations} gave an energy that is no number ({energy})")
+        if state.levels and level > state.levels[-1]:
+            state.best = np.inf  # what fewer shots called lowest may only have been lucky
+        state.evaluations += 1
+        state.energies.append(energy)
+        state.errors.append(error)
+        state.levels.append(level)
+        if energy < state.best:
+            state.best, state.parameters = energy, points[lowest].copy()
+        self._effort.follow(energy, error)
+        self._told(state)
+
+
+def _digest(points: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(points, dtype=np.float64).tobytes()).hexdigest()[:32]
+
+
+def _written(found: Measured) -> dict[str, Any]:
+    slopes = {} if found.slopes is None else {"slopes": found.slopes.tolist()}
+    return {"values": found.values.tolist(), "errors": found.errors.tolist(), "shots": found.shots, **slopes}
+
+
+def _read(entry: dict[str, Any]) -> Measured:
+    slopes = np.array(entry["slopes"]) if "slopes" in entry else None
+    return Measured(np.array(entry["values"]), np.array(entry["errors"]), int(entry["shots"]), slopes)

@@ -1,0 +1,132 @@
+"""Energies, slopes and overlaps of a circuit with free parameters, measured on fragments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from qiskit import QuantumCircuit
+from qiskit.circuit import ParameterVector
+from qiskit.quantum_info import SparsePauliOp
+
+from apps.variational.ansatz import Ansatz
+from apps.variational.effort import levels_between
+from tasks.draw import Drawer
+from tasks.evaluate import Evaluator
+from tasks.model.progress import Progress
+from tasks.options import MAX_SEED, Options
+
+_FIRST_ERROR = 8.0  # times the standard error to reach, where evaluations begin
+_FINAL = 1 << 20  # seeds of the last measurement are so far from those of the search
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What an evaluation gave.
+
+    Attributes:
+        values: (set,) float64.
+        errors: (set,) standard errors, 0 on the exact path.
+        shots: taken.
+        slopes: (parameter,) derivatives of the only value, where they were asked for.
+    """
+
+    values: np.ndarray
+    errors: np.ndarray
+    shots: int = 0
+    slopes: np.ndarray | None = None
+
+
+class Measure:
+    """An energy as a function of a circuit's parameters.
+
+    What an evaluation gives depends on its points, its level and the seed alone, never on those before.
+
+    Args:
+        ansatz: the circuit.
+        operator: its energy.
+        options: how to run.
+        most_shots: of an evaluation, at the highest level.
+        progress: where an evaluation's progress is shown.
+    """
+
+    def __init__(
+        self,
+        ansatz: Ansatz,
+        operator: SparsePauliOp,
+        options: Options,
+        most_shots: int = 0,
+        progress: Progress | None = None,
+    ) -> None:
+        self.ansatz, self.operator, self.options, self._progress = ansatz, operator, options, progress
+        self._most = most_shots
+        if options.target_error is not None:
+            self.levels = levels_between(1.0, _FIRST_ERROR**2)
+        else:
+            self.levels = 0 if options.shots is None else levels_between(options.shots, most_shots)
+        self._evaluators: dict[int, Evaluator] = {}
+        self._kernel: Drawer | None = None
+
+    def evaluator(self, level: int, seed: int | None = None) -> Evaluator:
+        """What evaluates at a level, made once."""
+        seed = level if seed is None else seed
+        if seed not in self._evaluators:
+            own = replace(self.options, seed=(self.options.seed + seed) % MAX_SEED)
+            if own.target_error is not None:
+                own = replace(own, target_error=own.target_error * _FIRST_ERROR * 2 ** (-level / 2))
+            elif own.shots is not None:
+                own = replace(own, shots=min(own.shots << level, max(self._most, own.shots)))
+            if seed:  # one plan for all levels
+                first = self.evaluator(0).prepared()
+                own = own if first is None else replace(own, cuts=first.plan.cuts)
+            self._evaluators[seed] = Evaluator(self.ansatz.circuit, [self.operator], own)
+        return self._evaluators[seed]
+
+    def values(self, points: np.ndarray, level: int) -> Measured:
+        """Energies of (set, parameter) values."""
+        return self._evaluated(self.evaluator(level), points)
+
+    def slopes(self, point: np.ndarray, level: int) -> Measured:
+        """The energy of (parameter,) values and its derivatives.
+
+        Raises:
+            InputError: the fragments are not such that slopes can be had.
+        """
+        evaluator = self.evaluator(level)
+        ready = evaluator.prepared()
+        if ready is not None and not self.options.sampled:
+            values, slopes = ready.gradients(point[None])
+            return Measured(values[:, 0], np.zeros(1), 0, slopes[0, 0])
+        found, made = evaluator.gradients(point[None])
+        return Measured(found.values[:, 0], found.std_errors[:, 0], found.shots, made.slopes[0, 0])
+
+    def final(self, point: np.ndarray) -> Measured:
+        """The energy at the highest level, from shots that no evaluation has seen."""
+        return self._evaluated(self.evaluator(self.levels, _FINAL if self.options.sampled else None), point[None])
+
+    def overlaps(self, point: np.ndarray, others: np.ndarray) -> Measured:
+        """Fidelities of the states at other points with the one at this."""
+        if self._kernel is None:
+            self._kernel = kernel_of(self.ansatz.circuit, replace(self.options, shots=None, target_error=None))
+        both = np.concatenate([np.broadcast_to(point, others.shape), others], axis=1)
+        return Measured(self._kernel.zeros(both), np.zeros(len(others)))
+
+    def _evaluated(self, evaluator: Evaluator, points: np.ndarray) -> Measured:
+        ready = evaluator.prepared()
+        if ready is not None:
+            ready.forget()
+        found = evaluator.evaluate(points, progress=self._progress)
+        return Measured(found.values[:, 0], found.std_errors[:, 0], found.shots)
+
+
+def kernel_of(circuit: QuantumCircuit, options: Options) -> Drawer:
+    """U(x)^-1 U(y), measured: all bits are 0 as often as the states at x and y agree (arXiv:1804.11326, section II).
+
+    Its parameters are those of x, then those of y, each in the order of ``circuit.parameters``.
+    """
+    count = circuit.num_parameters
+    first, second = ParameterVector("a", count), ParameterVector("b", count)  # in this order by name
+    whole = circuit.assign_parameters(list(second))
+    whole.compose(circuit.assign_parameters(list(first)).inverse(), inplace=True)
+    whole.measure_all()
+    return Drawer(whole, options)

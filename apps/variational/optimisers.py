@@ -1,0 +1,97 @@
+"""The optimisers: each a function of an objective, a start and a search; a new one is one more, and its name.
+
+They ask for energies through the objective alone and draw from the search's seed alone, so that the same answers lead
+along the same path: that is how a loop is resumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from apps.variational.search import Found, Objective, Search
+from apps.variational.spsa import qnspsa, spsa
+
+
+def cobyla(objective: Objective, search: Search) -> Found:
+    """Powell's linear approximations (scipy), one point at a time; knows neither slopes nor noise."""
+    from scipy.optimize import minimize
+
+    spread = 0.3 * float(np.min(np.diff(search.bounds, axis=1), initial=1.0))
+    found = minimize(
+        lambda x: float(objective.values(x[None])[0]),
+        search.start,
+        method="COBYLA",
+        tol=search.tolerance,
+        options={"maxiter": search.iterations, "rhobeg": min(0.3, spread)},
+    )
+    return Found(found.x, _why(found.message, search))
+
+
+def lbfgsb(objective: Objective, search: Search) -> Found:
+    """Quasi-Newton steps along exact gradients (scipy)."""
+    from scipy.optimize import minimize
+
+    found = minimize(
+        objective.slopes,
+        search.start,
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": search.iterations, "maxfun": 3 * search.iterations, "ftol": search.tolerance / 10,
+                 "gtol": search.tolerance},
+    )  # fmt: skip
+    return Found(found.x, _why(found.message, search))
+
+
+def differential_evolution(objective: Objective, search: Search) -> Found:
+    """Storn and Price's differential evolution (scipy, best1bin); a whole population is one call."""
+    from scipy.optimize import differential_evolution as evolve
+    from scipy.stats.qmc import LatinHypercube
+
+    low, high = search.bounds.T
+    spread = LatinHypercube(len(low), rng=np.random.default_rng(search.seed)).random(search.population)
+    members = low + (high - low) * spread
+    members[0] = np.clip(search.start, low, high)
+    found = evolve(
+        lambda x: objective.values(np.ascontiguousarray(x.T)),
+        list(zip(low, high, strict=True)),
+        init=members,
+        maxiter=search.iterations,
+        vectorized=True,
+        updating="deferred",
+        polish=False,
+        tol=search.tolerance,
+        rng=np.random.default_rng([search.seed, 1]),
+    )
+    return Found(found.x, _why(found.message, search))
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """An optimiser that is known.
+
+    Attributes:
+        run: the function.
+        iterations: of a search where none are asked for.
+        asks: what it asks of an objective: "values", "slopes" or "overlaps".
+    """
+
+    run: Callable[[Objective, Search], Found]
+    iterations: int
+    asks: str = "values"
+
+
+OPTIMISERS = {
+    "cobyla": Optimiser(cobyla, 500),
+    "lbfgsb": Optimiser(lbfgsb, 200, "slopes"),
+    "spsa": Optimiser(spsa, 200),
+    "qnspsa": Optimiser(qnspsa, 150, "overlaps"),
+    "de": Optimiser(differential_evolution, 100),
+}
+
+
+def _why(message: str, search: Search) -> str:
+    text = " ".join(str(message).split()).rstrip(".")
+    return f"{text[:1].upper()}{text[1:].lower()}" if text.isupper() else text

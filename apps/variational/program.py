@@ -1,0 +1,187 @@
+"""An optimisation as a run: its folder, its journal, its end; begun or gone on with, along the same path."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from apps.variational.effort import Effort
+from apps.variational.energies import cut_weight
+from apps.variational.loop import JournalledObjective, State
+from apps.variational.measure import Measure, Measured
+from apps.variational.optimisers import OPTIMISERS
+from apps.variational.settings import SETTINGS_NAME, Settings, digest_of, read_settings, seal, settings_of
+from resources_xml import units_of
+from tasks.cutting.document import plan_document
+from tasks.draw import Drawer
+from tasks.execution.run_devices import run_devices
+from tasks.options import options_again
+from tasks.runs import RunDirectory
+from tasks.runs.journal import Journal
+from tasks.runs.results import write
+from tasks.runtime import shared_engine
+
+PROGRAM = "optimise"
+_LEAST_WINDOW, _MOST_WINDOW = 6, 24  # evaluations
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """What an optimisation found.
+
+    Attributes:
+        energy: at the end, from shots that chose nothing.
+        std_error: its standard error, 0 on the exact path.
+        parameters: by name.
+        why: it ended.
+        evaluations: calls of the optimiser.
+        circuits: sets of parameter values.
+        shots: in all.
+        exact: the lowest energy, where it is known.
+        bits: the best bit string drawn at the end, qubit 0 on the right, "" where none was.
+        bits_energy: its energy.
+    """
+
+    energy: float
+    std_error: float
+    parameters: dict[str, float]
+    why: str
+    evaluations: int
+    circuits: int
+    shots: int
+    exact: float | None = None
+    bits: str = ""
+    bits_energy: float | None = None
+
+
+Told = Callable[[State], None]
+
+
+def begin(settings: Settings, out: Path, inputs: dict[str, Any]) -> RunDirectory:
+    """A new run's folder with all that it takes to finish it.
+
+    Args:
+        settings: what to do.
+        out: where runs go.
+        inputs: files, for the record.
+
+    Raises:
+        InputError: something in the settings cannot be used.
+    """
+    search, document = settings.search(), settings.document()
+    measure = _measure(settings)
+    problem = measure.evaluator(0).problem(search.start)
+    own = settings.hamiltonian
+    fields = {
+        "program": PROGRAM, "seed": settings.options.seed, "shots": settings.options.shots, "memory": None,
+        "inputs": inputs, "asked": {"observable": [], "hamiltonian": own.name, "optimiser": settings.optimiser},
+    }  # fmt: skip
+    directory = RunDirectory.create(out, fields, problem)
+    try:
+        write(directory.path, SETTINGS_NAME, seal(document))
+    except BaseException:
+        directory.discard()
+        raise
+    return directory
+
+
+def reopen(path: Path, changed: dict[str, Any]) -> tuple[RunDirectory, Settings]:
+    """A run that was begun, held, and its settings, with what options are changed now.
+
+    Raises:
+        RunRecordError: it cannot be resumed.
+    """
+    document = read_settings(path)
+    settings = settings_of(document, options_again(document["options"], changed))
+    return RunDirectory.open(path), settings
+
+
+def optimise(directory: RunDirectory, settings: Settings, told: Told) -> Optimum:
+    """Search to the end; what the run's journal has is not measured again.
+
+    Args:
+        directory: of the run.
+        settings: what to do.
+        told: called after each evaluation.
+
+    Raises:
+        QompassError: with one line that says what to do; what was found so far stays in the run.
+    """
+    search, measure = settings.search(), _measure(settings)
+    journal = Journal(directory.path, digest_of(read_settings(directory.path)))
+    window = min(_MOST_WINDOW, max(_LEAST_WINDOW, len(search.start)))
+    events = _Events(directory, told)
+    objective = JournalledObjective(measure, journal, Effort(measure.levels, window), events.told)
+    with contextlib.ExitStack() as stack:
+        stack.callback(journal.close)
+        if measure.evaluator(0).prepared() is None:  # each evaluation goes through the engine: keep it up
+            options = settings.options
+            units = units_of(run_devices(options.resources, {}))
+            stack.enter_context(shared_engine(options.engine, units=units, scheduler=options.scheduler))
+        with directory.timing("search"):
+            found = OPTIMISERS[settings.optimiser].run(objective, search)
+            state = objective.state
+            point = found.parameters
+            if not settings.options.sampled and state.parameters is not None:
+                point = state.parameters  # no noise made it look better than it is
+            final = objective.final(point)
+        bits, bits_energy = _drawn(settings, point)
+    optimum = _optimum(settings, point, found.why, final, state, bits, bits_energy)
+    ready = measure.evaluator(0).prepared()
+    estimate = {"observable": "energy", "value": optimum.energy, "std_error": optimum.std_error}
+    plan = {} if ready is None else {"plan": plan_document(ready.plan)}
+    directory.finish("done", estimates=[estimate], optimum=vars(optimum), shots=state.shots or None, **plan)
+    return optimum
+
+
+class _Events:
+    """Evaluations in the run's log, for whoever watches it."""
+
+    def __init__(self, directory: RunDirectory, told: Told) -> None:
+        self._directory, self._told, self._logged = directory, told, 0
+
+    def told(self, state: State) -> None:
+        if state.evaluations > max(self._logged, state.replayed):
+            self._logged = state.evaluations
+            message = f"evaluation {state.evaluations}: {state.energies[-1]:.8g}, lowest so far {state.best:.8g}"
+            self._directory.event("evaluation", message, number=state.evaluations, energy=state.energies[-1],
+                                  std_error=state.errors[-1], level=state.levels[-1], shots=state.shots)  # fmt: skip
+        self._told(state)
+
+
+def _measure(settings: Settings) -> Measure:
+    return Measure(settings.circuit, settings.hamiltonian.operator, settings.options, settings.most_shots)
+
+
+def _drawn(settings: Settings, point: np.ndarray) -> tuple[str, float | None]:
+    """The best of the bit strings drawn at the end, and its energy, for an energy of Z alone."""
+    if not settings.draws or settings.hamiltonian.operator.paulis.x.any():
+        return "", None
+    circuit = settings.circuit.circuit.copy()
+    circuit.measure_all()
+    drawer = Drawer(circuit, _exact(settings))
+    bits = drawer.bits(point[None], settings.draws)[0]
+    energies = cut_weight(settings.hamiltonian, bits)
+    best = int(np.argmin(energies))
+    return "".join(map(str, bits[best][::-1])), float(energies[best])
+
+
+def _exact(settings: Settings) -> Any:
+    from dataclasses import replace
+
+    return replace(settings.options, shots=None, target_error=None, resources=None)
+
+
+def _optimum(
+    settings: Settings, point: np.ndarray, why: str, final: Measured, state: State, bits: str, energy: float | None
+) -> Optimum:
+    names = [parameter.name for parameter in settings.circuit.circuit.parameters]
+    return Optimum(
+        float(final.values[0]), float(final.errors[0]), dict(zip(names, point.tolist(), strict=True)), why,
+        state.evaluations, state.circuits, state.shots, settings.hamiltonian.exact, bits, energy,
+    )  # fmt: skip
