@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from math import log2
 from typing import Any
 
@@ -19,6 +20,7 @@ from tasks.cutting.objectives import find_objective
 from tasks.cutting.objectives.error import log_variance
 from tasks.cutting.partition import Partition, partition
 from tasks.cutting.plan import Fragment, Plan
+from tasks.cutting.refusal import with_narrowest
 from tasks.cutting.schmidt import schmidt_form
 from tasks.cutting.search.candidates import candidate_cuts
 from tasks.cutting.search.sketch import sketch_of
@@ -27,6 +29,7 @@ from tasks.model.tensor import Structure
 
 _MOST_TENSOR_BITS = 60
 _WORTH_CUTTING_S = 1.0  # a simulation of the whole that takes longer may be quicker in pieces
+_SHORT_S = 0.1  # of the searches for a width that would do
 _STATES = 3  # that a simulation holds at a time, about
 _ANY_WIDTH = 10**6
 _LARGE_ERROR, _LARGEST = 0.5, 1000.0
@@ -77,10 +80,41 @@ def make_plans(
     """
     if max_qubits is not None and max_qubits < 1:
         raise CuttingError(f"`max_qubits` {max_qubits}: a fragment has at least 1 qubit", field="max_qubits")
+    search = partial(
+        _plans, problem, cuts=cuts, shots=shots, memory_bytes=memory_bytes, objective=objective, seed=seed,
+        mid_circuit_measurement=mid_circuit_measurement,
+    )  # fmt: skip
+    try:
+        return search(max_qubits=max_qubits, devices=devices, plan_seconds=plan_seconds, most=most)
+    except CuttingError as refusal:
+        if cuts is not None or refusal.field not in ("max_qubits", "memory_bytes"):
+            raise
+        limit = _widest_allowed(max_qubits, shots, memory_bytes, devices)
 
+        def plan_at(width: int) -> Plan:
+            return search(max_qubits=width, devices=(), plan_seconds=_SHORT_S, most=1)[0]
+
+        raise with_narrowest(refusal, problem, plan_at, min(limit, problem.num_qubits), shots) from None
+
+
+def _plans(
+    problem: Problem,
+    *,
+    max_qubits: int | None,
+    cuts: tuple[Cut, ...] | None,
+    shots: int | None,
+    memory_bytes: int | None,
+    mid_circuit_measurement: bool,
+    devices: Sequence[Device],
+    objective: str | None,
+    seed: int,
+    plan_seconds: float | None,
+    most: int,
+) -> list[Plan]:
     def finished(found: Partition) -> Plan:
         if shots is not None and not mid_circuit_measurement:
             found = _of_cheapest_kinds(problem, found)
+        _refuse_too_large_an_array(found)
         return _checked(_costed(found, shots), shots, max_qubits, memory_bytes, devices)
 
     if cuts is not None:
@@ -190,7 +224,19 @@ def _refuse_too_many_ends(candidate: Partition) -> None:
         worst = max(candidate.fragments, key=lambda f: sum(leg.rank for leg in f.legs))
         raise CuttingError(
             f"fragment {worst.index} has {len(worst.legs)} cut ends: its tensor alone would have "
-            f"2**{_tensor_bits(candidate)} numbers; allow more qubits a fragment or cut elsewhere"
+            f"2**{_tensor_bits(candidate)} numbers; allow more qubits a fragment or cut elsewhere",
+            field="max_qubits",
+        )
+
+
+def _refuse_too_large_an_array(found: Partition) -> None:
+    """Before the fragments' costs are counted, which may take long where there are so many cuts."""
+    largest = greedy_contraction(found.fragments, found.bonds).largest
+    if largest > 2.0**_MOST_TENSOR_BITS:
+        raise CuttingError(
+            f"joining the {len(found.fragments)} fragments over {len(found.cuts)} cuts would take an array of "
+            f"2**{log2(largest):.0f} numbers; allow more qubits a fragment or cut elsewhere",
+            field="max_qubits",
         )
 
 
@@ -257,12 +303,6 @@ def _refuse_without_device(plan: Plan, devices: Sequence[Device], shots: int | N
 def _checked(
     plan: Plan, shots: int | None, max_qubits: int | None, memory_bytes: int | None, devices: Sequence[Device]
 ) -> Plan:
-    largest = greedy_contraction(plan.fragments, plan.bonds).largest
-    if largest > 2.0**_MOST_TENSOR_BITS:
-        raise CuttingError(
-            f"joining the {len(plan.fragments)} fragments over {len(plan.cuts)} cuts would take an array of "
-            f"2**{log2(largest):.0f} numbers; allow more qubits a fragment or cut elsewhere"
-        )
     if max_qubits is not None:
         for fragment in plan.fragments:
             if fragment.num_qubits > max_qubits:

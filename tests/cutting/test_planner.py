@@ -230,3 +230,26 @@ def test_a_search_takes_tensors_of_as_many_numbers_as_there_may_be(monkeypatch, 
     else:
         with pytest.raises(CuttingError, match=r"fragment 0 has 2 cut ends: its tensor alone would have 2\*\*4 num"):
             make_plan(problem, max_qubits=1)
+
+
+@pytest.mark.parametrize(
+    "shots, price", [(None, r"about [\d.e-]+ s of one core"), (10**5, r"\d+ variants, of the order")]
+)
+def test_a_refusal_says_the_narrowest_width_that_would_do_and_its_price(shots, price):
+    """Three dense clusters of 9 qubits in a chain: single qubits cannot be joined again, clusters can."""
+    circuit = QuantumCircuit(27)
+    for _ in range(4):
+        for first in (0, 9, 18):
+            for a in range(first, first + 9):
+                circuit.ry(0.1 + a, a)
+                for b in range(first, a):
+                    circuit.cz(b, a)
+    circuit.cz(8, 9)
+    circuit.cz(17, 18)
+    problem = problem_of(circuit, ["Z" * 27], np.ones((1, 1)))
+    with pytest.raises(CuttingError, match=rf"finds a plan for is `max_qubits` (\d+): {price}") as refused:
+        make_plan(problem, max_qubits=2, shots=shots, plan_seconds=0.1)
+    assert refused.value.field == "max_qubits"
+    said = int(str(refused.value).split("`max_qubits` ")[-1].split(":")[0])
+    assert 2 < said <= 9
+    assert max(f.num_qubits for f in make_plan(problem, max_qubits=said, shots=shots).fragments) <= said
