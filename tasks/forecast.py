@@ -20,8 +20,9 @@ from tasks.cut import asked_of_plan, chosen_plan
 from tasks.cutting import CuttingError, Plan, make_plans
 from tasks.cutting.cost import exact_fragment_seconds
 from tasks.cutting.objectives.error import log_variance
-from tasks.cutting.partition import partition
+from tasks.cutting.partition import partition, partition_of
 from tasks.cutting.planner import predicted_bytes
+from tasks.cutting.product_program import product_program
 from tasks.cutting.schmidt import find_form
 from tasks.cutting.search.sketch import sketch_of
 from tasks.model.problem import Problem
@@ -94,9 +95,25 @@ class Forecast:
 
 
 def forecast(
-    problem: Problem, plan: Plan, options: Options, devices: Sequence[Device], cut_seconds: float = 0.0
+    problem: Problem,
+    plan: Plan,
+    options: Options,
+    devices: Sequence[Device],
+    cut_seconds: float = 0.0,
+    *,
+    within: float | None = None,
 ) -> Forecast:
-    """Predict a run of a plan."""
+    """Predict a run of a plan.
+
+    Args:
+        problem: the problem.
+        plan: its plan.
+        options: how it would be run.
+        devices: on which.
+        cut_seconds: what planning took.
+        within: part of the run's seconds that computing the errors may take, and nothing else is asked; None: a few
+            seconds, and what the error wanted takes.
+    """
     shots = asked_of_plan(options, devices)["shots"]
     count = problem.terms.coefficients.shape[0]
     wanted = options.target_error or 0.01
@@ -104,29 +121,33 @@ def forecast(
         spent = predicted_spending(plan, devices, None)
         size = predicted_bytes(plan, devices)
         return Forecast(cut_seconds, spent, (0.0,) * count, True, None, wanted, None, size)
-    computed = sum(map(exact_fragment_seconds, plan.fragments)) <= _SIMULATED_S and (
+    spent = predicted_spending(plan, devices, shots)
+    may_take = _SIMULATED_S if within is None else within * spent.execute
+    computed = sum(map(exact_fragment_seconds, plan.fragments)) <= may_take and (
         options.memory_bytes is None or predicted_bytes(plan) <= options.memory_bytes
     )
+    needed: float | None = None
     if computed:
         known = shot_variances(problem, plan, options.memory_bytes)
-        needed = known.shots_for(wanted)
+        needed = known.shots_for(wanted) if within is None or options.target_error is not None else None
         errors = known.std_errors(shots)
     else:
-        candidate = sketch_of(partition(problem, plan.cuts))
+        candidate = sketch_of(partition_of(plan))
         norms = np.sqrt(problem.terms.coefficients.power(2).sum(axis=1))
         errors = norms * _root(log_variance(candidate, shots))
         many = 1e15
         needed = many * (float(norms.max()) * _root(log_variance(candidate, int(many))) / wanted) ** 2
-    if options.target_error is not None and options.shots is None:
+    if options.target_error is not None and options.shots is None and needed is not None:
         shots, errors = needed, errors * 0 + wanted
+        spent = predicted_spending(plan, devices, shots)
     return Forecast(
         cut_seconds,
-        predicted_spending(plan, devices, shots),
+        spent,
         tuple(float(error) for error in errors),
         computed,
         needed,
         wanted,
-        predicted_spending(plan, devices, needed),
+        None if needed is None else predicted_spending(plan, devices, needed),
         predicted_bytes(plan, devices, int(min(shots, 1e15))),
     )
 
@@ -167,6 +188,10 @@ def uncut(problem: Problem) -> Uncut:
     sides = np.minimum(np.arange(1, qubits), np.arange(qubits - 1, 0, -1))
     bond = float(2.0 ** min(np.minimum(bonds, sides).max(initial=0.0), log2(_MOST_BOND)))
     product = gates * TYPICAL_CPU.speed.gate + (twos + factors * qubits) * _BOND_FLOPS * bond**3 / CONTRACTION_FLOPS
+    programs = [product_program(fragment) for fragment in partition(problem, ()).fragments]
+    if all(programs):
+        product = sum(program.seconds for program in programs if program is not None)
+        bond = 2.0 ** max((float(p.bonds.max(initial=0.0)) for p in programs if p is not None), default=0.0)
     width = min(qubits, 1000)
     return Uncut(exact_seconds(TYPICAL_CPU, width, 0, 0, 0, factors, gates), state_bytes(width), product, bond)
 

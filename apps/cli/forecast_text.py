@@ -12,7 +12,7 @@ from tasks.forecast import Forecast, Uncut
 _LONG_S = 365.25 * 24 * 3600
 
 
-def uncut_text(whole: Uncut, known: Forecast, memory_bytes: int | None) -> str:
+def uncut_text(whole: Uncut, known: Forecast, memory_bytes: int | None, cuts: int) -> str:
     """Whether to cut at all."""
     fits = memory_bytes is None or whole.statevector_bytes <= memory_bytes
     too_big = "" if fits else ", more than there is"
@@ -25,7 +25,8 @@ def uncut_text(whole: Uncut, known: Forecast, memory_bytes: int | None) -> str:
     pieces = known.spent.execute + known.spent.reconstruct
     best = min(ways, key=lambda way: ways[way])
     verdict = "uncut is quicker on a simulator" if ways[best] < pieces else "cutting is quicker"
-    return f"Uncut: {', '.join(ways)}\n       in pieces {span_text(pieces)}: {verdict}"
+    pieces_text = f"in pieces {span_text(pieces)}: {verdict}" if cuts else "so it is run, without a cut"
+    return f"Uncut: {', '.join(ways)}\n       {pieces_text}"
 
 
 def forecast_text(known: Forecast, names: Sequence[str], devices: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from apps.cli.interruption import reading
 from apps.cli.tables import plan_text, table
 from apps.cli.terminal import SCHEMA
 from apps.report.style import EXTRA_MISSING
-from tasks.cutting import Plan
+from tasks.cutting import Plan, with_known_error
 from tasks.cutting.document import plan_document
 from tasks.errors import QompassError
 from tasks.execution.run_devices import run_devices
@@ -33,6 +33,8 @@ def plan(arguments: argparse.Namespace) -> int:
     devices = run_devices(options.resources)
     made, seconds = planned(problem, options, devices)
     known, whole = forecast(problem, made, options, devices, seconds), uncut(problem)
+    if known.computed:
+        made = with_known_error(made, max(known.std_errors, default=0.0))
     document = plan_document(made) | {"predicted": known.document(), "uncut": vars(whole)}
     rivals = others(problem, options, devices) if arguments.explain else []
     compared = [(rival, forecast(problem, rival, options, devices)) for rival in rivals]
@@ -51,7 +53,7 @@ def plan(arguments: argparse.Namespace) -> int:
         return 0
     for note in problem.notes:
         print(f"Note: {flagged(note)}")
-    print(uncut_text(whole, known, options.memory_bytes))
+    print(uncut_text(whole, known, options.memory_bytes, len(made.cuts)))
     print(plan_text(document))
     print(f"\n{forecast_text(known, problem.names, [device.name for device in devices])}")
     if arguments.explain:

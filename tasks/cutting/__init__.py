@@ -3,7 +3,7 @@
 from tasks.cutting.cuts import Cut, GateCut, WireCut
 from tasks.cutting.errors import CuttingError
 from tasks.cutting.plan import Fragment, FragmentCost, Leg, Plan
-from tasks.cutting.planner import make_plan, make_plans, predicted_bytes, structure_of
+from tasks.cutting.planner import make_plan, make_plans, predicted_bytes, structure_of, with_known_error
 
 __all__ = [
     "Cut",
@@ -18,4 +18,5 @@ __all__ = [
     "make_plans",
     "predicted_bytes",
     "structure_of",
+    "with_known_error",
 ]

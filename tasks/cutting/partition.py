@@ -16,7 +16,7 @@ from tasks.cutting.cuts import Cut
 from tasks.cutting.errors import CuttingError
 from tasks.cutting.kinds import CutKind, cut_kind
 from tasks.cutting.lightcone import light_cone
-from tasks.cutting.plan import Fragment, Leg
+from tasks.cutting.plan import Fragment, Leg, Plan
 from tasks.cutting.schmidt import SchmidtForm, schmidt_form
 from tasks.model.problem import Problem
 
@@ -34,6 +34,13 @@ class Partition:
     term_scale: np.ndarray
     sampling_overhead: float
     notes: tuple[str, ...]
+
+
+def partition_of(plan: Plan) -> Partition:
+    """What a plan was made of, its own notes left out."""
+    return Partition(
+        plan.cuts, plan.fragments, plan.bonds, plan.factor_index, plan.term_scale, plan.sampling_overhead, ()
+    )
 
 
 @dataclass

@@ -18,7 +18,7 @@ from tasks.cutting.errors import CuttingError
 from tasks.cutting.kinds import cheapest_kind, cut_kind
 from tasks.cutting.objectives import find_objective
 from tasks.cutting.objectives.error import log_variance
-from tasks.cutting.partition import Partition, partition
+from tasks.cutting.partition import Partition, partition, partition_of
 from tasks.cutting.plan import Fragment, Plan
 from tasks.cutting.refusal import with_narrowest
 from tasks.cutting.schmidt import schmidt_form
@@ -33,6 +33,8 @@ _SHORT_S = 0.1  # of the searches for a width that would do
 _STATES = 3  # that a simulation holds at a time, about
 _ANY_WIDTH = 10**6
 _LARGE_ERROR, _LARGEST = 0.5, 1000.0
+LARGE_ERROR = "cut ends like these let expect"
+"""How the note on large errors begins."""
 
 
 def make_plan(problem: Problem, **limits: Any) -> Plan:
@@ -198,6 +200,13 @@ def _of_cheapest_kinds(problem: Problem, found: Partition) -> Partition:
     return partition(problem, tuple(cuts))
 
 
+def with_known_error(plan: Plan, std_error: float) -> Plan:
+    """The plan, without the note on large errors where a better prediction says that they are none."""
+    if std_error > _LARGE_ERROR or not any(note.startswith(LARGE_ERROR) for note in plan.notes):
+        return plan
+    return replace(plan, notes=tuple(note for note in plan.notes if not note.startswith(LARGE_ERROR)))
+
+
 def structure_of(problem: Problem, plan: Plan) -> Structure:
     """How the plan's fragments are joined, and what the problem asks of the whole: reconstruction's input."""
     return Structure(
@@ -328,13 +337,10 @@ def _checked(
             field="shots",
         )
     if shots is not None:
-        found = Partition(
-            plan.cuts, plan.fragments, plan.bonds, plan.factor_index, plan.term_scale, plan.sampling_overhead, ()
-        )
-        error = 2.0 ** min(log_variance(sketch_of(found), shots) / 2, _LARGEST)
+        error = 2.0 ** min(log_variance(sketch_of(partition_of(plan)), shots) / 2, _LARGEST)
         if error > _LARGE_ERROR:
             note = (
-                f"cut ends like these let expect a standard error of the order of {error:.1g} for {shots:,} shots: "
+                f"{LARGE_ERROR} a standard error of the order of {error:.1g} for {shots:,} shots: "
                 "give more `shots`, or leave them out"
             )
             return replace(plan, notes=(*plan.notes, note))

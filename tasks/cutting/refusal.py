@@ -8,7 +8,7 @@ from math import log2, sqrt
 from tasks.cutting.cost import exact_fragment_seconds, greedy_contraction, joining_seconds
 from tasks.cutting.errors import CuttingError
 from tasks.cutting.objectives.error import log_variance
-from tasks.cutting.partition import partition
+from tasks.cutting.partition import partition_of
 from tasks.cutting.plan import Plan
 from tasks.cutting.search.sketch import sketch_of
 from tasks.model.problem import Problem
@@ -67,7 +67,7 @@ def _exact_price(plan: Plan) -> str:
 
 
 def _shots(problem: Problem, plan: Plan) -> str:
-    variance = log_variance(sketch_of(partition(problem, plan.cuts)), int(_MANY)) + log2(_MANY / _WANTED**2)
+    variance = log_variance(sketch_of(partition_of(plan)), int(_MANY)) + log2(_MANY / _WANTED**2)
     largest = sqrt(float(problem.terms.coefficients.power(2).sum(axis=1).max()))
     shots = variance + 2 * log2(max(largest, 1e-300))
     amount = f"{2.0**shots:.1g}" if shots < 1000 else f"2**{shots:.0f}"

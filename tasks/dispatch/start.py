@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,7 +17,7 @@ from resources_xml import units_of
 from scheduler_policies import POLICY_GROUP, Device, Goal, Kind, find_policy
 from scheduler_policies.machine import CONTRACTION_FLOPS
 from tasks.cut import asked_of_plan, cut
-from tasks.cutting import Plan
+from tasks.cutting import Plan, with_known_error
 from tasks.cutting.cost import greedy_contraction
 from tasks.cutting.cuts import cuts_from
 from tasks.cutting.document import plan_document
@@ -31,6 +32,7 @@ from tasks.execution.held import held_qpus
 from tasks.execution.jobs import exact_jobs, predicted_seconds, sampled_jobs, uniform_shots
 from tasks.execution.run_devices import devices_brought, run_devices, state_of
 from tasks.execution.works import works_of
+from tasks.forecast import forecast
 from tasks.model.problem import Problem
 from tasks.model.progress import Progress
 from tasks.options import Options, plan_limits
@@ -42,6 +44,7 @@ from tasks.tensors import tensor
 logger = logging.getLogger(__name__)
 
 _SURELY_LARGE_QUBITS = 30  # circuits that take longer to run than an engine to start
+_FORECAST = 0.03  # of a run's seconds, predicting its errors may take
 _INLINE_BYTES = 1 << 29  # what takes more memory runs in a process of its own
 
 
@@ -147,11 +150,15 @@ def _planned(problem: Problem, options: Options, directory: RunDirectory, device
     asked = asked_of_plan(options, devices)
     if problem.num_qubits > _SURELY_LARGE_QUBITS:
         prepare_engine()
+    began = time.perf_counter()
     with inline(True):  # nothing can begin before it, and it cannot die
         outcome = wait_on(cut(problem, cuts, asked))
     work_ended(directory, outcome)
     plan: Plan = value_of(outcome, "the plan")
-    document = plan_document(plan)
+    cut_seconds = time.perf_counter() - began
+    known = forecast(problem, plan, options, devices, cut_seconds, within=_FORECAST)
+    plan = with_known_error(plan, max(known.std_errors, default=0.0)) if known.computed else plan
+    document = plan_document(plan) | {"predicted": known.document()}
     directory.update(plan=document)
     widths = [fragment.num_qubits for fragment in plan.fragments]
     told = f"plan: cuts {document['cuts']}; widths {widths}; {document['variants']} variants; seed {options.seed}"
