@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from scheduler_policies import Device
+from scheduler_policies import Device, Kind
 from scheduler_policies.cost import exact_seconds, state_bytes
 from scheduler_policies.machine import CONTRACTION_FLOPS, TYPICAL_CPU
 from tasks.cut import asked_of_plan, chosen_plan
@@ -25,6 +25,7 @@ from tasks.cutting.planner import predicted_bytes
 from tasks.cutting.product_program import product_program
 from tasks.cutting.schmidt import find_form
 from tasks.cutting.search.sketch import sketch_of
+from tasks.execution.calibration import constants_name
 from tasks.model.problem import Problem
 from tasks.options import Options
 from tasks.prediction import Spending, predicted_spending, shot_variances
@@ -65,6 +66,7 @@ class Forecast:
         wanted: that error.
         for_wanted: what as many shots take.
         bytes: peak memory here.
+        constants: the name of the CPUs' constants that seconds were predicted with, "" without CPUs.
     """
 
     cut_seconds: float
@@ -75,6 +77,7 @@ class Forecast:
     wanted: float
     for_wanted: Spending | None
     bytes: int
+    constants: str
 
     def document(self) -> dict[str, Any]:
         """As ``plan.predicted`` of ``qompass plan --json``."""
@@ -85,6 +88,7 @@ class Forecast:
             "std_error_is": "computed" if self.computed else "an order of magnitude",
             "bytes": self.bytes,
             "price": self.spent.price,
+            "constants": self.constants,
             "target": {
                 "std_error": self.wanted,
                 "shots": self.shots_for,
@@ -117,10 +121,11 @@ def forecast(
     shots = asked_of_plan(options, devices)["shots"]
     count = problem.terms.coefficients.shape[0]
     wanted = options.target_error or 0.01
+    constants = next((constants_name(device.speed) for device in devices if device.kind is Kind.CPU), "")
     if shots is None:
         spent = predicted_spending(plan, devices, None)
         size = predicted_bytes(plan, devices)
-        return Forecast(cut_seconds, spent, (0.0,) * count, True, None, wanted, None, size)
+        return Forecast(cut_seconds, spent, (0.0,) * count, True, None, wanted, None, size, constants)
     spent = predicted_spending(plan, devices, shots)
     may_take = _SIMULATED_S if within is None else within * spent.execute
     computed = sum(map(exact_fragment_seconds, plan.fragments)) <= may_take and (
@@ -149,6 +154,7 @@ def forecast(
         wanted,
         None if needed is None else predicted_spending(plan, devices, needed),
         predicted_bytes(plan, devices, int(min(shots, 1e15))),
+        constants,
     )
 
 

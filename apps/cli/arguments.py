@@ -161,6 +161,9 @@ def build_parser() -> Parser:
     _add_json(devices)
 
     calibrate = commands.add_parser("calibrate", help="measure how fast this machine is, for predictions of seconds")
+    calibrate.add_argument(
+        "--runs", type=Path, nargs="+", metavar="RUN", help="take what these runs took instead of measuring"
+    )
     _add_json(calibrate)
 
     doctor = commands.add_parser("doctor", help="say what this machine has, and how to get what is missing")

@@ -11,14 +11,19 @@ from apps.cli.terminal import SCHEMA, say
 from scheduler_policies import CPU_SPEED
 from scheduler_policies.machine import CONTRACTION_FLOPS
 from tasks.execution.calibration import calibrate as measure
-from tasks.execution.calibration import write_calibration
+from tasks.execution.calibration import refined, write_calibration
+from tasks.runs import read_record
 
 
 def calibrate(arguments: argparse.Namespace) -> int:
-    """Measure, write the user's own file and show it beside the typical values."""
-    say("measuring, less than two minutes: other work on this machine makes it look slow")
+    """Measure, or take what runs took; write the user's own file and show it beside the typical values."""
     began = time.perf_counter()
-    found = measure()
+    if arguments.runs:
+        found, counted = refined([read_record(run) for run in arguments.runs])
+        say(f"{counted} of {len(arguments.runs)} runs tell how fast this machine is")
+    else:
+        say("measuring, less than two minutes: other work on this machine makes it look slow")
+        found = measure()
     path = write_calibration(found)
     if arguments.json:
         print(json.dumps({"schema": SCHEMA, "file": str(path), "calibration": found.document()}, indent=2))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.cli.paths import run_path
-from apps.cli.tables import bytes_text, estimates_table, seconds_text, table, value_and_error
+from apps.cli.tables import bytes_text, estimates_table, seconds_text, stages_text, table, value_and_error
 from apps.cli.terminal import SCHEMA, say
 from tasks.model.problem import Estimate
 from tasks.runs import RunDirectory, RunRecordError, read_record
@@ -95,8 +95,7 @@ def _show(arguments: argparse.Namespace) -> int:
     if arguments.why or own.status != "done":
         lines += ["Why:", *(f"* {reason}" for reason in why or ["nothing unusual was seen"]), ""]
     lines += [f"Engine's file: {path}" for path in engine_files(record)]
-    stages = ", ".join(f"{name} {seconds_text(seconds)}" for name, seconds in record["timings"].items())
-    print("\n".join([*lines, f"Stages: {stages or 'none has ended'}"]))
+    print("\n".join([*lines, f"Stages: {stages_text(record) or 'none has ended'}"]))
     return 0
 
 

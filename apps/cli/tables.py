@@ -85,6 +85,16 @@ def bytes_text(size: float) -> str:
     return f"{size:,.3g} TiB"
 
 
+def stages_text(record: Mapping[str, Any]) -> str:
+    """What each stage of a run took, beside what was predicted of it."""
+    predicted = ((record["plan"] or {}).get("predicted") or {}).get("seconds", {}) if "plan" in record else {}
+    texts = []
+    for name, seconds in record["timings"].items():
+        known = f" (predicted {seconds_text(predicted[name])})" if name in predicted and name != "cut" else ""
+        texts.append(f"{name} {seconds_text(seconds)}{known}")
+    return ", ".join(texts)
+
+
 def seconds_text(seconds: float) -> str:
     """A duration in the unit that suits it."""
     if seconds < 0.95:

@@ -6,12 +6,13 @@ used on another.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -146,6 +147,52 @@ def calibrate() -> Calibration:
     seen = [(exact_seconds(device, *k.sizes, k.outputs, k.factors, k.gates, k.x_parts), s) for k, s in exact]
     seen += [(sampled_seconds(device, *k.sizes, k.variants, k.shots, k.gates, k.measured), s) for k, s in sampled]
     return Calibration(machine_name(), speed, _flops(), median(100 * min(both) / max(both) for both in seen))
+
+
+def constants_name(speed: Speed) -> str:
+    """What constants are called in records of runs that were predicted with them."""
+    return hashlib.sha256(json.dumps(vars(speed), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def refined(records: Sequence[Mapping[str, Any]]) -> tuple[Calibration, int]:
+    """This machine's constants, scaled by what runs took beside what was predicted of them.
+
+    Args:
+        records: of runs; those count that CPUs of this machine did from beginning to end, none of it from a cache,
+            and that were predicted with the constants in use now.
+
+    Returns:
+        the calibration, to be written, and how many runs it is from.
+
+    Raises:
+        QompassError: none of the runs counts.
+    """
+    known = read_calibration()
+    speed = CPU_SPEED if known is None else known.speed
+    pairs = [pair for record in records if (pair := _predicted_and_measured(record, constants_name(speed)))]
+    if not pairs:
+        raise QompassError(
+            "none of the runs tells how fast this machine is: they have to be done, on CPUs alone, without results "
+            "from a cache, and predicted with the constants in use now; run some with `cache` off"
+        )
+    factor = median(measured / predicted for predicted, measured in pairs)
+    faster = Speed(**{name: value * factor for name, value in vars(speed).items()})
+    accuracy = median(100 * min(p * factor, m) / max(p * factor, m) for p, m in pairs)
+    flops = _flops() if known is None else known.contraction_flops
+    return Calibration(machine_name(), faster, flops, accuracy), len(pairs)
+
+
+def _predicted_and_measured(record: Mapping[str, Any], constants: str) -> tuple[float, float] | None:
+    """Seconds of a run's execution, None where it does not count."""
+    predicted = (record.get("plan") or {}).get("predicted") or {}
+    cache = record.get("cache") or {}
+    cached = cache.get("executed", 0) < cache.get("requests", 0)
+    kinds = {device.get("kind") for device in (record.get("devices") or {}).values()}
+    if record.get("status") != "done" or cached or kinds != {Kind.CPU.value} or record.get("resumed"):
+        return None
+    if predicted.get("constants") != constants or record["timings"].get("execute", 0.0) <= 0:
+        return None
+    return float(predicted["seconds"]["execute"]), float(record["timings"]["execute"])
 
 
 @dataclass(frozen=True)

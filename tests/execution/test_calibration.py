@@ -6,11 +6,21 @@ import json
 import logging
 import re
 
+import numpy as np
 import pytest
 
 from scheduler_policies import CPU_SPEED
+from tasks.errors import QompassError
 from tasks.execution import calibration
-from tasks.execution.calibration import Calibration, calibrate, machine_name, read_calibration, write_calibration
+from tasks.execution.calibration import (
+    Calibration,
+    calibrate,
+    constants_name,
+    machine_name,
+    read_calibration,
+    refined,
+    write_calibration,
+)
 from tasks.execution.run_devices import run_devices
 
 
@@ -61,3 +71,51 @@ def test_a_small_measurement_gives_constants_of_a_machine(monkeypatch):
     assert found.machine == machine_name() and 0 < found.accuracy <= 100
     assert all(value > 0 for name, value in vars(found.speed).items() if name != "layer")
     assert found.contraction_flops > 1e6
+
+
+def record_of(predicted, measured, **changed):
+    """Of a run that tells how fast this machine is, but for what is changed."""
+    known = {"seconds": {"execute": predicted}, "constants": constants_name(CPU_SPEED)}
+    record = {
+        "status": "done", "plan": {"predicted": known}, "timings": {"execute": measured},
+        "devices": {"cpu": {"kind": "CPU", "units": 2}},
+    }  # fmt: skip
+    return record | changed
+
+
+def test_runs_refine_the_constants_by_what_they_took(kept):
+    runs = [record_of(0.2, 0.6), record_of(1.0, 2.0), record_of(3.0, 9.6)]
+    never = [
+        record_of(1.0, 50.0, cache={"store": "kept", "requests": 2, "executed": 1}),
+        record_of(1.0, 50.0, status="failed"),
+        record_of(1.0, 50.0, devices={"QPU_A": {"kind": "QPU", "units": 1}}),
+        record_of(1.0, 50.0, plan={"predicted": {"seconds": {"execute": 1.0}, "constants": "of others"}}),
+        record_of(1.0, 50.0, plan={}),
+        record_of(1.0, 50.0, resumed="2026-01-01"),
+    ]
+    found, counted = refined([*never, *runs])
+    assert counted == 3
+    assert {name: value / 3.0 for name, value in vars(found.speed).items()} == pytest.approx(vars(CPU_SPEED))
+    assert found.accuracy == pytest.approx(100 * 3.0 / 3.2)
+    write_calibration(found)
+    with pytest.raises(QompassError, match="none of the runs tells"):
+        refined(runs)  # they were predicted with the constants before
+
+
+def test_a_run_says_what_was_predicted_of_it_and_can_refine(kept, tmp_path):
+    from tasks.inputs.validation import make_problem
+    from tasks.options import options_of
+    from tasks.runs import RunDirectory
+    from tasks.workflow import run
+    from tests.oracles import brickwork
+
+    problem = make_problem(brickwork(6, 2, np.random.default_rng(1)), ["Z0 Z1", "X2"])
+    for given in ({"max_qubits": 4}, {"max_qubits": 4, "shots": 10_000}):
+        with RunDirectory.create(tmp_path / "runs", {"seed": 0}, problem) as directory:
+            record = run(problem, options_of({**given, "cache": "off"}), directory).record
+        predicted = record["plan"]["predicted"]
+        assert predicted["seconds"].keys() == {"cut", "execute", "reconstruct", "total"}
+        assert predicted["seconds"].keys() - {"total"} == record["timings"].keys()
+        assert len(predicted["std_error"]) == 2 and predicted["bytes"] > 0 and predicted["price"] == 0
+        assert ("shots" in given) == all(error > 0 for error in predicted["std_error"])
+        assert refined([record])[1] == 1
