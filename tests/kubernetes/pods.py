@@ -1,7 +1,8 @@
 """Pods as processes of this machine: volumes are folders, artifacts are in an S3 store, quotas are those of Kueue.
 
-A container's paths are replaced by those of its volumes' folders, the names of Services by addresses; its process gets
-the container's environment and that of the image, nothing of ours.
+Where root may, a container is one (container.py): its own paths, a read-only root, the user and group of the manifest.
+Elsewhere its paths are replaced by those of its volumes' folders. The names of Services are replaced by addresses; the
+process gets the container's environment and that of the image, nothing of ours.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ import psutil
 import yaml
 
 from tests.kubernetes.composed import ROOT
+from tests.kubernetes.container import contained, hand_over, why_no_container
 
 QUEUE = "kueue.x-k8s.io/queue-name"
-_IMAGE = {"HYDRA_LAUNCHER": "fork", "PATH": os.environ["PATH"]}
+_IMAGE = {"HYDRA_LAUNCHER": "fork", "PATH": "/usr/local/bin:/usr/bin:/bin"}
 _SUFFIXES = {"m": 1e-3, "": 1.0, "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30}
 
 
@@ -47,6 +49,7 @@ class Pod:
         folder: of what is its own.
         requests: of its main container.
         mounts: path in the container -> folder here.
+        command: its words, and the values of its environment.
     """
 
     template: str
@@ -54,6 +57,7 @@ class Pod:
     folder: Path
     requests: dict[str, str] = field(default_factory=dict)
     mounts: dict[str, Path] = field(default_factory=dict)
+    command: list[str] = field(default_factory=list)
     process: subprocess.Popen[bytes] | None = None
     lost: bool = False
     exit_code: int | None = None
@@ -156,20 +160,31 @@ class Node:
         try:
             self._mount(pod, spec, container)
             for artifact in template.get("inputs", {}).get("artifacts", ()):
-                self._load(pod, artifact)
-            return self._phase(pod, container, template), pod
+                self._load(pod, artifact, spec["securityContext"]["runAsUser"])
+            return self._phase(pod, spec["securityContext"], container, template), pod
         finally:
             self._quotas.give_back(requests)
 
-    def _phase(self, pod: Pod, container: Mapping[str, Any], template: Mapping[str, Any]) -> str:
+    def _phase(
+        self, pod: Pod, context: Mapping[str, Any], container: Mapping[str, Any], template: Mapping[str, Any]
+    ) -> str:
         command = [*container["command"], *container["args"]]
-        environment = {**_IMAGE, "TMPDIR": pod.here("/tmp")}
+        environment = dict(_IMAGE)
         for variable in container["env"]:
-            value = pod.here(variable["value"])
+            environment[variable["name"]] = variable["value"]
             for service, address in self._addresses.items():
-                value = value.replace(service, address)
-            environment[variable["name"]] = value
-        command = [sys.executable if word == "python3" else pod.here(word) for word in command]
+                environment[variable["name"]] = environment[variable["name"]].replace(service, address)
+        pod.command = [*command, *environment.values()]
+        if why_no_container():
+            environment = {name: pod.here(value) for name, value in {**environment, "TMPDIR": "/tmp"}.items()}
+            command = [sys.executable if word == "python3" else pod.here(word) for word in command]
+        else:
+            assert container["securityContext"]["readOnlyRootFilesystem"]
+            root = pod.folder / "root"
+            root.mkdir()
+            user, group = context["runAsUser"], context["fsGroup"]
+            command = contained(command, environment, pod.mounts, root, user, group)
+            environment = {"PATH": os.environ["PATH"]}
         with open(pod.folder / "log", "wb") as log:
             pod.process = subprocess.Popen(
                 command, env=environment, cwd=pod.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -195,6 +210,8 @@ class Node:
             if claim := volume.get("persistentVolumeClaim"):
                 folder = self._folder / "claims" / claim["claimName"]
             folder.mkdir(parents=True, exist_ok=True)
+            if not why_no_container():
+                hand_over(folder, spec["securityContext"]["fsGroup"], 0o2777 if "emptyDir" in volume else 0o2775)
             pod.mounts[mount["mountPath"]] = folder
             if wanted := volume.get("configMap"):
                 found = [
@@ -208,9 +225,13 @@ class Node:
                 for name, text in self._secrets.get(secret["secretName"], {}).items():
                     (folder / name).write_text(text)
                     # the kubelet lets the pod's group read what is mounted
-                    (folder / name).chmod(secret["defaultMode"] | (0o040 if spec["securityContext"]["fsGroup"] else 0))
+                    mode = secret["defaultMode"] | (0o040 if spec["securityContext"]["fsGroup"] else 0)
+                    if why_no_container():
+                        (folder / name).chmod(mode)
+                    else:
+                        hand_over(folder / name, spec["securityContext"]["fsGroup"], mode)
 
-    def _load(self, pod: Pod, artifact: Mapping[str, Any]) -> None:
+    def _load(self, pod: Pod, artifact: Mapping[str, Any], user: int) -> None:
         """An input artifact: a packed one is unpacked at its path, a key that is a prefix is a folder."""
         assert self._store is not None
         client, bucket = self._store
@@ -230,6 +251,9 @@ class Node:
                     archive.extractall(pod.folder / "unpacked", filter="data")
                 (unpacked,) = (pod.folder / "unpacked").iterdir()
                 shutil.move(unpacked, path)
+        if not why_no_container():  # Argo's own container is the same user
+            for one in [path, *path.rglob("*")]:
+                os.chown(one, user, user, follow_symlinks=False)
 
     def _save(self, pod: Pod, artifact: Mapping[str, Any]) -> None:
         """An output artifact: packed, or with `archive: {none: {}}` as it is, file by file."""
