@@ -65,6 +65,8 @@ def build_parser() -> Parser:
 
     _add_optimise(commands.add_parser("optimise", help="QAOA and VQE: lower the energy of a graph or an operator"))
 
+    _add_sweep(commands.add_parser("sweep", help="a table or grid of circuits, observables and parameters"))
+
     plan = commands.add_parser("plan", help="print the plan without running it")
     _add_problem(plan, needs_observable=False)
     _add_plan(plan)
@@ -195,14 +197,26 @@ def _add_optimise(parser: argparse.ArgumentParser) -> None:
                        help="shots that an evaluation grows to (default: 16 times --shots)")  # fmt: skip
     group.add_argument("--draws", type=_count_or_none, default=1000, metavar="N",
                        help="bit strings drawn at the end of QAOA (default 1000; 0: none)")  # fmt: skip
+    _add_precision(parser)
+    _add_options(parser, "where to run", *_WHERE)
+    _add_output(parser)
+
+
+def _add_sweep(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("table", type=Path, metavar="TABLE", help="CSV, or JSON of rows or of a grid")
+    parser.add_argument("--to", type=Path, metavar="FILE", help="write the table here, too: .csv or .json")
+    _add_precision(parser)
+    _add_options(parser, "where to run", *_WHERE)
+    _add_output(parser)
+
+
+def _add_precision(parser: argparse.ArgumentParser) -> None:
     group = _add_options(
         parser, "how to cut and how precisely", "max_qubits", "seed", "memory_bytes", "target_error", "plan_seconds"
     )
     way = group.add_mutually_exclusive_group()
     way.add_argument("--exact", action="store_true", help="no shots, no sampling error (the default)")
     _add_option(way, _FIELDS["shots"])
-    _add_options(parser, "where to run", *_WHERE)
-    _add_output(parser)
 
 
 def _add_metrics(parser: argparse.ArgumentParser) -> None:

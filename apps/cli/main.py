@@ -103,6 +103,8 @@ def _subcommand(command: str) -> Callable[[argparse.Namespace], int]:
         from apps.cli.run import resume as subcommand
     elif command == "optimise":
         from apps.cli.optimise import run as subcommand
+    elif command == "sweep":
+        from apps.cli.sweep import run as subcommand
     elif command == "plan":
         from apps.cli.plan import plan as subcommand
     elif command == "reconstruct":

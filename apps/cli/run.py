@@ -104,6 +104,10 @@ def resume(arguments: argparse.Namespace) -> int:
         from apps.cli.optimise import resume as resume_optimisation
 
         return resume_optimisation(arguments)
+    if record.get("program") == "sweep":
+        from apps.cli.sweep import resume as resume_sweep
+
+        return resume_sweep(arguments)
     if record["status"] == "done" and {"estimates", "plan"} <= record.keys():
         report(path.resolve(), record, arguments.json)
         return 0

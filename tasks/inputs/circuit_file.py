@@ -24,7 +24,11 @@ def read_circuit(path: Path) -> QuantumCircuit:
             too large; with the line where known.
     """
     path = Path(path)
-    content = read_bytes(path, "circuit file")
+    return circuit_of(path, read_bytes(path, "circuit file"))
+
+
+def circuit_of(path: Path, content: bytes) -> QuantumCircuit:
+    """The circuit that the content of a file states; see ``read_circuit``."""
     if content.startswith(b"QISKIT"):
         return read_qpy(path, content)
     if content.lstrip()[:1] == b"{":

@@ -1,0 +1,134 @@
+"""``qompass sweep``: a table or grid of problems in, a tidy table out; and ``qompass resume`` of such a run."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from apps.cli.arguments import given_options
+from apps.cli.interruption import INTERRUPTED, reading
+from apps.cli.paths import run_path, shown_path
+from apps.cli.tables import seconds_text
+from apps.cli.terminal import SCHEMA, say
+from apps.sweep.program import (
+    TABLE_NAME,
+    Group,
+    Reader,
+    begin,
+    csv_text,
+    grouped,
+    read_sweep,
+    sweep,
+    table_rows,
+)
+from apps.sweep.table import Row, read_table
+from resources_xml import pair_of, read_devices
+from tasks.errors import InputError, QompassError
+from tasks.options import Options, options_again, options_document, options_of
+from tasks.runs import RunDirectory, RunRecordError, read_record
+from tasks.runs.results import write
+
+_SAID = 5  # broken rows
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run every row of a table that can be run; the others are reported."""
+    given = given_options(arguments)
+    if getattr(arguments, "exact", False) and "target_error" in given:
+        raise InputError("`exact` has no error to aim at: leave out `exact` or `target_error`", field="target_error")
+    if "resources" in given:
+        given["resources"] = pair_of(given["resources"])[1]
+        read_devices(given["resources"])  # refuse a file that would stop the run later
+    options = options_of(given)
+    with reading():
+        rows, reader, groups, broken = _read(arguments.table)
+    if not groups:
+        first = min(broken)
+        raise InputError(f"{arguments.table}: no row can be run; row {first}: {broken[first]}")
+    document = options_document(options)
+    directory = begin(arguments.table, rows, groups, options, document, reader.digests, arguments.out)
+    return _finish(directory, rows, groups, broken, options, arguments)
+
+
+def resume(arguments: argparse.Namespace) -> int:
+    """Run the rows of a sweep that have no value yet."""
+    path = run_path(arguments.run, arguments.out)
+    settings = read_sweep(path)
+    rows, reader, groups, broken = _read(Path(settings["file"]))
+    changed = [name for name, digest in reader.digests.items() if settings["circuits"].get(name) != digest]
+    if changed:
+        raise RunRecordError(f"{changed[0]} has changed since {path} was begun: start anew, or bring it back")
+    options = options_again(settings["options"], given_options(arguments))
+    return _finish(RunDirectory.open(path), rows, groups, broken, options, arguments)
+
+
+def _read(file: Path) -> tuple[list[Row], Reader, list[Group], dict[int, str]]:
+    rows = read_table(file)
+    reader = Reader(file.resolve().parent)
+    groups, broken = grouped(rows, reader)
+    return rows, reader, groups, broken
+
+
+def _finish(
+    directory: RunDirectory, rows: Sequence[Row], groups: Sequence[Group], broken: Mapping[int, str], options: Options,
+    arguments: argparse.Namespace,
+) -> int:  # fmt: skip
+    head = hashlib.sha256((directory.path / "sweep.json").read_bytes()).hexdigest()
+    try:
+        with directory, _bar(len(rows) - len(broken)) as told:
+            good, bad = sweep(directory, groups, broken, options, head, told)
+            table = list(table_rows(rows, broken, directory.path))
+            write(directory.path, TABLE_NAME, csv_text(table).encode())
+            directory.finish("done", sweep={"rows": len(rows), "values": good, "broken": bad, "groups": len(groups)})
+    except KeyboardInterrupt:
+        say(f"interrupted; `qompass resume {shown_path(directory.path)}` goes on from here")
+        return INTERRUPTED
+    failed = [row for row in table if row["error"]]
+    for row in failed[:_SAID]:
+        say(f"row {row['row']}: {row['error']}")
+    if len(failed) > _SAID:
+        say(f"and {len(failed) - _SAID:,} more rows that could not be run: see their `error`")
+    to = getattr(arguments, "to", None)
+    if to is not None:
+        _copy(to, table)
+    record = read_record(directory.path)
+    summary = {**record["sweep"], "table": shown_path(to or directory.path / TABLE_NAME)}
+    if arguments.json:
+        print(json.dumps({"schema": SCHEMA, **summary, "run": shown_path(directory.path), "table_rows": table}))
+        return 0
+    print(f"{summary['values']:,} of {summary['rows']:,} rows have a value, from {summary['groups']:,} plans")
+    print(f"Table: {summary['table']}")
+    print(f"Run: {shown_path(directory.path)} (sweep {seconds_text(record['timings']['sweep'])})")
+    return 0
+
+
+def _copy(to: Path, table: Sequence[Mapping[str, Any]]) -> None:
+    text = json.dumps(list(table), indent=0) if to.suffix.lower() == ".json" else csv_text(table)
+    try:
+        to.write_text(text)
+    except OSError as error:
+        raise QompassError(f"cannot write {to}: {error.strerror}: the table is in the run's folder, too") from error
+
+
+@contextlib.contextmanager
+def _bar(total: int) -> Iterator[Callable[[int], None]]:
+    if not sys.stderr.isatty():
+        yield lambda done: None
+        return
+    from apps.cli.progress import BarProgress
+
+    with BarProgress().stage("sweep", total) as stage:
+        before = 0
+
+        def told(done: int) -> None:
+            nonlocal before
+            stage.advance(done - before)
+            before = done
+
+        yield told

@@ -1,0 +1,286 @@
+"""A sweep as a run: rows in groups that share a plan, each group's sets at once, every result in the run's journal."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from qiskit import QuantumCircuit
+from qiskit.quantum_info import SparsePauliOp
+
+from apps.sweep.structure import lifted
+from apps.sweep.table import Row, number_of
+from resources_xml import units_of
+from tasks.errors import InputError, QompassError
+from tasks.evaluate import Evaluator
+from tasks.execution.run_devices import run_devices
+from tasks.inputs.circuit_file import circuit_of
+from tasks.inputs.files import read_bytes
+from tasks.inputs.observables import parse_text
+from tasks.options import Options
+from tasks.runs import RunDirectory, RunRecordError
+from tasks.runs.journal import Journal, read_journal
+from tasks.runs.results import write
+from tasks.runtime import shared_engine
+
+PROGRAM = "sweep"
+SETTINGS_NAME = "sweep.json"
+TABLE_NAME = "table.csv"
+_FORMAT = 1
+_TOGETHER = 256  # rows between two lines of the journal
+_CIRCUITS_KEPT = 64
+_NAMED = re.compile(rb"\{([A-Za-z_]\w*)\}")
+RESULTS = ("value", "std_error", "shots", "error")
+
+
+@dataclass
+class Group:
+    """Rows whose circuits differ in angles alone and whose observables are the same.
+
+    Attributes:
+        circuit: with free parameters.
+        observable: of all.
+        rows: their numbers.
+        angles: (parameter,) of each.
+    """
+
+    circuit: QuantumCircuit
+    observable: SparsePauliOp
+    rows: list[int] = field(default_factory=list)
+    angles: list[np.ndarray] = field(default_factory=list)
+
+
+class Reader:
+    """Circuits of rows; a file is read once while it is among the last that were asked for.
+
+    Args:
+        folder: where names of files begin.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._content = lru_cache(_CIRCUITS_KEPT)(self._read)
+        self._parsed = lru_cache(_CIRCUITS_KEPT)(lambda name: circuit_of(self.path(name), self._content(name)))
+        self.digests: dict[str, str] = {}
+
+    def path(self, name: str) -> Path:
+        """Where a file is."""
+        return self._folder / name
+
+    def _read(self, name: str) -> bytes:
+        content = read_bytes(self.path(name), "circuit file")
+        self.digests[name] = hashlib.sha256(content).hexdigest()
+        return content
+
+    def circuit(self, row: Row) -> QuantumCircuit:
+        """A row's circuit, without free parameters.
+
+        Parameters are those of a QPY file, or words between braces in text: ``rx({theta}) q[0];``.
+
+        Raises:
+            InputError: the file cannot be read, or the row's parameters are not the circuit's.
+        """
+        if "" in row.parameters:
+            raise InputError(f"the row is malformed: {row.parameters['']}")
+        if not row.circuit:
+            raise InputError("no circuit is named")
+        values = {name: number_of(value, name) for name, value in row.parameters.items()}
+        content = self._content(row.circuit)
+        named = {name.decode() for name in _NAMED.findall(content)} if not content.startswith(b"QISKIT") else set()
+        if named:
+            _check_same(row, named, values)
+            filled = _NAMED.sub(lambda match: repr(values[match[1].decode()]).encode(), content)
+            return circuit_of(self.path(row.circuit), filled)
+        circuit = self._parsed(row.circuit)
+        _check_same(row, {parameter.name for parameter in circuit.parameters}, values)
+        return circuit.assign_parameters(values) if values else circuit
+
+
+def _check_same(row: Row, wanted: set[str], given: Mapping[str, float]) -> None:
+    if missing := sorted(wanted - given.keys()):
+        raise InputError(f"{row.circuit}: parameter '{missing[0]:.40}' has no value")
+    if unknown := sorted(given.keys() - wanted):
+        raise InputError(f"{row.circuit}: has no parameter '{unknown[0]:.40}'")
+
+
+def grouped(rows: Sequence[Row], reader: Reader) -> tuple[list[Group], dict[int, str]]:
+    """Rows that share a plan, and what is wrong with the rows that cannot be read."""
+    groups: dict[tuple[str, str], Group] = {}
+    broken: dict[int, str] = {}
+    observables: dict[tuple[str, int], SparsePauliOp] = {}
+    for row in rows:
+        try:
+            found = lifted(reader.circuit(row))
+            width = found.circuit.num_qubits
+            if (row.observable, width) not in observables:
+                observables[row.observable, width] = _observable(row.observable, width)
+            key = (found.key, row.observable)
+            if key not in groups:
+                groups[key] = Group(found.circuit, observables[row.observable, width])
+            groups[key].rows.append(row.number)
+            groups[key].angles.append(found.angles)
+        except QompassError as error:
+            broken[row.number] = str(error)
+    return list(groups.values()), broken
+
+
+def _observable(text: str, width: int) -> SparsePauliOp:
+    if not text:
+        raise InputError("no observable is given")
+    own = parse_text(text, width)
+    labels = ["".join("IXZY"[x + 2 * z] for x, z in zip(xs[::-1], zs[::-1], strict=True))
+              for xs, zs in zip(own.x.astype(int), own.z.astype(int), strict=True)]  # fmt: skip
+    return SparsePauliOp(labels, own.coefficients)
+
+
+def begin(file: Path, rows: Sequence[Row], groups: Sequence[Group], options: Options, document: Mapping[str, Any],
+          digests: Mapping[str, str], out: Path) -> RunDirectory:  # fmt: skip
+    """A new run's folder with all that it takes to finish it.
+
+    Args:
+        file: the table.
+        rows: of the table.
+        groups: of the rows.
+        options: how to run.
+        document: of the options.
+        digests: of the circuits' files, by name.
+        out: where runs go.
+
+    Raises:
+        InputError: no row can be run.
+    """
+    problem = Evaluator(groups[0].circuit, [groups[0].observable], options).problem(groups[0].angles[0])
+    table = read_bytes(file, "table of a sweep")
+    fields = {
+        "program": PROGRAM, "seed": options.seed, "shots": options.shots, "memory": None,
+        "inputs": {"table": {"path": str(file), "sha256": hashlib.sha256(table).hexdigest()}},
+        "asked": {"observable": [], "rows": len(rows)},
+    }  # fmt: skip
+    directory = RunDirectory.create(out, fields, problem)
+    settings = {
+        "format": _FORMAT, "file": str(file.resolve()), "sha256": hashlib.sha256(table).hexdigest(),
+        "circuits": dict(digests), "options": {name: own for name, own in document.items() if name != "memory_bytes"},
+    }  # fmt: skip
+    try:
+        write(directory.path, SETTINGS_NAME, json.dumps(settings, indent=1).encode())
+    except BaseException:
+        directory.discard()
+        raise
+    return directory
+
+
+def read_sweep(path: Path) -> dict[str, Any]:
+    """What a sweep's folder says of it.
+
+    Raises:
+        RunRecordError: it cannot be used, or the table is no longer the one that was begun.
+    """
+    try:
+        settings = json.loads((path / SETTINGS_NAME).read_bytes())
+        table = Path(settings["file"])
+        if settings["format"] != _FORMAT:
+            raise RunRecordError(f"{path} is a sweep of another version: start anew")
+        now = hashlib.sha256(table.read_bytes()).hexdigest()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunRecordError(f"{path / SETTINGS_NAME} cannot be used ({error}): start anew") from error
+    if now != settings["sha256"]:
+        raise RunRecordError(f"{table} has changed since {path} was begun: start anew, or bring it back")
+    return settings
+
+
+def sweep(
+    directory: RunDirectory,
+    groups: Sequence[Group],
+    broken: Mapping[int, str],
+    options: Options,
+    head: str,
+    told: Callable[[int], None],
+) -> tuple[int, int]:
+    """Run what the journal does not have.
+
+    Args:
+        directory: of the run.
+        groups: of rows that can be read.
+        broken: what is wrong with the others.
+        options: how to run.
+        head: says what was asked, for the journal.
+        told: called with how many rows are done.
+
+    Returns:
+        how many rows have a value, and how many have not.
+    """
+    journal = Journal(directory.path, head)
+    done = {number for entry in journal.entries for number in entry["rows"]}
+    bad = dict(broken)
+    bad.update({n: e for entry in journal.entries for n, e in zip(entry["rows"], entry["errors"], strict=True) if e})
+    told(len(done))
+    units = units_of(run_devices(options.resources, {}))
+    try:
+        with directory.timing("sweep"), shared_engine(options.engine, units=units, scheduler=options.scheduler):
+            for group in groups:
+                evaluator = Evaluator(group.circuit, [group.observable], options)
+                for rows, angles in _parts(group):
+                    if set(rows) <= done:
+                        continue
+                    entry = _evaluated(evaluator, rows, angles)
+                    journal.append(entry)
+                    bad.update({n: e for n, e in zip(rows, entry["errors"], strict=True) if e})
+                    done.update(rows)
+                    told(len(done))
+    finally:
+        journal.close()
+    return len(done | bad.keys()) - len(bad), len(bad)
+
+
+def _parts(group: Group) -> Iterator[tuple[list[int], np.ndarray]]:
+    for start in range(0, len(group.rows), _TOGETHER):
+        yield group.rows[start : start + _TOGETHER], np.array(group.angles[start : start + _TOGETHER])
+
+
+def _evaluated(evaluator: Evaluator, rows: list[int], angles: np.ndarray) -> dict[str, Any]:
+    """Results of a part; where it fails as a whole each row is tried for itself, so that one takes no other along."""
+    try:
+        ready = evaluator.prepared()
+        if ready is not None:
+            ready.forget()  # the same numbers whatever came before
+        found = evaluator.evaluate(angles.reshape(len(rows), -1))
+        values, errors = found.values[:, 0].tolist(), found.std_errors[:, 0].tolist()
+        each = found.shots // len(rows)
+        return {"rows": rows, "values": values, "std_errors": errors, "shots": [each] * len(rows),
+                "errors": [""] * len(rows)}  # fmt: skip
+    except QompassError as error:
+        if len(rows) == 1:
+            return {"rows": rows, "values": [None], "std_errors": [None], "shots": [0], "errors": [str(error)]}
+    parts = [_evaluated(evaluator, [row], angles[k : k + 1]) for k, row in enumerate(rows)]
+    return {name: [part[name][0] for part in parts] for name in parts[0]}
+
+
+def table_rows(rows: Sequence[Row], broken: Mapping[int, str], run: Path) -> Iterator[dict[str, Any]]:
+    """The tidy table: what was asked in each row, and what came of it."""
+    found: dict[int, tuple[Any, ...]] = {number: (None, None, 0, error) for number, error in broken.items()}
+    for entry in read_journal(run):
+        columns = (entry[name] for name in ("values", "std_errors", "shots", "errors"))
+        found.update(zip(entry["rows"], zip(*columns, strict=True), strict=True))
+    names = list(dict.fromkeys(name for row in rows for name in row.parameters if name))
+    for row in rows:
+        asked = {"row": row.number, "circuit": row.circuit, "observable": row.observable}
+        parameters = {name: row.parameters.get(name) for name in names}
+        yield {**asked, **parameters, **dict(zip(RESULTS, found.get(row.number, (None, None, 0, "")), strict=True))}
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as CSV."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
