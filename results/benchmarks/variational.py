@@ -141,7 +141,8 @@ def _qaoa(graph: Graph, layers: int, budget: float) -> dict[str, Any]:
     ends = {"evaluations": found.evaluations, "energy": found.energy, "string": found.bits_energy}
     return {
         "layers": layers, "qubits": hamiltonian.num_qubits, "gates_cut": len(plan["cuts"]["gates"]),
-        "fragments": len(plan["fragments"]), "seconds": seconds, **ends, "one": one, "slope": slope, "many": many, "call": call, **addon,
+        "fragments": len(plan["fragments"]), "seconds": seconds, **ends,
+        "one": one, "slope": slope, "many": many, "call": call, **addon,
     }  # fmt: skip
 
 
@@ -169,8 +170,8 @@ def _markdown(document: dict[str, Any]) -> str:
         "# Variational programs to convergence",
         "",
         "`python -m results.benchmarks.variational` wrote this: exact path, L-BFGS-B with exact gradients, from the"
-        " start that `qompass optimise` takes. `a call`: `qompass.estimate` with the same cuts for each evaluation. Peer:"
-        f" qiskit-addon-cutting 0.10, the same cuts, {_SHOTS:,} shots a sub-experiment, {document['budget_s']:g} s (~"
+        " start that `qompass optimise` takes. `a call`: `qompass.estimate` with the same cuts for each evaluation."
+        f" Peer: qiskit-addon-cutting 0.10, the same cuts, {_SHOTS:,} shots a sub-experiment, {document['budget_s']:g} s (~"
         f" extrapolated). Medians. {machine['cores']} cores, Python {machine['python']}, Qiskit {machine['qiskit']},"
         " busy with other work.",
     ]
@@ -234,11 +235,12 @@ def _figure(document: dict[str, Any]) -> None:
         left.bar([row["layers"] + 0.2 * (place - 1.5) for row in own], [1 / row[key] for row in own], 0.2, label=label)
     left.set(yscale="log", xlabel="layers p", ylabel="evaluations a second", title="QAOA, 40 qubits, exact energies")
     left.set_xticks([row["layers"] for row in rows])
-    left.legend(fontsize=8)
+    left.legend(fontsize=8, loc="lower left", framealpha=0.9)
     for field in _FIELDS:
         own = [row for row in document.get("vqe", []) if row["field"] == field]
         errors = [(row["energy"] - row["exact"]) / abs(row["exact"]) for row in own]
         right.plot([row["layers"] for row in own], errors, "o-", label=f"field {field:g}")
+    right.set_xticks([1, 2, 3])
     right.set(yscale="log", xlabel="layers", ylabel="relative error of the energy", title="VQE, 24 spins")
     right.legend(fontsize=8)
     figure.tight_layout()

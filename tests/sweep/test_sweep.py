@@ -229,7 +229,7 @@ def test_a_sweep_whose_table_or_circuit_changed_is_not_gone_on_with(grid, capsys
         ("t.json", "3", "is neither a list of rows nor a grid"),
         ("t.json", '{"circuits": ["a"], "observable": ["Z0"]}', "'observable' is no part of a grid"),
         ("t.json", '{"circuits": ["a"], "observables": []}', "observables of a grid are a list"),
-        ("t.json", '{"circuits": ["a"], "observables": {"from": 0, "to": 1, "steps": 1e9}}', "observables of a grid are"),
+        ("t.json", '{"circuits": ["a"], "observables": {"from": 0, "to": 1, "steps": 1e9}}', "observables of a"),
     ],
 )  # fmt: skip
 def test_a_table_that_is_none_is_said_in_one_line(name, text, said, tmp_path):
