@@ -171,8 +171,9 @@ def _markdown(document: dict[str, Any]) -> str:
         "",
         "`python -m results.benchmarks.variational` wrote this: exact path, L-BFGS-B with exact gradients, from the"
         " start that `qompass optimise` takes. `a call`: `qompass.estimate` with the same cuts for each evaluation."
-        f" Peer: qiskit-addon-cutting 0.10, the same cuts, {_SHOTS:,} shots a sub-experiment, {document['budget_s']:g} s"
-        f" (~ extrapolated). Medians. {machine['cores']} cores, Python {machine['python']}, Qiskit {machine['qiskit']},"
+        f" Peer: qiskit-addon-cutting 0.10, the same cuts, {_SHOTS:,} shots a sub-experiment,"
+        f" {document['budget_s']:g} s (~ extrapolated). Medians."
+        f" {machine['cores']} cores, Python {machine['python']}, Qiskit {machine['qiskit']},"
         " busy with other work.",
     ]
     if "qaoa" in document:
