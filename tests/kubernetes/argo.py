@@ -36,7 +36,7 @@ class Workflow:
     """
 
     def __init__(self, template: Mapping[str, Any], node: Node, name: str, arguments: Mapping[str, str]) -> None:
-        self._spec, self.node, self.name = template["spec"], node, name
+        self._spec, self.node = template["spec"], node
         assert set(self._spec) <= _SPEC, set(self._spec) - _SPEC
         declared = {one["name"]: one.get("value") for one in self._spec["arguments"]["parameters"]}
         assert set(arguments) <= set(declared)

@@ -195,8 +195,17 @@ def test_tokens_are_files_of_the_steps_that_need_them_and_nothing_else(name):
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_what_is_referred_to_is_there(name):
-    objects = composed(name)
+@pytest.mark.parametrize("storage", ["volume", "s3"])
+def test_what_is_referred_to_is_there_whichever_way_files_are_kept(name, storage, tmp_path):
+    """An overlay as it is, and with the other storage in its list, with the same file of the site."""
+    overlay = KUBERNETES / "overlays" / name
+    text = (overlay / "kustomization.yaml").read_text()
+    up = os.path.relpath(KUBERNETES, tmp_path.resolve())
+    text = text.replace("../..", up).replace("components/s3,", "X,").replace("components/volume,", "X,")
+    (tmp_path / "kustomization.yaml").write_text(text.replace("X,", f"components/{storage},"))
+    shutil.copy(overlay / "site.yaml", tmp_path)
+    objects = composed(tmp_path)
+    assert ("artifactRepositoryRef" in workflow_of(objects)) == (storage == "s3")
     there = {
         kind: {o["metadata"]["name"] for o in objects if o["kind"] == kind} for kind in {o["kind"] for o in objects}
     }
@@ -228,6 +237,7 @@ def test_kueue_has_a_quota_for_every_device_and_every_pod_of_the_workflow_is_in_
     spec = workflow_of(objects)
     for template in spec["templates"]:
         assert ("container" in template) == (template.get("metadata", {}).get("labels") == {QUEUE: "qompass"})
+        assert ("container" in template) == ("activeDeadlineSeconds" in template) == ("retryStrategy" in template)
     flavors = {o["metadata"]["name"] for o in objects if o["kind"] == "ResourceFlavor"}
     quotas = {}
     for group in queue["spec"]["resourceGroups"]:
@@ -330,6 +340,8 @@ def test_the_emulated_qpu_is_called_the_same_everywhere():
 
 
 def test_commands_are_files_of_this_checkout():
+    told = (KUBERNETES / "README.md").read_text()
+    assert all(name in told for name in FROM_OUTSIDE["Secret"] - {"qompass-emulator"} | FROM_OUTSIDE["ConfigMap"])
     for name in OVERLAYS:
         for _, spec, _ in pods_of(composed(name)):
             for container in spec["containers"]:

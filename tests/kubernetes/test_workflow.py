@@ -72,11 +72,11 @@ def emulator():
     server.server_close()
 
 
-def workflow(overlay, devices, folder, arguments, **node):
+def workflow(overlay, devices, folder, arguments, name="run", **node):
     """The workflow of an overlay whose file of the site names these devices."""
     objects = composed(overlay)
     one(objects, "ConfigMap", "qompass-devices")["data"]["devices"] = devices
-    return Workflow(one(objects, "WorkflowTemplate", "qompass"), Node(objects, folder, **node), "run", arguments)
+    return Workflow(one(objects, "WorkflowTemplate", "qompass"), Node(objects, folder, **node), name, arguments)
 
 
 def values(ran):
@@ -179,6 +179,17 @@ def test_a_qpu_that_goes_away_re_enters_the_dag_as_batches_of_other_devices(tmp_
     kept += [path for path in tmp_path.glob("pods/*/volumes/scratch/**/*") if path.is_file()]
     kept += list(tmp_path.glob("pods/*/log"))
     assert kept and not [path for path in kept if TOKEN.encode() in path.read_bytes()]
+
+
+@pytest.mark.slow  # of the same with a QPU
+def test_a_gpu_that_is_none_re_enters_the_dag_as_batches_of_other_devices(tmp_path, store):
+    asked = {"circuit": SAMPLED["circuit"], "observable": "Z0 Z11", "options": "--max-qubits 6 --policy round_robin"}
+    ran = workflow("gpu", "cpu 2\ngpu 1", tmp_path, asked, name="another", store=store)
+    assert ran.run() == "Succeeded", [pod.said for pod in ran.node.pods]
+    (gpu,) = [pod for pod in ran.node.pods if pod.template == "execute-gpu"]
+    assert gpu.requests["nvidia.com/gpu"] == "1" and gpu.exit_code == 0 and "given back" in gpu.said
+    assert steps(ran)[-4:] == ["execute-cpu", "reconstruct", "report", "release"]
+    assert abs(values(ran)[0]["value"] - 1) < 1e-9
 
 
 @pytest.mark.uses("QPU emulator")
