@@ -196,6 +196,12 @@ def test_shots_outside_the_codes_asked_for_count_for_none_of_them() -> None:
     np.testing.assert_allclose(outputs.projectors(np.array([False, True]), np.array([0, 1])), [0.8, 0.2])
 
 
+def test_one_shot_counts() -> None:
+    variant = VariantData((), (), np.array([0]), np.ones((1, 2), dtype=bool), counted({2: 1}, 2))
+    found = SampledOutputs((4, 7), SampledData((), (variant,))).projectors(np.array([True, True]), np.array([0, 2]))
+    np.testing.assert_array_equal(found, [0.0, 1.0])
+
+
 def test_a_leg_s_sign_goes_into_the_projectors() -> None:
     """Bit 0 carries the leg's sign: the unsigned column is the probability, the signed one the difference."""
     leg = LegSettings(np.array([[0, 0], [0, 1]]), np.array([[1.0, 0.0], [0.0, 2.0]]), 1)
