@@ -116,13 +116,13 @@ def _found(plan: Plan, options: Options, directory: RunDirectory) -> list[Found]
             for asked in sampled_jobs(plan, wanted, options.seed, round_index=number):
                 sampled[asked.fragment.index, number] = asked
             number += 1
-            more = directory.shots_of_round(number)
+            more = directory.results.shots_of_round(number)
             wanted = None if more is None else [
                 more.get(f.index, np.zeros((2, cost.variants), dtype=np.int64))
                 for f, cost in zip(plan.fragments, plan.costs, strict=True)
             ]  # fmt: skip
     found: list[list[Any]] = [[] for _ in plan.fragments]
-    for _, result in directory.stored():
+    for _, result in directory.results.stored():
         meta = result.meta
         job: ExactJob | SampledJob | None = jobs.get(str(meta.get("digest")))
         if job is None and (whole := sampled.get((meta.get("fragment", -1), meta.get("round", -1)))) is not None:

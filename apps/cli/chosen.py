@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from apps.cli.arguments import given_options
+from apps.cli.flags import given_options
 from tasks.errors import InputError
 from tasks.inputs.validation import read_cuts
 from tasks.model.problem import Problem

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
-from apps.cli.arguments import DEFAULT_OUT
+from apps.cli.groups import DEFAULT_OUT
 from apps.cli.tables import bytes_text, table
 from apps.cli.terminal import SCHEMA
 from tasks.errors import QompassError

@@ -18,7 +18,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from apps.cli.arguments import given_options
+from apps.cli.flags import given_options
 from apps.cli.interruption import INTERRUPTED, reading
 from apps.cli.paths import run_path, shown_path
 from apps.cli.tables import seconds_text, value_and_error

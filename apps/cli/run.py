@@ -10,9 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from apps.cli.arguments import given_options
 from apps.cli.chosen import options_from
-from apps.cli.flags import flagged_notes
+from apps.cli.flags import flagged_notes, given_options
 from apps.cli.interruption import reading
 from apps.cli.paths import run_path, shown_path
 from apps.cli.progress import make_progress

@@ -17,8 +17,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from apps.cli.arguments import Parser, build_parser
+from apps.cli.arguments import build_parser
 from apps.cli.flags import flagged
+from apps.cli.groups import Parser
 from apps.cli.run import asked
 from launch.slurm.compss import submit_to_compss
 from launch.slurm.jobs import sbatch, submit_round, write_job, write_resources

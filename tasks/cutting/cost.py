@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import log2, prod
 
 import numpy as np
@@ -161,11 +162,12 @@ def greedy_contraction(fragments: Sequence[Fragment], bonds: Sequence[np.ndarray
     if not bonds:
         return GreedyContraction(float(len(fragments)), 1.0)
     return contraction_of(
-        [(tuple(leg.dimension for leg in f.legs), tuple(leg.cut for leg in f.legs)) for f in fragments]
+        tuple((tuple(leg.dimension for leg in f.legs), tuple(leg.cut for leg in f.legs)) for f in fragments)
     )
 
 
-def contraction_of(tensors: Sequence[tuple[Sequence[int], Sequence[int]]]) -> GreedyContraction:
+@lru_cache(maxsize=64)
+def contraction_of(tensors: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]) -> GreedyContraction:
     """Predict the contraction of a network.
 
     Args:

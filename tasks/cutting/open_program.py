@@ -19,6 +19,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 from tasks.cutting.kinds import LegKind
+from tasks.cutting.once import once_a_fragment
 from tasks.cutting.plan import Fragment
 
 _INDEPENDENT = 1e-12  # a singular value below this, relative to the largest, is rounding
@@ -164,6 +165,7 @@ class OpenProgram:
         return prod(one.rank for one in self.branchings)
 
 
+@once_a_fragment
 def open_program(fragment: Fragment) -> OpenProgram:
     """The program of a fragment's open-leg simulation."""
     merged, branchings = opened_steps(fragment)

@@ -10,6 +10,7 @@ import numpy as np
 from qiskit import QuantumCircuit
 
 from tasks.cutting.kinds import GATES, Scheme, Setting
+from tasks.cutting.once import once_a_fragment
 from tasks.cutting.plan import Fragment
 
 _LETTERS = {"x": 1, "y": 2, "z": 3}
@@ -49,6 +50,7 @@ def factor_letters(fragment: Fragment) -> np.ndarray:
     return np.where(x & z, 2, np.where(x, 1, np.where(z, 3, 0))).astype(np.int8)
 
 
+@once_a_fragment
 def measurement_groups(fragment: Fragment) -> tuple[MeasurementGroup, ...]:
     """Qubit-wise commuting groups, found greedily, widest factors first; every factor is in at least one."""
     letters = factor_letters(fragment)

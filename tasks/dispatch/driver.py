@@ -217,7 +217,7 @@ class Driver:
         arrays = dict(payload)
         for done in reported:
             if not done.stored:
-                self._directory.store(done.key, arrays[done.piece], done.meta)
+                self._directory.results.store(done.key, arrays[done.piece], done.meta)
 
     def _seen(self) -> dict[str, DeviceState]:
         """How the QPUs are doing, where there is something to place on them; those that have come are among them."""

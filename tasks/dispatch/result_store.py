@@ -18,7 +18,7 @@ def found_results(
 
     A stored result counts only if it was asked for in the same words (``FragmentJob.digest``).
     """
-    stored = dict(directory.stored(tuple(f"fragment-{job.fragment.index}-" for job in jobs)))
+    stored = dict(directory.results.stored(tuple(f"fragment-{job.fragment.index}-" for job in jobs)))
     rounds: dict[tuple[int, int], list[str]] = {}
     for key, result in stored.items():
         if {"fragment", "round", "first", "count"} <= result.meta.keys():

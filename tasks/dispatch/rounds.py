@@ -77,7 +77,7 @@ def shot_rounds(
         last = number == _MOST_ROUNDS - 1 or (
             shots is not None and (first >= shots or (number == 1 and target_error is None))
         )
-        more = None if last else driver.directory.load_round(number + 1, digest)
+        more = None if last else driver.directory.results.load_round(number + 1, digest)
         further = _Allocation(structure, plan, driver, prices, shots, target_error, memory_bytes, number + 1, tell)
         # What a shot costs is known once it is known who took it; without prices nothing is to be waited for.
         ahead = end if last else further.submit if more is None and not any(prices.values()) else None
@@ -87,7 +87,7 @@ def shot_rounds(
         if more is None:
             allocation: Allocation = driver.value_of("the allocation of shots", further.submit)
             more = allocation.shots
-            driver.directory.store_round(number + 1, digest, more)
+            driver.directory.results.store_round(number + 1, digest, more)
             if allocation.estimates is not None:
                 names = driver.directory.record["problem"]["names"]
                 pairs = zip(names, *allocation.estimates, strict=False)

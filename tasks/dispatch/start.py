@@ -7,14 +7,14 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
-from importlib.metadata import entry_points
+from functools import cache, partial
+from importlib.metadata import EntryPoints, entry_points
 from typing import Any
 
 import numpy as np
 
 from resources_xml import units_of
-from scheduler_policies import POLICY_GROUP, Device, Goal, Kind, find_policy
+from scheduler_policies import POLICIES, POLICY_GROUP, Device, Goal, Kind, Policy, find_policy
 from scheduler_policies.machine import CONTRACTION_FLOPS
 from tasks.cut import asked_of_plan, cut
 from tasks.cutting import Plan, with_known_error
@@ -100,7 +100,7 @@ def started(
             plan,
             Pool(
                 devices,
-                find_policy(options.policy, entry_points(group=POLICY_GROUP)),
+                _policy(options.policy),
                 Goal(options.target_error, options.budget),
                 units=usable_cores(),
             ),
@@ -136,6 +136,16 @@ def _calibrated(device: Device) -> dict[str, Any]:
         "one_qubit": device.one_qubit_error, "two_qubit": device.two_qubit_error, "readout": device.readout_error,
     }  # fmt: skip
     return {"type": device.resource_type, "qubits": device.qubits, "errors": errors}
+
+
+@cache
+def _installed() -> EntryPoints:
+    """Policies that users installed, as this process first found them: looking takes longer than a small run."""
+    return entry_points(group=POLICY_GROUP)
+
+
+def _policy(name: str) -> Policy:
+    return find_policy(name, _installed() if name in POLICIES else entry_points(group=POLICY_GROUP))
 
 
 def greedy_flops(plan: Plan) -> float:

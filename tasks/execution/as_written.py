@@ -16,6 +16,7 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Barrier, Delay, Instruction, Measure, Reset
 from qiskit.circuit.library import UnitaryGate
 
+from tasks.cutting.once import once_a_fragment
 from tasks.cutting.plan import Fragment
 from tasks.execution.errors import UnsupportedCircuit
 
@@ -31,6 +32,7 @@ def circuit_digest(circuit: QuantumCircuit) -> str:
     return hashlib.blake2b(circuit_material(circuit), digest_size=16).hexdigest()
 
 
+@once_a_fragment
 def fragment_digest(fragment: Fragment) -> str:
     """Return 32 hex digits that name a fragment as written: its gates, legs and observable factors."""
     return hashlib.blake2b(fragment_material(fragment), digest_size=16).hexdigest()

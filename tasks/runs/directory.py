@@ -21,8 +21,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from tasks.errors import is_defect
 from tasks.model.problem import Problem
 from tasks.runs.claims import CLAIMS_OF_BATCHES, Claims
@@ -32,8 +30,8 @@ from tasks.runs.lock import RunLock, is_locked
 from tasks.runs.log import RunLog
 from tasks.runs.problem_files import pack_problem, unpack_problem
 from tasks.runs.record import RunRecord, RunRecordError
-from tasks.runs.results import FOLDER, file_name, read_result, store_result, write
-from tasks.runs.storage import Stored, pack, unpack
+from tasks.runs.results import FOLDER, write
+from tasks.runs.run_results import RunResults
 from tasks.runs.temporary import is_temporary
 from tasks.runs.trace import TRACE_NAME, read_events, task_rows, trace_csv
 from tasks.runtime.versions import versions
@@ -56,6 +54,7 @@ class RunDirectory:
         """Use :meth:`create` or :meth:`open`."""
         self.path = path
         self.record = record
+        self.results = RunResults(path, record)
         self._lock = lock
         self._settled = False
         self._resumed = False
@@ -216,72 +215,6 @@ class RunDirectory:
             fields: plain JSON, NumPy numbers or paths.
         """
         self._log.event(name, message, fields)
-
-    def store(self, key: str, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
-        """Keep a completed result (`store_result`), and what is known of it in the record."""
-        self.record.result(key, {**meta, "sha256": store_result(self.path, key, arrays, meta)})
-
-    def load(self, key: str) -> Stored | None:
-        """A result stored under this key, or None when there is none; a damaged one is reported and counts as none."""
-        found = read_result(self.path / FOLDER / file_name(key))
-        return None if found is None else self._believed(*found)
-
-    def stored(self, begin: tuple[str, ...] = ("",)) -> Iterator[tuple[str, Stored]]:
-        """Every result that is there, with its key; damaged ones are reported and left out.
-
-        Args:
-            begin: only those whose keys begin with one of these.
-        """
-        for path in sorted((self.path / FOLDER).glob("[!.]*.npz")):
-            found = read_result(path) if path.name.startswith(begin) else None
-            if found is not None and (stored := self._believed(*found)) is not None:
-                yield found[0], stored
-
-    def _believed(self, key: str, stored: Stored) -> Stored | None:
-        known = self.record["results"].get(key, {}).get("sha256", stored.meta["sha256"])
-        if known != stored.meta["sha256"]:
-            path = self.path / FOLDER / file_name(key)
-            logger.warning("%s is not what the run stored: it is computed again", path)
-            # Tasks take what they find of their own results, and do not see the record.
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as error:
-                raise RunRecordError(f"cannot remove {path}: {error.strerror}: remove it") from error
-            return None
-        self.record.result(key, stored.meta)
-        return stored
-
-    def store_round(self, number: int, digest: str, shots: Mapping[int, np.ndarray]) -> None:
-        """Keep what a round of shots is to take: a resumed run must ask for the same, whatever prices are then.
-
-        Args:
-            number: of the round.
-            digest: of everything asked for in the rounds before.
-            shots: (half, variant) by fragment.
-        """
-        arrays = {str(fragment): counts for fragment, counts in shots.items()}
-        write(self.path, f"round-{number}.npz", pack(arrays, {"digest": digest}))
-
-    def load_round(self, number: int, digest: str) -> dict[int, np.ndarray] | None:
-        """What :meth:`store_round` kept after the same rounds, or None."""
-        found = self._round(number)
-        return found[1] if found is not None and found[0] == digest else None
-
-    def shots_of_round(self, number: int) -> dict[int, np.ndarray] | None:
-        """What :meth:`store_round` kept, after whatever rounds, or None."""
-        found = self._round(number)
-        return None if found is None else found[1]
-
-    def _round(self, number: int) -> tuple[str, dict[int, np.ndarray]] | None:
-        path = self.path / f"round-{number}.npz"
-        try:
-            stored = unpack(path.read_bytes())
-            return str(stored.meta["digest"]), {int(name): array for name, array in stored.arrays.items()}
-        except FileNotFoundError:
-            return None
-        except Exception as error:  # as in read_result
-            logger.warning("%s is damaged (%s): it is computed again", path, error)
-            return None
 
     def finish(self, status: str, **fields: Any) -> None:
         """Write the final status (``done``, ``interrupted`` or ``failed``) and fields such as estimates."""

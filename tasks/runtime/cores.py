@@ -25,7 +25,7 @@ class Cores:
     """
 
     def __init__(self, most: int):
-        self.most = max(1, min(most, usable_cores()))
+        self.most = max(1, min(most, usable_cores())) if most > 1 else 1
         self._own: int | None = None
         self._files: list[int] = []
 

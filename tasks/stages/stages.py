@@ -307,7 +307,7 @@ def _jobs_of(batch: Batch, plan: Plan, options: Options, directory: RunDirectory
     elif batch.round_index == 0:
         jobs = sampled_jobs(plan, first_round(plan, options.shots), options.seed)
     else:
-        more = _when_seen(lambda: directory.shots_of_round(batch.round_index))
+        more = _when_seen(lambda: directory.results.shots_of_round(batch.round_index))
         if more is None:
             raise RunError(
                 f"{directory.path}: has no round-{batch.round_index}.npz: `qompass stage reconstruct` makes it again"

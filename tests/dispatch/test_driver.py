@@ -39,7 +39,7 @@ def test_where_tasks_do_not_see_the_folder_the_application_stores_and_says_so(pr
     monkeypatch.setattr("tasks.execute.store_result", unseen)
     with RunDirectory.create(tmp_path, {}, problem) as directory:
         found = run(problem, OPTIONS, directory)
-        stored = dict(directory.stored())
+        stored = dict(directory.results.stored())
     assert found.estimates == expected
     assert set(stored) == set(found.record["results"])
     assert [note for note in found.record["notes"] if "does not see the run's folder" in note]
@@ -88,7 +88,7 @@ def test_shots_that_two_stored_results_share_count_once(problem, tmp_path):
                 "device": "cpu", "digest": part.digest, "fragment": job.fragment.index, "round": 0, "first": first,
                 "count": n,
             }  # fmt: skip
-            directory.store(part.key, run_job(part), meta)
+            directory.results.store(part.key, run_job(part), meta)
         found, todo = found_results([job], directory)
     covered = sorted(k for done, _ in found for k in range(done.piece.first, done.piece.first + done.piece.count))
     missing = [k for piece in todo for k in range(piece.first, piece.first + piece.count)]

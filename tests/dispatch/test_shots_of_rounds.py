@@ -58,8 +58,8 @@ def test_the_price_of_a_shot_is_that_of_the_devices_that_took_them():
 def test_two_rounds_spend_all_shots_and_the_second_is_kept_for_a_resumed_run(problem, plan, tmp_path):
     with RunDirectory.create(tmp_path, {}, problem) as directory:
         run(problem, Options(max_qubits=4, shots=60_000, seed=2, cache="off"), directory)
-        first, second = first_round(plan, 60_000), directory.shots_of_round(1)
-        assert second is not None and directory.shots_of_round(2) is None
+        first, second = first_round(plan, 60_000), directory.results.shots_of_round(1)
+        assert second is not None and directory.results.shots_of_round(2) is None
     spent = sum(int(own.sum()) for own in [*first, *second.values()])
     assert spent == pytest.approx(60_000, abs=sum(cost.variants for cost in plan.costs))
 
@@ -85,7 +85,7 @@ def test_results_that_only_some_tasks_could_store_are_all_stored(problem, tmp_pa
     monkeypatch.setattr(execute, "store_result", every_second)
     with RunDirectory.create(tmp_path, {}, problem) as directory:
         run(problem, Options(max_qubits=4, shots=1_000, seed=2, cache="off"), directory)
-        assert {key for key, _ in directory.stored()} == set(directory.record["results"])
+        assert {key for key, _ in directory.results.stored()} == set(directory.record["results"])
         covered = sum(entry["count"] for entry in directory.record["results"].values())
     assert covered == sum(cost.variants for cost in make_plan(problem, max_qubits=4, shots=1_000).costs)
     assert len(calls) > 1
@@ -94,7 +94,7 @@ def test_results_that_only_some_tasks_could_store_are_all_stored(problem, tmp_pa
 def test_few_shots_are_spent_in_one_round(problem, tmp_path):
     with RunDirectory.create(tmp_path, {}, problem) as directory:
         run(problem, Options(max_qubits=4, shots=1_000, seed=2, cache="off"), directory)
-        assert directory.shots_of_round(1) is None
+        assert directory.results.shots_of_round(1) is None
         assert {entry["round"] for entry in directory.record["results"].values()} == {0}
 
 
@@ -109,7 +109,7 @@ def stored(directory, job, **changed):
         "device": "cpu", "digest": job.digest, "fragment": piece.fragment, "round": piece.round_index,
         "first": piece.first, "count": piece.count,
     }  # fmt: skip
-    directory.store(job.key, run_job(job), {**meta, **changed})
+    directory.results.store(job.key, run_job(job), {**meta, **changed})
 
 
 def test_neighbours_that_share_no_shots_all_count(problem, job, tmp_path):
@@ -126,10 +126,10 @@ def test_neighbours_that_share_no_shots_all_count(problem, job, tmp_path):
 def test_a_result_that_was_asked_for_in_other_words_does_not_count(problem, job, tmp_path):
     exact = job.as_exact()
     with RunDirectory.create(tmp_path, {}, problem) as directory:
-        directory.store(exact.key, run_job(exact), {"device": "cpu", "digest": "another"})
+        directory.results.store(exact.key, run_job(exact), {"device": "cpu", "digest": "another"})
         stored(directory, job, digest="another")
         assert found_results([job], directory) == ([], [job.piece])
-        directory.store(exact.key, run_job(exact), {"device": "cpu", "digest": exact.digest})
+        directory.results.store(exact.key, run_job(exact), {"device": "cpu", "digest": exact.digest})
         ((done, _),), todo = found_results([job], directory)
     assert done.piece == job.piece.as_exact() and todo == []
 

@@ -14,7 +14,7 @@ from collections import Counter
 
 import pytest
 
-from apps.cli.arguments import duration
+from apps.cli.values import duration
 from tasks.pilots import PilotError, grow_pilot, pilot_folder, pilot_status, shrink_pilot, start_pilot, stop_pilot
 from tasks.pilots.keeper import LOCK
 from tasks.pilots.start import is_alive

@@ -53,15 +53,15 @@ def run(tmp_path: Path, problem: Problem) -> RunDirectory:
 def test_a_run_gives_its_problem_and_results_back_exactly(run: RunDirectory, problem: Problem) -> None:
     arrays = {"values": np.arange(6.0).reshape(2, 3), "bits": np.array([[True], [False]]), "empty": np.zeros((0, 4))}
     with run:
-        run.store("fragment 0/α", arrays, {"device": "cpu", "seconds": np.float64(0.5)})
+        run.results.store("fragment 0/α", arrays, {"device": "cpu", "seconds": np.float64(0.5)})
     with RunDirectory.open(run.path) as again:
-        stored = again.load("fragment 0/α")
+        stored = again.results.load("fragment 0/α")
         assert stored is not None
         assert stored.meta.pop("sha256") == hashlib.sha256(fragment_files(run)[0].read_bytes()).hexdigest()
         assert stored.meta == {"device": "cpu", "seconds": 0.5}
         for name, array in arrays.items():
             assert np.array_equal(stored.arrays[name], array) and stored.arrays[name].dtype == array.dtype
-        assert again.load("fragment 1") is None
+        assert again.results.load("fragment 1") is None
         same = again.problem()
     assert Operator(same.circuit) == Operator(problem.circuit)
     assert same.names == problem.names and same.notes == problem.notes
@@ -76,8 +76,8 @@ def test_keys_that_differ_only_in_odd_characters_stay_apart(run: RunDirectory) -
     keys = ["a/b", "a:b", "a_b", "../a", "x" * 300, "x" * 301]
     with run:
         for number, key in enumerate(keys):
-            run.store(key, {"n": np.array(number)}, {})
-        assert [run.load(key).arrays["n"].item() for key in keys] == list(range(len(keys)))  # type: ignore[union-attr]
+            run.results.store(key, {"n": np.array(number)}, {})
+        assert [run.results.load(key).arrays["n"].item() for key in keys] == list(range(len(keys)))  # type: ignore[union-attr]
     assert {path.parent for path in run.path.parent.rglob("*.npz")} == {run.path, run.path / "fragments"}
 
 
@@ -86,10 +86,10 @@ def test_a_damaged_result_is_reported_and_counts_as_none(
     run: RunDirectory, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with run:
-        run.store("other", {"values": np.ones(1000)}, {})
+        run.results.store("other", {"values": np.ones(1000)}, {})
         other = next((run.path / "fragments").iterdir())
         whole = other.read_bytes()
-        run.store("key", {"values": np.zeros(1000)}, {})
+        run.results.store("key", {"values": np.zeros(1000)}, {})
         path = next(path for path in (run.path / "fragments").iterdir() if path != other)
         content = path.read_bytes()
         middle = len(content) // 2
@@ -103,20 +103,20 @@ def test_a_damaged_result_is_reported_and_counts_as_none(
             }[damage]
         )
         with caplog.at_level(logging.WARNING):
-            assert run.load("key") is None
+            assert run.results.load("key") is None
         assert str(path) in caplog.text and "computed again" in caplog.text
-        run.store("key", {"values": np.zeros(1000)}, {})
-        assert run.load("key") is not None
+        run.results.store("key", {"values": np.zeros(1000)}, {})
+        assert run.results.load("key") is not None
 
 
 def test_every_single_flipped_byte_is_noticed(run: RunDirectory) -> None:
     with run:
-        run.store("key", {"values": np.arange(3.0)}, {"device": "cpu"})
+        run.results.store("key", {"values": np.arange(3.0)}, {"device": "cpu"})
         path = next((run.path / "fragments").iterdir())
         content = path.read_bytes()
         for position in range(len(content)):
             path.write_bytes(content[:position] + bytes([content[position] ^ 0x10]) + content[position + 1 :])
-            assert run.load("key") is None
+            assert run.results.load("key") is None
             stored = read_result(path)  # as where the record does not know it yet
             if stored is not None:
                 assert np.array_equal(stored[1].arrays["values"], np.arange(3.0)) and stored[0] == "key"
@@ -125,7 +125,7 @@ def test_every_single_flipped_byte_is_noticed(run: RunDirectory) -> None:
 
 def test_objects_are_never_stored(run: RunDirectory) -> None:
     with run, pytest.raises(TypeError, match="cannot be stored"):
-        run.store("key", {"values": np.array([object()])}, {})
+        run.results.store("key", {"values": np.array([object()])}, {})
 
 
 def test_one_run_has_one_worker_at_a_time(run: RunDirectory) -> None:
@@ -153,7 +153,7 @@ def test_a_killed_run_reads_as_interrupted_and_keeps_what_it_stored(tmp_path: Pa
         "import os, signal, sys, numpy, time; from qiskit import QuantumCircuit\n"
         "from tasks.inputs.validation import make_problem; from tasks.runs import RunDirectory\n"
         "run = RunDirectory.create(sys.argv[1], {}, make_problem(QuantumCircuit(2), 'Z0'))\n"
-        "run.store('first', {'n': numpy.array(1)}, {'device': 'cpu'})\n"
+        "run.results.store('first', {'n': numpy.array(1)}, {'device': 'cpu'})\n"
         "print(run.path, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
@@ -163,7 +163,7 @@ def test_a_killed_run_reads_as_interrupted_and_keeps_what_it_stored(tmp_path: Pa
     path = Path(died.stdout.strip())
     assert read_record(path)["status"] == "interrupted"
     with RunDirectory.open(path) as run:
-        stored = run.load("first")
+        stored = run.results.load("first")
         assert stored is not None and stored.arrays["n"] == 1
     assert read_record(path)["status"] == "done"
     assert read_record(path)["results"]["first"]["device"] == "cpu"
@@ -175,7 +175,7 @@ def test_status_follows_how_the_block_ended(tmp_path: Path, problem: Problem) ->
         try:
             with run:
                 if stored:
-                    run.store("key", {"n": np.array(1)}, {})
+                    run.results.store("key", {"n": np.array(1)}, {})
                 if error:
                     raise error
         except BaseException as raised:
@@ -247,7 +247,7 @@ def test_what_fails_on_a_finished_run_takes_nothing_from_it(tmp_path, problem):
 @pytest.fixture
 def finished(tmp_path: Path, problem: Problem) -> Path:
     with RunDirectory.create(tmp_path, {"options": {"shots": 100}}, problem) as directory:
-        directory.store("key", {"n": np.array(1)}, {"device": "cpu"})
+        directory.results.store("key", {"n": np.array(1)}, {"device": "cpu"})
         directory.finish("done", estimates=[{"observable": "Z0", "value": 0.25, "std_error": 0.0}])
     return directory.path
 
@@ -322,7 +322,7 @@ def test_a_result_that_the_run_did_not_store_is_computed_again(
     (path,) = (finished / "fragments").iterdir()
     path.write_bytes(pack({"n": np.array(2)}, {"device": "cpu", "key": "key"}))
     with RunDirectory.open(finished) as again:
-        assert again.load("key") is None and dict(again.stored()) == {}
+        assert again.results.load("key") is None and dict(again.results.stored()) == {}
     assert "is not what the run stored" in caplog.text
 
 
@@ -341,8 +341,8 @@ def test_what_a_killed_process_left_half_written_is_removed(finished: Path) -> N
 def test_a_folder_without_its_fragments_is_mended(finished: Path) -> None:
     shutil.rmtree(finished / "fragments")
     with RunDirectory.open(finished) as again:
-        assert dict(again.stored()) == {}
-        again.store("key", {"n": np.array(1)}, {})
+        assert dict(again.results.stored()) == {}
+        again.results.store("key", {"n": np.array(1)}, {})
 
 
 def test_the_lock_is_not_taken_through_a_link(finished: Path, tmp_path: Path) -> None:
@@ -400,7 +400,7 @@ def test_a_result_is_written_flushed_and_only_then_renamed(run: RunDirectory, mo
     monkeypatch.setattr(os, "open", os_opened)
     monkeypatch.setattr(os, "fsync", fsynced)
     monkeypatch.setattr(os, "replace", replaced)
-    run.store("key", {"values": np.arange(100.0)}, {})
+    run.results.store("key", {"values": np.arange(100.0)}, {})
     run.update()
     monkeypatch.undo()
     assert told == [

@@ -75,21 +75,21 @@ def test_a_launcher_reads_which_run_it_is(tmp_path, problem, monkeypatch):
 def test_a_round_is_only_that_of_the_same_rounds_before(left):
     shots = {0: np.array([[1, 2], [3, 4]]), 3: np.zeros((2, 1), dtype=np.int64)}
     with RunDirectory.open(left) as run:
-        run.store_round(1, "asked", shots)
-        assert run.load_round(1, "other") is None and run.load_round(2, "asked") is None
-        for found in (run.load_round(1, "asked"), run.shots_of_round(1)):
+        run.results.store_round(1, "asked", shots)
+        assert run.results.load_round(1, "other") is None and run.results.load_round(2, "asked") is None
+        for found in (run.results.load_round(1, "asked"), run.results.shots_of_round(1)):
             assert found is not None and found.keys() == {0, 3}
             assert all(np.array_equal(found[fragment], shots[fragment]) for fragment in shots)
         path = run.path / "round-1.npz"
         path.write_bytes(path.read_bytes()[:-40])
-        assert run.load_round(1, "asked") is None and run.shots_of_round(1) is None
+        assert run.results.load_round(1, "asked") is None and run.results.shots_of_round(1) is None
 
 
 def test_a_result_that_the_record_does_not_know_is_known_after_it_is_read(left):
     """Tasks store results; an application that dies before its next word has not put them into the record."""
     with RunDirectory.open(left) as run:
         directory.store_result(run.path, "key", {"n": np.array(1)}, {"device": "cpu"})
-        assert run.load("key") is not None
+        assert run.results.load("key") is not None
     assert read_record(left)["results"]["key"]["device"] == "cpu"
 
 

@@ -41,9 +41,9 @@ def made(folder, seed=0, shots=None):
 def forged(path, fragment, change):
     """Another value in a result of a fragment, with checksums that fit: the run itself believes it."""
     with RunDirectory.open(path) as directory:
-        key, stored = next((k, s) for k, s in directory.stored() if k.startswith(f"fragment-{fragment}-"))
+        key, stored = next((k, s) for k, s in directory.results.stored() if k.startswith(f"fragment-{fragment}-"))
         stored.meta.pop("sha256")
-        directory.store(key, change(stored.arrays), stored.meta)
+        directory.results.store(key, change(stored.arrays), stored.meta)
         directory.update()
 
 

@@ -100,7 +100,7 @@ class Sketch:
     @cached_property
     def contraction(self) -> GreedyContraction:
         """Along a greedy path, for one Pauli term."""
-        return contraction_of([(fragment.dimensions, fragment.cuts) for fragment in self.fragments])
+        return contraction_of(tuple((fragment.dimensions, fragment.cuts) for fragment in self.fragments))
 
     @property
     def variants(self) -> float:

@@ -18,6 +18,7 @@ from tasks.execution.simulators import accelerator
 from tasks.execution.simulators.accelerator import Accelerator
 
 _WORK = 14  # a block's product takes at least 2**14 multiplications, or its overhead shows
+_FEW = 8  # but 2**8 products of a small state take less time than a second pass
 
 
 def half_grams(
@@ -45,7 +46,10 @@ def half_grams(
     most = max(least, max(1, part // branches).bit_length() - 1)  # bits of the longest block
     order: list[np.ndarray] = []
     done = 0
-    for members, inside in _passes(masks, len(free) - least):
+    outside = len(free) - least
+    if rows * branches**2 <= PART:
+        outside = max(outside, min(len(free), _FEW))
+    for members, inside in _passes(masks, outside):
         spare = [bit for bit in free if not bit & inside]
         cut = min(most, len(spare))
         outer = [bit for bit in free if bit & inside] + spare[cut:]
@@ -64,6 +68,10 @@ def _passes(masks: np.ndarray, most: int) -> Iterator[tuple[np.ndarray, int]]:
         positions in ``masks``, and those bits as a mask.
     """
     left = np.argsort(np.bitwise_count(masks), kind="stable")
+    every = int(np.bitwise_or.reduce(masks, initial=0))
+    if len(left) > 1 and every.bit_count() <= most:
+        yield left, every
+        return
     while left.size:
         inside = 0
         first = int(masks[left[0]])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from math import prod
 
 import numpy as np
@@ -44,8 +44,9 @@ class SettingRows:
     operators: tuple[np.ndarray, ...]
 
     @classmethod
-    def of(cls, kind: LegKind, settings: Sequence[Setting]) -> SettingRows:
-        """The rows of a leg's settings."""
+    @lru_cache(maxsize=64)
+    def of(cls, kind: LegKind, settings: tuple[Setting, ...]) -> SettingRows:
+        """The rows of a leg's settings; nobody may change them."""
         plain, by_bit, bits = [], [], []
         for setting in settings:
             summed, signed = kind.rows(setting)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
+from typing import TypeAlias
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from tasks.model.tensor import LegSettings, SampledData, VariantData
 # Above so many bits a histogram is mostly zeros, and a variant has enough rows to be worth a call of its own.
 MOST_BITS = 12
 CHUNK_ENTRIES = 1 << 21
+
+_Options: TypeAlias = list[tuple[tuple[int, ...], tuple[int, ...]]]
 
 
 @dataclass(frozen=True)
@@ -82,15 +85,21 @@ def variant_batches(samples: SampledData) -> tuple[list[VariantGroup], list[int]
             seen[arrays] = np.asarray(variant.factors).tobytes() + b"|" + variant.factor_masks.tobytes()
         groups.setdefault((variant.leg_bits, counts.num_bits, seen[arrays]), []).append(position)
     made = []
+    options = [(_options(leg, False), _options(leg, True)) for leg in samples.legs]
     for members in groups.values():
-        made += _batches_of(samples, members)
+        made += _batches_of(samples, members, options)
     return made, singles
 
 
-def _batches_of(samples: SampledData, members: list[int]) -> list[VariantGroup]:
-    """Batches of variants that agree in their bits; they may still differ in which of them make how many columns."""
+def _batches_of(
+    samples: SampledData, members: list[int], options_of: Sequence[tuple[_Options, _Options]]
+) -> list[VariantGroup]:
+    """Batches of variants that agree in their bits; they may still differ in which of them make how many columns.
+
+    ``options_of``: of each leg, where its bit is not read and where it is.
+    """
     first = samples.variants[members[0]]
-    options = [_options(leg, bit) for leg, bit in zip(samples.legs, first.leg_bits, strict=True)]
+    options = [own[bit >= 0] for own, bit in zip(options_of, first.leg_bits, strict=True)]
     by_signs: dict[tuple, list[int]] = {}
     for position in members:
         chosen = samples.variants[position].settings
@@ -117,12 +126,13 @@ def _batches_of(samples: SampledData, members: list[int]) -> list[VariantGroup]:
     return made
 
 
-def _options(leg: LegSettings, bit: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+def _options(leg: LegSettings, read: bool) -> _Options:
     """For each setting its raw columns and whether each is signed, without those whose bit is not read."""
-    made = []
-    for setting in range(leg.num_settings):
-        raw = [int(r) for r in np.flatnonzero(leg.columns[:, 0] == setting) if bit >= 0 or not leg.columns[r, 1]]
-        made.append((tuple(raw), tuple(int(leg.columns[r, 1]) for r in raw)))
+    made: _Options = [((), ())] * leg.num_settings
+    for raw, (setting, signed) in enumerate(leg.columns[:, :2].tolist()):
+        if read or not signed:
+            columns, flags = made[setting]
+            made[setting] = ((*columns, raw), (*flags, int(signed)))
     return made
 
 
