@@ -275,4 +275,4 @@ def _in_halves(
     shares = [own / asked for job, _ in results for own, asked in zip(job.first_half, job.shots, strict=True)]
     rng = random_stream(f"halves:{first.seed}:{first.round_index}:{first.circuit}:{first.fragment.index}")
     for variant, pair in zip(variants, split_counts(counts, shares, rng), strict=True):
-        yield from ((half, variant, own) for half, own in enumerate(pair) if own.shots)
+        yield from ((half, variant, own) for half, own in enumerate(pair) if own.counts.size)

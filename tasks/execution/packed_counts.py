@@ -38,14 +38,21 @@ def unpack_counts(arrays: Mapping[str, np.ndarray]) -> list[VariantCounts]:
     """The inverse of ``pack_counts``."""
     rows, bits = arrays["rows"], arrays["bits"]
     widths = np.maximum(1, (bits + 7) // 8)
-    by_row, by_bit = np.cumsum(rows)[:-1], np.cumsum(bits)[:-1]
-    tables = np.split(arrays["outcomes"], np.cumsum(rows * widths)[:-1])
-    numbers = np.split(arrays["counts"], by_row)
-    readings = np.split(arrays["readings"], by_bit) if "readings" in arrays else [None] * len(rows)
-    weights = np.split(arrays["weights"], by_row) if "weights" in arrays else [None] * len(rows)
+    by_row, by_bit, by_byte = _parts(rows), _parts(bits), _parts(rows * widths)
+    outcomes, counts = arrays["outcomes"], arrays["counts"]
+    readings, weights = arrays.get("readings"), arrays.get("weights")
     return [
-        VariantCounts(table.reshape(-1, width), count, int(n), reading, weight)
-        for table, count, width, n, reading, weight in zip(
-            tables, numbers, widths.tolist(), bits.tolist(), readings, weights, strict=True
+        VariantCounts(
+            outcomes[table].reshape(-1, width),
+            counts[row],
+            n,
+            None if readings is None else readings[bit],
+            None if weights is None else weights[row],
         )
+        for table, row, bit, width, n in zip(by_byte, by_row, by_bit, widths.tolist(), bits.tolist(), strict=True)
     ]
+
+
+def _parts(lengths: np.ndarray) -> list[slice]:
+    ends = np.cumsum(lengths).tolist()
+    return [slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True)]

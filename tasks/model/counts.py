@@ -27,7 +27,10 @@ def merge_each(groups: Sequence[Sequence[VariantCounts]]) -> list[list[VariantCo
     merged: list[list[VariantCounts]] = [[] for _ in groups]
     plain: dict[int, list[int]] = {}
     for k, parts in enumerate(groups):
-        simple = len(parts) > 1 and all(c.readings is None and c.weights is None for c in parts)
+        if len(parts) == 1:
+            merged[k] = [parts[0]]
+            continue
+        simple = bool(parts) and all(c.readings is None and c.weights is None for c in parts)
         width = parts[0].outcomes.shape[1] if simple else 9
         if width > 8:
             merged[k] = merge_counts(parts)
@@ -102,9 +105,7 @@ def split_counts(
         if not again.size:
             break
         own[again] = rng.binomial(rows[again], chance[again])
-    ends = np.cumsum([len(c.counts) for c in counts])[:-1]
-    pairs = zip(np.split(own, ends), np.split(stratum, ends), counts, strict=True)
-    return [(_part(c, mine, s), _part(c, c.counts - mine, s)) for mine, s, c in pairs]
+    return list(zip(_parts(counts, own, stratum), _parts(counts, rows - own, stratum), strict=True))
 
 
 def _strata(owner: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -116,12 +117,24 @@ def _strata(owner: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return stratum
 
 
-def _part(counts: VariantCounts, own: np.ndarray, stratum: np.ndarray) -> VariantCounts:
+def _parts(counts: Sequence[VariantCounts], own: np.ndarray, stratum: np.ndarray) -> list[VariantCounts]:
+    """(variant,) as many shots of each row as ``own``, a (row,) array over all variants, says."""
+    rows, widths = (np.array(of) for of in zip(*(c.outcomes.shape for c in counts), strict=True))
     kept = own > 0
-    weights = counts.weights
-    if weights is not None and own.any():
-        place = np.unique(stratum, return_inverse=True)[1]
-        before = np.bincount(place, counts.counts) / counts.shots
-        after = np.bincount(place, own) / own.sum()
-        weights = (weights * before[place] / np.maximum(after[place], 1e-300))[kept]
-    return VariantCounts(counts.outcomes[kept], own[kept], counts.num_bits, counts.readings, weights)
+    begins = np.concatenate([[0], np.cumsum(rows)])
+    at = np.concatenate([[0], np.cumsum(kept)])[begins]
+    byte = np.concatenate([[0], np.cumsum(np.diff(at) * widths)]).tolist()
+    table = np.concatenate([c.outcomes.reshape(-1) for c in counts])[np.repeat(kept, np.repeat(widths, rows))]
+    numbers, at = own[kept], at.tolist()
+    parts = []
+    for k, c in enumerate(counts):
+        weights = c.weights
+        if weights is not None and at[k + 1] > at[k]:
+            mine = slice(begins[k], begins[k + 1])
+            place = np.unique(stratum[mine], return_inverse=True)[1]
+            before = np.bincount(place, c.counts) / c.shots
+            after = np.bincount(place, own[mine]) / own[mine].sum()
+            weights = (weights * before[place] / np.maximum(after[place], 1e-300))[kept[mine]]
+        outcomes = table[byte[k] : byte[k + 1]].reshape(-1, c.outcomes.shape[1])
+        parts.append(VariantCounts(outcomes, numbers[at[k] : at[k + 1]], c.num_bits, c.readings, weights))
+    return parts

@@ -93,13 +93,15 @@ def _raw_sums(samples: SampledData, num_factors: int) -> tuple[np.ndarray, np.nd
     """Sums of signs and numbers of shots behind each raw entry, both (half, raw of each leg..., factor)."""
     shape = (samples.halves, *(len(leg.columns) for leg in samples.legs), num_factors)
     sums, shots = np.zeros(shape), np.zeros(shape)
-    for number, variant in enumerate(samples.variants):
-        counts = variant.counts.counts
-        if not np.isfinite(counts).all() or (counts < 0).any():
-            raise MissingCountsError(
-                f"Variant {number} (settings {variant.settings}) has counts that are not numbers of shots: no estimate"
-                " can be made from it. Delete this fragment's result and resume the run."
-            )
+    every = np.concatenate([variant.counts.counts for variant in samples.variants] or [np.zeros(0)])
+    wrong = np.flatnonzero(~np.isfinite(every) | (every < 0))
+    if wrong.size:
+        ends = np.cumsum([len(variant.counts.counts) for variant in samples.variants])
+        number = int(np.searchsorted(ends, wrong[0], side="right"))
+        raise MissingCountsError(
+            f"Variant {number} (settings {samples.variants[number].settings}) has counts that are not numbers of shots:"
+            " no estimate can be made from it. Delete this fragment's result and resume the run."
+        )
     together, singles = variant_batches(samples)
     for batch in together:
         for part in batch.chunks(1 << batch.num_bits):

@@ -58,9 +58,9 @@ class Uncertainty:
         self.fourth[at] += other.fourth
         self.doubt[at] = np.maximum(self.doubt[at], other.doubt)
 
-    def summed(self) -> Uncertainty:
-        """Of the sums of independent means along the last axis."""
-        return Uncertainty(self.seen.sum(axis=-1), self.fourth.sum(axis=-1), self.doubt.max(axis=-1, initial=0.0))
+    def summed(self, axis: int = -1) -> Uncertainty:
+        """Of the sums of independent means along an axis."""
+        return Uncertainty(self.seen.sum(axis), self.fourth.sum(axis), self.doubt.max(axis, initial=0.0))
 
     def per_shot(self, shots: np.ndarray | float) -> Uncertainty:
         """Of means over a single shot, if these are over so many."""

@@ -24,8 +24,8 @@ _BATCH_WEIGHTS = 1 << 18
 def fragment_uncertainty(samples: SampledData, found: LeafGradient, num_observables: int) -> Uncertainty:
     """(observable,) what one fragment's shots say of the variance of every observable."""
     total = Uncertainty.none(num_observables)
-    for _, observables, own in variant_uncertainties(samples, found):
-        total.add(own, observables)
+    for _, observables, own in _batched_uncertainties(samples, found):
+        total.add(own.summed(axis=0), observables)
     return total
 
 
@@ -35,6 +35,15 @@ def variant_uncertainties(samples: SampledData, found: LeafGradient) -> Iterator
     Yields:
         (position in ``samples.variants``, (observable,) int ascending, (observable,) uncertainty).
     """
+    for members, observables, own in _batched_uncertainties(samples, found):
+        for row, number in enumerate(members):
+            yield number, observables, own[row]
+
+
+def _batched_uncertainties(
+    samples: SampledData, found: LeafGradient
+) -> Iterator[tuple[list[int], np.ndarray, Uncertainty]]:
+    """The same for several variants at once: (their positions, (observable,) int, (variant, observable))."""
     used, local = np.unique(found.observables, return_inverse=True)
     if used.size == 0:
         return
@@ -52,12 +61,11 @@ def variant_uncertainties(samples: SampledData, found: LeafGradient) -> Iterator
         for part in batch.chunks(used.size << batch.num_bits):
             together_ = _batch_uncertainty(samples, batch, part, pairs, shots_behind)
             if together_ is not None:
-                for row, number in enumerate(batch.members[part].tolist()):
-                    yield number, used, together_[row]
+                yield batch.members[part].tolist(), used, together_
     for number in singles:
         alone = _single_uncertainty(samples, samples.variants[number], pairs, shots_behind)
         if alone is not None:
-            yield number, used, alone
+            yield [number], used, alone[None]
 
 
 @dataclass(frozen=True)
