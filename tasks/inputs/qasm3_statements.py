@@ -51,6 +51,12 @@ class StatementReader(GateReader):
             )
         self._block(statements, context)
 
+    def _scoped(self, statements: Sequence[ast.QASMNode], context: State) -> State:
+        """Statements whose names are their own."""
+        with LocalScope(context) as inner:
+            self._block(statements, inner)
+        return context
+
     def visit_Program(self, node: ast.Program, context: State) -> State:
         """Each statement in turn."""
         self._block(node.statements, context)
@@ -58,9 +64,7 @@ class StatementReader(GateReader):
 
     def visit_CompoundStatement(self, node: ast.CompoundStatement, context: State) -> State:
         """The statements between braces."""
-        with LocalScope(context) as inner:
-            self._block(node.statements, inner)
-        return context
+        return self._scoped(node.statements, context)
 
     def visit_QubitDeclaration(self, node: ast.QubitDeclaration, context: State) -> State:
         """Qubits, as many as Qompass takes."""
@@ -180,9 +184,7 @@ class StatementReader(GateReader):
 
     def visit_BranchingStatement(self, node: ast.BranchingStatement, context: State) -> State:
         """The branch that is taken, where that is known."""
-        with LocalScope(context) as inner:
-            self._block(node.if_block if self._holds(node.condition, context) else node.else_block, inner)
-        return context
+        return self._scoped(node.if_block if self._holds(node.condition, context) else node.else_block, context)
 
     def visit_SwitchStatement(self, node: ast.SwitchStatement, context: State) -> State:
         """The case that is taken, where that is known."""
@@ -220,9 +222,7 @@ class StatementReader(GateReader):
 
     def visit_Box(self, node: ast.Box, context: State) -> State:
         """What is in it; how long it takes makes no difference to the values."""
-        with LocalScope(context) as inner:
-            self._block(node.body, inner)
-        return context
+        return self._scoped(node.body, context)
 
     def visit_DelayInstruction(self, node: ast.DelayInstruction, context: State) -> State:
         """A delay, however long: it makes no difference to the values."""

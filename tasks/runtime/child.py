@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import importlib
 import os
-import pickle
 import signal
 import sys
 import time
@@ -13,6 +12,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from tasks.runtime.inline import within
+from tasks.runtime.wire import Message, packed, receive, send
 
 _PR_SET_PDEATHSIG = 1
 
@@ -26,31 +26,33 @@ def main() -> None:
     connection.send_bytes(b"")
     while True:
         try:
-            call = connection.recv_bytes()
+            call = receive(connection)
         except (EOFError, OSError):
             return
         answer = _answer(call)
+        del call
         try:
-            connection.send_bytes(answer)
+            send(connection, answer)
         except OSError:
             return
+        del answer
 
 
-def _answer(call: bytes) -> bytes:
+def _answer(call: Message) -> Message:
     started = time.monotonic()
     try:
-        module, name, arguments, memory_bytes = pickle.loads(call)
+        module, name, arguments, memory_bytes = call.value()
         work: Any = importlib.import_module(module)
         for part in name.split("."):
             work = getattr(work, part)
         started = time.monotonic()
         value = within(memory_bytes, work, arguments)
-        return pickle.dumps(("value", value, time.monotonic() - started), protocol=pickle.HIGHEST_PROTOCOL)
+        return packed(("value", value, time.monotonic() - started))
     except Exception as error:
         from tasks.runtime.isolation import describe_error
 
         reason, message, detail = describe_error(error)
-        return pickle.dumps((reason, (message, detail), time.monotonic() - started), protocol=pickle.HIGHEST_PROTOCOL)
+        return packed((reason, (message, detail), time.monotonic() - started))
 
 
 def end_with_parent(parent: int = 0) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import functools
 import os
-import pickle
 import signal
 import socket
 import subprocess
@@ -22,13 +21,14 @@ from typing import Any
 from tasks.runtime.interpreter import python_command, python_environment
 from tasks.runtime.limits import Limits
 from tasks.runtime.outcome import Failure, Reason
+from tasks.runtime.wire import Message, receive, send
 
 _POLL_S = 0.05
 _START_S = 120.0  # a machine that swaps takes its time
 
 
 class Child:
-    """One child process and the private socket on which calls and answers travel as pickles."""
+    """One child process and the private socket on which calls and answers travel (``tasks.runtime.wire``)."""
 
     def __init__(self, threads: int):
         ours, theirs = socket.socketpair()
@@ -152,11 +152,11 @@ def take_child(limits: Limits) -> Child | Failure:
     return child.failed_to_start(limits) or child
 
 
-def converse(child: Child, call: bytes, limits: Limits) -> Any:
+def converse(child: Child, call: Message, limits: Limits) -> Any:
     """Send a call and wait for its answer: what the child says, or the failure that there will be none."""
     deadline = None if limits.seconds is None else time.monotonic() + limits.seconds
     try:
-        child.connection.send_bytes(call)
+        send(child.connection, call)
         while not child.connection.poll(_POLL_S):
             if deadline is not None and time.monotonic() > deadline:
                 child.end()
@@ -164,13 +164,13 @@ def converse(child: Child, call: bytes, limits: Limits) -> Any:
             if limits.cancelled():
                 child.end()
                 return Failure(Reason.CANCELLED, "the run was cancelled")
-        answer = child.connection.recv_bytes()
+        answer = receive(child.connection)
     except (EOFError, OSError):
         return _post_mortem(child, limits)
     child.idle = True
     with _registry_lock:
         _idle.append(child)
-    return pickle.loads(answer)
+    return answer.value()
 
 
 def _post_mortem(child: Child, limits: Limits, when: str = "") -> Failure:

@@ -6,7 +6,6 @@ The same code runs under every engine. Each thread that executes tasks (embedded
 
 from __future__ import annotations
 
-import pickle
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from tasks.runtime.errors import EngineError
 from tasks.runtime.inline import Overrun, is_inline, limited, within
 from tasks.runtime.limits import Limits
 from tasks.runtime.outcome import Failure, Outcome, Reason, first_failure, located, unwrapped
+from tasks.runtime.wire import packed
 
 
 def isolated(
@@ -53,9 +53,8 @@ def _isolated(work: Callable[..., Any], arguments: Sequence[Any], limits: Limits
     if work.__module__ == "__main__" or "<" in work.__qualname__:
         raise EngineError(f"task work {work.__qualname__} of {work.__module__} cannot be imported by another process: "
                           "define it at the top level of a module")  # fmt: skip
-    call = pickle.dumps(
-        (work.__module__, work.__qualname__, [unwrapped(argument) for argument in arguments], limits.memory_bytes),
-        protocol=pickle.HIGHEST_PROTOCOL,
+    call = packed(
+        (work.__module__, work.__qualname__, [unwrapped(argument) for argument in arguments], limits.memory_bytes)
     )
     if limits.cancelled():
         return Outcome(failure=Failure(Reason.CANCELLED, "the run was cancelled"), device=device, attempt=attempt)
