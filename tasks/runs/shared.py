@@ -12,6 +12,7 @@ from tasks.runs.directory import RunDirectory, read_record
 from tasks.runs.log import RunLog
 from tasks.runs.record import RunRecord, RunRecordError
 from tasks.runs.results import FOLDER
+from tasks.runs.run_results import RunResults
 
 
 class SharedRunDirectory(RunDirectory):
@@ -25,6 +26,7 @@ class SharedRunDirectory(RunDirectory):
         """Use :meth:`join`."""
         self.path = path
         self.record = record
+        self.results = RunResults(path, record)
         self._log = RunLog(path)
 
     @classmethod

@@ -11,7 +11,7 @@ from qiskit import QuantumCircuit
 from tasks.errors import InputError
 from tasks.inputs.validation import make_problem
 from tasks.runs import RunDirectory, RunRecord, RunRecordError, directory, read_record
-from tasks.runs.results import file_name
+from tasks.runs.results import file_name, store_result
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_a_round_is_only_that_of_the_same_rounds_before(left):
 def test_a_result_that_the_record_does_not_know_is_known_after_it_is_read(left):
     """Tasks store results; an application that dies before its next word has not put them into the record."""
     with RunDirectory.open(left) as run:
-        directory.store_result(run.path, "key", {"n": np.array(1)}, {"device": "cpu"})
+        store_result(run.path, "key", {"n": np.array(1)}, {"device": "cpu"})
         assert run.results.load("key") is not None
     assert read_record(left)["results"]["key"]["device"] == "cpu"
 
