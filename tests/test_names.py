@@ -11,7 +11,6 @@ from tests.test_architecture import ROOT, sources
 ONE_A_MODULE = {
     "main": "each program has one",
     "as_completed": "the seam and the embedded engine behind it",
-    "units_now": "the seam and the embedded engine behind it",
     "wait_on": "the seam and the embedded engine behind it",
 }
 

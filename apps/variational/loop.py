@@ -13,7 +13,7 @@ from apps.variational.effort import Effort
 from apps.variational.measure import Measure, Measured
 from tasks.errors import QompassError
 from tasks.runs import RunRecordError
-from tasks.runs.journal import Journal
+from tasks.runs.journal import RunJournal
 
 
 class LoopError(QompassError):
@@ -60,7 +60,7 @@ class JournalledObjective:
         state: how far it is.
     """
 
-    def __init__(self, measure: Measure, journal: Journal, effort: Effort, told: Callable[[State], None]) -> None:
+    def __init__(self, measure: Measure, journal: RunJournal, effort: Effort, told: Callable[[State], None]) -> None:
         self._measure, self._journal, self._effort, self._told = measure, journal, effort, told
         self.state = State()
         self._place = 0  # of the next answer in the journal

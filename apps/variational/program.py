@@ -22,7 +22,7 @@ from tasks.draw import Drawer
 from tasks.execution.run_devices import run_devices
 from tasks.options import options_again
 from tasks.runs import RunDirectory
-from tasks.runs.journal import Journal
+from tasks.runs.journal import RunJournal
 from tasks.runs.results import write
 from tasks.runtime import shared_engine
 
@@ -113,7 +113,7 @@ def optimise(directory: RunDirectory, settings: Settings, told: Told) -> Optimum
         QompassError: with one line that says what to do; what was found so far stays in the run.
     """
     search, measure = settings.search(), _measure(settings)
-    journal = Journal(directory.path, digest_of(read_settings(directory.path)))
+    journal = RunJournal(directory.path, digest_of(read_settings(directory.path)))
     window = min(_MOST_WINDOW, max(_LEAST_WINDOW, len(search.start)))
     events = _Events(directory, told)
     objective = JournalledObjective(measure, journal, Effort(measure.levels, window), events.told)

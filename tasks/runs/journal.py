@@ -24,7 +24,7 @@ JOURNAL_FORMAT = 1
 _DIGITS = 32  # of a checksum
 
 
-class Journal:
+class RunJournal:
     """The journal of a run, open to append.
 
     Args:

@@ -19,7 +19,7 @@ from apps.variational.search import Search
 from apps.variational.spsa import natural_walk, walk
 from tasks.options import Options
 from tasks.runs import RunRecordError
-from tasks.runs.journal import JOURNAL_NAME, Journal, read_journal
+from tasks.runs.journal import JOURNAL_NAME, RunJournal, read_journal
 
 LOWEST = np.array([0.3, -0.2, 0.5])
 
@@ -113,7 +113,7 @@ def test_a_loop_that_is_cut_off_anywhere_goes_on_along_the_same_path(name, shots
     def run(folder, stop=None, head="x"):
         folder.mkdir(exist_ok=True)
         measure = Measure(ansatz, hamiltonian.operator, options, 8 * (shots or 0))
-        journal = Journal(folder, head)
+        journal = RunJournal(folder, head)
 
         def told(state):
             if state.evaluations == stop and state.evaluations > state.replayed:
@@ -146,20 +146,20 @@ def path(folder):
 
 
 def test_a_journal_of_other_settings_or_of_another_version_is_refused(tmp_path):
-    Journal(tmp_path, "mine").close()
+    RunJournal(tmp_path, "mine").close()
     with pytest.raises(RunRecordError, match="other settings"):
-        Journal(tmp_path, "yours")
+        RunJournal(tmp_path, "yours")
     text = (tmp_path / JOURNAL_NAME).read_text()
     later = text.partition(" ")[2].replace('"format":1', '"format":99').rstrip("\n")
     seal = hashlib.sha256(f" {later}".encode()).hexdigest()[:32]
     (tmp_path / JOURNAL_NAME).write_text(f"{seal} {later}\n")
     with pytest.raises(RunRecordError, match="another version"):
-        Journal(tmp_path, "mine")
+        RunJournal(tmp_path, "mine")
 
 
 @pytest.mark.parametrize("damage", ["change", "swap", "remove"])
 def test_a_damaged_journal_is_believed_up_to_the_damage(damage, tmp_path, caplog):
-    journal = Journal(tmp_path, "")
+    journal = RunJournal(tmp_path, "")
     for number in range(5):
         journal.append({"value": number / 3})
     journal.close()
@@ -173,7 +173,7 @@ def test_a_damaged_journal_is_believed_up_to_the_damage(damage, tmp_path, caplog
     (tmp_path / JOURNAL_NAME).write_bytes(b"".join(lines))
     assert [entry["value"] for entry in read_journal(tmp_path)] == [0, 1 / 3]
     assert "damaged after 2 evaluations" in caplog.text
-    again = Journal(tmp_path, "")
+    again = RunJournal(tmp_path, "")
     again.append({"value": 7})
     again.close()
     assert [entry["value"] for entry in read_journal(tmp_path)] == [0, 1 / 3, 7]
@@ -190,7 +190,7 @@ class Scripted(Measure):
 
 
 def test_parameters_that_are_no_numbers_end_the_loop_with_what_it_has(tmp_path):
-    journal = Journal(tmp_path, "")
+    journal = RunJournal(tmp_path, "")
     objective = JournalledObjective(Scripted([3.0, 2.0]), journal, Effort(0, 1), lambda state: None)
     objective.values(np.zeros((2, 1)))
     with pytest.raises(LoopError, match="no numbers after 1 evaluations; the lowest energy so far is 2"):
@@ -200,14 +200,14 @@ def test_parameters_that_are_no_numbers_end_the_loop_with_what_it_has(tmp_path):
 
 
 def test_an_energy_that_is_no_number_ends_the_loop(tmp_path):
-    journal = Journal(tmp_path, "")
+    journal = RunJournal(tmp_path, "")
     with pytest.raises(LoopError, match="energy that is no number"):
         JournalledObjective(Scripted([np.nan]), journal, Effort(0, 1), lambda state: None).values(np.zeros((1, 1)))
     journal.close()
 
 
 def test_a_journal_that_answers_another_question_is_refused(tmp_path):
-    journal = Journal(tmp_path, "")
+    journal = RunJournal(tmp_path, "")
     JournalledObjective(Scripted([1.0]), journal, Effort(0, 1), lambda state: None).values(np.zeros((1, 1)))
     with pytest.raises(RunRecordError, match="line 2 answers another question"):
         JournalledObjective(Scripted([]), journal, Effort(0, 1), lambda state: None).values(np.ones((1, 1)))
