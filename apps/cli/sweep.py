@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from apps.cli.arguments import given_options
+from apps.cli.flags import given_options
 from apps.cli.interruption import INTERRUPTED, reading
 from apps.cli.paths import run_path, shown_path
 from apps.cli.tables import seconds_text

@@ -28,7 +28,7 @@ from tasks.inputs.files import read_bytes
 from tasks.inputs.observables import parse_text
 from tasks.options import Options
 from tasks.runs import RunDirectory, RunRecordError
-from tasks.runs.journal import Journal, read_journal
+from tasks.runs.journal import RunJournal, read_journal
 from tasks.runs.results import write
 from tasks.runtime import shared_engine
 
@@ -218,7 +218,7 @@ def sweep(
     Returns:
         how many rows have a value, and how many have not.
     """
-    journal = Journal(directory.path, head)
+    journal = RunJournal(directory.path, head)
     done = {number for entry in journal.entries for number in entry["rows"]}
     bad = dict(broken)
     bad.update({n: e for entry in journal.entries for n, e in zip(entry["rows"], entry["errors"], strict=True) if e})
