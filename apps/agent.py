@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 from apps.cli.main import main
+from tasks.reconstruct import RANKS_VARIABLE
 from tasks.runtime import task
 
 
@@ -25,6 +27,7 @@ def run(folder, arguments):
         folder: for the answer.
         arguments: of the command, a JSON list.
     """
+    os.environ[RANKS_VARIABLE] = "0"  # agents of COMPSs 3.3 never bring back what the ranks of a task return
     answer(folder, lambda: main(json.loads(arguments)))
 
 

@@ -26,7 +26,7 @@ from tasks.runtime import COLLECTION_IN, Limits, Outcome, constraint, contained,
 from tasks.runtime.ranks import mpirun_path
 
 _WORTH_RANKS = 1e10  # floating-point operations: several seconds of one core
-_RANKS_VARIABLE = "QOMPASS_RANKS"
+RANKS_VARIABLE = "QOMPASS_RANKS"
 _SHARES_TOLD = 6  # observables for which it is said where the variance comes from
 
 
@@ -34,7 +34,7 @@ def _declared_ranks() -> tuple[int, int]:
     """MPI ranks of the run, and ranks on each node.
 
     One for each unit of the CPUs that the resources file declares, or each core of this machine; ``QOMPASS_RANKS`` says
-    another number (COMPSs' workers must see the same, and have as many units).
+    another number (COMPSs' workers must see the same, and have as many units), 0 that no contraction is to use any.
     """
     path = os.environ.get(RESOURCES_VARIABLE)
     units = [
@@ -43,7 +43,7 @@ def _declared_ranks() -> tuple[int, int]:
     ]
     units = [own for own in units if own] or [os.cpu_count() or 1]
     nodes = len(units)
-    asked = os.environ.get(_RANKS_VARIABLE, "")
+    asked = os.environ.get(RANKS_VARIABLE, "")
     on_node = -(-int(asked) // nodes) if asked.isdigit() else min(units)
     on_node = max(on_node, -(-2 // nodes))
     return on_node * nodes, on_node
@@ -109,8 +109,8 @@ def _searched(structure: Structure, memory_bytes: int | None) -> tuple[float, Co
 
 
 def worth_ranks(flops: float) -> bool:
-    """Whether a contraction is so large that starting MPI ranks pays, and this machine has an mpirun."""
-    return flops >= _WORTH_RANKS and mpirun_path() is not None
+    """Whether a contraction is so large that starting MPI ranks pays, there is an mpirun, and ranks are wanted."""
+    return flops >= _WORTH_RANKS and os.environ.get(RANKS_VARIABLE) != "0" and mpirun_path() is not None
 
 
 @constraint(computing_units="1")

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tasks import reconstruct
 from tasks.runtime.ranks import mpirun_path
 from tests.engines.launching import ROOT, environment
 
@@ -43,6 +44,14 @@ def test_ranks_are_the_units_of_all_nodes_or_what_the_user_says(tmp_path):
     (tmp_path / "project.xml").write_text(f"<Project><MasterNode/>{projects}</Project>")
     assert declared(QOMPASS_RESOURCES=str(tmp_path), QOMPASS_RANKS="") == "8 4"
     assert declared(QOMPASS_RESOURCES=str(tmp_path), QOMPASS_RANKS="5") == "6 3", "as many on each node"
+
+
+def test_no_ranks_are_used_where_they_are_not_wanted(monkeypatch):
+    monkeypatch.setattr(reconstruct, "mpirun_path", lambda: "/usr/bin/mpirun")
+    monkeypatch.delenv("QOMPASS_RANKS", raising=False)
+    assert reconstruct.worth_ranks(1e12) and not reconstruct.worth_ranks(1e6)
+    monkeypatch.setenv("QOMPASS_RANKS", "0")
+    assert not reconstruct.worth_ranks(1e12)
 
 
 @pytest.mark.slow
