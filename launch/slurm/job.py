@@ -51,6 +51,8 @@ class Ending:
         say(f"job {job_id()} begins {sys.argv[1]} on {os.environ.get('SLURM_JOB_NODELIST', 'this machine')}")
 
     def _take(self, number: int, frame: FrameType | None) -> None:
+        if not self.near:
+            os.write(2, b"the allocation ends soon: what runs is interrupted and keeps what it has\n")
         self.near = True
         if self.child is not None:
             self.child.send_signal(signal.SIGTERM)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -23,7 +26,7 @@ from tasks.slurm import JobRequest, SlurmError, check_request, minutes_of, qpu_f
 from tests.engines.launching import environment as environment_of_tests
 from tests.engines.test_ranks import PROGRAM
 from tests.pilots.test_pilots import wait_until
-from tests.slurm.cluster import Slurm
+from tests.slurm.cluster import Slurm, steps_of
 
 ROOT = Path(__file__).resolve().parents[2]
 CIRCUIT = [str(ROOT / "apps/circuits/vqe40.qasm"), "--observable", "Z0 Z1", "--observable", "-0.5*Z3 + X9"]
@@ -78,6 +81,13 @@ def first_results(run: Path, seconds: float = 200) -> dict[str, int]:
         assert time.monotonic() < deadline, outputs(run)
         time.sleep(0.02)
     return stored(run)
+
+
+def command_of(process: int) -> bytes:
+    """Its command line, b"" of one that has ended."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    return b""
 
 
 def outputs(run: Path) -> str:
@@ -170,14 +180,21 @@ def test_a_job_that_slurm_ends_soon_is_requeued_and_pays_nothing_twice(slurm, tm
 
 
 @pytest.mark.slow
-def test_a_job_that_reaches_its_time_limit_is_resumed_to_the_same_value(slurm, tmp_path, capsys):
-    arguments = [*CIRCUIT, "--max-qubits", "18", "--shots", "4000000", "--seed", "5", "--cache", "off"]
-    run, jobs = submitted(
-        capsys, "--with", "dask", "--walltime", "1", "--margin", "30", "--folder", str(tmp_path), *arguments
+def test_a_job_that_reaches_its_time_limit_is_resumed_to_the_same_value(slurm, tmp_path, capsys, long):
+    """Its program is held from its first result until Slurm says that the time is over."""
+    run, (job,) = submitted(
+        capsys, "--with", "dask", "--walltime", "1", "--margin", "30", "--folder", str(tmp_path), *LONG
     )
-    found = finished(slurm, run, 900)
-    assert "is requeued" in (run / f"job/slurm-{jobs[0]}.out").read_text()
-    assert found == alone(tmp_path / "alone", arguments)
+    before = first_results(run)
+    program = [one for one in steps_of(slurm.folder) if f"resume\0{run}".encode() in command_of(one)]
+    for one in program:
+        os.kill(one, signal.SIGSTOP)
+    assert program and not (run / "job/output.json").exists()
+    wait_until(lambda: "the allocation ends soon" in outputs(run), "Slurm did not say so", 100)
+    for one in program:
+        os.kill(one, signal.SIGCONT)
+    assert finished(slurm, run) == long
+    assert "is requeued" in outputs(run) and before.items() <= stored(run).items()
 
 
 def test_a_job_whose_node_fails_is_requeued_elsewhere_and_goes_on(slurm, tmp_path, capsys, long):
