@@ -74,4 +74,6 @@ def _begin(folder: Path, run: Path) -> str:
         f"rm -f {quoted}/status {quoted}/pid {quoted}/cancelled\n"
         f"mkdir -p {quoted}/logs {quoted}/work\n"
         f"{watch} >>{quoted}/watch.out 2>&1 &\n"
+        # What has ended the program requeues the job, which must not end before.
+        f"trap '[ ! -e {quoted}/cancelled ] || wait '$! EXIT\n"
     )

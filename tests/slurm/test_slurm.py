@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,6 +89,19 @@ def command_of(process: int) -> bytes:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{process}/cmdline").read_bytes()
     return b""
+
+
+@contextlib.contextmanager
+def held(processes: list[int]) -> Iterator[None]:
+    """They stand still as long as the block lasts."""
+    assert processes
+    for one in processes:
+        os.kill(one, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for one in processes:
+            os.kill(one, signal.SIGCONT)
 
 
 def outputs(run: Path) -> str:
@@ -182,17 +196,12 @@ def test_a_job_that_slurm_ends_soon_is_requeued_and_pays_nothing_twice(slurm, tm
 @pytest.mark.slow
 def test_a_job_that_reaches_its_time_limit_is_resumed_to_the_same_value(slurm, tmp_path, capsys, long):
     """Its program is held from its first result until Slurm says that the time is over."""
-    run, (job,) = submitted(
-        capsys, "--with", "dask", "--walltime", "1", "--margin", "30", "--folder", str(tmp_path), *LONG
-    )
+    limits = ["--walltime", "1", "--margin", "30"]
+    run, _ = submitted(capsys, "--with", "dask", *limits, "--folder", str(tmp_path), *LONG)
     before = first_results(run)
-    program = [one for one in steps_of(slurm.folder) if f"resume\0{run}".encode() in command_of(one)]
-    for one in program:
-        os.kill(one, signal.SIGSTOP)
-    assert program and not (run / "job/output.json").exists()
-    wait_until(lambda: "the allocation ends soon" in outputs(run), "Slurm did not say so", 100)
-    for one in program:
-        os.kill(one, signal.SIGCONT)
+    with held([one for one in steps_of(slurm.folder) if f"resume\0{run}".encode() in command_of(one)]):
+        assert not (run / "job/output.json").exists()
+        wait_until(lambda: "the allocation ends soon" in outputs(run), "Slurm did not say so", 100)
     assert finished(slurm, run) == long
     assert "is requeued" in outputs(run) and before.items() <= stored(run).items()
 
@@ -411,8 +420,7 @@ def test_compss_through_enqueue_compss_gives_the_same_and_its_lines_are_apart(sl
 @pytest.mark.slow
 @pytest.mark.uses("COMPSs engine")
 @pytest.mark.uses("QPU emulator")
-def test_compss_gets_the_qpu_and_is_ended_in_time(slurm, qpus, tmp_path, capsys):
-    """The QPU is a processor of the resources that COMPSs has generated; a second job begins where the first ended."""
+def test_compss_gets_the_qpu_as_a_processor_of_the_resources_that_it_has_generated(slurm, qpus, tmp_path, capsys):
     arguments = ["--observable", "Z5", "--max-qubits", "3", "--shots", "20000", "--cache", "off", "--seed", "3"]
     run, jobs = submitted(
         capsys, "--with", "compss", "--partition", "compss", "--qpu", "QPU_A", *TIMES,
@@ -424,11 +432,17 @@ def test_compss_gets_the_qpu_and_is_ended_in_time(slurm, qpus, tmp_path, capsys)
     record = json.loads((run / "record.json").read_text())
     assert "QPU_A" in {result["device"] for result in record["results"].values()}
     slurm.wait(jobs[0], "COMPLETED")
-    long_run = [*CIRCUIT, "--max-qubits", "18", "--shots", "4000000", "--seed", "5", "--cache", "off"]
-    run, jobs = submitted(
-        capsys, "--with", "compss", "--partition", "compss", "--walltime", "2", "--margin", "60",
-        "--folder", str(tmp_path / "runs"), *long_run,
-    )  # fmt: skip
-    found = finished(slurm, run, 900)
-    assert "is requeued" in (run / "job/watch.out").read_text()
-    assert found == alone(tmp_path / "alone", long_run)
+
+
+@pytest.mark.slow
+@pytest.mark.uses("COMPSs engine")
+def test_compss_is_ended_in_time_and_a_second_job_goes_on(slurm, tmp_path, capsys, long):
+    """What looks at the time that is left ends the program, which is held from its first result until then."""
+    limits = ["--partition", "compss", "--walltime", "2", "--margin", "60"]
+    run, _ = submitted(capsys, "--with", "compss", *limits, "--folder", str(tmp_path), *LONG)
+    before = first_results(run)
+    with held([int((run / "job/pid").read_text())]):
+        assert not (run / "job/output.json").exists()
+        wait_until(lambda: (run / "job/cancelled").exists(), "nobody looked at the time", 150)
+    assert finished(slurm, run) == long
+    assert "is requeued" in outputs(run) and before.items() <= stored(run).items()
