@@ -73,6 +73,9 @@ def _begin(folder: Path, run: Path) -> str:
         f"export PATH={path}:$PATH QOMPASS_STATE={quoted} QOMPASS_STDOUT={quoted}/output.json\n"
         f"rm -f {quoted}/status {quoted}/pid {quoted}/cancelled\n"
         f"mkdir -p {quoted}/logs {quoted}/work\n"
+        # COMPSs does not begin where the logs of this job's earlier allocation are.
+        f"logs={quoted}/logs/.COMPSs/$SLURM_JOB_ID\n"
+        '[ ! -e "$logs" ] || mv "$logs" "$logs-$(date +%s)"\n'
         f"{watch} >>{quoted}/watch.out 2>&1 &\n"
         # What has ended the program requeues the job, which must not end before.
         f"trap '[ ! -e {quoted}/cancelled ] || wait '$! EXIT\n"
