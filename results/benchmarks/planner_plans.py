@@ -7,6 +7,7 @@ overhead as the weight). All are priced alike: kappa**2, and predicted seconds o
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import time
@@ -30,7 +31,7 @@ from tasks.inputs.validation import make_problem
 
 DATA = Path(__file__).with_name("planner_plans.json")
 SHOTS = 10**10
-PEER_S = 20.0
+PEER_S = 8.0
 
 
 def main() -> None:
@@ -64,7 +65,9 @@ def planned(case: Case) -> dict[str, Any]:
             row[mode] = {"error": str(error), "planning": time.process_time() - began}
             continue
         planning = time.process_time() - began
-        row[mode] = {**priced(problem, plan.cuts), "cuts": len(plan.cuts), "planning": planning}
+        places = sorted((cut.instruction, cut.section) for cut in plan.cuts)
+        name = hashlib.sha256(str(places).encode()).hexdigest()[:12]
+        row[mode] = {**priced(problem, plan.cuts), "cuts": len(plan.cuts), "places": name, "planning": planning}
     peers = {"Mt-KaHyPar": graph_cuts(problem, width, "mt"), "KaHyPar": graph_cuts(problem, width, "kahypar")}
     if circuit.num_qubits <= 100 and case.copy == 0:
         peers["find_cuts"] = in_time(circuit, width)

@@ -175,10 +175,11 @@ def contraction_of(tensors: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...])
             of its end 0, so both ends share one index.
     """
     operands: list = []
-    for dimensions, cuts in tensors:
+    # In the order of their cuts, so that ties of the greedy path do not depend on how qubits are numbered.
+    for dimensions, cuts in sorted(tensors, key=lambda tensor: sorted(tensor[1])):
         size = dict(zip(cuts, dimensions, strict=True))
         # Both ends of a cut on one fragment: a trace, done first.
-        once = [cut for cut in cuts if cuts.count(cut) == 1]
+        once = sorted(cut for cut in cuts if cuts.count(cut) == 1)
         if cuts:
             operands += [tuple(size[cut] for cut in once), once]
     if not operands:

@@ -12,6 +12,7 @@ from scheduler_policies.machine import CPU_SPEED
 from tasks.cutting import GateCut, WireCut, make_plan, predicted_bytes, structure_of
 from tasks.cutting.cost import (
     choose_schemes,
+    contraction_of,
     end_cost,
     exact_fragment_seconds,
     factors_of_x_parts,
@@ -224,3 +225,15 @@ def test_fragments_that_nothing_holds_cost_their_states():
             circuit.cz(q, q + 1)
         (cost,) = make_plan(problem_of(circuit, ["Z" * qubits], np.ones((1, 1))), cuts=(), shots=1000).costs
         assert 1 <= cost.exact_bytes / (16 * 2**qubits) <= 2
+
+
+def test_a_predicted_contraction_does_not_depend_on_the_order_of_fragments():
+    """Ties of the greedy path are many on a random graph."""
+    rng = np.random.default_rng(2)
+    ends = [[] for _ in range(12)]
+    for cut in range(24):
+        for fragment in rng.choice(12, 2, replace=False):
+            ends[fragment].append(cut)
+    tensors = [((4,) * len(cuts), tuple(cuts)) for cuts in ends]
+    found = {contraction_of([tensors[k] for k in rng.permutation(12)]) for _ in range(8)}
+    assert len(found) == 1

@@ -13,6 +13,7 @@ from tasks.cutting.search.annealing import _stretch, _target, anneal
 from tasks.cutting.search.blocks import _refine, crossing, qubit_blocks
 from tasks.cutting.search.ends import GateEnds, end_blocks
 from tasks.cutting.search.linear import linear_orders, spectral_order, split_order
+from tasks.cutting.search.multilevel import multilevel_blocks
 
 
 def random_weights(rng, size, density=0.5):
@@ -259,3 +260,16 @@ def test_gates_that_share_no_wire_are_parted_for_nothing():
     blocks = end_blocks(ends, 2)
     assert blocks.tolist() in ([0, 0, 1, 1], [1, 1, 0, 0]) and ends.cuts(blocks) == ()
     assert ends.cuts(anneal(ends, np.array([0, 1, 0, 1]), 3, seed=0, moves=50)) == ()
+
+
+def test_another_seed_is_another_split_of_the_same_sizes():
+    """The partitioner gets the nodes in another order, and what it finds is told in the given one."""
+    import networkx as nx
+
+    graph = nx.random_regular_graph(3, 60, seed=1)
+    weights = csr_array(nx.to_scipy_sparse_array(graph, nodelist=range(60), weight=None).astype(float))
+    found = [multilevel_blocks(weights, np.ones(60, dtype=np.int64), 4, 15, seed=seed) for seed in range(6)]
+    assert all(np.bincount(blocks).max() <= 15 for blocks in found)
+    costs = [crossing(weights, blocks) for blocks in found]
+    assert max(costs) < 30, "parts that belong together, not nodes in a shuffled order: at random it would be 67"
+    assert len({blocks.tobytes() for blocks in found}) > 1

@@ -43,6 +43,7 @@ _KEPT = 8  # candidates handed on
 _POOL = 4  # candidates annealed in a round
 _HEATS = (0.5, 1.0, 0.25)
 _PROMISING = 3  # widths whose gate ends are split
+_SEEDS = (8, 2)  # splits of the qubits at the full width, into as few blocks as fit and into one more
 _MORE_BLOCKS = 3  # none, one and two blocks more than needed
 _FIRST = 100
 _MOST_ROUNDS = 1_000
@@ -237,10 +238,11 @@ class _Search:
         cost = _SPLIT_S + 1e-4 * qubits + _SKETCH_S
         number = ceil(qubits / width)
         for more in (0, 1):
-            yield cost, partial(self._qubits, weights, number + more, width)
+            for seed in range(_SEEDS[more] if width == self.max_qubits else 1):
+                yield cost, partial(self._qubits, weights, number + more, width, self.seed + seed)
 
-    def _qubits(self, weights: csr_array, number: int, width: int) -> np.ndarray:
-        block = multilevel_blocks(weights, np.ones(weights.shape[0], dtype=np.int64), number, width, seed=self.seed)
+    def _qubits(self, weights: csr_array, number: int, width: int, seed: int) -> np.ndarray:
+        block = multilevel_blocks(weights, np.ones(weights.shape[0], dtype=np.int64), number, width, seed=seed)
         if block is None:
             block = qubit_blocks(weights, width)[0]
         return np.asarray(block[self.circuit.ends.qubits].reshape(-1))

@@ -34,7 +34,7 @@ def multilevel_blocks(
         sizes: (node,) int, at least 1 each.
         number: of blocks, at least 2.
         max_size: most that the sizes of a block add up to.
-        seed: of the partitioner.
+        seed: of the order in which the partitioner gets the nodes, on which its result depends; 0 leaves them so.
 
     Returns:
         (node,) int, the block of each node; a block may be too large where no split was found. None where the
@@ -44,14 +44,16 @@ def multilevel_blocks(
     if library is None or not 2 <= number <= weights.shape[0] or sizes.sum() > number * max_size:
         return None
     module, handle = library
+    size = weights.shape[0]
+    place = np.random.default_rng(seed).permutation(size) if seed else np.arange(size)
     upper = triu(weights, k=1).tocoo()
-    edges = list(zip(upper.coords[0].tolist(), upper.coords[1].tolist(), strict=True))
+    edges = list(zip(place[upper.coords[0]].tolist(), place[upper.coords[1]].tolist(), strict=True))
     costs = np.maximum(np.rint(_PARTS_OF_ONE * upper.data), 1).astype(np.int64).tolist()
     context = handle.context_from_preset(module.PresetType.DETERMINISTIC)
     context.set_partitioning_parameters(number, 0.03, module.Objective.CUT)
     context.set_individual_target_block_weights([int(max_size)] * number)
     context.logging = False
-    module.set_seed(seed % 2**31)
-    graph = handle.create_graph(context, weights.shape[0], len(edges), edges, sizes.tolist(), costs)
+    module.set_seed(0)
+    graph = handle.create_graph(context, size, len(edges), edges, sizes[np.argsort(place)].tolist(), costs)
     found = graph.partition(context)
-    return np.array([found.block_id(node) for node in range(weights.shape[0])], dtype=np.int64)
+    return np.array([found.block_id(node) for node in place.tolist()], dtype=np.int64)
