@@ -211,7 +211,7 @@ def main() -> int:
     private_tokens()
     if "QOMPASS_DEVICES" in os.environ:
         own_devices(Path(os.environ["QOMPASS_DEVICES"]))
-    if _CONFIG in os.environ and not leases_answer():
+    if _CONFIG in os.environ and asked.step != "release" and not leases_answer():
         return TRY_AGAIN
     if asked.exchange:
         take_in(asked.run, asked.exchange)

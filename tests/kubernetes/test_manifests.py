@@ -286,7 +286,7 @@ def test_a_lease_server_that_is_away_is_no_fault_of_the_run(tmp_path, monkeypatc
     monkeypatch.setenv("QOMPASS_LEASES", "redis://127.0.0.1:1/0")
     for variable in ("QRMI_JOB_QPU_RESOURCES", "QRMI_JOB_QPU_TYPES"):
         monkeypatch.setenv(variable, "")
-    monkeypatch.setattr("sys.argv", ["step.py", "release", str(tmp_path / "run")])
+    monkeypatch.setattr("sys.argv", ["step.py", "plan", str(tmp_path / "run")])
     assert step.main() == step.TRY_AGAIN
     assert "cannot be used" in capsys.readouterr().err
     assert (tmp_path / "private/qrmi_config.json").stat().st_mode & 0o777 == 0o600
