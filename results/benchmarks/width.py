@@ -107,7 +107,11 @@ def measure(family: str, depth: int, limit: float) -> dict[str, Any]:
 
 def watched(family: str, depth: int, tool: str, limit: float) -> tuple[dict[str, Any], int]:
     """Run one case in a process of its own; its answer, and the most memory that it and its children held together."""
-    command = [sys.executable, "-m", "results.benchmarks.width", "--one", family, str(depth), tool]
+    return run_watched([sys.executable, "-m", "results.benchmarks.width", "--one", family, str(depth), tool], limit)
+
+
+def run_watched(command: list[str], limit: float) -> tuple[dict[str, Any], int]:
+    """Run a command that prints its answer as JSON; that, and the most memory that all its processes held together."""
     began = time.perf_counter()
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     process, peak = psutil.Process(child.pid), 0
