@@ -1,6 +1,7 @@
 """The planner beside its peers, and what it predicts: ``python -m results.benchmarks.planner [--report]``.
 
-Plans the cases of ``planner_problems.py`` (``planner_plans.py``) and measures predicted errors (``planner_errors.py``);
+Plans the cases of ``planner_problems.py`` (``planner_plans.py``), measures predicted errors (``planner_errors.py``) and
+seconds (``planner_seconds.py``), and errors against the number of cuts (``planner_law.py``);
 what is in their .json already is not done again, so it can be stopped and started. Writes planner.md and planner.png.
 """
 
@@ -18,7 +19,7 @@ import matplotlib.ticker
 import numpy as np
 from scipy.stats import spearmanr
 
-from results.benchmarks import planner_errors, planner_plans
+from results.benchmarks import planner_errors, planner_law, planner_plans, planner_seconds
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -35,9 +36,14 @@ def main() -> None:
     if not parser.parse_args().report:
         planner_plans.main()
         planner_errors.main()
-    plans, errors = (json.loads(module.DATA.read_text()) for module in (planner_plans, planner_errors))
-    draw(plans, errors)
-    (HERE / "planner.md").write_text("\n".join([*compared(plans), *predicted(errors)]) + "\n")
+        planner_seconds.main()
+        planner_law.main()
+    plans, errors, seconds, law = (
+        json.loads(module.DATA.read_text()) for module in (planner_plans, planner_errors, planner_seconds, planner_law)
+    )
+    draw(plans, errors, seconds, law)
+    pages = [*compared(plans), *predicted(errors), *in_time(seconds), *by_cuts(law)]
+    (HERE / "planner.md").write_text("\n".join(pages) + "\n")
 
 
 def best_peer(row: dict[str, Any], key: str) -> float | None:
@@ -54,7 +60,7 @@ def compared(plans: list[dict[str, Any]]) -> list[str]:
         "`python -m results.benchmarks.planner` ([figure](planner.png)); 2 shared cores, process seconds of planning.",
         "",
         f"{len(plans)} (circuit, width) cases of {len({row['case'] for row in plans})} circuits, half with other"
-        " qubit numbers. Peers: qiskit-addon-cutting 0.10 `find_cuts` with its defaults (up to 8 s), and"
+        " qubit numbers. Peers: qiskit-addon-cutting 0.10 `find_cuts` with its defaults (up to 4 s), and"
         " the qubit graph split by Mt-KaHyPar 1.7 and KaHyPar 1.3 into as few blocks as fit, or one more. A plan of a"
         " peer whose fragments are too wide does not count. QCut, Qdislib and PennyLane were not run.",
         "",
@@ -135,9 +141,61 @@ def predicted(errors: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def draw(plans: list[dict[str, Any]], errors: list[dict[str, Any]]) -> None:
-    """Leads over the best peer, and predicted against measured errors."""
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.5), constrained_layout=True)
+def in_time(rows: list[dict[str, Any]]) -> list[str]:
+    """Predicted beside measured seconds."""
+    ours, baseline, measured = planner_seconds.totals(rows)
+    right, theirs = planner_seconds.accuracy(ours, measured), planner_seconds.accuracy(baseline, measured)
+    lines = [
+        "",
+        f"## Seconds: {len(rows)} whole runs",
+        "",
+        "What the record of a run holds: predicted when it was planned, with the constants that Qompass ships, and"
+        f" measured (execution and reconstruction; no cache). Accuracy 100 min/max: median {np.median(right):.0f} %,"
+        f" at least {right.min():.0f} %. A model of two constants (a circuit, a gate on an amplitude), fitted to these"
+        f" very runs: median {np.median(theirs):.0f} %, at least {theirs.min():.0f} %.",
+        "",
+        "| run | predicted, s | measured, s | accuracy | two constants, s |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for row, a, b, m, r in zip(rows, ours, baseline, measured, right, strict=True):
+        lines.append(f"| {row['problem']} | {a:.3f} | {m:.3f} | {r:.0f} % | {b:.3f} |")
+    return lines
+
+
+def by_cuts(rows: list[dict[str, Any]]) -> list[str]:
+    """The law of error."""
+    ratios = [row["predicted"] / row["measured"] for row in rows]
+    coverage = np.mean([row["coverage"] for row in rows])
+    lines = [
+        "",
+        f"## The law of error: {len(rows)} networks of 2 to {max(row['cuts'] for row in rows)} cuts",
+        "",
+        f"Fragments of three qubits, an rzz(0.8) cut on every edge, {planner_law.SHOTS:,} even shots in all,"
+        f" {planner_law.SEEDS} seeds, six to eight one- and two-body observables: the root mean square error grows with"
+        " about the root of the number of cuts, kappa / sqrt(shots) exponentially. Predicted over measured:"
+        f" median {median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f}; one error bar holds the true value in"
+        f" {100 * coverage:.0f} %.",
+        "",
+        "| network | cuts | predicted | measured | error bars | within one | kappa / sqrt(shots) |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in sorted(rows, key=lambda row: (row["family"], row["cuts"])):
+        lines.append(
+            f"| {row['family']} | {row['cuts']} | {row['predicted']:.4f} | {row['measured']:.4f} |"
+            f" {row['claimed']:.4f} | {100 * row['coverage']:.0f} % | {row['kappa']:.2g} |"
+        )
+    return lines
+
+
+def draw(
+    plans: list[dict[str, Any]],
+    errors: list[dict[str, Any]],
+    seconds: list[dict[str, Any]],
+    law: list[dict[str, Any]],
+) -> None:
+    """Leads over the best peer, predicted against measured errors and seconds, and the law of error."""
+    figure, panels = plt.subplots(2, 2, figsize=(11, 9), constrained_layout=True)
+    axes = panels.reshape(-1)
     for mode, (key, what) in MODES.items():
         gaps = sorted(
             best - row[mode][key] for row in plans if key in row[mode] and (best := best_peer(row, key)) is not None
@@ -155,6 +213,25 @@ def draw(plans: list[dict[str, Any]], errors: list[dict[str, Any]]) -> None:
     axes[1].set_ylim(1e-3, None)
     axes[1].xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
     axes[1].legend()
+    ours, baseline, measured = planner_seconds.totals(seconds)
+    axes[2].plot(measured, baseline, ".", label="two constants, fitted to these runs")
+    axes[2].plot(measured, ours, ".", label="Qompass, when it plans")
+    span = np.array([measured.min() / 1.5, measured.max() * 1.5])
+    axes[2].plot(span, span, color="grey", lw=0.8)
+    axes[2].set(xscale="log", yscale="log", xlabel="measured seconds", ylabel="predicted seconds", title="Seconds")
+    axes[2].legend()
+    for family in sorted({row["family"] for row in law}):
+        own = sorted((row for row in law if row["family"] == family), key=lambda row: row["cuts"])
+        cuts = [row["cuts"] for row in own]
+        (drawn,) = axes[3].plot(cuts, [row["measured"] for row in own], "o", label=family)
+        axes[3].plot(cuts, [row["predicted"] for row in own], "-", color=drawn.get_color(), lw=1)
+    every = sorted({row["cuts"]: row["kappa"] for row in law}.items())
+    axes[3].plot(*zip(*every, strict=True), "--", color="grey", label="kappa / sqrt(shots)")
+    axes[3].set(
+        xscale="log", yscale="log", ylim=(1e-3, 1e3), xlabel="cuts", ylabel="standard error",
+        title=f"{planner_law.SHOTS:,} shots: measured (points), predicted (lines)",
+    )  # fmt: skip
+    axes[3].legend()
     figure.savefig(HERE / "planner.png", dpi=110)
 
 

@@ -31,20 +31,15 @@ from tasks.inputs.validation import make_problem
 
 DATA = Path(__file__).with_name("planner_plans.json")
 SHOTS = 10**10
-PEER_S = 8.0
+PEER_S = 4.0
 
 
 def main() -> None:
     """Plan what is not there yet, one case after the other."""
     rows: list[dict[str, Any]] = json.loads(DATA.read_text()) if DATA.exists() else []
     done = {(row["case"], row["width"], row["copy"]) for row in rows}
-    todo = [case for case in cases(copies=1) if (case.name, case.width, case.copy) not in done]
-    todo += [
-        Case(name, build(), width)
-        for name, build, widths in large()
-        for width in widths
-        if (name, width, 0) not in done
-    ]
+    every = [*(Case(name, build(), width) for name, build, widths in large() for width in widths), *cases(copies=1)]
+    todo = [case for case in every if (case.name, case.width, case.copy) not in done]
     for case in todo:
         rows.append(planned(case))
         DATA.write_text(json.dumps(rows, indent=1))
