@@ -21,7 +21,7 @@ from qiskit import QuantumCircuit
 
 from results.benchmarks.width import run_watched
 
-CASES = ((10, 10), (10, 30), (12, 25), (14, 20), (16, 12), (20, 10))
+CASES = ((10, 30), (14, 20), (16, 12), (20, 10))
 LIMIT = 45.0
 _HERE = Path(__file__).parent
 
