@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
-import networkx as nx
+import numpy as np
+import rustworkx as rx
 
 from apps.report.style import CUT_COLOUR, DEVICE_COLOURS, UNSEEN_COLOUR, fragment_colours
 from tasks.runs.summary import Summary
@@ -27,11 +29,8 @@ def fragment_graph(plan: Mapping[str, Any]) -> alt.TopLevelMixin | None:
     for fragment in fragments:
         for leg in fragment["legs"]:
             ends.setdefault(leg["cut"], []).append(fragment["index"])
-    joined = nx.MultiGraph()
-    joined.add_nodes_from(range(len(fragments)))
-    joined.add_edges_from((own[0], own[-1]) for own in ends.values())
-    simple = nx.Graph(joined)
-    places = nx.kamada_kawai_layout(simple) if len(fragments) <= 80 else nx.spring_layout(simple, seed=0, iterations=60)
+    cuts = Counter((min(own[0], own[-1]), max(own[0], own[-1])) for own in ends.values())
+    places = _places(len(fragments), list(cuts))
     nodes = [
         {
             "x": float(places[f["index"]][0]), "y": float(places[f["index"]][1]), "name": str(f["index"]),
@@ -42,9 +41,9 @@ def fragment_graph(plan: Mapping[str, Any]) -> alt.TopLevelMixin | None:
     edges = [
         {
             "x": float(places[a][0]), "y": float(places[a][1]), "x2": float(places[b][0]), "y2": float(places[b][1]),
-            "cuts": joined.number_of_edges(a, b), "joins": f"{a} and {b}",
+            "cuts": number, "joins": f"{a} and {b}",
         }
-        for a, b in simple.edges() if a != b
+        for (a, b), number in cuts.items() if a != b
     ]  # fmt: skip
     scale = alt.Scale(nice=False, zero=False, padding=24)
     x, y = alt.X("x:Q", axis=None, scale=scale), alt.Y("y:Q", axis=None, scale=scale)
@@ -54,7 +53,8 @@ def fragment_graph(plan: Mapping[str, Any]) -> alt.TopLevelMixin | None:
         width = alt.StrokeWidth("cuts:Q", legend=None, scale=alt.Scale(range=[1.5, 7]))
         layers.append(lines.encode(x=x, y=y, x2="x2:Q", y2="y2:Q", strokeWidth=width, tooltip=["joins:N", "cuts:Q"]))
     colour = alt.Color("name:N", legend=None, scale=_fragment_scale(len(fragments)))
-    size = alt.Size("qubits:Q", legend=None, scale=alt.Scale(range=[120, 900]))
+    sizes = [120, 900] if len(fragments) <= _MOST_LABELS else [16, 90]
+    size = alt.Size("qubits:Q", legend=None, scale=alt.Scale(range=sizes))
     discs = alt.Chart(alt.Data(values=nodes)).mark_circle(opacity=1)
     tips = [alt.Tooltip("name:N", title="fragment"), "qubits:Q", "legs:Q", "variants:Q"]
     layers.append(discs.encode(x=x, y=y, color=colour, size=size, tooltip=tips))
@@ -63,6 +63,21 @@ def fragment_graph(plan: Mapping[str, Any]) -> alt.TopLevelMixin | None:
             alt.Chart(alt.Data(values=nodes)).mark_text(color="white", fontSize=10).encode(x=x, y=y, text="name:N")
         )
     return alt.layer(*layers).properties(width=_WIDTH, height=360)
+
+
+def _places(count: int, joined: Sequence[tuple[int, int]]) -> np.ndarray:
+    """(fragment, 2) places: classical scaling of the numbers of steps between fragments, then eased by springs."""
+    graph = rx.PyGraph(multigraph=False)
+    graph.add_nodes_from(range(count))
+    graph.add_edges_from_no_data([(a, b) for a, b in joined if a != b])
+    steps = rx.distance_matrix(graph, null_value=float(count))
+    centring = np.eye(count) - 1.0 / count
+    values, vectors = np.linalg.eigh(-0.5 * centring @ np.square(steps) @ centring)
+    flat = vectors[:, -2:] * np.sqrt(np.maximum(values[-2:], 0.0))
+    flat /= max(float(np.abs(flat).max()), 1e-9)
+    flat += np.random.Generator(np.random.Philox(0)).normal(scale=0.01, size=flat.shape)  # none upon another
+    eased = rx.spring_layout(graph, pos={k: tuple(own) for k, own in enumerate(flat)}, num_iter=12, seed=0)
+    return np.array([eased[number] for number in range(count)])
 
 
 def timeline(rows: Sequence[TaskRow]) -> alt.TopLevelMixin | None:

@@ -87,6 +87,7 @@ def _run_page(path: Path) -> dict[str, Any]:
         return {
             "run": Summary(path, path.name, UNREADABLE, error=str(error)), "record": _ABSENT, "why": [], "uses": {},
             "figures": {}, "command": "", "rows": [], "fragments": [], "engine_files": [], "calibrated": {},
+            "worst": "",
         }  # fmt: skip
     rows, run = task_rows(read_events(path)), summary_of(path, record)
     live = LiveRun(path)
@@ -114,13 +115,13 @@ def _run_page(path: Path) -> dict[str, Any]:
          charts.predictions(rows), False),
     ]  # fmt: skip
     figures = {name: _figure(name, caption, chart, wide) for name, caption, chart, wide in made if chart is not None}
-    worst = next(iter((record.get("variance_shares") or {}).values()), None)  # of the largest error
+    worst, shares = next(iter((record.get("variance_shares") or {}).items()), ("", None))  # of the largest error
     fragments = [
         {
             **f,
             "seconds": seconds.get(f["index"], 0.0),
             "shots": _shots(record, f["index"]),
-            "share": worst[f["index"]] if worst else None,
+            "share": shares[f["index"]] if shares else None,
         }
         for f in (plan or {}).get("fragments", ())
     ]
@@ -128,6 +129,7 @@ def _run_page(path: Path) -> dict[str, Any]:
     return {
         "run": run, "record": {**_ABSENT, **record}, "figures": figures, "rows": rows, "fragments": fragments,
         "why": why, "uses": device_uses(rows), "command": command_again(record), "engine_files": engine_files(record),
+        "worst": worst,
         "calibrated": {name: own for name, own in (record.get("devices") or {}).items() if "errors" in own},
     }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What a precision asked of the estimator is worth: ``python -m results.benchmarks.precision [--runs N]``.
+"""What a precision asked of the estimator is worth: ``python -m results.benchmarks.precision [--only NAME]``.
 
 Parametric plans with shots towards a standard error, each with other seeds: how far values are from the truth in the
 standard errors that they claim, and how large these are beside what was asked. Writes precision.md and precision.json.
@@ -30,13 +30,18 @@ def main() -> None:
     """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=600, help="seeds of a case")
+    parser.add_argument("--only", default="", help="measure problems that begin so, keep the others' rows")
     chosen = parser.parse_args()
-    rows = []
+    path, rows = _HERE / "precision.json", []
+    if chosen.only:
+        rows = [row for row in json.loads(path.read_text())["rows"] if not row["problem"].startswith(chosen.only)]
     for name, circuit, operator, width, values in _cases():
+        if not name.startswith(chosen.only):
+            continue
         for factor in (2.0, 1.0, 0.6, 0.35):
             rows.append(_measured(name, circuit, operator, width, values, factor, chosen.runs))
             sys.stderr.write(f"{rows[-1]}\n")
-    (_HERE / "precision.json").write_text(json.dumps({"runs": chosen.runs, "rows": rows}, indent=1) + "\n")
+    path.write_text(json.dumps({"runs": chosen.runs, "rows": rows}, indent=1) + "\n")
     (_HERE / "precision.md").write_text(_markdown(rows, chosen.runs))
 
 

@@ -54,7 +54,7 @@ def limited(seconds: float | None, threads: int) -> Iterator[None]:
         Overrun: the block took longer.
     """
     began = time.monotonic()
-    with _controller().limit(limits=threads), _alarm(seconds):
+    with _limit(threads), _alarm(seconds):
         yield
     if seconds is not None and time.monotonic() - began > seconds:
         raise Overrun
@@ -66,6 +66,7 @@ def one_thread() -> Iterator[None]:
     global _asking, _limiter
     with _asked:
         if _asking == 0:
+            _take_control()
             _limiter = _controller().limit(limits=1)
         _asking += 1
     try:
@@ -74,7 +75,27 @@ def one_thread() -> Iterator[None]:
         with _asked:
             _asking -= 1
             if _asking == 0:
+                _take_control()
                 _limiter.restore_original_limits()
+
+
+@contextlib.contextmanager
+def _limit(threads: int) -> Iterator[None]:
+    _take_control()
+    limiter = _controller().limit(limits=threads)
+    try:
+        yield
+    finally:
+        _take_control()
+        limiter.restore_original_limits()
+
+
+def _take_control() -> None:
+    """Let this thread set limits: since threadpoolctl 3.7 only the first that did may, and others are not heard."""
+    for library in _controller().lib_controllers:
+        clear = getattr(library, "clear_controlling_thread", None)
+        if clear is not None:
+            clear(force=True)
 
 
 _asked = threading.Lock()

@@ -103,11 +103,11 @@ def test_a_target_error_does_not_stop_on_lucky_shots():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", [0.012, 0.006, 0.004])
+@pytest.mark.parametrize("target", [0.008, 0.006, 0.0045])
 @pytest.mark.parametrize("kind", ["typical", "near-certain"])
 def test_pulls_towards_a_target_error(kind, target):
     # Where 400 shots a variant reach the target with a handful of flips among all of them, their number is fixed, and
-    # the pull is that of a fixed number of shots: 0.18 for a target of 0.03 here.
+    # the pull is that of a fixed number of shots: 0.18 for a target of 0.03 here, 0.15 for 0.013.
     plan = near_certain(6) if kind == "near-certain" else parametric(SU2, OPERATORS[:2], 4, shots=10**5)
     values = np.full((1, 1), 0.1)
     if kind == "typical":

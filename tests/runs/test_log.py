@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,23 @@ def test_warnings_of_a_run_are_in_its_folder_and_in_no_other(tmp_path, problem):
     assert [line["message"] for line in lines if line.get("room") == "tasks.somewhere"] == ["one", "two"]
     assert {line["run"] for line in lines} == {first.path.name}
     assert [list(logging.getLogger(room).handlers) for room in ("tasks", "apps")] == before
+
+
+def test_every_line_says_stage_node_and_attempt(tmp_path, problem):
+    logger = logging.getLogger("tasks.somewhere")
+    with RunDirectory.create(tmp_path, {}, problem) as directory:
+        logger.warning("before")
+        directory.event("stage", "execute begins", stage="execute", total=1)
+        logger.warning("within")
+        directory.event("task", "one has ended", node="far", attempt=3)
+        directory.event("stage", "execute is done", stage="execute", total=1, done=True)
+    with RunDirectory.open(directory.path):
+        logger.warning("again")
+    lines = [json.loads(line) for line in (directory.path / "log.jsonl").read_text().splitlines()]
+    told = {line["message"]: (line["stage"], line["node"], line["attempt"]) for line in lines}
+    here = platform.node()
+    assert told["before"] == ("", here, 0) and told["within"] == ("execute", here, 0)
+    assert told["one has ended"] == ("execute", "far", 3) and told["again"] == ("", here, 1)
 
 
 def test_a_name_that_is_no_text_is_written_with_its_bytes_spelled_out(tmp_path):

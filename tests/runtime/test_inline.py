@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -210,4 +211,12 @@ def test_one_thread_is_given_back_by_the_last_block_that_asked_for_it():
     first.__exit__(None, None, None)
     assert set(threads()) == {1}
     second.__exit__(None, None, None)
+    assert threads() == before
+
+    def in_another_thread() -> list[int]:
+        with one_thread():
+            return threads()
+
+    with ThreadPoolExecutor(1) as other:  # threadpoolctl hears only the first thread that asked
+        assert set(other.submit(in_another_thread).result()) == {1}
     assert threads() == before
