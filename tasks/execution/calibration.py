@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 from qiskit import QuantumCircuit
-from scipy.optimize import nnls
 
 from scheduler_policies import CPU_SPEED, Device, Kind
 from scheduler_policies.cost import exact_seconds, places, sampled_seconds
@@ -289,6 +288,8 @@ def _seconds(work: Callable[[], Any]) -> float:
 
 def _fitted(counted: Sequence[dict[str, float]], seconds: np.ndarray) -> dict[str, float]:
     """Constants of least relative error; what the measurements cannot tell stays above a tenth of usual."""
+    from scipy.optimize import nnls  # a fifth of what a run imports, and no run fits
+
     names = list(counted[0])
     columns = np.array([[one[name] for name in names] for one in counted], dtype=float) / seconds[:, None]
     scale = np.maximum(columns.max(axis=0), 1e-300)

@@ -9,7 +9,6 @@ from itertools import groupby
 from typing import TypeAlias
 
 import numpy as np
-from qiskit_aer import AerSimulator
 
 from tasks.cutting.cost import exact_fragment_seconds, sampled_fragment_seconds
 from tasks.cutting.kinds import Scheme
@@ -19,7 +18,6 @@ from tasks.execution.as_written import fragment_digest
 from tasks.execution.packed_counts import pack_counts, unpack_counts
 from tasks.execution.pieces import Piece
 from tasks.execution.simulators.accelerator import accelerator
-from tasks.execution.simulators.as_circuits import run_circuits
 from tasks.execution.simulators.open_state import open_state
 from tasks.execution.simulators.outputs import exact_outputs
 from tasks.execution.simulators.sampled import sample_open, sampled_data
@@ -234,6 +232,10 @@ def run_job(job: FragmentJob, *, device: str = "CPU", threads: int = 1) -> dict[
     if fragment.open_qubits <= _OPEN_QUBITS:
         state = open_state(fragment, threads=threads, gpu=gpu).here()
         return pack_counts(sample_open(fragment, job.schemes, state, job.variants, job.shots, job.streams))
+    from qiskit_aer import AerSimulator  # takes long to import, and few fragments are that wide
+
+    from tasks.execution.simulators.as_circuits import run_circuits
+
     builder = VariantBuilder(fragment, job.schemes)
     own = device if device in AerSimulator().available_devices() else "CPU"  # few builds of Aer know GPUs
     simulator = AerSimulator(device=own, max_parallel_threads=threads)

@@ -13,17 +13,19 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tasks.runtime.ranks as ranks
 from tasks.runtime.children import idle_children, start_children
-from tasks.runtime.cluster_folder import Cluster, find_cluster
-from tasks.runtime.dask_cluster import ClusterEngine
 from tasks.runtime.dask_futures import as_completed as as_completed  # an engine has it
 from tasks.runtime.dask_futures import futures_in, is_future, wait_on
 from tasks.runtime.dask_local import LocalEngine
 from tasks.runtime.errors import EngineError
 from tasks.runtime.inline import is_inline
+
+if TYPE_CHECKING:  # asyncio and TLS, which only a cluster needs
+    from tasks.runtime.cluster_folder import Cluster
+    from tasks.runtime.dask_cluster import ClusterEngine
 
 IN = "IN"
 OUT = "OUT"
@@ -56,6 +58,9 @@ def start(units: dict[str, int], scheduler: str = "") -> dict[str, int]:
     """
     global _units, _cluster, _engine
     if scheduler:
+        from tasks.runtime.cluster_folder import find_cluster
+        from tasks.runtime.dask_cluster import ClusterEngine
+
         cluster = find_cluster(scheduler)
         _engine = ClusterEngine(cluster)
         _cluster, _units = cluster, _engine.units
@@ -71,7 +76,7 @@ def start(units: dict[str, int], scheduler: str = "") -> dict[str, int]:
 def current_units() -> Mapping[str, int]:
     """Computing units of each processor; those of a cluster change as its nodes come and go."""
     global _units
-    if _cluster is not None and isinstance(_engine, ClusterEngine):
+    if _engine is not None and not isinstance(_engine, LocalEngine):
         _units = _engine.units
     return _units or {}
 
