@@ -2,8 +2,8 @@
 
 Parts: speed, engines, reconstruction, scaling, width, cache. Each runs the quick form of its benchmark in another
 checkout and in this one, both with a ``.venv`` of their own, A B A B ..., so that a machine whose speed drifts
-changes both. Writes rebuild.md and .json beside this file: least seconds of each line, and their ratio; parts that are
-not named keep their numbers.
+changes both. Writes rebuild.md, .json and .png beside this file: least seconds of each line, and their ratio; parts
+that are not named keep their numbers.
 """
 
 from __future__ import annotations
@@ -14,6 +14,11 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -102,6 +107,24 @@ def main() -> None:
         }
         kept.write_text(json.dumps(found, indent=1) + "\n")
     (HERE / "rebuild.md").write_text(page(found))
+    figure(found, HERE / "rebuild.png")
+
+
+def figure(found: dict[str, dict[str, list[float]]], path: Path) -> None:
+    """How many times as fast as before every line is, a row of points a part."""
+    axes = plt.subplots(figsize=(9, 3.2))[1]
+    for height, (part, rows) in enumerate(found.items()):
+        ratios = [old / new for old, new in rows.values()]
+        axes.plot(ratios, [height] * len(ratios), "o", alpha=0.6, label=part)
+    axes.axvline(1, color="grey", linewidth=1)
+    axes.set_xscale("log")
+    ticks = [0.5, 1, 2, 5, 10, 20, 40]
+    axes.set_xticks(ticks, [f"{tick:g}x" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_yticks(range(len(found)), list(found))
+    axes.set_xlabel("times as fast as before the rebuild")
+    axes.invert_yaxis()
+    axes.figure.savefig(path, dpi=120, bbox_inches="tight")
 
 
 def page(found: dict[str, dict[str, list[float]]]) -> str:
@@ -111,6 +134,8 @@ def page(found: dict[str, dict[str, list[float]]]) -> str:
         "",
         "`python -m results.benchmarks.rebuild PART ... --before CHECKOUT`, before: commit f3feb21; quick forms, the",
         "two checkouts in turn, seconds of the faster of the runs. A ratio above 1 is faster than before.",
+        "",
+        "![Ratios of all lines](rebuild.png)",
     ]
     for part, rows in found.items():
         lines += ["", f"## {part}", "", "| | before | after | ratio |", "|---|---:|---:|---:|"]
