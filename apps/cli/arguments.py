@@ -38,6 +38,8 @@ def build_parser() -> Parser:
 
     _add_sweep(commands.add_parser("sweep", help="a table or grid of circuits, observables and parameters"))
 
+    _add_motif(commands.add_parser("motif", help="characterise this machine by the field's execution motifs"))
+
     plan = commands.add_parser("plan", help="print the plan without running it")
     add_problem(plan, needs_observable=False)
     add_plan(plan)
@@ -179,6 +181,20 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
     _add_precision(parser)
     add_options(parser, "where to run", *WHERE)
     add_output(parser)
+
+
+def _add_motif(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="of a motif, or all")
+    parser.add_argument("--quick", action="store_true", help="sizes that take minutes in all")
+    says = {"qubits": "of a circuit", "depth": "layers of a circuit", "entries": "circuits, samples, chains or loops"}
+    for name, text in {**says, "length": "of chains, loops and pipelines"}.items():
+        parser.add_argument(f"--{name}", type=_one_or_more, metavar="N", help=text)
+    parser.add_argument("--units", type=_one_or_more, nargs="+", metavar="N", help="to try (default: 1 and all cores)")
+    parser.add_argument("--to", type=Path, default=Path("results/motifs"), metavar="DIR",
+                        help="tables and page go there (default results/motifs)")  # fmt: skip
+    parser.add_argument("--seed", type=_converter(_FIELDS["seed"]), default=0, metavar="N", help="of all angles")
+    _add_option(parser, _FIELDS["engine"])
+    _add_json(parser)
 
 
 def _add_precision(parser: argparse.ArgumentParser) -> None:

@@ -105,6 +105,8 @@ def _subcommand(command: str) -> Callable[[argparse.Namespace], int]:
         from apps.cli.optimise import run as subcommand
     elif command == "sweep":
         from apps.cli.sweep import run as subcommand
+    elif command == "motif":
+        from apps.cli.motif import motif as subcommand
     elif command == "plan":
         from apps.cli.plan import plan as subcommand
     elif command == "reconstruct":

@@ -1,0 +1,58 @@
+"""``qompass motif NAME|all``: what this machine does with the field's execution motifs."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+
+from apps.cli.tables import table
+from apps.cli.terminal import SCHEMA, say
+from apps.motifs.characterise import PAGE_NAME, characterise, page
+from apps.motifs.couplings import MOTIFS
+from apps.report.drawing import rendered
+from tasks.errors import InputError, QompassError
+
+
+def motif(arguments: argparse.Namespace) -> int:
+    """Run motifs with one unit and with all, write their tables and draw the page."""
+    names = list(MOTIFS) if arguments.name == "all" else [arguments.name]
+    if arguments.name != "all" and arguments.name not in MOTIFS:
+        raise InputError(f"'{arguments.name:.40}' is no motif: all, {', '.join(MOTIFS)}")
+    given = (arguments.qubits, arguments.depth, arguments.entries, arguments.length)
+    sizes: dict[str, tuple[int, int, int, int]] = {}
+    for name in names:
+        usual = MOTIFS[name].quick if arguments.quick else _full(MOTIFS[name].quick)
+        qubits, depth, entries, length = (own or default for own, default in zip(given, usual, strict=True))
+        sizes[name] = (qubits, depth, entries, length)
+        if sizes[name][0] < 4:
+            raise InputError("a motif has 4 qubits or more: give --qubits 4")
+    cores = len(os.sched_getaffinity(0))
+    units = arguments.units or sorted({1, cores})
+    engine = getattr(arguments, "engine", "auto")
+    found = characterise(names, sizes, units, engine, arguments.seed, arguments.to, lambda line: say(line))
+    rows = [
+        (one.motif, str(one.units), str(one.tasks), f"{one.seconds:.2f}", f"{one.throughput:.3g}",
+         f"{1e3 * one.overhead:.3g}", f"{one.utilisation:.0%}", f"{one.scaling:.2f}")
+        for one in found
+    ]  # fmt: skip
+    drawn = ""
+    try:
+        (arguments.to / PAGE_NAME).write_bytes(rendered(page(found).to_dict(), "svg"))
+        drawn = str(arguments.to / PAGE_NAME)
+    except QompassError as error:  # the tables are there all the same
+        say(str(error))
+    if arguments.json:
+        document = {"schema": SCHEMA, "motifs": [dataclasses.asdict(one) for one in found], "page": drawn}
+        print(json.dumps({**document, "folder": str(arguments.to)}, indent=1))
+        return 0
+    names_ = ("motif", "units", "tasks", "seconds", "tasks/s", "overhead, ms", "utilisation", "scaling")
+    print(table(names_, rows, right=range(1, 8)))
+    print(f"Tables: {arguments.to}" + (f"; page: {drawn}" if drawn else ""))
+    return 0
+
+
+def _full(quick: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    qubits, depth, entries, length = quick
+    return (qubits + 2, depth, 4 * entries, 2 * length)

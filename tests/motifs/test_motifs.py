@@ -1,0 +1,167 @@
+"""Each motif gives what the same work gives without an engine; its table has the mini-app's columns."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from qiskit.quantum_info import SparsePauliOp, Statevector
+
+from apps.cli.main import main
+from apps.motifs.couplings import (
+    MOTIFS,
+    Size,
+    _angles,
+    chain,
+    circuit_cutting,
+    circuit_execution,
+    distributed_state_vector,
+    fan_in,
+    loop_ensemble,
+    pipeline,
+    qml_classifier,
+    qml_compression,
+    qml_training,
+    variational_loop,
+)
+from apps.motifs.work import layered, state_vector_rank
+from apps.variational.spsa import walk
+from tasks.runtime import engine
+from tasks.runtime.ranks import mpirun_path
+
+SIZE = Size(qubits=4, depth=2, entries=3, length=3, seed=5, units=2)
+ENDS = SparsePauliOp("ZIIZ")
+
+
+@pytest.fixture(scope="module")
+def running():
+    with engine("embedded", units={"CPU": 2}) as info:
+        yield info
+
+
+def expectation(angles) -> float:
+    return float(Statevector(layered(4, 2, angles)).expectation_value(ENDS).real)
+
+
+def test_independent_circuits(running):
+    ran = circuit_execution(SIZE)
+    assert ran.values == pytest.approx([expectation(own) for own in _angles(SIZE)], abs=1e-12)
+    assert ran.tasks == 3 and ran.work > 0
+
+
+def test_a_chain_passes_its_value_on(running):
+    ran = chain(SIZE)
+    wanted = []
+    for own in _angles(SIZE):
+        value = 0.0
+        for _ in range(3):
+            value = expectation(own + value)
+        wanted.append(value)
+    assert ran.values == pytest.approx(wanted, abs=1e-12) and ran.tasks == 9
+
+
+def test_a_fan_in_adds_up(running):
+    ran = fan_in(SIZE)
+    assert ran.values[-1] == pytest.approx(sum(ran.values[:-1]), abs=1e-12)
+    assert ran.values[-1] == pytest.approx(sum(map(expectation, _angles(SIZE))), abs=1e-12) and ran.tasks == 4
+
+
+@pytest.mark.parametrize(("motif", "loops"), [(variational_loop, 1), (loop_ensemble, 3)])
+def test_loops_take_the_steps_that_they_would_take_here(motif, loops, running):
+    ran = motif(SIZE)
+    starts = np.random.default_rng(5).uniform(-1, 1, (loops, 8))
+
+    class Here:
+        def values(self, points):
+            return np.array([sum(expectation(own) for own in point.reshape(loops, 8)) for point in points])
+
+    end, _ = walk(Here(), starts.ravel(), np.full(3, 0.05), np.full(3, 0.1), np.random.default_rng(5))
+    assert ran.values == pytest.approx(end.tolist(), abs=1e-10)
+    assert ran.tasks == 2 * 3 * loops
+
+
+def test_a_pipeline_hands_each_item_from_stage_to_stage(running):
+    ran = pipeline(SIZE)
+    assert ran.tasks == 3 * 3 + 1 and len(ran.values) == 4
+    assert ran.values[-1] == pytest.approx(sum(ran.values[:-1]), abs=1e-12)
+
+
+def test_a_cut_circuit_beside_the_whole_one(running):
+    ran = circuit_cutting(SIZE)
+    assert ran.values == pytest.approx([expectation(_angles(SIZE)[0])] * 2, abs=1e-10)
+    assert ran.row["error_in_estimation"] < 1e-10
+
+
+def test_compression_finds_a_state_that_a_circuit_makes_and_is_a_fidelity(running):
+    ran = qml_compression(SIZE)
+    assert ran.tasks == 3 and all(0.5 < value <= 1 + 1e-12 for value in ran.values)
+
+
+def test_training_goes_down_and_a_batch_is_what_each_input_gives(running):
+    ran = qml_training(SIZE)
+    assert ran.values[-1] < ran.values[0]
+    weights = np.random.default_rng(5).normal(0, 0.3, 8)
+    assert ran.values[0] == pytest.approx(expectation(weights), abs=1e-10)
+    rng = np.random.default_rng(5)
+    weights, inputs = rng.normal(0, 0.3, 8), rng.uniform(-1, 1, (3, 8))
+    assert qml_classifier(SIZE).values == pytest.approx([expectation(weights + own) for own in inputs], abs=1e-10)
+
+
+class Alone:
+    """A communicator of one rank."""
+
+    def Get_rank(self):
+        return 0
+
+    def Get_size(self):
+        return 1
+
+    def Barrier(self):
+        pass
+
+    def allreduce(self, value):
+        return value
+
+
+def test_a_state_on_one_rank_and_on_two_is_qiskits():
+    angles = _angles(SIZE)[0]
+    truth = float(Statevector(layered(4, 2, angles)).expectation_value(SparsePauliOp("ZIII")).real)
+    assert state_vector_rank(4, 2, angles, Alone())[0] == pytest.approx(truth, abs=1e-12)
+    if mpirun_path() is None:
+        pytest.skip("there is no mpirun")
+    assert distributed_state_vector(SIZE).values == pytest.approx([truth, truth], abs=1e-12)
+
+
+COLUMNS = {
+    "circuit-execution": "timestamp num_qubits n_entries circuit_depth size_of_observable depth_of_recursion"
+                         " compute_time_sec quantum_options cluster_info",
+    "qml-compression": "timestamp n_samples number_of_nodes cores_per_node compute_time_sec cluster_info",
+    "qml-classifier": "timestamp column_1 compute_time_sec cluster_info",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_the_table_has_the_mini_apps_columns_and_the_summary_adds_up(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    size = ["--qubits", "4", "--depth", "1", "--entries", "2", "--length", "2"]
+    assert main(["motif", name, *size, "--units", "1", "2", "--to", "out", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["motifs"]
+    with open(f"out/{name}.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == COLUMNS[name].split() and len(rows) == 2
+    assert [one["units"] for one in found] == [1, 2] and found[0]["scaling"] == 1
+    for one in found:
+        assert one["throughput"] == pytest.approx(one["tasks"] / one["seconds"])
+        assert one["overhead"] == pytest.approx(max(0, one["units"] * one["seconds"] - one["work"]) / one["tasks"])
+        assert 0 <= one["utilisation"] <= 1
+
+
+def test_a_motif_that_is_none_is_said(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["motif", "dance"]) == 2
+    assert f"'dance' is no motif: all, {', '.join(MOTIFS)}" in capsys.readouterr().err
+    assert main(["motif", "chain", "--qubits", "2"]) == 2
+    assert "4 qubits or more" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
