@@ -188,13 +188,13 @@ def _add_motif(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="sizes that take minutes in all")
     says = {"qubits": "of a circuit", "depth": "layers of a circuit", "entries": "circuits, samples, chains or loops"}
     for name, text in {**says, "length": "of chains, loops and pipelines"}.items():
-        parser.add_argument(f"--{name}", type=_one_or_more, metavar="N", help=text)
-    parser.add_argument("--units", type=_one_or_more, nargs="+", metavar="N", help="to try (default: 1 and all cores)")
+        parser.add_argument(f"--{name}", type=one_or_more, metavar="N", help=text)
+    parser.add_argument("--units", type=one_or_more, nargs="+", metavar="N", help="to try (default: 1 and all cores)")
     parser.add_argument("--to", type=Path, default=Path("results/motifs"), metavar="DIR",
                         help="tables and page go there (default results/motifs)")  # fmt: skip
-    parser.add_argument("--seed", type=_converter(_FIELDS["seed"]), default=0, metavar="N", help="of all angles")
-    _add_option(parser, _FIELDS["engine"])
-    _add_json(parser)
+    parser.add_argument("--seed", type=converter(FIELDS["seed"]), default=0, metavar="N", help="of all angles")
+    add_option(parser, FIELDS["engine"])
+    add_json(parser)
 
 
 def _add_precision(parser: argparse.ArgumentParser) -> None:

@@ -36,7 +36,7 @@ def layered(qubits: int, depth: int, angles: np.ndarray) -> QuantumCircuit:
 @constraint(processors=CPU)
 @task(returns=1)
 def expect(qubits: int, depth: int, angles: np.ndarray, terms: list[str], before: Any) -> Outcome:
-    """Mean of an observable's terms on a layered circuit; with an outcome from before, its value shifts the angles."""
+    """Mean of an observable's terms on a layered circuit; with what a task gave before, its value shifts the angles."""
     return contained(_timed, _expectation, qubits, depth, angles, terms, before)
 
 
@@ -61,7 +61,7 @@ def _timed(function: Callable[..., float], *arguments: Any) -> tuple[float, floa
 
 
 def _expectation(qubits: int, depth: int, angles: np.ndarray, terms: list[str], before: Any) -> float:
-    shift = 0.0 if before is None else before.value[0]
+    shift = 0.0 if before is None else before[0]
     circuit = layered(qubits, depth, angles + shift)
     value = Statevector(circuit).expectation_value(SparsePauliOp(terms, np.full(len(terms), 1 / len(terms))))
     return float(value.real)
@@ -78,7 +78,7 @@ def _compression(qubits: int, depth: int, image: np.ndarray) -> float:
 
 
 def _sum(outcomes: Sequence[Any]) -> float:
-    return float(sum(outcome.value[0] for outcome in outcomes))
+    return float(sum(value for value, _ in outcomes))
 
 
 def state_vector_rank(qubits: int, depth: int, angles: np.ndarray, comm: Any = None) -> tuple[float, float]:
