@@ -80,8 +80,7 @@ def characterise(
                 told(f"{name}, {number} unit{'s' * (number > 1)}")
                 motif = MOTIFS[name]
                 size = Size(*sizes[name], seed, number)
-                if motif.tasks:
-                    motif.run(Size(*_least(sizes[name]), seed, number))  # workers have loaded what they need
+                motif.run(Size(*_least(sizes[name]), seed, number))  # what is loaded once is loaded then
                 began = time.perf_counter()
                 ran = motif.run(size)
                 seconds = time.perf_counter() - began

@@ -156,7 +156,7 @@ def distributed_state_vector(size: Size) -> Ran:
     ranks = 1 << (size.units.bit_length() - 1)
     found = run_ranks(state_vector_rank, [size.qubits, size.depth, _angles(size)[0]], {}, ranks)
     row = {"num_gpus": ranks, "wires": size.qubits, "layers": size.depth, "time": max(took for _, took in found)}
-    return Ran(ranks, sum(took for _, took in found), [value for value, _ in found], row)
+    return Ran(1, sum(took for _, took in found), [value for value, _ in found], row)
 
 
 def qml_compression(size: Size) -> Ran:
@@ -206,12 +206,10 @@ class Motif:
     Attributes:
         run: the program.
         quick: its size where a machine is characterised in minutes; seed and units are given then.
-        tasks: whether its work is tasks of an engine, or this process' (and its ranks') own.
     """
 
     run: Callable[[Size], Ran]
     quick: tuple[int, int, int, int]
-    tasks: bool = True
 
 
 MOTIFS: dict[str, Motif] = {
@@ -222,10 +220,10 @@ MOTIFS: dict[str, Motif] = {
     "loop-ensemble": Motif(loop_ensemble, (12, 4, 4, 8)),
     "pipeline": Motif(pipeline, (6, 2, 8, 3)),
     "circuit-cutting": Motif(circuit_cutting, (16, 2, 1, 1)),
-    "distributed-state-vector": Motif(distributed_state_vector, (20, 4, 1, 1), tasks=False),
+    "distributed-state-vector": Motif(distributed_state_vector, (20, 4, 1, 1)),
     "qml-compression": Motif(qml_compression, (6, 2, 12, 1)),
-    "qml-training": Motif(qml_training, (12, 2, 1, 12), tasks=False),
-    "qml-classifier": Motif(qml_classifier, (12, 2, 64, 1), tasks=False),
+    "qml-training": Motif(qml_training, (12, 2, 1, 12)),
+    "qml-classifier": Motif(qml_classifier, (12, 2, 64, 1)),
 }
 
 
