@@ -88,6 +88,8 @@ def shot_variances(problem: Problem, plan: Plan, memory_bytes: int | None = None
         plan: its plan; every fragment is simulated once.
         memory_bytes: what the contraction may take.
     """
+    if not plan.fragments:  # no gate acts on what is asked: nothing is measured
+        return ShotVariances(np.zeros((0, problem.terms.coefficients.shape[0])), np.zeros(0, dtype=int))
     structure = structure_of(problem, plan)
     asked = [_asked_more(fragment) for fragment in plan.fragments]
     more = [whole_tensor(fragment) for fragment, _ in asked]

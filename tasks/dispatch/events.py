@@ -95,7 +95,7 @@ def work_ended(directory: RunDirectory, outcome: Outcome, fragments: Sequence[in
 def devices_seen(directory: RunDirectory, states: Mapping[str, DeviceState], trouble: Mapping[str, str]) -> None:
     """How the QPUs are doing, where that was read just now; ``trouble``: what is wrong with those that are away."""
     if states:
-        known = dict(directory.record["devices"])
+        known = dict(directory.record.get("devices", {}))
         for name, state in states.items():
             known[name] = _seen(known.get(name, {}), state)
         directory.record.set(devices=known)

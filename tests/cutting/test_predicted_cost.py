@@ -235,5 +235,5 @@ def test_a_predicted_contraction_does_not_depend_on_the_order_of_fragments():
         for fragment in rng.choice(12, 2, replace=False):
             ends[fragment].append(cut)
     tensors = [((4,) * len(cuts), tuple(cuts)) for cuts in ends]
-    found = {contraction_of([tensors[k] for k in rng.permutation(12)]) for _ in range(8)}
+    found = {contraction_of(tuple(tensors[k] for k in rng.permutation(12))) for _ in range(8)}
     assert len(found) == 1
