@@ -19,6 +19,7 @@ from tasks.runtime import (
     limits,
     machine,
     next_step,
+    units_now,
 )
 from tasks.runtime.engine import as_completed, cancel, constraint, shared_engine, start_engine, task, wait_on
 from tasks.runtime.private_folder import PrivateFolder
@@ -38,7 +39,7 @@ def test_limits_end_work_with_the_run_and_leave_it_one_thread():
 
 
 def test_without_an_engine_every_question_says_so():
-    for ask in (engine_info, limits, cancel, lambda: wait_on(1), lambda: list(as_completed([1]))):
+    for ask in (engine_info, limits, cancel, units_now, lambda: wait_on(1), lambda: list(as_completed([1]))):
         with pytest.raises(EngineError, match="no engine runs"):
             ask()
 
