@@ -73,7 +73,12 @@ def planned(case: Case) -> dict[str, Any]:
 def priced(problem: Any, cuts: tuple[Cut, ...]) -> dict[str, float]:
     """A peer's plan as ours are."""
     sketch = sketch_of(partition(problem, cuts))
-    return {"overhead": sketch.overhead, "seconds": log2(sketch.seconds), "width": sketch.width}
+    return {
+        "overhead": sketch.overhead,
+        "seconds": log2(sketch.seconds),
+        "width": sketch.width,
+        "bits": sketch.tensor_bits,
+    }
 
 
 def graph_cuts(problem: Any, width: int, library: str) -> tuple[Cut, ...] | None:

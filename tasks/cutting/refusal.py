@@ -13,6 +13,7 @@ from tasks.cutting.plan import Plan
 from tasks.cutting.search.sketch import sketch_of
 from tasks.model.problem import Problem
 
+_HALVINGS = 5  # of the range of widths
 _WANTED = 0.01  # standard error
 _MANY = 1e15  # shots, for which variances are in proportion to 1 / shots
 _LONG_S = 365.25 * 24 * 3600.0
@@ -43,9 +44,11 @@ def with_narrowest(
     while not does(min(low + step, problem.num_qubits)):
         if low + step >= problem.num_qubits:
             return refusal
-        low, step = low + step, 2 * step
+        low, step = low + step, 4 * step
     high = min(plans)
-    while high - low > 1:
+    for _ in range(_HALVINGS):
+        if high - low < 2:
+            break
         middle = (low + high) // 2
         low, high = (low, middle) if does(middle) else (middle, high)
     found = plans[high]
