@@ -47,7 +47,7 @@ def bind_to_pilot(arguments: argparse.Namespace) -> None:
     """
     if hasattr(arguments, "scheduler"):
         raise InputError("a pilot has a cluster of its own: leave out `scheduler` or `pilot`", field="pilot")
-    status = pilot_status(arguments.pilot)
+    status = pilot_status(arguments.pilot, ask=False)  # the run connects in a moment
     if status.status != "running":
         why = f" ({status.why})" if status.why else ""
         raise PilotError(f"pilot {arguments.pilot} takes no runs: it is {status.status}{why}")

@@ -59,12 +59,12 @@ class PilotStatus:
         }
 
 
-def read_accounts(pilot: Pilot, status: str, why: str) -> PilotStatus:
-    """Ask a pilot's scheduler; one that does not answer leaves only what its folder says."""
+def read_accounts(pilot: Pilot, status: str, why: str, ask: bool) -> PilotStatus:
+    """Ask a pilot's scheduler if so wanted; one that does not answer leaves only what its folder says."""
     state = pilot.state()
     left = max(0.0, pilot.ends - time.time()) if "began" in state and status != "ended" else None
     known = PilotStatus(pilot, status, why, left, int(pilot.wanted()["nodes"]), restarts=int(state.get("restarts", 0)))
-    if status == "ended" or not (pilot.folder / CLUSTER_FILE).exists():
+    if not ask or status == "ended" or not (pilot.folder / CLUSTER_FILE).exists():
         return known
     import distributed
 

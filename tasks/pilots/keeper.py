@@ -33,10 +33,7 @@ _SCHEDULER = (
     _MEMBER + "from pathlib import Path; from tasks.runtime.dask_cluster import serve_scheduler; "
     "serve_scheduler(Path(sys.argv[1]), host=sys.argv[2], told=print)"
 )
-_WORKER = (
-    _MEMBER + "from tasks.runtime.dask_cluster import serve_worker; "
-    "serve_worker(sys.argv[1], dict((n, int(c)) for n, _, c in (w.partition('=') for w in sys.argv[2:])), told=print)"
-)
+_WORKER = _MEMBER + "from tasks.pilots.worker import serve_ready_worker as serve; serve(sys.argv[1], sys.argv[2:])"
 
 
 class Keeper:

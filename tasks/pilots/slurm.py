@@ -8,17 +8,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from tasks.pilots.pilot import Pilot
+from tasks.pilots.worker import FIRST
 from tasks.runtime.interpreter import python_command, python_environment
 from tasks.slurm import JobRequest, SlurmError, ask_slurm, check_request, read_partitions
 
-_WORKER = (
-    "import os, sys; from tasks.runtime.dask_cluster import serve_worker; "
-    "from tasks.runtime.machine import usable_cores; "
-    "words = [w for w in sys.argv[2:] if not w.startswith('first:') or os.environ.get('SLURM_NODEID') == '0']; "
-    "offer = [w.removeprefix('first:').partition('=') for w in words]; "
-    "serve_worker(sys.argv[1], dict(CPU=usable_cores()) | dict((n, int(c)) for n, _, c in offer), told=print)"
-)
-_FIRST = "first:"
+_WORKER = "import sys; from tasks.pilots.worker import serve_ready_worker as serve; serve(sys.argv[1], sys.argv[2:])"
 _ENDED = {
     "COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "OUT_OF_MEMORY", "PREEMPTED",
 }  # fmt: skip
@@ -40,7 +34,7 @@ def submit_workers(pilot: Pilot, nodes: int, shared: Mapping[str, int]) -> int:
     Raises as ``submit``.
     """
     offer = [f"{name}={count}" for name, count in pilot.units.items()]
-    offer += [f"{_FIRST}{name}={count}" for name, count in shared.items()]
+    offer += [f"{FIRST}{name}={count}" for name, count in shared.items()]
     worker = ["srun", "--ntasks-per-node=1", *python_command(_WORKER, str(pilot.folder), *offer)]
     return _sbatch(pilot, nodes, worker, pilot.extra)
 

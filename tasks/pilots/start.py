@@ -206,8 +206,12 @@ def stop_pilot(name: str) -> None:
         pilot.folder.rmdir()
 
 
-def pilot_status(name: str) -> PilotStatus:
+def pilot_status(name: str, *, ask: bool = True) -> PilotStatus:
     """How a pilot is doing.
+
+    Args:
+        name: of the pilot.
+        ask: its scheduler, too, for nodes, runs and devices; without it the folder says all there is.
 
     Raises:
         PilotError: there is none.
@@ -218,7 +222,7 @@ def pilot_status(name: str) -> PilotStatus:
     why = str(state.get("why", ""))
     if not living and status != "ended":
         status, why = "ended", why or "its keeper is gone: killed, or its machine was restarted"
-    return read_accounts(pilot, status if living else "ended", why)
+    return read_accounts(pilot, status if living else "ended", why, ask)
 
 
 def all_pilots() -> list[PilotStatus]:
