@@ -20,6 +20,30 @@ _WIDTH = 640
 _MOST_LABELS = 60
 
 
+def optimisation(entries: Sequence[Mapping[str, Any]]) -> alt.TopLevelMixin | None:
+    """Lowest energy of each evaluation of an optimisation with its error bar, and the lowest so far."""
+    rows: list[dict[str, Any]] = []
+    best = float("inf")
+    for entry in entries:
+        if entry.get("kind") not in ("values", "slopes"):
+            continue
+        place = min(range(len(entry["values"])), key=entry["values"].__getitem__)
+        energy, error = entry["values"][place], entry["errors"][place]
+        best = min(best, energy)
+        low, high = energy - error, energy + error
+        rows.append({"evaluation": len(rows) + 1, "energy": energy, "low": low, "high": high, "best": best})
+    if len(rows) < 2:
+        return None
+    base = alt.Chart(alt.Data(values=rows)).encode(x=alt.X("evaluation:Q", title="evaluation"))
+    scale = alt.Scale(zero=False)
+    points = base.mark_circle(size=24, color=DEVICE_COLOURS[0]).encode(
+        y=alt.Y("energy:Q", scale=scale), tooltip=["evaluation:Q", "energy:Q"]
+    )
+    bars = base.mark_rule(color=DEVICE_COLOURS[0]).encode(y=alt.Y("low:Q", scale=scale, title="energy"), y2="high:Q")
+    line = base.mark_line(interpolate="step-after", color=CUT_COLOUR).encode(y=alt.Y("best:Q", scale=scale))
+    return alt.layer(bars, points, line).properties(width=_WIDTH, height=240)
+
+
 def fragment_graph(plan: Mapping[str, Any]) -> alt.TopLevelMixin | None:
     """Fragments as discs of their width, joined where a cut severed them; None for a single one."""
     fragments = plan["fragments"]

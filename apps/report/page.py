@@ -21,6 +21,7 @@ from tasks.cutting.cuts import cuts_from
 from tasks.errors import QompassError
 from tasks.runs import RunRecordError, read_record, stored_problem
 from tasks.runs.comparison import compared_values, differing
+from tasks.runs.journal import read_journal
 from tasks.runs.live import LiveRun
 from tasks.runs.summary import UNREADABLE, Summary, device_uses, engine_files, reasons, summary_of
 from tasks.runs.trace import read_events, task_rows
@@ -111,6 +112,8 @@ def _run_page(path: Path) -> dict[str, Any]:
          charts.variance_by_fragment(record.get("variance_shares") or {}), False),
         ("convergence", "Estimates with their error bars (one standard error) as the rounds went on.",
          charts.convergence(live.estimates), False),
+        ("optimisation", "Energy of each evaluation with its error bar (one standard error); red: the lowest so far.",
+         charts.optimisation(read_journal(path)), False),
         ("predictions", "Seconds of executions, measured against predicted; on the line both are equal.",
          charts.predictions(rows), False),
     ]  # fmt: skip

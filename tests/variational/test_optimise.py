@@ -88,6 +88,10 @@ def test_an_interrupted_optimisation_is_resumed_to_the_same_end(ring, capsys, mo
     assert main(["resume", str(run), "--json"]) == 0  # done: only shown
     assert json.loads(capsys.readouterr().out)["energy"] == whole["energy"]
     assert main(["runs", "show", str(run)]) == 0 and "done" in capsys.readouterr().out
+    pytest.importorskip("altair")
+    assert main(["report", str(run)]) == 0
+    page = (run / "report.html").read_text()
+    assert "How the energy fell" in page and "red: the lowest so far" in page
 
 
 def test_a_loop_that_fails_keeps_what_it_has(ring, capsys, monkeypatch, tmp_path):
