@@ -177,7 +177,7 @@ def test_every_way_gives_the_bits_of_one_process(slurm, tmp_path, capsys, short)
     assert len(json.loads((array / "record.json").read_text())["batches"]) == 6, "three batches in each of two rounds"
 
 
-@pytest.mark.parametrize("way", ["dask", "array"])
+@pytest.mark.parametrize("way", ["dask", pytest.param("array", marks=pytest.mark.slow)])
 def test_a_job_that_slurm_ends_soon_is_requeued_and_pays_nothing_twice(slurm, tmp_path, capsys, long, way):
     """The signal is the one that Slurm sends before the time is over."""
     run, jobs = submitted(capsys, "--with", way, *TIMES, "--folder", str(tmp_path), *LONG)
@@ -316,7 +316,10 @@ def ghz(folder: Path) -> str:
 
 
 @pytest.mark.uses("QPU emulator")
-@pytest.mark.parametrize(("way", "qpu"), [("dask", "QPU_A"), ("dask", "QPU_B"), ("array", "QPU_A")])
+@pytest.mark.parametrize(
+    ("way", "qpu"),
+    [("dask", "QPU_A"), ("dask", "QPU_B"), pytest.param("array", "QPU_A", marks=pytest.mark.slow)],
+)
 def test_a_run_holds_its_qpu_and_uses_it(slurm, qpus, tmp_path, capsys, way, qpu):
     arguments = [ghz(tmp_path), "--observable", "Z5", "--max-qubits", "3", "--shots", "20000"]
     run, jobs = submitted(
