@@ -91,7 +91,11 @@ def contract_network(
 ) -> Answer:
     """The work itself, in a child process of the task."""
     paths = None if path is None else (path,)
-    values, errors, shares = estimate_with_shares(structure, tensors, memory_bytes=memory_bytes, paths=paths)
+    return answer_of(*estimate_with_shares(structure, tensors, memory_bytes=memory_bytes, paths=paths))
+
+
+def answer_of(values: np.ndarray, errors: np.ndarray, shares: np.ndarray) -> Answer:
+    """What is told of values and standard errors, (observable,) each, and (fragment, observable) shares of variance."""
     worst = np.argsort(-errors, kind="stable")[:_SHARES_TOLD]
     return Answer(values, errors, {int(own): shares[:, own] for own in worst.tolist() if errors[own] > 0})
 
@@ -142,8 +146,8 @@ def _written(folder: str, structure: Structure, tensors: Sequence[FragmentTensor
 @constraint(computing_units="1")
 @mpi(runner="mpirun", processes=RANKS, processes_per_node=_RANKS_ON_NODE)
 @task(returns=RANKS)
-def reconstruct_in_ranks(folder: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """Every rank's share of the network in ``folder``; rank 0's result is (values, standard errors), others' None."""
+def reconstruct_in_ranks(folder: str) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Every rank's share of the network in ``folder``; rank 0's is what `run_rank` says, others' None."""
     from mpi4py import MPI
 
     from tasks.reconstruction.mpi import run_rank

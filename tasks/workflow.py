@@ -32,6 +32,7 @@ from tasks.model.tensor import Structure
 from tasks.options import Options, options_of
 from tasks.reconstruct import (
     Answer,
+    answer_of,
     contraction_search,
     reconstruct,
     reconstruct_in_ranks,
@@ -130,7 +131,7 @@ def run(
         with directory.timing("reconstruct"), shown.stage("reconstruct", 1) as step:
             found = runs.value_of("the reconstruction", end)
             if isinstance(found, str):  # where the network is for MPI ranks
-                folder, found = found, Answer(*wait_on(reconstruct_in_ranks(found))[0])
+                folder, found = found, answer_of(*wait_on(reconstruct_in_ranks(found))[0])
                 shutil.rmtree(folder)
             answer: Answer = found
             step.advance()

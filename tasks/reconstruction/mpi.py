@@ -2,7 +2,8 @@
 
     mpirun -n 4 python -m tasks.reconstruction.mpi FOLDER [--memory BYTES] [--seed N] [--planned-ranks R]
 
-FOLDER holds a network (``network_files.write_network``); ``values.npy`` and ``std_errors.npy`` are written beside it.
+FOLDER holds a network (``network_files.write_network``); ``values.npy``, ``std_errors.npy`` and ``shares.npy`` are
+written beside it.
 The same ``run_rank`` is what a COMPSs ``@mpi`` task calls in each of its ranks. Without mpi4py one process does it all.
 
 How the work is cut does not depend on the number of ranks, each rank computes with one thread, and partial results meet
@@ -32,6 +33,7 @@ from tasks.reconstruction.errors import ReconstructionError
 from tasks.reconstruction.ranks import Ranks, end_all_ranks, ranks_of
 from tasks.reconstruction.statistics.exact_sum import ExactSum
 from tasks.reconstruction.statistics.gradient import gradients
+from tasks.reconstruction.statistics.statistics import shares_of
 from tasks.reconstruction.statistics.uncertainty import Uncertainty
 from tasks.reconstruction.statistics.variant_uncertainty import fragment_uncertainty
 
@@ -49,7 +51,7 @@ def run_rank(
     seed: int = 0,
     planned_ranks: int = PLANNED_RANKS,
     comm: Any = None,
-) -> tuple[np.ndarray, np.ndarray] | None:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Do one rank's share of a reconstruction.
 
     Args:
@@ -60,7 +62,8 @@ def run_rank(
         comm: an mpi4py communicator; None takes COMM_WORLD, or one process where there is no mpi4py.
 
     Returns:
-        On rank 0 values and standard errors, both (observable,); None on other ranks.
+        On rank 0 values and standard errors, both (observable,), and (fragment, observable) shares of the variance, as
+        ``estimate_with_shares`` has them; None on other ranks.
 
     Raises:
         ReconstructionError: the same on every engine; under MPI the caller must end all ranks (``main`` does).
@@ -76,11 +79,11 @@ def run_rank(
             plan = _planned(structure, network, memory_bytes, seed, planned_ranks, gradients=False)
         plan = ranks.bcast(plan)
         totals = _sum_values(structure, network, plan, values, ranks)
-        variances = _sum_variances(structure, network, tensors, memory_bytes, seed, ranks)
+        variances, parts = _sum_variances(structure, network, tensors, memory_bytes, seed, ranks)
         ranks.release()
     if ranks.rank != 0:
         return None
-    return totals, np.sqrt(variances)
+    return totals, np.sqrt(variances), shares_of(parts)
 
 
 def _planned(
@@ -129,11 +132,16 @@ def _sum_variances(
     memory_bytes: int | None,
     seed: int,
     ranks: Ranks,
-) -> np.ndarray:
-    """Each rank goes back down the tree for its groups of fragments; groups do not depend on the number of ranks."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each rank goes back down the tree for its groups of fragments; groups do not depend on the number of ranks.
+
+    Returns:
+        On rank 0 variances, (observable,), and the (fragment, observable) parts of them that the shots show.
+    """
     samples = {tensor.fragment: tensor.samples for tensor in tensors if tensor.samples is not None}
     entries = structure.coefficients.shape[0]
     seen, fourth, doubt = ExactSum(entries), ExactSum(entries), np.zeros(entries)
+    parts = np.zeros((len(tensors), entries))
     if samples:
         plan = ranks.bcast(
             _planned(structure, network, memory_bytes, seed, 1, gradients=True) if ranks.rank == 0 else None
@@ -150,12 +158,15 @@ def _sum_variances(
                 for leaf in found:
                     known = fragment_uncertainty(samples[leaf.fragment], leaf, entries)
                     seen.add(known.seen)
+                    parts[leaf.fragment] += known.seen
                     fourth.add(known.fourth)
                     np.maximum(doubt, known.doubt, out=doubt)
-    doubt = ranks.largest_into_root(doubt)
+    doubt, parts = ranks.largest_into_root(doubt), ranks.largest_into_root(parts)  # others than its own rank have 0
     for total in (seen, fourth):
         total.limbs[:] = ranks.sum_into_root(total.limbs)
-    return Uncertainty(seen.result(), fourth.result(), doubt).variance if ranks.rank == 0 else np.empty(0)
+    if ranks.rank != 0:
+        return np.empty(0), parts
+    return Uncertainty(seen.result(), fourth.result(), doubt).variance, parts
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -180,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if found is not None:
             if options.timing:
                 sys.stderr.write(json.dumps({"contraction_s": time.perf_counter() - start}) + "\n")
-            write_arrays(options.folder, {"values": found[0], "std_errors": found[1]})
+            write_arrays(options.folder, dict(zip(("values", "std_errors", "shares"), found, strict=True)))
     except Exception as error:
         reason = str(error) if isinstance(error, ReconstructionError) else f"{type(error).__name__}: {error}"
         sys.stderr.write(f"reconstruction failed: {reason}\n")

@@ -221,7 +221,8 @@ class RunDirectory:
         self._settled = True
         self.update(status=status, **fields)
         said = {name: fields[name] for name in ("error", "estimates") if name in fields}
-        self.event("end", f"run {self.record['run']} is {status} after {self.record['timings']}", status=status, **said)
+        took = sum(self.record["timings"].values())
+        self.event("end", f"run {self.record['run']} is {status} after {took:.3g} s", status=status, **said)
         if is_temporary(self.path):  # about to be removed: nobody reads a trace of it
             return
         rows = task_rows(read_events(self.path))

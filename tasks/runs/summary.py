@@ -202,9 +202,8 @@ def _of_time(record: RunRecord, rows: Sequence[TaskRow], uses: Mapping[str, Devi
     slowest = max((row for row in rows if row.seconds), key=lambda row: row.seconds or 0.0, default=None)
     if slowest is not None and (slowest.seconds or 0.0) > 0.3 * total > 1.5:
         yield (
-            f"one task, {slowest.stage} of fragments {slowest.fragments or 'all'}"
-            f"{slowest.device and f' on {slowest.device}'}, "
-            f"took {slowest.seconds:.3g} s"
+            f"one task, {slowest.stage}{slowest.fragments and f' of fragments {slowest.fragments}'}"
+            f"{slowest.device and f' on {slowest.device}'}, took {slowest.seconds:.3g} s"
         )
 
 

@@ -263,7 +263,7 @@ def reconstruction_in_ranks() -> None:
         written = wait_on(write_for_ranks(str(Path(folder) / "network"), structure, tensors, None, 0))
         found = wait_on(reconstruct_in_ranks(written.value))
     np.testing.assert_allclose(found[0][0], uncut_values(problem), atol=1e-9)
-    np.testing.assert_allclose(found[0], estimate_values(structure, tensors), atol=1e-12)
+    np.testing.assert_allclose(found[0][:2], estimate_values(structure, tensors), atol=1e-12)
     equal(found[1:], [None] * (RANKS - 1))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.reconstruction import contract, estimate_values
+from tasks.reconstruction import contract, estimate_values, estimate_with_shares
 from tasks.reconstruction.contraction.network import network_of
 from tasks.reconstruction.contraction.network_files import read_network, write_network
 from tasks.reconstruction.contraction.schedule import schedule, unit_work
@@ -62,14 +62,16 @@ def test_error_bars_do_not_depend_on_the_ranks_either(tmp_path: Path) -> None:
     problem = sampled_problem(1)
     tensors = draw(*problem, np.random.default_rng(2), 300)
     write_network(tmp_path, problem[0], tensors)
-    values, errors = estimate_values(problem[0], tensors)
+    expected = estimate_with_shares(problem[0], tensors)
     found = []
     for ranks in (1, 3):
         job = start(tmp_path, ranks)
         assert job.wait(timeout=100) == 0, job.stderr.read()
-        found.append((np.load(tmp_path / "values.npy"), np.load(tmp_path / "std_errors.npy")))
-    np.testing.assert_array_equal(found[0], found[1])
-    np.testing.assert_allclose(found[0], (values, errors), rtol=1e-9, atol=1e-12)
+        found.append([np.load(tmp_path / f"{name}.npy") for name in ("values", "std_errors", "shares")])
+    for one, other, own in zip(*found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+        np.testing.assert_allclose(one, own, rtol=1e-9, atol=1e-12)
+    assert (found[0][2] > 0).sum() > 1, "more than one fragment's shots bring the variance"
 
 
 @needs_mpi

@@ -249,6 +249,8 @@ def test_a_large_reconstruction_goes_to_ranks_and_gives_the_same(tmp_path: Path,
     for one, other in zip(alone, together, strict=True):
         assert other.value == pytest.approx(one.value, abs=1e-12)
         assert other.std_error == pytest.approx(one.std_error, rel=1e-9)
+    shares, again = (read_record(run)["variance_shares"] for run in tmp_path.iterdir())
+    assert shares.keys() == again.keys() and all(again[own] == pytest.approx(shares[own], abs=2e-6) for own in shares)
 
 
 def priced(folder, first, second):

@@ -76,8 +76,13 @@ def estimate_with_shares(
         observable the shots of each fragment bring; columns sum to 1, or to 0 where there is none.
     """
     values, variances_, seen = _values_and_variances(structure, tensors, memory_bytes=memory_bytes, paths=paths)
+    return values, np.sqrt(variances_), shares_of(seen)
+
+
+def shares_of(seen: np.ndarray) -> np.ndarray:
+    """(fragment, observable) parts of variances as shares: columns sum to 1, or to 0 where there is none."""
     total = seen.sum(axis=0)
-    return values, np.sqrt(variances_), np.divide(seen, total, out=np.zeros_like(seen), where=total > 0)
+    return np.divide(seen, total, out=np.zeros_like(seen), where=total > 0)
 
 
 def variances(
