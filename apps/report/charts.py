@@ -100,7 +100,7 @@ def _places(count: int, joined: Sequence[tuple[int, int]]) -> np.ndarray:
     flat = vectors[:, -2:] * np.sqrt(np.maximum(values[-2:], 0.0))
     flat /= max(float(np.abs(flat).max()), 1e-9)
     flat += np.random.Generator(np.random.Philox(0)).normal(scale=0.01, size=flat.shape)  # none upon another
-    eased = rx.spring_layout(graph, pos={k: tuple(own) for k, own in enumerate(flat)}, num_iter=12, seed=0)
+    eased = rx.spring_layout(graph, pos={k: tuple(own) for k, own in enumerate(flat)}, num_iter=200, seed=0)
     return np.array([eased[number] for number in range(count)])
 
 

@@ -1,7 +1,7 @@
 """Makes the example run beside this, its report and the pictures of both: ``python -m results.examples.pictures``.
 
 Needs the extra `report` and a Chromium. The run is the bundled example with shots; its folder is a
-Provenance Run Crate.
+Provenance Run Crate. The machine is called by another name than its own.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from unittest.mock import patch
 
 from rich.console import Console
 
@@ -20,13 +21,15 @@ from tasks.runs.live import LiveRun
 
 HERE = Path(__file__).parent
 RUN = HERE / "run"
+_NODE = "workstation"
 _ASKED = ("apps/circuits/vqe40.qasm", "--observable", "Z0 Z1", "--observable", "X0", "--max-qubits", "12")
 
 
 def make(browser: str) -> None:
     """Run, report, and take the pictures."""
     shutil.rmtree(RUN, ignore_errors=True)
-    with tempfile.TemporaryDirectory() as folder:
+    elsewhere = patch("platform.node", return_value=_NODE), patch("tasks.runs.log._NODE", _NODE)
+    with tempfile.TemporaryDirectory() as folder, elsewhere[0], elsewhere[1]:
         status = main(["run", *_ASKED, "--target-error", "0.004", "--seed", "7", "--cache", "off", "--out", folder])
         assert status == 0
         (made,) = Path(folder).iterdir()

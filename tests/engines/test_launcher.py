@@ -176,6 +176,20 @@ def test_graph_and_summary_are_where_the_launcher_says(folder):
 
 
 @needs_runcompss
+def test_with_provenance_there_is_one_crate_and_it_is_compss_own(folder):
+    pytest.importorskip("rocrate", reason="what COMPSs writes crates with is not installed")
+    (folder / "ro-crate-info.yaml").write_text(
+        f"COMPSs Workflow Information:\n  name: a run\n  sources: [{ROOT / 'apps/expectation.py'}]\n"
+    )
+    asked = [ROOT / "apps/circuits/ghz12.qasm", "--observable", "Z0 Z1", "--max-qubits", 7, "--cache", "off"]
+    done = on_compss(folder, "-p", ROOT / "apps/expectation.py", *asked, "--out", folder / "runs")
+    assert done.returncode == 0, done.stderr
+    (crate,) = folder.rglob("ro-crate-metadata.json")
+    assert crate.parent.name.startswith("COMPSs_RO-Crate_") and f"wrote ./{crate.parent.name}" in done.stderr
+    assert len(list((folder / "runs").glob("*/record.json"))) == 1
+
+
+@needs_runcompss
 def test_output_status_and_arguments_are_the_programs_own(folder):
     done = on_compss(folder, PROGRAMS, "arguments", "Z0 Z1", "", "a'b\"c", "*", "$HOME", "é")
     assert done.returncode == 7, done.stderr

@@ -76,7 +76,7 @@ def test_no_log_is_no_rows_and_a_full_disk_stops_nothing(tmp_path):
     with RunDirectory.create(tmp_path, {}, problem) as directory:
         stream = directory._log._file
         directory._log._file = open("/dev/full", "w")
-        directory.event("stage", "x" * 100_000)
+        directory.event("stage", "x" * 100_000, stage="cut")
         assert directory._log._file is None
         stream.close()
     assert json.loads((directory.path / "record.json").read_text())["status"] == "done"

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from qiskit import QuantumCircuit
 
+from scheduler_policies import Device
 from tasks.cut import plan_problem
 from tasks.cutting import Plan, structure_of
 from tasks.dispatch.driver import Driver
@@ -29,10 +30,18 @@ from tasks.model.problem import Estimate, Problem
 from tasks.model.progress import Progress, Quiet, Stage
 from tasks.model.tensor import Structure
 from tasks.options import Options, options_of
-from tasks.reconstruct import contraction_search, reconstruct, reconstruct_in_ranks, worth_ranks, write_for_ranks
+from tasks.reconstruct import (
+    Answer,
+    answer_of,
+    contraction_search,
+    reconstruct,
+    reconstruct_in_ranks,
+    worth_ranks,
+    write_for_ranks,
+)
 from tasks.runs import RunDirectory, RunRecord
+from tasks.runs.temporary import temporary_runs
 from tasks.runtime import limits, wait_on
-from tasks.runtime.scratch import scratch_folder
 
 __all__ = ["Options", "Progress", "Quiet", "Result", "RunError", "Stage", "estimate", "plan_problem", "run"]
 
@@ -82,11 +91,7 @@ def estimate(
     problem = make_problem(circuit, observables)
     chosen = options_of(options)
     with contextlib.ExitStack() as stack:
-        parent = (
-            Path(out)
-            if out is not None
-            else Path(stack.enter_context(tempfile.TemporaryDirectory(dir=scratch_folder())))
-        )
+        parent = Path(out) if out is not None else stack.enter_context(temporary_runs())
         directory = stack.enter_context(RunDirectory.create(parent, {"seed": chosen.seed}, problem))
         result = run(problem, chosen, directory)
     for note in result.record["notes"]:
@@ -101,6 +106,7 @@ def run(
     progress: Progress | None = None,
     *,
     driver: Callable[..., Driver] = Driver,
+    choose: Callable[[list[Device]], list[Device]] = list,
 ) -> Result:
     """Run a problem, or finish it: results that ``directory`` already holds are not computed again.
 
@@ -110,12 +116,13 @@ def run(
         directory: of the run.
         progress: where progress is shown.
         driver: makes what sees to it that jobs have results (`tasks.stages` has one that waits for other processes).
+        choose: which of the run's devices to use.
 
     Raises:
         QompassError: with one line that says what to do; everything completed so far stays in ``directory``.
     """
     shown = LoggedProgress(progress or Quiet(), directory)
-    with started(problem, options, directory, shown, driver=driver) as runs:
+    with started(problem, options, directory, shown, driver=driver, choose=choose) as runs:
         plan, structure = runs.plan, structure_of(problem, runs.plan)
         end = _end(structure, runs, options)
         with directory.timing("execute"):
@@ -124,13 +131,16 @@ def run(
         with directory.timing("reconstruct"), shown.stage("reconstruct", 1) as step:
             found = runs.value_of("the reconstruction", end)
             if isinstance(found, str):  # where the network is for MPI ranks
-                folder, found = found, wait_on(reconstruct_in_ranks(found))[0]
+                folder, found = found, answer_of(*wait_on(reconstruct_in_ranks(found))[0])
                 shutil.rmtree(folder)
-            values, errors = found
+            answer: Answer = found
             step.advance()
+    if answer.shares:
+        shares = {problem.names[own]: np.round(part, 6) for own, part in answer.shares.items()}
+        directory.record.set(variance_shares=shares)
     estimates = [
         Estimate(name, float(value), float(error))
-        for name, value, error in zip(problem.names, values, errors, strict=True)
+        for name, value, error in zip(problem.names, answer.values, answer.std_errors, strict=True)
     ]
     ran = sorted({name for fragment in plan.fragments for name in runs.state.shots_of(fragment.index)})
     noisy = [name for name in ran if name in runs.devices and not runs.devices[name].exact]
