@@ -68,7 +68,7 @@ class RunLog(logging.Handler):
             fields: plain JSON, NumPy numbers or paths.
         """
         if name == "stage":
-            self._stage = "" if fields.get("done") else str(fields["stage"])
+            self._stage = "" if fields.get("done") else str(fields.get("stage", ""))
         if name == "resume":
             self._attempt = 1
         self._write(name, time.time(), {"message": message, **fields})

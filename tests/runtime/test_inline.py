@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import resource
 import signal
@@ -130,13 +129,18 @@ def test_the_libraries_have_the_threads_of_the_limits(monkeypatch):
     asked = []
 
     class Controller:
+        lib_controllers = ()
+
         def limit(self, *, limits):
             asked.append(limits)
-            return contextlib.nullcontext()
+            return self
+
+        def restore_original_limits(self):
+            asked.append(None)
 
     monkeypatch.setattr(sys.modules["tasks.runtime.inline"], "_controller", Controller)
     assert isolated(int).ok and isolated(int, limits=Limits(threads=3)).ok
-    assert asked == [1, 3]
+    assert asked == [1, None, 3, None]
 
 
 def test_a_process_does_its_work_elsewhere_until_told_otherwise():

@@ -177,7 +177,7 @@ def test_devices_of_which_nothing_is_said_are_as_fast_as_typical_ones():
     """4,000 shots take a QPU a second of its 250 microseconds each; ten qubits take a CPU core milliseconds."""
     plain = replace(work(0, variants=1), depth=0)
     assert work_seconds(Device("q", Kind.QPU, qubits=20, speed=QPU_SPEED), plain) == pytest.approx(2.0 + 0.02 + 1.0)
-    assert 0.015 < work_seconds(TYPICAL_CPU, plain) < 1.0
+    assert 0.001 < work_seconds(TYPICAL_CPU, plain) < 1.0
 
 
 def test_what_is_placed_without_a_unit_is_on_the_first():

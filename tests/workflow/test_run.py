@@ -152,28 +152,31 @@ def test_a_fragment_that_no_device_can_run_stops_the_run_with_a_reason(problem, 
         dispatch.LEAST_LIMIT_S, dispatch.LIMIT_FACTOR = before
 
 
-def dense_halves(rng, half):
-    """Every two qubits of a half are joined twice, the halves once."""
-    circuit = QuantumCircuit(2 * half)
+def dense_parts(rng, *sizes):
+    """Every two qubits of a part are joined twice, neighbouring parts once."""
+    circuit = QuantumCircuit(sum(sizes))
+    parts = [range(sum(sizes[:k]), sum(sizes[: k + 1])) for k in range(len(sizes))]
     for _ in range(2):
-        for first in (0, half):
-            for a in range(first, first + half):
+        for part in parts:
+            for a in part:
                 circuit.u(*rng.uniform(0, 3, 3), a)
-                for b in range(first, a):
+                for b in range(part[0], a):
                     circuit.cz(a, b)
-    circuit.cz(half - 1, half)
-    circuit.ry(0.4, range(2 * half))
+    for part in parts[1:]:
+        circuit.cz(part[0] - 1, part[0])
+    circuit.ry(0.4, circuit.qubits)
     return circuit
 
 
-@pytest.mark.parametrize("shots", [None, 3_000_000])
-def test_the_cache_changes_no_value_cold_warm_or_off(tmp_path, shots):
+@pytest.mark.parametrize("shots, sizes", [(None, (17, 3)), (3_000_000, (12, 12))])
+def test_the_cache_changes_no_value_cold_warm_or_off(tmp_path, shots, sizes):
     rng = np.random.default_rng(23)
-    problem = random_problem(dense_halves(rng, 12), rng)  # no narrower plan is quicker, and a hit is worth keeping
+    problem = random_problem(dense_parts(rng, *sizes), rng)  # no narrower plan is quicker, and a hit is worth keeping
     found = {}
     for name, cache in (("off", "off"), ("cold", str(tmp_path / "cache")), ("warm", str(tmp_path / "cache"))):
         with RunDirectory.create(tmp_path / name, {}, problem) as directory:
-            found[name] = values(run(problem, Options(max_qubits=12, shots=shots, seed=6, cache=cache), directory))
+            options = Options(max_qubits=sizes[0], shots=shots, seed=6, cache=cache)
+            found[name] = values(run(problem, options, directory))
             hits = [meta.get("cache") for meta in directory.record["results"].values()]
         assert ("hit" in hits) == (name == "warm"), f"{name}: {hits}"
     if shots is None:

@@ -137,6 +137,8 @@ class QpuJob:
         """Ask the service to cancel it; it goes on being followed, since it may have been done by then."""
         client, job = service.client, self.slot.entry.job
         try:
+            if service.retry(lambda: client.task_status(job, within=max(0.1, service.left()))) != "Queued":
+                return  # it has begun since it was last looked at, or ended: what runs is paid for
             service.retry(lambda: client.stop(job))
         except QpuError:
             return  # then it stays where it is
