@@ -263,6 +263,13 @@ def test_the_record_says_what_happened(tmp_path: Path) -> None:
     cache.close()
 
 
+def test_without_a_store_nothing_of_one_is_counted() -> None:
+    cache = open_cache("off")
+    cache.counts([CountsRequest(bell(), 10)], IDEAL, Sampler())
+    said = cache.numbers()
+    assert [said[name] for name in ("requests", "executed", "unsound_entries", "store_failures")] == [1, 1, 0, 0]
+
+
 def test_angles_that_agree_only_when_rounded_share_nothing_in_a_call_either(where: str) -> None:
     """3e-11 apart: the same bytes, another circuit; what one call groups is held to what a hit is held to."""
     keys = KeyMaker()

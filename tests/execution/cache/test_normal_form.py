@@ -1,5 +1,7 @@
 """The canonical form is the circuit: its own distribution, mapped back, is the circuit's exact one."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
@@ -60,6 +62,18 @@ def test_rewrites_keep_distribution_and_form(family: str) -> None:
             if name != "resynthesised":
                 assert other.data == form.data, f"{family}, {name}, seed {seed}"
     assert found >= 0.85 * tried, f"{family}: {found} of {tried} equal pairs found"
+
+
+def test_bits_that_only_angles_tell_apart_may_change_places() -> None:
+    """Three lone qubits: no colour but that of their angles is left to say which is which."""
+    forms = set()
+    for angles in permutations((0.3, 0.7, 1.1)):
+        circuit = QuantumCircuit(3, 3)
+        for qubit, angle in enumerate(angles):
+            circuit.ry(angle, qubit)
+        circuit.measure(range(3), range(3))
+        forms.add(canonical_form(circuit).data)
+    assert len(forms) == 1
 
 
 def test_the_published_counter_examples_are_told_apart() -> None:

@@ -1,0 +1,57 @@
+"""What a search for cuts looks at, and what its steps are said to cost."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qiskit import QuantumCircuit
+from qiskit.circuit.library import CXGate
+
+from tasks.cutting.objectives import OBJECTIVES
+from tasks.cutting.open_program import Gate, _Layout
+from tasks.cutting.search.candidates import _Search, _seen
+from tests.oracles import problem_of
+
+
+def search_of(qubits, max_qubits):
+    circuit = QuantumCircuit(qubits)
+    for q in range(qubits - 1):
+        circuit.cx(q, q + 1)
+    problem = problem_of(circuit, ["Z" * qubits], np.ones((1, 1)))
+    seen, _ = _seen(problem, np.ones(qubits - 1, dtype=bool), OBJECTIVES["work"])
+    return _Search(seen, max_qubits, OBJECTIVES["work"], shots=None, seed=0, seconds=None)
+
+
+def test_gate_ends_are_split_at_the_three_widths_that_did_best(monkeypatch):
+    score = {20: 5.0, 15: 1.0, 12: 6.0, 9: 2.0, 7: 7.0, 6: 3.0}  # each three quarters of the one before, down to 6
+    asked = []
+    monkeypatch.setattr(_Search, "_splits_of_qubits", lambda self, width, qubits: [(0.0, width)])
+    monkeypatch.setattr(_Search, "_try", lambda self, cost, split: score[split])
+    monkeypatch.setattr(_Search, "_splits_of_ends", lambda self, width, qubits, more: asked.append(width) or [])
+    monkeypatch.setattr(_Search, "_anneal_all", lambda *_: True)
+    monkeypatch.setattr(_Search, "_rounds", lambda *_: None)
+    search_of(40, 20).run()
+    assert asked == [15, 9, 6] * 3, "with none, one and two blocks more than needed"
+
+
+def test_a_small_circuit_is_worth_every_split_of_its_qubits(monkeypatch):
+    asked = []
+    split = _Search._qubits
+
+    def noted(self, weights, number, width, seed):
+        asked.append((width, number))
+        return split(self, weights, number, width, seed)
+
+    monkeypatch.setattr(_Search, "_qubits", noted)
+    monkeypatch.setattr(_Search, "_splits_of_ends", lambda *_: [])
+    monkeypatch.setattr(_Search, "_anneal_all", lambda *_: True)
+    monkeypatch.setattr(_Search, "_rounds", lambda *_: None)
+    search_of(12, 8).run()
+    assert set(asked) == {(8, 2), (8, 3), (6, 2), (6, 3)}, "as few blocks as fit, and one more"
+
+
+def test_the_time_of_a_program_is_that_of_all_its_blocks():
+    layout = _Layout((0, 1))
+    for _ in range(3):
+        layout.add([Gate((0, 1), (CXGate(),))])
+    assert layout.nanoseconds == pytest.approx(3 * (20_000 + 4 * 2.4)), "20 us a block, 2.4 ns an amplitude"
