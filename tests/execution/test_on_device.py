@@ -10,6 +10,7 @@ from tasks.cutting import make_plan
 from tasks.execution.errors import ExecutionError
 from tasks.execution.jobs import exact_jobs
 from tasks.execution.on_device import run_on_device
+from tasks.execution.run_devices import holding_qpus
 from tests.conftest import SERVICES
 from tests.oracles import brickwork, random_problem
 
@@ -21,3 +22,8 @@ def test_a_gpu_that_is_not_there_is_refused_so_that_another_device_is_tried():
     gpu = Device("GPU", Kind.GPU, units=1, speed=GPU_SPEED)
     with pytest.raises(ExecutionError, match="device GPU: no library here finds a GPU"):
         run_on_device(jobs, gpu)
+
+
+def test_devices_without_a_qpu_need_no_holding():
+    with holding_qpus([Device("CPU", Kind.CPU)]) as held:
+        assert held is None

@@ -38,6 +38,11 @@ def test_limits_end_work_with_the_run_and_leave_it_one_thread():
     assert not os.path.exists(info.cancel_file) and not os.path.exists(os.path.dirname(info.cancel_file))
 
 
+def test_a_task_goes_before_others_only_where_it_says_so():
+    assert not task(returns=1)(os.getpid).priority
+    assert task(returns=1, priority=True)(os.getpid).priority
+
+
 def test_without_an_engine_every_question_says_so():
     for ask in (engine_info, limits, cancel, units_now, lambda: wait_on(1), lambda: list(as_completed([1]))):
         with pytest.raises(EngineError, match="no engine runs"):

@@ -263,6 +263,14 @@ def test_the_record_says_what_happened(tmp_path: Path) -> None:
     cache.close()
 
 
+def test_who_closes_a_folder_is_no_longer_among_its_users(tmp_path: Path) -> None:
+    entries = open_entries(str(tmp_path))
+    assert statistics(entries).entries == 0
+    during = set(tmp_path.rglob("*"))
+    entries.close()
+    assert len(during - set(tmp_path.rglob("*"))) == 1, "the file that says that this process uses it"
+
+
 def test_without_a_store_nothing_of_one_is_counted() -> None:
     cache = open_cache("off")
     cache.counts([CountsRequest(bell(), 10)], IDEAL, Sampler())

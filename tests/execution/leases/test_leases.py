@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -172,6 +173,24 @@ def test_a_lease_lost_for_want_of_contact_is_told(redis_url):
         server.hset(lives, mapping=dict.fromkeys(server.hkeys(lives), 0))
         with leases.hold("QPU_L", 1, wait=5), pytest.raises(LeaseLostError, match="submit nothing more"):
             held.check()
+
+
+@pytest.mark.uses("Redis")
+def test_a_lease_that_is_renewed_goes_on_being_renewed(redis_url, monkeypatch):
+    renewed, run = threading.Semaphore(0), RedisLeases.run
+
+    def noted(self, device, member, verb):
+        rank = run(self, device, member, verb)
+        if threading.current_thread().name == f"lease-{device}":
+            renewed.release()
+        return rank
+
+    monkeypatch.setattr(RedisLeases, "run", noted)
+    leases = RedisLeases(redis_url, life=30.0)
+    monkeypatch.setattr(RedisLeases, "life", property(lambda _: 0.03))  # how often it is renewed, not how long it lives
+    with leases.hold("QPU_R", 1) as held:
+        assert all(renewed.acquire(timeout=20) for _ in range(3))
+        held.check()
 
 
 def test_no_units_and_no_place_are_refused(tmp_path):
