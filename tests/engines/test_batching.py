@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from tasks.runtime.batching import LEAST_WORTH, batches, task_statistics
+from tasks.runtime.batching import LEAST_WORTH, batches, target_seconds, task_statistics
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -33,6 +33,11 @@ def test_plenty_of_work_keeps_every_worker_busy_with_few_tasks():
     made = batches([0.005] * 2000, 0.025, 2)
     assert len(made) == 8
     assert {len(batch) for batch in made} == {250}
+
+
+def test_with_plenty_of_work_each_worker_gets_four_tasks_of_at_most_five_seconds():
+    assert target_seconds(16.0, 0.001, 2) == pytest.approx(16 / (2 * 4))
+    assert target_seconds(1600.0, 0.001, 2) == 5
 
 
 def test_little_work_still_keeps_every_worker_busy_where_a_share_is_worth_a_task():
