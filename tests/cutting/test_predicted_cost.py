@@ -29,17 +29,19 @@ from tasks.reconstruction import estimate_values
 from tests.oracles import problem_of
 
 
-def two_halves(qubits, cuts, labels, gate="cz", seed=1):
-    """A line whose halves are joined by ``cuts`` gates, and a plan that cuts them all."""
+def two_halves(qubits, cuts, labels, gate="cz", seed=1, deeper=0):
+    """A line whose halves are joined by ``cuts`` gates, and a plan that cuts them all; ``deeper``: layers before."""
     rng = np.random.default_rng(seed)
     half = qubits // 2
     circuit = QuantumCircuit(qubits)
     severed = []
-    for number in range(cuts):
+    for number in range(-deeper, cuts):
         for q in range(qubits):
             circuit.u(*rng.uniform(0, 3, 3), q)
         for q in [*range(half - 1), *range(half, qubits - 1)]:
             circuit.cx(q, q + 1)
+        if number < 0:
+            continue
         severed.append(GateCut(len(circuit.data)))
         getattr(circuit, gate)(half - 1 - number % 2, half + number % 2)
     return problem_of(circuit, labels, np.ones((1, len(labels)))), tuple(severed)
@@ -78,7 +80,7 @@ def ring_of_pairs(qubits, cuts, labels):
 
 
 CASES = {
-    "a state": two_halves(40, 1, labels_of(40, 2)),
+    "a state": two_halves(40, 1, labels_of(40, 2), deeper=12),  # too deep for a product of matrices
     "states": two_halves(32, 3, labels_of(32, 4)),
     "a state for each of many branches": two_halves(20, 7, labels_of(20, 3)),
     "Gram matrices": two_halves(8, 6, labels_of(8, 60)),
