@@ -145,6 +145,7 @@ def test_a_node_that_dies_with_a_job_at_the_qpu_pays_for_it_once(pilots, qpu):
     assert len(paid) == 2 * jobs, "a job was paid for twice"
 
 
+@pytest.mark.slow  # it stops the run between its plan and its first placement, which a loaded machine can miss
 @pytest.mark.uses("QPU emulator")
 def test_a_qpu_that_comes_with_a_node_gets_work_of_a_run_that_has_begun(pilots, qpu):
     device, pair = qpu
