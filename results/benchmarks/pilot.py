@@ -3,7 +3,8 @@
 usage: python -m results.benchmarks.pilot [--part tasks|runs|qpu]     (writes pilot.json, .md and .png beside this file)
 
 A pilot on this machine, two nodes of a core. Empty tasks measure the pilot; runs are whole ``qompass run`` commands,
-two at once, on one pilot or each with an engine of its own; the QPU is the emulator, whose shots take time.
+two at once, on one pilot or each by itself: small ones, for which a process alone starts no engine, and large ones,
+for which it does; the QPU is the emulator, whose shots take time.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import itertools
 import json
 import os
 import platform
+import random
 import subprocess
 import sys
 import tempfile
@@ -28,7 +30,8 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT))
 SIZES = (1000, 2000, 4000, 8192, 16000)
 RUNS, AT_ONCE = 6, 2
-CIRCUIT = [ROOT / "apps/circuits/vqe40.qasm", "--observable", "Z0 Z1 Z20", "--max-qubits", "20", "--shots", "300000"]
+SMALL = [ROOT / "apps/circuits/vqe40.qasm", "--observable", "Z0 Z1 Z20", "--max-qubits", "20", "--shots", "300000"]
+LARGE = ["--observable", "Z10 Z30", "--observable", "Z19 Z20", "--max-qubits", "22", "--shots", "100000"]
 SHARERS = (1, 4, 16)
 ON_QPU = [ROOT / "apps/circuits/ghz12.qasm", "--observable", "Z0 Z11", "--max-qubits", "6", "--shots", "6000"]
 SHOT_S, CIRCUIT_S = 0.0005, 0.02
@@ -107,18 +110,34 @@ def finish(commands: Sequence[list[str]], at_once: int) -> tuple[float, list[dic
     return time.perf_counter() - began, said
 
 
+def two_deep_halves(path: Path, half: int = 20, layers: int = 24) -> Path:
+    """Write a circuit of two halves of so many qubits and layers with one gate between them."""
+    draw = random.Random(7)
+    lines = [f'OPENQASM 3.0; include "stdgates.inc"; qubit[{2 * half}] q;']
+    for layer in range(layers):
+        lines += [f"ry({draw.uniform(0, 3.1):.4f}) q[{i}];" for i in range(2 * half)]
+        lines += [f"cz q[{i}], q[{i + 1}];" for i in range(layer % 2, 2 * half - 1, 2) if i != half - 1]
+    path.write_text("\n".join([*lines, f"cz q[{half - 1}], q[{half}];"]))
+    return path
+
+
 def runs_a_minute() -> dict[str, Any]:
-    """Whole runs that share a pilot, and the same that each start an engine; in turns, medians of three."""
-    found: dict[str, list[float]] = {"pilot": [], "engine": []}
+    """Whole runs that share a pilot, and the same each by itself; in turns, medians of three."""
+    found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as kept, pilot(2) as folder:
         seeds = itertools.count()
-        for _ in range(3):
-            for kind in found:
-                more = ["--scheduler", str(folder)] if kind == "pilot" else []
-                commands = [command(CIRCUIT, Path(kept), "--seed", str(next(seeds)), *more) for _ in range(RUNS // 3)]
-                seconds, _ = finish(commands, AT_ONCE)
-                found[kind].append(60.0 * len(commands) / seconds)
-    return {kind: sorted(values)[1] for kind, values in found.items()} | {"all": found}
+        for size, circuit in (("small", SMALL), ("large", [two_deep_halves(Path(kept) / "deep.qasm"), *LARGE])):
+            rates: dict[str, list[float]] = {"pilot": [], "alone": []}
+            for _ in range(3):
+                for kind in rates:
+                    more = ["--scheduler", str(folder)] if kind == "pilot" else []
+                    commands = [
+                        command(circuit, Path(kept), "--seed", str(next(seeds)), *more) for _ in range(RUNS // 3)
+                    ]
+                    seconds, _ = finish(commands, AT_ONCE)
+                    rates[kind].append(60.0 * len(commands) / seconds)
+            found[size] = {kind: sorted(values)[1] for kind, values in rates.items()} | {"all": rates}
+    return found
 
 
 class Watch(threading.Thread):
@@ -179,7 +198,8 @@ def qpu_share(sharers: int) -> dict[str, float]:
 def page(found: dict[str, Any]) -> str:
     """The Markdown page."""
     lines = ["# Pilot", "", f"{found['machine']}. A pilot of two nodes of a core each, on one machine.",
-             "Other work kept both cores busy meanwhile (load 10 to 25): these are lower bounds.",
+             "Load of the machine when each part began (other work; the measurement came first): "
+             + ", ".join(f"{part} {load:.1f}" for part, load in found["load"].items()) + ".",
              ""]  # fmt: skip
     lines += ["| empty tasks | seconds | tasks a second |", "|---|---|---|"]
     lines += [f"| {row['tasks']:,} | {row['seconds']:.1f} | {row['a_second']:.0f} |" for row in found["tasks"]]
@@ -191,11 +211,24 @@ def page(found: dict[str, Any]) -> str:
         f"and its tasks are small circuits where these are empty. "
         f"At {at['a_second']:.0f} a second the pilot itself is not what a run waits for.",
         "",
-        f"| whole runs a minute, {AT_ONCE} at once (median of three; {RUNS // 3} runs each) | |",
-        "|---|---|",
-        f"| each starts an engine of its own | {found['runs']['engine']:.1f} |",
-        f"| all share a pilot | {found['runs']['pilot']:.1f} |",
-        f"| ratio | {found['runs']['pilot'] / found['runs']['engine']:.2f} |",
+        f"| whole runs a minute, {AT_ONCE} at once (median of three; {RUNS // 3} runs each) | each by itself | "
+        "all share a pilot | ratio |",
+        "|---|---|---|---|",
+    ]
+    kinds = {
+        "small": "small: by itself a run computes in its own process, without an engine",
+        "large": "large (two halves of 20 qubits, 24 layers): by itself a run starts an engine",
+    }
+    for size, what in kinds.items():
+        rates = found["runs"][size]
+        lines.append(
+            f"| {what} | {rates['alone']:.1f} | {rates['pilot']:.1f} | {rates['pilot'] / rates['alone']:.2f} |"
+        )
+    lines += [
+        "",
+        "What a run on a pilot saves is the start of an engine and of its processes. A run so small that it needs "
+        "none saves nothing and pays for the way to the pilot and back (a ratio below 1): such runs gain from a pilot "
+        "only where the command's own machine has no cores to spare, as a login node.",
         "",
         "| runs that share a QPU of one unit | busy share | with the lease taken first |",
         "|---|---|---|",
@@ -265,14 +298,12 @@ def main() -> None:
     path = HERE / "pilot.json"
     found = json.loads(path.read_text()) if path.exists() else {}
     found["machine"] = f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}"
+    measures = {"tasks": tasks_a_second, "runs": runs_a_minute, "qpu": lambda: [qpu_share(count) for count in SHARERS]}
     with tempfile.TemporaryDirectory() as pilots:
         os.environ["QOMPASS_PILOTS"] = str(Path(pilots) / "pilots")
-        if part in (None, "tasks"):
-            found["tasks"] = tasks_a_second()
-        if part in (None, "runs"):
-            found["runs"] = runs_a_minute()
-        if part in (None, "qpu"):
-            found["qpu"] = [qpu_share(sharers) for sharers in SHARERS]
+        for name in measures if part is None else [part]:
+            found.setdefault("load", {})[name] = os.getloadavg()[0]
+            found[name] = measures[name]()
     path.write_text(json.dumps(found, indent=1) + "\n")
     if {"tasks", "runs", "qpu"} <= found.keys():
         (HERE / "pilot.md").write_text(page(found))
