@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from tasks.cutting.plan import Fragment
@@ -9,6 +11,72 @@ from tasks.parametric.linear import along
 from tasks.parametric.program import Prepared
 
 _CHUNK = 1 << 21  # amplitudes that one product may hold
+
+
+@dataclass(frozen=True)
+class _Together:
+    """Factors of Z on few qubits: one product a value of these qubits serves them all.
+
+    Attributes:
+        factors: their numbers.
+        axes: of the qubits that stay, those the factors are on first.
+        size: of the first.
+        signs: (factor, value of the first) +1 or -1.
+    """
+
+    factors: np.ndarray
+    axes: tuple[int, ...]
+    size: int
+    signs: np.ndarray
+
+    def blocks(self, branches: np.ndarray) -> np.ndarray:
+        """(set, value, branch, amplitude)."""
+        sets, size, _ = branches.shape
+        width, first = len(self.axes), self.axes[: self.size]
+        order = (0, *(2 + axis for axis in first), 1, *(2 + axis for axis in self.axes[self.size :]))
+        return branches.reshape(sets, size, *(2,) * width).transpose(order).reshape(sets, 1 << self.size, size, -1)
+
+    def grams(self, branches: np.ndarray) -> np.ndarray:
+        """(set, factor, b, b') complex."""
+        blocks = self.blocks(branches)
+        each = np.matmul(blocks, blocks.conj().swapaxes(-1, -2))
+        flat = each.reshape(*each.shape[:2], -1).view(np.float64)
+        return np.matmul(self.signs, flat).view(complex).reshape(len(each), len(self.factors), *each.shape[2:])
+
+    def adjoint(self, branches: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """(set, branch, amplitude): the sum over the factors of their weights (set, factor, b, b') times P|b'>."""
+        blocks = self.blocks(branches)
+        own = np.ascontiguousarray(weights[:, self.factors])
+        flat = own.reshape(*own.shape[:2], -1).view(np.float64)
+        by_value = np.matmul(self.signs.T, flat).view(complex).reshape(len(own), -1, *own.shape[2:])
+        sets, size, length = branches.shape
+        found = np.matmul(by_value, blocks).reshape(sets, *(2,) * self.size, size, -1)
+        found = np.moveaxis(found, 1 + self.size, 1).reshape(sets, size, *(2,) * len(self.axes))
+        return found.transpose(0, 1, *(2 + axis for axis in np.argsort(self.axes))).reshape(sets, size, length)
+
+
+def _grouped(x: np.ndarray, z: np.ndarray) -> list[_Together]:
+    """Factors of Z alone in groups, each on half of the qubits or fewer; ``x``, ``z``: (factor, qubit) bool."""
+    width = x.shape[1]
+    most = max(2, width // 2)
+    left = np.flatnonzero(~x.any(axis=1) & (z.sum(axis=1) <= most) & (width > 2))
+    found = []
+    while left.size:
+        support = z[left[np.argmax(z[left].sum(axis=1))]].copy()
+        while True:
+            grown = (z[left] | support).sum(axis=1)
+            inside = grown == support.sum()
+            fitting = np.flatnonzero((grown <= most) & ~inside)
+            if not fitting.size:
+                break
+            support |= z[left[fitting[np.argmin(grown[fitting])]]]
+        first, factors = np.flatnonzero(support), left[inside]
+        values = (np.arange(1 << len(first))[:, None] >> np.arange(len(first) - 1, -1, -1)) & 1
+        signs = 1.0 - 2.0 * ((z[factors][:, first].astype(np.int64) @ values.T) & 1)
+        axes = (*first.tolist(), *np.flatnonzero(~support).tolist())
+        found.append(_Together(factors, axes, len(first), signs))
+        left = left[~inside]
+    return found
 
 
 class Grams:
@@ -39,6 +107,9 @@ class Grams:
         weights = 1 << np.arange(len(rest) - 1, -1, -1, dtype=np.int64)
         index = np.arange(1 << len(rest))
         x, z = self.fragment.factors_x[:, rest], self.fragment.factors_z[:, rest]
+        self._together, self._factors = _grouped(x, z), len(x)
+        self._single = np.setdiff1d(np.arange(len(x)), [number for own in self._together for number in own.factors])
+        x, z = x[self._single], z[self._single]
         self._source = index[None, :] ^ (x @ weights)[:, None]  # (factor, amplitude)
         parity = np.bitwise_count(self._source & (z @ weights)[:, None]) & 1
         self._signs = (1.0 - 2.0 * parity) * (1j ** (x & z).sum(axis=1))[:, None]
@@ -48,13 +119,13 @@ class Grams:
         """(set, legs ..., factor) float64 from what the program gives."""
         branches = self.branches(states)
         sets, size, length = branches.shape
-        factors = len(self._source)
-        gram = np.empty((sets, factors, size, size), dtype=complex)
-        bra = np.ascontiguousarray(branches.conj().transpose(0, 2, 1))
-        step = max(1, _CHUNK // (factors * size * length))
-        for start in range(0, sets, step):
-            part = slice(start, start + step)
-            np.matmul(self._applied(branches[part]), bra[part, None], out=gram[part])
+        gram = np.empty((sets, self._factors, size, size), dtype=complex)
+        for part in self._parts(sets, size, length):
+            for group in self._together:
+                gram[part, group.factors] = group.grams(branches[part])
+            if self._single.size:
+                bra = branches[part].conj().swapaxes(-1, -2)
+                gram[part, self._single] = np.matmul(self._applied(branches[part]), bra[:, None])
         return self._to_legs(gram)
 
     def outputs(self, states: np.ndarray) -> np.ndarray:
@@ -80,11 +151,12 @@ class Grams:
         sets, size, length = branches.shape
         pairs = self._from_legs(gradient)  # (set, factor, b, b')
         weights = 0.5 * (pairs.conj() + pairs.transpose(0, 1, 3, 2))
-        adjoint = np.empty_like(branches)
-        step = max(1, _CHUNK // (len(self._source) * size * length))
-        for start in range(0, sets, step):
-            part = slice(start, start + step)
-            adjoint[part] = np.matmul(weights[part], self._applied(branches[part])).sum(axis=1)
+        adjoint = np.zeros_like(branches)
+        for part in self._parts(sets, size, length):
+            for group in self._together:
+                adjoint[part] += group.adjoint(branches[part], weights[part])
+            if self._single.size:
+                adjoint[part] += np.matmul(weights[part][:, self._single], self._applied(branches[part])).sum(axis=1)
         shape = [(self._opened + [2] * self._width)[axis] for axis in self._order]
         back = np.argsort(self._order)
         return adjoint.reshape(sets, *shape).transpose(0, *(1 + axis for axis in back)).reshape(states.shape)
@@ -93,6 +165,11 @@ class Grams:
         """(set, branch, amplitude) with all legs' branches in leg order, row-major."""
         moved = states.reshape(-1, *self._opened, *(2,) * self._width).transpose(0, *(1 + a for a in self._order))
         return np.ascontiguousarray(moved).reshape(len(states), self._size, -1)
+
+    def _parts(self, sets: int, size: int, length: int) -> list[slice]:
+        """Sets that are computed together."""
+        step = max(1, _CHUNK // (max(1, len(self._single)) * size * length))
+        return [slice(start, start + step) for start in range(0, sets, step)]
 
     def _applied(self, branches: np.ndarray) -> np.ndarray:
         """(set, factor, branch, amplitude): every factor on every branch."""
