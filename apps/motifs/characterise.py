@@ -138,17 +138,19 @@ def page(found: Sequence[Characterised]) -> Any:
     values = [{**asdict(one), "on": f"{one.engine}, {one.device}, {one.units}"} for one in found]
     order = list(dict.fromkeys(one.motif for one in found))
     panels = []
-    for name, title, scale in (
-        ("throughput", "tasks a second", alt.Scale(type="log")),
-        ("overhead", "seconds beside the work, a task", alt.Scale(type="linear")),
-        ("utilisation", "work over the units' time", alt.Scale(domain=[0, 1])),
-        ("scaling", "throughput over that of the fewest units", alt.Scale(type="linear")),
+    tens = [10.0**power for power in range(-4, 6)]
+    for name, title, scale, ticks in (
+        ("throughput", "tasks a second", alt.Scale(type="log"), tens),
+        ("overhead", "seconds beside the work, a task", alt.Scale(type="symlog", constant=1e-4), [0.0, *tens]),
+        ("utilisation", "work over the units' time", alt.Scale(domain=[0, 1]), None),
+        ("scaling", "throughput over that of the fewest units", alt.Scale(type="linear"), None),
     ):
+        axis = alt.Axis() if ticks is None else alt.Axis(values=ticks, format="~g")
         panels.append(
             alt.Chart(alt.Data(values=values), title=title)
             .mark_point(filled=True, size=70)
             .encode(
-                x=alt.X(f"{name}:Q", scale=scale, title=None),
+                x=alt.X(f"{name}:Q", scale=scale, title=None, axis=axis),
                 y=alt.Y("motif:N", sort=order, title=None, axis=alt.Axis(grid=True)),
                 color=alt.Color("on:N", title="engine, device, units"),
                 tooltip=["motif:N", "on:N", f"{name}:Q"],

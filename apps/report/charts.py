@@ -34,7 +34,8 @@ def optimisation(entries: Sequence[Mapping[str, Any]]) -> alt.TopLevelMixin | No
         rows.append({"evaluation": len(rows) + 1, "energy": energy, "low": low, "high": high, "best": best})
     if len(rows) < 2:
         return None
-    base = alt.Chart(alt.Data(values=rows)).encode(x=alt.X("evaluation:Q", title="evaluation"))
+    axis = alt.Axis(tickMinStep=1, format="d")
+    base = alt.Chart(alt.Data(values=rows)).encode(x=alt.X("evaluation:Q", title="evaluation", axis=axis))
     scale = alt.Scale(zero=False)
     points = base.mark_circle(size=24, color=DEVICE_COLOURS[0]).encode(
         y=alt.Y("energy:Q", scale=scale), tooltip=["evaluation:Q", "energy:Q"]
