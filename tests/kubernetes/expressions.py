@@ -78,6 +78,8 @@ def _value(node: ast.AST, names: Mapping[str, Any]) -> Any:
             return any(_value(part, names) for part in node.values)
         case ast.UnaryOp(op=ast.Not()):
             return not _value(node.operand, names)
+        case ast.UnaryOp(op=ast.USub()):
+            return -_value(node.operand, names)
         case ast.BinOp(op=ast.Add()):
             return _value(node.left, names) + _value(node.right, names)
         case ast.Compare(ops=[how], comparators=[right]):

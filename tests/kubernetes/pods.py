@@ -191,7 +191,11 @@ class Node:
                 start_new_session=True,
             )  # fmt: skip
             self._started(pod)
-            status = pod.process.wait()
+            try:
+                status = pod.process.wait(float(template["activeDeadlineSeconds"]))
+            except subprocess.TimeoutExpired:  # the kubelet ends it, at last by SIGKILL
+                pod.kill()
+                status = pod.process.wait()
         pod.exit_code = 128 - status if status < 0 else status
         if pod.lost:
             return "Error"

@@ -73,6 +73,11 @@ def test_every_patch_of_a_pod_keeps_the_schema_of_one(name):
     spec = workflow_of(composed(name))
     patches = [one["podSpecPatch"] for one in (spec, *spec["templates"]) if "podSpecPatch" in one]
     assert len(patches) == 4
+    for own in (yaml.safe_load(spec["podSpecPatch"])[kind] for kind in ("initContainers", "containers")):
+        (container,) = own  # Argo's own: `init` and `wait`; user, group and seccomp are those of the pod
+        assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+        for kind in ("requests", "limits"):
+            assert set(container["resources"][kind]) == {"cpu", "memory"}
     for patch in map(yaml.safe_load, patches):
         assert not list(core_problems(patch, "V1PodSpec", "podSpecPatch", partial=True))
 
@@ -234,6 +239,9 @@ def test_kueue_has_a_quota_for_every_device_and_every_pod_of_the_workflow_is_in_
     queue = one(objects, "ClusterQueue", "qompass")
     (local,) = [o for o in objects if o["kind"] == "LocalQueue"]
     assert local["spec"]["clusterQueue"] == queue["metadata"]["name"]
+    assert [o["metadata"]["name"] for o in objects if o["kind"] == "Cohort"] == (
+        [] if name == "minimal" else [queue["spec"]["cohortName"]]
+    )
     spec = workflow_of(objects)
     for template in spec["templates"]:
         assert ("container" in template) == (template.get("metadata", {}).get("labels") == {QUEUE: "qompass"})
@@ -258,7 +266,7 @@ def test_kueue_has_a_quota_for_every_device_and_every_pod_of_the_workflow_is_in_
 @pytest.mark.parametrize(
     ("status", "exit_code", "again"),
     [("Failed", 1, False), ("Failed", 2, False), ("Failed", 75, True), ("Failed", 130, True), ("Failed", 137, True),
-     ("Failed", 143, True), ("Error", -1, True)],
+     ("Failed", 143, True), ("Failed", -1, True), ("Failed", 64, False), ("Error", -1, True)],
 )  # fmt: skip
 def test_what_is_tried_again_is_decided_by_the_reason(status, exit_code, again):
     for template in workflow_of(composed("qpu"))["templates"]:

@@ -154,6 +154,18 @@ def test_a_circuit_that_is_refused_is_not_tried_again_and_the_exit_handler_runs(
     assert plan.exit_code == 2 and "Z99" in plan.said and release.exit_code == 0
 
 
+def test_a_step_that_hangs_is_ended_when_its_time_is_over_and_tried_again_and_the_exit_handler_has_its_own(tmp_path):
+    def started(pod):
+        if pod.template == "plan":
+            pod.process.send_signal(signal.SIGSTOP)
+
+    ran = workflow("minimal", "cpu 2", tmp_path, {"seconds": "1"}, started=started)
+    ran.template("plan")["retryStrategy"]["limit"] = "1"
+    assert ran.run() == "Failed"
+    assert steps(ran) == ["plan", "plan", "release"] and ran.retries == [("plan", "Failed", 137)]
+    assert ran.node.pods[-1].exit_code == 0
+
+
 @pytest.mark.uses("QPU emulator")
 @pytest.mark.uses("Redis")
 def test_a_qpu_that_goes_away_re_enters_the_dag_as_batches_of_other_devices(tmp_path, emulator, leases):
