@@ -307,7 +307,7 @@ def test_a_budget_sends_work_where_it_costs_nothing(problem, tmp_path):
 
 def test_a_budget_counts_what_was_paid_before_and_not_what_is_in_the_cache(problem, tmp_path, monkeypatch):
     where = priced(tmp_path / "devices", "price_per_job=1", "price_per_job=1")
-    options = Options(max_qubits=3, shots=200_000, seed=2, resources=where, cache=str(tmp_path / "cache"))
+    options = Options(max_qubits=3, shots=2_000_000, seed=2, resources=where, cache=str(tmp_path / "cache"))
     seen = []
     place = pool.place
     monkeypatch.setattr(pool, "place", lambda *asked: seen.append(asked[-1].price) or place(*asked))
