@@ -77,7 +77,8 @@ def current_units() -> Mapping[str, int]:
     """Computing units of each processor; those of a cluster change as its nodes come and go."""
     global _units
     if _engine is not None and not isinstance(_engine, LocalEngine):
-        _units = _engine.units
+        # A processor that is away for a moment is still one that tasks may wait for.
+        _units = {**(_units or {}), **_engine.units}
     return _units or {}
 
 
