@@ -18,6 +18,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from apps.cli.chosen import options_of_loop
 from apps.cli.flags import given_options
 from apps.cli.interruption import INTERRUPTED, reading
 from apps.cli.paths import run_path, shown_path
@@ -29,11 +30,9 @@ from apps.variational.loop import State
 from apps.variational.optimisers import OPTIMISERS
 from apps.variational.program import begin, optimise, reopen
 from apps.variational.settings import Settings, most_shots
-from resources_xml import pair_of, read_devices
 from tasks.errors import InputError
 from tasks.inputs.files import read_json
 from tasks.inputs.observables import real
-from tasks.options import options_of
 from tasks.runs import RunDirectory, read_record
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -43,13 +42,7 @@ _SHOWN = 12  # parameters in the table at the end
 
 def run(arguments: argparse.Namespace) -> int:
     """Optimise what a file or a name states; the run's folder is made once it is known to be good."""
-    given = given_options(arguments)
-    if getattr(arguments, "exact", False) and "target_error" in given:
-        raise InputError("`exact` has no error to aim at: leave out `exact` or `target_error`", field="target_error")
-    if "resources" in given:
-        given["resources"] = pair_of(given["resources"])[1]
-        read_devices(given["resources"])  # refuse a file that would stop the run later
-    options = options_of(given)
+    options = options_of_loop(arguments)
     with reading():
         hamiltonian = find_hamiltonian(arguments.hamiltonian, arguments.kind)
         start = None if arguments.start is None else read_start(arguments.start)
@@ -61,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         options,
     )  # fmt: skip
     path = Path(arguments.hamiltonian)
-    files = {"hamiltonian": path, "start": arguments.start, "resources": given.get("resources")}
+    files = {"hamiltonian": path, "start": arguments.start, "resources": options.resources}
     inputs = {
         name: {"path": str(file), "sha256": hashlib.sha256(Path(file).read_bytes()).hexdigest()}
         for name, file in files.items()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from apps.cli.chosen import options_of_loop
 from apps.cli.flags import given_options
 from apps.cli.interruption import INTERRUPTED, reading
 from apps.cli.paths import run_path, shown_path
@@ -28,9 +29,8 @@ from apps.sweep.program import (
     table_rows,
 )
 from apps.sweep.table import Row, read_table
-from resources_xml import pair_of, read_devices
 from tasks.errors import InputError, QompassError
-from tasks.options import Options, options_again, options_document, options_of
+from tasks.options import Options, options_again, options_document
 from tasks.runs import RunDirectory, RunRecordError, read_record
 from tasks.runs.results import write
 
@@ -39,13 +39,7 @@ _SAID = 5  # broken rows
 
 def run(arguments: argparse.Namespace) -> int:
     """Run every row of a table that can be run; the others are reported."""
-    given = given_options(arguments)
-    if getattr(arguments, "exact", False) and "target_error" in given:
-        raise InputError("`exact` has no error to aim at: leave out `exact` or `target_error`", field="target_error")
-    if "resources" in given:
-        given["resources"] = pair_of(given["resources"])[1]
-        read_devices(given["resources"])  # refuse a file that would stop the run later
-    options = options_of(given)
+    options = options_of_loop(arguments)
     with reading():
         rows, reader, groups, broken = _read(arguments.table)
     if not groups:

@@ -67,7 +67,7 @@ def walk(
         point = point - rate * (up - down) / (2 * distance) * delta
         visited.append(point)
         met(point)
-    return np.mean(visited[-min(_LAST, 1 + len(visited) // 2) :], axis=0), f"after {len(rates)} iterations, as asked"
+    return _end_of(visited)
 
 
 def qnspsa(objective: Objective, search: Search) -> Found:
@@ -102,7 +102,14 @@ def natural_walk(
         point = point - rate * np.linalg.solve(regular, slope)
         visited.append(point)
         met(point)
-    return np.mean(visited[-min(_LAST, 1 + len(visited) // 2) :], axis=0), f"after {len(rates)} iterations, as asked"
+    return _end_of(visited)
+
+
+def _end_of(visited: list[np.ndarray]) -> tuple[np.ndarray, str]:
+    """The mean of the last iterates, and why it ended."""
+    return np.mean(
+        visited[-min(_LAST, 1 + len(visited) // 2) :], axis=0
+    ), f"after {len(visited) - 1} iterations, as asked"
 
 
 def _perturbations(iterations: int) -> np.ndarray:
