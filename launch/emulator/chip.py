@@ -37,7 +37,7 @@ def backend_files(backend: str) -> tuple[dict[str, Any], dict[str, Any]]:
     except ModuleNotFoundError:
         raise ValueError(f"backend {backend!r}: no such fake backend in qiskit-ibm-runtime; try lagos") from None
     folder = Path(str(module.__file__)).parent
-    return tuple(json.loads(next(folder.glob(f"{kind}_*.json")).read_text()) for kind in ("conf", "props"))  # type: ignore[return-value]
+    return tuple(json.loads(next(folder.glob(f"{kind}_*.json")).read_text()) for kind in ("conf", "props"))
 
 
 class Chip:

@@ -26,7 +26,7 @@ def read_isa(program: str, num_qubits: int, gates: set[str], dynamic: bool) -> Q
         NotIsa: a gate outside ``gates``, a qubit the device has not, a qubit used after its measurement on a device
             that is not ``dynamic``, or a statement of another kind.
     """
-    circuit, registers, measured = QuantumCircuit(num_qubits), {}, set()  # type: ignore[var-annotated]
+    circuit, registers, measured = QuantumCircuit(num_qubits), {}, set()
     for raw in program.split(";"):
         line = " ".join(re.sub(r"//.*", "", raw).split())
         if not line or line.startswith(("OPENQASM", "include", "qubit[", "barrier")):

@@ -7,7 +7,11 @@ from launch.emulator.ibm_system import SystemService
 from launch.emulator.iqm import IqmService
 from launch.emulator.options import DeviceOptions
 
-SERVICES = {"ibm": IbmService, "iqm": IqmService, "system": SystemService}
+SERVICES: dict[str, type[IbmService] | type[IqmService] | type[SystemService]] = {
+    "ibm": IbmService,
+    "iqm": IqmService,
+    "system": SystemService,
+}
 
 
 def environment(device: DeviceOptions, url: str, token: str) -> dict[str, str]:

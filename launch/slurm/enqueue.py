@@ -82,8 +82,8 @@ def qpus_of(named: Sequence[str]) -> list[dict[str, Any]]:
         if not (units or "1").isdecimal() or int(units or 1) < 1:
             raise SlurmError(f"`--qpu {text}`: the units of a QPU are a whole number: write {name}=1")
         report = reports.get(name)
-        online = report is not None and report.status == "online" and report.device is not None
-        qubits = report.device.qubits if online else None
+        device = report.device if report is not None and report.status == "online" else None
+        qubits = None if device is None else device.qubits
         found.append({"name": name, "type": known[name].type, "units": int(units or 1), "qubits": qubits})
     return found
 
