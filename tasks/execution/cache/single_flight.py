@@ -61,6 +61,9 @@ class SingleFlight:
         self._lease = min(lease, LONGEST_LEASE)
         self._patience = patience
         self._silent_until = 0.0
+        self._lock = threading.Lock()
+        self._held: dict[str, list[bytes]] = {}  # digests of the claims of each call that produces now
+        self._renewer: threading.Thread | None = None
 
     def obtain(self, wants: Sequence[Want], produce: Produce) -> tuple[list[Entry | None], list[bool]]:
         """Return an entry for every want, and whether it was produced by this call.
@@ -133,9 +136,7 @@ class SingleFlight:
         produced: list[bool],
     ) -> None:
         keys = [wants[i].key for i, _ in mine]
-        stop = threading.Event()
-        heart = threading.Thread(target=self._keep_claims, args=(keys, token, stop), daemon=True)
-        heart.start()
+        self._hold(token, keys)
         try:
             for (i, _), entry in zip(mine, produce(mine), strict=True):
                 found[i] = entry
@@ -143,18 +144,32 @@ class SingleFlight:
                 if entry is not None and entry.keep:
                     self._write(wants[i].key, entry)
         finally:
-            stop.set()
-            heart.join()
+            with self._lock:  # nothing is renewed any more
+                del self._held[token]
             for key in keys:
                 self._release(key, token)
 
-    def _keep_claims(self, keys: list[Key], token: str, stop: threading.Event) -> None:
-        while not stop.wait(self._lease / 3):
-            if self._usable():
-                try:
-                    self.store.renew([key.digest for key in keys], token, self._lease)
-                except StoreUnavailable as error:
-                    self._failed(error)
+    def _hold(self, token: str, keys: list[Key]) -> None:
+        """Have claims renewed by a thread that stays a while: to start one takes as long as a small circuit."""
+        with self._lock:
+            self._held[token] = [key.digest for key in keys]
+            if self._renewer is None or not self._renewer.is_alive():
+                self._renewer = threading.Thread(target=self._keep_claims, daemon=True)
+                self._renewer.start()
+
+    def _keep_claims(self) -> None:
+        while True:
+            time.sleep(self._lease / 3)
+            with self._lock:
+                if not self._held:
+                    self._renewer = None
+                    return
+                for token, digests in self._held.items():
+                    if self._usable():
+                        try:
+                            self.store.renew(digests, token, self._lease)
+                        except StoreUnavailable as error:
+                            self._failed(error)
 
     def _read(self, want: Want, *, fresh: bool = False) -> Entry | None:
         if not self._usable():
