@@ -239,6 +239,14 @@ def test_a_table_that_is_none_is_said_in_one_line(name, text, said, tmp_path):
     assert said in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("where", ["redis://h?password=hunter2", "redis://:hunter2@h"])
+def test_a_password_in_the_caches_address_is_refused_before_anything_is_made(where, grid, capsys, tmp_path):
+    assert main(["sweep", grid, "--cache", where]) == 2
+    error = capsys.readouterr().err
+    assert "QOMPASS_REDIS_PASSWORD" in error and "hunter2" not in error and error.count("\n") == 1
+    assert not (tmp_path / "results").exists()
+
+
 @pytest.mark.slow
 def test_ten_thousand_problems_take_bounded_memory(tmp_path, capsys):
     import tracemalloc

@@ -122,6 +122,8 @@ def test_a_loop_that_fails_keeps_what_it_has(ring, capsys, monkeypatch, tmp_path
         (["--shots", "1000", "--most-shots", "10"], "--most-shots: 10 are fewer than the 1,000"),
         (["--ansatz", "hamiltonian", "--layers", "0"], "'0' is not a whole number from 1"),
         (["--exact", "--target-error", "0.1"], "--exact has no error to aim at"),
+        (["--cache", "redis://h?password=hunter2"], "QOMPASS_REDIS_PASSWORD"),
+        (["--cache", "redis://:hunter2@h"], "QOMPASS_REDIS_PASSWORD"),
     ],
 )
 def test_what_cannot_be_used_is_one_line_and_leaves_nothing(arguments, said, ring, capsys, tmp_path):
@@ -131,7 +133,7 @@ def test_what_cannot_be_used_is_one_line_and_leaves_nothing(arguments, said, rin
     except SystemExit as end:
         status = end.code
     error = capsys.readouterr().err.replace("`", "")
-    assert status == 2 and said in error and error.count("\n") == 1
+    assert status == 2 and said in error and error.count("\n") == 1 and "hunter2" not in error
     assert not (tmp_path / "results").exists()
 
 

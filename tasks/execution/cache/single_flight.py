@@ -164,12 +164,13 @@ class SingleFlight:
                 if not self._held:
                     self._renewer = None
                     return
-                for token, digests in self._held.items():
-                    if self._usable():
-                        try:
-                            self.store.renew(digests, token, self._lease)
-                        except StoreUnavailable as error:
-                            self._failed(error)
+                held = list(self._held.items())
+            for token, digests in held:  # of a claim that was given up meanwhile the store renews nothing
+                if self._usable():
+                    try:
+                        self.store.renew(digests, token, self._lease)
+                    except StoreUnavailable as error:
+                        self._failed(error)
 
     def _read(self, want: Want, *, fresh: bool = False) -> Entry | None:
         if not self._usable():

@@ -1,6 +1,7 @@
 """Look, claim, look again, run, store, release: each step by itself, with what others may do in between."""
 
 import struct
+import threading
 import time
 from dataclasses import replace
 
@@ -87,6 +88,42 @@ def test_claims_are_renewed_while_something_runs(store: MemoryStore) -> None:
 
     flight.obtain([Want(KEY, 1)], produce)
     assert ends[1] > ends[0] + 0.05 and "renew" in store.calls
+
+
+def test_one_thread_renews_the_claims_of_all_and_ends_with_the_last(store: MemoryStore) -> None:
+    flight = SingleFlight(EntryStore(store, Seal(b"s" * 32)), lease=0.06)
+    renewed = {KEY.digest: threading.Event(), OTHER.digest: threading.Event()}
+    seen: set[int | None] = set()
+    renew = flight.store.renew
+
+    def renewing(digests: list[bytes], token: str, lease: float) -> None:
+        seen.add(threading.current_thread().ident)
+        renew(digests, token, lease)
+        for digest in digests:
+            renewed[digest].set()
+
+    flight.store.renew = renewing  # type: ignore[method-assign]
+
+    def produce(key: Key) -> list[Entry | None]:
+        assert all(event.wait(30) for event in renewed.values()), "both are in work, and both are renewed"
+        return [entry_of(key)]
+
+    others = [
+        threading.Thread(target=lambda key=key: flight.obtain([Want(key, 1)], lambda todo: produce(key)))
+        for key in (KEY, OTHER)
+    ]
+    for other in others:
+        other.start()
+    for other in others:
+        other.join(60)
+    assert len(seen) == 1 and not store.claims and len(store.entries) == 2
+    thread = flight._renewer
+    if thread is not None:
+        thread.join(30)
+    assert flight._renewer is None
+    renewed[KEY.digest].clear()
+    flight.obtain([Want(KEY, 20)], lambda todo: produce(KEY))  # it begins again
+    assert renewed[KEY.digest].is_set()
 
 
 def test_whoever_waits_long_enough_runs_it_himself(store: MemoryStore) -> None:
