@@ -119,7 +119,7 @@ def markdown(document: dict[str, Any]) -> str:
             ),
         ]
     calls = " and ".join(_seconds(s) for s in document["bundled_s"])
-    parts += ["", f"`qompass run` of the bundled example, second and third call, engine start included: {calls}."]
+    parts += ["", f"`qompass run` of two 6-qubit halves (`ghz12.qasm`), whole command, second and third call: {calls}."]
     return "\n".join(parts) + "\n"
 
 

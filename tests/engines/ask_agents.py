@@ -45,7 +45,7 @@ def contract(agent: str, answers: Path) -> dict[str, str]:
 
 def truth(agent: str, answers: Path) -> None:
     """Make sure that a fifth of the truth suite agrees with the uncut circuits."""
-    check_truth(ask(agent, answers, "run_truth", [str(SEED)]), "compss")
+    check_truth(ask(agent, answers, "run_truth", [str(SEED), "5"]), "compss")
 
 
 def main() -> int:

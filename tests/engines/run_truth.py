@@ -1,4 +1,4 @@
-"""A program for any engine: a seeded fifth of the truth suite through the whole workflow, printed exactly."""
+"""A program for any engine: a share of the truth suite through the whole workflow, printed exactly."""
 
 from __future__ import annotations
 
@@ -58,9 +58,10 @@ def sampled_cases() -> Iterator[tuple[str, Problem, Options]]:
 
 
 def main() -> None:
-    """Run a fifth of the cases, chosen by the seed on the command line."""
+    """Run one of so many cases, chosen by the seed: ``run_truth.py SEED ONE_OF``."""
     cases = exact_cases()
-    chosen = np.random.default_rng(int(sys.argv[1])).choice(len(cases), len(cases) // 5, replace=False)
+    seed, one_of = map(int, sys.argv[1:])
+    chosen = np.random.default_rng(seed).choice(len(cases), len(cases) // one_of, replace=False)
     found = {}
     with engine() as info, tempfile.TemporaryDirectory() as folder:
         for name, problem, options in [*(cases[i] for i in sorted(chosen)), *sampled_cases()]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import signal
 
 import numpy as np
 import pytest
@@ -20,6 +19,8 @@ from tasks.errors import InputError
 from tasks.evaluate import Evaluator
 from tasks.runs.journal import JOURNAL_NAME
 
+pytestmark = pytest.mark.usefixtures("own_folder")
+
 TEXT = """OPENQASM 2.0;
 include "qelib1.inc";
 qreg q[4];
@@ -30,16 +31,6 @@ rzz(2*{phi}) q[1],q[2];
 ry({theta}/3) q[3];
 cx q[2],q[3];
 """
-
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    yield
-    for number, handler in kept.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture

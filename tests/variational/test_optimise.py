@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 
 import networkx as nx
 import numpy as np
@@ -16,15 +15,7 @@ from apps.variational.energies import find_hamiltonian
 from apps.variational.loop import JournalledObjective
 from tasks.runs.journal import JOURNAL_NAME
 
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    yield
-    for number, handler in kept.items():
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 @pytest.fixture
