@@ -8,38 +8,31 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from scheduler_policies import Device
-from tasks.cutting import Plan
 from tasks.dispatch.errors import RunError
-from tasks.dispatch.rounds import first_round, shots_by_fragment
-from tasks.dispatch.start import started
-from tasks.execution.jobs import FragmentJob, exact_jobs, sampled_jobs
 from tasks.model.problem import Problem
-from tasks.model.progress import Progress, Quiet
+from tasks.model.progress import Progress
 from tasks.options import Options
 from tasks.runs import RunDirectory, RunRecord, RunRecordError, read_record
-from tasks.runs.claims import CLAIMS_OF_BATCHES, Claims, Owner
-from tasks.runs.shared import SharedRunDirectory, check_owner
-from tasks.runtime import cancel
+from tasks.runs.claims import CLAIMS_OF_BATCHES, Claims
+from tasks.runs.shared import check_owner
 from tasks.runtime.versions import difference, versions
+from tasks.stages.batch_run import Told, do_batch
 from tasks.stages.batches import FOLDER_OF_STAGES, Batch, read_batches
-from tasks.stages.drivers import BatchDriver, GivenBack, RoundWanted, WaitingDriver, check_batch
-from tasks.stages.reports import forget_report, merge_report, read_report, unseen, write_report
+from tasks.stages.drivers import RoundWanted, WaitingDriver, check_batch
+from tasks.stages.reports import forget_report, merge_report, read_report
+from tasks.stages.sight import SIGHT_S, seen_run, still_unseen
 from tasks.workflow import run
 
 logger = logging.getLogger(__name__)
 
-SIGHT_S = 60.0  # what another node has written is seen after so long at most (the default of NFS clients)
 _LOOK_S = 0.25
-
-Told = Callable[[str], None]
-"""Hears, in one line, what is waited for or was done already."""
 
 
 @dataclass(frozen=True)
@@ -143,18 +136,18 @@ def execute_stage(
     Raises:
         QompassError: it could not be done; what was is kept.
     """
-    path = _seen_run(run_folder)
+    path = seen_run(run_folder)
     check_owner(path)
     _check_versions(read_record(path))
     claims = Claims(path / CLAIMS_OF_BATCHES)
     if index is not None:
         batch = check_batch(path, index)
-        _do(path, batch, options, claims, progress, told, wait=True, give_back=give_back)
+        do_batch(path, batch, options, claims, progress, told, wait=True, give_back=give_back)
         return standing_of(path)
     check_batch(path, 0)
     for wait in (False, True):  # first what nobody does
         for batch in standing_of(path).batches:
-            _do(path, batch, options, claims, progress, told, wait=wait, give_back=give_back)
+            do_batch(path, batch, options, claims, progress, told, wait=wait, give_back=give_back)
     return standing_of(path)
 
 
@@ -198,7 +191,7 @@ def reconstruct_stage(
 @contextlib.contextmanager
 def _the_run(run_folder: Path, told: Told) -> Any:
     """The run's folder, planned or reconstructed by no other process meanwhile."""
-    path = _seen_run(run_folder)
+    path = seen_run(run_folder)
     check_owner(path)
     (path / FOLDER_OF_STAGES).mkdir(exist_ok=True)
     claims = Claims(path / FOLDER_OF_STAGES / "whole")
@@ -213,7 +206,7 @@ def _advanced(path: Path, options: Options, most: int | None, progress: Progress
             report = read_report(path, batch.index)
             if report is None or str(batch.index) in directory.record.get("batches", {}):
                 continue
-            if _still_unseen(path, report):
+            if still_unseen(path, report):
                 forget_report(path, batch.index)
                 logger.warning("results of batch %d are lost: they are computed again", batch.index)
             else:
@@ -234,101 +227,6 @@ def _still_in_use(path: Path, devices: list[Device]) -> list[Device]:
     return [device for device in devices if device.name not in gave_back]
 
 
-def _do(
-    path: Path,
-    batch: Batch,
-    options: Options,
-    claims: Claims,
-    progress: Progress | None,
-    told: Told,
-    *,
-    wait: bool,
-    give_back: bool,
-) -> None:
-    """Do a batch unless it is done, as soon as nobody else does it; without ``wait`` only if nobody does."""
-    name = str(batch.index)
-
-    def other(owner: Owner) -> None:
-        told(f"waiting for {owner}, which does batch {batch.index}")
-
-    if _is_done(path, batch, told):
-        return
-    claim = claims.wait(name, other) if wait else claims.take(name)
-    if isinstance(claim, Owner):
-        return
-    with claim:
-        if _is_done(path, batch, told):
-            return
-        began = time.monotonic()
-        with SharedRunDirectory.join(path) as directory:
-            before = dict(directory.record["results"])
-            problem, shown = directory.problem(), progress or Quiet()
-            choose, given_back = partial(_devices_for, batch), ""
-            make = partial(BatchDriver, give_back=give_back and batch.kind != "cpu")
-            with started(problem, options, directory, shown, driver=make, choose=choose) as driver:
-                assert isinstance(driver, BatchDriver)
-                claim.on_loss = cancel
-                jobs = _jobs_of(batch, driver.plan, options, directory)
-                steps = sum(max(1, count) for *_, count in batch.parts)
-                try:
-                    with shown.stage(f"batch {batch.index}", steps) as stage:
-                        driver.run_batch(jobs, batch, stage)
-                except GivenBack as failure:
-                    given_back = str(failure)
-                    told(f"batch {batch.index} is given back: {given_back}")
-                except RunError:
-                    if not claim.lost:
-                        raise
-                finally:
-                    claim.on_loss = _nothing
-            if claim.lost:
-                raise RunError(
-                    f"{path}: batch {batch.index} was taken over by another process, which had heard nothing of this "
-                    "one for too long; what was done is kept"
-                )
-            write_report(path, batch.index, directory.record, time.monotonic() - began, before, given_back)
-
-
-def _nothing() -> None:
-    pass
-
-
-def _is_done(path: Path, batch: Batch, told: Told) -> bool:
-    report = read_report(path, batch.index)
-    if report is not None:
-        told(f"batch {batch.index} is done, by process {report['process']} on {report['node']}")
-    return report is not None
-
-
-def _jobs_of(batch: Batch, plan: Plan, options: Options, directory: RunDirectory) -> Sequence[FragmentJob]:
-    """The jobs that a batch has parts of."""
-    if not options.sampled:
-        jobs: Sequence[FragmentJob] = exact_jobs(plan)
-    elif batch.round_index == 0:
-        jobs = sampled_jobs(plan, first_round(plan, options.shots), options.seed)
-    else:
-        more = _when_seen(lambda: directory.results.shots_of_round(batch.round_index))
-        if more is None:
-            raise RunError(
-                f"{directory.path}: has no round-{batch.round_index}.npz: `qompass stage reconstruct` makes it again"
-            )
-        jobs = sampled_jobs(plan, shots_by_fragment(plan, more), options.seed, round_index=batch.round_index)
-    return [job for job in jobs if job.fragment.index in batch.fragments]
-
-
-def _devices_for(batch: Batch, devices: list[Device]) -> list[Device]:
-    """Those of a process's devices that may run a batch: the one it was placed on, else others of its kind."""
-    named = [device for device in devices if device.name == batch.device]
-    fits = named or [device for device in devices if device.kind.value.lower() == batch.kind]
-    if not fits:
-        there = ", ".join(f"{device.name} ({device.kind.value})" for device in devices) or "none"
-        raise RunError(
-            f"batch {batch.index} is for {batch.device} ({batch.kind.upper()}), and the devices here are {there}: "
-            "start it where that is, or name a file that has it with `resources`"
-        )
-    return fits
-
-
 def _check_versions(record: RunRecord) -> None:
     """A process whose environment differs computes other numbers, or none that the others would believe."""
     differs = difference(versions(), dict(record.get("versions", {})))
@@ -337,41 +235,6 @@ def _check_versions(record: RunRecord) -> None:
             f"this process has another environment than the one that planned the run ({differs}): use the same "
             "environment on every node, or plan the run again here"
         )
-
-
-def _seen_run(run_folder: Path) -> Path:
-    """A run's folder that another node may have made a moment ago.
-
-    Raises:
-        RunRecordError: there is none.
-    """
-    path = Path(run_folder).absolute()
-    if not (path / "record.json").exists() and path.parent.is_dir():
-        _refresh(path if path.is_dir() else path.parent)
-    read_record(path)
-    return path.resolve()
-
-
-def _refresh(folder: Path) -> None:
-    """Make a file server's client ask again what is in a folder: it does when it has changed something there."""
-    probe = folder / f".{time.monotonic_ns()}.partial"
-    with contextlib.suppress(OSError):
-        probe.touch()
-        probe.unlink()
-
-
-def _still_unseen(path: Path, report: Mapping[str, Any]) -> list[str]:
-    """Results of a report that stay unseen for as long as it may take."""
-    _when_seen(lambda: None if unseen(path, report) else True)
-    return unseen(path, report)
-
-
-def _when_seen(look: Callable[[], Any]) -> Any:
-    """What ``look`` gives as soon as that is not None, or None after ``SIGHT_S``."""
-    deadline = time.monotonic() + SIGHT_S
-    while (found := look()) is None and time.monotonic() < deadline:
-        time.sleep(_LOOK_S)
-    return found
 
 
 def _named(batches: Sequence[Batch]) -> str:

@@ -18,7 +18,7 @@ from tasks.dispatch.errors import RunError
 from tasks.options import Options, options_document
 from tasks.runs import RunDirectory, RunRecordError, read_record
 from tasks.runs.shared import SharedRunDirectory
-from tasks.stages import execute_stage, plan_stage, reconstruct_stage, stages, standing_of
+from tasks.stages import execute_stage, plan_stage, reconstruct_stage, sight, stages, standing_of
 from tasks.stages.batches import read_batches
 from tasks.stages.stages import create_run
 from tasks.workflow import run
@@ -199,7 +199,7 @@ def test_reports_that_are_seen_late_are_waited_for(planned, tmp_path):
 
 
 def test_results_that_are_lost_or_damaged_come_into_a_batch_of_their_own(problem, planned, tmp_path, monkeypatch):
-    monkeypatch.setattr(stages, "SIGHT_S", 0.5)
+    monkeypatch.setattr(sight, "SIGHT_S", 0.5)
     standing = planned()
     execute_stage(standing.run, SOME, told=quiet)
     lost, damaged, *_ = sorted((standing.run / "fragments").iterdir())
