@@ -144,17 +144,19 @@ def runs_exact(device: Device, work: Work) -> bool:
     """Whether a piece of work is a whole tensor on this device (no error) and not variants with shots."""
     if not device.exact or not work.whole:
         return False
-    needed = work.exact_bytes if work.product_seconds else max(work.exact_bytes, state_bytes(work.width, work.branches))
+    needed = work.exact_bytes if work.compact_seconds else max(work.exact_bytes, state_bytes(work.width, work.branches))
     return device.memory_bytes is None or needed <= device.memory_bytes
 
 
 def _simulation_seconds(device: Device, work: Work) -> float:
     width, depth, branches = work.width, work.depth, work.branches
     if runs_exact(device, work):
-        if work.product_seconds:
-            return work.product_seconds + work.numbers * device.speed.number
+        if work.compact_seconds:
+            return work.compact_seconds + work.numbers * device.speed.number
         sizes = work.outputs, work.factors, work.gates, work.x_parts, work.numbers
         return exact_seconds(device, width, depth, branches, *sizes)
+    if work.variant_seconds:
+        return work.variants * work.variant_seconds
     shots = work.variants * work.shots
     return sampled_seconds(device, width, depth, branches, work.variants, shots, work.gates, work.measured)
 
@@ -166,7 +168,8 @@ def why_not(device: Device, work: Work) -> str | None:
     if device.qubits is not None and work.width > device.qubits:
         return f"has {device.qubits} qubits, {work.width} needed"
     if device.exact:
-        needed = work.exact_bytes if work.product_seconds and work.whole else state_bytes(work.width)
+        compact = work.variant_seconds or (work.compact_seconds and work.whole)
+        needed = work.exact_bytes if compact else state_bytes(work.width)
         if device.memory_bytes is not None and needed > device.memory_bytes:
             return f"has {device.memory_bytes} bytes of memory, {needed} needed for one state"
     else:

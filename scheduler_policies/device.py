@@ -230,8 +230,9 @@ class Work:
         factors: observable factors its tensor has.
         x_parts: distinct X parts among them; 0 where that is not known, as many as there are factors.
         numbers: in its tensor; 0 where that is not known.
-        product_seconds: that a typical core takes for its whole tensor as a matrix product state, where a simulator
-            computes it so; 0 where it is computed with all amplitudes.
+        compact_seconds: that a typical core takes for its whole tensor, where a simulator computes it without all
+            amplitudes (a matrix product state, Paulis followed back); 0 where it is computed with them.
+        variant_seconds: the same for one variant with its shots, where it is a stabiliser state; 0 elsewhere.
         exact_bytes: peak memory of its whole tensor in one simulation, at least that of its states.
         variants: distinct variants on the sampled path.
         shots: shots for each variant, on average.
@@ -263,7 +264,8 @@ class Work:
     exact_bytes: int = 0
     x_parts: int = 0
     numbers: int = 0
-    product_seconds: float = 0.0
+    compact_seconds: float = 0.0
+    variant_seconds: float = 0.0
     fidelities: tuple[tuple[str, float], ...] = ()
     first: int = 0
     whole: bool = True

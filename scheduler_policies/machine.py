@@ -26,6 +26,10 @@ DRAWN_FIRST = 15
 # A gate of a plain circuit takes so many times what one of an open-leg simulation takes, whose gates act in blocks.
 PLAIN_GATE = 6.0
 PRODUCT_STEP_S = 6e-5  # of a step on a matrix product state whose bonds are small
+PAULI_STEP_S = 2e-5  # of a gate or leg on Paulis that are followed together
+PAULI_ROW_S = 1e-8  # and for each of them
+COIN_PAIR_S = 3e-7  # of a stabiliser variant, for each pair of bits: one is tried against the other
+COIN_S = 1e-8  # of a shot of a stabiliser variant, for each bit
 PRODUCT_FLOPS = 2e9  # real operations a second of its decompositions and contractions on one core
 
 AMPLITUDE_BYTES = 16

@@ -21,6 +21,7 @@ from tasks.cutting import CuttingError, Plan, make_plans
 from tasks.cutting.cost import exact_fragment_seconds
 from tasks.cutting.objectives.error import log_variance
 from tasks.cutting.partition import partition, partition_of
+from tasks.cutting.pauli_program import is_clifford, pauli_program
 from tasks.cutting.planner import predicted_bytes
 from tasks.cutting.product_program import product_program
 from tasks.cutting.schmidt import find_form
@@ -45,12 +46,17 @@ class Uncut:
         statevector_bytes: memory of these.
         product_seconds: at most, as a matrix product state in the order of its qubits.
         bond: largest bond dimension that its gates can make.
+        pauli_seconds: at most, following the observables' Paulis back through its gates; None where their sums may
+            become too long.
+        clifford: whether all its gates that an observable can see are Clifford gates.
     """
 
     statevector_seconds: float
     statevector_bytes: int
     product_seconds: float
     bond: float
+    pauli_seconds: float | None
+    clifford: bool
 
 
 @dataclass(frozen=True)
@@ -194,12 +200,22 @@ def uncut(problem: Problem) -> Uncut:
     sides = np.minimum(np.arange(1, qubits), np.arange(qubits - 1, 0, -1))
     bond = float(2.0 ** min(np.minimum(bonds, sides).max(initial=0.0), log2(_MOST_BOND)))
     product = gates * TYPICAL_CPU.speed.gate + (twos + factors * qubits) * _BOND_FLOPS * bond**3 / CONTRACTION_FLOPS
-    programs = [product_program(fragment) for fragment in partition(problem, ()).fragments]
+    whole = partition(problem, ()).fragments
+    programs = [product_program(fragment) for fragment in whole]
     if all(programs):
         product = sum(program.seconds for program in programs if program is not None)
         bond = 2.0 ** max((float(p.bonds.max(initial=0.0)) for p in programs if p is not None), default=0.0)
+    followed = [pauli_program(fragment) for fragment in whole]
+    paulis = sum(program.seconds for program in followed if program is not None)
     width = min(qubits, 1000)
-    return Uncut(exact_seconds(TYPICAL_CPU, width, 0, 0, 0, factors, gates), state_bytes(width), product, bond)
+    return Uncut(
+        exact_seconds(TYPICAL_CPU, width, 0, 0, 0, factors, gates),
+        state_bytes(width),
+        product,
+        bond,
+        paulis if all(followed) else None,
+        all(map(is_clifford, whole)),
+    )
 
 
 def _root(log: float) -> float:

@@ -14,15 +14,20 @@ import opt_einsum
 from scheduler_policies.cost import exact_seconds, sampled_seconds
 from scheduler_policies.machine import (
     AMPLITUDE_BYTES,
+    COIN_PAIR_S,
+    COIN_S,
     CONTRACTION_FLOPS,
     GRAM_ENTRIES,
     JOIN_FRAGMENT_S,
     JOIN_NUMBER_S,
     PART,
+    PAULI_ROW_S,
     TYPICAL_CPU,
 )
 from tasks.cutting.kinds import Scheme
+from tasks.cutting.once import once_a_fragment
 from tasks.cutting.open_program import OpenProgram, open_program
+from tasks.cutting.pauli_program import PauliProgram, is_clifford, pauli_program
 from tasks.cutting.plan import Fragment, FragmentCost, Leg
 from tasks.cutting.product_program import ProductProgram, product_program
 from tasks.cutting.variants import count_variants, leg_choices, measurement_groups
@@ -30,10 +35,11 @@ from tasks.cutting.variants import count_variants, leg_choices, measurement_grou
 MAX_VARIANTS = 4096  # of one fragment: beyond this a leg's cheaper settings are taken, where it has some
 _SIMULATED = 48  # qubits: no machine holds the state of more, and a program for it is not worth its time
 _MOST = 2**1000  # opt_einsum counts in integers of any size
-_WIDE = 16  # qubits from which a matrix product state can be the quicker one by much
-_WORTH_PRODUCT_S = 0.05
+_WIDE = 16  # qubits from which a way without all amplitudes can be the quicker one by much
+_WORTH_S = 0.05  # of all amplitudes: below, no other way is looked for
 _CLEARLY = 3.0
 _ENDED = -(1 << 20)
+_STABILISER_BYTES = 1 << 23  # Paulis of the variants that are followed together
 _SHOTS_A_VARIANT = 32  # fewer than this and circuits are better spent on shots
 
 
@@ -41,9 +47,12 @@ def fragment_cost(fragment: Fragment, schemes: tuple[Scheme, ...], *, sampled: b
     """Predict one fragment's cost (bytes as peaks, in one process; a simulator draws shots from all amplitudes)."""
     circuit = fragment.circuit
     tensor = 8 * tensor_numbers(fragment)
-    product = None if sampled else cheaper_product(fragment)
-    if product is not None:
-        needed = product.bytes + tensor
+    variants = count_variants(fragment, schemes)
+    way = None if sampled else cheaper_way(fragment)
+    if way is not None:
+        needed = way.bytes + tensor
+    elif sampled and stabiliser_seconds(fragment, variants):
+        needed = _STABILISER_BYTES + tensor
     elif fragment.num_qubits <= _SIMULATED:
         needed = exact_bytes(open_program(fragment), int(factors_of_x_parts(fragment).max(initial=1)), tensor)
     else:
@@ -52,7 +61,7 @@ def fragment_cost(fragment: Fragment, schemes: tuple[Scheme, ...], *, sampled: b
         width=fragment.num_qubits,
         depth=int(circuit.depth()),
         two_qubit_gates=int(circuit.num_nonlocal_gates()),
-        variants=count_variants(fragment, schemes),
+        variants=variants,
         exact_bytes=needed,
         tensor_bytes=tensor,
     )
@@ -113,20 +122,24 @@ def measured_qubits(fragment: Fragment) -> int:
     return int(seen.sum()) + sum(leg.kind.opens_qubit for leg in fragment.legs)
 
 
-def cheaper_product(fragment: Fragment) -> ProductProgram | None:
-    """The program of a matrix product state where that takes clearly less than all amplitudes do."""
+@once_a_fragment
+def cheaper_way(fragment: Fragment) -> ProductProgram | PauliProgram | None:
+    """The program of a way to the whole tensor that takes clearly less than all amplitudes do; None where none does."""
     if fragment.num_qubits < _WIDE:
         return None
     amplitudes = _amplitudes_seconds(fragment)
-    product = product_program(fragment) if amplitudes > _WORTH_PRODUCT_S else None
-    return None if product is None or _CLEARLY * product.seconds > amplitudes else product
+    if amplitudes <= _WORTH_S:
+        return None
+    programs = (product_program(fragment), pauli_program(fragment))
+    way = min((p for p in programs if p is not None), key=lambda p: p.seconds, default=None)
+    return None if way is None or _CLEARLY * way.seconds > amplitudes else way
 
 
 def exact_fragment_seconds(fragment: Fragment) -> float:
-    """How long a whole fragment tensor is likely to take on one typical core, the quicker way."""
-    product = cheaper_product(fragment)
-    if product is not None:
-        return product.seconds + tensor_numbers(fragment) * TYPICAL_CPU.speed.number
+    """How long a whole fragment tensor is likely to take on one typical core, the quickest way."""
+    way = cheaper_way(fragment)
+    if way is not None:
+        return way.seconds + tensor_numbers(fragment) * TYPICAL_CPU.speed.number
     return _amplitudes_seconds(fragment)
 
 
@@ -137,8 +150,33 @@ def _amplitudes_seconds(fragment: Fragment) -> float:
     return exact_seconds(TYPICAL_CPU, fragment.num_qubits, 0, branches, outputs, *sizes)
 
 
-def sampled_fragment_seconds(fragment: Fragment, variants: int, shots: int) -> float:
+def sampled_fragment_seconds(fragment: Fragment, schemes: tuple[Scheme, ...], variants: int, shots: int) -> float:
     """How long counts of ``variants`` of its variants, ``shots`` in all, are likely to take on one typical core."""
+    each = stabiliser_seconds(fragment, count_variants(fragment, schemes), shots // max(1, variants))
+    return each * variants if each else _drawn_seconds(fragment, variants, shots)
+
+
+def stabiliser_seconds(fragment: Fragment, variants: int, shots: int = 0) -> float:
+    """Of one variant as a stabiliser state, where that is clearly the quicker way for all of them; 0 elsewhere.
+
+    Which way is taken must not depend on how variants are shared out: the shots drawn would.
+
+    Args:
+        fragment: the fragment.
+        variants: how many it has in all.
+        shots: of one.
+    """
+    if fragment.num_qubits < _WIDE or not is_clifford(fragment):
+        return 0.0
+    bits = measured_qubits(fragment) + sum(leg.kind.measures_midway or leg.kind.ancillas > 0 for leg in fragment.legs)
+    each = bits * len(fragment.circuit.data) * PAULI_ROW_S + bits**2 * COIN_PAIR_S
+    if _CLEARLY * each * variants > _drawn_seconds(fragment, variants, 0):
+        return 0.0
+    return each + shots * bits * COIN_S
+
+
+def _drawn_seconds(fragment: Fragment, variants: int, shots: int) -> float:
+    """The same from all amplitudes."""
     gates = len(fragment.circuit.data)
     width, branches, measured = fragment.num_qubits, open_legs(fragment)[0], measured_qubits(fragment)
     return sampled_seconds(TYPICAL_CPU, width, 0, branches, variants, shots, gates, measured)

@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 
 from scheduler_policies.device import Device
 from scheduler_policies.machine import AMPLITUDE_BYTES
-from tasks.cutting.cost import choose_schemes, fragment_cost, greedy_contraction
+from tasks.cutting.cost import choose_schemes, fragment_cost, greedy_contraction, stabiliser_seconds
 from tasks.cutting.cuts import Cut
 from tasks.cutting.errors import CuttingError
 from tasks.cutting.kinds import cheapest_kind, cut_kind
@@ -23,7 +23,8 @@ from tasks.cutting.plan import Fragment, Plan
 from tasks.cutting.refusal import with_narrowest
 from tasks.cutting.schmidt import schmidt_form
 from tasks.cutting.search.candidates import candidate_cuts
-from tasks.cutting.search.sketch import sketch_of
+from tasks.cutting.search.sketch import Sketch, sketch_of
+from tasks.cutting.variants import measurement_groups
 from tasks.model.problem import Problem
 from tasks.model.tensor import Structure
 
@@ -127,7 +128,7 @@ def _plans(
     whole = partition(problem, ())
     width = _widest(whole.fragments)
     sketch = sketch_of(whole)
-    if shots is None and any(one.product_seconds for one in sketch.fragments):
+    if _without_amplitudes(whole, sketch, shots, devices):
         limit = min(width, max_qubits or width)  # its memory is looked at by itself
     else:
         limit = min(width, _widest_allowed(max_qubits, shots, memory_bytes, devices))
@@ -143,6 +144,16 @@ def _plans(
     if len(ways) > 1 and not ways[0]:
         ways.sort(key=lambda own: aim.score(sketch_of(partition(problem, own)), shots))
     return _first_within(problem, ways, limit, finished, most)
+
+
+def _without_amplitudes(whole: Partition, sketch: Sketch, shots: int | None, devices: Sequence[Device]) -> bool:
+    """Whether a simulator runs the uncut circuit in a way that its width hardly matters to."""
+    if shots is None:
+        return any(one.compact_seconds for one in sketch.fragments)
+    if devices and not any(device.exact for device in devices):
+        return False
+    wide = [fragment for fragment in whole.fragments if fragment.num_qubits == sketch.width]
+    return bool(wide) and all(stabiliser_seconds(f, len(measurement_groups(f))) for f in wide)
 
 
 def _widest_allowed(

@@ -10,10 +10,10 @@ from typing import TypeAlias
 
 import numpy as np
 
-from tasks.cutting.cost import exact_fragment_seconds, sampled_fragment_seconds
+from tasks.cutting.cost import exact_fragment_seconds, sampled_fragment_seconds, stabiliser_seconds
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment, Plan
-from tasks.cutting.variants import Variant, VariantBuilder, enumerate_variants, leg_choices
+from tasks.cutting.variants import Variant, VariantBuilder, count_variants, enumerate_variants, leg_choices
 from tasks.execution.as_written import fragment_digest
 from tasks.execution.packed_counts import pack_counts, unpack_counts
 from tasks.execution.pieces import Piece
@@ -21,6 +21,7 @@ from tasks.execution.simulators.accelerator import accelerator
 from tasks.execution.simulators.open_state import open_state
 from tasks.execution.simulators.outputs import exact_outputs
 from tasks.execution.simulators.sampled import sample_open, sampled_data
+from tasks.execution.simulators.stabiliser import stabiliser_counts
 from tasks.execution.simulators.whole import whole_tensor
 from tasks.model.counts import merge_each, split_counts
 from tasks.model.streams import random_stream, simulator_seed
@@ -205,7 +206,7 @@ def predicted_seconds(job: FragmentJob) -> float:
     """How long a job is likely to take on one typical core (see ``scheduler_policies.machine``)."""
     if isinstance(job, ExactJob):
         return exact_fragment_seconds(job.fragment)
-    return sampled_fragment_seconds(job.fragment, len(job.variants), sum(job.shots))
+    return sampled_fragment_seconds(job.fragment, job.schemes, len(job.variants), sum(job.shots))
 
 
 def run_job(job: FragmentJob, *, device: str = "CPU", threads: int = 1) -> dict[str, np.ndarray]:
@@ -229,6 +230,8 @@ def run_job(job: FragmentJob, *, device: str = "CPU", threads: int = 1) -> dict[
         if job.outputs:
             return {"values": exact_outputs(fragment, open_state(fragment, threads=threads, gpu=gpu).here()).values}
         return {"values": whole_tensor(fragment, threads=threads, gpu=gpu)}
+    if stabiliser_seconds(fragment, count_variants(fragment, job.schemes)):
+        return pack_counts(stabiliser_counts(fragment, job.schemes, job.variants, job.shots, job.streams))
     if fragment.open_qubits <= _OPEN_QUBITS:
         state = open_state(fragment, threads=threads, gpu=gpu).here()
         return pack_counts(sample_open(fragment, job.schemes, state, job.variants, job.shots, job.streams))

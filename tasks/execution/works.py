@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from math import prod, sqrt
 
 from scheduler_policies import Work
-from tasks.cutting.cost import cheaper_product, end_cost, factors_of_x_parts, measured_qubits, open_legs, tensor_numbers
+from tasks.cutting.cost import (
+    cheaper_way,
+    end_cost,
+    factors_of_x_parts,
+    measured_qubits,
+    open_legs,
+    stabiliser_seconds,
+    tensor_numbers,
+)
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment, Plan
 
@@ -30,7 +38,7 @@ def works_of(
     works = []
     for fragment, cost, schemes in zip(plan.fragments, plan.costs, plan.schemes, strict=True):
         index = fragment.index
-        operations, product = fragment.circuit.data, cheaper_product(fragment)
+        operations, way = fragment.circuit.data, cheaper_way(fragment)
         branches, outputs = open_legs(fragment)
         weight = expected_weight(plan, fragment, schemes, cost.variants) if weights is None else weights[index]
         works.append(
@@ -46,7 +54,8 @@ def works_of(
                 factors=fragment.num_factors,
                 x_parts=len(factors_of_x_parts(fragment)),
                 numbers=tensor_numbers(fragment),
-                product_seconds=0.0 if product is None else product.seconds,
+                compact_seconds=0.0 if way is None else way.seconds,
+                variant_seconds=stabiliser_seconds(fragment, cost.variants, each[index]),
                 exact_bytes=cost.exact_bytes,
                 variants=cost.variants,
                 shots=each[index],

@@ -70,6 +70,23 @@ def test_a_line_of_small_depth_is_a_product_state_and_a_dense_circuit_is_not():
     assert uncut(make_problem(dense, ["Z0"])).product_seconds > 1e9
 
 
+def test_a_clifford_circuit_is_said_to_need_no_cut(tmp_path, capsys):
+    circuit = QuantumCircuit(90)
+    circuit.h(range(90))
+    for q in range(90):
+        for step in (7, 31):
+            circuit.cz(q, (q + step) % 90)
+    path = tmp_path / "graph.qasm"
+    path.write_text(qasm3.dumps(circuit))
+    cuts = tmp_path / "cuts.json"
+    cuts.write_text(json.dumps({"gates": [90]}))
+    assert main(["plan", str(path), "--observable", "X0 Z7 Z31 Z83 Z59", "--cuts", str(cuts)]) == 0
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert "stabilisers (all gates are Clifford) " in first and "uncut is quicker" in second
+    assert main(["plan", str(path), "--observable", "X0 Z7 Z31 Z83 Z59"]) == 0
+    assert "without a cut" in capsys.readouterr().out.splitlines()[1]
+
+
 def test_spans_are_told_in_units_that_people_use():
     assert [span_text(s) for s in (0.0021, 3.4, 1e4, 1e9, 1e20)] == [
         "2.1 ms", "3.4 s", "2.78 hours", "31.7 years", "more than a million years",

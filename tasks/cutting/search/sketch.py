@@ -18,7 +18,7 @@ from scheduler_policies.cost import exact_seconds
 from scheduler_policies.machine import TYPICAL_CPU
 from tasks.cutting.cost import (
     GreedyContraction,
-    cheaper_product,
+    cheaper_way,
     contraction_of,
     end_cost,
     factors_of_x_parts,
@@ -49,7 +49,7 @@ class FragmentSketch:
         dimensions: (leg,) of each leg.
         log_cost: log2 of the product of what its ends cost in shots (see ``LegKind.cost``).
         log_variants: log2 of the fewest variants it can have.
-        product_seconds: as a matrix product state, where that is the quicker way and known; else 0.
+        compact_seconds: without all amplitudes, where that is the quicker way and known; else 0.
     """
 
     width: int
@@ -62,13 +62,13 @@ class FragmentSketch:
     dimensions: tuple[int, ...]
     log_cost: float
     log_variants: float
-    product_seconds: float = 0.0
+    compact_seconds: float = 0.0
 
     @property
     def seconds(self) -> float:
         """Of its whole tensor on one typical core."""
-        if self.product_seconds:
-            return TYPICAL_CPU.speed.job + self.product_seconds + self.numbers * TYPICAL_CPU.speed.number
+        if self.compact_seconds:
+            return TYPICAL_CPU.speed.job + self.compact_seconds + self.numbers * TYPICAL_CPU.speed.number
         sizes = self.outputs, self.factors, self.gates, self.x_parts, self.numbers
         return TYPICAL_CPU.speed.job + exact_seconds(TYPICAL_CPU, self.width, 0, self.branches, *sizes)
 
@@ -126,7 +126,7 @@ def sketch_of(found: Partition) -> Sketch:
     sketches = []
     for fragment in found.fragments:
         branches, outputs = open_legs(fragment)
-        product = cheaper_product(fragment)
+        way = cheaper_way(fragment)
         costs = [min(end_cost(leg, found.bonds[leg.cut], s) for s in SCHEMES) for leg in fragment.legs]
         sketches.append(
             FragmentSketch(
@@ -140,7 +140,7 @@ def sketch_of(found: Partition) -> Sketch:
                 tuple(leg.dimension for leg in fragment.legs),
                 sum(map(log2, costs)),
                 sum(log2(len(leg.kind.settings("minimal"))) for leg in fragment.legs),
-                0.0 if product is None else product.seconds,
+                0.0 if way is None else way.seconds,
             )
         )
     return Sketch(tuple(sketches), log2(found.sampling_overhead), len(found.factor_index))
