@@ -224,7 +224,7 @@ def test_fragments_that_nothing_holds_cost_their_states():
     for qubits in (48, 49, 60):
         circuit = QuantumCircuit(qubits)
         for q in range(qubits - 1):
-            circuit.cz(q, q + 1)
+            circuit.rzz(0.7, q, q + 1)
         (cost,) = make_plan(problem_of(circuit, ["Z" * qubits], np.ones((1, 1))), cuts=(), shots=1000).costs
         assert 1 <= cost.exact_bytes / (16 * 2**qubits) <= 2
 
