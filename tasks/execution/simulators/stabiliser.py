@@ -83,7 +83,8 @@ def _measured(
     order = sorted(range(len(legs)), key=lambda k: (legs[k].position, k))
     done = len(fragment.circuit.data)
     number = {bit: q for q, bit in enumerate(fragment.circuit.qubits)}
-    for k in (*reversed(order), None):
+    legs_and_start: list[int | None] = [*reversed(order), None]
+    for k in legs_and_start:
         first = 0 if k is None else legs[k].position
         for item in reversed(fragment.circuit.data[first:done]):
             rows.take(tuple(number[bit] for bit in item.qubits), unitary_map(item.matrix))
