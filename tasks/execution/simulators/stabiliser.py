@@ -82,19 +82,15 @@ def _measured(
     rows = Rows(letters, np.zeros(letters.shape[1]))
     order = sorted(range(len(legs)), key=lambda k: (legs[k].position, k))
     done = len(fragment.circuit.data)
-    number = {bit: q for q, bit in enumerate(fragment.circuit.qubits)}
-    legs_and_start: list[int | None] = [*reversed(order), None]
-    for k in legs_and_start:
-        first = 0 if k is None else legs[k].position
-        for item in reversed(fragment.circuit.data[first:done]):
-            rows.take(tuple(number[bit] for bit in item.qubits), unitary_map(item.matrix))
-        done = first
-        if k is not None:
-            for index, setting in enumerate(builder.choices[k]):
-                its = np.flatnonzero(settings[:, k] == index)
-                if its.size:
-                    there = np.flatnonzero(settings[variant_of, k] == index)
-                    _set(rows, there, own_row[k, its], fragment, k, setting)
+    for k in reversed(order):
+        _follow(rows, fragment, legs[k].position, done)
+        done = legs[k].position
+        for index, setting in enumerate(builder.choices[k]):
+            its = np.flatnonzero(settings[:, k] == index)
+            if its.size:
+                there = np.flatnonzero(settings[variant_of, k] == index)
+                _set(rows, there, own_row[k, its], fragment, k, setting)
+    _follow(rows, fragment, 0, done)
     parts = [slice(end - own, end) for own, end in zip(bits, ends[1:].tolist(), strict=True)]
     return [(rows.letters[:, part], rows.coefficients[part]) for part in parts]
 
@@ -104,20 +100,20 @@ def _set(rows: Rows, there: np.ndarray, measuring: np.ndarray, fragment: Fragmen
     leg = fragment.legs[k]
     qubit, ancilla = leg.qubit, fragment.num_qubits + k
     for name in reversed(setting.after):
-        _take_there(rows, there, (qubit,), GATES_MAPS[name])
+        _take_there(rows, there, (qubit,), _GATE_MAPS[name])
     if setting.measured:
         place = qubit if leg.kind.opens_qubit else ancilla
         rows.letters[place, measuring] = _Z
         if not leg.kind.opens_qubit:
             for name in reversed(setting.coupling or ("cx",)):
                 on = (ancilla, qubit) if setting.coupling else (qubit, ancilla)
-                _take_there(rows, there, on[: GATES[name].num_qubits], GATES_MAPS[name])
+                _take_there(rows, there, on[: GATES[name].num_qubits], _GATE_MAPS[name])
     for name in reversed(setting.before):
-        _take_there(rows, there, (qubit,), GATES_MAPS[name])
+        _take_there(rows, there, (qubit,), _GATE_MAPS[name])
 
 
-GATES_MAPS: dict[str, PauliMap] = {name: unitary_map(np.asarray(gate.to_matrix())) for name, gate in GATES.items()}
-"""What the gates of settings do to Paulis."""
+# What the gates of settings do to Paulis.
+_GATE_MAPS: dict[str, PauliMap] = {name: unitary_map(np.asarray(gate.to_matrix())) for name, gate in GATES.items()}
 
 
 def _take_there(rows: Rows, there: np.ndarray, qubits: tuple[int, ...], step: PauliMap) -> None:
