@@ -95,6 +95,13 @@ def _measured(
     return [(rows.letters[:, part], rows.coefficients[part]) for part in parts]
 
 
+def _follow(rows: Rows, fragment: Fragment, first: int, end: int) -> None:
+    """Gates ``end - 1`` down to ``first``, backwards."""
+    number = {bit: q for q, bit in enumerate(fragment.circuit.qubits)}
+    for item in reversed(fragment.circuit.data[first:end]):
+        rows.take(tuple(number[bit] for bit in item.qubits), unitary_map(item.matrix))
+
+
 def _set(rows: Rows, there: np.ndarray, measuring: np.ndarray, fragment: Fragment, k: int, setting: Setting) -> None:
     """A leg's setting, backwards, on the rows of the variants that have it; ``measuring``: those that are its bit."""
     leg = fragment.legs[k]
