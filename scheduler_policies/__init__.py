@@ -22,7 +22,7 @@ from scheduler_policies.device import (
 from scheduler_policies.errors import NoDeviceError, PolicyError, UnknownPolicyError
 from scheduler_policies.health import Rules, after_failure, after_success, at, why_leave
 from scheduler_policies.machine import CPU_SPEED, GPU_SPEED, QPU_SPEED
-from scheduler_policies.place import Spent, place
+from scheduler_policies.place import Spent, beyond, place
 from scheduler_policies.placement import Candidate, Decision, Goal, Placement, Policy, evaluate, fitting, usual_bound
 from scheduler_policies.registry import DEFAULT_POLICY, POLICIES, POLICY_GROUP, find_policy
 
@@ -54,6 +54,7 @@ __all__ = [
     "after_failure",
     "after_success",
     "at",
+    "beyond",
     "circuit_fidelity",
     "evaluate",
     "exact_seconds",

@@ -46,6 +46,7 @@ def place(
     now: float = 0.0,
     last_resort: Sequence[Candidate] = (),
     spent: Spent = _NOTHING_SPENT,
+    aim: float | None = None,
 ) -> Decision:
     """Decides which device runs which work.
 
@@ -61,6 +62,8 @@ def place(
         now: time on the clock of ``set_aside_until``.
         last_resort: devices to use only for work that fits none in use.
         spent: what is done or running already.
+        aim: what the policy is to keep to instead of the budget, because more works come later: money for all works
+            so far, those done or running among them. The budget itself is the bound.
 
     Raises:
         NoDeviceError: a work fits no device at all.
@@ -80,7 +83,8 @@ def place(
             waiting.append(work)
         else:
             fitting(work, [*current, *last_resort])  # raises, with the reasons
-    left_goal = Goal(_error_left(goal.max_error, spent.error), _price_left(goal.budget, spent.price))
+    bound = goal.budget if aim is None else aim
+    left_goal = Goal(_error_left(goal.max_error, spent.error), _price_left(bound, spent.price))
     choices = _complete(policy, now_works, in_use, left_goal)
     returning = [_when_back(c, now) for c in current if c not in in_use and c.state.set_aside_count <= _HOPEFUL]
     if goal.max_error is not None and returning and now_works:
@@ -97,7 +101,8 @@ def place(
     retry = [c.state.set_aside_until for c in current if c.state.set_aside_until is not None]
     return replace(
         schedule,
-        notes=_notes(schedule, goal, spent),
+        notes=_notes(schedule, goal),
+        beyond=beyond(schedule.price, goal, spent),
         waiting=tuple(waiting),
         retry_at=min(retry) if retry else None,
     )
@@ -159,14 +164,21 @@ def _price_left(bound: float | None, spent: float) -> float | None:
     return None if bound is None else max(bound - spent, 0.0)
 
 
-def _notes(schedule: Decision, goal: Goal, spent: Spent) -> tuple[str, ...]:
-    notes = []
-    if goal.max_error is not None and schedule.error > goal.max_error * (1 + 1e-6):
-        notes.append(
-            f"the predicted error {schedule.error:.3g} is above the bound {goal.max_error:.3g}: use more shots, "
-            f"better devices or a simulator"
-        )
-    price = schedule.price + spent.price
-    if goal.budget is not None and price > goal.budget * (1 + 1e-6):
-        notes.append(f"the predicted price {price:.4g} is above the budget {goal.budget:.4g}")
-    return tuple(notes)
+def _notes(schedule: Decision, goal: Goal) -> tuple[str, ...]:
+    if goal.max_error is None or schedule.error <= goal.max_error * (1 + 1e-6):
+        return ()
+    return (
+        f"the predicted error {schedule.error:.3g} is above the bound {goal.max_error:.3g}: use more shots, "
+        f"better devices or a simulator",
+    )
+
+
+def beyond(price: float, goal: Goal, spent: Spent) -> str:
+    """Why a budget does not hold a further price, in a sentence for the user; "" where it does."""
+    if goal.budget is None or price + spent.price <= goal.budget * (1 + 1e-6):
+        return ""
+    paid = f" beside {spent.price:.4g} paid or promised" if spent.price else ""
+    return (
+        f"`budget`: {goal.budget:.4g} does not hold the {price:.4g} that this takes{paid}: give more, take "
+        "fewer `shots`, or let `policy` balanced look for cheaper devices"
+    )

@@ -107,6 +107,7 @@ def run(
     *,
     driver: Callable[..., Driver] = Driver,
     choose: Callable[[list[Device]], list[Device]] = list,
+    share: float = 1.0,
 ) -> Result:
     """Run a problem, or finish it: results that ``directory`` already holds are not computed again.
 
@@ -117,6 +118,7 @@ def run(
         progress: where progress is shown.
         driver: makes what sees to it that jobs have results (`tasks.stages` has one that waits for other processes).
         choose: which of the run's devices to use.
+        share: of the budget, what the policy is to keep to; the rest is there for policies that do not.
 
     Raises:
         QompassError: with one line that says what to do; everything completed so far stays in ``directory``.
@@ -126,7 +128,7 @@ def run(
         plan, structure = runs.plan, structure_of(problem, runs.plan)
         end = _end(structure, runs, options)
         with directory.timing("execute"):
-            _execute(structure, options, runs, shown, end)
+            _execute(structure, options, runs, shown, end, share)
         directory.update(tasks=vars(runs.statistics()))
         with directory.timing("reconstruct"), shown.stage("reconstruct", 1) as step:
             found = runs.value_of("the reconstruction", end)
@@ -175,7 +177,9 @@ def missed_target(estimates: Sequence[Estimate], target_error: float | None) -> 
     )
 
 
-def _execute(structure: Structure, options: Options, driver: Driver, shown: Progress, end: TakesTensors) -> None:
+def _execute(
+    structure: Structure, options: Options, driver: Driver, shown: Progress, end: TakesTensors, share: float
+) -> None:
     if not options.sampled:
         run_round("execute", exact_jobs(driver.plan), driver, shown, end)
         return
@@ -189,6 +193,7 @@ def _execute(structure: Structure, options: Options, driver: Driver, shown: Prog
         target_error=options.target_error,
         seed=options.seed,
         memory_bytes=_room(options),
+        share=share,
     )
 
 

@@ -12,7 +12,8 @@ policies' answers join the candidates, and the best that keeps the bounds is imp
 swapping pieces of the unit that finishes last. With a price on it, a unit of error is worth the same seconds
 everywhere, so noise goes where the gradient is smallest. Time left over at the end buys error back.
 
-Where no plan keeps the bounds, the one found that breaks them least is returned.
+Where no plan keeps both bounds, the budget is kept and the error is as small as it allows: then only the ratio of the
+two prices counts, and is searched by halving. Where not even the budget can be kept, the cheapest plan is returned.
 """
 
 from __future__ import annotations
@@ -27,11 +28,12 @@ from scheduler_policies.policies.fastest import fastest
 from scheduler_policies.policies.fidelity import fidelity
 from scheduler_policies.policies.least_busy import least_busy
 from scheduler_policies.policies.round_robin import round_robin
-from scheduler_policies.search.improve import improve, spend_slack
+from scheduler_policies.search.improve import buy_error, improve, spend_slack
 from scheduler_policies.search.list_scheduling import Prices, list_schedule
-from scheduler_policies.search.table import Assignment, CostTable, assignment_from
+from scheduler_policies.search.table import Assignment, CostTable, assignment_from, excess
 
 _ROUNDS = 16
+_HALVINGS = 14
 _PIECES_IN_ALL = 400
 _MOST_PIECES = 48
 # How many of the best candidates local search starts from, and how many when works times units are few.
@@ -53,8 +55,9 @@ def balanced(works: Sequence[Work], pool: Sequence[Candidate], goal: Goal, /) ->
     for simple in (fastest, fidelity, least_busy, round_robin, availability):
         candidates.append(assignment_from(table, simple(works, pool, goal)))
 
-    def rank(plan: Assignment) -> tuple[float, float, float]:
-        return plan.excess(goal), plan.makespan, plan.squares
+    def rank(plan: Assignment) -> tuple[float, ...]:
+        beyond = plan.excess(goal)
+        return beyond, plan.price if math.isinf(beyond) else 0.0, plan.makespan, plan.squares
 
     candidates.sort(key=rank)
     starts = _STARTS_SMALL if len(works) * len(table.delays) <= _SMALL else _STARTS
@@ -85,6 +88,30 @@ def _priced_plans(table: CostTable, goal: Goal) -> list[Assignment]:
         plans.append(list_schedule(table, Prices(1e6 * scale / free.squares, 0.0), finest))
     if free.price > 0:
         plans.append(list_schedule(table, Prices(0.0, 1e6 * scale / free.price), finest))
+    both = goal.budget is not None and goal.max_error is not None
+    if both and free.squares > 0 and free.price > 0 and all(plan.excess(goal) for plan in plans):
+        plans += _least_error(table, goal, finest, 1e6 * scale / free.squares, free.squares / free.price)
+    return plans
+
+
+def _least_error(table: CostTable, goal: Goal, finest: int, error: float, ratio: float) -> list[Assignment]:
+    """Plans towards the least error within the budget; time counts as good as nothing.
+
+    Args:
+        table: of all costs.
+        goal: with a budget.
+        finest: pieces of a work.
+        error: price of error, far above what time is worth.
+        ratio: of the prices of money and error where a plan's money weighs what its error does.
+    """
+    plans, low, high = [], -6.0, 6.0  # powers of ten about that ratio
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        plans.append(list_schedule(table, Prices(error, error * ratio * 10.0**middle), finest))
+        if not excess(0.0, plans[-1].price, goal):
+            plans[-1] = buy_error(plans[-1], goal)
+        too_dear = goal.budget is not None and plans[-1].price > goal.budget
+        low, high = (middle, high) if too_dear else (low, middle)
     return plans
 
 

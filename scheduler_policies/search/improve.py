@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 from scheduler_policies.placement import Goal
 from scheduler_policies.search.table import Assignment, excess
@@ -12,6 +14,8 @@ _MAX_STEPS = 400
 _FEW_UNITS = 48
 # Time left over that may be spent on less error: the rest is kept against wrong predictions.
 _FILL = 0.9
+
+_AFFORDABLE_TRIES = 4  # a job's fixed price makes prices not quite linear in variants
 
 # (unit, work, variants more or fewer)
 _Change = tuple[int, int, int]
@@ -24,6 +28,8 @@ def improve(plan: Assignment, goal: Goal) -> Assignment:
     must lower the larger of the two loads, so no plan comes twice.
     """
     plan = plan.copy()
+    if math.isinf(plan.excess(goal)):  # no money is left: no step may cost more than what is
+        goal = replace(goal, budget=plan.price)
     allowed = plan.excess(goal)
     for _ in range(_MAX_STEPS):
         used = [unit for unit, pieces in enumerate(plan.pieces) if pieces]
@@ -68,6 +74,48 @@ def spend_slack(plan: Assignment, goal: Goal) -> Assignment:
             plan.give(min(gains)[1], work, variants)
             plan.give(unit, work, -variants)
     return plan
+
+
+def buy_error(plan: Assignment, goal: Goal) -> Assignment:
+    """Spends what the budget leaves on less error, whatever time that takes, while the error is above its bound.
+
+    Each step moves variants to where a unit of money takes off most squared error, as many as there is money for.
+    """
+    plan, table = plan.copy(), plan.table
+    for _ in range(_MAX_STEPS):
+        if goal.budget is None or goal.max_error is None or plan.squares <= goal.max_error**2:
+            break
+        best, best_worth = None, 0.0
+        for unit, held in enumerate(plan.pieces):
+            for work, amount in held.items():
+                for target in _targets(plan, unit):
+                    if table.row_of_unit[target] not in table.fits[work]:
+                        continue
+                    found = _bought(plan, (unit, work, target), amount, goal.budget - plan.price)
+                    if found is not None and found[0] > best_worth:
+                        best_worth, best = found[0], (unit, work, target, found[1])
+        if best is None:
+            break
+        unit, work, target, amount = best
+        plan.give(target, work, amount)
+        plan.give(unit, work, -amount)
+    return plan
+
+
+def _bought(plan: Assignment, move: tuple[int, int, int], most: int, left: float) -> tuple[float, int] | None:
+    """Squared error off a unit of money, and how many variants are moved for it; None where nothing is gained."""
+    unit, work, target = move
+    for _ in range(_AFFORDABLE_TRIES):
+        there, here = plan.difference(target, work, most), plan.difference(unit, work, -most)
+        price, gain = there.price + here.price, -(there.squares + here.squares)
+        if gain <= 1e-12 * plan.squares:
+            return None
+        if price <= left * (1 + 1e-12):
+            return gain / max(price, 1e-12 * abs(left) + 1e-300), most
+        most = min(most - 1, int(most * left / price))
+        if most < 1:
+            return None
+    return None
 
 
 def _targets(plan: Assignment, last: int) -> list[int]:

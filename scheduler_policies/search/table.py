@@ -20,6 +20,7 @@ class Cost(NamedTuple):
 
 
 _NOTHING = Cost(0.0, 0.0, 0.0)
+_HARD = 1e30  # how much more a budget counts than the bound on the error, each relative to itself
 
 
 class CostTable:
@@ -159,9 +160,12 @@ def assignment_from(table: CostTable, choices: Iterable[tuple[Work, str]]) -> As
 
 
 def excess(squares: float, price: float, goal: Goal) -> float:
-    """By how much a squared error and a price break the goal's bounds, relative to each; 0 when both are kept."""
+    """By how much a squared error and a price break the goal's bounds, relative to each; 0 when both are kept.
+
+    Money weighs so much more that no error is worth a budget: it is kept wherever it can be.
+    """
     bound = None if goal.max_error is None else goal.max_error**2
-    return _over(squares, bound) + _over(price, goal.budget)
+    return _over(squares, bound) + _HARD * _over(price, goal.budget)
 
 
 def _over(value: float, bound: float | None) -> float:

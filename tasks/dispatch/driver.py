@@ -11,7 +11,7 @@ from typing import Any
 
 from scheduler_policies import Device, DeviceState, Kind, Work
 from tasks.cutting import Plan
-from tasks.dispatch.errors import RunError
+from tasks.dispatch.errors import BudgetError, RunError
 from tasks.dispatch.events import device_came, devices_seen, piece_moved, task_ended, task_submitted
 from tasks.dispatch.fan_in import FanIn, TakesTensors
 from tasks.dispatch.instructions import GiveUp, Instruction, Look, Move, Submit, Warn
@@ -169,7 +169,8 @@ class Driver:
                 case GiveUp():
                     if instruction.outcome is not None:
                         raise_defect(instruction.outcome, instruction.text)
-                    raise RunError(f"{instruction.text}{self._how_to_go_on()}")
+                    kind = BudgetError if instruction.budget else RunError
+                    raise kind(f"{instruction.text}{self._how_to_go_on()}")
 
     def _submit(self, submit: Submit) -> None:
         task = execute_on(submit.device, late=submit.late)

@@ -12,6 +12,10 @@ class RunError(QompassError):
     """A fragment could not be run, however often it was tried; what is done is kept."""
 
 
+class BudgetError(RunError):
+    """The budget does not hold what is still to be run; what is done is kept."""
+
+
 def value_of(outcome: Outcome, what: str) -> Any:
     """The value of an outcome; a failure is raised with what was being done.
 

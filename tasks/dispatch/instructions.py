@@ -56,10 +56,11 @@ class Warn:
 
 @dataclass(frozen=True)
 class GiveUp:
-    """The run cannot go on: why, and the outcome that ended it where it was one."""
+    """The run cannot go on: why, the outcome that ended it where it was one, and whether it is for want of money."""
 
     text: str
     outcome: Outcome | None = None
+    budget: bool = False
 
 
 Instruction = Submit | Look | Move | Warn | GiveUp

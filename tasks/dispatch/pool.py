@@ -22,6 +22,7 @@ from scheduler_policies import (
     Work,
     after_failure,
     after_success,
+    beyond,
     place,
     usual_bound,
     why_not,
@@ -49,6 +50,7 @@ class Pool:
         self._policy, self._goal = policy, goal
         self._goal_error: float | None = None
         self._spent = Spent()
+        self.aim: float | None = None  # what policies keep to instead of the budget, while more works come later
         self.rules = Rules()
         self._running: Counter[str] = Counter()
         self._promised: dict[int, float] = {}
@@ -59,8 +61,9 @@ class Pool:
 
     @property
     def single(self) -> Device | None:
-        """The only device, where there is nothing to choose."""
-        return next(iter(self.devices.values())) if len(self.devices) == 1 else None
+        """The only device, where there is nothing to choose and no budget to keep."""
+        alone = len(self.devices) == 1 and self._goal.budget is None
+        return next(iter(self.devices.values())) if alone else None
 
     def add(self, device: Device) -> None:
         """A device that was not there when the run began; what is placed from now on may run on it."""
@@ -72,6 +75,16 @@ class Pool:
         """What was paid so far, None where no device has a price."""
         priced = any(any(vars(device.price).values()) for device in self.devices.values())
         return self._spent.price if priced else None
+
+    @property
+    def budget(self) -> float | None:
+        """The most that may be spent."""
+        return self._goal.budget
+
+    @property
+    def money_left(self) -> float | None:
+        """What of the budget is neither paid nor promised; None where there is no budget."""
+        return None if self._goal.budget is None else self._goal.budget - self._with_promises.price
 
     @property
     def noisy(self) -> bool:
@@ -111,8 +124,15 @@ class Pool:
         if self._goal.max_error is None and self._goal_error is None:
             self._goal_error = usual_bound(works, [*candidates, *resort])  # of the whole run, so from its first works
         goal = self._goal if self._goal_error is None else replace(self._goal, max_error=self._goal_error)
-        spent = replace(self._spent, price=self._spent.price + sum(self._promised.values()))
-        return place(self._policy, works, candidates, goal, now, resort, spent)
+        return place(self._policy, works, candidates, goal, now, resort, self._with_promises, aim=self.aim)
+
+    def beyond(self, price: float) -> str:
+        """Why the budget does not hold this much more, "" where it does."""
+        return beyond(price, self._goal, self._with_promises)
+
+    @property
+    def _with_promises(self) -> Spent:
+        return replace(self._spent, price=self._spent.price + sum(self._promised.values()))
 
     def _at_trial(self, name: str) -> DeviceState:
         """A device's state; one that was set aside and has its trial in work gets no second one."""
@@ -183,7 +203,7 @@ def work_of(piece: Piece, whole: Work, norm: float, avoid: Sequence[str] = (), *
     return replace(
         whole,
         variants=count,
-        shots=max(1, sum(piece.shots) // count),
+        shots=max(1, -(-sum(piece.shots) // count)),  # rounded up: what is paid is never more than what it says
         weight=norm * whole.weight * sqrt(count / whole.variants),
         first=piece.first,
         whole=piece.exact or (count == whole.variants and not counted),

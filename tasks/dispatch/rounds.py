@@ -1,11 +1,15 @@
 """Rounds of shots: a small uniform one, then shots where they lower the error of the estimates most.
 
 Where more than one round may come the shots are in two halves, each of which decides what the other still takes.
+
+A budget is for all rounds: the first one's policy keeps to its share of it, and a later round takes no more shots than
+what is left pays for.
 """
 
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +31,7 @@ from tasks.runtime import limits
 _SHOTS_FOR_ROUNDS = 100  # a variant: with fewer, a first round says too little and starves what looks certain
 _FIRST_SHOTS = 400  # a variant, in the first round towards a target error
 _MOST_ROUNDS = 5
+_FITTINGS = 6  # looks at what a round costs, where the budget does not hold it: prices are not quite linear in shots
 _TOLD_FLOPS = 1e8  # of a contraction: then estimates between rounds, for whoever watches, take a fraction of a second
 
 
@@ -51,6 +56,7 @@ def shot_rounds(
     target_error: float | None,
     seed: int,
     memory_bytes: int | None = None,
+    share: float = 1.0,
 ) -> None:
     """Counts of all variants, in as many rounds as pay.
 
@@ -64,12 +70,16 @@ def shot_rounds(
         target_error: standard error to reach for every observable, None for what the shots give.
         seed: of the run.
         memory_bytes: how much the contraction between rounds may use, None for any.
+        share: of the budget, what the policy is to keep to; the rest is there for policies that do not.
     """
     asked: list[str] = [repr((shots, target_error))]
     wanted = first_round(plan, shots)
     first = sum(int(own.sum()) for own in wanted)
     prices = {name: device.price.per_shot for name, device in driver.devices.items()}
     tell = greedy_flops(plan) <= _TOLD_FLOPS
+    pool = driver.state.pool
+    aim = None if pool.budget is None else share * pool.budget
+    pool.aim = aim if aim is None or shots is None else aim * first / shots
     for number in range(_MOST_ROUNDS):
         jobs = sampled_jobs(plan, wanted, seed, round_index=number)
         asked += [job.digest for job in jobs]
@@ -86,7 +96,8 @@ def shot_rounds(
             break
         if more is None:
             allocation: Allocation = driver.value_of("the allocation of shots", further.submit)
-            more = allocation.shots
+            pool.aim = aim
+            more = _affordable(plan, allocation.shots, driver, seed, number + 1)
             driver.directory.results.store_round(number + 1, digest, more)
             if allocation.estimates is not None:
                 names = driver.directory.record["problem"]["names"]
@@ -95,6 +106,39 @@ def shot_rounds(
         if not any(n.any() for n in more.values()):
             break
         wanted = shots_by_fragment(plan, more)
+
+
+def _affordable(
+    plan: Plan, more: Mapping[int, np.ndarray], driver: Driver, seed: int, number: int
+) -> dict[int, np.ndarray]:
+    """A round's shots, or as many of them as the money left pays for where the policy would place them now.
+
+    Variants differ in shots, of which a policy knows the mean alone; so at first it is told to aim lower.
+    """
+    pool, wanted = driver.state.pool, {index: np.array(shots) for index, shots in more.items()}
+    left = pool.money_left
+    if left is None or pool.budget is None or pool.aim is None:
+        return wanted
+    asked, spent = sum(int(shots.sum()) for shots in wanted.values()), pool.budget - left
+    for looked in range(_FITTINGS):
+        jobs = sampled_jobs(plan, shots_by_fragment(plan, wanted), seed, round_index=number)
+        price = driver.state.price_of([job.piece for job in jobs], time.monotonic()) if jobs else 0.0
+        if price <= left:
+            break
+        too_much = 0.98 * max(left, 0.0) / price
+        if looked < _FITTINGS // 2:
+            pool.aim = spent + too_much * max(0.0, pool.aim - spent)
+        else:
+            wanted = {index: (too_much * shots).astype(shots.dtype) for index, shots in wanted.items()}
+    else:
+        wanted = {index: np.zeros_like(shots) for index, shots in wanted.items()}
+    taken = sum(int(shots.sum()) for shots in wanted.values())
+    if taken < asked:
+        driver.directory.record.note(
+            f"`budget`: {pool.budget:g} holds {taken:,} of the {asked:,} shots of round {number + 1}: the standard "
+            "errors are what these give"
+        )
+    return wanted
 
 
 def shots_by_fragment(plan: Plan, more: Mapping[int, np.ndarray]) -> list[np.ndarray]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from scheduler_policies import Device, DeviceState, Kind, NoDeviceError, Work
+from scheduler_policies import Decision, Device, DeviceState, Kind, NoDeviceError, Work, work_price
 from tasks.dispatch.batches import Predicted, tasks_of
 from tasks.dispatch.instructions import GiveUp, Instruction, Look, Move, Submit, Warn
 from tasks.dispatch.pool import Pool, work_of
@@ -23,6 +23,7 @@ LONGEST_WAIT_S = 600.0  # for devices that are set aside, with nothing else to d
 _SHORTEST_LOOK_S, _LONGEST_LOOK_S = 0.1, 5.0
 
 _Key = tuple[int, int, int]  # fragment, round, first variant
+_PartOf = Callable[[Work], tuple[Piece, Piece]]
 
 
 class State:
@@ -96,6 +97,8 @@ class State:
             placed, retry_at, instructions = self._placed(todo, now)
         except NoDeviceError as error:
             return [GiveUp(str(error))]
+        if any(isinstance(instruction, GiveUp) for instruction in instructions):
+            return instructions
         for device, pieces in tasks_of(placed, self._predicted, self._overhead_s):
             attempt = max(len(self._history.get(piece.key, [])) for piece in pieces)
             submit = Submit(
@@ -114,6 +117,11 @@ class State:
             return [*instructions, *self._rest(retry_at, now)]
         self._idle_since = None
         return instructions
+
+    def price_of(self, pieces: Sequence[Piece], now: float) -> float:
+        """What pieces would cost where the policy would place them now; nothing is placed."""
+        schedule, parts = self._scheduled(pieces, now)
+        return self._price(schedule, parts)
 
     def end(self, number: int, outcome: Outcome, now: float) -> list[Instruction]:
         """Event: a task has ended; the value of its outcome is a `Report`."""
@@ -143,17 +151,10 @@ class State:
         """What runs where now, when to look again, and what is to be told; what has to wait is to do again."""
         if self.pool.single is not None:
             return [(self.pool.single, piece) for piece in todo], None, []
-        owners: dict[int, list[Piece]] = {}
-        for piece in sorted(todo, key=lambda piece: piece.key):
-            owners.setdefault(piece.fragment, []).append(piece)
-
-        def part_of(work: Work) -> tuple[Piece, Piece]:
-            """The piece that a placed work is a part of, and that part."""
-            pieces = owners[work.fragment]
-            owner = pieces[bisect_right([piece.first for piece in pieces], work.first) - 1]
-            return owner, owner.share(work.first, work.variants)
-
-        schedule = self.pool.place([self._work(piece, self._avoided(piece, now)) for piece in todo], now)
+        schedule, part_of = self._scheduled(todo, now)
+        beyond = schedule.beyond or self.pool.beyond(self._price(schedule, part_of))
+        if beyond:
+            return [], None, [GiveUp(beyond, budget=True)]
         instructions: list[Instruction] = [Warn(note) for note in schedule.notes]
         placed = []
         for placement in schedule.placements:
@@ -171,6 +172,28 @@ class State:
             if owner.key in self._moved:
                 self._moved[part.key] = self._moved[owner.key]
         return placed, schedule.retry_at, instructions
+
+    def _scheduled(self, pieces: Sequence[Piece], now: float) -> tuple[Decision, _PartOf]:
+        """Where the policy places pieces, and the piece that a placed work is a part of, with that part."""
+        owners: dict[int, list[Piece]] = {}
+        for piece in sorted(pieces, key=lambda piece: piece.key):
+            owners.setdefault(piece.fragment, []).append(piece)
+
+        def part_of(work: Work) -> tuple[Piece, Piece]:
+            own = owners[work.fragment]
+            owner = own[bisect_right([piece.first for piece in own], work.first) - 1]
+            return owner, owner.share(work.first, work.variants)
+
+        return self.pool.place([self._work(piece, self._avoided(piece, now)) for piece in pieces], now), part_of
+
+    def _price(self, schedule: Decision, part_of: _PartOf) -> float:
+        """What the parts placed cost: their variants differ in shots, of which a policy knows the mean alone."""
+        return sum(
+            work_price(self.pool.devices[placement.device], placement.work)
+            if placement.work.whole
+            else work_price(self.pool.devices[placement.device], self._work(part_of(placement.work)[1]))
+            for placement in schedule.placements
+        )
 
     def _rest(self, retry_at: float | None, now: float) -> list[Instruction]:
         """All devices that could take the pieces are set aside: look again later, but not for ever."""

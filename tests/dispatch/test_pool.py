@@ -22,7 +22,9 @@ def asked(monkeypatch):
     """What the placement is told: (goal, spent) of each call."""
     calls = []
     monkeypatch.setattr(
-        pool_module, "place", lambda policy, works, candidates, goal, now, resort, spent: calls.append((goal, spent))
+        pool_module,
+        "place",
+        lambda policy, works, candidates, goal, now, resort, spent, aim: calls.append((goal, spent)),
     )
     return calls
 
@@ -77,7 +79,7 @@ def test_what_a_policy_is_told_of_a_piece():
     whole = work(3, variants=6, weight=0.1)
     piece = Piece(3, 0, 2, (100, 200, 301))
     found = work_of(piece, whole, 2.0, ["A"])
-    assert (found.variants, found.first, found.shots, found.whole, found.avoid) == (3, 2, 200, False, ("A",))
+    assert (found.variants, found.first, found.shots, found.whole, found.avoid) == (3, 2, 201, False, ("A",))
     assert found.weight == pytest.approx(2.0 * 0.1 * sqrt(0.5))
     assert work_of(Piece(3, 0, 0, (0, 1)), whole, 1.0).shots == 1
     for all_of_it, counted, exact in (

@@ -144,8 +144,9 @@ def test_a_piece_that_gets_no_dearer_moves_though_the_budget_stays_broken(price,
 def test_bounds_are_kept_to_nine_digits():
     assert excess(0.25, 3.0, Goal()) == excess(0.25, 3.0, Goal(max_error=0.5, budget=3.0)) == 0.0
     assert excess(0.25 * (1 + 5e-10), 3.0 * (1 + 5e-10), Goal(max_error=0.5, budget=3.0)) == 0.0
-    assert excess(0.25, 3.0 * (1 + 2e-9), Goal(budget=3.0)) == pytest.approx(2e-9, rel=1e-3)
-    assert excess(0.5, 6.0, Goal(max_error=0.5, budget=3.0)) == pytest.approx(2.0)
+    assert excess(0.25, 3.0 * (1 + 2e-9), Goal(budget=3.0)) == pytest.approx(2e21, rel=1e-3)
+    assert excess(0.5, 3.0, Goal(max_error=0.5, budget=3.0)) == pytest.approx(1.0)
+    assert excess(250.0, 3.0, Goal(max_error=0.5, budget=3.0)) < excess(0.0, 3.001, Goal(max_error=0.5, budget=3.0))
     assert excess(0.0, 1.0, Goal(budget=0.0)) == math.inf and excess(0.0, 0.0, Goal(budget=0.0)) == 0.0
 
 

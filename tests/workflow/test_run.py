@@ -17,6 +17,7 @@ from qiskit import QuantumCircuit, qpy
 from tasks import reconstruct as reconstruct_tasks
 from tasks import workflow
 from tasks.dispatch import pool
+from tasks.dispatch.errors import BudgetError
 from tasks.errors import DefectError, InputError
 from tasks.runs import RunDirectory, read_record
 from tasks.runtime.ranks import mpirun_path
@@ -305,12 +306,24 @@ def test_a_budget_sends_work_where_it_costs_nothing(problem, tmp_path):
     assert used == {None: {"ONE", "TWO"}, 1.0: {"TWO"}}
 
 
+def test_a_budget_that_holds_nothing_is_refused_before_anything_is_paid(problem, tmp_path):
+    where = priced(tmp_path / "devices", "price_per_job=100", "price_per_job=90")
+    for policy, least in (("balanced", "180"), ("availability", "1")):
+        with RunDirectory.create(tmp_path, {}, problem) as directory:
+            options = Options(max_qubits=5, resources=where, budget=1.0, policy=policy)
+            with pytest.raises(
+                BudgetError, match=rf"`budget`: 1 does not hold the {least}.* that this takes: give more"
+            ):
+                run(problem, options, directory)
+            assert not directory.record["results"]
+
+
 def test_a_budget_counts_what_was_paid_before_and_not_what_is_in_the_cache(problem, tmp_path, monkeypatch):
     where = priced(tmp_path / "devices", "price_per_job=1", "price_per_job=1")
     options = Options(max_qubits=3, shots=2_000_000, seed=2, resources=where, cache=str(tmp_path / "cache"))
     seen = []
     place = pool.place
-    monkeypatch.setattr(pool, "place", lambda *asked: seen.append(asked[-1].price) or place(*asked))
+    monkeypatch.setattr(pool, "place", lambda *asked, **more: seen.append(asked[-1].price) or place(*asked, **more))
 
     def spent(directory):
         seen.clear()
