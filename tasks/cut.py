@@ -29,8 +29,13 @@ def cut(problem: Problem, cuts: tuple[Cut, ...] | None, limits: dict[str, Any]) 
     return contained(_plan, problem, cuts, limits)
 
 
-def plan_problem(problem: Problem, options: Options) -> Plan:
+def plan_problem(problem: Problem, options: Options, *, runs: bool = True) -> Plan:
     """The plan that a run would follow; QPUs are asked what they can do where shots would be taken on them.
+
+    Args:
+        problem: the problem.
+        options: of the run.
+        runs: see ``make_plans``.
 
     Raises:
         CuttingError: there is none within the limits.
@@ -41,7 +46,7 @@ def plan_problem(problem: Problem, options: Options) -> Plan:
         from tasks.execution.run_devices import run_devices  # where nothing is sampled, no simulator is loaded
 
         devices = run_devices(options.resources)
-    return chosen_plan(problem, options.cuts, asked_of_plan(options, devices))
+    return chosen_plan(problem, options.cuts, {**asked_of_plan(options, devices), "runs": runs})
 
 
 def asked_of_plan(options: Options, devices: Sequence[Device]) -> dict[str, Any]:

@@ -101,7 +101,9 @@ class Drawer:
         circuit = at_least_two_qubits(self.circuit)
         try:
             template = template_of(circuit, [SparsePauliOp("Z" * circuit.num_qubits)])
-            ready = ParametricPlan(template, plan_problem(template.problem, self.options), self.options.seed)
+            ready = ParametricPlan(
+                template, plan_problem(template.problem, self.options, runs=False), self.options.seed
+            )
             if any(
                 program.amplitudes * np.prod([leg.rank for leg in program.fragment.legs]) > _MOST_ENTRIES
                 for program in ready.programs

@@ -110,7 +110,7 @@ class Evaluator:
             return None
         try:
             template = template_of(self.circuit, self.observables)
-            return ParametricPlan(template, plan_problem(template.problem, self.options), self.options.seed)
+            return ParametricPlan(template, plan_problem(template.problem, self.options, runs=False), self.options.seed)
         except Unsuited as unsuited:
             logger.info("every set is run for itself: %s", unsuited)
             return None
@@ -120,7 +120,9 @@ class Evaluator:
         assert self._device is not None
         try:
             template = template_of(self.circuit, self.observables)
-            plan = plan_problem(template.problem, replace(self.options, shots=self.options.shots or _PLANNED_SHOTS))
+            plan = plan_problem(
+                template.problem, replace(self.options, shots=self.options.shots or _PLANNED_SHOTS), runs=False
+            )
             return BackendPlan(template, plan, self._device, self.options.seed & 0x7FFFFFFF)
         except Unsuited as unsuited:
             raise InputError(f"a backend cannot run this circuit: {unsuited}: bind its parameters") from unsuited

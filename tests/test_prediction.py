@@ -87,9 +87,9 @@ def test_memory_is_that_of_the_device_which_runs_a_fragment():
     """Fragments of 30 qubits take 16 GiB on a simulator, and nothing here where a QPU runs them."""
     problem, little = wide_line(56), 1 << 28
     plan = make_plan(problem, max_qubits=29, shots=10**6, memory_bytes=little, devices=(QPU,))
-    assert max(fragment.num_qubits for fragment in plan.fragments) > 24
+    assert max(fragment.width for fragment in plan.fragments) > 24
     here = make_plan(problem, max_qubits=29, shots=10**6, memory_bytes=little, devices=(TYPICAL_CPU,))
-    assert max(fragment.num_qubits for fragment in here.fragments) <= 24
+    assert max(fragment.width for fragment in here.fragments) <= 24
     with pytest.raises(CuttingError, match=r"GiB of memory and .* GiB may be used"):
         make_plan(problem, cuts=plan.cuts, shots=10**6, memory_bytes=little, devices=(TYPICAL_CPU,))
 
@@ -98,9 +98,9 @@ def test_without_a_width_the_devices_say_how_wide_a_fragment_may_be():
     problem = wide_line(40)
     small = replace(QPU, qubits=12)
     plan = make_plan(problem, shots=10**6, devices=(small,))
-    assert 6 < max(fragment.num_qubits for fragment in plan.fragments) <= 12
+    assert 6 < max(fragment.width for fragment in plan.fragments) <= 12
     wider = make_plan(problem, shots=10**6, devices=(small, replace(QPU, name="QPU_B", qubits=20)))
-    assert 12 < max(fragment.num_qubits for fragment in wider.fragments) <= 20
+    assert 12 < max(fragment.width for fragment in wider.fragments) <= 20
     whole = make_plan(problem)
     assert not whole.cuts and whole.costs[0].exact_bytes < 2**24, "40 qubits in a line are a small matrix product state"
     rng, deep = np.random.default_rng(3), QuantumCircuit(40)

@@ -60,7 +60,7 @@ def candidates_text(chosen: Plan, compared: Sequence[tuple[Plan, Forecast]]) -> 
     """The plans that were found, and why one of them was taken."""
     rows = []
     for plan, known in compared:
-        widest = max((fragment.num_qubits for fragment in plan.fragments), default=0)
+        widest = max((fragment.width for fragment in plan.fragments), default=0)
         error = max(known.std_errors, default=0.0)
         rows.append(
             (

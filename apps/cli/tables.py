@@ -32,7 +32,8 @@ def value_and_error(value: float, std_error: float) -> tuple[str, str]:
 def plan_text(plan: Mapping[str, Any]) -> str:
     """A plan document in words and one table."""
     cuts, fragments = plan["cuts"], plan["fragments"]
-    widest = max((fragment["width"] for fragment in fragments), default=0)
+    copies = [fragment.get("copies", 0) for fragment in fragments]
+    widest = max((f["width"] - own for f, own in zip(fragments, copies, strict=True)), default=0)
     lines = [
         f"Plan: {_count(len(fragments), 'fragment')} of at most {_count(widest, 'qubit')},"
         f" {_count(len(cuts['gates']), 'gate cut')}, {_count(len(cuts['wires']), 'wire cut')}",
@@ -40,16 +41,18 @@ def plan_text(plan: Mapping[str, Any]) -> str:
         f" at most {bytes_text(plan['predicted_bytes'])} of memory",
     ]
     if cuts["gates"]:
-        gates = [f"{g['instruction']} ({g['kind']})" if isinstance(g, dict) else g for g in cuts["gates"]]
+        gates = [_gate(entry) for entry in cuts["gates"]]
         lines.append(f"      gates cut: instructions {_listed(gates)}")
     if cuts["wires"]:
         wires = [f"qubit {wire['qubit']} before {wire['instruction']}" for wire in cuts["wires"]]
         lines.append(f"      wires cut: {_listed(wires)}")
+    if any(copies):
+        lines.append("      note: qubits after a + are copies, which gates severed as one need; no width counts them")
     lines += [f"      note: {note}" for note in plan["notes"]]
     rows = [
         (
             str(index),
-            str(fragment["width"]),
+            str(fragment["width"]) if not copies[index] else f"{fragment['width'] - copies[index]} + {copies[index]}",
             str(fragment["depth"]),
             str(fragment["two_qubit_gates"]),
             str(len(fragment["legs"])),
@@ -60,6 +63,14 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     ]
     names = ("fragment", "qubits", "depth", "2-qubit gates", "legs", "variants", "memory (exact)")
     return "\n".join([*lines, "", table(names, rows, right=range(1, 7))])
+
+
+def _gate(entry: Any) -> Any:
+    """A gate cut of a plan document: its instructions, those severed as one joined by +, and its kind if named."""
+    if not isinstance(entry, Mapping):
+        return entry
+    own = "+".join(str(i) for i in (entry["instruction"], *entry.get("with", ())))
+    return f"{own} ({entry['kind']})" if entry.get("kind") else own
 
 
 def table(names: Sequence[str], rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,11 +77,13 @@ def circuit_layout(circuit: QuantumCircuit, cuts: Sequence[Cut], matters: np.nda
         matters: (instruction,) bool, what an observable can see (``light_cone``); fragments are numbered as the plan
             numbers them, by their first qubit.
     """
-    cut_gates = {cut.instruction for cut in cuts if isinstance(cut, GateCut)}
+    gate_cuts = [cut for cut in cuts if isinstance(cut, GateCut)]
+    cut_gates = {index for cut in gate_cuts for index in cut.instructions}
     cut_wires = {(cut.instruction, cut.qubit) for cut in cuts if isinstance(cut, WireCut)}
     indices = {qubit: index for index, qubit in enumerate(circuit.qubits)}
     acting = [tuple(indices[qubit] for qubit in item.qubits) for item in circuit.data]
-    fragment_of = _fragments(circuit.num_qubits, acting, cut_gates, cut_wires, matters)
+    far = _far_ends(acting, gate_cuts)
+    fragment_of = _fragments(circuit.num_qubits, acting, cut_gates, cut_wires, matters, far)
     free = [0] * circuit.num_qubits  # the first layer in which a qubit has nothing yet
     part = [0] * circuit.num_qubits
     begun = [0.0] * circuit.num_qubits
@@ -113,12 +115,23 @@ def circuit_layout(circuit: QuantumCircuit, cuts: Sequence[Cut], matters: np.nda
     return CircuitLayout(circuit.num_qubits, layers, tuple(wires), tuple(gates), tuple(severed))
 
 
+def _far_ends(acting: Sequence[tuple[int, ...]], cuts: Sequence[GateCut]) -> dict[int, tuple[int, int]]:
+    """For gates that a copy of one of their qubits serves: the number of the cut, and the other qubit."""
+    found: dict[int, tuple[int, int]] = {}
+    for number, cut in enumerate(cuts):
+        common = set.intersection(*(set(acting[index]) for index in cut.instructions))
+        if len(common) == 1:
+            found |= {index: (number, min(set(acting[index]) - common)) for index in cut.instructions}
+    return found
+
+
 def _fragments(
     num_qubits: int,
     acting: Sequence[tuple[int, ...]],
     cut_gates: set[int],
     cut_wires: set[tuple[int, int]],
     matters: np.ndarray,
+    far: Mapping[int, tuple[int, int]],
 ) -> dict[tuple[int, int], int]:
     """The fragment of each stretch of wire (qubit, how many of its cuts came before), as the plan numbers them."""
     parent: dict[tuple[int, int], tuple[int, int]] = {}
@@ -131,12 +144,16 @@ def _fragments(
         return own
 
     part = [0] * num_qubits
+    copies: dict[int, tuple[int, int]] = {}
     for index, qubits in enumerate(acting):
         if not matters[index]:
             continue
         for qubit in qubits:
             part[qubit] += (index, qubit) in cut_wires
             find((qubit, part[qubit]))
+        if index in far:  # one copy is beside all of these
+            cut, qubit = far[index]
+            parent[find(copies.setdefault(cut, (qubit, part[qubit])))] = find((qubit, part[qubit]))
         if len(qubits) == 2 and index not in cut_gates:
             a, b = (find((qubit, part[qubit])) for qubit in qubits)
             parent[a] = b

@@ -24,8 +24,9 @@ from tasks.cutting.cuts import Cut, GateCut, WireCut
 from tasks.cutting.lightcone import light_cone
 from tasks.cutting.objectives import find_objective
 from tasks.cutting.partition import partition
-from tasks.cutting.search.candidates import _searched, gate_ends
+from tasks.cutting.search.candidates import _searched
 from tasks.cutting.search.multilevel import multilevel_blocks
+from tasks.cutting.search.seen import gate_ends
 from tasks.cutting.search.sketch import sketch_of
 from tasks.inputs.validation import make_problem
 

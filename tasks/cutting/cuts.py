@@ -24,6 +24,11 @@ class WireCut:
     kind: str = ""
 
     @property
+    def instructions(self) -> tuple[int, ...]:
+        """The instruction that the wire leads into."""
+        return (self.instruction,)
+
+    @property
     def wire(self) -> tuple[int, int] | None:
         """(instruction, qubit) of a severed wire."""
         return self.instruction, self.qubit
@@ -52,11 +57,20 @@ class WireCut:
 
 @dataclass(frozen=True, order=True)
 class GateCut:
-    """The two-qubit gate at index ``instruction`` of the problem's circuit, severed; ``kind`` names how, if given."""
+    """The two-qubit gate at index ``instruction`` of the problem's circuit, severed; ``kind`` names how, if given.
+
+    ``joined``: later gates severed together with it, as one cut (see ``tasks/cutting/joined.py``).
+    """
 
     section: ClassVar[str] = "gates"
     instruction: int
     kind: str = ""
+    joined: tuple[int, ...] = ()
+
+    @property
+    def instructions(self) -> tuple[int, ...]:
+        """All gates that it severs."""
+        return self.instruction, *self.joined
 
     @property
     def wire(self) -> tuple[int, int] | None:
@@ -65,11 +79,15 @@ class GateCut:
 
     def entry(self) -> Any:
         """As a cuts file has it."""
-        return {"instruction": self.instruction, "kind": self.kind} if self.kind else self.instruction
+        if not self.kind and not self.joined:
+            return self.instruction
+        more = {"with": list(self.joined)} if self.joined else {}
+        return {"instruction": self.instruction} | ({"kind": self.kind} if self.kind else {}) | more
 
     def moved(self, instructions: int, qubits: int) -> GateCut:
         """See ``WireCut.moved``."""
-        return replace(self, instruction=self.instruction + instructions)
+        joined = tuple(i + instructions for i in self.joined)
+        return replace(self, instruction=self.instruction + instructions, joined=joined)
 
     def check(self, operation: Operation, qubits: Sequence[int], first: Mapping[int, int]) -> None:
         """Refuse what is no two-qubit gate."""
@@ -94,4 +112,5 @@ def cuts_document(cuts: Sequence[Cut]) -> dict[str, Any]:
 def cuts_from(document: Mapping[str, Any]) -> tuple[Cut, ...]:
     """The inverse of ``cuts_document``."""
     gates = (entry if isinstance(entry, Mapping) else {"instruction": entry} for entry in document["gates"])
-    return (*(GateCut(**entry) for entry in gates), *(WireCut(**entry) for entry in document["wires"]))
+    severed = (GateCut(g["instruction"], g.get("kind", ""), tuple(g.get("with", ()))) for g in gates)
+    return (*severed, *(WireCut(**entry) for entry in document["wires"]))

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from sys import float_info
 
 import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.circuit import Gate
-from qiskit.circuit.library import UGate
+from qiskit.circuit.library import HGate, UGate
 from qiskit.synthesis import OneQubitEulerDecomposer
 
-from tasks.cutting.cuts import Cut
+from tasks.cutting.cuts import Cut, GateCut
 from tasks.cutting.errors import CuttingError
+from tasks.cutting.joined import Together, joined_gates
 from tasks.cutting.kinds import CutKind, cut_kind
 from tasks.cutting.lightcone import light_cone
 from tasks.cutting.plan import Fragment, Leg, Plan
-from tasks.cutting.schmidt import SchmidtForm, schmidt_form
+from tasks.cutting.schmidt import TO_Z, Copied, SchmidtForm, schmidt_form
 from tasks.model.problem import Problem
 
 _EULER = OneQubitEulerDecomposer("U")
@@ -45,7 +46,10 @@ def partition_of(plan: Plan) -> Partition:
 
 @dataclass
 class _Piece:
-    """A fragment while it grows: segments are (qubit, how many cuts of its wire came before)."""
+    """A fragment while it grows: segments are (qubit, how many cuts of its wire came before).
+
+    The copy that a cut brings has the number of the cut behind those of the qubits.
+    """
 
     segments: list[tuple[int, int]]
     local: dict[tuple[int, int], int]
@@ -64,14 +68,14 @@ def partition(problem: Problem, cuts: tuple[Cut, ...]) -> Partition:
         CuttingError: a cut names no such gate or wire.
     """
     circuit = problem.circuit
-    operations = [(item.operation, [circuit.find_bit(q).index for q in item.qubits]) for item in circuit.data]
+    operations, matters = _instructions(problem)
     _check(operations, cuts)
-    matters = light_cone(circuit, np.asarray(problem.terms.support.any(axis=0)))
     notes = []
     dropped = int((~matters).sum())
     if dropped:
         notes.append(f"{dropped} instructions that no observable can see are left out")
-    distinct = {(cut.instruction, cut.wire): cut for cut in cuts}
+    seen = (_seen(cut, matters) for cut in cuts)
+    distinct = {(cut.instruction, cut.wire): cut for cut in seen}
     # Gates first, then wires, each in the order of their instructions.
     order = sorted(distinct, key=lambda place: (place[1] is not None, place[0], place[1] or ()))
     kept = tuple(distinct[place] for place in order if matters[place[0]])
@@ -83,23 +87,70 @@ def partition(problem: Problem, cuts: tuple[Cut, ...]) -> Partition:
     return Partition(kept, fragments, bonds, factor_index, term_scale, overhead, tuple(notes))
 
 
+def severed_form(problem: Problem, cut: Cut) -> SchmidtForm | Copied | None:
+    """The form of what a cut severs, None of a wire.
+
+    Raises:
+        CuttingError: it has none.
+    """
+    if cut.wire is not None:
+        return None
+    operations, matters = _instructions(problem)
+    return _form(operations, cut, matters)
+
+
+def _form(operations: list[tuple[Gate, list[int]]], cut: Cut, matters: np.ndarray) -> SchmidtForm | Copied:
+    if len(cut.instructions) > 1:
+        return joined_gates(operations, cut.instructions, matters).form
+    gate, qubits = operations[cut.instruction]
+    return schmidt_form(gate, f"instruction {cut.instruction} ({gate.name} on qubits {qubits})")
+
+
+def _instructions(problem: Problem) -> tuple[list[tuple[Gate, list[int]]], np.ndarray]:
+    """What acts on which qubits, and what of it matters."""
+    circuit = problem.circuit
+    index = {bit: q for q, bit in enumerate(circuit.qubits)}
+    operations = [(item.operation, [index[bit] for bit in item.qubits]) for item in circuit.data]
+    return operations, light_cone(circuit, np.asarray(problem.terms.support.any(axis=0)))
+
+
+def _seen(cut: Cut, matters: np.ndarray) -> Cut:
+    """A cut of several gates without those that no observable can see."""
+    if isinstance(cut, GateCut) and cut.joined:
+        first, *others = [i for i in cut.instructions if matters[i]] or [cut.instruction]
+        return replace(cut, instruction=first, joined=tuple(others))
+    return cut
+
+
 def _check(operations: list[tuple[Gate, list[int]]], cuts: tuple[Cut, ...]) -> None:
     first: dict[int, int] = {}  # qubit -> its first instruction
     for i, (_, qubits) in enumerate(operations):
         for q in qubits:
             first.setdefault(q, i)
+    severed: set[int] = set()
     for cut in cuts:
-        if not 0 <= cut.instruction < len(operations):
-            raise CuttingError(
-                f"cut at instruction {cut.instruction}: the circuit has instructions 0 to {len(operations) - 1}"
-            )
-        cut.check(*operations[cut.instruction], first)
+        for i in cut.instructions:
+            if not 0 <= i < len(operations):
+                raise CuttingError(f"cut at instruction {i}: the circuit has instructions 0 to {len(operations) - 1}")
+            replace(cut, instruction=i).check(*operations[i], first)
+        if cut.wire is None:
+            own = cut.instructions
+            if list(own) != sorted(set(own)) or (len(own) > 1 and severed & set(own)):
+                raise CuttingError(
+                    f"gate cut at instructions {', '.join(map(str, own))}: gates severed as one are named in order, "
+                    "each once and in one cut only"
+                )
+            severed |= set(own)
 
 
 def _grow(
     num_qubits: int, operations: list[tuple[Gate, list[int]]], matters: np.ndarray, cuts: tuple[Cut, ...]
 ) -> tuple[list[_Piece], tuple[np.ndarray, ...], float]:
     cut_of_gate = {c.instruction: k for k, c in enumerate(cuts) if c.wire is None}
+    ones = {k: joined_gates(operations, c.instructions, matters) for k, c in enumerate(cuts) if len(c.instructions) > 1}
+    copies = {k: one for k, one in ones.items() if isinstance(one.form, Copied)}
+    copied = {i: k for k, one in copies.items() for i in one.members}
+    inside = {i for k, one in ones.items() if k not in copies for i in (*one.members[1:], *one.absorbed)}
     cut_of_wire = {c.wire: k for k, c in enumerate(cuts) if c.wire is not None}
 
     # First pass: which segments of wire belong together.
@@ -113,14 +164,21 @@ def _grow(
         return segment
 
     depth = [0] * num_qubits
+
+    def own_segments(i: int, qubits: list[int]) -> list[tuple[int, int]]:
+        """Of an instruction, the copy in the place of what it copies."""
+        cut = copied.get(i)
+        copy = None if cut is None else copies[cut].qubits[0]
+        return [(q, depth[q]) if cut is None or q != copy else (num_qubits + cut, 0) for q in qubits]
+
     for i, (_, qubits) in enumerate(operations):
         if not matters[i]:
             continue
         for q in qubits:
             depth[q] += (i, q) in cut_of_wire
             find((q, depth[q]))
-        if len(qubits) == 2 and i not in cut_of_gate:
-            a, b = find((qubits[0], depth[qubits[0]])), find((qubits[1], depth[qubits[1]]))
+        if i in copied or (len(qubits) == 2 and i not in cut_of_gate and i not in inside):
+            a, b = (find(segment) for segment in own_segments(i, qubits))
             parent[a] = b
     groups: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for segment in sorted(parent):
@@ -140,7 +198,7 @@ def _grow(
         piece = piece_of[segments[0]]
         piece.circuit.append(operation, [piece.local[s] for s in segments], copy=False)
 
-    def kind_of(cut: int, form: SchmidtForm | None) -> CutKind:
+    def kind_of(cut: int, form: SchmidtForm | Copied | None) -> CutKind:
         nonlocal overhead
         kind = cut_kind(form, cuts[cut].kind)
         bonds[cut] = kind.bond(form)
@@ -161,12 +219,31 @@ def _grow(
                 sever(cut, 0, kind, (q, depth[q]))
                 depth[q] += 1
                 sever(cut, 1, kind, (q, depth[q]))
+        if i in copied:
+            cut = copied[i]
+            members, (qubit,) = copies[cut].members, copies[cut].qubits
+            turn, copy = TO_Z[_axis_of(copies[cut])], (num_qubits + cut, 0)
+            if i == members[0]:
+                kind = kind_of(cut, copies[cut].form)
+                _place_local(turn, (qubit, depth[qubit]), place)
+                sever(cut, 0, kind, (qubit, depth[qubit]))
+                _place_local(turn.conj().T, (qubit, depth[qubit]), place)
+                place(HGate(), [copy])
+                _place_local(turn.conj().T, copy, place)
+            place(gate, own_segments(i, qubits))
+            if i == members[-1]:
+                _place_local(turn, copy, place)
+                sever(cut, 1, cut_kind(copies[cut].form, cuts[cut].kind), copy)
+            continue
+        if i in inside:
+            continue
         segments = [(q, depth[q]) for q in qubits]
         if i not in cut_of_gate:
             place(gate, segments)
             continue
-        form = schmidt_form(gate, f"instruction {i} ({gate.name} on qubits {qubits})")
         cut = cut_of_gate[i]
+        form = ones[cut].form if cut in ones else _form(operations, cuts[cut], matters)
+        assert isinstance(form, SchmidtForm)
         kind = kind_of(cut, form)
         for end, segment in enumerate(segments):
             _place_local(form.before[end], segment, place)
@@ -174,6 +251,12 @@ def _grow(
             _place_local(form.after[end], segment, place)
 
     return pieces, tuple(bonds[cut] for cut in range(len(cuts))), min(overhead, float_info.max)
+
+
+def _axis_of(copy: Together) -> int:
+    """Along which axis a copy is one."""
+    assert isinstance(copy.form, Copied)
+    return copy.form.axis
 
 
 def _place_local(
@@ -193,7 +276,8 @@ def _ask(problem: Problem, pieces: list[_Piece]) -> tuple[tuple[Fragment, ...], 
     fragments = []
     factor_index = np.zeros((terms.count, len(pieces)), dtype=np.int64)
     for index, piece in enumerate(pieces):
-        outputs = tuple((piece.local[qubit, part], qubit) for qubit, part in piece.segments if last[qubit] == part)
+        own = [segment for segment in piece.segments if segment[0] < problem.num_qubits]
+        outputs = tuple((piece.local[qubit, part], qubit) for qubit, part in own if last[qubit] == part)
         columns = [qubit for _, qubit in outputs]
         local = [q for q, _ in outputs]
         asked = np.concatenate([terms.x[:, columns], terms.z[:, columns]], axis=1)

@@ -68,6 +68,16 @@ class Fragment:
         return int(self.circuit.num_qubits)
 
     @property
+    def copies(self) -> int:
+        """How many of its qubits are copies of other fragments' qubits, there for one leg each."""
+        return sum(leg.kind.copies for leg in self.legs)
+
+    @property
+    def width(self) -> int:
+        """Its own qubits: what a limit on the width of fragments counts; copies are an ancilla each."""
+        return self.num_qubits - self.copies
+
+    @property
     def num_factors(self) -> int:
         """How many distinct observable factors are asked of it."""
         return int(self.factors_x.shape[0])
@@ -83,7 +93,7 @@ class FragmentCost:
     """What one fragment is predicted to cost.
 
     Attributes:
-        width: qubits on a device.
+        width: qubits on a device, copies among them.
         depth: depth of its circuit.
         two_qubit_gates: how many.
         variants: distinct circuits of the sampled path.

@@ -18,10 +18,9 @@ from tasks.cutting.errors import CuttingError
 from tasks.cutting.kinds import cheapest_kind, cut_kind
 from tasks.cutting.objectives import find_objective
 from tasks.cutting.objectives.error import log_variance
-from tasks.cutting.partition import Partition, partition, partition_of
+from tasks.cutting.partition import Partition, partition, partition_of, severed_form
 from tasks.cutting.plan import Fragment, Plan
 from tasks.cutting.refusal import with_narrowest
-from tasks.cutting.schmidt import schmidt_form
 from tasks.cutting.search.candidates import candidate_cuts
 from tasks.cutting.search.sketch import Sketch, sketch_of
 from tasks.cutting.variants import measurement_groups
@@ -59,6 +58,7 @@ def make_plans(
     objective: str | None = None,
     seed: int = 0,
     plan_seconds: float | None = None,
+    runs: bool = True,
     most: int = 1,
 ) -> list[Plan]:
     """Plan a problem in several ways, the best first.
@@ -76,6 +76,8 @@ def make_plans(
             run, the sampling overhead of a sampled one.
         seed: of the search.
         plan_seconds: effort of the search, in seconds of a typical core; None for what the circuit is worth.
+        runs: whether several gates on one pair of qubits may be severed as their product; not where their angles are
+            to vary under one plan.
         most: how many plans at most.
 
     Raises:
@@ -85,7 +87,7 @@ def make_plans(
         raise CuttingError(f"`max_qubits` {max_qubits}: a fragment has at least 1 qubit", field="max_qubits")
     search = partial(
         _plans, problem, cuts=cuts, shots=shots, memory_bytes=memory_bytes, objective=objective, seed=seed,
-        mid_circuit_measurement=mid_circuit_measurement,
+        mid_circuit_measurement=mid_circuit_measurement, runs=runs,
     )  # fmt: skip
     try:
         return search(max_qubits=max_qubits, devices=devices, plan_seconds=plan_seconds, most=most)
@@ -112,6 +114,7 @@ def _plans(
     objective: str | None,
     seed: int,
     plan_seconds: float | None,
+    runs: bool,
     most: int,
 ) -> list[Plan]:
     def finished(found: Partition) -> Plan:
@@ -137,7 +140,7 @@ def _plans(
         return [finished(whole)]
     ways: list[tuple[Cut, ...]] = [()] if limit == width else []
     try:
-        ways += candidate_cuts(problem, limit, aim, shots=shots, seed=seed, seconds=plan_seconds)
+        ways += candidate_cuts(problem, limit, aim, shots=shots, seed=seed, seconds=plan_seconds, runs=runs)
     except CuttingError:
         if not ways:
             raise
@@ -203,8 +206,7 @@ def _of_cheapest_kinds(problem: Problem, found: Partition) -> Partition:
     cuts = []
     for cut in found.cuts:
         if not cut.kind:
-            gate = problem.circuit.data[cut.instruction].operation
-            form = schmidt_form(gate) if cut.wire is None else None
+            form = severed_form(problem, cut)
             kind = cheapest_kind(form)
             cut = replace(cut, kind="" if kind == cut_kind(form) else kind.name)
         cuts.append(cut)
@@ -230,7 +232,7 @@ def structure_of(problem: Problem, plan: Plan) -> Structure:
 
 
 def _widest(fragments: tuple[Fragment, ...]) -> int:
-    return max((f.num_qubits for f in fragments), default=0)
+    return max((f.width for f in fragments), default=0)
 
 
 def _tensor_bits(candidate: Partition) -> int:
@@ -325,10 +327,10 @@ def _checked(
 ) -> Plan:
     if max_qubits is not None:
         for fragment in plan.fragments:
-            if fragment.num_qubits > max_qubits:
+            if fragment.width > max_qubits:
                 qubits = sorted({q for _, q in fragment.outputs})
                 raise CuttingError(
-                    f"the cuts leave a fragment of {fragment.num_qubits} qubits (it ends on qubits {qubits}), more "
+                    f"the cuts leave a fragment of {fragment.width} qubits (it ends on qubits {qubits}), more "
                     f"than `max_qubits` {max_qubits}; cut it further or allow more qubits",
                     field="max_qubits",
                 )

@@ -52,7 +52,7 @@ def with_narrowest(
         middle = (low + high) // 2
         low, high = (low, middle) if does(middle) else (middle, high)
     found = plans[high]
-    width = max((fragment.num_qubits for fragment in found.fragments), default=high)
+    width = max((fragment.width for fragment in found.fragments), default=high)
     price = _exact_price(found) if shots is None else _shots(problem, found)
     return CuttingError(
         f"{refusal}; the narrowest that a short search finds a plan for is `max_qubits` {width}: {price}",

@@ -29,8 +29,8 @@ PAULIS = np.array(
     [[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]], dtype=complex
 )  # I, X, Y, Z
 _HADAMARD = np.array([[1, 1], [1, -1]], dtype=complex) / np.sqrt(2)
-# One-qubit unitaries that turn the Z, X and Y axes to Z.
-_TO_Z = (np.eye(2, dtype=complex), _HADAMARD, _HADAMARD @ np.diag([1, -1j]))
+TO_Z = (np.eye(2, dtype=complex), _HADAMARD, _HADAMARD @ np.diag([1, -1j]))
+"""One-qubit unitaries that turn the Z, X and Y axes to Z."""
 
 _UNITARY_TO = 1e-6  # a singular value further from 1 than this is no rounding, not even in single precision
 _EXACT_TO = 1e-10  # a form reproduces its gate to this, or to the gate's own distance from a unitary
@@ -87,6 +87,30 @@ class SchmidtForm:
         return float(1 + 4 * sum(a * b for a, b in combinations(np.abs(self.coefficients), 2)))
 
 
+@dataclass(frozen=True)
+class Copied:
+    """In the place of a form: gates severed as one by a copy of a qubit that they leave diagonal along an axis.
+
+    Attributes:
+        axis: index into ``TO_Z``.
+    """
+
+    axis: int = 0
+
+    @property
+    def rank(self) -> int:
+        """Of its legs."""
+        return 2
+
+    def kappa(self) -> float:
+        """Sampling factor: that of one controlled gate, the far side of which may be anything."""
+        return 3.0
+
+    def bond(self) -> np.ndarray:
+        """(4, 4) float64: leg basis of I and Z on the qubit, Paulis of its copy (see ``tasks/cutting/joined.py``)."""
+        return np.array([[0.5, 0.5, 0, 0], [0.5, -0.5, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0]])
+
+
 def schmidt_operators(rank: int) -> np.ndarray:
     """(rank, 2, 2) complex: I, Z for rank 2; I, X, Y, Z for rank 4."""
     return PAULIS[[0, 3]] if rank == 2 else PAULIS
@@ -126,7 +150,12 @@ def schmidt_form(gate: Gate, where: str = "the gate") -> SchmidtForm:
 
 def find_form(gate: Gate) -> SchmidtForm | None:
     """The form of a two-qubit gate, None where it has no usable one: such a gate stays whole."""
-    return _form_of_matrix(np.ascontiguousarray(gate.to_matrix(), dtype=complex).tobytes())
+    return form_of_matrix(np.asarray(gate.to_matrix()))
+
+
+def form_of_matrix(unitary: np.ndarray) -> SchmidtForm | None:
+    """The same for a gate's (4, 4) matrix, its qubit 0 the right factor of products."""
+    return _form_of_matrix(np.ascontiguousarray(unitary, dtype=complex).tobytes())
 
 
 @lru_cache(maxsize=4096)
@@ -156,7 +185,7 @@ def _controlled_form(unitary: np.ndarray) -> Iterator[SchmidtForm]:
     whole = unitary.reshape(2, 2, 2, 2)  # rows (qubit 1, qubit 0), columns (qubit 1, qubit 0)
     for control in (0, 1):
         ordered = whole if control else whole.transpose(1, 0, 3, 2)
-        for axis in _TO_Z:
+        for axis in TO_Z:
             parts = np.einsum("ab,bcde,fd->acfe", axis, ordered, axis.conj())
             if max(np.abs(parts[0, :, 1]).max(), np.abs(parts[1, :, 0]).max()) > _BLOCK_TO:
                 continue

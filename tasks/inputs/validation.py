@@ -91,6 +91,7 @@ def read_cuts(path: Path, circuit: QuantumCircuit) -> tuple[Cut, ...]:
     """The cuts that ``{"gates": [instruction, ...], "wires": [{"instruction": i, "qubit": q}, ...]}`` names.
 
     A gate can be ``{"instruction": i, "kind": "hadamard"}`` instead, to say how it is cut; a wire takes a kind, too.
+    ``{"instruction": i, "with": [j, k]}`` severs later gates together with it, as one cut.
 
     Indices are those of the problem's circuit, the one ``qompass plan --instructions`` lists: barriers and final
     measurements are not counted, larger gates count as what they are replaced by. A wire is cut just before the
@@ -108,10 +109,13 @@ def read_cuts(path: Path, circuit: QuantumCircuit) -> tuple[Cut, ...]:
         raise InputError(f"{path}: 'gates' and 'wires' are lists: write {form}")
     cuts: list[Cut] = []
     for entry in gates:
-        named = entry if isinstance(entry, dict) else {"instruction": entry, "kind": ""}
-        if set(named) != {"instruction", "kind"} or not isinstance(named["kind"], str):
+        plain = {"kind": "", "with": []}
+        named = {**plain, **(entry if isinstance(entry, dict) else {"instruction": entry})}
+        right = set(named) == {"instruction", *plain} and isinstance(named["kind"], str)
+        if not right or not isinstance(named["with"], list):
             raise InputError(f"{path}: gate {json.dumps(entry)[:60]} is malformed: write {form}")
-        cuts.append(GateCut(_gate(path, circuit, named["instruction"]), named["kind"]))
+        gates_of = sorted(_gate(path, circuit, index) for index in (named["instruction"], *named["with"]))
+        cuts.append(GateCut(gates_of[0], named["kind"], tuple(gates_of[1:])))
     for entry in wires:
         named = {"kind": "", **entry} if isinstance(entry, dict) else {}
         if set(named) != {"instruction", "qubit", "kind"} or not isinstance(named["kind"], str):

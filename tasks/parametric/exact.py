@@ -14,7 +14,8 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from tasks.cutting import Plan, structure_of
-from tasks.cutting.schmidt import schmidt_form
+from tasks.cutting.partition import severed_form
+from tasks.cutting.schmidt import Copied
 from tasks.parametric.bonds import GateBond
 from tasks.parametric.contraction import Contraction
 from tasks.parametric.grams import Grams
@@ -175,13 +176,19 @@ def free_bonds(template: Template, plan: Plan) -> dict[int, GateBond]:
         Unsuited: what stays on the sides of such a gate depends on its angles.
     """
     found = {}
+    data = template.problem.circuit.data
     for number, cut in enumerate(plan.cuts):
-        if cut.wire is None:
-            gate = template.problem.circuit.data[cut.instruction].operation
+        form = severed_form(template.problem, cut)
+        if isinstance(form, Copied):
+            continue  # its gates stay whole, on the copy
+        if len(cut.instructions) > 1 and any(template.free(data[i].operation) for i in cut.instructions):
+            raise Unsuited("gates with free angles are severed as one")
+        if form is not None:
+            gate = data[cut.instruction].operation
             free = template.free(gate)
             if free:
                 try:
-                    found[number] = GateBond(gate, schmidt_form(gate), list(free), list(free.values()))
+                    found[number] = GateBond(gate, form, list(free), list(free.values()))
                 except ValueError as error:
                     raise Unsuited(str(error)) from error
     return found

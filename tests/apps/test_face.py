@@ -41,7 +41,7 @@ def test_estimates_are_those_of_the_uncut_circuit(circuit: QuantumCircuit) -> No
 
 def test_a_plan_is_made_without_running_it(circuit: QuantumCircuit) -> None:
     found = plan(circuit, max_qubits=3)
-    assert isinstance(found, Plan) and max(fragment.num_qubits for fragment in found.fragments) <= 3
+    assert isinstance(found, Plan) and max(fragment.width for fragment in found.fragments) <= 3
 
 
 def test_strings_are_drawn_from_the_uncut_circuits_distribution(circuit: QuantumCircuit) -> None:

@@ -233,7 +233,7 @@ def test_a_cuts_file_may_name_the_kind_of_a_gate(tmp_path):
     path.write_text(json.dumps({"gates": [two, {"instruction": two, "kind": "hadamard"}]}))
     with pytest.raises(InputError, match="named twice"):
         read_cuts(path, circuit)
-    for entry in ({"instruction": two}, {"instruction": two, "kind": 3}, {"instruction": two, "kind": "x", "more": 1}):
+    for entry in ({"kind": "hadamard"}, {"instruction": two, "kind": 3}, {"instruction": two, "kind": "x", "more": 1}):
         path.write_text(json.dumps({"gates": [entry]}))
         with pytest.raises(InputError, match="is malformed"):
             read_cuts(path, circuit)

@@ -213,7 +213,7 @@ def test_a_gate_that_cannot_be_cut_stays_whole_and_stops_no_plan():
         circuit.cx(q, q + 1)
     problem = problem_of(circuit, ["Z" * 6], np.ones((1, 1)))
     plan = make_plan(problem, max_qubits=4)
-    assert max(f.num_qubits for f in plan.fragments) <= 4
+    assert max(f.width for f in plan.fragments) <= 4
     assert GateCut(6) not in plan.cuts
     with pytest.raises(CuttingError, match=r"^instruction 6 \(unitary on qubits \[2, 3\]\) cannot be cut"):
         make_plan(problem, cuts=(GateCut(6),))

@@ -138,13 +138,13 @@ def test_a_large_qft_is_planned_or_refused_in_one_line(qubits, widths, shots):
         except CuttingError as error:
             assert re.match(r"`shots`|fragment \d+ has|joining the", str(error)) and "\n" not in str(error)
         else:
-            assert max(f.num_qubits for f in plan.fragments) <= width
+            assert max(f.width for f in plan.fragments) <= width
             json.dumps(plan_document(plan), allow_nan=False)
     assert make_plan(problem, max_qubits=qubits).cuts == ()
 
 
 def test_a_circuit_that_fits_asks_no_gate_for_its_form(monkeypatch):
-    monkeypatch.setattr("tasks.cutting.search.candidates.find_form", None)
+    monkeypatch.setattr("tasks.cutting.search.seen.find_form", None)
     assert make_plan(line(6, ["Z" * 6]), max_qubits=6).cuts == ()
 
 
@@ -241,9 +241,9 @@ def test_a_refusal_says_the_narrowest_width_that_would_do_and_its_price(shots, p
     for _ in range(4):
         for first in (0, 9, 18):
             for a in range(first, first + 9):
-                circuit.ry(0.1 + a, a)
                 for b in range(first, a):
                     circuit.cz(b, a)
+                    circuit.ry(0.1 + a, [a, b])
     circuit.cz(8, 9)
     circuit.cz(17, 18)
     problem = problem_of(circuit, ["Z" * 27], np.ones((1, 1)))
@@ -252,4 +252,4 @@ def test_a_refusal_says_the_narrowest_width_that_would_do_and_its_price(shots, p
     assert refused.value.field == "max_qubits"
     said = int(str(refused.value).split("`max_qubits` ")[-1].split(":")[0])
     assert 2 < said <= 9
-    assert max(f.num_qubits for f in make_plan(problem, max_qubits=said, shots=shots).fragments) <= said
+    assert max(f.width for f in make_plan(problem, max_qubits=said, shots=shots).fragments) <= said

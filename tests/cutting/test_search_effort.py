@@ -9,7 +9,8 @@ from qiskit.circuit.library import CXGate
 
 from tasks.cutting.objectives import OBJECTIVES
 from tasks.cutting.open_program import Gate, _Layout
-from tasks.cutting.search.candidates import _Search, _seen
+from tasks.cutting.search.candidates import _Search
+from tasks.cutting.search.seen import views
 from tests.oracles import problem_of
 
 
@@ -18,7 +19,7 @@ def search_of(qubits, max_qubits):
     for q in range(qubits - 1):
         circuit.cx(q, q + 1)
     problem = problem_of(circuit, ["Z" * qubits], np.ones((1, 1)))
-    seen, _ = _seen(problem, np.ones(qubits - 1, dtype=bool), OBJECTIVES["work"])
+    seen, _ = next(views(problem, np.ones(qubits - 1, dtype=bool), OBJECTIVES["work"], runs=True))
     return _Search(seen, max_qubits, OBJECTIVES["work"], shots=None, seed=0, seconds=None)
 
 

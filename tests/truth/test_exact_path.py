@@ -70,7 +70,7 @@ def test_benchmark_families_in_fragments(family, qubits, width):
     problem = random_problem(benchmark_circuit(family, qubits), np.random.default_rng(seed))
     plan = make_plan(problem, max_qubits=width)
     assert len(plan.fragments) > 1 or not plan.cuts
-    assert max(f.num_qubits for f in plan.fragments) <= width
+    assert max(f.width for f in plan.fragments) <= width
     np.testing.assert_allclose(computed(problem, plan), uncut_values(problem), atol=1e-9, err_msg=f"seed {seed}")
 
 

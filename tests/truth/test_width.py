@@ -54,7 +54,7 @@ def exact_values(problem: Problem, max_qubits: int) -> tuple[np.ndarray, int]:
     """(observable,) values of the exact path, and the width of the widest fragment."""
     plan = make_plan(problem, max_qubits=max_qubits)
     tensors = [fragment_tensor(job.fragment, job.schemes, [(job, run_job(job, threads=1))]) for job in exact_jobs(plan)]
-    return estimate_values(structure_of(problem, plan), tensors)[0], max(f.num_qubits for f in plan.fragments)
+    return estimate_values(structure_of(problem, plan), tensors)[0], max(f.width for f in plan.fragments)
 
 
 @pytest.mark.parametrize("family", ["brickwork", "qaoa"])

@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 
 from tasks.cutting.kinds.setting import SCHEMES, Scheme, Setting
-from tasks.cutting.schmidt import SchmidtForm
+from tasks.cutting.schmidt import Copied, SchmidtForm
 from tasks.model.tensor import LegSettings
 
 
@@ -33,6 +33,7 @@ class LegKind(ABC):
         marks: the axes along which one Pauli each tells the branches apart, for keys by meaning.
         measures_midway: whether a setting reads a bit in mid-circuit, or from an ancilla where a device cannot.
         ancillas: qubits that some settings need on any device.
+        copies: whether its qubit is there for the leg alone, a copy of another fragment's.
     """
 
     name: ClassVar[str]
@@ -40,6 +41,7 @@ class LegKind(ABC):
     prepares: ClassVar[bool] = False
     measures_midway: ClassVar[bool] = False
     ancillas: ClassVar[int] = 0
+    copies: ClassVar[bool] = False
     rank: int
 
     @property
@@ -131,15 +133,15 @@ class CutKind(ABC):
     ends: tuple[LegKind, LegKind]
 
     @abstractmethod
-    def takes(self, form: SchmidtForm | None) -> bool:
-        """Whether it severs gates of this form; None stands for a wire."""
+    def takes(self, form: SchmidtForm | Copied | None) -> bool:
+        """Whether it severs gates of this form, or as one by a copy; None stands for a wire."""
 
     @abstractmethod
-    def bond(self, form: SchmidtForm | None) -> np.ndarray:
+    def bond(self, form: SchmidtForm | Copied | None) -> np.ndarray:
         """(leg of end 0, leg of end 1) float64: how the ends are joined."""
 
     @abstractmethod
-    def kappa(self, form: SchmidtForm | None) -> float:
+    def kappa(self, form: SchmidtForm | Copied | None) -> float:
         """Sampling factor."""
 
     def cost(self, bond: np.ndarray) -> float:
@@ -152,16 +154,16 @@ class CutKind(ABC):
 class GateKind(CutKind):
     """A way to sever a two-qubit gate."""
 
-    def takes(self, form: SchmidtForm | None) -> bool:
+    def takes(self, form: SchmidtForm | Copied | None) -> bool:
         """See ``CutKind``."""
-        return form is not None and all(end.rank == form.rank for end in self.ends)
+        return isinstance(form, SchmidtForm) and all(end.rank == form.rank for end in self.ends)
 
-    def bond(self, form: SchmidtForm | None) -> np.ndarray:
+    def bond(self, form: SchmidtForm | Copied | None) -> np.ndarray:
         """See ``CutKind``."""
-        assert form is not None
+        assert isinstance(form, SchmidtForm)
         return form.bond()
 
-    def kappa(self, form: SchmidtForm | None) -> float:
+    def kappa(self, form: SchmidtForm | Copied | None) -> float:
         """See ``CutKind``."""
-        assert form is not None
+        assert isinstance(form, SchmidtForm)
         return form.kappa()

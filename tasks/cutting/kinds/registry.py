@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from tasks.cutting.errors import CuttingError
+from tasks.cutting.kinds.copy import COPY
 from tasks.cutting.kinds.hadamard_gate import HADAMARD
 from tasks.cutting.kinds.kind import CutKind
 from tasks.cutting.kinds.measured_gate import MEASURED
 from tasks.cutting.kinds.wire import PAULI
-from tasks.cutting.schmidt import SchmidtForm
+from tasks.cutting.schmidt import Copied, SchmidtForm
 
 # The first that takes a wire, or a gate, is the one where none is named.
-KINDS: tuple[CutKind, ...] = (PAULI, *MEASURED, *HADAMARD)
+KINDS: tuple[CutKind, ...] = (PAULI, *MEASURED, *HADAMARD, *COPY)
 
 
-def cut_kind(form: SchmidtForm | None, name: str = "") -> CutKind:
+def cut_kind(form: SchmidtForm | Copied | None, name: str = "") -> CutKind:
     """The kind of that name that severs gates of that form, or wires; the first of any name where none is given.
 
     Raises:
@@ -23,10 +24,10 @@ def cut_kind(form: SchmidtForm | None, name: str = "") -> CutKind:
     for kind in fitting:
         if name in ("", kind.name):
             return kind
-    what = "wire" if form is None else f"gate of {form.rank} terms"
+    what = "wire" if form is None else "copied qubit" if isinstance(form, Copied) else f"gate of {form.rank} terms"
     raise CuttingError(f"no kind {name!r} cuts a {what}; name one of {', '.join(kind.name for kind in fitting)}")
 
 
-def cheapest_kind(form: SchmidtForm | None) -> CutKind:
+def cheapest_kind(form: SchmidtForm | Copied | None) -> CutKind:
     """The kind of least variance, for devices where every bit that is read takes a qubit."""
     return min((kind for kind in KINDS if kind.takes(form)), key=lambda kind: kind.cost(kind.bond(form)))

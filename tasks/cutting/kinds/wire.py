@@ -9,7 +9,7 @@ import numpy as np
 
 from tasks.cutting.kinds.kind import CutKind, LegKind
 from tasks.cutting.kinds.setting import Scheme, Setting, gate_product
-from tasks.cutting.schmidt import PAULIS, SchmidtForm
+from tasks.cutting.schmidt import PAULIS, Copied, SchmidtForm
 
 _MEASURED = (
     Setting("X", ("h",), True),
@@ -111,15 +111,15 @@ class WireKind(CutKind):
     name: str = "pauli"
     ends: tuple[LegKind, LegKind] = (WireOut(), WireIn())
 
-    def takes(self, form: SchmidtForm | None) -> bool:
+    def takes(self, form: SchmidtForm | Copied | None) -> bool:
         """See ``CutKind``."""
         return form is None
 
-    def bond(self, form: SchmidtForm | None = None) -> np.ndarray:
+    def bond(self, form: SchmidtForm | Copied | None = None) -> np.ndarray:
         """See ``CutKind``: (4, 4)."""
         return np.eye(4) / 2
 
-    def kappa(self, form: SchmidtForm | None = None) -> float:
+    def kappa(self, form: SchmidtForm | Copied | None = None) -> float:
         """See ``CutKind`` (Peng, Harrow, Ozols, Wu, arXiv:1904.00102)."""
         return 4.0
 

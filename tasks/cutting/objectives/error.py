@@ -15,7 +15,7 @@ import numpy as np
 from numpy import logaddexp2
 
 from tasks.cutting.objectives.objective import Objective
-from tasks.cutting.schmidt import SchmidtForm
+from tasks.cutting.schmidt import Copied, SchmidtForm
 from tasks.cutting.search.sketch import Sketch
 
 _MANY_SHOTS = 1 << 30
@@ -27,7 +27,7 @@ class LeastError(Objective):
     name: ClassVar[str] = "error"
     wire: ClassVar[float] = 4.1
 
-    def gate(self, form: SchmidtForm) -> float:
+    def gate(self, form: SchmidtForm | Copied) -> float:
         """See ``Objective``."""
         return 2 * log2(form.kappa()) + 0.1
 

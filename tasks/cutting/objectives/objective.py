@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from tasks.cutting.schmidt import SchmidtForm
+from tasks.cutting.schmidt import Copied, SchmidtForm
 from tasks.cutting.search.sketch import Sketch
 
 
@@ -21,7 +21,7 @@ class Objective(ABC):
     wire: ClassVar[float]
 
     @abstractmethod
-    def gate(self, form: SchmidtForm) -> float:
+    def gate(self, form: SchmidtForm | Copied) -> float:
         """What cutting a gate of that form costs; costs of several cuts add up."""
 
     @abstractmethod

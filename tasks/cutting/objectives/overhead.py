@@ -6,7 +6,7 @@ from math import log2
 from typing import ClassVar
 
 from tasks.cutting.objectives.objective import Objective
-from tasks.cutting.schmidt import SchmidtForm
+from tasks.cutting.schmidt import Copied, SchmidtForm
 from tasks.cutting.search.sketch import Sketch
 
 
@@ -16,7 +16,7 @@ class LeastOverhead(Objective):
     name: ClassVar[str] = "overhead"
     wire: ClassVar[float] = 4.1
 
-    def gate(self, form: SchmidtForm) -> float:
+    def gate(self, form: SchmidtForm | Copied) -> float:
         """See ``Objective``."""
         return 2 * log2(form.kappa()) + 0.1
 

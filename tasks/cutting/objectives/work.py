@@ -6,7 +6,7 @@ from math import log2
 from typing import ClassVar
 
 from tasks.cutting.objectives.objective import Objective
-from tasks.cutting.schmidt import SchmidtForm
+from tasks.cutting.schmidt import Copied, SchmidtForm
 from tasks.cutting.search.sketch import Sketch
 
 
@@ -16,7 +16,7 @@ class LeastWork(Objective):
     name: ClassVar[str] = "work"
     wire: ClassVar[float] = 2.2
 
-    def gate(self, form: SchmidtForm) -> float:
+    def gate(self, form: SchmidtForm | Copied) -> float:
         """See ``Objective``."""
         return 2 * log2(form.rank) + 0.05 * 2 * log2(form.kappa())
 

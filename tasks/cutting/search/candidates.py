@@ -12,23 +12,21 @@ from functools import cached_property, lru_cache, partial
 from math import ceil, inf
 
 import numpy as np
-from qiskit import QuantumCircuit
 from scipy.sparse import csr_array
 
 from tasks.cutting.cuts import Cut
 from tasks.cutting.errors import CuttingError
 from tasks.cutting.lightcone import light_cone
 from tasks.cutting.objectives import Objective
-from tasks.cutting.schmidt import find_form
 from tasks.cutting.search.annealing import TOO_WIDE, anneal
 from tasks.cutting.search.blocks import qubit_blocks
 from tasks.cutting.search.ends import GateEnds, end_blocks
 from tasks.cutting.search.linear import spectral_order
 from tasks.cutting.search.multilevel import multilevel_blocks
-from tasks.cutting.search.sketch import Circuit, EndCosts, Sketch, end_costs
+from tasks.cutting.search.seen import STAYS_WHOLE, views
+from tasks.cutting.search.sketch import Circuit, Sketch
 from tasks.model.problem import Problem
 
-_STAYS_WHOLE = 1e6  # weight of a gate that cannot be cut: above any sum of the others, small enough to add exactly
 _NARROWEST = 6  # narrower fragments are hardly ever quicker: a task each, and more joining
 _NARROWER = 0.75
 # What steps take on a typical core, in seconds; a step is as good as its cost on any machine.
@@ -48,7 +46,6 @@ _MORE_BLOCKS = 3  # none, one and two blocks more than needed
 _FIRST = 100
 _MOST_ROUNDS = 1_000
 _MOVES = (4_000, 60_000)  # of one annealing, at least and at most
-_UNCUTTABLE = EndCosts(4, inf, (inf, inf), (0.0, 0.0))
 _IDLE_ROUNDS = 3  # rounds of annealing that find nothing better before the search gives up
 
 
@@ -60,6 +57,7 @@ def candidate_cuts(
     shots: int | None = None,
     seed: int = 0,
     seconds: float | None = None,
+    runs: bool = True,
 ) -> list[tuple[Cut, ...]]:
     """Sets of cuts worth comparing, the best first.
 
@@ -70,75 +68,30 @@ def candidate_cuts(
         shots: in all, None for an exact run.
         seed: of the search.
         seconds: its effort on a typical core; None for what the circuit is worth.
+        runs: whether several gates on one pair of qubits may be severed as their product.
 
     Raises:
         CuttingError: only gates that cannot be cut would part the circuit so far.
     """
     matters = light_cone(problem.circuit, np.asarray(problem.terms.support.any(axis=0)))
-    circuit, qubits = _seen(problem, matters, objective)
-    found = _searched(_Key(circuit), max_qubits, objective, shots, seed, seconds)
-    ends = GateEnds(circuit.ends.instructions, qubits, circuit.ends.weights, circuit.ends.wire_weight)
-    whole = circuit.ends.weights == _STAYS_WHOLE
-    made = [ends.cuts(block) for block in found if not (whole & (block[0::2] != block[1::2])).any()]
-    if not made:
-        kept = ends.instructions[whole].tolist()
-        names = ", ".join(f"{i} ({problem.circuit.data[i].operation.name})" for i in kept[:8])
+    found: list[tuple[float, tuple[Cut, ...]]] = []
+    kept: set[int] = set()
+    for circuit, qubits in views(problem, matters, objective, runs=runs):
+        own = circuit.ends
+        ends = GateEnds(own.instructions, qubits, own.weights, own.wire_weight, own.members)
+        whole = own.weights == STAYS_WHOLE
+        for score, block in _searched(_Key(circuit), max_qubits, objective, shots, seed, seconds):
+            if not (whole & (block[0::2] != block[1::2])).any() and ends.keeps_runs(block):
+                found.append((score, ends.cuts(block, circuit.copies(block))))
+        kept.update(own.instructions[whole].tolist())
+    if not found:
+        names = ", ".join(f"{i} ({problem.circuit.data[i].operation.name})" for i in sorted(kept)[:8])
         raise CuttingError(
             f"no plan within `max_qubits` {max_qubits}: gates that cannot be cut, as instruction {names}, keep more "
             "qubits together; allow more qubits",
             field="max_qubits",
         )
-    return made
-
-
-def gate_ends(circuit: QuantumCircuit, matters: np.ndarray, objective: Objective) -> GateEnds:
-    """The two-qubit gates that matter, with what cutting each costs by the objective."""
-    instructions, qubits, weights = [], [], []
-    index = {bit: i for i, bit in enumerate(circuit.qubits)}
-    for i, item in enumerate(circuit.data):
-        if matters[i] and len(item.qubits) == 2:
-            instructions.append(i)
-            qubits.append([index[q] for q in item.qubits])
-            form = find_form(item.operation)
-            weights.append(_STAYS_WHOLE if form is None else objective.gate(form))
-    return GateEnds(
-        np.array(instructions, dtype=np.int64),
-        np.array(qubits, dtype=np.int64).reshape(-1, 2),
-        np.array(weights),
-        objective.wire,
-    )
-
-
-def _seen(problem: Problem, matters: np.ndarray, objective: Objective) -> tuple[Circuit, np.ndarray]:
-    """What a search looks at, its qubits in the order in which two-qubit gates touch them; and (gate, 2) the qubits."""
-    own = gate_ends(problem.circuit, matters, objective)
-    touched = list(dict.fromkeys(own.qubits.reshape(-1).tolist()))
-    place = {qubit: k for k, qubit in enumerate(touched)}
-    named = np.array([[place[a], place[b]] for a, b in own.qubits.tolist()], dtype=np.int64).reshape(-1, 2)
-    ends = GateEnds(own.instructions, named, own.weights, own.wire_weight)
-    index = {bit: i for i, bit in enumerate(problem.circuit.qubits)}
-    kinds: dict[object, EndCosts] = {}
-    costs: list[EndCosts] = []
-    alone, waiting = np.zeros(2 * len(named), dtype=np.int64), [0] * problem.num_qubits
-    last = [-1] * problem.num_qubits
-    for i in np.flatnonzero(matters).tolist():
-        item = problem.circuit.data[i]
-        on = [index[q] for q in item.qubits]
-        if len(on) == 1:
-            waiting[on[0]] += 1
-            continue
-        form = find_form(item.operation)
-        if id(form) not in kinds:
-            kinds[id(form)] = _UNCUTTABLE if form is None else end_costs(form)
-        for end, qubit in enumerate(on):
-            last[qubit] = 2 * len(costs) + end
-            alone[last[qubit]], waiting[qubit] = waiting[qubit], 0
-        costs.append(kinds[id(form)])
-    for qubit in touched:
-        alone[last[qubit]] += waiting[qubit]
-    terms = problem.terms
-    letters = (terms.x[:, touched] + 2 * terms.z[:, touched]).astype(np.int8)
-    return Circuit(ends, tuple(costs), alone, letters), own.qubits
+    return [cuts for _, cuts in sorted(found, key=lambda item: item[0])]
 
 
 class _Key:
@@ -147,7 +100,7 @@ class _Key:
     def __init__(self, circuit: Circuit) -> None:
         self.circuit = circuit
         ends = circuit.ends
-        arrays = (ends.qubits, np.round(ends.weights, 9), circuit.alone, circuit.letters)
+        arrays = (ends.qubits, np.round(ends.weights, 9), circuit.alone, circuit.letters, circuit.runs)
         self._bytes = b"".join(array.tobytes() + bytes(str(array.shape), "ascii") for array in arrays)
 
     def __hash__(self) -> int:
@@ -160,7 +113,7 @@ class _Key:
 @lru_cache(maxsize=64)
 def _searched(
     key: _Key, max_qubits: int, objective: Objective, shots: int | None, seed: int, seconds: float | None
-) -> list[np.ndarray]:
+) -> list[tuple[float, np.ndarray]]:
     search = _Search(key.circuit, max_qubits, objective, shots, seed, seconds)
     search.run()
     return search.best()
@@ -210,11 +163,11 @@ class _Search:
                 break
         self._rounds(min(promising, key=lambda width: tried[width]))
 
-    def best(self) -> list[np.ndarray]:
-        """Assignments, the best first; too wide ones only where there are no others."""
+    def best(self) -> list[tuple[float, np.ndarray]]:
+        """Assignments and their scores, the best first; too wide ones only where there are no others."""
         most = inf if self.shots is None else self.shots
-        found = sorted(self.found.values(), key=lambda item: item.score + _UNFED * (item.sketch.variants > most))
-        return [item.block for item in found[:_KEPT]] or self.wide[:1]
+        found = [(item.score + _UNFED * (item.sketch.variants > most), item.block) for item in self.found.values()]
+        return sorted(found, key=lambda item: item[0])[:_KEPT] or [(inf, block) for block in self.wide[:1]]
 
     def _widths(self, qubits: int) -> list[int]:
         """Widest first: an exact run may well be quicker on narrower fragments."""

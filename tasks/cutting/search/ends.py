@@ -7,6 +7,7 @@ a block's width is the number of its unbroken stretches of wire.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -27,12 +28,14 @@ class GateEnds:
         qubits: (gate, 2) its qubits.
         weights: (gate,) what cutting it costs.
         wire_weight: what cutting a wire costs.
+        members: (gate,) the instructions that each stands for, where some stand for several.
     """
 
     instructions: np.ndarray
     qubits: np.ndarray
     weights: np.ndarray
     wire_weight: float
+    members: tuple[tuple[int, ...], ...] = ()
 
     def wires(self) -> list[list[int]]:
         """For each qubit that has gates, its nodes in time order."""
@@ -83,15 +86,43 @@ class GateEnds:
         broken = int((block[earlier] != block[later]).sum())
         return float(self.weights[block[0::2] != block[1::2]].sum() + self.wire_weight * broken)
 
-    def cuts(self, block: np.ndarray) -> tuple[Cut, ...]:
-        """The cuts that an assignment of nodes to blocks, (node,) int, means."""
+    def cuts(self, block: np.ndarray, copies: Sequence[np.ndarray] = ()) -> tuple[Cut, ...]:
+        """The cuts that an assignment of nodes to blocks means.
+
+        Args:
+            block: (node,) int, the block of each node.
+            copies: gates that are severed as one by a copy, each (gate,) int.
+        """
         apart = block[0::2] != block[1::2]
-        cuts: list[Cut] = [GateCut(int(i)) for i in self.instructions[apart]]
+        for gates in copies:
+            apart[gates] = False
+        severed = [[gate] for gate in np.flatnonzero(apart).tolist()] + [gates.tolist() for gates in copies]
+        cuts: list[Cut] = []
+        for gates in severed:
+            first, *others = sorted(i for gate in gates for i in self._instructions_of(gate))
+            cuts.append(GateCut(first, joined=tuple(others)))
         for nodes in self.wires():
             for earlier, later in pairwise(nodes):
                 if block[earlier] != block[later]:
                     cuts.append(WireCut(int(self.instructions[later >> 1]), int(self.qubits[later >> 1, later & 1])))
         return tuple(cuts)
+
+    def keeps_runs(self, block: np.ndarray) -> bool:
+        """Whether no wire is severed inside of several gates seen as one that stay whole: it would part them."""
+        many = [(gate, own) for gate, own in enumerate(self.members) if len(own) > 1]
+        whole = [(gate, own) for gate, own in many if block[2 * gate] == block[2 * gate + 1]]
+        if not whole:
+            return True
+        severed: dict[int, list[int]] = {}
+        for cut in self.cuts(block):
+            if isinstance(cut, WireCut):
+                severed.setdefault(cut.qubit, []).append(cut.instruction)
+        return not any(
+            own[0] < i <= own[-1] for gate, own in whole for q in self.qubits[gate].tolist() for i in severed.get(q, ())
+        )
+
+    def _instructions_of(self, gate: int) -> tuple[int, ...]:
+        return self.members[gate] if self.members else (int(self.instructions[gate]),)
 
 
 def end_blocks(ends: GateEnds, max_width: int, order: np.ndarray | None = None) -> np.ndarray:

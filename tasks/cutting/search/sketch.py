@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import log2
+from heapq import heapify, heappop, heappush
+from itertools import pairwise
+from math import inf, log2
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -27,7 +29,7 @@ from tasks.cutting.cost import (
 )
 from tasks.cutting.kinds import SCHEMES, cut_kind
 from tasks.cutting.partition import Partition
-from tasks.cutting.schmidt import SchmidtForm
+from tasks.cutting.schmidt import Copied, SchmidtForm
 from tasks.cutting.search.ends import GateEnds
 
 _MOST_BITS = 1000
@@ -50,6 +52,7 @@ class FragmentSketch:
         log_cost: log2 of the product of what its ends cost in shots (see ``LegKind.cost``).
         log_variants: log2 of the fewest variants it can have.
         compact_seconds: without all amplitudes, where that is the quicker way and known; else 0.
+        copies: how many of its qubits are copies of others.
     """
 
     width: int
@@ -63,6 +66,7 @@ class FragmentSketch:
     log_cost: float
     log_variants: float
     compact_seconds: float = 0.0
+    copies: int = 0
 
     @property
     def seconds(self) -> float:
@@ -94,8 +98,8 @@ class Sketch:
 
     @property
     def width(self) -> int:
-        """Qubits of the widest fragment."""
-        return max((fragment.width for fragment in self.fragments), default=0)
+        """Qubits of the widest fragment, copies not counted."""
+        return max((fragment.width - fragment.copies for fragment in self.fragments), default=0)
 
     @cached_property
     def contraction(self) -> GreedyContraction:
@@ -141,6 +145,7 @@ def sketch_of(found: Partition) -> Sketch:
                 sum(map(log2, costs)),
                 sum(log2(len(leg.kind.settings("minimal"))) for leg in fragment.legs),
                 0.0 if way is None else way.seconds,
+                fragment.copies,
             )
         )
     return Sketch(tuple(sketches), log2(found.sampling_overhead), len(found.factor_index))
@@ -163,8 +168,12 @@ class EndCosts:
     settings: tuple[float, float]
 
 
-def end_costs(form: SchmidtForm | None) -> EndCosts:
-    """Of a gate of a form, or of a wire."""
+UNCUTTABLE = EndCosts(4, inf, (inf, inf), (0.0, 0.0))
+"""Of a gate without a form."""
+
+
+def end_costs(form: SchmidtForm | Copied | None) -> EndCosts:
+    """Of a gate of a form, of several that a copy serves, or of a wire."""
     kind = cut_kind(form)
     bond, kappa = kind.bond(form), kind.kappa(form)
     each = [min(end.cost(w, s) for s in SCHEMES) for end, w in zip(kind.ends, (bond, bond.T), strict=True)]
@@ -172,7 +181,8 @@ def end_costs(form: SchmidtForm | None) -> EndCosts:
     return EndCosts(kind.ends[0].rank, 2 * log2(kappa), (log2(each[0]), log2(each[1])), (few[0], few[1]))
 
 
-_WIRE_COSTS = end_costs(None)
+_WIRE_COSTS, _COPY_COSTS = end_costs(None), end_costs(Copied())
+_GAIN = 1e-6  # less than this and gates are severed one by one
 
 
 @dataclass(frozen=True)
@@ -184,12 +194,17 @@ class Circuit:
         costs: (gate,) of severing each.
         alone: (node,) one-qubit gates on the wire before each gate end, and behind the last one on a wire.
         letters: (term, wire) int8, the observables' Paulis on each wire's end, wires as ``ends.wires()`` has them.
+        runs: (node, axis) int, equal for gate ends on one wire where all that acts from the first of them to the last
+            is diagonal along the axis: one copy of the qubit serves them all; -1 where the gate is not.
+        copy_weight: what a cut by a copy costs.
     """
 
     ends: GateEnds
     costs: tuple[EndCosts, ...]
     alone: np.ndarray
     letters: np.ndarray
+    runs: np.ndarray
+    copy_weight: float
 
     @cached_property
     def _hashes(self) -> tuple[np.ndarray, np.ndarray]:
@@ -207,8 +222,49 @@ class Circuit:
         each = np.array([[(c.ends[e], c.settings[e]) for c in self.costs] for e in (0, 1)]).reshape(2, -1, 2)
         return ranks, np.array([cost.overhead for cost in self.costs]), each
 
-    def sketch(self, block: np.ndarray) -> Sketch:
-        """The sketch of an assignment, (node,) int, the block of each gate end."""
+    def copies(self, block: np.ndarray) -> list[np.ndarray]:
+        """(gate,) of each set of gates that are severed as one by a copy under an assignment."""
+        return [nodes >> 1 for nodes in self._copied(block, *self._parts(block)[:2])]
+
+    def _copied(self, block: np.ndarray, stretch: np.ndarray, part: np.ndarray) -> list[np.ndarray]:
+        """Sets of gate ends on the copied qubit, in order: greedily those that save most.
+
+        The gates of a set act on one unbroken stretch of wire and lead to one fragment.
+        """
+        apart = np.flatnonzero(block[0::2] != block[1::2])
+        nodes = np.concatenate([2 * apart, 2 * apart + 1])
+        sets: dict[tuple[int, int, int, int], list[int]] = {}
+        far = part[stretch[nodes ^ 1]]
+        for axis in range(self.runs.shape[1]):
+            own = self.runs[nodes, axis]
+            keys = zip(own.tolist(), stretch[nodes].tolist(), far.tolist(), nodes.tolist(), strict=True)
+            for run, line, owner, node in keys:
+                if run >= 0:
+                    sets.setdefault((axis, run, line, owner), []).append(node)
+        weights = self.ends.weights.tolist()
+        taken: set[int] = set()
+
+        def left(many: list[int]) -> tuple[float, list[int]]:
+            free = [node for node in many if node >> 1 not in taken]
+            return sum(weights[node >> 1] for node in free) - self.copy_weight, sorted(free)
+
+        heap = [(-left(many)[0], min(many), many) for many in sets.values() if len(many) > 1]
+        heapify(heap)
+        chosen = []
+        while heap:
+            gain, _, many = heappop(heap)
+            now, free = left(many)
+            if now <= _GAIN or len(free) < 2:
+                continue
+            if now < -gain - _GAIN:
+                heappush(heap, (-now, free[0], free))
+                continue
+            chosen.append(np.array(free))
+            taken.update(node >> 1 for node in free)
+        return chosen
+
+    def _parts(self, block: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
+        """(node,) its stretch, (stretch,) its fragment, (place,) its stretch and whether it begins one; fragments."""
         order, firsts = self.ends.along
         own = block[order]
         begins = firsts.copy()
@@ -221,16 +277,35 @@ class Circuit:
         count = int(along[-1]) + 1
         graph = coo_array((np.ones(int(joined.sum())), (a[joined], b[joined])), shape=(count, count))
         number, part = connected_components(graph, directed=False)
+        return stretch, part, along, begins, number
+
+    def sketch(self, block: np.ndarray) -> Sketch:
+        """The sketch of an assignment, (node,) int, the block of each gate end."""
+        stretch, part, along, begins, number = self._parts(block)
+        order, firsts = self.ends.along
+        a, b = stretch[0::2], stretch[1::2]
+        joined = block[0::2] == block[1::2]
+        copied = self._copied(block, stretch, part)
+        held = np.concatenate([np.zeros(0, dtype=np.int64), *copied])  # ends on the copied qubits
+        near = part[stretch[np.array([nodes[0] for nodes in copied], dtype=np.int64)]]
+        far = part[stretch[np.array([nodes[0] ^ 1 for nodes in copied], dtype=np.int64)]]
         ranks, overheads, each = self._numbers
-        apart = np.flatnonzero(~joined)
+        single = ~joined
+        single[held >> 1] = False
+        apart = np.flatnonzero(single)
         broken = np.flatnonzero(begins & ~firsts)  # places where a wire is severed
-        owner = np.concatenate([part[a[apart]], part[b[apart]], part[along[broken - 1]], part[along[broken]]])
-        cuts = [*range(len(apart))] * 2 + [*range(len(apart), len(apart) + len(broken))] * 2
-        dimensions = [*(ranks[apart] ** 2)] * 2 + [4] * (2 * len(broken))
-        pairs = zip(_WIRE_COSTS.ends, _WIRE_COSTS.settings, strict=True)
-        wires = [np.repeat([pair], len(broken), axis=0) for pair in pairs]
+        owners = [part[a[apart]], part[b[apart]], near, far, part[along[broken - 1]], part[along[broken]]]
+        owner = np.concatenate(owners)
+        starts = np.cumsum([0, len(apart), len(copied), len(broken)]).tolist()
+        cuts = [cut for first, last in pairwise(starts) for cut in [*range(first, last)] * 2]
+        dimensions = [*(ranks[apart] ** 2)] * 2 + [4] * (2 * (len(copied) + len(broken)))
+        alike = [
+            np.repeat([pair], count, axis=0)
+            for costs, count in ((_COPY_COSTS, len(copied)), (_WIRE_COSTS, len(broken)))
+            for pair in zip(costs.ends, costs.settings, strict=True)
+        ]
         logs = np.zeros((number, 2))
-        np.add.at(logs, owner, np.concatenate([*each[:, apart], *wires]))
+        np.add.at(logs, owner, np.concatenate([*each[:, apart], *alike]))
         legs: list[tuple[list[int], list[int]]] = [([], []) for _ in range(number)]
         for who, cut, dimension in zip(owner.tolist(), cuts, dimensions, strict=True):
             legs[who][0].append(int(cut))
@@ -239,36 +314,49 @@ class Circuit:
         def counted(places: np.ndarray, weights: np.ndarray | None = None) -> list[int]:
             return np.bincount(places, weights, minlength=number).astype(np.int64).tolist()
 
-        widths, outputs = counted(part), counted(part[along[broken - 1]])
-        gates = np.array(counted(part[a[joined]])) + np.array(counted(part[stretch], self.alone))
-        branches = np.bincount(part[along], self._branch_bits(begins, broken, ~joined, ranks), minlength=number)
+        copies = counted(far)
+        widths, outputs = counted(np.concatenate([part, far])), counted(np.concatenate([part[along[broken - 1]], far]))
+        served = part[stretch[held ^ 1]]
+        gates = np.array(counted(np.concatenate([part[a[joined]], served, far]))) + counted(part[stretch], self.alone)
+        bits = np.repeat(np.where(single, ranks // 2, 0), 2)
+        bits[[nodes[0] for nodes in copied]] = 1
+        stays = np.repeat(joined, 2)
+        stays[held ^ 1] = True
+        opened = self._branch_bits(begins, broken, stays[order], bits[order])
+        branches = np.bincount(part[along], opened, minlength=number)
         last = part[along[np.append(np.flatnonzero(firsts)[1:], len(order)) - 1]]
         factors, x_parts = (self._distinct(hashes, last, number) for hashes in self._hashes)
         fragments = tuple(
             FragmentSketch(
                 widths[f], int(gates[f]), int(branches[f]), outputs[f], factors[f], x_parts[f],
-                tuple(legs[f][0]), tuple(legs[f][1]), float(logs[f, 0]), float(logs[f, 1]),
+                tuple(legs[f][0]), tuple(legs[f][1]), float(logs[f, 0]), float(logs[f, 1]), 0.0, copies[f],
             )
             for f in range(number)
         )  # fmt: skip
-        overhead = float(overheads[apart].sum() + _WIRE_COSTS.overhead * len(broken))
+        alike_overhead = _WIRE_COSTS.overhead * len(broken) + _COPY_COSTS.overhead * len(copied)
+        overhead = float(overheads[apart].sum() + alike_overhead)
         return Sketch(fragments, overhead, len(self.letters))
 
-    def _branch_bits(self, begins: np.ndarray, broken: np.ndarray, apart: np.ndarray, ranks: np.ndarray) -> np.ndarray:
-        """(place,) log2 of the branches that legs open there, counted where the last of those that share them is."""
-        order = self.ends.along[0]
-        own = apart[order >> 1]
-        before = np.append(False, ~own[:-1])
+    def _branch_bits(self, begins: np.ndarray, broken: np.ndarray, stays: np.ndarray, bits: np.ndarray) -> np.ndarray:
+        """(place,) log2 of the branches that legs open there, counted where the last of those that share them is.
+
+        Args:
+            begins: (place,) bool, where a stretch of wire begins.
+            broken: places before which a wire is severed.
+            stays: (place,) bool, where a gate stays.
+            bits: (place,) of the leg that a severed gate leaves there.
+        """
+        before = np.append(False, stays[:-1])
         slot = np.cumsum(begins.astype(np.int64) + before)  # between two gates that stay, on one stretch
         number = int(slot[-1]) + 2
-        bits = np.bincount(slot, own * (ranks[order >> 1] // 2), minlength=number)
-        bits[slot[broken]] += 1
+        sums = np.bincount(slot, np.where(stays, 0, bits), minlength=number)
+        sums[slot[broken]] += 1
         most = np.full(number, 2)
         most[slot[begins]] = 1
         most[slot[broken] - 1] = 0  # an outgoing wire ends it
-        places = np.zeros(len(order))
+        places = np.zeros(len(stays))
         last = np.append(slot[1:] != slot[:-1], True)
-        places[last] = np.minimum(bits, most)[slot[last]]
+        places[last] = np.minimum(sums, most)[slot[last]]
         return places
 
     def _distinct(self, hashes: np.ndarray, owner: np.ndarray, number: int) -> list[int]:
