@@ -181,7 +181,8 @@ def free_bonds(template: Template, plan: Plan) -> dict[int, GateBond]:
         form = severed_form(template.problem, cut)
         if isinstance(form, Copied):
             continue  # its gates stay whole, on the copy
-        if len(cut.instructions) > 1 and any(template.free(data[i].operation) for i in cut.instructions):
+        run = cut.instructions
+        if any(template.free(data[i].operation) for i in range(run[0], run[-1] + 1) if len(run) > 1):
             raise Unsuited("gates with free angles are severed as one")
         if form is not None:
             gate = data[cut.instruction].operation

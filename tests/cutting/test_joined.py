@@ -23,6 +23,8 @@ from tasks.cutting.search.candidates import candidate_cuts
 from tasks.cutting.search.seen import views
 from tasks.execution.jobs import exact_jobs, fragment_tensor, run_job, sampled_jobs, uniform_shots
 from tasks.inputs.validation import read_cuts
+from tasks.parametric.exact import ParametricPlan
+from tasks.parametric.template import Unsuited, template_of
 from tasks.reconstruction import estimate_values
 from tests.oracles import problem_of, random_problem, uncut_values
 
@@ -278,3 +280,16 @@ def test_angles_of_gates_on_a_copy_vary_under_one_plan():
         labels = observable.paulis.to_labels()
         bound = problem_of(circuit.assign_parameters(point), labels, observable.coeffs.real[None])
         assert value == pytest.approx(uncut_values(bound)[0], abs=1e-8)
+
+
+def test_the_product_of_gates_whose_angles_vary_is_no_cut():
+    angle = Parameter("t")
+    circuit = QuantumCircuit(2)
+    circuit.h([0, 1])
+    circuit.cx(0, 1)
+    circuit.ry(angle, 1)
+    circuit.cx(0, 1)
+    template = template_of(circuit, [SparsePauliOp("ZZ")])
+    plan = make_plan(template.problem, cuts=(GateCut(2, "", (4,)),))
+    with pytest.raises(Unsuited, match="severed as one"):
+        ParametricPlan(template, plan)

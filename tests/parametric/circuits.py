@@ -82,7 +82,7 @@ def parametric(
     """A parametric plan, as an evaluator makes it."""
     template = template_of(circuit, operators)
     options = Options(max_qubits=max_qubits, cuts=cuts, shots=shots)
-    return ParametricPlan(template, plan_problem(template.problem, options))
+    return ParametricPlan(template, plan_problem(template.problem, options, runs=False))
 
 
 def uncut(circuit: QuantumCircuit, operators: list[SparsePauliOp], values: np.ndarray) -> np.ndarray:
