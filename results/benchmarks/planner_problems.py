@@ -199,8 +199,10 @@ def _ansatz(circuit: QuantumCircuit) -> QuantumCircuit:
 
 def _bench(algorithm: str, qubits: int) -> QuantumCircuit:
     from mqt.bench import BenchmarkLevel, get_benchmark
+    from mqt.bench.benchmarks import create_circuit
 
-    return _basis(get_benchmark(algorithm, BenchmarkLevel.INDEP, qubits))
+    drawn = {"seed": qubits} if algorithm == "graphstate" else {}  # else a graph of its own in every process
+    return _basis(get_benchmark(create_circuit(algorithm, qubits, **drawn), BenchmarkLevel.INDEP))
 
 
 def _regular(degree: int, size: int, layers: int = 1) -> QuantumCircuit:

@@ -9,17 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from mqt.bench import BenchmarkLevel, get_benchmark
 from qiskit.circuit.random import random_circuit
-from qiskit.transpiler import PassManager
-from qiskit.transpiler.passes import RemoveBarriers, RemoveFinalMeasurements
 
 from tasks.model.problem import Problem
 from tasks.runs import RunDirectory
 from tasks.runtime import engine
 from tasks.workflow import Options, run
 from tests.oracles import brickwork, random_problem, uncut_values
-from tests.truth.test_exact_path import FAMILIES, random_cuts
+from tests.truth.test_exact_path import FAMILIES, benchmark_circuit, random_cuts
 
 KINDS = ("gates", "wires", "mixed")
 
@@ -28,10 +25,7 @@ def exact_cases() -> list[tuple[str, Problem, Options]]:
     """The truth suite's exact cases: the same seeds, circuits and cuts as in tests/truth."""
     cases = []
     for family, qubits, width in FAMILIES:
-        circuit = PassManager([RemoveBarriers(), RemoveFinalMeasurements()]).run(
-            get_benchmark(family, BenchmarkLevel.INDEP, qubits)
-        )
-        problem = random_problem(circuit, np.random.default_rng(1000 + qubits))
+        problem = random_problem(benchmark_circuit(family, qubits), np.random.default_rng(1000 + qubits))
         cases.append((f"{family} {qubits}", problem, Options(max_qubits=width)))
     for seed in range(12):
         rng = np.random.default_rng(seed)

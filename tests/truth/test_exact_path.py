@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from mqt.bench import BenchmarkLevel, get_benchmark
+from mqt.bench.benchmarks import create_circuit
 from qiskit.circuit.random import random_circuit
 from qiskit.transpiler import PassManager
 from qiskit.transpiler.passes import RemoveBarriers, RemoveFinalMeasurements
@@ -40,7 +41,8 @@ FAMILIES = [
 
 
 def benchmark_circuit(family, qubits):
-    circuit = get_benchmark(family, BenchmarkLevel.INDEP, qubits)
+    drawn = {"seed": qubits} if family == "graphstate" else {}  # else a graph of its own in every process
+    circuit = get_benchmark(create_circuit(family, qubits, **drawn), BenchmarkLevel.INDEP)
     return PassManager([RemoveBarriers(), RemoveFinalMeasurements()]).run(circuit)
 
 
