@@ -12,6 +12,9 @@ from scheduler_policies.search.table import Assignment, excess
 _MAX_STEPS = 400
 # With more units than this, only the least loaded unit of each row is tried as a target.
 _FEW_UNITS = 48
+# Of a unit with more pieces than this only so many are tried, of all durations: each is a small part of its load.
+_FEW_PIECES = 32
+_MAX_TRIES = 100_000
 # Time left over that may be spent on less error: the rest is kept against wrong predictions.
 _FILL = 0.9
 
@@ -25,12 +28,14 @@ def improve(plan: Assignment, goal: Goal) -> Assignment:
     """Takes work off the unit that finishes last while that helps and the bounds are kept.
 
     Each step is the best of: moving a piece, half of it or a quarter of it to another unit; swapping two pieces. A step
-    must lower the larger of the two loads, so no plan comes twice.
+    must lower the larger of the two loads, so no plan comes twice. The work is bounded: the application waits for it,
+    and there can be thousands of pieces.
     """
     plan = plan.copy()
     if math.isinf(plan.excess(goal)):  # no money is left: no step may cost more than what is
         goal = replace(goal, budget=plan.price)
     allowed = plan.excess(goal)
+    tries = 0
     for _ in range(_MAX_STEPS):
         used = [unit for unit, pieces in enumerate(plan.pieces) if pieces]
         if not used:
@@ -39,10 +44,11 @@ def improve(plan: Assignment, goal: Goal) -> Assignment:
         best, best_load = None, plan.loads[last] * (1.0 - 1e-9)
         targets = _targets(plan, last)
         for changes in _steps(plan, last, targets):
+            tries += 1
             load = _try(plan, changes, goal, allowed, best_load)
             if load is not None:
                 best, best_load = changes, load
-        if best is None:
+        if best is None or tries > _MAX_TRIES:
             break
         for change in best:
             plan.give(*change)
@@ -136,16 +142,27 @@ def _targets(plan: Assignment, last: int) -> list[int]:
 
 def _steps(plan: Assignment, last: int, targets: list[int]) -> Iterator[tuple[_Change, ...]]:
     table = plan.table
-    for work, held in plan.pieces[last].items():
+    held_there = {target: _some(plan, target) for target in targets}
+    for work, held in _some(plan, last):
         amounts = {held, (held + 1) // 2, (held + 3) // 4}
         for target in targets:
             if table.row_of_unit[target] not in table.fits[work]:
                 continue
             for amount in amounts:
                 yield (last, work, -amount), (target, work, amount)
-            for other, others in plan.pieces[target].items():
+            for other, others in held_there[target]:
                 if other != work and table.row_of_unit[last] in table.fits[other]:
                     yield (last, work, -held), (target, work, held), (target, other, -others), (last, other, others)
+
+
+def _some(plan: Assignment, unit: int) -> list[tuple[int, int]]:
+    """Pieces of a unit, (work, variants): all where they are few, else some from the shortest to the longest."""
+    pieces = list(plan.pieces[unit].items())
+    if len(pieces) <= _FEW_PIECES:
+        return pieces
+    row = plan.table.row_of_unit[unit]
+    pieces.sort(key=lambda piece: (plan.table.cost(piece[0], piece[1], row).seconds, piece))
+    return [pieces[(len(pieces) - 1) * place // (_FEW_PIECES - 1)] for place in range(_FEW_PIECES)]
 
 
 def _try(plan: Assignment, changes: tuple[_Change, ...], goal: Goal, allowed: float, best_load: float) -> float | None:
