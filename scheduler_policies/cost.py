@@ -97,11 +97,17 @@ def sampled_seconds(
         gates: how many gates the fragment has; ``width * depth`` when not given.
         measured: qubits that a variant measures; all when not given.
     """
-    drawn = shots * device.speed.shot
+    measured = width if measured is None else measured
+    drawn = drawn_shots(variants, shots, measured) * device.speed.shot
     if device.memory_bytes is not None and state_bytes(width, branches) > device.memory_bytes:
         return variants * variant_seconds(device, width, depth, 0, gates) + drawn
-    draw = device.speed.draw + places(width if measured is None else measured) * device.speed.place
+    draw = device.speed.draw + places(measured) * device.speed.place
     return open_state_seconds(device, width, depth, branches, gates) + variants * draw + drawn
+
+
+def drawn_shots(variants: int, shots: int, measured: int) -> float:
+    """Of ``shots`` in all, those that cost something: more of a variant than it has outcomes are numbers of these."""
+    return min(float(shots), variants * 2.0**measured)
 
 
 def places(measured: int) -> float:

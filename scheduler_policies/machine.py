@@ -21,6 +21,13 @@ CONTRACTION_FLOPS = 5e10  # operations a second of contractions on one core, as 
 JOIN_FRAGMENT_S = 5e-4  # of a contraction, for each fragment
 JOIN_NUMBER_S = 1.5e-8  # and for each number of the fragments' tensors, read and put in order
 
+# Beside its work, of a run that is done in one process: a fragment; a fragment and a variant of a sampled run, in two
+# rounds of shots; a variant whose error is worked out.
+INLINE_FRAGMENT_S = 4e-4
+ROUNDS_FRAGMENT_S = 8e-3
+ROUNDS_VARIANT_S = 9e-5
+VARIANT_ERROR_S = 4.5e-5
+
 # Qubits whose bits are drawn from one distribution at most; the others follow for the outcomes drawn.
 DRAWN_FIRST = 15
 # A gate of a plain circuit takes so many times what one of an open-leg simulation takes, whose gates act in blocks.

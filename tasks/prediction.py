@@ -20,6 +20,7 @@ import numpy as np
 
 from scheduler_policies import Device, Kind
 from scheduler_policies.cost import why_not, work_price, work_seconds
+from scheduler_policies.machine import INLINE_FRAGMENT_S, ROUNDS_FRAGMENT_S, ROUNDS_VARIANT_S, VARIANT_ERROR_S
 from tasks.cutting import Fragment, Plan, structure_of
 from tasks.cutting.cost import greedy_contraction, joining_seconds
 from tasks.cutting.variants import measurement_groups
@@ -260,9 +261,13 @@ def predicted_spending(plan: Plan, devices: Sequence[Device], shots: float | Non
         chosen = min(able, key=lambda d: min(free[d.name]) + work_seconds(d, work))
         unit = int(np.argmin(free[chosen.name]))
         free[chosen.name][unit] += work_seconds(chosen, work)
-        total += work_seconds(chosen, work)
+        total += work_seconds(chosen, work) - chosen.speed.job
         price += work_price(chosen, work)
     busiest = max((max(units) for units in free.values()), default=0.0)
-    if total <= INLINE_S and all(device.kind is Kind.CPU for device in devices):
-        busiest = total  # done here, one after the other
-    return Spending(busiest, contraction if shots is None else _SAMPLED * contraction, price, tuple(refused))
+    rounds = 0 if shots is None else 2
+    if total * max(1, rounds) <= INLINE_S and all(device.kind is Kind.CPU for device in devices):
+        busiest = total + len(works) * INLINE_FRAGMENT_S  # done here, one after the other
+        busiest += bool(rounds) * (len(works) * ROUNDS_FRAGMENT_S + variants * ROUNDS_VARIANT_S)
+    if rounds:
+        contraction = _SAMPLED * contraction + variants * VARIANT_ERROR_S
+    return Spending(busiest, contraction, price, tuple(refused))

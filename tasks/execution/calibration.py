@@ -23,7 +23,7 @@ import numpy as np
 from qiskit import QuantumCircuit
 
 from scheduler_policies import CPU_SPEED, Device, Kind
-from scheduler_policies.cost import exact_seconds, places, sampled_seconds
+from scheduler_policies.cost import drawn_shots, exact_seconds, places, sampled_seconds
 from scheduler_policies.device import Speed
 from tasks.cutting import Fragment, GateCut, Plan, make_plan
 from tasks.cutting.cost import factors_of_x_parts, measured_qubits, open_legs
@@ -236,7 +236,11 @@ class _Known:
     @property
     def drawn(self) -> dict[str, float]:
         """The same for counts, the state left out."""
-        return {"draw": self.variants, "place": self.variants * places(self.measured), "shot": self.shots}
+        return {
+            "draw": self.variants,
+            "place": self.variants * places(self.measured),
+            "shot": drawn_shots(self.variants, self.shots, self.measured),
+        }
 
 
 def _known(fragment: Fragment) -> _Known:

@@ -136,7 +136,7 @@ def test_a_full_circuit_is_taken_where_no_gates_are_counted():
 def test_counts_come_from_the_open_state_where_it_fits():
     device = replace(CPU, speed=Speed(amplitude_gate=1e-9, draw=1e-6, place=2e-9, shot=1e-8))
     opened = 20 * 2**13 * 1e-9 + 50 * (1e-6 + 2**10 * 2e-9) + 5000 * 1e-8
-    few = 20 * 2**13 * 1e-9 + 50 * (1e-6 + 2**3 * 2e-9) + 5000 * 1e-8
+    few = 20 * 2**13 * 1e-9 + 50 * (1e-6 + 2**3 * 2e-9 + 2**3 * 1e-8)
     single = 50 * 20 * 2**10 * PLAIN_GATE * 1e-9 + 5000 * 1e-8
     assert sampled_seconds(device, 10, 2, 3, 50, 5000, 20) == pytest.approx(opened)
     assert sampled_seconds(device, 10, 2, 3, 50, 5000, 20, 3) == pytest.approx(few)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from mqt.bench import BenchmarkLevel, get_benchmark
 from mqt.bench.benchmarks import create_circuit
+from qiskit import QuantumCircuit
 from qiskit.circuit.random import random_circuit
 from qiskit.transpiler import PassManager
 from qiskit.transpiler.passes import RemoveBarriers, RemoveFinalMeasurements
@@ -13,7 +14,7 @@ from qiskit.transpiler.passes import RemoveBarriers, RemoveFinalMeasurements
 from tasks.cutting import CuttingError, GateCut, WireCut, make_plan, structure_of
 from tasks.execution.jobs import exact_jobs, fragment_tensor, run_job
 from tasks.reconstruction import estimate_values
-from tests.oracles import brickwork, random_problem, uncut_values
+from tests.oracles import brickwork, problem_of, random_problem, uncut_values
 
 FAMILIES = [
     ("ghz", 8, 4),
@@ -139,3 +140,19 @@ def test_no_plan_is_said_in_one_line():
     problem = random_problem(brickwork(4, 2, rng), rng)
     with pytest.raises(CuttingError, match="`max_qubits` 0"):
         make_plan(problem, max_qubits=0)
+
+
+def test_many_cuts_on_one_wire_share_its_branches():
+    """Ten ends on one stretch of a wire: joined leg by leg, not by a matrix of all their entries (16 TiB)."""
+    circuit = QuantumCircuit(11)
+    cuts = []
+    for q in range(10):
+        circuit.ry(0.3 + 0.2 * q, q)
+        cuts.append(GateCut(len(circuit.data)))
+        circuit.cx(q, 10)
+    labels = ["Z" * 11, "Z" + "I" * 10, "XZ" + "I" * 9]
+    problem = problem_of(circuit, labels, np.eye(3))
+    plan = make_plan(problem, cuts=tuple(cuts))
+    values = [run_job(job)["values"] for job in exact_jobs(plan) if len(job.fragment.legs) == 10]
+    assert len(values) == 1 and values[0].shape[:-1] == (4,) * 10
+    np.testing.assert_allclose(computed(problem, plan), uncut_values(problem), atol=1e-12)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import reduce
 from math import prod
 
 import numpy as np
@@ -110,8 +109,10 @@ def _change(legs: Sequence[Leg], spread: np.ndarray) -> np.ndarray:
     size, rank = spread.shape
     if size == rank and len(legs) == 1 and np.array_equal(spread, np.eye(rank)):
         return changes[0]
-    whole = reduce(np.kron, changes)  # (entries, pairs of leg 0, pairs of leg 1, ...)
     ranks = [leg.rank for leg in legs]
     pairs = np.einsum("ja,kb->jkab", spread, spread.conj()).reshape(*ranks, *ranks, rank**2)
     order = [axis for k in range(len(legs)) for axis in (k, len(legs) + k)]
-    return whole @ pairs.transpose(*order, 2 * len(legs)).reshape(size**2, rank**2)
+    own = pairs.transpose(*order, 2 * len(legs)).reshape(*(r**2 for r in ranks), rank**2)
+    for axis, change in enumerate(changes):  # leg by leg: a matrix of all would be far larger than what it makes
+        own = np.moveaxis(np.tensordot(change, own, axes=(1, axis)), 0, axis)
+    return own.reshape(size**2, rank**2)

@@ -1,0 +1,139 @@
+"""Regret: the plan that is chosen beside all candidates, by what is measured of each; part of ``planner.py``.
+
+Sampled, even shots, as many for every candidate: the root mean square error over seeds where that is done in time, and
+what the exact tensors say of the error. Exact: seconds of the fragments' tensors and of the contraction.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from qiskit import QuantumCircuit
+
+from results.benchmarks.planner_problems import FAMILIES
+from scheduler_policies.machine import TYPICAL_CPU
+from tasks.cut import chosen_plan
+from tasks.cutting import CuttingError, Plan, make_plans, structure_of
+from tasks.execution.jobs import exact_jobs, fragment_tensor, run_job, sampled_jobs, uniform_shots
+from tasks.inputs.validation import make_problem
+from tasks.model.problem import Problem
+from tasks.prediction import predicted_spending, shot_variances
+from tasks.reconstruction import estimate_values
+
+DATA = Path(__file__).with_name("planner_regret.json")
+SEEDS, SHOTS, CANDIDATES = 24, 10**6, 6
+_MOST_VARIANTS = 1200  # of a plan whose error is simulated
+_MOST_S = 5.0  # of one exact run, and about of all of a problem
+_TURNS, _SHORT_S = 8, 0.3
+WIDTHS = {
+    "w 20": (6, 10), "cuccaro 12": (7, 8), "swap test 13": (5, 7), "qaoa 3-regular 16": (8, 10),
+    "tfim line 20, 3 steps": (5, 10), "brickwork 12, 4 layers": (4, 6), "bernstein-vazirani 30": (12, 16),
+    "clusters 5 x 6": (6, 12), "tree 31": (6, 10), "random pairs 24, 40 gates": (14, 16), "su2 linear 20": (7, 10),
+    "su2 circular 16": (6, 8), "zz feature map linear 16": (6, 8), "dj 24": (8, 12), "graphstate 30": (10, 15),
+    "ghz 40": (12, 20), "qft 8": (6,), "tfim ring 24, 3 steps": (8, 12), "brickwork 24, 5 layers": (8, 12),
+    "grid 4x4, 2 layers": (8,), "grid 5x5, 1 layer": (8, 13), "qaoa 3-regular 20, 2 layers": (14,),
+    "swap test 25": (8, 13), "cuccaro 24": (8, 12), "clusters 8 x 10": (10,), "tfim line 40, 4 steps": (10, 21),
+}  # fmt: skip
+
+
+def main() -> None:
+    """Measure what is not there yet, one problem after the other."""
+    rows: list[dict[str, Any]] = json.loads(DATA.read_text()) if DATA.exists() else []
+    done = {(row["problem"], row["width"]) for row in rows}
+    for name, build, _ in FAMILIES:
+        for width in WIDTHS.get(name, ()):
+            if (name, width) not in done:
+                row = {"problem": name, "width": width, **compared(build(), width)}
+                rows.append(row)
+                DATA.write_text(json.dumps(rows, indent=1) + "\n")
+                print(row, flush=True)
+
+
+def compared(circuit: QuantumCircuit, width: int) -> dict[str, Any]:
+    """What is measured of the plan chosen, first, and of all others."""
+    qubits = circuit.num_qubits
+    problem = make_problem(circuit, ["Z" * qubits, f"Z0 Z{qubits - 1}", "X0 X1", "0.5*Z0 + 0.5*Z1 Z2 - 0.3*Z3"])
+    found: dict[str, Any] = {}
+    for mode, shots in (("sampled", SHOTS), ("exact", None)):
+        limits: dict[str, Any] = {"max_qubits": width, "shots": shots, "memory_bytes": None, "seed": 0}
+        try:
+            chosen = chosen_plan(problem, None, {**limits, "plan_seconds": None})
+            others = make_plans(problem, **limits, most=CANDIDATES)
+        except CuttingError as refusal:
+            found[mode] = {"refused": str(refusal)[:200]}
+            continue
+        plans = [chosen, *(plan for plan in others if plan.cuts != chosen.cuts)]
+        found[mode] = seconds_of(problem, plans) if shots is None else errors_of(problem, plans)
+    return found
+
+
+def errors_of(problem: Problem, plans: list[Plan]) -> list[dict[str, Any]]:
+    """Root mean square errors at even shots, by the exact tensors; of the first plan and its best rival by seeds too."""
+    rows = []
+    for plan in plans:
+        known = shot_variances(problem, plan)
+        even = np.concatenate(uniform_shots(plan, SHOTS), axis=1)[0] if plan.fragments else np.ones(0)
+        rows.append(
+            {
+                "cuts": len(plan.cuts),
+                "variants": len(known.fragments),
+                "kappa": float(np.sqrt(plan.sampling_overhead / SHOTS)),
+                "known": float(np.sqrt((known.values / even[:, None]).sum(axis=0).mean())),
+                "allocated": float(known.std_errors(SHOTS).max()),
+            }
+        )
+    rival = min(range(1, len(rows)), key=lambda k: rows[k]["known"], default=0)
+    for k in {0, rival}:
+        if rows[k]["variants"] <= _MOST_VARIANTS:
+            rows[k]["measured"] = _measured(problem, plans[k])
+    return rows
+
+
+def _measured(problem: Problem, plan: Plan) -> float:
+    structure, shots = structure_of(problem, plan), uniform_shots(plan, SHOTS)
+
+    def tensors(jobs: Any) -> list[Any]:
+        pairs = zip(plan.fragments, plan.schemes, jobs, strict=True)
+        return [fragment_tensor(f, s, [(job, run_job(job))]) for f, s, job in pairs]
+
+    truth, _ = estimate_values(structure, tensors(exact_jobs(plan)))
+    runs = [estimate_values(structure, tensors(sampled_jobs(plan, shots, seed)))[0] for seed in range(SEEDS)]
+    return float(np.sqrt(np.mean([(values - truth) ** 2 for values in runs])))
+
+
+def seconds_of(problem: Problem, plans: list[Plan]) -> list[dict[str, Any]]:
+    """Seconds of an exact run of each, here, in turn, the least of a few; none of what is predicted to take long."""
+    spent = [predicted_spending(plan, (TYPICAL_CPU,), None) for plan in plans]
+    rows: list[dict[str, Any]] = [
+        {
+            "cuts": len(plan.cuts),
+            "width": max((f.num_qubits for f in plan.fragments), default=0),
+            "predicted": one.execute + one.reconstruct,
+        }
+        for plan, one in zip(plans, spent, strict=True)
+    ]
+    began = time.perf_counter()
+    for turn in range(_TURNS):
+        for plan, row in zip(plans, rows, strict=True):
+            if row["predicted"] < _MOST_S and (turn < 2 or row["measured"] < _SHORT_S):
+                took = _took(problem, plan)
+                row["measured"] = min(took, row.get("measured", took))
+        if time.perf_counter() - began > _MOST_S:
+            break
+    return rows
+
+
+def _took(problem: Problem, plan: Plan) -> float:
+    structure = structure_of(problem, plan)
+    began = time.perf_counter()
+    jobs = zip(plan.fragments, plan.schemes, exact_jobs(plan), strict=True)
+    estimate_values(structure, [fragment_tensor(f, s, [(job, run_job(job))]) for f, s, job in jobs])
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()
