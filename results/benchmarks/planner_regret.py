@@ -26,9 +26,9 @@ from tasks.reconstruction import estimate_values
 
 DATA = Path(__file__).with_name("planner_regret.json")
 SEEDS, SHOTS, CANDIDATES = 24, 10**6, 6
-_MOST_VARIANTS = 1200  # of a plan whose error is simulated
-_MOST_S = 5.0  # of one exact run, and about of all of a problem
-_TURNS, _SHORT_S = 8, 0.3
+_MOST_VARIANTS = 300  # of a plan whose error is simulated
+_MOST_S = 2.0  # of one exact run, and about of all of a problem
+_TURNS, _SHORT_S = 10, 0.3
 WIDTHS = {
     "w 20": (6, 10), "cuccaro 12": (7, 8), "swap test 13": (5, 7), "qaoa 3-regular 16": (8, 10),
     "tfim line 20, 3 steps": (5, 10), "brickwork 12, 4 layers": (4, 6), "bernstein-vazirani 30": (12, 16),
@@ -72,7 +72,7 @@ def compared(circuit: QuantumCircuit, width: int) -> dict[str, Any]:
 
 
 def errors_of(problem: Problem, plans: list[Plan]) -> list[dict[str, Any]]:
-    """Root mean square errors at even shots, by the exact tensors; of the first plan and its best rival by seeds too."""
+    """Root mean square errors at even shots, by the exact tensors; of the first and its best rival by seeds too."""
     rows = []
     for plan in plans:
         known = shot_variances(problem, plan)
@@ -106,7 +106,7 @@ def _measured(problem: Problem, plan: Plan) -> float:
 
 
 def seconds_of(problem: Problem, plans: list[Plan]) -> list[dict[str, Any]]:
-    """Seconds of an exact run of each, here, in turn, the least of a few; none of what is predicted to take long."""
+    """Processor seconds of an exact run of each, here, in turn, the least of a few; none of what is predicted to take long."""
     spent = [predicted_spending(plan, (TYPICAL_CPU,), None) for plan in plans]
     rows: list[dict[str, Any]] = [
         {
@@ -129,10 +129,10 @@ def seconds_of(problem: Problem, plans: list[Plan]) -> list[dict[str, Any]]:
 
 def _took(problem: Problem, plan: Plan) -> float:
     structure = structure_of(problem, plan)
-    began = time.perf_counter()
+    began = time.process_time()
     jobs = zip(plan.fragments, plan.schemes, exact_jobs(plan), strict=True)
     estimate_values(structure, [fragment_tensor(f, s, [(job, run_job(job))]) for f, s, job in jobs])
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 if __name__ == "__main__":
