@@ -1,7 +1,10 @@
 """The planner beside its peers, and what it predicts: ``python -m results.benchmarks.planner [--report]``.
 
+``--qcut PYTHON``, ``--qdislib PYTHON`` and ``--pennylane PYTHON`` name interpreters that have these peers.
+
 Plans the cases of ``planner_problems.py`` (``planner_plans.py``), measures predicted errors (``planner_errors.py``) and
-seconds (``planner_seconds.py``), and errors against the number of cuts (``planner_law.py``);
+seconds (``planner_seconds.py``), the regret of the choice (``planner_regret.py``), and errors against the number of
+cuts (``planner_law.py``);
 what is in their .json already is not done again, so it can be stopped and started. Writes planner.md and planner.png.
 """
 
@@ -19,14 +22,14 @@ import matplotlib.ticker
 import numpy as np
 from scipy.stats import spearmanr
 
-from results.benchmarks import planner_errors, planner_law, planner_plans, planner_seconds
+from results.benchmarks import planner_errors, planner_law, planner_plans, planner_regret, planner_seconds
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 HERE = Path(__file__).parent
 MODES = {"sampled": ("overhead", "kappa^2"), "exact": ("seconds", "predicted seconds")}
-PEERS = ("find_cuts", "Mt-KaHyPar")
+PEERS = ("find_cuts", "Mt-KaHyPar", *planner_plans.ELSEWHERE.values())
 _MOST_BITS = 40  # of a fragment tensor: 8 TiB
 
 
@@ -34,10 +37,14 @@ def main() -> None:
     """Measure what is missing, then write the tables and the figure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--report", action="store_true", help="only write the tables and the figure again")
-    if not parser.parse_args().report:
-        planner_plans.main()
+    for name, peer in planner_plans.ELSEWHERE.items():
+        parser.add_argument(f"--{name}", metavar="PYTHON", help=f"an interpreter that has {peer}")
+    chosen = parser.parse_args()
+    if not chosen.report:
+        planner_plans.main({name: own for name in planner_plans.ELSEWHERE if (own := getattr(chosen, name))})
         planner_errors.main()
         planner_seconds.main()
+        planner_regret.main()
         planner_law.main()
     plans, errors, seconds, law = (
         json.loads(module.DATA.read_text()) for module in (planner_plans, planner_errors, planner_seconds, planner_law)
@@ -49,10 +56,12 @@ def main() -> None:
 
 def best_peer(row: dict[str, Any], key: str) -> float | None:
     """Of those whose fragments keep the width and have tensors that can be held at all."""
-    found = [
-        p[key] for p in row["peers"].values() if p and p["width"] <= row["width"] and p.get("bits", 0.0) <= _MOST_BITS
-    ]
-    return min(found, default=None)
+    return min((peer[key] for peer in row["peers"].values() if fits(peer, row)), default=None)
+
+
+def fits(peer: dict[str, Any] | None, row: dict[str, Any]) -> bool:
+    """Whether a peer has a plan of the case's width."""
+    return bool(peer) and "why" not in peer and peer["width"] <= row["width"] and peer.get("bits", 0.0) <= _MOST_BITS
 
 
 def compared(plans: list[dict[str, Any]]) -> list[str]:
@@ -65,8 +74,9 @@ def compared(plans: list[dict[str, Any]]) -> list[str]:
         f"{len(plans)} (circuit, width) cases of {len({row['case'] for row in plans})} circuits, half with other"
         " qubit numbers. Peers: qiskit-addon-cutting 0.10 `find_cuts` with its defaults (up to 4 s), and"
         " the qubit graph split by Mt-KaHyPar 1.7 into as few blocks as fit, or one more. A plan of a"
-        " peer whose fragments are too wide, or with a tensor of more than 2^40 numbers, does not count. QCut, Qdislib"
-        " and PennyLane were not run.",
+        " peer whose fragments are too wide, or with a tensor of more than 2^40 numbers, does not count. QCut 2.2,"
+        " Qdislib 1.0.1 and PennyLane 0.45 with KaHyPar (wires only) ran the circuits of up to 100 qubits as they were"
+        " built, each with its own search for cuts, for up to 6 s; their plans are priced as ours.",
         "",
         "| | with a peer's plan | ahead | equal | behind | largest lead (powers of 2) | median of those ahead |",
         "|---|---|---|---|---|---|---|",
@@ -116,7 +126,7 @@ def compared(plans: list[dict[str, Any]]) -> list[str]:
                 cells.append(f"{row[mode][key]:.1f}" if key in row[mode] else "refused")
                 for name in PEERS:
                     peer = row["peers"].get(name)
-                    cells.append(f"{peer[key]:.1f}" if peer and peer["width"] <= row["width"] else "")
+                    cells.append(f"{peer[key]:.1f}" if fits(peer, row) else "")
             lines.append(f"| {row['case']} | {row['width']} | {' | '.join(cells)} |")
     return [*lines, ""]
 

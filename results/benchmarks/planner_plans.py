@@ -1,8 +1,9 @@
 """Plans of the benchmark's cases beside those of peers, with the time planning takes; part of ``planner.py``.
 
 Peers get the same circuit and the same width: qiskit-addon-cutting's ``find_cuts`` (wires and gates, in a process that
-is ended after its time), and the qubit graph split by KaHyPar and by Mt-KaHyPar (gates only, the log of each gate's
-overhead as the weight). All are priced alike: kappa**2, and predicted seconds of an exact run.
+is ended after its time), the qubit graph split by KaHyPar and by Mt-KaHyPar (gates only, the log of a gate's overhead
+as the weight), and QCut, Qdislib and PennyLane in the interpreters named (``planner_peers.py``; circuits as they were
+built, up to 100 qubits). All are priced alike: kappa**2, and predicted seconds of an exact run.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
+import select
+import subprocess
 import time
+from collections.abc import Mapping
 from math import ceil, log2
 from pathlib import Path
 from typing import Any
@@ -33,10 +37,13 @@ from tasks.inputs.validation import make_problem
 DATA = Path(__file__).with_name("planner_plans.json")
 SHOTS = 10**10
 PEER_S = 4.0
+ELSEWHERE = {"qcut": "QCut", "qdislib": "Qdislib", "pennylane": "PennyLane"}
+_ELSEWHERE_S = 6.0
+_MOST_QUBITS = 100
 
 
-def main() -> None:
-    """Plan what is not there yet, one case after the other."""
+def main(interpreters: Mapping[str, str] | None = None) -> None:
+    """Plan what is not there yet, one case after the other; peers by the names of ``ELSEWHERE``."""
     rows: list[dict[str, Any]] = json.loads(DATA.read_text()) if DATA.exists() else []
     done = {(row["case"], row["width"], row["copy"]) for row in rows}
     every = [*(Case(name, build(), width) for name, build, widths in large() for width in widths), *cases(copies=1)]
@@ -45,6 +52,15 @@ def main() -> None:
         rows.append(planned(case))
         DATA.write_text(json.dumps(rows, indent=1))
         print(rows[-1], flush=True)
+    for name, interpreter in (interpreters or {}).items():
+        own = {(row["case"], row["width"]): row for row in rows if row["copy"] == 0 and row["qubits"] <= _MOST_QUBITS}
+        with Peer(name, interpreter) as peer:
+            for case in every:
+                row = own.get((case.name, case.width))
+                if case.copy == 0 and row is not None and ELSEWHERE[name] not in row["peers"]:
+                    row["peers"][ELSEWHERE[name]] = found_elsewhere(peer, case)
+                    DATA.write_text(json.dumps(rows, indent=1))
+                    print(name, case.name, case.width, row["peers"][ELSEWHERE[name]], flush=True)
 
 
 def planned(case: Case) -> dict[str, Any]:
@@ -69,6 +85,64 @@ def planned(case: Case) -> dict[str, Any]:
         peers["find_cuts"] = in_time(circuit, width)
     row["peers"] = {name: None if cuts is None else priced(problem, cuts) for name, cuts in peers.items()}
     return row
+
+
+class Peer:
+    """A peer in an interpreter of its own, started again when it does not answer."""
+
+    def __init__(self, name: str, interpreter: str):
+        self._command = [interpreter, str(Path(__file__).with_name("planner_peers.py")), name]
+        self._child: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Peer:
+        """As it is."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End its process."""
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+            self._child = None
+
+    def asked(self, case: dict[str, Any]) -> dict[str, Any]:
+        """Its answer, or why there is none."""
+        if self._child is None:
+            self._child = subprocess.Popen(
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            )
+        assert self._child.stdin is not None and self._child.stdout is not None
+        self._child.stdin.write(json.dumps(case) + "\n")
+        self._child.stdin.flush()
+        ready, _, _ = select.select([self._child.stdout], [], [], case["seconds"] + 20)  # the first one imports
+        if not ready:
+            self.__exit__()
+            return {"why": "late"}
+        answer: dict[str, Any] = json.loads(self._child.stdout.readline() or '{"why": "its process ended"}')
+        return answer
+
+
+def found_elsewhere(peer: Peer, case: Case) -> dict[str, Any]:
+    """A peer's plan, priced; or why there is none."""
+    problem = make_problem(case.circuit, ["Z" * case.circuit.num_qubits])
+    circuit = problem.circuit
+    gates = [
+        [
+            item.operation.name,
+            [float(p) for p in item.operation.params],
+            [circuit.find_bit(q).index for q in item.qubits],
+        ]
+        for item in circuit.data
+    ]
+    asked = {"qubits": circuit.num_qubits, "gates": gates, "width": case.width, "seconds": _ELSEWHERE_S}
+    answer = peer.asked(asked)
+    if "why" in answer:
+        return answer
+    cuts = (*map(GateCut, answer["gates"]), *(WireCut(*place) for place in answer["wires"]))
+    try:
+        return {**priced(problem, cuts), "own": answer["own"], "planning": answer["seconds"]}
+    except CuttingError as error:
+        return {"why": str(error)}
 
 
 def priced(problem: Any, cuts: tuple[Cut, ...]) -> dict[str, float]:

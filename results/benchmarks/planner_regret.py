@@ -72,7 +72,7 @@ def compared(circuit: QuantumCircuit, width: int) -> dict[str, Any]:
 
 
 def errors_of(problem: Problem, plans: list[Plan]) -> list[dict[str, Any]]:
-    """Root mean square errors at even shots, by the exact tensors; of the first and its best rival by seeds too."""
+    """Root mean square errors at even shots, by the exact tensors; of the first and its rival by seeds too."""
     rows = []
     for plan in plans:
         known = shot_variances(problem, plan)
@@ -106,7 +106,7 @@ def _measured(problem: Problem, plan: Plan) -> float:
 
 
 def seconds_of(problem: Problem, plans: list[Plan]) -> list[dict[str, Any]]:
-    """Processor seconds of an exact run of each, here, in turn, the least of a few; none of what is predicted to take long."""
+    """Processor seconds of an exact run of each, in turn, the least of a few; none predicted to take long."""
     spent = [predicted_spending(plan, (TYPICAL_CPU,), None) for plan in plans]
     rows: list[dict[str, Any]] = [
         {
