@@ -6,7 +6,7 @@ The report is what the application waits for; the payload (counts and tensors) g
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import FunctionType
@@ -118,6 +118,23 @@ def run_jobs(
     done: list[Done] = []
     payload = []
     left = []
+
+    def put(piece: Piece, key: str, arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> None:
+        stored = shared
+        try:
+            if shared:
+                meta["sha256"] = store_result(Path(folder), key, arrays, meta)
+        except RunRecordError:
+            stored = False  # what was paid for is not lost with it: the application tries, and says why it cannot
+        done.append(Done(piece, key, meta, stored))
+        payload.append((piece, arrays))
+
+    def put_same(job: FragmentJob, arrays: dict[str, np.ndarray], meta: Mapping[str, Any]) -> None:
+        for other in job.fragments[1:]:
+            told = {name: value for name, value in meta.items() if name != "sha256"}
+            same = {**told, "seconds": 0.0, "same_as": job.fragment.index}
+            put(Piece(other), job.as_exact().key_of(other), arrays, same)
+
     for job in jobs:
         stored = stored_result(Path(folder), job.key) if shared else None
         if stored is None or stored.meta.get("digest") != job.digest:
@@ -125,6 +142,7 @@ def run_jobs(
         else:  # an engine runs a task again whose worker died after it; what was paid for is not paid for twice
             done.append(Done(job.piece, job.key, stored.meta, True))
             payload.append((job.piece, stored.arrays))
+            put_same(job, stored.arrays, stored.meta)
     if not left:
         return Report(tuple(done)), tuple(payload)
     began = time.perf_counter()
@@ -148,14 +166,8 @@ def run_jobs(
                 "count": piece.count,
                 "shots": sum(piece.shots),
             }
-        stored = shared
-        try:
-            if shared:
-                meta["sha256"] = store_result(Path(folder), job.key, result.arrays, meta)
-        except RunRecordError:
-            stored = False  # what was paid for is not lost with it: the application tries, and says why it cannot
-        done.append(Done(piece, job.key, meta, stored))
-        payload.append((piece, result.arrays))
+        put(piece, job.key, result.arrays, meta)
+        put_same(job, result.arrays, meta)
         began = ended
 
     found = run_on_device(left, device, options, keep)

@@ -117,7 +117,7 @@ class Driver:
         """
         todo = self._recalled(jobs)
         stage.advance(sum(steps_of(job.piece) for job in jobs) - sum(map(steps_of, todo)))
-        self._finish(todo, stage, ahead)
+        self._finish(self._fan_in.once(todo), stage, ahead)
 
     def _recalled(self, jobs: Sequence[FragmentJob]) -> list[Piece]:
         """Ask for jobs and take what the run's folder holds of them; what is still to do."""
@@ -181,7 +181,7 @@ class Driver:
         task_submitted(self._directory, submit, sum(map(self._predicted, submit.pieces)))
         report, payload = task(jobs, submit.device, options, folder, self._limits(submit), ticket)
         self._running[submit.number] = (submit, ticket, report)
-        self._fan_in.add(submit.number, {piece.fragment for piece in submit.pieces}, payload)
+        self._fan_in.add(submit.number, self._fragments(submit), payload)
 
     def _submit_ahead(self, ahead: TakesTensors | None) -> None:
         """Submit what follows the tasks that are submitted."""
@@ -195,7 +195,7 @@ class Driver:
         self._keep(submit, report, stage)
         if outcome.failure is not None or report.failure or report.left:
             done = {done.piece.fragment for done in report.done}
-            self._fan_in.lose(number, {piece.fragment for piece in submit.pieces}, done)
+            self._fan_in.lose(number, self._fragments(submit), done)
         self._follow(self.state.end(number, outcome, time.monotonic()))
 
     def _keep(self, submit: Submit, report: Report, stage: Stage) -> None:
@@ -232,6 +232,9 @@ class Driver:
         seen = {name: self._read_state(d) for name, d in self.devices.items() if d.kind is Kind.QPU}
         devices_seen(self._directory, seen, self._trouble)
         return seen
+
+    def _fragments(self, submit: Submit) -> set[int]:
+        return {own for piece in submit.pieces for own in self._fan_in.job(piece).fragments}
 
     def _predicted(self, piece: Piece) -> float:
         return predicted_seconds(self._fan_in.job(piece))

@@ -73,7 +73,7 @@ def task_ended(directory: RunDirectory, submit: Submit, outcome: Outcome) -> Non
         f"task {submit.number} ended on {device} after {outcome.seconds:.3f} s: {error or 'done'}",
         **_placed(outcome.span, device),
         task=submit.number, waited=round(report.waited, 6), done=_numbers(done.piece for done in report.done),
-        cached=sum(not done.paid for done in report.done), bytes=report.bytes, error=error,
+        cached=sum(done.meta.get("cache") == "hit" for done in report.done), bytes=report.bytes, error=error,
     )  # fmt: skip
 
 

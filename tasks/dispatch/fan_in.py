@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tasks.cutting import Plan
 from tasks.dispatch.errors import RunError
 from tasks.dispatch.events import work_ended
 from tasks.execute import Payload
-from tasks.execution.jobs import FragmentJob, SampledJob
+from tasks.execution.jobs import ExactJob, FragmentJob, SampledJob
 from tasks.execution.pieces import Piece
 from tasks.runs import RunDirectory
 from tasks.runtime import Next, Outcome, Reason, RetryPolicy, limits, next_step, raise_defect, wait_on
@@ -50,6 +51,25 @@ class FanIn:
         assert isinstance(job, SampledJob)
         return job.share(piece.first, piece.count)
 
+    def once(self, pieces: Sequence[Piece]) -> list[Piece]:
+        """Pieces to run for these results: of equal exact ones a single one, whose job then is for all of them."""
+        alike: dict[tuple[int, ...], list[ExactJob]] = {}
+        for piece in pieces:
+            if piece.exact:
+                job = self.job(piece).as_exact()
+                size = (job.fragment.num_qubits, len(job.fragment.circuit.data), len(job.fragment.legs))
+                alike.setdefault(size, []).append(job)
+        same: dict[str, list[ExactJob]] = {}
+        for jobs in alike.values():
+            for job in jobs if len(jobs) > 1 else ():
+                same.setdefault(job.digest, []).append(job)
+        others = set()
+        for first, *rest in same.values():
+            also = tuple(job.fragment.index for job in rest)
+            self._asked[first.fragment.index][first.piece.round_index] = replace(first, also=also)
+            others |= set(also)
+        return [piece for piece in pieces if not piece.exact or piece.fragment not in others]
+
     def find(self, piece: Piece, arrays: Any) -> None:
         """An earlier process of the run has left a result."""
         self._found[piece.fragment].append((piece, arrays))
@@ -84,8 +104,9 @@ class FanIn:
 
     def submit_ahead(self, waiting: Collection[int], ahead: TakesTensors | None) -> None:
         """Submit the fan-in of every fragment but those that wait for a device, and what follows all of them."""
+        open_ones = {own for index in waiting for job in self._asked[index].values() for own in job.fragments}
         for index in self._asked:
-            if index not in waiting and index not in self._tensors:
+            if index not in open_ones and index not in self._tensors:
                 self._submit(index)
         if ahead is not None and not waiting and self._ahead is None:
             self._ahead = (ahead, ahead(self._all(), 0))

@@ -40,11 +40,18 @@ class ExactJob:
         fragment: the fragment.
         schemes: (leg,) the settings of its legs.
         outputs: ask for the probabilities of its output bits instead of its observable factors.
+        also: other fragments of the plan that are the same, so that the result is theirs, too.
     """
 
     fragment: Fragment
     schemes: tuple[Scheme, ...] = ()
     outputs: bool = False
+    also: tuple[int, ...] = ()
+
+    @property
+    def fragments(self) -> tuple[int, ...]:
+        """Those that it has the result of."""
+        return self.fragment.index, *self.also
 
     @property
     def piece(self) -> Piece:
@@ -54,7 +61,11 @@ class ExactJob:
     @property
     def key(self) -> str:
         """Unique in its run; names the stored result."""
-        return f"fragment-{self.fragment.index}-{'outputs' if self.outputs else 'exact'}"
+        return self.key_of(self.fragment.index)
+
+    def key_of(self, fragment: int) -> str:
+        """The name of the stored result of one of its fragments."""
+        return f"fragment-{fragment}-{'outputs' if self.outputs else 'exact'}"
 
     @property
     def digest(self) -> str:
@@ -110,6 +121,11 @@ class SampledJob:
         """Of all that determines the result: a stored one is used again only if it was asked for in the same words."""
         words = (self.schemes, self.variants, self.shots, self.seed, self.circuit, self.round_index, self.outputs)
         return _digest(fragment_digest(self.fragment), leg_choices(self.fragment, self.schemes), *words)
+
+    @property
+    def fragments(self) -> tuple[int, ...]:
+        """Those that it has the result of: shots are one fragment's alone, so that errors are independent."""
+        return (self.fragment.index,)
 
     @property
     def streams(self) -> list[str]:

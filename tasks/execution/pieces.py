@@ -98,8 +98,8 @@ class Done:
 
     @property
     def paid(self) -> bool:
-        """Whether a device worked for it; false where the cache had all of it."""
-        return self.meta.get("cache") != "hit"
+        """Whether a device worked for it; false where the cache, or an equal fragment, had all of it."""
+        return self.meta.get("cache") != "hit" and "same_as" not in self.meta
 
 
 @dataclass(frozen=True)
