@@ -1,33 +1,47 @@
-"""Sets of parameter values that are bound and run, as ``qompass run`` does it: many in one run, or each for itself."""
+"""Circuits that are bound and run, as ``qompass run`` does it: as many as go together share one run and its graph."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from qiskit import QuantumCircuit
-from scipy.linalg import block_diag
-from scipy.sparse import csr_array
 
 from resources_xml import units_of
+from tasks.beside import Beside, merged
 from tasks.cut import plan_problem
+from tasks.cutting import Plan
 from tasks.cutting.document import plan_document
+from tasks.execution.as_written import circuit_material
 from tasks.execution.run_devices import run_devices
 from tasks.inputs.limits import MAX_QUBITS
 from tasks.inputs.observables import MAX_TERMS
-from tasks.model.problem import PauliTerms, Problem
+from tasks.model.problem import Problem
 from tasks.model.progress import Progress, Quiet
 from tasks.options import Options, options_document
-from tasks.runs import RunDirectory
+from tasks.runs import RunDirectory, RunRecord
 from tasks.runs.temporary import temporary_runs
 from tasks.runtime import shared_engine
-from tasks.workflow import run
+from tasks.workflow import Result, run
 
-_MOST_TOGETHER = 64  # sets in one run
+_MOST_TOGETHER = 64  # circuits in one run
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A circuit at several sets of parameter values, and what is asked of it.
+
+    Attributes:
+        problems: (set,) the same but for their angles.
+        target_error: standard error to reach for every observable; None for what the options say.
+    """
+
+    problems: Sequence[Problem]
+    target_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -71,125 +85,211 @@ def kept_run(parent: Path, problem: Problem, options: Options) -> Path:
     return directory.path
 
 
-def run_problems(
-    problems: Iterable[Problem],
+@dataclass(frozen=True)
+class Entry:
+    """A circuit of a run.
+
+    Attributes:
+        problem: it, with what all of its owners ask.
+        owners: (which of what is wanted, which set), and the first of its observables.
+        alike: circuits that share the cuts of the first of them.
+    """
+
+    problem: Problem
+    owners: tuple[tuple[int, int, int], ...]
+    alike: int
+
+
+@dataclass(frozen=True)
+class SharedRun:
+    """Circuits that go into one run.
+
+    Attributes:
+        entries: the circuits.
+        beside: they as one problem.
+        options: how it is run; without cuts where these are still to be found.
+    """
+
+    entries: tuple[Entry, ...]
+    beside: Beside
+    options: Options
+
+    def with_cuts(self, options: Options, plans: dict[int, Plan]) -> Options:
+        """The run's options with the cuts of its circuits; those of a single one are found by the run itself.
+
+        Args:
+            options: of one circuit.
+            plans: of circuits that are known, by ``alike``; those found here are added.
+        """
+        kinds = [entry.alike for entry in self.entries]
+        for entry in self.entries if len(kinds) > 1 else ():
+            if entry.alike not in plans:
+                asked = replace(options, target_error=self.options.target_error)
+                plans[entry.alike] = plan_problem(entry.problem, asked)
+        if kinds[0] not in plans:
+            return self.options
+        return replace(self.options, cuts=self.beside.cuts([plans[kind].cuts for kind in kinds]))
+
+    def notes(self, entry: Entry, record: RunRecord) -> list[str]:
+        """What a run's record says of one of its circuits, or of all."""
+        others = set(self.beside.problem.notes) - set(entry.problem.notes)
+        return [note for note in record["notes"] if note not in others]
+
+    def taken(self, plan: Plan, record: RunRecord) -> list[dict[str, int]]:
+        """(entry,) the shots that each device took for it, 0 of those that gave whole tensors."""
+        owners = self.beside.owners(plan)
+        found = [dict[str, int]() for _ in self.entries]
+        for key, meta in record["results"].items():
+            own = found[owners[int(key.split("-")[1])]]
+            own[meta["device"]] = own.get(meta["device"], 0) + meta.get("shots", 0)
+        return found
+
+
+def shared_runs(wanted: Sequence[Wanted], options: Options) -> list[SharedRun]:
+    """As few runs as answer all that is wanted: one for each error to reach, up to the widest circuit that is taken.
+
+    Equal circuits are one, of which all is asked that is asked of any of them.
+    """
+    found: dict[tuple[float | None, bytes], list[tuple[tuple[int, int], Problem]]] = {}
+    for place, own in enumerate(wanted):
+        for number, problem in enumerate(own.problems):
+            of = [f"PUB {place}"] * (len(wanted) > 1) + [f"set {number}"] * (len(own.problems) > 1)
+            named = replace(problem, names=tuple(", ".join([name, *of]) for name in problem.names))
+            key = own.target_error, circuit_material(problem.circuit)
+            found.setdefault(key, []).append(((place, number), named))
+    shapes: dict[tuple[object, ...], int] = {}
+    entries: dict[float | None, list[Entry]] = {}
+    for (target, _), same in found.items():
+        for part in _within_limits(same):
+            problem = part[0][1] if len(part) == 1 else merged([own for _, own in part])
+            firsts = accumulate((len(own.names) for _, own in part), initial=0)
+            owners = tuple((*owner, first) for (owner, _), first in zip(part, firsts, strict=False))
+            entry = Entry(problem, owners, shapes.setdefault(_shape(problem), len(shapes)))
+            entries.setdefault(target, []).append(entry)
+    runs = []
+    for target, group in entries.items():
+        for together in _together(group):
+            beside = Beside.of([entry.problem for entry in together])
+            count = sum(len(entry.owners) for entry in together)
+            whole = replace(
+                options,
+                shots=None if options.shots is None else count * options.shots,
+                budget=None if options.budget is None else count * options.budget,
+                target_error=target or options.target_error,
+            )
+            runs.append(SharedRun(together, beside, whole))
+    return runs
+
+
+def run_together(
+    wanted: Sequence[Wanted],
     options: Options,
-    folders: Sequence[Path] | None = None,
     progress: Progress | None = None,
-) -> Evaluated:
-    """Run the problems of one circuit at several angles: as many as go together in one run, if nothing is kept of them.
+    folders: Sequence[Path] | None = None,
+) -> list[Evaluated]:
+    """Run circuits: as many as go together in one run.
 
     Args:
-        problems: the problems.
-        options: how to run them.
-        folders: what ``kept_run`` made for each; None keeps nothing.
+        wanted: what is to be run.
+        options: how.
         progress: where each run's progress is shown.
+        folders: what ``kept_run`` made for each of ``shared_runs``; None keeps nothing.
+
+    Returns:
+        one for each that is wanted.
 
     Raises:
         QompassError: with one line that says what to do.
     """
-    if folders is None:
-        return _in_bulk(list(problems), options, progress or Quiet())
-    return _one_by_one(problems, options, folders, progress or Quiet())
-
-
-def _in_bulk(problems: Sequence[Problem], options: Options, progress: Progress) -> Evaluated:
-    """The sets beside each other, as one problem of as many qubits: one graph of tasks, and jobs of all sets."""
-    found, start = [], 0
-    gates = [item.operation.name for item in problems[0].circuit.data]
-    plan = plan_problem(problems[0], options) if len(problems) > 1 else None
-    if plan is not None:  # the circuits differ in their angles alone: one search does for all
-        options = replace(options, cuts=plan.cuts)
-    while start < len(problems):
-        part, start = problems[start : start + together(problems[0])], start + together(problems[0])
-        alike = all([item.operation.name for item in own.circuit.data] == gates for own in part)
-        if plan is not None and len(part) > 1 and alike:
-            found.append(replace(_beside(part, options, progress), plan=plan_document(plan)))
-        else:
-            found.append(_one_by_one(part, options, None, progress))
-    devices = dict.fromkeys(name for own in found for name in own.devices)
-    return Evaluated(
-        np.concatenate([own.values for own in found]),
-        np.concatenate([own.std_errors for own in found]),
-        sum(own.shots for own in found),
-        tuple(devices),
-        found[0].plan,
-        tuple(dict.fromkeys(note for own in found for note in own.notes)),
-    )
-
-
-def together(problem: Problem) -> int:
-    """How many sets of a problem go into one run."""
-    return max(1, min(_MOST_TOGETHER, MAX_QUBITS // problem.num_qubits, MAX_TERMS // max(1, problem.terms.count)))
-
-
-def _beside(problems: Sequence[Problem], options: Options, progress: Progress) -> Evaluated:
-    count, length = len(problems), len(problems[0].circuit.data)
-    width, asked = problems[0].num_qubits, len(problems[0].names)
-    cuts = tuple(cut.moved(place * length, place * width) for place in range(count) for cut in options.cuts or ())
-    whole = replace(
-        options,
-        cuts=cuts,
-        shots=None if options.shots is None else count * options.shots,
-        budget=None if options.budget is None else count * options.budget,
-    )
-    found = _one_by_one([joined(problems)], whole, None, progress)
-    values, errors = (own.reshape(count, asked) for own in (found.values, found.std_errors))
-    return replace(found, values=values, std_errors=errors)
-
-
-def joined(problems: Sequence[Problem]) -> Problem:
-    """Problems of the same shape beside each other, each on qubits of its own."""
-    width = problems[0].num_qubits
-    circuit = QuantumCircuit(width * len(problems))
-    for place, problem in enumerate(problems):
-        qubits = circuit.qubits[place * width : (place + 1) * width]
-        for item in problem.circuit.data:
-            own = [qubits[problem.circuit.find_bit(qubit).index] for qubit in item.qubits]
-            circuit.append(item.operation, own, copy=False)
-    x, z = (block_diag(*(getattr(problem.terms, name) for problem in problems)).astype(bool) for name in "xz")
-    coefficients = block_diag(*(problem.terms.coefficients.toarray() for problem in problems))
-    constant = np.flatnonzero(~(x | z).any(axis=1))  # the same string in all of them
-    kept = np.setdiff1d(np.arange(len(x)), constant[1:])
-    if constant.size > 1:
-        coefficients[:, [constant[0]]] = coefficients[:, constant].sum(axis=1, keepdims=True)
-    terms = PauliTerms(x[kept], z[kept], csr_array(coefficients[:, kept]))
-    names = [f"{name}, set {place}" for place, problem in enumerate(problems) for name in problem.names]
-    return Problem(circuit, terms, tuple(names), problems[0].notes)
-
-
-def _one_by_one(
-    problems: Iterable[Problem], options: Options, folders: Sequence[Path] | None, progress: Progress
-) -> Evaluated:
-    values, errors, devices, notes = [], [], dict[str, None](), dict[str, None]()
-    shots, document = 0, dict[str, Any]()
+    made = [_Answers(own) for own in wanted]
+    plans: dict[int, Plan] = {}  # circuits that differ in their angles alone share the cuts of the first
     units = units_of(run_devices(options.resources, {}))
     with contextlib.ExitStack() as engine:
         engine.enter_context(shared_engine(options.engine, units=units))
-        for number, problem in enumerate(problems):
+        for place, shared in enumerate(shared_runs(wanted, options)):
+            chosen = shared.with_cuts(options, plans)
             with contextlib.ExitStack() as stack:
                 if folders is None:
                     parent = stack.enter_context(temporary_runs())
-                    directory = RunDirectory.create(parent, {"seed": options.seed}, problem)
+                    directory = RunDirectory.create(parent, {"seed": chosen.seed}, shared.beside.problem)
                 else:
-                    directory = RunDirectory.open(folders[number])
+                    directory = RunDirectory.open(folders[place])
+                    directory.update(options=options_document(chosen))
                 with directory:
-                    result = run(problem, options, directory, progress)
-            if options.cuts is None:  # the circuits differ in their angles alone: one search does for all
-                options = replace(options, cuts=result.plan.cuts)
-            values.append([estimate.value for estimate in result.estimates])
-            errors.append([estimate.std_error for estimate in result.estimates])
-            for meta in result.record["results"].values():
-                devices[meta["device"]] = None
-                shots += meta.get("shots", 0)
-            notes.update(dict.fromkeys(result.record["notes"]))
-            document = document or plan_document(result.plan)
-    return Evaluated(
-        np.array(values),
-        np.array(errors),
-        shots,
-        tuple(devices),
-        document,
-        tuple(notes),
-        tuple(str(folder) for folder in folders or ()),
-    )
+                    result = run(shared.beside.problem, chosen, directory, progress or Quiet())
+            plans.setdefault(shared.entries[0].alike, result.plan)
+            _share_out(shared, result, made, plans, () if folders is None else (str(folders[place]),))
+    return [own.evaluated() for own in made]
+
+
+class _Answers:
+    """What the runs have said so far of one of those wanted."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        asked = len(wanted.problems[0].names) if wanted.problems else 0
+        self.values, self.errors = np.zeros((2, len(wanted.problems), asked))
+        self.shots, self.plan = 0, dict[str, Any]()
+        self.devices, self.notes, self.runs = dict[str, None](), dict[str, None](), dict[str, None]()
+
+    def evaluated(self) -> Evaluated:
+        kept = (tuple(own) for own in (self.devices, self.notes, self.runs))
+        devices, notes, runs = kept
+        return Evaluated(self.values, self.errors, self.shots, devices, self.plan, notes, runs)
+
+
+def _share_out(
+    shared: SharedRun,
+    result: Result,
+    made: Sequence[_Answers],
+    plans: Mapping[int, Plan],
+    folders: tuple[str, ...],
+) -> None:
+    """Give each what a run says of it: values, and of what they were made its own."""
+    first = 0
+    for entry, taken in zip(shared.entries, shared.taken(result.plan, result.record), strict=True):
+        for place, number, own in entry.owners:
+            answers = made[place]
+            part = result.estimates[first + own : first + own + answers.values.shape[1]]
+            answers.values[number] = [estimate.value for estimate in part]
+            answers.errors[number] = [estimate.std_error for estimate in part]
+            answers.shots += sum(taken.values())
+            answers.plan = answers.plan or plan_document(plans[entry.alike])
+            answers.devices |= dict.fromkeys(taken)
+            answers.notes |= dict.fromkeys(shared.notes(entry, result.record))
+            answers.runs |= dict.fromkeys(folders)
+        first += len(entry.problem.names)
+
+
+def _together(entries: Sequence[Entry]) -> list[tuple[Entry, ...]]:
+    """Entries in turn, as many as go into one run."""
+    found: list[list[Entry]] = []
+    qubits = terms = 0
+    for entry in entries:
+        qubits, terms = qubits + entry.problem.num_qubits, terms + entry.problem.terms.count
+        if not found or qubits > MAX_QUBITS or terms > MAX_TERMS or len(found[-1]) == _MOST_TOGETHER:
+            found.append([])
+            qubits, terms = entry.problem.num_qubits, entry.problem.terms.count
+        found[-1].append(entry)
+    return [tuple(own) for own in found]
+
+
+def _within_limits(same: Sequence[tuple[tuple[int, int], Problem]]) -> list[list[tuple[tuple[int, int], Problem]]]:
+    """Equal circuits in turn, as many as ask for no more terms together than a run takes."""
+    found: list[list[tuple[tuple[int, int], Problem]]] = []
+    terms = 0
+    for owner, problem in same:
+        terms += problem.terms.count
+        if not found or terms > MAX_TERMS:
+            found.append([])
+            terms = problem.terms.count
+        found[-1].append((owner, problem))
+    return found
+
+
+def _shape(problem: Problem) -> tuple[object, ...]:
+    """All of a problem that its cuts are chosen by, but for its angles."""
+    gates = [
+        (item.operation.name, *(problem.circuit.find_bit(qubit).index for qubit in item.qubits))
+        for item in problem.circuit.data
+    ]
+    return problem.num_qubits, tuple(gates), problem.terms.x.tobytes(), problem.terms.z.tobytes()

@@ -14,18 +14,22 @@ from scheduler_policies import Kind
 from tasks.cut import plan_problem
 from tasks.cutting import structure_of
 from tasks.errors import InputError
+from tasks.execution.backends import NamedSampler
 from tasks.execution.run_devices import run_devices
-from tasks.inputs.validation import at_least_two_qubits
+from tasks.inputs.validation import at_least_two_qubits, make_problem
+from tasks.model.problem import Problem
 from tasks.model.progress import Progress, Quiet
 from tasks.model.tensor import Structure
 from tasks.options import Options
+from tasks.parametric.backends import BackendPlan, Steps, in_step
 from tasks.parametric.exact import ParametricPlan
-from tasks.parametric.template import Unsuited, template_of
+from tasks.parametric.template import Template, Unsuited, template_of
 from tasks.reconstruction.distribution.drawing import Outcomes
 from tasks.reconstruction.distribution.likely import string_probabilities
 from tasks.reconstruction.distribution.outputs import ExactOutputs, Outputs
 from tasks.runtime.inline import one_thread
-from tasks.sample import Question, answer_question, draw_bits, shots_of
+from tasks.sample import Question, answer_question, shots_of
+from tasks.sample_together import PLANNED_SHOTS, Drawn, Strings, draw_together, in_strings, read_notes
 
 logger = logging.getLogger(__name__)
 
@@ -37,14 +41,21 @@ class Drawer:
 
     Args:
         circuit: unitary but for measurements at its end, with or without free parameters; a copy is kept.
-        options: for the exact path.
+        options: how to run; ``shots`` are those of all variants of a set together where devices take shots, None for
+            as many of each variant as strings are drawn.
+        device: runs the variants instead of the options' devices.
     """
 
-    def __init__(self, circuit: QuantumCircuit, options: Options) -> None:
-        self.circuit, self.options = circuit.copy(), options
+    def __init__(self, circuit: QuantumCircuit, options: Options, device: NamedSampler | None = None) -> None:
+        self.circuit, self.options, self._device = circuit.copy(), options, device
+        self._measured = any(item.name == "measure" for item in circuit.data)
 
     def bits(self, values: np.ndarray, shots: int, progress: Progress | None = None) -> np.ndarray:
-        """(set, shot, classical bit) uint8; bits never written stay 0.
+        """(set, shot, classical bit) uint8; bits never written stay 0; arguments as for ``draw``."""
+        return self.draw(values, shots, progress).bits
+
+    def draw(self, values: np.ndarray, shots: int, progress: Progress | None = None) -> Drawn:
+        """Strings.
 
         Args:
             values: (set, parameter) float64, in the order of ``circuit.parameters``.
@@ -55,19 +66,61 @@ class Drawer:
             InputError: the circuit cannot be used.
             QompassError: with one line that says what to do.
         """
-        drawn = np.zeros((len(values), shots, self.circuit.num_clbits), dtype=np.uint8)
-        measured = any(item.name == "measure" for item in self.circuit.data)
-        ready = self._ready if measured and len(values) else None
+        if self._device is not None:
+            return in_step(self._device, [self.steps(values, shots)])[0]
+        if not self.here(values, shots):
+            return draw_together([self.wanted(values, shots)], self.options, progress)[0]
+        drawn = self._nothing(values, shots)
+        ready = self._ready if drawn.size and self._measured else None
         with (progress or Quiet()).stage("sample", len(values)) as stage:
             for number, own in enumerate(values):
-                options = replace(self.options, seed=self.options.seed + number)
                 if ready is not None:
-                    drawn[number] = self._drawn(ready, own, shots, options.seed)
-                else:
-                    bound = self.circuit.assign_parameters(own) if own.size else self.circuit
-                    drawn[number] = draw_bits(bound, shots, options)
+                    drawn[number] = self._drawn(ready, own, shots, self.options.seed + number)
                 stage.advance()
-        return drawn
+        return Drawn(drawn)
+
+    def here(self, values: np.ndarray, shots: int) -> bool:
+        """Whether ``draw`` needs no run: there is nothing to draw, or this process or the device given does it."""
+        nothing = not (len(values) and shots and self._measured)
+        return nothing or self._device is not None or self._ready is not None
+
+    def wanted(self, values: np.ndarray, shots: int) -> Strings:
+        """What a run is to draw; arguments as for ``draw``.
+
+        Raises:
+            InputError: the circuit cannot be used.
+        """
+        bound = (self.circuit.assign_parameters(own) if own.size else self.circuit for own in values)
+        problems = [make_problem(at_least_two_qubits(own), None, every_qubit=True) for own in bound]
+        return Strings(problems, shots)
+
+    def steps(self, values: np.ndarray, shots: int) -> Steps[Drawn]:
+        """As ``draw``, on the device given, in jobs that it may share with others (``in_step``)."""
+        assert self._device is not None
+        drawn = self._nothing(values, shots)
+        if not (drawn.size and self._measured):
+            return Drawn(drawn)
+        ready = self._on_device
+        problem = ready.template.problem
+        each = shots if self.options.shots is None else max(1, self.options.shots // max(1, ready.variants))
+        for number, (joined, outputs) in enumerate((yield from ready.outputs(values, each))):
+            drawn[number] = _strings(problem, joined, list(outputs), shots, self.options.seed + number)
+        notes = (*read_notes(problem.notes), *ready.plan.notes, *in_strings([self._device.name]))
+        return Drawn(drawn, each * ready.variants * len(values), (self._device.name,), notes)
+
+    @cached_property
+    def _on_device(self) -> BackendPlan:
+        assert self._device is not None
+        try:
+            template = self._template()
+            sampled = replace(self.options, shots=self.options.shots or PLANNED_SHOTS)
+            plan = plan_problem(template.problem, sampled, runs=False)
+            return BackendPlan(template, plan, self._device, self.options.seed & 0x7FFFFFFF)
+        except Unsuited as unsuited:
+            raise InputError(f"a backend cannot run this circuit: {unsuited}: bind its parameters") from unsuited
+
+    def _nothing(self, values: np.ndarray, shots: int) -> np.ndarray:
+        return np.zeros((len(values), shots, self.circuit.num_clbits), dtype=np.uint8)
 
     def zeros(self, values: np.ndarray) -> np.ndarray:
         """(set,) probabilities that every qubit is measured 0.
@@ -98,12 +151,11 @@ class Drawer:
         """What is made once, where this process holds every fragment's outputs."""
         if any(device.kind is Kind.QPU for device in run_devices(self.options.resources, {})):
             return None
-        circuit = at_least_two_qubits(self.circuit)
         try:
-            template = template_of(circuit, [SparsePauliOp("Z" * circuit.num_qubits)])
-            ready = ParametricPlan(
-                template, plan_problem(template.problem, self.options, runs=False), self.options.seed
-            )
+            template = self._template()
+            exact = replace(self.options, shots=None, target_error=None)
+            plan = plan_problem(template.problem, exact, runs=False)
+            ready = ParametricPlan(template, plan, self.options.seed)
             if any(
                 program.amplitudes * np.prod([leg.rank for leg in program.fragment.legs]) > _MOST_ENTRIES
                 for program in ready.programs
@@ -113,6 +165,10 @@ class Drawer:
             logger.info("every set is run for itself: %s", unsuited)
             return None
         return ready
+
+    def _template(self) -> Template:
+        circuit = at_least_two_qubits(self.circuit)
+        return template_of(circuit, [SparsePauliOp("Z" * circuit.num_qubits)])
 
     def _outputs(self, ready: ParametricPlan, values: np.ndarray) -> tuple[Structure, list[Outputs]]:
         angles = ready.template.angles.of(values[None])
@@ -126,9 +182,12 @@ class Drawer:
         return replace(structure_of(ready.template.problem, ready.plan), bonds=bonds), found
 
     def _drawn(self, ready: ParametricPlan, values: np.ndarray, shots: int, seed: int) -> np.ndarray:
-        problem = ready.template.problem
         with one_thread():
-            joined, found = self._outputs(ready, values)
-            drawn = answer_question(joined, found, problem.num_qubits, problem.readout, Question(draw=shots), seed)
-        assert isinstance(drawn, Outcomes)
-        return shots_of(drawn, seed)
+            return _strings(ready.template.problem, *self._outputs(ready, values), shots, seed)
+
+
+def _strings(problem: Problem, joined: Structure, outputs: list[Outputs], shots: int, seed: int) -> np.ndarray:
+    """(shot, bit) uint8."""
+    drawn = answer_question(joined, outputs, problem.num_qubits, problem.readout, Question(draw=shots), seed)
+    assert isinstance(drawn, Outcomes)
+    return shots_of(drawn, seed)

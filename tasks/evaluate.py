@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
 from scheduler_policies import Device, Kind
-from tasks.bound_runs import Evaluated, run_problems
+from tasks.bound_runs import Evaluated, Wanted, run_together
 from tasks.cut import plan_problem
 from tasks.cutting.document import plan_document
 from tasks.errors import InputError
@@ -25,7 +24,7 @@ from tasks.inputs.validation import at_least_two_qubits, make_problem
 from tasks.model.problem import Estimate, Problem
 from tasks.model.progress import Progress, Quiet, Stage
 from tasks.options import Options
-from tasks.parametric.backends import BackendPlan
+from tasks.parametric.backends import BackendPlan, Steps, in_step
 from tasks.parametric.exact import ParametricPlan
 from tasks.parametric.sampled import SampledPlan
 from tasks.parametric.shifts import Slopes, shifted_slopes
@@ -78,7 +77,6 @@ class Evaluator:
         values: np.ndarray,
         *,
         target_error: float | None = None,
-        folders: Sequence[Path] | None = None,
         progress: Progress | None = None,
     ) -> Evaluated:
         """Values and standard errors.
@@ -86,7 +84,6 @@ class Evaluator:
         Args:
             values: (set, parameter) float64, in the order of ``circuit.parameters``.
             target_error: standard error to reach for every observable; None for what the options say.
-            folders: what ``kept_run`` made for each set; None keeps nothing.
             progress: where progress is shown.
 
         Raises:
@@ -98,10 +95,24 @@ class Evaluator:
         if not len(values) or not self.observables:
             return Evaluated(*np.zeros((2, len(values), len(self.observables))))
         if self._device is not None:
-            return self._evaluate_on(self._device, values, options)
-        if folders is None and self._ready is not None:
+            return in_step(self._device, [self.steps(values, target_error)])[0]
+        if self.here(values, target_error):
             return self._evaluate_here(values, options, progress or Quiet())
-        return run_problems((self.problem(own) for own in values), options, folders, progress)
+        return run_together([self.wanted(values, target_error)], self.options, progress)[0]
+
+    def here(self, values: np.ndarray, target_error: float | None = None) -> bool:
+        """Whether ``evaluate`` needs no run: nothing is asked, or this process or the device given does it."""
+        if not len(values) or not self.observables or self._device is not None:
+            return True
+        return self._ready is not None and not (self._sampled(target_error) and self._shots is None)
+
+    def wanted(self, values: np.ndarray, target_error: float | None = None) -> Wanted:
+        """What a run is to answer; arguments as for ``evaluate``.
+
+        Raises:
+            InputError: the circuit or an observable cannot be used.
+        """
+        return Wanted([self.problem(own) for own in values], target_error)
 
     @cached_property
     def _ready(self) -> ParametricPlan | None:
@@ -127,16 +138,21 @@ class Evaluator:
         except Unsuited as unsuited:
             raise InputError(f"a backend cannot run this circuit: {unsuited}: bind its parameters") from unsuited
 
-    def _evaluate_on(self, device: NamedSampler, values: np.ndarray, options: Options) -> Evaluated:
+    def steps(self, values: np.ndarray, target_error: float | None = None) -> Steps[Evaluated]:
+        """As ``evaluate``, on the device given, in jobs that it may share with others (``in_step``)."""
+        device = self._device
+        assert device is not None
+        options = self.options if target_error is None else replace(self.options, target_error=target_error)
+        if not len(values) or not self.observables:
+            return Evaluated(*np.zeros((2, len(values), len(self.observables))))
         if not options.sampled:
             raise InputError(
                 f"{device.name} takes shots: say how many (`shots`), or the standard error to reach (`precision`)",
                 field="shots",
             )
         ready = self._on_device
-        before = ready.shots
-        found, errors = ready.values(values, shots=options.shots, target_error=options.target_error)
-        shots, document = ready.shots - before, plan_document(ready.plan)
+        found, errors, shots = yield from ready.values(values, shots=options.shots, target_error=options.target_error)
+        document = plan_document(ready.plan)
         notes = (*ready.template.problem.notes, *ready.plan.notes, biased([device.name], "none"))
         return Evaluated(found, errors, shots, (device.name,), document, notes)
 
@@ -204,8 +220,6 @@ class Evaluator:
         ready = self._ready
         assert ready is not None
         found, shots = [], 0
-        if options.sampled and self._shots is None:
-            return run_problems((self.problem(own) for own in values), options, None, shown)
         with shown.stage("evaluate", len(values)) as stage:
             for start in range(0, len(values), _TOGETHER):
                 part = values[start : start + _TOGETHER]
@@ -257,13 +271,13 @@ class Watched:
     """
 
     def __init__(self, stop: Stop, shown: Progress | None = None) -> None:
-        self._stop, self._shown = stop, shown or Quiet()
+        self.go_on, self._shown = stop, shown or Quiet()
 
     @contextlib.contextmanager
     def stage(self, name: str, total: int) -> Iterator[Stage]:
         """See ``Progress``."""
         with self._shown.stage(name, total) as inner:
-            yield _WatchedStage(self._stop, inner)
+            yield _WatchedStage(self.go_on, inner)
 
     def estimates(self, rounds: int, told: Sequence[Estimate]) -> None:
         """See ``Progress``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from qiskit import QuantumCircuit
@@ -16,7 +16,7 @@ from tasks.dispatch.rounds import run_round
 from tasks.dispatch.start import started
 from tasks.errors import InputError
 from tasks.execution.jobs import FragmentJob, exact_jobs, sampled_jobs, uniform_shots
-from tasks.inputs.validation import at_least_two_qubits, make_problem
+from tasks.inputs.validation import make_problem
 from tasks.model.problem import Problem, Readout
 from tasks.model.progress import Progress, Quiet
 from tasks.model.streams import random_stream
@@ -24,7 +24,7 @@ from tasks.model.tensor import Structure
 from tasks.options import Options, options_of
 from tasks.reconstruction.distribution.drawing import Outcomes, draw_strings
 from tasks.reconstruction.distribution.likely import LikelyOutcomes, most_likely
-from tasks.reconstruction.distribution.outputs import ExactOutputs, Outputs, marginal
+from tasks.reconstruction.distribution.outputs import Outputs, marginal
 from tasks.reconstruction.distribution.whole import MOST_VECTOR_BITS, Distribution, full_distribution
 from tasks.reconstruction.errors import DistributionError
 from tasks.runs import RunDirectory
@@ -57,26 +57,6 @@ def sample(circuit: QuantumCircuit, shots: int = 1024, **options: Any) -> dict[s
     assert isinstance(drawn, Outcomes)
     strings = labels(drawn.bits, problem.readout)
     return dict(sorted(zip(strings, drawn.counts.tolist(), strict=True), key=lambda pair: (-pair[1], pair[0])))
-
-
-def draw_bits(circuit: QuantumCircuit, shots: int, options: Options, progress: Progress | None = None) -> np.ndarray:
-    """(shot, classical bit) uint8: what the circuit's measurements read, shot by shot; bits never written stay 0.
-
-    Args:
-        circuit: unitary but for measurements at its end.
-        shots: how many.
-        options: for the exact path.
-        progress: where it is shown.
-
-    Raises:
-        InputError: the circuit cannot be used.
-    """
-    problem = make_problem(at_least_two_qubits(circuit), None, every_qubit=True)
-    if problem.readout is None or shots == 0:
-        return np.zeros((shots, circuit.num_clbits), dtype=np.uint8)
-    _, drawn = run_sample(problem, options, Question(draw=shots), progress)
-    assert isinstance(drawn, Outcomes)
-    return shots_of(drawn, options.seed)
 
 
 def shots_of(drawn: Outcomes, seed: int) -> np.ndarray:
@@ -204,12 +184,8 @@ def _measured(joined: Structure, found: Sequence[Outputs], num_qubits: int, read
 
 
 def draw(outputs: FragmentOutputs, shots: int, seed: int) -> Outcomes:
-    """Draw bit strings: qubit by qubit from contracted conditionals, never from the whole distribution.
-
-    The fragments' outputs must be exact.
-    """
-    exact = cast(tuple[ExactOutputs, ...], outputs.outputs)
-    drawn = draw_strings(outputs.joined, exact, outputs.num_qubits, shots, seed=seed)
+    """Draw bit strings: fragment by fragment from contracted conditionals, never from the whole distribution."""
+    drawn = draw_strings(outputs.joined, outputs.outputs, outputs.num_qubits, shots, seed=seed)
     bits, of = np.unique(outputs.as_read(drawn.bits), axis=0, return_inverse=True)
     return Outcomes(bits, np.bincount(of.ravel(), weights=drawn.counts, minlength=len(bits)).astype(np.int64))
 

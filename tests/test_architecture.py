@@ -13,11 +13,11 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the top floor down; a file belongs to the longest prefix that matches.
 FLOORS = [
     ["apps"],
-    ["tasks.evaluate", "tasks.draw", "tasks.bound_runs", "tasks.stages", "tasks.pilots"],
+    ["tasks.evaluate", "tasks.draw", "tasks.bound_runs", "tasks.sample_together", "tasks.stages", "tasks.pilots"],
     ["tasks.workflow", "tasks.sample", "tasks.check"],
     ["tasks.dispatch"],
     ["tasks.forecast"],
-    ["tasks.cut", "tasks.tensors", "tasks.reconstruct"],
+    ["tasks.beside", "tasks.cut", "tasks.tensors", "tasks.reconstruct"],
     ["tasks.prediction"],
     ["tasks.execute"],
     ["tasks.parametric"],

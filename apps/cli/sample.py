@@ -22,6 +22,7 @@ from tasks.model.problem import Problem
 from tasks.reconstruction.distribution.likely import LikelyOutcomes
 from tasks.reconstruction.distribution.whole import Distribution
 from tasks.sample import Question, labels, run_sample
+from tasks.sample_together import read_notes
 
 _SHOWN = 20
 
@@ -82,7 +83,7 @@ def sample(arguments: argparse.Namespace) -> int:
 
 def notes_of(problem: Problem) -> list[str]:
     """What the user should know of how the circuit was read, and of what the bits are."""
-    changed = [note for note in problem.notes if "final measurement" not in note]
+    changed = read_notes(problem.notes)
     if problem.readout is None:
         return [*changed, "the circuit measures nothing: all its qubits are measured instead, qubit 0 rightmost"]
     unset = problem.readout.bits.count(None)

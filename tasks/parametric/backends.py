@@ -1,8 +1,13 @@
-"""A Qiskit backend or sampler of the user's runs the variants, transpiled once, with the angles as sets of its PUBs."""
+"""A Qiskit backend or sampler of the user's runs the variants, transpiled once, with the angles as sets of its PUBs.
+
+What is asked of several circuits goes into the same jobs: whoever asks yields PUBs and is sent their results.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from qiskit import QuantumCircuit
@@ -14,11 +19,12 @@ from tasks.execution.backends import NamedSampler
 from tasks.execution.errors import ExecutionError
 from tasks.execution.simulators.sampled import sampled_data
 from tasks.model.counts import merge_counts
-from tasks.model.tensor import FragmentTensor, Structure, VariantCounts
+from tasks.model.tensor import FragmentTensor, SampledData, Structure, VariantCounts
 from tasks.parametric.exact import free_bonds
 from tasks.parametric.halves import MOST_ROUNDS, first_shots, further_shots
 from tasks.parametric.template import Template
 from tasks.reconstruction import estimate_values, tensor_values
+from tasks.reconstruction.distribution.outputs import SampledOutputs
 from tasks.reconstruction.statistics.allocation import more_of_all, out_of_reach
 from tasks.reconstruction.statistics.influences import influences
 from tasks.reconstruction.statistics.uncertainty import Uncertainty
@@ -26,6 +32,40 @@ from tasks.reconstruction.statistics.uncertainty import Uncertainty
 _MOST_SHOTS = 10**9  # of all variants: hours of any device
 
 _Counts = list[list[list[VariantCounts]]]  # (set, fragment, variant)
+
+T = TypeVar("T")
+Steps: TypeAlias = Generator[list[tuple[Any, ...]], Sequence[Any], T]
+"""Yields the PUBs of its part of a job, is sent their results, and returns what it made of them."""
+
+
+def in_step(device: NamedSampler, asked: Sequence[Steps[T]], go_on: Callable[[], None] = lambda: None) -> list[T]:
+    """What each of several returns: every job has the PUBs of all.
+
+    Args:
+        device: runs the jobs.
+        asked: the several.
+        go_on: raises before a job where the work is to stop.
+    """
+    answers: dict[int, T] = {}
+    waiting: dict[int, list[tuple[Any, ...]]] = {}
+
+    def step(number: int, results: Sequence[Any] | None) -> None:
+        try:
+            waiting[number] = next(asked[number]) if results is None else asked[number].send(results)
+        except StopIteration as end:
+            answers[number] = end.value
+
+    for number in range(len(asked)):
+        step(number, None)
+    while waiting:
+        go_on()
+        wanted, waiting = waiting, {}
+        pubs = [pub for own in wanted.values() for pub in own]
+        results = list(device.run(pubs)) if pubs else []
+        for number, own in wanted.items():
+            step(number, results[: len(own)])
+            results = results[len(own) :]
+    return [answers[number] for number in range(len(asked))]
 
 
 class BackendPlan:
@@ -36,9 +76,6 @@ class BackendPlan:
         plan: of its problem.
         device: runs the variants.
         seed: of the transpiler.
-
-    Attributes:
-        shots: taken so far.
     """
 
     def __init__(self, template: Template, plan: Plan, device: NamedSampler, seed: int = 0) -> None:
@@ -50,22 +87,45 @@ class BackendPlan:
         for fragment, schemes, variants in zip(plan.fragments, plan.schemes, self._variants, strict=True):
             builder = VariantBuilder(_with_parameters(fragment, template), schemes)
             self._circuits.append(device.transpiled([builder.circuit(variant) for variant in variants], seed))
-        self.shots = 0
+
+    @property
+    def variants(self) -> int:
+        """How many circuits it is, for one set."""
+        return sum(map(len, self._variants))
+
+    def outputs(self, parameters: np.ndarray, shots: int) -> Steps[list[tuple[Structure, list[SampledOutputs]]]]:
+        """What the fragments say of bit strings, for each set; ``shots``: of each variant.
+
+        Raises:
+            ExecutionError: the backend gave no counts.
+        """
+        angles = self.template.angles.of(parameters)
+        (counts,) = yield from self._run(angles, np.array([shots]))
+        found = []
+        for place, own in enumerate(counts):
+            each = [
+                SampledOutputs(tuple(qubit for _, qubit in sorted(fragment.outputs)), self._data(number, own[number]))
+                for number, fragment in enumerate(self.plan.fragments)
+            ]
+            found.append((self._joined(angles, place), each))
+        return found
 
     def values(
         self, parameters: np.ndarray, *, shots: int | None = None, target_error: float | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Values and standard errors, (set, observable) float64 each; arguments as for ``SampledPlan.values``.
+    ) -> Steps[tuple[np.ndarray, np.ndarray, int]]:
+        """Values and standard errors, (set, observable) float64 each, and the shots that were taken.
+
+        Arguments are as for ``SampledPlan.values``.
 
         Raises:
             AllocationError: the target error is out of reach.
             ExecutionError: the backend gave no counts.
         """
         angles = self.template.angles.of(parameters)
-        number = max(1, sum(map(len, self._variants)))
+        number = max(1, self.variants)
         most = None if shots is None else max(1, shots // number)
         each = np.array((most,) if target_error is None else first_shots(most))
-        halves = self._run(angles, each)
+        halves = yield from self._run(angles, each)
         for count in range(MOST_ROUNDS):
             values, errors, tensors = self._estimated(halves, angles)
             if target_error is None or len(each) == 1:
@@ -80,15 +140,16 @@ class BackendPlan:
             each = each + more
             if shots is None and int(each.sum()) * number > _MOST_SHOTS:
                 raise out_of_reach(target_error, float(each.sum()) * number)
-            halves = [_joined(*pair) for pair in zip(halves, self._run(angles, more), strict=True)]
-        return values, errors
+            further = yield from self._run(angles, more)
+            halves = [_joined(*pair) for pair in zip(halves, further, strict=True)]
+        return values, errors, int(each.sum()) * self.variants * len(angles)
 
     def _one_shot(self, tensors: list[FragmentTensor], structure: Structure) -> list[Uncertainty]:
         """(half,) of a shot of every variant."""
         found = [own.each for own in influences(structure, tensors)]
         return [Uncertainty(own.seen.sum(axis=0), own.fourth.sum(axis=0), own.doubt.max(axis=0)) for own in found]
 
-    def _run(self, angles: np.ndarray, each: np.ndarray) -> list[_Counts]:
+    def _run(self, angles: np.ndarray, each: np.ndarray) -> Steps[list[_Counts]]:
         """(half,) counts, so many shots each, all of them of one job."""
         pubs, places = [], []
         shots = int(each.sum())
@@ -103,7 +164,7 @@ class BackendPlan:
                     columns = [int(parameter.name[5:]) for parameter in circuit.parameters]
                     pubs.append((circuit, angles[:, columns], shots))
                     places.append((fragment, number, circuit))
-        results = self._device.run(pubs) if pubs else []
+        results = yield pubs
         for (fragment, number, circuit), result in zip(places, results, strict=True):
             bits = result.data[circuit.cregs[0].name]
             if bits.num_shots != shots:
@@ -111,7 +172,6 @@ class BackendPlan:
             for place in range(len(angles)):
                 for own, part in zip(counts, np.split(bits.array[place], ends), strict=True):
                     own[place][fragment][number] = _counted(part, circuit.num_clbits)
-        self.shots += shots * sum(map(len, self._circuits)) * len(angles)
         return counts
 
     def _estimated(
@@ -120,22 +180,29 @@ class BackendPlan:
         values, errors, networks = [], [], []
         for place in range(len(angles)):
             tensors = []
-            for number, (fragment, schemes, variants) in enumerate(
-                zip(self.plan.fragments, self.plan.schemes, self._variants, strict=True)
-            ):
-                parts = [sampled_data(fragment, schemes, variants, own[place][number]) for own in halves]
+            for number, fragment in enumerate(self.plan.fragments):
+                parts = [self._data(number, own[place][number]) for own in halves]
                 each = [replace(own, half=half) for half, data in enumerate(parts) for own in data.variants]
                 data = replace(parts[0], variants=tuple(each))
                 tensors.append(FragmentTensor(fragment.index, tensor_values(data, fragment.num_factors), data))
-            bonds = tuple(
-                self._bonds[cut].of(angles[place : place + 1])[0] if cut in self._bonds else bond
-                for cut, bond in enumerate(self._structure.bonds)
-            )
-            networks.append((tensors, replace(self._structure, bonds=bonds)))
+            networks.append((tensors, self._joined(angles, place)))
             found, std_errors = estimate_values(networks[-1][1], tensors)
             values.append(found)
             errors.append(std_errors)
         return np.array(values), np.array(errors), networks
+
+    def _data(self, fragment: int, counts: list[VariantCounts]) -> SampledData:
+        return sampled_data(
+            self.plan.fragments[fragment], self.plan.schemes[fragment], self._variants[fragment], counts
+        )
+
+    def _joined(self, angles: np.ndarray, place: int) -> Structure:
+        """How the fragments are joined in one set."""
+        bonds = tuple(
+            self._bonds[cut].of(angles[place : place + 1])[0] if cut in self._bonds else bond
+            for cut, bond in enumerate(self._structure.bonds)
+        )
+        return replace(self._structure, bonds=bonds)
 
 
 def _joined(one: _Counts, two: _Counts) -> _Counts:

@@ -9,7 +9,7 @@ import pkgutil
 import pytest
 import qompass
 
-MODULES = ["qompass", *(f"qompass.{module.name}" for module in pkgutil.iter_modules(qompass.__path__))]
+MODULES = ["qompass", *(module.name for module in pkgutil.walk_packages(qompass.__path__, "qompass."))]
 
 
 @pytest.mark.parametrize("name", MODULES)

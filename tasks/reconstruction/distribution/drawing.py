@@ -12,7 +12,8 @@ from tasks.reconstruction.contraction.network import Network, network_of
 from tasks.reconstruction.contraction.path import Path, find_paths
 from tasks.reconstruction.contraction.schedule import schedule
 from tasks.reconstruction.distribution.asking import asking_for, fragments_in_turn
-from tasks.reconstruction.distribution.outputs import ExactOutputs
+from tasks.reconstruction.distribution.outputs import Outputs
+from tasks.reconstruction.distribution.whole import nearest_distribution
 from tasks.reconstruction.errors import DistributionError
 from tasks.reconstruction.statistics.gradient import gradients
 
@@ -34,12 +35,14 @@ class Outcomes:
 
 
 def draw_strings(
-    joined: Structure, outputs: Sequence[ExactOutputs], num_qubits: int, shots: int, *, seed: int = 0
+    joined: Structure, outputs: Sequence[Outputs], num_qubits: int, shots: int, *, seed: int = 0
 ) -> Outcomes:
     """Draw bit strings, fragment after fragment, each from its distribution given the bits already drawn.
 
     For every distinct string drawn so far one pass back down the contraction tree gives the surroundings of the next
-    fragment, and these with the fragment's projectors give the conditional distribution of all of its bits.
+    fragment, and these with the fragment's projectors give the conditional distribution of all of its bits. Of a
+    fragment known from counts that is a distribution but for its shot noise: strings are drawn from the one nearest to
+    it, among the outcomes that were seen.
 
     Args:
         joined: legs and bonds of the network; its terms are not used.
@@ -52,28 +55,26 @@ def draw_strings(
         DistributionError: if a conditional is negative beyond rounding.
     """
     rng = np.random.Generator(np.random.Philox(seed))
+    exact = all(own.exact for own in outputs)
     network = network_of(asking_for(joined, np.zeros((0, len(outputs)), dtype=np.int64), [1] * len(outputs)))
     paths = find_paths(network, seed=seed)
     strings = np.full((1, len(outputs)), -1, dtype=np.int64)  # (distinct, fragment): outcome drawn, -1 for not yet
     counts = np.array([shots], dtype=np.int64)
     for fragment in fragments_in_turn(joined):
         surroundings = _surroundings(joined, network, paths, outputs, strings, fragment)
-        projectors = outputs[fragment].values.reshape(-1, outputs[fragment].values.shape[-1])
+        own = outputs[fragment]
+        codes = own.outcomes()
+        projectors = own.projectors(np.ones(len(own.qubits), dtype=bool), codes)
+        projectors = projectors.reshape(-1, len(codes))
         new_strings, new_counts = [], []
         step = max(1, _CHUNK // projectors.shape[1])
         for start in range(0, len(strings), step):
             block = surroundings[start : start + step].reshape(-1, projectors.shape[0]) @ projectors
-            totals = block.sum(axis=1, keepdims=True)
-            if (block < -_ROUNDING * np.abs(totals)).any() or (totals <= 0).any():
-                raise DistributionError(
-                    f"The distribution of fragment {fragment}'s outputs is negative beyond rounding: its tensors are"
-                    " not exact. Use the list of most likely outcomes instead (`top`)."
-                )
-            chances = np.clip(block, 0.0, None)
-            drawn = rng.multinomial(counts[start : start + step], chances / chances.sum(axis=1, keepdims=True))
+            chances = _exact_chances(block, fragment) if exact else np.array([_nearest_chances(row) for row in block])
+            drawn = rng.multinomial(counts[start : start + step], chances)
             row, outcome = np.nonzero(drawn)
             chosen = strings[start + row].copy()
-            chosen[:, fragment] = outcome
+            chosen[:, fragment] = codes[outcome]
             new_strings.append(chosen)
             new_counts.append(drawn[row, outcome])
         strings, counts = np.concatenate(new_strings), np.concatenate(new_counts)
@@ -84,11 +85,33 @@ def draw_strings(
     return Outcomes(bits, counts)
 
 
+def _exact_chances(block: np.ndarray, fragment: int) -> np.ndarray:
+    """(string, outcome) conditionals, normalised."""
+    totals = block.sum(axis=1, keepdims=True)
+    if (block < -_ROUNDING * np.abs(totals)).any() or (totals <= 0).any():
+        raise DistributionError(
+            f"The distribution of fragment {fragment}'s outputs is negative beyond rounding: its tensors are not exact."
+            " Use the list of most likely outcomes instead (`top`)."
+        )
+    chances = np.clip(block, 0.0, None)
+    return chances / chances.sum(axis=1, keepdims=True)
+
+
+def _nearest_chances(quasi: np.ndarray) -> np.ndarray:
+    """(outcome,) the distribution nearest to a conditional with shot noise; where that says nothing, any outcome."""
+    total = quasi.sum()
+    if total > 0:
+        nearest = nearest_distribution(quasi / total)
+    else:
+        nearest = np.clip(quasi, 0.0, None) if (quasi > 0).any() else np.ones_like(quasi)
+    return nearest / nearest.sum()
+
+
 def _surroundings(
     joined: Structure,
     network: Network,
     paths: Sequence[Path],
-    outputs: Sequence[ExactOutputs],
+    outputs: Sequence[Outputs],
     strings: np.ndarray,
     fragment: int,
 ) -> np.ndarray:

@@ -33,6 +33,13 @@ class Outputs(Protocol):
     def qubits(self) -> tuple[int, ...]:
         """The problem's qubit of each output bit."""
 
+    @property
+    def exact(self) -> bool:
+        """Whether there is no shot noise in it."""
+
+    def outcomes(self) -> np.ndarray:
+        """(outcome,) int64: the values of all bits that can be; of counts, those that were seen."""
+
     def projectors(self, fixed: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """Tensors of projectors.
 
@@ -65,6 +72,15 @@ class ExactOutputs:
 
     qubits: tuple[int, ...]
     values: np.ndarray
+
+    @property
+    def exact(self) -> bool:
+        """See ``Outputs``."""
+        return True
+
+    def outcomes(self) -> np.ndarray:
+        """See ``Outputs``."""
+        return np.arange(self.values.shape[-1], dtype=np.int64)
 
     def projectors(self, fixed: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """See ``Outputs``."""
@@ -108,6 +124,15 @@ class SampledOutputs:
                     " `mitigation` none.",
                     field="mitigation",
                 )
+
+    @property
+    def exact(self) -> bool:
+        """See ``Outputs``."""
+        return False
+
+    def outcomes(self) -> np.ndarray:
+        """See ``Outputs``."""
+        return np.unique(np.concatenate([self._codes(own) for own in self.samples.variants]))
 
     def projectors(self, fixed: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """See ``Outputs``."""
@@ -176,16 +201,20 @@ class SampledOutputs:
     def _matched(self, variant: VariantData, fixed: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Leg signs (outcome, entry) and, for each outcome, the position of its fixed bits in ``codes`` or -1."""
         entries = variant_entries(self.samples.legs, variant)
+        own = self._codes(variant, fixed)
+        order = np.argsort(codes, kind="stable")
+        place = np.minimum(np.searchsorted(codes[order], own), max(0, codes.size - 1))
+        position = order[place] if codes.size else place
+        return signs(variant, entries.masks), np.where(codes[position] == own, position, -1)
+
+    def _codes(self, variant: VariantData, fixed: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """(outcome,) int64: the value of the fixed output bits in each outcome of a variant."""
         carriers = {bit for bit in variant.leg_bits if bit >= 0}
         outputs = np.array([bit for bit in range(variant.counts.num_bits) if bit not in carriers], dtype=np.int64)
         bits = np.unpackbits(variant.counts.outcomes, axis=1, count=variant.counts.num_bits, bitorder="little")[
             :, outputs[fixed]
         ].astype(np.int64)
-        own = bits @ (np.int64(1) << np.arange(bits.shape[1], dtype=np.int64))
-        order = np.argsort(codes, kind="stable")
-        place = np.minimum(np.searchsorted(codes[order], own), max(0, codes.size - 1))
-        position = order[place] if codes.size else place
-        return signs(variant, entries.masks), np.where(codes[position] == own, position, -1)
+        return bits @ (np.int64(1) << np.arange(bits.shape[1], dtype=np.int64))
 
 
 @dataclass(frozen=True)
@@ -201,6 +230,17 @@ class MarginalOutputs:
     whole: Outputs
     kept: np.ndarray
     qubits: tuple[int, ...]
+
+    @property
+    def exact(self) -> bool:
+        """See ``Outputs``."""
+        return self.whole.exact
+
+    def outcomes(self) -> np.ndarray:
+        """See ``Outputs``."""
+        whole = self.whole.outcomes()
+        bits = (whole[:, None] >> np.flatnonzero(self.kept)) & 1
+        return np.unique(bits @ (np.int64(1) << np.arange(bits.shape[1], dtype=np.int64)))
 
     def projectors(self, fixed: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """See ``Outputs``."""
