@@ -51,7 +51,7 @@ class Beside:
             at = slice(place, place + problem.terms.count), slice(first, first + problem.num_qubits)
             x[at], z[at] = problem.terms.x, problem.terms.z
             place += problem.terms.count
-        terms = distinct(x, z, csr_array(block_diag([own.terms.coefficients for own in problems], format="csr")))
+        terms = _distinct_terms(x, z, csr_array(block_diag([own.terms.coefficients for own in problems], format="csr")))
         names = tuple(name for own in problems for name in own.names)
         notes = tuple(dict.fromkeys(note for own in problems for note in own.notes))
         return cls(Problem(circuit, terms, names, notes), tuple(problems), instructions[:-1], qubits[:-1])
@@ -88,12 +88,12 @@ def part_of(joined: Structure, fragments: Sequence[int]) -> Structure:
 def merged(problems: Sequence[Problem]) -> Problem:
     """Problems of the same circuit as one that asks for all of their observables."""
     x, z = (np.concatenate([getattr(own.terms, part) for own in problems]) for part in "xz")
-    terms = distinct(x, z, csr_array(block_diag([own.terms.coefficients for own in problems], format="csr")))
+    terms = _distinct_terms(x, z, csr_array(block_diag([own.terms.coefficients for own in problems], format="csr")))
     names = tuple(name for own in problems for name in own.names)
     return Problem(problems[0].circuit, terms, names, problems[0].notes, problems[0].readout)
 
 
-def distinct(x: np.ndarray, z: np.ndarray, coefficients: csr_array) -> PauliTerms:
+def _distinct_terms(x: np.ndarray, z: np.ndarray, coefficients: csr_array) -> PauliTerms:
     """Terms of which each string is there once; arguments as ``PauliTerms`` has them."""
     rows = np.packbits(np.concatenate([x, z], axis=1), axis=1)
     _, first, which = np.unique(rows, axis=0, return_index=True, return_inverse=True)

@@ -86,7 +86,7 @@ def kept_run(parent: Path, problem: Problem, options: Options) -> Path:
 
 
 @dataclass(frozen=True)
-class Entry:
+class OneCircuit:
     """A circuit of a run.
 
     Attributes:
@@ -110,7 +110,7 @@ class SharedRun:
         options: how it is run; without cuts where these are still to be found.
     """
 
-    entries: tuple[Entry, ...]
+    entries: tuple[OneCircuit, ...]
     beside: Beside
     options: Options
 
@@ -130,7 +130,7 @@ class SharedRun:
             return self.options
         return replace(self.options, cuts=self.beside.cuts([plans[kind].cuts for kind in kinds]))
 
-    def notes(self, entry: Entry, record: RunRecord) -> list[str]:
+    def notes(self, entry: OneCircuit, record: RunRecord) -> list[str]:
         """What a run's record says of one of its circuits, or of all."""
         others = set(self.beside.problem.notes) - set(entry.problem.notes)
         return [note for note in record["notes"] if note not in others]
@@ -158,13 +158,13 @@ def shared_runs(wanted: Sequence[Wanted], options: Options) -> list[SharedRun]:
             key = own.target_error, circuit_material(problem.circuit)
             found.setdefault(key, []).append(((place, number), named))
     shapes: dict[tuple[object, ...], int] = {}
-    entries: dict[float | None, list[Entry]] = {}
+    entries: dict[float | None, list[OneCircuit]] = {}
     for (target, _), same in found.items():
         for part in _within_limits(same):
             problem = part[0][1] if len(part) == 1 else merged([own for _, own in part])
             firsts = accumulate((len(own.names) for _, own in part), initial=0)
             owners = tuple((*owner, first) for (owner, _), first in zip(part, firsts, strict=False))
-            entry = Entry(problem, owners, shapes.setdefault(_shape(problem), len(shapes)))
+            entry = OneCircuit(problem, owners, shapes.setdefault(_shape(problem), len(shapes)))
             entries.setdefault(target, []).append(entry)
     runs = []
     for target, group in entries.items():
@@ -260,9 +260,9 @@ def _share_out(
         first += len(entry.problem.names)
 
 
-def _together(entries: Sequence[Entry]) -> list[tuple[Entry, ...]]:
+def _together(entries: Sequence[OneCircuit]) -> list[tuple[OneCircuit, ...]]:
     """Entries in turn, as many as go into one run."""
-    found: list[list[Entry]] = []
+    found: list[list[OneCircuit]] = []
     qubits = terms = 0
     for entry in entries:
         qubits, terms = qubits + entry.problem.num_qubits, terms + entry.problem.terms.count

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from functools import cached_property
 
 import numpy as np
 from qiskit import QuantumCircuit
@@ -11,7 +11,6 @@ from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit.quantum_info import SparseObservable, SparsePauliOp
 
 from tasks.evaluate import check_finite
-from tasks.options import Options
 
 
 class Asked:
@@ -20,7 +19,6 @@ class Asked:
     Attributes:
         pub: as Qiskit has it.
         values: (set, parameter) float64.
-        operators: the distinct observables.
         keys: what tells the observables apart.
         circuit_key: what tells the circuit apart.
         sets: (shape of the PUB) int, the set that each value is for.
@@ -34,18 +32,18 @@ class Asked:
         each = [tuple(sorted(labels.items())) for labels in np.asarray(pub.observables.tolist(), dtype=object).ravel()]
         which = np.array([places.setdefault(key, len(places)) for key in each], dtype=np.int64)
         self.keys = tuple(places)
-        self.operators = [_operator(key, pub.circuit.num_qubits) for key in self.keys]
         self.circuit_key = CircuitKey(pub.circuit)
         self.sets, self.observables = np.broadcast_arrays(sets, which.reshape(pub.observables.shape))
+
+    @cached_property
+    def operators(self) -> list[SparsePauliOp]:
+        """The distinct observables, made where a circuit is seen for the first time."""
+        return [_operator(key, self.pub.circuit.num_qubits) for key in self.keys]
 
     @property
     def target_error(self) -> float | None:
         """The precision asked for, None for what the options say."""
         return self.pub.precision or None
-
-    def options(self, options: Options) -> Options:
-        """The options with that precision."""
-        return dataclasses.replace(options, target_error=self.target_error or options.target_error)
 
 
 def sets_of(pub: EstimatorPub | SamplerPub) -> tuple[np.ndarray, np.ndarray]:

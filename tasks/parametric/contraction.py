@@ -48,10 +48,11 @@ class Contraction:
 
     def __init__(self, structure: Structure, seed: int = 0) -> None:
         self._legs = structure.legs
-        self._coefficients = structure.coefficients
         network = network_of(structure)
         asked = structure.legs and structure.coefficients.nnz
         self._tree = bind(structure, network, find_paths(network, seed=seed)[0]) if asked else None
+        # What an observable takes of the terms, in their order in the tree.
+        self._taken = structure.coefficients[:, self._tree.terms] if self._tree is not None else structure.coefficients
         self._ranks = tuple(bond.shape[0] for bond in structure.bonds)
         owner = {(cut, end): number for number, legs in enumerate(structure.legs) for cut, end in legs}
         # A cut with both ends on one fragment is traced out there; any other is multiplied into the tensor at end 0.
@@ -73,7 +74,7 @@ class Contraction:
         """
         tree = self._tree
         if tree is None:
-            value = np.asarray(self._coefficients.sum(axis=1), dtype=np.float64).reshape(1, -1)
+            value = np.asarray(self._taken.sum(axis=1), dtype=np.float64).reshape(1, -1)
             return Contracted(value, list(tensors), [], list(bonds))
         leaves = [np.moveaxis(tensor[..., used], -1, 1) for tensor, used in zip(tensors, tree.factors, strict=True)]
         nodes = [self._absorbed(number, leaf, bonds) for number, leaf in enumerate(leaves)]
@@ -83,7 +84,7 @@ class Contraction:
             product = np.matmul(left, right.swapaxes(-1, -2))
             nodes[step.out] = self._placed(step, product)
         terms = nodes[tree.root].reshape(len(nodes[tree.root]), -1)[:, tree.rows]
-        values = np.asarray((self._coefficients[:, tree.terms] @ terms.T).T)
+        values = np.asarray((self._taken @ terms.T).T)
         return Contracted(values, leaves, nodes, list(bonds))
 
     def backward(self, found: Contracted, weights: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -103,7 +104,7 @@ class Contraction:
             return [np.zeros((sums, *leaf.shape)) for leaf in found.leaves], of_bonds
         sums, sets = weights.shape[0], max(weights.shape[1], *(len(node) for node in found.nodes))
         weights = np.broadcast_to(weights, (sums, sets, weights.shape[2]))
-        of_terms = (weights.reshape(sums * sets, -1) @ self._coefficients[:, tree.terms]).reshape(sums, sets, -1)
+        of_terms = (weights.reshape(sums * sets, -1) @ self._taken).reshape(sums, sets, -1)
         adjoints: list[np.ndarray] = [np.empty(0)] * len(found.nodes)
         adjoints[tree.root] = _gathered(of_terms, tree.rows, tree.counts[tree.root])
         for step in sorted(tree.steps, key=lambda own: -own.out):
