@@ -14,7 +14,7 @@ import numpy as np
 from resources_xml import units_of
 from tasks.beside import Beside, merged
 from tasks.cut import plan_problem
-from tasks.cutting import Plan
+from tasks.cutting import GateCut, Plan
 from tasks.cutting.document import plan_document
 from tasks.execution.as_written import circuit_material
 from tasks.execution.run_devices import run_devices
@@ -125,7 +125,8 @@ class SharedRun:
         for entry in self.entries if len(kinds) > 1 else ():
             if entry.alike not in plans:
                 asked = replace(options, target_error=self.options.target_error)
-                plans[entry.alike] = plan_problem(entry.problem, asked)
+                # Gates that are severed together must be so at any angles.
+                plans[entry.alike] = plan_problem(entry.problem, asked, runs=False)
         if kinds[0] not in plans:
             return self.options
         return replace(self.options, cuts=self.beside.cuts([plans[kind].cuts for kind in kinds]))
@@ -217,7 +218,8 @@ def run_together(
                     directory.update(options=options_document(chosen))
                 with directory:
                     result = run(shared.beside.problem, chosen, directory, progress or Quiet())
-            plans.setdefault(shared.entries[0].alike, result.plan)
+            if not any(isinstance(cut, GateCut) and cut.joined for cut in result.plan.cuts):
+                plans.setdefault(shared.entries[0].alike, result.plan)
             _share_out(shared, result, made, plans, () if folders is None else (str(folders[place]),))
     return [own.evaluated() for own in made]
 
@@ -253,7 +255,7 @@ def _share_out(
             answers.values[number] = [estimate.value for estimate in part]
             answers.errors[number] = [estimate.std_error for estimate in part]
             answers.shots += sum(taken.values())
-            answers.plan = answers.plan or plan_document(plans[entry.alike])
+            answers.plan = answers.plan or plan_document(plans.get(entry.alike, result.plan))
             answers.devices |= dict.fromkeys(taken)
             answers.notes |= dict.fromkeys(shared.notes(entry, result.record))
             answers.runs |= dict.fromkeys(folders)

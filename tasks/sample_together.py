@@ -134,7 +134,6 @@ def draw_together(wanted: Sequence[Strings], options: Options, progress: Progres
                 driver = stack.enter_context(started(shared.beside.problem, chosen, directory, shown, outputs))
                 jobs = _jobs(driver.plan, chosen, total, each)
                 strings = _answered(_parts(shared, wanted, driver.plan, chosen.seed), jobs, driver, shown)
-                plans.setdefault(shared.entries[0].alike, driver.plan)
                 for entry, taken, own in zip(
                     shared.entries, shared.taken(driver.plan, directory.record), strings, strict=True
                 ):

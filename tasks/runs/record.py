@@ -154,7 +154,11 @@ def _is_plan(value: Any) -> bool:
     return (
         isinstance(cuts, dict)
         and _all(list, (int, dict))(cuts.get("gates"))
-        and all(isinstance(gate, int) or gate.keys() == {"instruction", "kind"} for gate in cuts["gates"])
+        and all(
+            isinstance(gate, int)
+            or (gate.keys() - {"kind", "with"} == {"instruction"} and _all(list, int)(gate.get("with", [])))
+            for gate in cuts["gates"]
+        )
         and _all(list, dict)(cuts.get("wires"))
         and all(wire.keys() - {"kind"} == {"instruction", "qubit"} for wire in cuts["wires"])
         and all(isinstance(wire[name], int) for wire in cuts["wires"] for name in ("instruction", "qubit"))
