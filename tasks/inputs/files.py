@@ -88,7 +88,11 @@ def read_json(path: Path, what: str) -> Any:
     Raises:
         InputError: it cannot be read, is not JSON, or gives a name twice.
     """
-    text = text_of(path, read_bytes(path, what), f"a {what}")
+    return json_of(path, text_of(path, read_bytes(path, what), f"a {what}"))
+
+
+def json_of(path: Path, text: str) -> Any:
+    """The document in the text of a JSON file; see ``read_json``."""
     try:
         return json.loads(text, object_pairs_hook=lambda pairs: _distinct(path, pairs))
     except json.JSONDecodeError as error:

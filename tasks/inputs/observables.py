@@ -59,7 +59,7 @@ def parse_text(text: str, num_qubits: int) -> Observable:
     Raises:
         InputError: it cannot be read, has the wrong width, or a coefficient that is not a real finite number.
     """
-    text = " ".join(text.split())
+    text = " ".join(text.replace("\u2212", "-").split())  # the minus sign of typeset text
     shown = text if len(text) <= 60 else f"{text[:57]}..."
     pairs: list[tuple[str, float]] = []
     for start, sign, number, paulis in _terms(text, shown):

@@ -52,7 +52,8 @@ def _several(observables: Any) -> list[Any]:
         raise InputError("`observables`: a set has no order, in which estimates could be told apart: give a list")
     flat = observables.ravel() if hasattr(observables, "ravel") else observables
     several = list(flat.tolist() if hasattr(flat, "tolist") else flat)
-    return [several] if several and all(_is_pair(entry) for entry in several) else several
+    one = several and (all(map(_is_pair, several)) or all(map(_is_sparse, several)))
+    return [several] if one else several
 
 
 def _is_pair(entry: Any) -> bool:
@@ -61,13 +62,31 @@ def _is_pair(entry: Any) -> bool:
     return several and isinstance(entry[0], str) and not isinstance(entry[1], str)
 
 
+def _is_sparse(entry: Any) -> bool:
+    """Whether it is (letters, qubits, coefficient), as ``SparsePauliOp.to_sparse_list`` gives it."""
+    if not isinstance(entry, tuple | list) or len(entry) != 3 or not isinstance(entry[0], str):
+        return False
+    return isinstance(entry[1], tuple | list) and len(entry[0]) == len(entry[1])
+
+
 def _parsed(observable: Any, num_qubits: int) -> Observable:
     if isinstance(observable, str):
         return parse_text(str(observable), num_qubits)
+    terms: list[tuple[str, Any]] | None = None
     if isinstance(observable, Mapping):
-        observable = list(observable.items())
-    if isinstance(observable, list | tuple) and observable and all(_is_pair(entry) for entry in observable):
-        pairs = [(label, real(value, f"the term '{label:.40}' of an observable")) for label, value in observable]
+        if observable and all(isinstance(label, Pauli) for label in observable):
+            values = [real(value, f"the term '{label!s:.40}' of an observable") for label, value in observable.items()]
+            observable = SparsePauliOp(PauliList(list(observable)), values)
+        elif observable and all(isinstance(label, str) for label in observable):
+            terms = list(observable.items())
+        else:
+            raise InputError("`observables`: a dictionary has Pauli strings and numbers: write {'ZZIX': 0.5}")
+    elif isinstance(observable, list | tuple) and observable and all(_is_pair(entry) for entry in observable):
+        terms = list(observable)
+    elif isinstance(observable, list | tuple) and observable and all(_is_sparse(entry) for entry in observable):
+        terms = [(" ".join(map("{}{}".format, text, places)), value) for text, places, value in observable]
+    if terms is not None:
+        pairs = [(label, real(value, f"the term '{label:.40}' of an observable")) for label, value in terms]
         name = " + ".join(f"{value:g}*{label}" for label, value in pairs[:4])
         if len(pairs) > 4 or len(name) > 120:
             name = f"operator of {len(pairs)} terms on {num_qubits} qubits"

@@ -25,6 +25,8 @@ _COMMENT = re.compile(r'//|/\*|"')
 _WORD = re.compile(r'"[^"\n]*"|\b(?:include|gate|opaque|qreg|creg)\b')
 _INCLUDE = re.compile(r'include\s+"([^"\n]*)"\s*;?')
 _NAME = re.compile(r"(?:gate|opaque)\s+(\w+)", re.ASCII)
+# Qiskit's parser ends in a panic at a whole number that does not fit into 64 bits.
+_TOO_LARGE = re.compile(r"\[\s*\d{19}|\bOPENQASM[\s\d.]*\d{19}", re.ASCII)
 _REGISTER = re.compile(r"[qc]reg\s+\w+\s*\[\s*(\d+)\s*\]", re.ASCII)
 # In Qiskit these are what `include "qelib1.inc"` defines; the others it knows without any include.
 _LIBRARY_GATES = [gate for gate in qasm2.LEGACY_CUSTOM_INSTRUCTIONS if not gate.builtin and gate.name != "delay"]
@@ -145,6 +147,9 @@ def _add(source: _Source, path: Path, text: str, stack: tuple[Path, ...]) -> Non
             size = int(named.group(1)) if len(named.group(1)) < 10 else 10**9
             source.widths[word[0]] += size
             checked_width(f"{path}, line {line}: ", source.widths["q"], source.widths["c"])
+    if found := _TOO_LARGE.search(text):
+        where = f"{path}, line {1 + text.count(chr(10), 0, found.end())}"
+        raise InputError(f"{where}: a whole number that is out of range: correct the file")
     keep(len(text))
 
 

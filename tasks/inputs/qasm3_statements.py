@@ -18,7 +18,7 @@ from tasks.errors import InputError
 from tasks.inputs.definitions import ADVICE
 from tasks.inputs.limits import checked_width
 from tasks.inputs.qasm3_gates import GateReader
-from tasks.inputs.qasm3_values import Resolver, number, typed
+from tasks.inputs.qasm3_values import Resolver, number
 
 _MAX_TURNED = 30_000  # statements gone through in loops: what Python does in two seconds
 
@@ -100,14 +100,19 @@ class StatementReader(GateReader):
         if node.init_expression is None or isinstance(node.type, ast.DurationType | ast.StretchType):
             value, kind = None, types.Float(const=True)  # how long something takes makes no difference to the values
         else:
-            value, kind = typed(*Resolver(context).resolve(node.init_expression), node.type, node)
+            resolver = Resolver(context)
+            value, kind = resolver.typed(*resolver.resolve(node.init_expression), node.type, node)
         self._free(name, context)
         context.symbol_table.insert(Symbol(name, value, kind, context.scope, node))
         return context
 
     def visit_AliasStatement(self, node: ast.AliasStatement, context: State) -> State:
-        """A further name of qubits or bits, also one that a library's gate has."""
+        """A further name of qubits or bits, also of a single one, and one that a library's gate has."""
         self._free(node.target.name, context)
+        value, kind = self._resolve_generic(node.value, context, True)
+        if isinstance(kind, types.Qubit | types.Bit):
+            context.symbol_table.insert(Symbol(node.target.name, value, kind, context.scope, node))
+            return context
         return super().visit_AliasStatement(node, context)
 
     def visit_ClassicalAssignment(self, node: ast.ClassicalAssignment, context: State) -> State:
@@ -123,7 +128,8 @@ class StatementReader(GateReader):
         if node.op.name != "=":
             value = ast.BinaryExpression(ast.BinaryOperator[node.op.name[:-1]], node.lvalue, node.rvalue)
             value.span = node.span
-        symbol.data, symbol.type = typed(*Resolver(context).resolve(value), symbol.definer.type, node)
+        resolver = Resolver(context)
+        symbol.data, symbol.type = resolver.typed(*resolver.resolve(value), symbol.definer.type, node)
         return context
 
     def visit_IODeclaration(self, node: ast.IODeclaration, context: State) -> State:
@@ -141,7 +147,7 @@ class StatementReader(GateReader):
         """Turn by turn."""
         for value in self._values(node.set_declaration, context):
             with LocalScope(context) as inner:
-                data, kind = typed(value, None, node.type, node)
+                data, kind = Resolver(inner).typed(value, None, node.type, node)
                 inner.symbol_table.insert(Symbol(node.identifier.name, data, kind, Scope.LOCAL, node))
                 try:
                     self._turn(node.block, inner, node)

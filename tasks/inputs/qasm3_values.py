@@ -71,11 +71,20 @@ def number(value: Any, kind: Any, node: ast.QASMNode) -> int | float:
     return value
 
 
-def typed(value: Any, kind: Any, wanted: ast.ClassicalType, node: ast.QASMNode) -> tuple[Any, Any]:
+def typed(
+    value: Any, kind: Any, wanted: ast.ClassicalType, node: ast.QASMNode, bits: int | None = None
+) -> tuple[Any, Any]:
     """A value as a variable of a type holds it, and Qiskit's name for that type.
 
+    Args:
+        value: the value.
+        kind: its type.
+        wanted: the variable's type.
+        node: what is read, for messages.
+        bits: of a whole number of that type, None where the type does not say.
+
     Raises:
-        ConversionError: the value is none of a number, or the type none of numbers.
+        ConversionError: the value is none of a number, or does not fit, or the type is none of numbers.
     """
     if isinstance(value, tuple) and isinstance(wanted, ast.ArrayType):
         return value, types.Sequence(types.Float(const=True))
@@ -85,10 +94,21 @@ def typed(value: Any, kind: Any, wanted: ast.ClassicalType, node: ast.QASMNode) 
     if isinstance(wanted, ast.IntType | ast.UintType):
         if not math.isfinite(found):
             raise_from_node(node, "a whole number that is out of range")
-        return int(found), types.Int(const=True)
+        return _held(int(found), wanted, bits, node), types.Int(const=True)
     if isinstance(wanted, ast.FloatType | ast.AngleType):
         return _float(found, node), types.Float(const=True)
     raise_from_node(node, f"a variable of type '{type(wanted).__name__[:-4].lower()}' is not supported")
+
+
+def _held(value: int, wanted: ast.IntType | ast.UintType, bits: int | None, node: ast.QASMNode) -> int:
+    """A whole number in so many bits: unsigned ones begin anew at 0, as the language says, others have to fit."""
+    if bits is None:
+        return value
+    if isinstance(wanted, ast.UintType):
+        return value % 2**bits
+    if not -(2 ** (bits - 1)) <= value < 2 ** (bits - 1):
+        raise_from_node(node, f"{value} is out of range of int[{bits}]")
+    return value
 
 
 def _float(value: int | float, node: ast.QASMNode) -> float:
@@ -139,7 +159,15 @@ class Resolver(ValueResolver):
 
     def visit_Cast(self, node: ast.Cast) -> tuple[Any, Any]:
         """A number as another type."""
-        return typed(*self.visit(node.argument), node.type, node)
+        return self.typed(*self.visit(node.argument), node.type, node)
+
+    def typed(self, value: Any, kind: Any, wanted: ast.ClassicalType, node: ast.QASMNode) -> tuple[Any, Any]:
+        """``typed``, with as many bits as the type says."""
+        size = wanted.size if isinstance(wanted, ast.IntType | ast.UintType) else None
+        bits = None if size is None else number(*self.visit(size), node)
+        if bits is not None and not (isinstance(bits, int) and 1 <= bits <= _MAX_BITS):
+            raise_from_node(node, f"a number of {bits} bits is out of range")
+        return typed(value, kind, wanted, node, bits)
 
     def visit_ArrayLiteral(self, node: ast.ArrayLiteral) -> tuple[Any, Any]:
         """Numbers between braces."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import qiskit
 from qiskit import QuantumCircuit, qpy
+from qiskit.circuit import Instruction
 from qiskit.qpy import formats
 
 from tasks.errors import InputError
@@ -40,12 +41,27 @@ def read_qpy(path: Path, content: bytes) -> QuantumCircuit:
                 f"{path}: holds {unread[1]}, which Qiskit {qiskit.__version__} writes into QPY files but cannot read"
                 " back: decompose it before writing the file"
             ) from error
+        if (unmade := _unmade(error)) is not None:
+            reason = " ".join(str(error).split()).strip("'\"").rstrip(".")
+            raise InputError(
+                f"{path}: Qiskit {qiskit.__version__} cannot make a {unmade} again from what it wrote ({reason:.100}):"
+                " decompose it before writing the file, or write it again if it is damaged"
+            ) from error
         raise InputError(
             f"{path}: this QPY file is damaged, or newer than Qiskit {qiskit.__version__} reads: write it again"
         ) from error
     if len(circuits) != 1 or not isinstance(circuits[0], QuantumCircuit):
         raise InputError(f"{path}: holds {len(circuits)} circuits: write the one to run into a file of its own")
     return circuits[0]
+
+
+def _unmade(error: BaseException) -> str | None:
+    """The class of the instruction whose own code refused what a file has for it."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    own = None if frame is None else frame.tb_frame.f_locals.get("self")
+    return type(own).__name__ if isinstance(own, Instruction) else None
 
 
 def _check_header(path: Path, content: bytes) -> None:

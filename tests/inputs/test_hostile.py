@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from qiskit import QuantumCircuit, qpy
 from qiskit.circuit import Gate
-from qiskit.circuit.library import AndGate, StatePreparation
+from qiskit.circuit.library import AndGate, CUGate, StatePreparation
 
 from tasks.errors import InputError
 from tasks.inputs.files import MAX_BYTES
@@ -275,6 +275,10 @@ class TestQpy:
         circuit = QuantumCircuit(3)
         circuit.append(AndGate(2), [0, 1, 2])
         with refused("holds AndGate, which Qiskit .* cannot read back: decompose it"):
+            read_problem(circuit_file(tmp_path, self.dumped(circuit), "c.qpy"), ["Z0"])
+        circuit = QuantumCircuit(3)
+        circuit.append(CUGate(0.1, 0.2, 0.3, 0.4).control(1), [0, 1, 2])
+        with refused("cannot make a UGate again from what it wrote .label expects"):
             read_problem(circuit_file(tmp_path, self.dumped(circuit), "c.qpy"), ["Z0"])
 
     def test_several_circuits_are_counted(self, tmp_path: Path) -> None:
