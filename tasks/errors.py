@@ -17,6 +17,9 @@ _LIMITS = {
     errno.ENOSPC: "make room on the disk",
     errno.EDQUOT: "make room in your quota",
     errno.EROFS: "name a folder that can be written",
+    errno.ENAMETOOLONG: "shorten the name",
+    errno.ELOOP: "correct the links",
+    errno.EACCES: "ask its owner, or name another",
     errno.ENOMEM: "raise `ulimit -v`, or lower `max_qubits`",
     errno.EAGAIN: "raise `ulimit -u` or `ulimit -v`",
 }
@@ -63,7 +66,7 @@ def system_limit(error: BaseException) -> str:
         elif isinstance(cause, RuntimeError) and "start new thread" in str(cause):
             number = errno.EAGAIN
         if number in _LIMITS:
-            where = f"{cause.filename}: " if isinstance(cause, OSError) and cause.filename else ""
+            where = f"{cause.filename!s:.200}: " if isinstance(cause, OSError) and cause.filename else ""
             return f"{where}the system refuses more: {os.strerror(number)}: {_LIMITS[number]}"
         cause = cause.__cause__ or cause.__context__
     return ""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MAX_WIDTH = 10**6
 MAX_SHOTS = 10**10
 MAX_SEED = 2**63 - 1
+LEAST_ERROR, MOST_ERROR = 1e-100, 1e100
 ENGINES = ("auto", "embedded", "compss")
 _SHOTS_FOR_TARGET = 10_000_000  # what a plan may count on where as many shots are spent as it takes
 AIMS = ("error", "time", "cost")
@@ -64,6 +65,16 @@ def _positive(value: Any) -> float:
         number = math.inf
     if not 0 < number < math.inf:
         raise Unfit("a positive number")
+    return number
+
+
+def _error(value: Any) -> float:
+    try:
+        number = _positive(value)
+    except Unfit:
+        number = 0.0
+    if not LEAST_ERROR <= number <= MOST_ERROR:  # beyond them squares are 0 or infinite
+        raise Unfit(f"a number from {LEAST_ERROR:g} to {MOST_ERROR:g}")
     return number
 
 
@@ -202,7 +213,7 @@ class Options:
     )
     budget: float | None = field(default=None, metadata=_kept(_positive, "PRICE", "spend no more than this on devices"))
     target_error: float | None = field(
-        default=None, metadata=_kept(_positive, "E", "standard error wanted of every observable")
+        default=None, metadata=_kept(_error, "E", "standard error wanted of every observable")
     )
     plan_seconds: float | None = field(
         default=None,

@@ -37,6 +37,7 @@ from tasks.runtime import INLINE_S
 _MOST_PRODUCTS = 256  # of two factors of a fragment; beyond, factors count as if they were independent
 _SHOTS_FOR_ROUNDS = 100  # a variant
 _BISECTIONS = 20
+_MOST_SHOTS = 1e30  # of which it makes no difference how many more there are
 _SAMPLED = 5  # contractions of a sampled run, about: the values, their gradients, the shots of two rounds
 
 
@@ -247,7 +248,7 @@ def predicted_spending(plan: Plan, devices: Sequence[Device], shots: float | Non
     numbers = sum(cost.tensor_bytes for cost in plan.costs) / 8
     contraction = joining_seconds(flops, len(plan.fragments), numbers)
     variants = sum(cost.variants for cost in plan.costs)
-    each = 1 if shots is None else max(1, round(shots / max(1, variants)))
+    each = 1 if shots is None else max(1, round(min(shots, _MOST_SHOTS) / max(1, variants)))
     works = [replace(work, whole=shots is None) for work in works_of(plan, each)]
     free = {device.name: [0.0] * max(1, device.units) for device in devices}
     price, refused, total = 0.0, [], 0.0

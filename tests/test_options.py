@@ -28,7 +28,7 @@ from tasks.options import Options, options_of
         *[("mitigation", value) for value in ("zen", None, ["none"], "NONE")],
         *[("policy", value) for value in ("cheapest", None, 3)],
         *[("budget", value) for value in (-3, 0, float("nan"), float("inf"), "3", True, 1j, Fraction(10**400))],
-        *[("target_error", value) for value in (0.0, -0.1, "small", np.nan)],
+        *[("target_error", value) for value in (0.0, -0.1, "small", np.nan, 1e-300, 1e300)],
         *[("share_meaning", value) for value in (1, 0, None, "True", "yes")],
     ],
 )

@@ -33,6 +33,7 @@ FLAGS = {name: f"--{name.replace('_', '-')}" for name in FIELDS} | {
             "walltime",
             "target",
             "ansatz",
+            "layers",
             "start",
             "optimiser",
             "population",

@@ -13,6 +13,9 @@ from apps.motifs.characterise import PAGE_NAME, characterise, page
 from apps.motifs.couplings import MOTIFS
 from apps.report.drawing import rendered
 from tasks.errors import InputError, QompassError
+from tasks.runtime.machine import free_memory
+
+_MOST_UNITS = 32  # each is a process
 
 
 def motif(arguments: argparse.Namespace) -> int:
@@ -26,10 +29,15 @@ def motif(arguments: argparse.Namespace) -> int:
         usual = MOTIFS[name].quick if arguments.quick else _full(MOTIFS[name].quick)
         qubits, depth, entries, length = (own or default for own, default in zip(given, usual, strict=True))
         sizes[name] = (qubits, depth, entries, length)
-        if sizes[name][0] < 4:
-            raise InputError("a motif has 4 qubits or more: give --qubits 4")
+        most = free_memory().bit_length() - 6  # each of four vectors of complex numbers has 16 bytes an entry
+        if not 4 <= qubits <= most:
+            raise InputError(f"--qubits {qubits:,}: a motif has 4 qubits or more, and {most} fit into free memory")
     cores = len(os.sched_getaffinity(0))
     units = arguments.units or sorted({1, cores})
+    if max(units) > max(_MOST_UNITS, 4 * cores):
+        raise InputError(
+            f"--units {max(units):,}: this machine has {cores} cores: take {max(_MOST_UNITS, 4 * cores)} units or fewer"
+        )
     engine = getattr(arguments, "engine", "auto")
     found = characterise(names, sizes, units, engine, arguments.seed, arguments.to, lambda line: say(line))
     rows = [

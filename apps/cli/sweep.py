@@ -35,6 +35,7 @@ from tasks.runs import RunDirectory, RunRecordError, read_record
 from tasks.runs.results import write
 
 _SAID = 5  # broken rows
+USER_ERROR = 2
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -93,13 +94,14 @@ def _finish(
         _copy(to, table)
     record = read_record(directory.path)
     summary = {**record["sweep"], "table": shown_path(to or directory.path / TABLE_NAME)}
+    status = 0 if summary["values"] else USER_ERROR
     if arguments.json:
         print(json.dumps({"schema": SCHEMA, **summary, "run": shown_path(directory.path), "table_rows": table}))
-        return 0
+        return status
     print(f"{summary['values']:,} of {summary['rows']:,} rows have a value, from {summary['groups']:,} plans")
     print(f"Table: {summary['table']}")
     print(f"Run: {shown_path(directory.path)} (sweep {seconds_text(record['timings']['sweep'])})")
-    return 0
+    return status
 
 
 def _copy(to: Path, table: Sequence[Mapping[str, Any]]) -> None:

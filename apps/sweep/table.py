@@ -60,16 +60,16 @@ def read_table(path: Path) -> list[Row]:
 def _of_csv(path: Path) -> Iterator[Row]:
     text = text_of(path, read_bytes(path, "table of a sweep"), "CSV")
     reader = csv.DictReader(io.StringIO(text))
-    names = list(reader.fieldnames or ())
-    _check_names(path, names)
     try:
+        names = list(reader.fieldnames or ())
+        _check_names(path, names)
         for number, given in enumerate(reader):
             extra = given.pop(None, None)
             if extra or None in given.values():
                 given = {**given, "": "wrong number of cells"}
             yield _row(path, number, given)
     except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num}: not valid CSV: {error}: correct the file") from error
+        raise InputError(f"{path}, line {max(1, reader.line_num)}: not valid CSV: {error}: correct the file") from error
 
 
 def _of_list(path: Path, document: Any) -> Iterator[Row]:
@@ -101,8 +101,10 @@ def _axis(path: Path, name: str, given: Any) -> Sequence[Any]:
         return given
     if isinstance(given, dict) and set(given) == {"from", "to", "steps"}:
         numbers = [given[key] for key in ("from", "to", "steps")]
-        if all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers) and 1 <= numbers[2] <= MAX_ROWS:
-            return np.linspace(numbers[0], numbers[1], int(numbers[2])).tolist()
+        steps = numbers.pop()
+        ends = [number_of(n, name) for n in numbers]
+        if isinstance(steps, int) and not isinstance(steps, bool) and 1 <= steps <= MAX_ROWS:
+            return np.linspace(ends[0], ends[1], steps).tolist()
     raise InputError(f'{path}: {name} of a grid are a list, or {{"from": 0, "to": 1, "steps": 11}}: correct the file')
 
 
@@ -134,7 +136,7 @@ def number_of(value: Any, name: str) -> float:
     """
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if isinstance(value, bool) or not math.isfinite(number):
         raise InputError(f"parameter '{name:.40}': '{value!s:.40}' is not a finite number")

@@ -13,11 +13,13 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import ParseError, fromstring
 
 from tasks.errors import InputError
-from tasks.inputs.files import read_bytes, text_of
+from tasks.inputs.files import json_of, read_bytes, text_of
 
 MAX_NODES = 1000
 _KINDS = "an edge list, JSON of networkx (node_link_data) or GraphML"
 _GRAPHML = "{http://graphml.graphdrawing.org/xmlns}"
+# As networkx writes an edge's; a brace ends what is looked at, so that many of them take no longer than their length.
+_ATTRIBUTES = re.compile(r"\{\s*(?:'weight'\s*:\s*([^{},]+))?[^{}]*\}")
 _Edge = tuple[str, str, Any, str]  # two nodes, weight, and where the file says so
 
 
@@ -42,7 +44,8 @@ def read_graph(path: Path) -> Graph:
     """The graph in a file.
 
     Edge lists have an edge a line, two names and a weight (1 where there is none), between blanks or commas, or as
-    networkx writes them (``0 1 {'weight': 2.5}``); ``#`` begins a comment. Qubits are numbered as the
+    networkx writes them (``0 1 {'weight': 2.5}``); ``#`` begins a comment. A first line that counts nodes and edges, as
+    in rudy's files (Gset, Biq Mac), is known by its two numbers where all others have three. Qubits are numbered as the
     nodes are: by their number where all names are numbers, else in the order of the file.
 
     Raises:
@@ -51,34 +54,39 @@ def read_graph(path: Path) -> Graph:
     text = text_of(path, read_bytes(path, "graph file"), _KINDS)
     start = text.lstrip()[:1]
     if start == "{":
-        import json
-
-        try:
-            return _of_document(path, json.loads(text))
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}, line {error.lineno}: not valid JSON: {error.msg}: correct the file") from error
+        return _of_document(path, json_of(path, text))
     return _of_graphml(path, text) if start == "<" else _of_lines(path, text)
 
 
 def _of_lines(path: Path, text: str) -> Graph:
     edges: list[_Edge] = []
     for number, line in enumerate(text.split("\n"), 1):
-        words = re.sub(r"\{\s*(?:'weight'\s*:\s*([^},]+))?[^}]*\}", r"\1", line.partition("#")[0])
+        words = _ATTRIBUTES.sub(r"\1", line.partition("#")[0])
         parts = words.replace(",", " ").split()
         where = f"{path}, line {number}"
         if not parts:
             continue
         if not 2 <= len(parts) <= 3:
             raise InputError(f"{where}: an edge is two nodes and a weight, as in `0 1 2.5`: give {_KINDS}")
-        edges.append((parts[0], parts[1], parts[2] if len(parts) == 3 else 1.0, where))
-    return _graph(path, [], edges, {})
+        edges.append((parts[0], parts[1], parts[2] if len(parts) == 3 else None, where))
+    if _counts(edges):
+        del edges[0]
+    return _graph(path, [], [(a, b, 1.0 if weight is None else weight, where) for a, b, weight, where in edges], {})
+
+
+def _counts(edges: Sequence[_Edge]) -> bool:
+    """Whether the first line says how many nodes and edges there are."""
+    if len(edges) < 2 or edges[0][1:3] != (str(len(edges) - 1), None) or None in [edge[2] for edge in edges[1:]]:
+        return False
+    nodes = edges[0][0]
+    return nodes.isdecimal() and len(nodes) < 9 and int(nodes) >= len({name for e in edges[1:] for name in e[:2]})
 
 
 def _of_document(path: Path, document: Mapping[str, Any]) -> Graph:
     links = document.get("links", document.get("edges"))
     nodes = document.get("nodes", [])
     if not isinstance(links, list) or not isinstance(nodes, list):
-        raise InputError(f"{path}: has no list of `nodes` and of `links` or `edges`: write networkx.node_link_data")
+        raise InputError(f"{path}: has no lists of 'nodes' and of 'links' or 'edges': write networkx.node_link_data")
     edges: list[_Edge] = []
     for number, link in enumerate(links):
         where = f"{path}: link {number}"
@@ -113,7 +121,7 @@ def _of_graphml(path: Path, text: str) -> Graph:
 
 def _graph(path: Path, nodes: Sequence[str], edges: Sequence[_Edge], fields: Mapping[str, Any]) -> Graph:
     names = list(dict.fromkeys([*nodes, *(name for edge in edges for name in edge[:2])]))
-    if all(name.isdecimal() for name in names):
+    if all(name.isdecimal() and len(name) < 19 for name in names):
         names.sort(key=int)
     if not edges:
         raise InputError(f"{path}: has no edges: nothing is to be cut: give {_KINDS}")
@@ -135,7 +143,7 @@ def _graph(path: Path, nodes: Sequence[str], edges: Sequence[_Edge], fields: Map
 def _number(value: Any, where: str, what: str) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if isinstance(value, bool) or not abs(number) <= 1e12:
         raise InputError(f"{where}: the {what} '{value!s:.40}' is not a number: correct it")

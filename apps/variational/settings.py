@@ -21,6 +21,7 @@ from tasks.runs import RunRecordError
 
 SETTINGS_NAME = "optimise.json"
 _FORMAT = 1
+_MOST_GATES = 100_000  # of a circuit that is evaluated again and again
 _MEMBER_COPIES = 8  # arrays of a generation's size that are alive at once
 
 
@@ -59,8 +60,15 @@ class Settings:
         """The circuit with its start.
 
         Raises:
-            InputError: the Hamiltonian does not suit the ansatz, or the start has another number of values.
+            InputError: the Hamiltonian does not suit the ansatz, or the start has another number of values, or the
+                circuit would be too large.
         """
+        gates = self.layers * (len(self.hamiltonian.operator) + self.hamiltonian.num_qubits)
+        if gates > _MOST_GATES:
+            raise InputError(
+                f"`layers`: {self.layers:,} of them are about {gates:,} gates: take {_MOST_GATES:,} or fewer",
+                field="layers",
+            )
         made = ANSATZE[self.ansatz](self.hamiltonian, self.layers, self.options.seed)
         if self.start is None:
             return made

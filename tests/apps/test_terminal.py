@@ -63,8 +63,10 @@ def test_nobody_wants_the_result_where_standard_output_is_closed():
         ["plan", GHZ, "--observable", "Z0 \x1b[2J"],
         ["plan", GHZ, "--no-such\x1b[31m"],
         ["resume", "none\x9b31m\u202e\udcff"],
+        ["optimise", "long\x1b[31m" * 1000],
+        ["watch", "long\x1b[31m" * 1000],
     ],
-    ids=["file", "observable", "option", "run"],
+    ids=["file", "observable", "option", "run", "long graph", "long run"],
 )
 def test_escape_sequences_in_names_are_spelled_out(arguments, capfd):
     try:
@@ -125,4 +127,6 @@ def test_limits_are_told_from_defects():
     assert "ulimit -n" in system_limit(raised(RuntimeError("cluster"), OSError(24, "Too many open files")))
     assert "ulimit -v" in system_limit(raised(MemoryError()))
     assert "ulimit -u" in system_limit(raised(RuntimeError("can't start new thread")))
+    assert "shorten the name" in system_limit(raised(OSError(36, "File name too long", "x" * 5000)))
+    assert "ask its owner" in system_limit(raised(OSError(13, "Permission denied", "x")))
     assert system_limit(raised(KeyError("x"))) == "" == system_limit(raised(OSError(2, "No such file")))

@@ -40,4 +40,8 @@ def test_a_motif_that_is_none_is_said(capsys, tmp_path, monkeypatch):
     assert f"'dance' is no motif: all, {', '.join(MOTIFS)}" in capsys.readouterr().err
     assert main(["motif", "chain", "--qubits", "2"]) == 2
     assert "4 qubits or more" in capsys.readouterr().err
+    assert main(["motif", "chain", "--qubits", "1000000"]) == 2
+    assert "fit into free memory" in capsys.readouterr().err
+    assert main(["motif", "chain", "--units", "1000000"]) == 2
+    assert "units or fewer" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

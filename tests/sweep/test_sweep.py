@@ -217,6 +217,11 @@ def test_a_sweep_whose_table_or_circuit_changed_is_not_gone_on_with(grid, capsys
         ("t.csv", "observable\nZ0\n", "has no column 'circuit'"),
         ("t.csv", "circuit,observable,value\na,Z0,1\n", "column 'value' is given twice, or is one of those"),
         ("t.csv", "circuit,observable\n", "has no rows"),
+        ("t.csv", "circuit,observable," + "x" * 200_000 + "\n", "line 1: not valid CSV"),
+        ("t.json", '{"circuits": ["a"], "observables": [""], "parameters": {"t": {"from": NaN, "to": 1, "steps": 2}}}',
+         "parameter 't': 'nan' is not a finite number"),
+        ("t.json", '{"circuits": ["a"], "observables": [""], "parameters": {"t": {"from": 0, "to": 1, "steps": 2.5}}}',
+         "t of a grid are a list"),
         ("t.json", "3", "is neither a list of rows nor a grid"),
         ("t.json", '{"circuits": ["a"], "observable": ["Z0"]}', "'observable' is no part of a grid"),
         ("t.json", '{"circuits": ["a"], "observables": []}', "observables of a grid are a list"),
@@ -236,6 +241,11 @@ def test_a_password_in_the_caches_address_is_refused_before_anything_is_made(whe
     error = capsys.readouterr().err
     assert "QOMPASS_REDIS_PASSWORD" in error and "hunter2" not in error and error.count("\n") == 1
     assert not (tmp_path / "results").exists()
+
+
+def test_a_sweep_without_any_value_ends_with_a_status_of_its_own(grid, capsys):
+    assert main(["sweep", grid, "--max-qubits", "2", "--shots", "3"]) == 2
+    assert "0 of 16 rows have a value" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -138,8 +138,11 @@ def test_real_amplitudes_start_near_the_occupied_qubits():
         ("g.txt", "0 1 2 3\n", "line 1: an edge is two nodes and a weight"),
         ("g.txt", "0 1 nan\n", "line 1: the weight 'nan' is not a number"),
         ("g.txt", "0 1 heavy\n", "line 1: the weight 'heavy' is not a number"),
+        ("g.txt", "0 1 " + "{" * 300_000, "line 1: the weight '{{{"),
         ("g.json", '{"nodes": [], "links": []}', "has no edges"),
-        ("g.json", '{"nodes": []}', "has no list of `nodes`"),
+        ("g.grf", '{"nodes": [], "links": [' + "9" * 5000 + "]}", "a number of too many digits"),
+        ("g.grf", '{"links": [{"source": 0, "target": 1, "weight": 1' + "0" * 400 + "}]}", "is not a number"),
+        ("g.json", '{"nodes": []}', "has no lists of 'nodes'"),
         ("g.json", '{"nodes": [], "links": [{"source": 1}]}', "link 0 has no source and target"),
         ("g.graphml", "<graphml><oops>", "not valid GraphML"),
         ("g.graphml", '<!DOCTYPE x [<!ENTITY a "b">]><graphml>&a;</graphml>', "not valid GraphML"),
@@ -153,6 +156,15 @@ def test_a_bad_file_is_said_in_one_line(name, text, said, tmp_path):
     with pytest.raises(InputError) as error:
         find_hamiltonian(str(tmp_path / name))
     assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_first_line_that_counts_nodes_and_edges_is_no_edge(tmp_path):
+    (tmp_path / "gset.txt").write_text("4 3\n1 2 1\n2 3 -1\n3 4 2\n")
+    (tmp_path / "plain.txt").write_text("4 3\n1 2\n2 3\n3 1\n")
+    assert read_graph(tmp_path / "gset.txt").weights == (1, -1, 2)
+    assert len(read_graph(tmp_path / "plain.txt").edges) == 4
+    (tmp_path / "long.txt").write_text("9" * 5000 + " 1\n")
+    assert len(read_graph(tmp_path / "long.txt").nodes) == 2
 
 
 def test_a_name_that_is_none_is_said():

@@ -112,6 +112,8 @@ def test_a_loop_that_fails_keeps_what_it_has(ring, capsys, monkeypatch, tmp_path
         (["--optimiser", "de", "--population", "1000000", "--memory", "100MiB"], "members of 2 parameters take"),
         (["--shots", "1000", "--most-shots", "10"], "--most-shots: 10 are fewer than the 1,000"),
         (["--ansatz", "hamiltonian", "--layers", "0"], "'0' is not a whole number from 1"),
+        (["--layers", "1000000"], "--layers: 1,000,000 of them are about"),
+        (["--target-error", "1e-300"], "'1e-300' is not a number from 1e-100 to 1e+100"),
         (["--exact", "--target-error", "0.1"], "--exact has no error to aim at"),
         (["--cache", "redis://h?password=hunter2"], "QOMPASS_REDIS_PASSWORD"),
         (["--cache", "redis://:hunter2@h"], "QOMPASS_REDIS_PASSWORD"),
