@@ -44,5 +44,9 @@ AMPLITUDE_BYTES = 16
 PART = 1 << 15
 # Entries of Gram matrices that an exact fragment holds at a time, at least one matrix.
 GRAM_ENTRIES = 1 << 20
+# Numbers of the products of blocks of rows that their sums are made of, at least one product.
+GRAM_PRODUCTS = 1 << 18
+# Bits of a run of rows that one product sums over: 32 rows are as quick to multiply as more.
+RUN_BITS = 5
 # Amplitudes from which a state is simulated on a GPU where there is one: below, starting its operations takes longer.
 GPU_FROM = 1 << 17

@@ -18,10 +18,12 @@ from scheduler_policies.machine import (
     COIN_S,
     CONTRACTION_FLOPS,
     GRAM_ENTRIES,
+    GRAM_PRODUCTS,
     JOIN_FRAGMENT_S,
     JOIN_NUMBER_S,
     PART,
     PAULI_ROW_S,
+    RUN_BITS,
     TYPICAL_CPU,
 )
 from tasks.cutting.kinds import Scheme
@@ -76,11 +78,15 @@ def exact_bytes(program: OpenProgram, together: int, tensor_bytes: int) -> int:
         tensor_bytes: of the tensor.
     """
     pairs = program.branches**2
+    width = len(program.rest)
+    together = min(together, 1 << (width - min(RUN_BITS, width // 3)))  # as many as one pass can tell apart
     grams = pairs * min(together, max(1, GRAM_ENTRIES // pairs))
+    held = min(GRAM_PRODUCTS, program.amplitudes)
+    products = 8 * max(4 * pairs, held) + 3 * AMPLITUDE_BYTES * pairs * min(together, max(1, held // (4 * pairs)))
     parts = AMPLITUDE_BYTES * min(PART, program.amplitudes)
     simulation = AMPLITUDE_BYTES * program.peak + 4 * parts
     bases = AMPLITUDE_BYTES * 3 * max(pairs, min(2 * PART, grams))
-    return max(simulation, AMPLITUDE_BYTES * (program.amplitudes + grams) + max(4 * parts, bases) + tensor_bytes)
+    return max(simulation, AMPLITUDE_BYTES * (program.amplitudes + grams) + max(products, bases) + tensor_bytes)
 
 
 def open_legs(fragment: Fragment) -> tuple[int, int]:

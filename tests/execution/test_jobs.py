@@ -14,7 +14,7 @@ from qiskit.quantum_info import Pauli, Statevector
 from tasks.cutting import GateCut, make_plan
 from tasks.execution.jobs import fragment_tensor, run_job, sampled_jobs, uniform_shots
 from tasks.execution.packed_counts import unpack_counts
-from tasks.execution.simulators import gram
+from tasks.execution.simulators import gram, passes
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
 from tasks.model.streams import random_stream, simulator_seed
@@ -122,7 +122,9 @@ def test_a_tensor_does_not_depend_on_how_its_rounds_were_shared_out() -> None:
 def test_every_pauli_of_a_fragment(part: int, work: int, monkeypatch) -> None:
     """All 256 Paulis on four qubits, by blocks of one row, of some and of all."""
     monkeypatch.setattr(gram, "PART", part)
-    monkeypatch.setattr(gram, "_WORK", work)
+    monkeypatch.setattr(gram, "GRAM_PRODUCTS", part)
+    monkeypatch.setattr(passes, "_WORK", work)
+    monkeypatch.setattr(passes, "_WORTH", 32 if work else 1 << 20)
     circuit = brickwork(4, 3, np.random.default_rng(9))
     labels = ["".join(p) for p in product("IXYZ", repeat=4)]
     problem = problem_of(circuit, labels, np.ones((1, 256)))
@@ -148,7 +150,8 @@ def test_paulis_with_open_legs_do_not_depend_on_their_company(seed: int, monkeyp
         ]
         for part, work in ((1 << 15, 14), (16, 2), (1 << 15, 0)):
             monkeypatch.setattr(gram, "PART", part)
-            monkeypatch.setattr(gram, "_WORK", work)
+            monkeypatch.setattr(gram, "GRAM_PRODUCTS", part)
+            monkeypatch.setattr(passes, "_WORK", work)
             np.testing.assert_allclose(
                 exact_tensor(fragment, state), np.concatenate(alone, axis=-1), atol=1e-12, err_msg=f"seed {seed}"
             )

@@ -6,7 +6,7 @@ parts that fit a cache. What comes back to the host is the state, or products th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from importlib import import_module
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 
 from tasks.cutting.open_program import Branch, Grow, Multiply, OpenProgram
 from tasks.execution.errors import ExecutionError
+from tasks.execution.simulators.products import patterns
 
 PART = 1 << 22
 """Amplitudes that a product on a GPU takes at a time."""
@@ -63,14 +64,21 @@ class Accelerator:
             array = xp.reshape(array, (-1,))
         return xp.reshape(array, (1 << len(program.rest), program.branches))
 
-    def block_products(self, amplitudes: Any, rows: np.ndarray, mask_x: int, signs: np.ndarray) -> np.ndarray:
-        """(block, branch, branch'): the sums over (block, row) of psi_b[q] conj(psi_b'[q ^ x]) with the rows' signs."""
+    def block_sums(
+        self, amplitudes: Any, mask_x: int, outer: Sequence[int], inner: Sequence[int], mask_z: int
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """What ``gram`` sums on a CPU: (block,) outer bits, and (block, branch, branch') on the host."""
         xp = self._library
-        shape = (*rows.shape, amplitudes.shape[1])
-        ket = xp.reshape(xp.take(amplitudes, self.put(rows.reshape(-1)), axis=0), shape)
-        bra = xp.reshape(xp.take(amplitudes, self.put((rows ^ mask_x).reshape(-1)), axis=0), shape)
-        signed = xp.conj(bra) * self.put(signs.astype(complex)[:, None])
-        return self.fetch(xp.matmul(xp.permute_dims(ket, (0, 2, 1)), signed))
+        within, blocks = patterns(inner), patterns(outer)
+        signs = self.put((1.0 - 2.0 * (np.bitwise_count(within & mask_z) & 1)).astype(complex)[:, None])
+        step = max(1, PART // (amplitudes.shape[1] * len(within)))
+        for start in range(0, len(blocks), step):
+            own = blocks[start : start + step]
+            rows = own[:, None] | within
+            shape = (*rows.shape, amplitudes.shape[1])
+            ket = xp.reshape(xp.take(amplitudes, self.put(rows.reshape(-1)), axis=0), shape)
+            bra = xp.reshape(xp.take(amplitudes, self.put((rows ^ mask_x).reshape(-1)), axis=0), shape)
+            yield own, self.fetch(xp.matmul(xp.permute_dims(ket, (0, 2, 1)), xp.conj(bra) * signs))
 
 
 def accelerator() -> Accelerator:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from math import prod
 
 import numpy as np
@@ -12,6 +14,7 @@ from tasks.cutting.open_program import Branching
 from tasks.cutting.plan import Fragment, Leg
 from tasks.execution.simulators.gram import half_grams
 from tasks.execution.simulators.open_state import OpenState
+from tasks.execution.simulators.passes import Pass, exchange_bits, planned
 from tasks.execution.simulators.products import Workers
 
 _FACTOR = 16  # changes of basis are joined up to matrices of this size
@@ -41,24 +44,37 @@ def exact_tensor(fragment: Fragment, state: OpenState, *, threads: int = 1) -> n
     rows, branches = state.amplitudes.shape
     held, batch = max(1, GRAM_ENTRIES // branches**2), max(1, 2 * PART // branches**2)
     bases = LegBases(legs, state.branchings)
-    pieces: list[tuple[int, np.ndarray]] = []
-    for mask in np.unique(masks_x):
-        members = np.flatnonzero(masks_x == mask)
-        pieces += [(int(mask), members[first : first + held]) for first in range(0, len(members), held)]
-    longest = max((len(own) for _, own in pieces), default=0)
+    ordered = state.gpu is not None
+    passes = planned(masks_x, masks_z, len(state.rest), branches, most=held, ordered=ordered)
+    longest = max((len(one.members) for own in passes.values() for one in own), default=0)
     worth = 8 * longest * branches <= rows  # what each thread holds beside the state is little
 
-    def fill(parts: Iterator[slice]) -> None:
-        for piece in parts:
-            for mask, own in pieces[piece]:
-                order, grams = half_grams(state.amplitudes, mask, masks_z[own], state.gpu)
-                for start in range(0, len(own), batch):
-                    part = own[order[start : start + batch]]
-                    tensor[..., part] = bases.entries(grams[start : start + batch] * phases[part, None, None])
+    def fill(own: Sequence[Pass], parts: Iterator[slice]) -> None:
+        for part in parts:
+            for one in own[part]:
+                grams = half_grams(state.amplitudes, one, state.gpu)
+                for start in range(0, len(grams), batch):
+                    some = one.members[start : start + batch]
+                    tensor[..., some] = bases.entries(grams[start : start + batch] * phases[some, None, None])
 
     with Workers(threads if worth and state.gpu is None else 1) as workers:
-        workers.each(fill, len(pieces), 1, rows * branches)
+        for start, own in passes.items():
+            with _exchanged(state.amplitudes, start):
+                workers.each(partial(fill, own), len(own), 1, rows * branches)
     return tensor
+
+
+@contextmanager
+def _exchanged(amplitudes: np.ndarray, start: int) -> Iterator[None]:
+    """Rows in another order until the block ends."""
+    if not start:
+        yield
+        return
+    exchange_bits(amplitudes, start)
+    try:
+        yield
+    finally:
+        exchange_bits(amplitudes, start)
 
 
 class LegBases:

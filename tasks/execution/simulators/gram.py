@@ -1,151 +1,147 @@
-"""Gram matrices of Paulis between the branches of an open-leg state: one pass for all Paulis that fit into it.
+"""Gram matrices of Paulis between the branches of an open-leg state, pass by pass (``passes``).
 
     <psi_b'| X^x Z^z |psi_b> = sum_q (-1)^(z.q) psi_b[q] conj(psi_b'[q ^ x])
 
-Paulis of one X part differ only in signs. With the rows q split into blocks by the bits of T, the sum within each block
-is a product of two small matrices, and all z whose bits lie in T follow from the blocks by signs: a pass costs what
-one Pauli costs. For x != 0 the rows q ^ x give the adjoint of what the rows q give, so half of them do.
+With the rows q split into blocks by some bits, the sum within each block is a product of two small matrices, and all z
+that differ in those bits follow from the blocks by signs. For x != 0 the rows q ^ x give the adjoint of what the rows q
+give, so half of them do. Real and imaginary parts stand side by side: products of real numbers need no conjugate, and
+rows that follow each other in memory are multiplied where they are, at the speed of the machine. They are copied only
+where the Pauli turns the bits that tell them apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from scheduler_policies.machine import PART
+from scheduler_policies.machine import GRAM_PRODUCTS, PART, RUN_BITS
 from tasks.execution.simulators import accelerator
 from tasks.execution.simulators.accelerator import Accelerator
+from tasks.execution.simulators.passes import Pass
+from tasks.execution.simulators.products import patterns
 
-_WORK = 14  # a block's product takes at least 2**14 multiplications, or its overhead shows
-_FEW = 8  # but 2**8 products of a small state take less time than a second pass
+_RUN = 12  # log2 of the numbers of a run of rows that are multiplied together
+_SHORT = 4  # log2 of the rows of a run that is worth more than a longer one that is copied
 
 
-def half_grams(
-    amplitudes: np.ndarray, mask_x: int, masks_z: np.ndarray, gpu: Accelerator | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def half_grams(amplitudes: np.ndarray, one: Pass, gpu: Accelerator | None = None) -> np.ndarray:
     """A, with <psi_b'| P |psi_b> = p A + (p A)^dagger for every Hermitian Pauli P = p X^x Z^z, p = i^|x & z|.
 
     Args:
-        amplitudes: (2**n, branch) complex, on the GPU where one is given.
-        mask_x: X part, over the bits of the row index.
-        masks_z: (Pauli,) int64, Z parts.
+        amplitudes: (2**n, branch) complex, on the GPU where one is given; bits exchanged as the pass says.
+        one: the pass.
         gpu: where the products are made; None: here.
 
     Returns:
-        (k,) positions in ``masks_z``, and (k, branch, branch') complex for the Paulis there.
+        (Pauli, branch, branch') complex for the Paulis of the pass.
     """
     rows, branches = amplitudes.shape
-    pivot = mask_x & -mask_x
-    free = [1 << bit for bit in range(rows.bit_length() - 1) if 1 << bit != pivot]
-    masks = masks_z & ~pivot  # of each pair q, q ^ x the row without the pivot is taken
-    out = np.zeros((len(masks_z), branches * branches), dtype=complex)
-    wide = branches.bit_length() - 1
-    least = min(len(free), max(wide, _WORK - 2 * wide))
-    part = PART if gpu is None else accelerator.PART
-    most = max(least, max(1, part // branches).bit_length() - 1)  # bits of the longest block
-    order: list[np.ndarray] = []
-    done = 0
-    outside = len(free) - least
-    if rows * branches**2 <= PART:
-        outside = max(outside, min(len(free), _FEW))
-    for members, inside in _passes(masks, outside):
-        spare = [bit for bit in free if not bit & inside]
-        cut = min(most, len(spare))
-        outer = [bit for bit in free if bit & inside] + spare[cut:]
-        _pass(amplitudes, mask_x, outer, spare[:cut], masks[members], out[done : done + len(members)], gpu)
-        order.append(members)
-        done += len(members)
-    if not mask_x:
+    free = [bit for bit in (1 << k for k in range(rows.bit_length() - 1)) if bit != one.pivot]
+    outer, inner = [bit for bit in free if bit & one.inside], [bit for bit in free if not bit & one.inside]
+    if gpu is not None:  # a block of any length would be gathered whole
+        most = max(0, accelerator.PART // branches).bit_length() - 1
+        outer, inner = outer + inner[max(most, 0) :], inner[: max(most, 0)]
+    out = np.zeros((len(one.masks_z), branches, branches), dtype=complex)
+    if gpu is None:
+        _add_sums(amplitudes, one, outer, inner, out)
+    else:
+        common = int(one.masks_z[0]) & sum(inner)
+        for blocks, products in gpu.block_sums(amplitudes, one.mask_x, outer, inner, common):
+            _add_signed(products, blocks, one.masks_z & ~common, out)
+    if not one.mask_x:
         out *= 0.5
-    return np.concatenate(order), out.reshape(-1, branches, branches)
+    return out
 
 
-def _passes(masks: np.ndarray, most: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Groups of Z parts that one pass gives: they agree outside of at most ``most`` bits.
-
-    Yields:
-        positions in ``masks``, and those bits as a mask.
-    """
-    left = np.argsort(np.bitwise_count(masks), kind="stable")
-    every = int(np.bitwise_or.reduce(masks, initial=0))
-    if len(left) > 1 and every.bit_count() <= most:
-        yield left, every
-        return
-    while left.size:
-        inside = 0
-        first = int(masks[left[0]])
-        if len(left) > 1 and first.bit_count() <= most:
-            inside = first
-            own = masks[left]
-            while True:  # the mask that needs the fewest further bits, as long as there is room
-                further = np.bitwise_count(own & ~inside)
-                further = np.where(further == 0, 64, further)
-                k = int(further.argmin())
-                if further[k] == 64 or inside.bit_count() + int(further[k]) > most:
-                    break
-                inside |= int(own[k])
-        elif len(left) > 1:
-            bits = [bit for bit in range(64) if (masks[left] >> bit & 1).any()]
-            inside = sum(1 << bit for bit in sorted(bits, key=lambda bit: -(masks[left] >> bit & 1).sum())[:most])
-        same = masks[left] & ~inside == first & ~inside
-        yield left[same], inside if same.sum() > 1 else 0
-        left = left[~same]
-
-
-def _pass(
-    amplitudes: np.ndarray,
-    mask_x: int,
-    outer: Sequence[int],
-    inner: Sequence[int],
-    masks: np.ndarray,
-    out: np.ndarray,
-    gpu: Accelerator | None,
-) -> None:
-    """Add to (Pauli, pair) sums, for masks that agree on the inner bits, which count the rows within a block."""
-    branches = amplitudes.shape[1]
-    within, blocks = patterns(inner), patterns(outer)
-    common = int(masks[0]) & sum(inner)
-    signs = 1.0 - 2.0 * (np.bitwise_count(within & common) & 1)
-    step = max(1, (PART if gpu is None else accelerator.PART) // (branches * len(within)))
-    for start in range(0, len(blocks), step):
-        own = blocks[start : start + step]
-        rows = own[:, None] | within
-        if gpu is None:
-            products = _block_products(amplitudes, rows, mask_x, signs if common else None)
+def _add_sums(amplitudes: np.ndarray, one: Pass, outer: Sequence[int], inner: Sequence[int], out: np.ndarray) -> None:
+    """Add psi_b[q] conj(psi_b'[q ^ x]) (-1)^(z.q) of all rows to (Pauli, branch, branch')."""
+    rows, branches = amplitudes.shape
+    real = np.ascontiguousarray(amplitudes).view(np.float64)
+    axes = real.reshape((2,) * (rows.bit_length() - 1) + (2 * branches,))
+    common = int(one.masks_z[0]) & sum(inner)
+    longest = max(_RUN - branches.bit_length(), min(branches.bit_length(), 9))
+    run, turned = _run(inner, one.mask_x | common, longest)
+    bits = [*outer, *(bit for bit in inner if bit not in run)]
+    copied = max(1, 2 * PART // (2 * branches << len(run))) if turned else GRAM_PRODUCTS
+    held = min(GRAM_PRODUCTS, real.size // 2)
+    many = min(copied, max(1, held // (2 * branches) ** 2)).bit_length() - 1
+    fixed, loose = bits[: max(0, len(bits) - many)], bits[max(0, len(bits) - many) :]
+    within, blocks = patterns(run[::-1]), patterns(loose[::-1])
+    turn = 1.0 - 2.0 * (np.bitwise_count(within & common) & 1)[:, None]
+    distinct, which = np.unique(one.masks_z & sum(loose), return_inverse=True)
+    signs = 1.0 - 2.0 * (np.bitwise_count(blocks & distinct[:, None]) & 1)
+    whole = (*[2] * len(loose), len(within), 2 * branches)
+    products = np.empty((*[2] * len(loose), 2 * branches, 2 * branches))
+    copy = np.empty((len(blocks) * len(within) if turned else 0, 2 * branches))
+    for base in patterns(fixed[::-1]).tolist():
+        ket = _rows(axes, base, 0, loose, run).reshape(whole, copy=False)
+        if turned:
+            own = (blocks[:, None] | within).reshape(-1) ^ (base ^ one.mask_x)
+            bra = np.take(real, own, axis=0, out=copy, mode="clip").reshape(whole)
+            bra *= turn
         else:
-            products = gpu.block_products(amplitudes, rows, mask_x, signs)
-        _add_signed(products.reshape(len(own), -1), own, masks & ~common, out)
+            bra = _rows(axes, base ^ one.mask_x, one.mask_x, loose, run).reshape(whole, copy=False)
+        np.matmul(ket.swapaxes(-1, -2), bra, out=products)
+        parts = np.matmul(signs, products.reshape(len(blocks), -1)).reshape(-1, branches, 2, branches, 2)
+        sums = np.empty((len(distinct), branches, branches), dtype=complex)
+        np.add(parts[:, :, 0, :, 0], parts[:, :, 1, :, 1], out=sums.real)
+        np.subtract(parts[:, :, 1, :, 0], parts[:, :, 0, :, 1], out=sums.imag)
+        _add(sums, which, 1.0 - 2.0 * (np.bitwise_count(base & one.masks_z) & 1), out)
 
 
-def _block_products(amplitudes: np.ndarray, rows: np.ndarray, mask_x: int, signs: np.ndarray | None) -> np.ndarray:
-    """(block, branch, branch'): the sums over (block, row) of psi_b[q] conj(psi_b'[q ^ x]) with the rows' signs."""
-    shape = (*rows.shape, amplitudes.shape[1])
-    ket = np.take(amplitudes, rows.reshape(-1), axis=0).reshape(shape)
-    bra = np.take(amplitudes, (rows ^ mask_x).reshape(-1), axis=0).reshape(shape) if mask_x else ket.copy()
-    np.conjugate(bra, out=bra)
-    if signs is not None:
-        bra *= signs[:, None]
-    return np.matmul(ket.transpose(0, 2, 1), bra)
+def _run(inner: Sequence[int], turned: int, most: int) -> tuple[list[int], bool]:
+    """Neighbouring bits of rows that are multiplied together, the highest first, and whether the mask has any of them.
+
+    Rows that are far apart in memory fall into few places of a cache: of runs that are long enough the lowest.
+    """
+    clean = _neighbours([bit for bit in inner if not bit & turned], most)
+    every = _neighbours(inner, most)
+    if len(clean) >= min(len(every), _SHORT):
+        return clean[::-1], False
+    return every[::-1], bool(sum(every) & turned)
 
 
-def patterns(bits: Sequence[int]) -> np.ndarray:
-    """(2**k,) int64: every combination of the given bits, the first of them fastest."""
-    found = np.zeros(1, dtype=np.int64)
+def _neighbours(bits: Sequence[int], most: int) -> list[int]:
+    """Bits of which each is twice the one before: the lowest that are nearly as many as wanted, else the most."""
+    runs: list[list[int]] = [[]]
+    for bit in sorted(bits):
+        if runs[-1] and runs[-1][-1] * 2 == bit:
+            runs[-1].append(bit)
+        else:
+            runs.append([bit])
+    own = next((run for run in runs if len(run) >= min(most, RUN_BITS)), max(runs, key=len))
+    return own[:most]
+
+
+def _rows(axes: np.ndarray, base: int, flipped: int, loose: Sequence[int], run: Sequence[int]) -> np.ndarray:
+    """(loose bits.., bits of the run.., entry) view of rows whose other bits are those of ``base``."""
+    width = axes.ndim - 1
+    bits = [1 << (width - 1 - axis) for axis in range(width)]
+    chosen: list[int | slice] = []
     for bit in bits:
-        found = np.concatenate([found, found | bit])
-    return found
+        if bit in loose:
+            chosen.append(slice(None, None, -1 if bit & flipped else 1))
+        else:
+            chosen.append(slice(None) if bit in run else int(bool(base & bit)))
+    left = [bit for bit in bits if bit in loose or bit in run]
+    view = axes[tuple(chosen)]
+    return view.transpose(*(left.index(bit) for bit in (*loose, *run)), len(left))
 
 
 def _add_signed(products: np.ndarray, blocks: np.ndarray, masks: np.ndarray, out: np.ndarray) -> None:
-    """Add the blocks' products to (Pauli, pair) sums, each with the sign that the Pauli gives it."""
+    """Add the blocks' products to (Pauli, branch, branch') sums, each with the sign that the Pauli gives it."""
     here = int(np.bitwise_or.reduce(blocks) ^ np.bitwise_and.reduce(blocks))  # bits that differ among these blocks
     distinct, which = np.unique(masks & here, return_inverse=True)
     signs = 1.0 - 2.0 * (np.bitwise_count(blocks & distinct[:, None]) & 1)
-    sums = (signs @ products.view(np.float64)).view(complex) if len(blocks) > 1 else products
-    which = which.reshape(-1)
+    sums = (signs @ products.reshape(len(blocks), -1).view(np.float64)).view(complex)
     common = 1.0 - 2.0 * (np.bitwise_count(int(blocks[0]) & masks & ~here) & 1)
-    step = max(1, PART // products.shape[1])
-    for start in range(0, len(masks), step):
+    _add(sums.reshape(-1, *products.shape[1:]), which, common, out)
+
+
+def _add(sums: np.ndarray, which: np.ndarray, signs: np.ndarray, out: np.ndarray) -> None:
+    """Add to every Pauli its sum with its sign."""
+    step = max(1, PART // out[0].size)
+    for start in range(0, len(out), step):
         part = slice(start, start + step)
-        out[part] += sums[which[part]] * common[part, None]
+        out[part] += sums[which[part]] * signs[part, None, None]

@@ -14,9 +14,8 @@ from tasks.cutting.kinds import LegKind, Setting, gate_product
 from tasks.cutting.open_program import Branching
 from tasks.cutting.plan import Leg
 from tasks.execution.simulators.exact import LegBases
-from tasks.execution.simulators.gram import patterns
 from tasks.execution.simulators.open_state import OpenState
-from tasks.execution.simulators.products import Workers, multiply_axis
+from tasks.execution.simulators.products import Workers, multiply_axis, patterns
 
 _TABLE_BYTES = 1 << 26  # a table may take as much as the state, or this
 # What an entry of a table and an amplitude cost, in units of a place of a distribution, and a variant's typical shots.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -106,3 +106,11 @@ def _by_rows(view: np.ndarray, workers: Workers, product: Callable[[np.ndarray, 
             own[...] = product(own, out[: len(own)])
 
     workers.each(rows, len(view), step, view.size)
+
+
+def patterns(bits: Sequence[int]) -> np.ndarray:
+    """(2**k,) int64: every combination of the given bits, the first of them fastest."""
+    found = np.zeros(1, dtype=np.int64)
+    for bit in bits:
+        found = np.concatenate([found, found | bit])
+    return found

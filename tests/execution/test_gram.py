@@ -1,0 +1,59 @@
+"""Gram matrices of many Paulis, whatever passes give them, against the Paulis' own matrices."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qiskit.quantum_info import Pauli
+
+from tasks.execution.simulators import gram
+from tasks.execution.simulators.gram import half_grams
+from tasks.execution.simulators.passes import exchange_bits, planned
+
+WIDTH = 9
+
+
+def labels_of(rng: np.random.Generator) -> list[str]:
+    """All Paulis on one and two qubits, dense ones, and dense ones of one X part."""
+    found = ["I" * WIDTH]
+    for a in range(WIDTH):
+        for b in range(a + 1):
+            for p in "XYZ":
+                for q in "XYZ" if a != b else "I":
+                    letters = ["I"] * WIDTH
+                    letters[b], letters[a] = q, p
+                    found.append("".join(letters))
+    found += ["".join(rng.choice(list("IXYZ"), WIDTH)) for _ in range(40)]
+    found += ["".join(rng.choice(list("XY"), WIDTH)) for _ in range(40)]
+    return found
+
+
+@pytest.mark.parametrize("branches", [1, 3, 8])
+@pytest.mark.parametrize("sizes", ["usual", "one row", "few rows"])
+def test_gram_matrices_are_those_of_the_paulis(branches, sizes, monkeypatch):
+    if sizes != "usual":
+        monkeypatch.setattr(gram, "GRAM_PRODUCTS", 1 if sizes == "one row" else 64 * branches**2)
+        monkeypatch.setattr(gram, "PART", 1 if sizes == "one row" else 16 * branches)
+        monkeypatch.setattr(gram, "_RUN", 0 if sizes == "one row" else 4)
+    rng = np.random.default_rng([17, branches])
+    state = rng.normal(size=(1 << WIDTH, branches)) + 1j * rng.normal(size=(1 << WIDTH, branches))
+    labels = labels_of(rng)
+    paulis = [Pauli(label) for label in labels]
+    weights = 1 << np.arange(WIDTH)
+    masks_x, masks_z = np.array([p.x for p in paulis]) @ weights, np.array([p.z for p in paulis]) @ weights
+    own, met = state.copy(), []
+    plan = planned(masks_x, masks_z, WIDTH, branches, most=50)
+    assert len(plan) == 3, "two orders of the rows besides their own"
+    for start, passes in plan.items():
+        if start:
+            exchange_bits(own, start)
+        for one in passes:
+            for k, half in zip(one.members.tolist(), half_grams(own, one), strict=True):
+                turned = 1j ** int((paulis[k].x & paulis[k].z).sum()) * half
+                expected = (state.conj().T @ (paulis[k].to_matrix(sparse=True) @ state)).T
+                np.testing.assert_allclose(turned + turned.conj().T, expected, atol=1e-9, err_msg=labels[k])
+                met.append(k)
+        if start:
+            exchange_bits(own, start)
+    assert sorted(met) == list(range(len(labels)))
+    np.testing.assert_array_equal(own, state)
