@@ -10,6 +10,10 @@ from scheduler_policies.machine import AMPLITUDE_BYTES, DRAWN_FIRST, PLAIN_GATE
 
 # Swaps a sparse coupling map adds: a two-qubit gate costs this many on average after routing.
 ROUTED_TWO_QUBIT_GATES = 2.0
+# Where a job has one number of shots for all circuits: that many different numbers at most, and what rounding up to
+# them adds to a circuit's shots at most.
+SHOT_LEVELS = 4
+LEVEL_RATIO = 1.25
 
 
 def variant_seconds(device: Device, width: int, depth: int, shots: int, gates: int | None = None) -> float:
@@ -256,9 +260,11 @@ def squared_error(device: Device, state: DeviceState, work: Work) -> float:
 
 
 def work_price(device: Device, work: Work) -> float:
-    """What running a piece of work costs, in the currency of the budget."""
+    """What running a piece of work costs at most, in the currency of the budget."""
     price = device.price
-    shots = 0 if device.exact else work.shots * work.variants
+    shots: float = 0 if device.exact else work.shots * work.variants
+    if work.uneven and device.limits.common_shots:
+        shots *= LEVEL_RATIO
     total = price.per_job * jobs_needed(device, work) + price.per_shot * shots
     return total + price.per_second * work_seconds(device, work)
 

@@ -48,12 +48,14 @@ class DeviceLimits:
         reset: whether a qubit can be reset to zero within a circuit.
         shots_per_job: most shots of one circuit in one job, None where there is no limit.
         circuits_per_job: most circuits in one job, None where there is no limit.
+        common_shots: whether all circuits of a job have the same number of shots, so that these are rounded up.
     """
 
     mid_circuit_measurement: bool = True
     reset: bool = True
     shots_per_job: int | None = None
     circuits_per_job: int | None = None
+    common_shots: bool = False
 
 
 @dataclass(frozen=True)
@@ -245,6 +247,7 @@ class Work:
         first: index of the first variant, for a share of a fragment.
         whole: whether these are all variants of the fragment, so that an exact device may do it in one simulation.
         avoid: names of devices not to use for it (they failed it before).
+        uneven: whether its variants' shots are more different numbers than a device rounds them up to.
     """
 
     fragment: int
@@ -270,6 +273,7 @@ class Work:
     first: int = 0
     whole: bool = True
     avoid: tuple[str, ...] = ()
+    uneven: bool = False
 
     def __post_init__(self) -> None:
         sizes = (self.width, self.variants, self.shots)

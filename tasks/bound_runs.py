@@ -29,6 +29,7 @@ from tasks.runtime import shared_engine
 from tasks.workflow import Result, run
 
 _MOST_TOGETHER = 64  # circuits in one run
+_NEXT_TO_NOTHING = 1e-12  # of money: a budget that is spent
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Evaluated:
         plan: of the (first) run, as ``plan_document`` has it; {} where nothing was run.
         notes: what the user should know, in sentences.
         runs: folders of the runs that are kept.
+        price: paid for them.
     """
 
     values: np.ndarray
@@ -65,6 +67,7 @@ class Evaluated:
     plan: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     runs: tuple[str, ...] = ()
+    price: float = 0.0
 
 
 def kept_run(parent: Path, problem: Problem, options: Options) -> Path:
@@ -131,6 +134,11 @@ class SharedRun:
             return self.options
         return replace(self.options, cuts=self.beside.cuts([plans[kind].cuts for kind in kinds]))
 
+    @property
+    def sets(self) -> int:
+        """How many sets of parameter values it answers."""
+        return sum(len(entry.owners) for entry in self.entries)
+
     def notes(self, entry: OneCircuit, record: RunRecord) -> list[str]:
         """What a run's record says of one of its circuits, or of all."""
         others = set(self.beside.problem.notes) - set(entry.problem.notes)
@@ -175,7 +183,6 @@ def shared_runs(wanted: Sequence[Wanted], options: Options) -> list[SharedRun]:
             whole = replace(
                 options,
                 shots=None if options.shots is None else count * options.shots,
-                budget=None if options.budget is None else count * options.budget,
                 target_error=target or options.target_error,
             )
             runs.append(SharedRun(together, beside, whole))
@@ -187,14 +194,18 @@ def run_together(
     options: Options,
     progress: Progress | None = None,
     folders: Sequence[Path] | None = None,
+    share: float = 1.0,
 ) -> list[Evaluated]:
     """Run circuits: as many as go together in one run.
+
+    A budget is for all of them: each run gets what is left in proportion to its sets.
 
     Args:
         wanted: what is to be run.
         options: how.
         progress: where each run's progress is shown.
         folders: what ``kept_run`` made for each of ``shared_runs``; None keeps nothing.
+        share: of the budget, what the policy is to keep to (``run``).
 
     Returns:
         one for each that is wanted.
@@ -207,8 +218,11 @@ def run_together(
     units = units_of(run_devices(options.resources, {}))
     with contextlib.ExitStack() as engine:
         engine.enter_context(shared_engine(options.engine, units=units))
+        left, sets = options.budget, sum(len(own.problems) for own in wanted)
         for place, shared in enumerate(shared_runs(wanted, options)):
             chosen = shared.with_cuts(options, plans)
+            if left is not None:
+                chosen = replace(chosen, budget=max(left * shared.sets / sets, _NEXT_TO_NOTHING))
             with contextlib.ExitStack() as stack:
                 if folders is None:
                     parent = stack.enter_context(temporary_runs())
@@ -217,7 +231,9 @@ def run_together(
                     directory = RunDirectory.open(folders[place])
                     directory.update(options=options_document(chosen))
                 with directory:
-                    result = run(shared.beside.problem, chosen, directory, progress or Quiet())
+                    result = run(shared.beside.problem, chosen, directory, progress or Quiet(), share=share)
+            price = result.record.get("price") or 0.0
+            left, sets = None if left is None else left - price, sets - shared.sets
             if not any(isinstance(cut, GateCut) and cut.joined for cut in result.plan.cuts):
                 plans.setdefault(shared.entries[0].alike, result.plan)
             _share_out(shared, result, made, plans, () if folders is None else (str(folders[place]),))
@@ -230,13 +246,13 @@ class _Answers:
     def __init__(self, wanted: Wanted) -> None:
         asked = len(wanted.problems[0].names) if wanted.problems else 0
         self.values, self.errors = np.zeros((2, len(wanted.problems), asked))
-        self.shots, self.plan = 0, dict[str, Any]()
+        self.shots, self.price, self.plan = 0, 0.0, dict[str, Any]()
         self.devices, self.notes, self.runs = dict[str, None](), dict[str, None](), dict[str, None]()
 
     def evaluated(self) -> Evaluated:
         kept = (tuple(own) for own in (self.devices, self.notes, self.runs))
         devices, notes, runs = kept
-        return Evaluated(self.values, self.errors, self.shots, devices, self.plan, notes, runs)
+        return Evaluated(self.values, self.errors, self.shots, devices, self.plan, notes, runs, self.price)
 
 
 def _share_out(
@@ -247,7 +263,7 @@ def _share_out(
     folders: tuple[str, ...],
 ) -> None:
     """Give each what a run says of it: values, and of what they were made its own."""
-    first = 0
+    first, price = 0, (result.record.get("price") or 0.0) / shared.sets
     for entry, taken in zip(shared.entries, shared.taken(result.plan, result.record), strict=True):
         for place, number, own in entry.owners:
             answers = made[place]
@@ -255,6 +271,7 @@ def _share_out(
             answers.values[number] = [estimate.value for estimate in part]
             answers.errors[number] = [estimate.std_error for estimate in part]
             answers.shots += sum(taken.values())
+            answers.price += price
             answers.plan = answers.plan or plan_document(plans.get(entry.alike, result.plan))
             answers.devices |= dict.fromkeys(taken)
             answers.notes |= dict.fromkeys(shared.notes(entry, result.record))

@@ -16,6 +16,7 @@ from qiskit.quantum_info import SparsePauliOp
 from scheduler_policies import Device, Kind
 from tasks.bound_runs import Evaluated, Wanted, run_together
 from tasks.cut import plan_problem
+from tasks.cutting import Plan
 from tasks.cutting.document import plan_document
 from tasks.errors import InputError
 from tasks.execution.backends import NamedSampler
@@ -34,6 +35,7 @@ from tasks.workflow import biased
 logger = logging.getLogger(__name__)
 
 _PLANNED_SHOTS = 10_000_000  # what a plan may count on where as many are taken as an error takes
+_SOME_ANGLE = 0.7  # at which a plan is made where any would do
 _TOGETHER = 64  # sets between two looks at whether to go on
 
 
@@ -78,6 +80,8 @@ class Evaluator:
         *,
         target_error: float | None = None,
         progress: Progress | None = None,
+        options: Options | None = None,
+        share: float = 1.0,
     ) -> Evaluated:
         """Values and standard errors.
 
@@ -85,20 +89,23 @@ class Evaluator:
             values: (set, parameter) float64, in the order of ``circuit.parameters``.
             target_error: standard error to reach for every observable; None for what the options say.
             progress: where progress is shown.
+            options: how to run these instead: with other shots or another budget.
+            share: of the budget, which is for all sets, what the policy is to keep to.
 
         Raises:
             InputError: a value is not finite, or the circuit or an observable cannot be used.
             QompassError: with one line that says what to do.
         """
         check_finite(values, [parameter.name for parameter in self.parameters])
-        options = self.options if target_error is None else replace(self.options, target_error=target_error)
+        asked = options or self.options
+        options = asked if target_error is None else replace(asked, target_error=target_error)
         if not len(values) or not self.observables:
             return Evaluated(*np.zeros((2, len(values), len(self.observables))))
         if self._device is not None:
             return in_step(self._device, [self.steps(values, target_error)])[0]
         if self.here(values, target_error):
             return self._evaluate_here(values, options, progress or Quiet())
-        return run_together([self.wanted(values, target_error)], self.options, progress)[0]
+        return run_together([self.wanted(values, target_error)], asked, progress, share=share)[0]
 
     def here(self, values: np.ndarray, target_error: float | None = None) -> bool:
         """Whether ``evaluate`` needs no run: nothing is asked, or this process or the device given does it."""
@@ -155,6 +162,22 @@ class Evaluator:
         document = plan_document(ready.plan)
         notes = (*ready.template.problem.notes, *ready.plan.notes, biased([device.name], "none"))
         return Evaluated(found, errors, shots, (device.name,), document, notes)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """A plan for all sets, whoever runs them.
+
+        Raises:
+            InputError: the circuit or an observable cannot be used.
+            CuttingError: there is no plan within the limits.
+        """
+        if self._ready is not None:
+            return self._ready.plan
+        try:
+            problem = template_of(self.circuit, self.observables).problem
+        except Unsuited:
+            problem = self.problem(np.full(len(self.parameters), _SOME_ANGLE))
+        return plan_problem(problem, self.options, runs=False)
 
     def prepared(self) -> ParametricPlan | None:
         """What is made once for all sets; None where every set is run for itself.

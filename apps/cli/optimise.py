@@ -115,6 +115,7 @@ def _report(path: Path, record: dict[str, Any], as_json: bool) -> None:
     if optimum["bits"]:
         lines.append(f"best string {optimum['bits']}, energy {optimum['bits_energy']:.10g}")
     shots = f", {optimum['shots']:,} shots" if optimum["shots"] else ""
+    shots += f", {optimum['price']:.4g} paid" if optimum.get("price") else ""
     lines.append(f"evaluations {optimum['evaluations']:,} of {optimum['circuits']:,} sets of parameter values{shots}")
     lines.append(f"ended       {optimum['why']}")
     values = list(optimum["parameters"].items())

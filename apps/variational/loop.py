@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from apps.variational.budget import Allowance, LoopBudget
 from apps.variational.effort import Effort
 from apps.variational.measure import Measure, Measured
 from tasks.errors import QompassError
@@ -32,6 +33,7 @@ class State:
         energies: (evaluation,) lowest energy of each.
         errors: (evaluation,) its standard error.
         levels: (evaluation,) of effort.
+        price: paid so far.
         best: lowest energy so far, among those of the highest effort.
         parameters: where that was.
     """
@@ -43,6 +45,7 @@ class State:
     energies: list[float] = field(default_factory=list)
     errors: list[float] = field(default_factory=list)
     levels: list[int] = field(default_factory=list)
+    price: float = 0.0
     best: float = np.inf
     parameters: np.ndarray | None = None
 
@@ -55,20 +58,29 @@ class JournalledObjective:
         journal: of this loop.
         effort: how many shots an answer takes; follows the answers.
         told: called after each answer.
+        budget: of the whole loop, if it has one.
 
     Attributes:
         state: how far it is.
     """
 
-    def __init__(self, measure: Measure, journal: RunJournal, effort: Effort, told: Callable[[State], None]) -> None:
+    def __init__(
+        self,
+        measure: Measure,
+        journal: RunJournal,
+        effort: Effort,
+        told: Callable[[State], None],
+        budget: LoopBudget | None = None,
+    ) -> None:
         self._measure, self._journal, self._effort, self._told = measure, journal, effort, told
+        self._budget = budget
         self.state = State()
         self._place = 0  # of the next answer in the journal
 
     def values(self, points: np.ndarray) -> np.ndarray:
         """See ``Objective``."""
-        found = self._ask("values", points, lambda: self._measure.values(points, self._effort.level))
-        return found.values
+        level, allowed = self._effort.level, self._allowed(points)
+        return self._ask("values", points, lambda: self._measure.values(points, level, allowed)).values
 
     def slopes(self, point: np.ndarray) -> tuple[float, np.ndarray]:
         """See ``Objective``."""
@@ -84,7 +96,11 @@ class JournalledObjective:
 
     def final(self, point: np.ndarray) -> Measured:
         """The energy at the end, from shots that chose nothing."""
-        return self._ask("final", point[None], lambda: self._measure.final(point))
+        allowed = None if self._budget is None else self._budget.for_end()
+        return self._ask("final", point[None], lambda: self._measure.final(point, allowed))
+
+    def _allowed(self, points: np.ndarray) -> Allowance | None:
+        return None if self._budget is None else self._budget.for_search(len(points), self._effort.level)
 
     def _ask(self, kind: str, points: np.ndarray, answer: Callable[[], Measured]) -> Measured:
         state, level = self.state, self._effort.level
@@ -115,6 +131,9 @@ class JournalledObjective:
         state = self.state
         state.shots += found.shots
         state.circuits += len(found.values)
+        state.price += found.price
+        if self._budget is not None and kind != "final":
+            self._budget.took(found.price, len(found.values), level)
         if kind in ("overlaps", "final"):
             self._told(state)
             return
@@ -140,9 +159,11 @@ def _digest(points: np.ndarray) -> str:
 
 def _written(found: Measured) -> dict[str, Any]:
     slopes = {} if found.slopes is None else {"slopes": found.slopes.tolist()}
-    return {"values": found.values.tolist(), "errors": found.errors.tolist(), "shots": found.shots, **slopes}
+    return {"values": found.values.tolist(), "errors": found.errors.tolist(), "shots": found.shots,
+            "price": found.price, **slopes}  # fmt: skip
 
 
 def _read(entry: dict[str, Any]) -> Measured:
     slopes = np.array(entry["slopes"]) if "slopes" in entry else None
-    return Measured(np.array(entry["values"]), np.array(entry["errors"]), int(entry["shots"]), slopes)
+    return Measured(np.array(entry["values"]), np.array(entry["errors"]), int(entry["shots"]), slopes,
+                    float(entry.get("price", 0.0)))  # fmt: skip

@@ -10,9 +10,12 @@ from qiskit.circuit import ParameterVector
 from qiskit.quantum_info import SparsePauliOp
 
 from apps.variational.ansatz import Ansatz
+from apps.variational.budget import Allowance
 from apps.variational.effort import levels_between
 from tasks.draw import Drawer
 from tasks.evaluate import Evaluator
+from tasks.execution.run_devices import run_devices
+from tasks.model.problem import Problem
 from tasks.model.progress import Progress
 from tasks.options import MAX_SEED, Options
 
@@ -29,12 +32,14 @@ class Measured:
         errors: (set,) standard errors, 0 on the exact path.
         shots: taken.
         slopes: (parameter,) derivatives of the only value, where they were asked for.
+        price: paid.
     """
 
     values: np.ndarray
     errors: np.ndarray
     shots: int = 0
     slopes: np.ndarray | None = None
+    price: float = 0.0
 
 
 class Measure:
@@ -76,15 +81,24 @@ class Measure:
                 own = replace(own, target_error=own.target_error * _FIRST_ERROR * 2 ** (-level / 2))
             elif own.shots is not None:
                 own = replace(own, shots=min(own.shots << level, max(self._most, own.shots)))
-            if seed:  # one plan for all levels
-                first = self.evaluator(0).prepared()
-                own = own if first is None else replace(own, cuts=first.plan.cuts)
-            self._evaluators[seed] = Evaluator(self.ansatz.circuit, [self.operator], own)
+            made = None if seed else Evaluator(self.ansatz.circuit, [self.operator], own)
+            if made is None or made.prepared() is None:  # one plan for all levels and evaluations
+                plan = self.evaluator(0).plan if made is None else made.plan
+                made = Evaluator(self.ansatz.circuit, [self.operator], replace(own, cuts=plan.cuts))
+            self._evaluators[seed] = made
         return self._evaluators[seed]
 
-    def values(self, points: np.ndarray, level: int) -> Measured:
+    def problem(self, point: np.ndarray) -> Problem:
+        """The problem at (parameter,) values.
+
+        Raises:
+            InputError: it cannot be used.
+        """
+        return Evaluator(self.ansatz.circuit, [self.operator], self.options).problem(point)
+
+    def values(self, points: np.ndarray, level: int, allowed: Allowance | None = None) -> Measured:
         """Energies of (set, parameter) values."""
-        return self._evaluated(self.evaluator(level), points)
+        return self._evaluated(self.evaluator(level), points, allowed)
 
     def slopes(self, point: np.ndarray, level: int) -> Measured:
         """The energy of (parameter,) values and its derivatives.
@@ -100,9 +114,19 @@ class Measure:
         found, made = evaluator.gradients(point[None])
         return Measured(found.values[:, 0], found.std_errors[:, 0], found.shots, made.slopes[0, 0])
 
-    def final(self, point: np.ndarray) -> Measured:
-        """The energy at the highest level, from shots that no evaluation has seen."""
-        return self._evaluated(self.evaluator(self.levels, _FINAL if self.options.sampled else None), point[None])
+    def final(self, point: np.ndarray, allowed: Allowance | None = None) -> Measured:
+        """The energy at the highest level, from shots that no evaluation has seen.
+
+        Of a budget as many shots are taken as it buys on the dearest device, and no fewer than an evaluation begins
+        with: a few from a good device say more than many from one that is off by more than their error.
+        """
+        evaluator, shots = self.evaluator(self.levels, _FINAL if self.options.sampled else None), None
+        if allowed is not None and evaluator.options.shots is not None:
+            dearest = max((own.price.per_shot for own in run_devices(self.options.resources, {})), default=0.0)
+            if dearest > 0:
+                least = self.options.shots or evaluator.options.shots
+                shots = max(least, min(evaluator.options.shots, int(allowed.budget / dearest)))
+        return self._evaluated(evaluator, point[None], allowed, shots)
 
     def overlaps(self, point: np.ndarray, others: np.ndarray) -> Measured:
         """Fidelities of the states at other points with the one at this."""
@@ -111,12 +135,18 @@ class Measure:
         both = np.concatenate([np.broadcast_to(point, others.shape), others], axis=1)
         return Measured(self._kernel.zeros(both), np.zeros(len(others)))
 
-    def _evaluated(self, evaluator: Evaluator, points: np.ndarray) -> Measured:
+    def _evaluated(
+        self, evaluator: Evaluator, points: np.ndarray, allowed: Allowance | None = None, shots: int | None = None
+    ) -> Measured:
         ready = evaluator.prepared()
         if ready is not None:
             ready.forget()
-        found = evaluator.evaluate(points, progress=self._progress)
-        return Measured(found.values[:, 0], found.std_errors[:, 0], found.shots)
+        options = evaluator.options
+        if allowed is not None:
+            options = replace(options, budget=allowed.budget, shots=shots or options.shots)
+        share = 1.0 if allowed is None else allowed.share
+        found = evaluator.evaluate(points, progress=self._progress, options=options, share=share)
+        return Measured(found.values[:, 0], found.std_errors[:, 0], found.shots, price=found.price)
 
 
 def kernel_of(circuit: QuantumCircuit, options: Options) -> Drawer:

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from apps.variational.search import Found, Objective, Search
-from apps.variational.spsa import qnspsa, spsa
+from apps.variational.spsa import CALIBRATIONS, qnspsa, spsa
+
+_CALLS = 3  # of an iteration with slopes, at most
 
 
 def cobyla(objective: Objective, search: Search) -> Found:
@@ -39,7 +41,7 @@ def lbfgsb(objective: Objective, search: Search) -> Found:
         search.start,
         jac=True,
         method="L-BFGS-B",
-        options={"maxiter": search.iterations, "maxfun": 3 * search.iterations, "ftol": search.tolerance / 10,
+        options={"maxiter": search.iterations, "maxfun": _CALLS * search.iterations, "ftol": search.tolerance / 10,
                  "gtol": search.tolerance},
     )  # fmt: skip
     return Found(found.x, _why(found.message, search))
@@ -75,20 +77,22 @@ class Optimiser:
     Attributes:
         run: the function.
         iterations: of a search where none are asked for.
+        sets: of parameter values that a search asks the energy of at most.
         asks: what it asks of an objective: "values", "slopes" or "overlaps".
     """
 
     run: Callable[[Objective, Search], Found]
     iterations: int
+    sets: Callable[[Search], int]
     asks: str = "values"
 
 
 OPTIMISERS = {
-    "cobyla": Optimiser(cobyla, 500),
-    "lbfgsb": Optimiser(lbfgsb, 200, "slopes"),
-    "spsa": Optimiser(spsa, 200),
-    "qnspsa": Optimiser(qnspsa, 150, "overlaps"),
-    "de": Optimiser(differential_evolution, 100),
+    "cobyla": Optimiser(cobyla, 500, lambda search: search.iterations),
+    "lbfgsb": Optimiser(lbfgsb, 200, lambda search: _CALLS * search.iterations, "slopes"),
+    "spsa": Optimiser(spsa, 200, lambda search: 2 * (CALIBRATIONS + search.iterations)),
+    "qnspsa": Optimiser(qnspsa, 150, lambda search: 2 * search.iterations, "overlaps"),
+    "de": Optimiser(differential_evolution, 100, lambda search: search.population * (1 + search.iterations)),
 }
 
 

@@ -10,14 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from apps.variational.budget import BudgetSpentError, LoopBudget
 from apps.variational.effort import Effort
 from apps.variational.energies import cut_weight
-from apps.variational.loop import JournalledObjective, State
+from apps.variational.loop import JournalledObjective, LoopError, State
 from apps.variational.measure import Measure, Measured
 from apps.variational.optimisers import OPTIMISERS
+from apps.variational.search import Found, Search
 from apps.variational.settings import SETTINGS_NAME, Settings, digest_of, read_settings, seal, settings_of
 from resources_xml import units_of
 from tasks.cutting.document import plan_document
+from tasks.dispatch.errors import BudgetError
 from tasks.draw import Drawer
 from tasks.execution.run_devices import run_devices
 from tasks.options import options_again
@@ -42,6 +45,7 @@ class Optimum:
         evaluations: calls of the optimiser.
         circuits: sets of parameter values.
         shots: in all.
+        price: paid in all.
         exact: the lowest energy, where it is known.
         bits: the best bit string drawn at the end, qubit 0 on the right, "" where none was.
         bits_energy: its energy.
@@ -54,6 +58,7 @@ class Optimum:
     evaluations: int
     circuits: int
     shots: int
+    price: float
     exact: float | None = None
     bits: str = ""
     bits_energy: float | None = None
@@ -75,7 +80,7 @@ def begin(settings: Settings, out: Path, inputs: dict[str, Any]) -> RunDirectory
     """
     search, document = settings.search(), settings.document()
     measure = _measure(settings)
-    problem = measure.evaluator(0).problem(search.start)
+    problem = measure.problem(search.start)
     own = settings.hamiltonian
     fields = {
         "program": PROGRAM, "seed": settings.options.seed, "shots": settings.options.shots, "memory": None,
@@ -116,7 +121,9 @@ def optimise(directory: RunDirectory, settings: Settings, told: Told) -> Optimum
     journal = RunJournal(directory.path, digest_of(read_settings(directory.path)))
     window = min(_MOST_WINDOW, max(_LEAST_WINDOW, len(search.start)))
     events = _Events(directory, told)
-    objective = JournalledObjective(measure, journal, Effort(measure.levels, window), events.told)
+    budget = settings.options.budget
+    money = None if budget is None else LoopBudget(budget, OPTIMISERS[settings.optimiser].sets(search))
+    objective = JournalledObjective(measure, journal, Effort(measure.levels, window), events.told, money)
     with contextlib.ExitStack() as stack:
         stack.callback(journal.close)
         if measure.evaluator(0).prepared() is None:  # each evaluation goes through the engine: keep it up
@@ -124,19 +131,41 @@ def optimise(directory: RunDirectory, settings: Settings, told: Told) -> Optimum
             units = units_of(run_devices(options.resources, {}))
             stack.enter_context(shared_engine(options.engine, units=units, scheduler=options.scheduler))
         with directory.timing("search"):
-            found = OPTIMISERS[settings.optimiser].run(objective, search)
-            state = objective.state
+            found, state = _searched(settings, objective, search), objective.state
             point = found.parameters
             if not settings.options.sampled and state.parameters is not None:
                 point = state.parameters  # no noise made it look better than it is
-            final = objective.final(point)
+            final = _measured_at_end(objective, point, directory)
         bits, bits_energy = _drawn(settings, point)
     optimum = _optimum(settings, point, found.why, final, state, bits, bits_energy)
     ready = measure.evaluator(0).prepared()
     estimate = {"observable": "energy", "value": optimum.energy, "std_error": optimum.std_error}
     plan = {} if ready is None else {"plan": plan_document(ready.plan)}
-    directory.finish("done", estimates=[estimate], optimum=vars(optimum), shots=state.shots or None, **plan)
+    paid = {"price": state.price} if state.price else {}
+    directory.finish("done", estimates=[estimate], optimum=vars(optimum), shots=state.shots or None, **plan, **paid)
     return optimum
+
+
+def _searched(settings: Settings, objective: JournalledObjective, search: Search) -> Found:
+    """Where the search ended, by itself or because its money did: then with the lowest energy so far."""
+    state = objective.state
+    try:
+        return OPTIMISERS[settings.optimiser].run(objective, search)
+    except (BudgetSpentError, BudgetError) as error:
+        if state.parameters is None:
+            raise LoopError(f"`budget`: three quarters of it do not hold one evaluation: {error}") from error
+        said = str(error) if isinstance(error, BudgetSpentError) else f"the search has ended: {error}"
+        return Found(state.parameters, said)
+
+
+def _measured_at_end(objective: JournalledObjective, point: np.ndarray, directory: RunDirectory) -> Measured:
+    """The energy at the end; where no money is left for it, the lowest that was seen."""
+    try:
+        return objective.final(point)
+    except BudgetError as error:
+        directory.record.note(f"the energy is the lowest that the search saw, which may be luck: {error}")
+        state = objective.state
+        return Measured(np.array([state.best]), np.array([state.errors[int(np.argmin(state.energies))]]))
 
 
 class _Events:
@@ -183,5 +212,5 @@ def _optimum(
     names = [parameter.name for parameter in settings.circuit.circuit.parameters]
     return Optimum(
         float(final.values[0]), float(final.errors[0]), dict(zip(names, point.tolist(), strict=True)), why,
-        state.evaluations, state.circuits, state.shots, settings.hamiltonian.exact, bits, energy,
+        state.evaluations, state.circuits, state.shots, state.price, settings.hamiltonian.exact, bits, energy,
     )  # fmt: skip

@@ -12,7 +12,7 @@ from apps.variational.search import Found, Objective, Search
 _ALPHA, _GAMMA = 0.602, 0.101  # Spall, IEEE Trans. Aerospace Electronic Systems 34, 817 (1998), section III.B
 _PERTURBATION = 0.2
 _FIRST_STEP = 2 * np.pi / 10  # wanted of the first step (Kandala et al., Nature 549, 242 (2017), supplement)
-_CALIBRATIONS = 25
+CALIBRATIONS = 25
 _REGULARISATION = 0.01  # of the metric
 _LAST = 10  # iterates whose mean is the result
 
@@ -33,9 +33,9 @@ def spsa(objective: Objective, search: Search) -> Found:
 
 def calibrated(objective: Objective, start: np.ndarray, rng: np.random.Generator) -> float:
     """A learning rate with which the mean first step has the wanted length."""
-    deltas = np.array([signs(rng, len(start)) for _ in range(_CALIBRATIONS)])
+    deltas = np.array([signs(rng, len(start)) for _ in range(CALIBRATIONS)])
     values = objective.values(np.concatenate([start + _PERTURBATION * deltas, start - _PERTURBATION * deltas]))
-    slope = float(np.mean(np.abs(values[:_CALIBRATIONS] - values[_CALIBRATIONS:]))) / (2 * _PERTURBATION)
+    slope = float(np.mean(np.abs(values[:CALIBRATIONS] - values[CALIBRATIONS:]))) / (2 * _PERTURBATION)
     return _FIRST_STEP / slope if slope > 1e-10 else _FIRST_STEP
 
 

@@ -29,7 +29,7 @@ from scheduler_policies import (
     work_price,
     work_seconds,
 )
-from scheduler_policies.cost import squared_error
+from scheduler_policies.cost import SHOT_LEVELS, squared_error
 from tasks.execution.pieces import Piece
 
 LAST_RESORT = "cpu-last-resort"
@@ -208,4 +208,5 @@ def work_of(piece: Piece, whole: Work, norm: float, avoid: Sequence[str] = (), *
         first=piece.first,
         whole=piece.exact or (count == whole.variants and not counted),
         avoid=tuple(avoid),
+        uneven=len(set(piece.shots)) > SHOT_LEVELS,
     )

@@ -41,6 +41,7 @@ from scheduler_policies.cost import (
     systematic_error,
 )
 from scheduler_policies.machine import PLAIN_GATE
+from tests.scheduler_policies.instances import qpu, work
 
 CPU = Device("cpu", Kind.CPU, speed=Speed(job=1.0, amplitude_gate=1e-9, shot=1e-6), memory_bytes=16 * 2**20)
 QPU = Device(
@@ -237,3 +238,11 @@ def test_units_start_when_they_are_free_and_the_queue_has_passed():
         (DeviceState(free_units=-1, expected_wait=5.0), (10.0,)),
     ):
         assert start_delays(device, state) == delays
+
+
+def test_shots_that_are_rounded_up_are_paid():
+    device = qpu("q", 20, 0.01, 1e-4, price=1e-3).device
+    common = replace(device, limits=replace(device.limits, common_shots=True))
+    even, uneven = work(0), replace(work(0), uneven=True)
+    assert work_price(common, even) == work_price(device, uneven) == work_price(device, even) == pytest.approx(24.0)
+    assert work_price(common, uneven) == pytest.approx(1.25 * 24.0)

@@ -6,10 +6,8 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scheduler_policies.cost import LEVEL_RATIO, SHOT_LEVELS
 from tasks.execution.qpu.target import QpuTarget
-
-MOST_LEVELS = 4  # where a job has one number of shots, this many different numbers at most
-LEVEL_RATIO = 1.25  # and no circuit gets more than this times its share
 
 
 @dataclass
@@ -40,7 +38,7 @@ def pack_jobs(target: QpuTarget, wanted: Sequence[tuple[int, str, int]]) -> list
     for variant, digest, shots in wanted:
         parts = -(-shots // most)
         pieces += [(variant, digest, shots // parts + (part < shots % parts)) for part in range(parts)]
-    groups = _by_level(pieces) if target.common_shots else [pieces]
+    groups = _by_level(pieces) if target.limits.common_shots else [pieces]
     batches: list[JobBatch] = []
     seen: dict[str, int] = {}
     for group in groups:
@@ -60,7 +58,7 @@ def pack_jobs(target: QpuTarget, wanted: Sequence[tuple[int, str, int]]) -> list
 def _by_level(pieces: Sequence[tuple[int, str, int]]) -> list[list[tuple[int, str, int]]]:
     numbers = sorted({shots for _, _, shots in pieces})
     level = {shots: shots for shots in numbers}
-    if len(numbers) > MOST_LEVELS:
+    if len(numbers) > SHOT_LEVELS:
         current = numbers[-1]
         for shots in reversed(numbers):
             if shots * LEVEL_RATIO < current:

@@ -32,7 +32,6 @@ class QpuTarget:
         shot_seconds: delay between shots, None where it is not said.
         named: whether the epoch tells one calibration from every other: not where it has neither name nor date.
         pinned: whether a job names the calibration that it runs under.
-        common_shots: whether all circuits of a job have the same number of shots.
     """
 
     resource: str
@@ -47,7 +46,6 @@ class QpuTarget:
     shot_seconds: float | None = None
     named: bool = True
     pinned: bool = False
-    common_shots: bool = False
 
     @property
     def num_qubits(self) -> int:

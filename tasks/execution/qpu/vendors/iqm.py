@@ -129,12 +129,12 @@ def _target(resource: str, raw: Mapping[str, Any]) -> QpuTarget:
         }
         target.add_instruction(Measure(), measured)
     # A measurement that a later gate of the same qubit may follow needs classical control on this interface.
-    limits = DeviceLimits(mid_circuit_measurement=False, reset=False, shots_per_job=100_000, circuits_per_job=200)
+    limits = DeviceLimits(False, False, shots_per_job=100_000, circuits_per_job=200, common_shots=True)
     stamp = str(metrics.get("created_timestamp") or raw.get("calibration_set", {}).get("created_timestamp") or "")
     epoch = str(architecture["calibration_set_id"])
     return QpuTarget(
         resource, target, epoch, timestamp(stamp), tuple(gates), tuple(readout), _READ_SECONDS, limits, names,
-        pinned=True, common_shots=True,
+        pinned=True,
     )  # fmt: skip
 
 

@@ -1,0 +1,144 @@
+"""A budget is for the whole loop: the search keeps to its part, and the energy at the end gets the rest."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import networkx as nx
+import numpy as np
+import pytest
+
+from apps.variational.budget import BudgetSpentError, LoopBudget
+from apps.variational.effort import Effort
+from apps.variational.loop import JournalledObjective
+from apps.variational.measure import Measured
+from tasks.runs.journal import RunJournal
+
+pytest.importorskip("qrmi")
+
+from tests.execution.qpu.test_qpu_run import ROOT, qpus
+
+__all__ = ["qpus"]  # a fixture
+
+
+def test_money_is_shared_over_the_sets_that_may_come_and_a_quarter_is_kept():
+    budget = LoopBudget(8.0, 10)
+    first = budget.for_search(1, 0)
+    assert first.budget == 6.0 and first.budget * first.share == pytest.approx(0.6)
+    budget.took(1.2, 2, 0)
+    second = budget.for_search(2, 0)
+    assert second.budget == pytest.approx(4.8) and second.budget * second.share == pytest.approx(2 * 0.6)
+    budget.took(4.0, 2, 0)
+    with pytest.raises(
+        BudgetSpentError, match=r"`budget`: 8 ended the search: 5.2 paid, an evaluation takes 2, and 2 are"
+    ):
+        budget.for_search(1, 0)
+    assert budget.for_end().budget == pytest.approx(2.8) and budget.for_end().share == 1.0
+
+
+def test_a_level_of_twice_the_shots_is_expected_to_cost_twice_as_much():
+    budget = LoopBudget(8.0, 100)
+    budget.took(2.0, 1, 0)
+    assert budget.for_search(2, 0).budget == 4.0 and budget.for_search(1, 1).budget == 4.0
+    with pytest.raises(BudgetSpentError, match="an evaluation takes 8"):
+        budget.for_search(1, 2)
+
+
+class Priced:
+    """Energies that fall by one a call, at a price each."""
+
+    levels = 0
+
+    def __init__(self, price):
+        self.price, self.allowed = price, []
+
+    def values(self, points, level, allowed):
+        self.allowed.append(allowed)
+        return Measured(np.full(len(points), -1.0 * len(self.allowed)), np.full(len(points), 0.1), 10, price=self.price)
+
+    def final(self, point, allowed):
+        self.allowed.append(allowed)
+        return Measured(np.array([-9.0]), np.array([0.1]), 10, price=allowed.budget)
+
+
+def test_a_loop_ends_where_its_part_is_spent_and_again_where_it_is_resumed(tmp_path):
+    def run(measure):
+        journal = RunJournal(tmp_path, "")
+        objective = JournalledObjective(measure, journal, Effort(0, 1), lambda state: None, LoopBudget(4.0, 100))
+        try:
+            with pytest.raises(BudgetSpentError):
+                for number in range(100):
+                    objective.values(np.array([[float(number)]]))
+            return objective.state, objective.final(np.zeros(1))
+        finally:
+            journal.close()
+
+    first, again = Priced(0.7), Priced(0.7)
+    state, final = run(first)
+    assert state.evaluations == 4 and state.price == pytest.approx(4.0) and final.price == pytest.approx(4.0 - 2.8)
+    assert first.allowed[-1].budget == pytest.approx(1.2)
+    resumed, same = run(again)
+    assert resumed.replayed == 5 and not again.allowed and resumed.price == pytest.approx(4.0)
+    assert same.values.tolist() == final.values.tolist()
+
+
+PRICES = {"QPU_A": 3e-4, "QPU_B": 5e-5}  # of a shot
+_PROCESSOR = """<Processor Name="{name}"><ComputingUnits>1</ComputingUnits><Type>OTHER</Type><ProcessorProperty>
+<Key>qompass</Key><Value>qubits=27 type={kind} price_per_shot={price}</Value></ProcessorProperty></Processor>"""
+
+
+@pytest.fixture
+def priced(qpus, tmp_path):
+    """The emulated QPUs with prices, the dearer one of them the better: (emulator, what `optimise` says, paid)."""
+    emulator, run = qpus
+    emulator.command("worsen", {"device": "QPU_B", "factor": 8.0})
+    emulator.command("publish", {"device": "QPU_B"})
+    folder = tmp_path / "priced"
+    folder.mkdir()
+    kinds = {name: device.options.kind for name, device in emulator.devices.items()}
+    made = "".join(_PROCESSOR.format(name=name, kind=kinds[name], price=price) for name, price in PRICES.items())
+    clients = (
+        "<Processor Name='Clients'><ComputingUnits>3</ComputingUnits><Type>CPU</Type><ProcessorProperty>"
+        "<Key>qompass</Key><Value>clients</Value></ProcessorProperty></Processor>"
+    )
+    (folder / "project.xml").write_text(f"<Project><MasterNode>{clients}{made}</MasterNode></Project>")
+    (folder / "resources.xml").write_text("<ResourcesList/>")
+    nx.write_edgelist(nx.cycle_graph(6), tmp_path / "ring.txt", data=False)
+
+    def ask(*more):
+        command = [
+            sys.executable, "-m", "apps.cli", "optimise", str(tmp_path / "ring.txt"), "--max-qubits", "4",
+            "--optimiser", "cobyla", "--iterations", "8", "--shots", "2000", "--most-shots", "2000", "--draws", "0",
+            "--mitigation", "none", "--resources", str(folder), "--out", str(run.out), "--engine", "embedded",
+            "--cache", "off", "--json", *more,
+        ]  # fmt: skip
+        done = subprocess.run(command, cwd=ROOT, env=run.environ, capture_output=True, text=True, timeout=300)
+        shots = {name: sum(n for job in d.jobs.values() for _, n in job.work) for name, d in emulator.devices.items()}
+        return done, shots
+
+    return ask
+
+
+@pytest.mark.timeout(400)
+def test_a_loop_on_qpus_pays_no_more_than_its_budget_and_its_end_is_on_the_better_one(priced):
+    done, shots = priced("--policy", "balanced", "--budget", "1.6")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    paid = sum(PRICES[name] * count for name, count in shots.items())
+    assert 0.5 < paid <= found["price"] * (1 + 1e-9) <= 1.6, (paid, found)
+    assert found["shots"] <= sum(shots.values()) <= 1.25 * found["shots"], "IQM's jobs round shots up"
+    assert shots["QPU_A"] >= 0.9 * 1300, "a quarter of the budget buys that many there"
+
+
+@pytest.mark.timeout(400)
+def test_a_policy_that_looks_at_no_prices_is_stopped_and_a_budget_for_nothing_is_refused(priced):
+    done, shots = priced("--policy", "availability", "--budget", "1.6")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    first = sum(PRICES[name] * count for name, count in shots.items())
+    assert 0.5 < first <= 1.6 and found["price"] <= 1.6 and "`budget`: 1.6 ended the search" in found["why"]
+    done, shots = priced("--policy", "availability", "--budget", "0.0001")
+    assert done.returncode == 2 and "--budget: three quarters of it do not hold one" in done.stderr.replace("`", "")
+    assert sum(PRICES[name] * count for name, count in shots.items()) == first, "nothing more was paid"
