@@ -62,8 +62,8 @@ def test_what_is_drawn_first_is_the_distribution_or_its_marginal(seed, at_once, 
         builder = VariantBuilder(fragment, schemes)
         for group in {variant.group for variant in some}:
             own = [variant for variant in some if variant.group == group]
-            seen = sampled._Seen(fragment, state, group, rows)
             settings = np.array([v.settings for v in own], dtype=np.int64).reshape(len(own), len(rows))
+            seen = sampled._Seen(fragment, state, group, rows, settings)
             whole = list(variant_distributions(fragment, schemes, state, own))
             met = []
             bits = seen.bits(settings)

@@ -140,7 +140,7 @@ def _table_length(rows: np.ndarray, entries: int, variants: int) -> int:
 def setting_operator(
     branchings: Sequence[Branching], rows: Sequence[SettingRows], settings: Sequence[int] | np.ndarray
 ) -> np.ndarray:
-    """(bits of the legs, branch) complex: amplitudes under the settings, the bit of leg 0 least significant."""
+    """(bits of these branchings' legs, branch) complex: amplitudes under the settings, the first leg's bit fastest."""
     whole = np.ones((1, 1))
     order = [k for one in branchings for k in one.legs]
     own = [rows[k].operators[settings[k]] for k in order]
@@ -148,7 +148,7 @@ def setting_operator(
         legs = reduce(_kron, [rows[k].operators[settings[k]] for k in one.legs])
         whole = _kron(whole, legs @ one.spread)
     moved = whole.reshape(*(len(operator) for operator in own), -1)
-    return moved.transpose(*(order.index(k) for k in reversed(range(len(order)))), len(order)).reshape(
+    return moved.transpose(*(order.index(k) for k in sorted(order, reverse=True)), len(order)).reshape(
         -1, whole.shape[1]
     )
 

@@ -19,7 +19,9 @@ from math import prod
 
 import numpy as np
 
+from scheduler_policies.machine import PART
 from tasks.cutting.kinds import Scheme
+from tasks.cutting.open_program import Branching
 from tasks.cutting.plan import Fragment
 from tasks.cutting.variants import Variant, VariantBuilder, leg_choices, measurement_groups
 from tasks.execution.simulators.drawing import draw_places, draw_within, normalised, outcome_bytes, pack_outcomes
@@ -31,6 +33,8 @@ from tasks.model.tensor import SampledData, VariantCounts, VariantData
 _JOINT_BITS = 11  # up to here legs and qubits are drawn at once, beyond the qubits first
 _LAWS = 1 << 23  # entries of the distributions that are held at a time
 _AT_ONCE = 1 << 19  # entries that all combinations of settings may make together
+_CHEAP = 1 << 15  # entries that take no longer than going through the legs one by one
+_SHARED = 4  # variants with the same settings on some legs from which these are applied once for all of them
 _PART = 1 << 19  # entries of a part that stays in the cache
 
 
@@ -59,8 +63,8 @@ def sample_open(
     rows = setting_rows(fragment, schemes)
     streams_of = Streams()
     for group, members in _by_group(variants).items():
-        seen = _Seen(fragment, state, group, rows)
         settings = np.array([variants[i].settings for i in members], dtype=np.int64).reshape(len(members), len(rows))
+        seen = _Seen(fragment, state, group, rows, settings)
         bits = seen.bits(settings)
         for part, whole, laws in seen.first_laws(settings):
             drawn = []
@@ -93,7 +97,9 @@ def _by_group(variants: Sequence[Variant]) -> dict[int, list[int]]:
 class _Seen:
     """What the variants of one measurement group see, and how they are drawn from it."""
 
-    def __init__(self, fragment: Fragment, state: OpenState, group: int, rows: Sequence[SettingRows]):
+    def __init__(
+        self, fragment: Fragment, state: OpenState, group: int, rows: Sequence[SettingRows], settings: np.ndarray
+    ):
         self._rows = rows
         self._branchings = state.branchings
         self._amplitudes = measured_rows(state, measurement_groups(fragment)[group].bases)
@@ -101,6 +107,8 @@ class _Seen:
         self._bits = len(self._amplitudes).bit_length() - 1
         self._whole = self._table.shape[-1] == len(self._amplitudes)
         self._by_outcome: np.ndarray | None = None
+        self._later = _later_legs(state.branchings, settings)
+        self._applied: tuple[bytes, np.ndarray] = (b"", self._amplitudes)
 
     def bits(self, settings: np.ndarray) -> np.ndarray:
         """(variant,) int, how many bits are read under (variant, leg) settings."""
@@ -131,9 +139,10 @@ class _Seen:
         # Drawn at once are those together that read the same bits.
         patterns, which = np.unique(np.column_stack([joint, reads * joint[:, None]]), axis=0, return_inverse=True)
         length = self._table.shape[-1]
+        grids = {kind: self._grid(kind) for kind in np.unique(joint).tolist()}
         for number, pattern in enumerate(patterns.tolist()):
             members = np.flatnonzero(which.reshape(-1) == number)
-            members = members[np.lexsort(settings[members].T[::-1])] if len(self._rows) else members
+            members = members[np.lexsort(settings[members].T)] if len(self._rows) else members
             matrices = [one.by_bit if pattern[0] else one.plain for one in self._rows]
             lengths = pattern[1:]
             # As many variants as the memory is meant for, and of their places as many as stay in the cache.
@@ -141,12 +150,27 @@ class _Seen:
             width = max(1, _PART // max(self._table.size // length, prod(len(matrix) for matrix in matrices)))
             for start in range(0, len(members), step):
                 own = members[start : start + step]
+                grid = grids[bool(pattern[0])]
+                if grid is not None:
+                    laws = self._taken(grid, 0, settings[own], matrices, lengths)
+                    yield own, bool(pattern[0]), normalised(laws)
+                    continue
                 laws = np.empty((len(own), length, 1 << sum(lengths)))
                 for a in range(0, length, width):
                     value = self._table[..., a : a + width]
                     for part, block in self._laws(value, 0, settings[own], np.arange(len(own)), matrices, lengths):
                         laws[part, a : a + width] = block.reshape(len(part), -1, laws.shape[2])
                 yield own, bool(pattern[0]), normalised(laws.reshape(len(own), -1))
+
+    def _grid(self, joint: bool) -> np.ndarray | None:
+        """(rows of legs.., x) of all combinations of settings, where these are few."""
+        matrices = [one.by_bit if joint else one.plain for one in self._rows]
+        if prod(len(matrix) for matrix in matrices) * self._table.shape[-1] > _CHEAP:
+            return None
+        value = self._table
+        for k, matrix in enumerate(matrices):
+            value = _on_axis(matrix, value, k)
+        return value
 
     def _laws(
         self,
@@ -170,19 +194,24 @@ class _Seen:
             return
         for k in range(leg, len(matrices)):
             value = _on_axis(matrices[k], value, k)
-        # All combinations of rows are there; each variant takes its own, bit 0 of the outcome the first leg's.
+        yield members, self._taken(value, leg, own, matrices, lengths)
+
+    def _taken(
+        self, value: np.ndarray, leg: int, own: np.ndarray, matrices: Sequence[np.ndarray], lengths: Sequence[int]
+    ) -> np.ndarray:
+        """(variant, place): each variant's own of all combinations of rows, bit 0 of the outcome the first leg's."""
         later = len(matrices) - leg
         value = value.transpose(*range(leg, leg + later), value.ndim - 1, *reversed(range(leg)))
         index = []
         for k in range(leg, len(matrices)):
             rows = self._rows[k]
             first = rows.first[own[:, k]] if lengths[k] or matrices[k] is rows.by_bit else own[:, k]
-            shape = [len(members)] + [1] * later
+            shape = [len(own)] + [1] * later
             steps = np.arange(1 + lengths[k]).reshape([-1 if axis == k - leg else 1 for axis in range(later)])
             index.append(first.reshape(shape) + steps[None])
         taken = value[tuple(index)] if index else value[None]
         taken = taken.transpose(0, 1 + later, *reversed(range(1, 1 + later)), *range(2 + later, taken.ndim))
-        yield members, np.ascontiguousarray(taken).reshape(len(members), -1)
+        return np.ascontiguousarray(taken).reshape(len(own), -1)
 
     def _chosen(self, leg: int, setting: int, matrix: np.ndarray, length: int) -> np.ndarray:
         rows = self._rows[leg]
@@ -216,17 +245,53 @@ class _Seen:
 
     def _from_amplitudes(self, settings: np.ndarray, places: np.ndarray) -> np.ndarray:
         """(place, lower bits and bits of the legs) at outcomes of the highest bits."""
-        operator = setting_operator(self._branchings, self._rows, settings).T
+        first = [one for one in self._branchings if not self._is_later(one)]
+        operator = setting_operator(first, self._rows, settings).T
+        amplitudes = self._with_later(settings)
         high = self._table.shape[-1]
-        low, others, branches = len(self._amplitudes) // high, *self._amplitudes.shape[1:]
-        blocks = self._amplitudes.reshape(high, low * others, branches)
-        step = max(1, _PART // (low * others * branches))
-        weights = np.empty((len(places), low * operator.shape[1]))
+        low, others = len(amplitudes) // high, amplitudes.shape[1]
+        blocks = amplitudes.reshape(high, -1, len(operator))
+        bits = blocks.shape[1] // (low * others) * operator.shape[1]
+        step = max(1, _PART // (blocks.shape[1] * len(operator)))
+        weights = np.empty((len(places), low * bits))
         for start in range(0, len(places), step):
             part = places[start : start + step]
-            products = np.matmul(blocks[part].reshape(-1, branches), operator)
+            products = np.matmul(blocks[part].reshape(-1, len(operator)), operator)
             weights[start : start + step] = _squares(products, len(part) * low, others).reshape(len(part), -1)
         return weights
+
+    def _is_later(self, one: Branching) -> bool:
+        return self._later is not None and one.legs[0] >= self._later
+
+    def _with_later(self, settings: np.ndarray) -> np.ndarray:
+        """(outcome, others, bits of the later legs x other branches): their settings applied, for all variants."""
+        if self._later is None:
+            return self._amplitudes
+        key = settings[self._later :].tobytes()
+        if self._applied[0] != key:
+            later = [k for k, one in enumerate(self._branchings) if self._is_later(one)]
+            first = [k for k in range(len(self._branchings)) if k not in later]
+            operator = setting_operator([self._branchings[k] for k in later], self._rows, settings)
+            ranks = [one.rank for one in self._branchings]
+            rows = self._amplitudes.reshape(-1, *ranks)
+            moved = rows.transpose(0, *(1 + k for k in later), *(1 + k for k in first))
+            own = np.empty((len(rows), len(operator), prod(ranks[k] for k in first)), dtype=complex)
+            step = max(1, PART // prod(ranks))
+            for start in range(0, len(rows), step):
+                part = slice(start, start + step)
+                np.matmul(operator, moved[part].reshape(-1, operator.shape[1], own.shape[2]), out=own[part])
+            self._applied = key, own.reshape(*self._amplitudes.shape[:2], -1)
+        return self._applied[1]
+
+
+def _later_legs(branchings: Sequence[Branching], settings: np.ndarray) -> int | None:
+    """The leg from which on settings are applied once for all variants that share them; None where none pays."""
+    legs = settings.shape[1]
+    for cut in sorted(range(1, legs), key=lambda cut: abs(2 * cut - legs)):
+        apart = all((one.legs[0] >= cut) == (k >= cut) for one in branchings for k in one.legs)
+        if apart and len(settings) >= _SHARED * len(np.unique(settings[:, cut:], axis=0)):
+            return cut
+    return None
 
 
 def _on_axis(matrix: np.ndarray, value: np.ndarray, axis: int) -> np.ndarray:
