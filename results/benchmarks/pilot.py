@@ -3,8 +3,8 @@
 usage: python -m results.benchmarks.pilot [--part tasks|runs|qpu]     (writes pilot.json, .md and .png beside this file)
 
 A pilot on this machine, two nodes of a core. Empty tasks measure the pilot; runs are whole ``qompass run`` commands,
-two at once, on one pilot or each by itself: small ones, for which a process alone starts no engine, and large ones,
-for which it does; the QPU is the emulator, whose shots take time.
+two at once, on one pilot or each by itself: small ones, for which a process alone starts no engine unless it is told
+to, and large ones, for which it does; the QPU is the emulator, whose shots take time.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import json
 import os
 import platform
 import random
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -71,15 +72,15 @@ def tasks_a_second() -> list[dict[str, float]]:
     return found
 
 
-def command(arguments: Sequence[Any], folder: Path, *more: str) -> list[str]:
-    """A whole run as a user starts it."""
-    code = (
-        "import sys; sys.path[:] = filter(None, sys.path); from apps.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    )
+def command(arguments: Sequence[Any], folder: Path, *more: str, small: bool = True) -> list[str]:
+    """A whole run as a user starts it; ``small=False``: nothing is so small that it is done without an engine."""
+    code = "import sys; sys.path[:] = filter(None, sys.path); from apps.cli.main import main; "
+    if not small:
+        code += "import tasks.dispatch.start as start; start.INLINE_S = -1.0; "
     return [
         sys.executable,
         "-c",
-        code,
+        code + "sys.exit(main(sys.argv[1:]))",
         "run",
         *map(str, arguments),
         "--cache",
@@ -127,17 +128,32 @@ def runs_a_minute() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as kept, pilot(2) as folder:
         seeds = itertools.count()
         for size, circuit in (("small", SMALL), ("large", [two_deep_halves(Path(kept) / "deep.qasm"), *LARGE])):
-            rates: dict[str, list[float]] = {"pilot": [], "alone": []}
+            rates: dict[str, list[float]] = {"pilot": [], "engine": [], "alone": []}
+            if size == "large":
+                del rates["engine"]  # it starts one by itself
             for _ in range(3):
                 for kind in rates:
-                    more = ["--scheduler", str(folder)] if kind == "pilot" else []
-                    commands = [
-                        command(circuit, Path(kept), "--seed", str(next(seeds)), *more) for _ in range(RUNS // 3)
-                    ]
+                    commands = [whole(kind, circuit, Path(kept), next(seeds), folder) for _ in range(RUNS // 3)]
                     seconds, _ = finish(commands, AT_ONCE)
                     rates[kind].append(60.0 * len(commands) / seconds)
             found[size] = {kind: sorted(values)[1] for kind, values in rates.items()} | {"all": rates}
+        found["parts"] = {kind: parts(kind, Path(kept), folder, seeds) for kind in ("alone", "engine", "pilot")}
     return found
+
+
+def whole(kind: str, circuit: Sequence[Any], kept: Path, seed: int, folder: Path) -> list[str]:
+    """A run by itself, by itself with an engine in any case, or on the pilot."""
+    more = ["--scheduler", str(folder)] if kind == "pilot" else []
+    return command(circuit, kept, "--seed", str(seed), *more, small=kind != "engine")
+
+
+def parts(kind: str, kept: Path, folder: Path, seeds: Iterator[int]) -> dict[str, float]:
+    """Where the seconds of a small run go that has the machine to itself, medians of five."""
+    taken = []
+    for _ in range(5):
+        seconds, (said,) = finish([whole(kind, SMALL, kept, next(seeds), folder)], 1)
+        taken.append({**said["timings"], "rest": seconds - sum(said["timings"].values()), "all": seconds})
+    return {name: statistics.median(own[name] for own in taken) for name in taken[0]}
 
 
 class Watch(threading.Thread):
@@ -211,24 +227,37 @@ def page(found: dict[str, Any]) -> str:
         f"and its tasks are small circuits where these are empty. "
         f"At {at['a_second']:.0f} a second the pilot itself is not what a run waits for.",
         "",
-        f"| whole runs a minute, {AT_ONCE} at once (median of three; {RUNS // 3} runs each) | each by itself | "
-        "all share a pilot | ratio |",
-        "|---|---|---|---|",
+        f"| whole runs a minute, {AT_ONCE} at once (median of three; {RUNS // 3} runs each) | by itself | "
+        "by itself, with an engine | on the pilot | beside by itself | beside an engine of its own |",
+        "|---|---|---|---|---|---|",
     ]
     kinds = {
-        "small": "small: by itself a run computes in its own process, without an engine",
+        "small": "small: by itself a run computes in its own process, without an engine unless it is told to",
         "large": "large (two halves of 20 qubits, 24 layers): by itself a run starts an engine",
     }
     for size, what in kinds.items():
         rates = found["runs"][size]
+        ours, engine = rates["pilot"], rates.get("engine")
         lines.append(
-            f"| {what} | {rates['alone']:.1f} | {rates['pilot']:.1f} | {rates['pilot'] / rates['alone']:.2f} |"
+            f"| {what} | {rates['alone']:.1f} | {rates['alone'] if engine is None else engine:.1f} | {ours:.1f} | "
+            f"{ours / rates['alone']:.2f} | {ours / (engine or rates['alone']):.2f} |"
         )
+    taken = found["runs"]["parts"]
+    lines += [
+        "",
+        "| seconds of a small run, one at a time (median of five) | by itself | with an engine | on the pilot |",
+    ]
+    lines += ["|---|---|---|---|"]
+    for name, what in (("rest", "start: Python, imports, reading, connecting; end"), ("cut", "planning"),
+                       ("execute", "executing"), ("reconstruct", "reconstructing"), ("all", "all")):  # fmt: skip
+        lines.append(f"| {what} | " + " | ".join(f"{taken[k][name]:.2f}" for k in ("alone", "engine", "pilot")) + " |")
     lines += [
         "",
         "What a run on a pilot saves is the start of an engine and of its processes. A run so small that it needs "
-        "none saves nothing and pays for the way to the pilot and back (a ratio below 1): such runs gain from a pilot "
-        "only where the command's own machine has no cores to spare, as a login node.",
+        "none saves nothing: it pays for the library that connects (dask.distributed, a quarter of a second of "
+        "imports) and for the way of its tasks to the pilot's processes and back. Such runs gain from a pilot only "
+        "where the command's own machine has no cores to spare, as a login node; many of them are better asked for in "
+        "one process (`qompass sweep`, or a session in Python).",
         "",
         "| runs that share a QPU of one unit | busy share | with the lease taken first |",
         "|---|---|---|",
@@ -240,7 +269,8 @@ def page(found: dict[str, Any]) -> str:
         "Share of the time between the first job and the last one in which the emulated QPU worked "
         f"({SHOT_S * 1e3:g} ms a shot, {CIRCUIT_S * 1e3:g} ms a circuit). The pilot lets two tasks of the QPU be in "
         "work for each of its units, and a task waits for its lease only when it is ready to submit. The last column "
-        "is from before that: the lease was taken first, and the QPU waited while a task connected and transpiled.",
+        "is from before that: the lease was taken first, the QPU waited while a task connected and transpiled, and the "
+        "intervals at which a job is asked for grew by half (now by a tenth, so that its end is seen that soon).",
         "",
         "![tasks a second and busy share](pilot.png)",
         "",

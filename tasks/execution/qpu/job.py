@@ -14,7 +14,11 @@ from tasks.execution.qpu.packing import JobBatch
 from tasks.execution.qpu.programs import Program
 from tasks.execution.qpu.target import QpuTarget
 
-FIRST_POLL, LAST_POLL, POLL_GROWTH = 0.02, 5.0, 1.5
+FIRST_POLL, LAST_POLL, POLL_GROWTH = (
+    0.02,
+    5.0,
+    1.1,
+)  # the last pause is a tenth of all: so late is a job's end seen at most
 
 T = TypeVar("T")
 
