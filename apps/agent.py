@@ -27,7 +27,7 @@ def run(folder, arguments):
         folder: for the answer.
         arguments: of the command, a JSON list.
     """
-    os.environ[RANKS_VARIABLE] = "0"  # agents of COMPSs 3.3 never bring back what the ranks of a task return
+    os.environ.setdefault(RANKS_VARIABLE, "0")  # a worker with as many units as ranks would be waited for, for ever
     answer(folder, lambda: main(json.loads(arguments)))
 
 

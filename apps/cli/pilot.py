@@ -29,7 +29,8 @@ def pilot(arguments: argparse.Namespace) -> int:
             count = grow_pilot(name, arguments.nodes, _qpus_of(arguments.resources))
             say(f"pilot {name} has {count} nodes now, or will have when they are there")
         case "shrink":
-            say(f"pilot {name} keeps {shrink_pilot(name, arguments.nodes)} nodes")
+            count = shrink_pilot(name, arguments.nodes)
+            say(f"pilot {name} keeps {count} node{'s' if count > 1 else ''}")
         case "stop":
             stop_pilot(name)
             say(f"pilot {name} has ended")

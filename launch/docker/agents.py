@@ -194,11 +194,17 @@ def _ask(agent: str, method: str, what: str, document: str = "") -> str:
         raise AgentError(f"{agent}: {_NO_ANSWER}") from None
 
 
-def _processors(cpus: int, qpus: Sequence[str]) -> list[str]:
+def processors(cpus: int, qpus: Sequence[str]) -> list[str]:
+    """A worker's processors in COMPSs' words.
+
+    Args:
+        cpus: units on which tasks compute; 0 for a worker that only reaches QPUs.
+        qpus: NAME or NAME=UNITS.
+    """
     units = [text.partition("=") for text in qpus]
     clients = sum(int(count or 1) for _, _, count in units)
     return [
-        processor("CPU", "CPU", cpus),
+        *([processor("CPU", "CPU", cpus)] if cpus else []),
         *([processor("Clients", "CPU", clients)] if clients else []),  # COMPSs runs as many tasks as there are CPUs
         *(processor(name, "OTHER", int(count or 1)) for name, _, count in units),
     ]
@@ -244,7 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case "serve":
                 serve(asked.name, asked.rest, asked.comm, asked.resources.resolve(), asked.folder.resolve())
             case "add":
-                add(asked.agent, asked.worker, asked.comm, _processors(asked.cpus, asked.qpu))
+                add(asked.agent, asked.worker, asked.comm, processors(asked.cpus, asked.qpu))
             case "resources":
                 for name, units in sorted(resources(asked.agent).items()):
                     print(name, shlex.join(f"{processor}={count}" for processor, count in sorted(units.items())))

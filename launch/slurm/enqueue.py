@@ -159,7 +159,7 @@ def enqueue(given: Sequence[str]) -> int:
         "own_resources": own, "batches": options.batches,
         "resume": ["--resources", str(run / "job/resources")] if own else [],
     }  # fmt: skip
-    before = [*(f"module load {shlex.quote(name)}" for name in options.module)]
+    before = [f"module load {shlex.quote(name)} || exit 1" for name in options.module]
     before += [f". {shlex.quote(str(options.before.absolute()))}"] if options.before else []
     if own and way == "array":
         if any(qpu["qubits"] is None for qpu in qpus):

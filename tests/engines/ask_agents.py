@@ -20,10 +20,9 @@ from tests.engines.contract import CHECKS
 from tests.engines.test_same_results import SEED, check_truth
 
 PROGRAM = "tests.engines.on_agent.program"
-# Agents of COMPSs 3.3 never resolve a dictionary of futures, which no task of Qompass takes; and they run an @mpi
-# task to its end (mpirun's status is 0) and never say so to the agent that waits for its values: hence apps/agent.py
-# has no contraction use ranks.
-NOT_ON_AGENTS = {"dictionaries_of_futures", "ranks_of_an_mpi_task", "reconstruction_in_ranks"}
+# Agents of COMPSs 3.3 cannot send a dictionary of futures, which no task of Qompass takes, to another agent:
+# CommAgentJob.java throws UnsupportedOperationException for DICT_COLLECTION_T, and the task is never heard of again.
+NOT_ON_AGENTS = {"dictionaries_of_futures"}
 LIMIT_S = 900.0
 
 

@@ -78,8 +78,11 @@ def collections_of_futures() -> None:
 
 
 def dictionaries_of_futures() -> None:
-    """A declared dictionary of futures arrives with their values."""
+    """A declared dictionary of futures arrives with their values, and what needs a failed one fails with it."""
     equal(wait_on(work.weighted({"a": work.plus(1, 1), "bbb": work.plus(2, 3)})).value, 17)
+    failed = wait_on(work.weighted({"a": work.do("raise", "the root", limits(), 0)})).failure
+    equal(failed.reason, Reason.DEPENDENCY)
+    true("the root" in failed.message, failed.message)
 
 
 def several_returns() -> None:
@@ -189,7 +192,7 @@ def outcome_of_work_that_overruns() -> None:
 def failures_pass_through_dataflow() -> None:
     """What needs a failed result fails with it and does not run."""
     failed = work.do("raise", "the root", limits(), 0)
-    after = [work.plus(failed, 1), work.ordered([work.plus(1, 1), failed]), work.weighted({"a": failed})]
+    after = [work.plus(failed, 1), work.ordered([work.plus(1, 1), failed])]
     for outcome in wait_on(after):
         equal(outcome.failure.reason, Reason.DEPENDENCY)
         true("the root" in outcome.failure.message, outcome.failure.message)

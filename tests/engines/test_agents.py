@@ -190,12 +190,7 @@ def test_an_agent_that_is_not_there_is_one_line_and_status_2(tmp_path):
 @pytest.mark.slow
 def test_the_engine_contract_and_a_fifth_of_the_truth_suite(tmp_path):
     for pool in started(tmp_path, worker_pair=Path(__file__).with_name("resources")):
-        for name, qpu, units in (("one", "QPU_A", 1), ("two", "QPU_B", 2)):
-            pool.add(
-                name,
-                agents.processor("CPU", "CPU", 1),
-                agents.processor("Clients", "CPU", units),
-                agents.processor(qpu, "OTHER", units),
-            )
+        pool.add("one", *agents.processors(2, ["QPU_A"]))  # both ranks of an MPI task take units of one worker
+        pool.add("two", *agents.processors(0, ["QPU_B=2"]))
         assert contract(pool.master, tmp_path) == {}
         truth(pool.master, tmp_path)

@@ -183,7 +183,7 @@ def either_elsewhere(x):
     return contained(_plus, x, 1)
 
 
-@mpi(runner="mpirun", processes=2)
+@mpi(runner="mpirun", processes=2, processes_per_node=2)
 @task(returns=2)
 def ranks(x):
     """What each of two MPI ranks has to say."""

@@ -270,8 +270,7 @@ def test_a_run_that_gets_nowhere_gives_up_and_says_so(slurm, tmp_path, capsys):
 
 def test_the_ranks_of_a_contraction_are_processes_of_the_allocation(slurm, tmp_path, capsys):
     """MPI's launcher must not take Slurm's variables for a wish to start its ranks by srun."""
-    assert enqueue(["--with", "dask", "--dry-run", *TIMES, "--folder", str(tmp_path), *SHORT]) == 0
-    run = re.search(r"^Run: (\S+)$", capsys.readouterr().out, re.MULTILINE)[1]
+    run = dry_run(capsys, "--folder", str(tmp_path), *SHORT)
     write_resources(Path(run) / "job/resources", 2, 0, [])  # as the job does when it begins
     (tmp_path / "ranks.py").write_text(PROGRAM)
     script = f". {run}/job/environment.sh; exec {sys.executable} {tmp_path}/ranks.py"
@@ -286,6 +285,31 @@ def test_the_ranks_of_a_contraction_are_processes_of_the_allocation(slurm, tmp_p
         [sys.executable, "-c", PROGRAM], env=variables, cwd=ROOT, capture_output=True, text=True, timeout=200
     )
     assert here.stdout.split()[1:] == numbers, here.stderr
+
+
+def dry_run(capsys, *arguments: str) -> str:
+    """The folder of a run that is written and not submitted."""
+    assert enqueue(["--with", "dask", "--dry-run", *TIMES, *arguments]) == 0
+    return re.search(r"^Run: (\S+)$", capsys.readouterr().out, re.MULTILINE)[1]
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_a_job_loads_its_modules_and_sources_the_script_of_the_site_or_ends(
+    slurm, tmp_path, capsys, monkeypatch, loaded
+):
+    """``module`` is a function that sites export to the shells of jobs."""
+    monkeypatch.setitem(
+        slurm.environment, "BASH_FUNC_module%%", f"() {{ echo module $*; {'true' if loaded else 'false'}; }}"
+    )
+    (tmp_path / "site.sh").write_text("echo the site of $SLURM_JOB_NODELIST")
+    more = ["--module", "COMPSs/3.3", "--module", "python", "--before", str(tmp_path / "site.sh")]
+    run = dry_run(capsys, "--folder", str(tmp_path / "runs"), *more, *SHORT)
+    script = f". {run}/job/environment.sh; echo $QOMPASS_RESOURCES"
+    (tmp_path / "job.sh").write_text(f"#!/bin/bash\n{script}\n")
+    job = slurm("sbatch", "--parsable", f"--output={tmp_path}/out", str(tmp_path / "job.sh")).strip()
+    slurm.wait(job, "COMPLETED" if loaded else "FAILED")
+    said = ["module load COMPSs/3.3", "module load python", "the site of n1", f"{run}/job/resources"]
+    assert (tmp_path / "out").read_text().splitlines() == (said if loaded else said[:1])
 
 
 @pytest.fixture
