@@ -17,6 +17,7 @@ from tasks.dispatch.driver import Driver
 from tasks.dispatch.events import LoggedProgress
 from tasks.dispatch.rounds import run_round
 from tasks.dispatch.start import started
+from tasks.errors import InputError
 from tasks.execution.jobs import FragmentJob, exact_jobs, sampled_jobs, uniform_shots
 from tasks.execution.run_devices import run_devices
 from tasks.model.problem import Problem, Readout
@@ -110,6 +111,8 @@ def draw_together(wanted: Sequence[Strings], options: Options, progress: Progres
     devices = run_devices(options.resources, {})
     qpus = [device for device in devices if not device.exact]
     sampled = bool(qpus) and (options.shots is not None or len(qpus) == len(devices))
+    if sampled and "zne" in options.mitigation:
+        raise InputError("`mitigation`: strings are not extrapolated to zero noise: name none", field="mitigation")
     asked = replace(
         options,
         shots=(options.shots or PLANNED_SHOTS) if sampled else None,

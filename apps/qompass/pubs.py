@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 
 import numpy as np
@@ -10,6 +11,7 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit.quantum_info import SparseObservable, SparsePauliOp
 
+from tasks.errors import InputError
 from tasks.evaluate import check_finite
 
 
@@ -23,10 +25,15 @@ class Asked:
         circuit_key: what tells the circuit apart.
         sets: (shape of the PUB) int, the set that each value is for.
         observables: (shape of the PUB) int, the observable that each value is of.
+
+    Raises:
+        InputError: a value, or the precision, is not finite.
     """
 
     def __init__(self, pub: EstimatorPub) -> None:
         self.pub = pub
+        if not math.isfinite(pub.precision):
+            raise InputError(f"`precision`: {pub.precision} is no standard error: give a number, 0 for exact values")
         self.values, sets = sets_of(pub)
         places: dict[tuple, int] = {}
         each = [tuple(sorted(labels.items())) for labels in np.asarray(pub.observables.tolist(), dtype=object).ravel()]
@@ -66,12 +73,16 @@ class CircuitKey:
     """What two circuits that are the same share: looked up by their size, compared instruction by instruction.
 
     Args:
-        circuit: of which a copy is kept, so that what becomes of it later does not matter.
+        circuit: which may be changed later (``lasting``).
     """
 
     def __init__(self, circuit: QuantumCircuit) -> None:
-        self._circuit = circuit.copy()
+        self._circuit = circuit
         self._hash = hash((circuit.num_qubits, circuit.num_clbits, len(circuit.data), circuit.num_parameters))
+
+    def lasting(self) -> CircuitKey:
+        """The same of a copy, so that what becomes of the circuit later does not matter."""
+        return CircuitKey(self._circuit.copy())
 
     def __hash__(self) -> int:
         return self._hash

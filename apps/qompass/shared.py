@@ -31,15 +31,23 @@ class Plans:
         self._kept: OrderedDict[Any, Any] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: Any, make: Callable[[], T]) -> T:
-        """What is kept under the key, made now if there is nothing."""
+    def get(self, key: Any, make: Callable[[], T], kept_key: Callable[[], Any] | None = None) -> T:
+        """What is kept under the key, made now if there is nothing.
+
+        Args:
+            key: compared once, as that may take long.
+            make: makes it.
+            kept_key: an equal key that does not change later, where ``key`` may.
+        """
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
+            found = self._kept.pop(key, None)
+            if found is not None:
+                self._kept[found[0]] = found  # the last one now
+                return found[1]
         made = make()
+        lasting = key if kept_key is None else kept_key()
         with self._lock:
-            self._kept[key] = made
+            self._kept[lasting] = (lasting, made)
             while len(self._kept) > self._most:
                 self._kept.popitem(last=False)
         return made

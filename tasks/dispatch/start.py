@@ -25,6 +25,7 @@ from tasks.dispatch.driver import Driver
 from tasks.dispatch.errors import value_of
 from tasks.dispatch.events import work_ended
 from tasks.dispatch.pool import Pool
+from tasks.errors import InputError
 from tasks.execute import fidelities
 from tasks.execution.cache.stores.registry import check_place
 from tasks.execution.device_results import ExecutionOptions
@@ -76,6 +77,11 @@ def started(
     check_place(options.cache)
     trouble: dict[str, str] = {}
     devices = choose(run_devices(options.resources, trouble))
+    if not options.sampled and devices and not any(device.exact for device in devices):
+        names = ", ".join(device.name for device in devices)
+        raise InputError(
+            f"{names} takes shots: say how many (`shots`), or the error to reach (`target_error`)", field="shots"
+        )
     with contextlib.ExitStack() as stack:
         units = units_of(devices)
         info = stack.enter_context(shared_engine(options.engine, units=units, scheduler=options.scheduler))

@@ -54,3 +54,47 @@ def test_a_sampled_run_fans_out_and_in_and_waits_only_where_values_decide(tmp_pa
     assert kinds["execute", "tensor"] >= fragments, kinds
     assert kinds["tensor", "reconstruct"] >= fragments - 1, kinds
     assert kinds["tensor", "allocate"] >= 1, kinds
+
+
+PUBS = """
+import sys
+from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
+from qompass import QompassEstimator
+
+def chain(qubits):
+    circuit = QuantumCircuit(qubits)
+    circuit.ry(Parameter("angle"), 0)
+    for qubit in range(qubits - 1):
+        circuit.cx(qubit, qubit + 1)
+    return circuit
+
+four, five = chain(4), chain(5)
+pubs = [
+    (four, [["ZIIZ"], ["XXXX"]], [[0.3], [1.2], [0.5]]),
+    (five, ["ZIIII", "IIZII"], [[0.4]]),
+    (four, ["IZZI"], [[0.3], [0.9]]),
+]
+job = QompassEstimator(max_qubits=2, cache="off", out=sys.argv[1]).run(pubs)
+for own in job.result():
+    print(own.data.evs.round(6).tolist())
+print(job.job_id())
+"""
+
+
+def test_all_pubs_of_a_job_are_one_graph(tmp_path):
+    (tmp_path / "three.py").write_text(PUBS)
+    done = on_compss(tmp_path, "-g", "--logs", tmp_path / "logs", tmp_path / "three.py", tmp_path / "runs")
+    assert done.returncode == 0, done.stderr
+    *values, name = done.stdout.strip().splitlines()
+    sines = np.sin([0.3, 1.2, 0.5]).round(6)
+    np.testing.assert_allclose(json.loads(values[0]), [[1] * 3, sines], atol=2e-6)
+    np.testing.assert_allclose(json.loads(values[1]), [np.cos(0.4)] * 2, atol=2e-6)
+    np.testing.assert_allclose(json.loads(values[2]), [1, 1], atol=2e-6)
+    fragments = len(json.loads((tmp_path / "runs" / name / "record.json").read_text())["plan"]["fragments"])
+    (dot,) = (tmp_path / "logs").glob(".COMPSs/*/monitor/complete_graph.dot")
+    nodes, edges = read_graph(dot)
+    count = Counter(nodes.values())
+    assert count["cut"] == count["reconstruct"] == 1 and count["tensor"] == fragments, count
+    kinds = Counter((nodes[a], nodes[b]) for a, b in edges)
+    assert kinds["tensor", "reconstruct"] >= fragments - 1, kinds

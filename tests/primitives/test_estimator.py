@@ -35,6 +35,11 @@ H3 = SparsePauliOp.from_list([("ZI", 1), ("ZZ", 1)])
 THETA1, THETA2, THETA3 = [0, 1, 1, 2, 3, 5], [0, 1, 1, 2, 3, 5, 8, 13], [1, 2, 3, 4, 5, 6]
 
 
+BELL = QuantumCircuit(2)
+BELL.h(0)
+BELL.cx(0, 1)
+
+
 @pytest.fixture
 def estimator() -> QompassEstimator:
     return QompassEstimator(max_qubits=1)
@@ -179,6 +184,28 @@ def test_precision_is_the_standard_error_reached():
 def test_a_precision_out_of_reach_says_how_many_shots_it_takes(estimator):
     with pytest.raises(Exception, match=r"shots.*hours"):
         estimator.run([(FIRST, ["ZZ"], [THETA1])], precision=1e-9).result()
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_a_precision_that_is_no_number_is_refused_at_once(estimator, wrong):
+    for given, more in (((FIRST, ["ZZ"], [THETA1], wrong), {}), ((FIRST, ["ZZ"], [THETA1]), {"precision": wrong})):
+        with pytest.raises(InputError, match=r"`precision`: (nan|inf) is no standard error"):
+            estimator.run([given], **more)
+
+
+def test_devices_that_take_shots_ask_for_them(tmp_path):
+    from qompass import QompassSampler, devices
+
+    measured = BELL.copy()
+    measured.measure_all()
+    with devices("aer", simulate=False) as resources:
+        with pytest.raises(InputError, match="aer takes shots: say how many"):
+            QompassEstimator(max_qubits=1, resources=resources).run([(BELL, "ZZ")]).result()
+        with pytest.raises(Exception, match=r"error of 1e-09 would take about .*shots.*hours"):
+            QompassEstimator(max_qubits=1, resources=resources).run([(BELL, "ZI", None, 1e-9)]).result()
+        with pytest.raises(InputError, match="not extrapolated to zero noise"):
+            sampler = QompassSampler(max_qubits=1, resources=resources, mitigation="readout+zne")
+            sampler.run([measured], shots=10).result()
 
 
 def test_pubs_in_an_iterator_and_metadata(estimator):

@@ -158,7 +158,11 @@ class QompassEstimator(Primitive, BaseEstimatorV2):
 
     def _evaluator(self, asked: Asked, options: Options) -> Evaluator:
         key = (asked.circuit_key, asked.keys, options, self._backend)
-        return self._plans.get(key, lambda: Evaluator(asked.pub.circuit, asked.operators, options, self._backend))
+        return self._plans.get(
+            key,
+            lambda: Evaluator(asked.pub.circuit, asked.operators, options, self._backend),
+            lambda: (asked.circuit_key.lasting(), *key[1:]),
+        )
 
     def _kept(
         self, name: str, asked: Sequence[Asked], evaluators: Sequence[Evaluator], options: Options

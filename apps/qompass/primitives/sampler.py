@@ -114,8 +114,11 @@ class QompassSampler(Primitive, BaseSamplerV2):
         return self._job(new_id(), work)
 
     def _drawer(self, circuit: QuantumCircuit, options: Options) -> Drawer:
-        key = ("sampler", CircuitKey(circuit), options, self._backend)
-        return self._plans.get(key, partial(Drawer, circuit, options, self._backend))
+        own = CircuitKey(circuit)
+        more = ("sampler", options, self._backend)
+        return self._plans.get(
+            (own, *more), partial(Drawer, circuit, options, self._backend), lambda: (own.lasting(), *more)
+        )
 
     def _found(self, each: Sequence[tuple[Drawer, np.ndarray, int]], options: Options, shown: Watched) -> list[Drawn]:
         """What each PUB gives: by jobs of the backend or a run that all PUBs share, or in this process."""

@@ -128,7 +128,7 @@ def _one_half(
         if other.reaches(2 * target_error**2, done):
             return np.zeros_like(done)
         try:
-            needed = shots_for_error(other, done, np.sqrt(2 * _AIM) * target_error, price)
+            needed = shots_for_error(other, done, np.sqrt(2 * _AIM) * target_error, price, asked=target_error)
         except AllocationError:
             if more is None:
                 raise
@@ -181,6 +181,7 @@ def shots_for_error(
     prices: np.ndarray | None = None,
     *,
     most: float = 1e12,
+    asked: float | None = None,
 ) -> np.ndarray:
     """Find the cheapest shots for which no observable's standard error exceeds a target.
 
@@ -190,6 +191,7 @@ def shots_for_error(
         target_error: standard error to reach for every observable.
         prices: (variant,) price of a shot; None means 1 each.
         most: total shots above which the target is refused.
+        asked: the error to name in the refusal, where the target is a part of what was asked for.
 
     Returns:
         (variant,) int64, shots still to take; all zero if the target is already reached.
@@ -215,7 +217,7 @@ def shots_for_error(
     while not reached(high) and float(ideal.sum()) * high <= most:
         high *= 2
     if float(ideal.sum()) * high > most:
-        raise out_of_reach(target_error, float(ideal.sum()) * high)
+        raise out_of_reach(asked or target_error, float(ideal.sum()) * high)
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         low, high = (low, middle) if reached(middle) else (middle, high)
