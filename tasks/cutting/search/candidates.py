@@ -7,7 +7,7 @@ and a renumbered circuit gives it too, since qubits are looked at in the order i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
 from math import ceil, inf
 
@@ -22,7 +22,7 @@ from tasks.cutting.search.annealing import TOO_WIDE, anneal
 from tasks.cutting.search.blocks import qubit_blocks
 from tasks.cutting.search.ends import GateEnds, end_blocks
 from tasks.cutting.search.linear import spectral_order
-from tasks.cutting.search.multilevel import multilevel_blocks
+from tasks.cutting.search.multilevel import multilevel_blocks, multilevel_nets
 from tasks.cutting.search.seen import STAYS_WHOLE, views
 from tasks.cutting.search.sketch import Circuit, Sketch
 from tasks.model.problem import Problem
@@ -32,7 +32,7 @@ _NARROWER = 0.75
 # What steps take on a typical core, in seconds; a step is as good as its cost on any machine.
 _MOVE_S, _SKETCH_S, _SPLIT_S = 1.3e-6, 1e-3, 5e-3
 _MOST_S = 12.0
-_LEAST_S = 0.25  # spent on any circuit that is cut
+_LEAST_S = 0.45  # spent on any circuit that is cut
 _LARGE = 2_000  # gate ends; orders of more are not split
 _WORTH = 0.5  # of what a run is predicted to take, searching for a quicker one may take
 _UNFED = 30.0  # powers of two that a plan with more variants than shots must be better by to be looked at first
@@ -42,6 +42,7 @@ _POOL = 4  # candidates annealed in a round
 _HEATS = (0.5, 1.0, 0.25)
 _PROMISING = 3  # widths whose gate ends are split
 _SEEDS = (8, 2)  # splits of the qubits at the full width, into as few blocks as fit and into one more
+_NET_SEEDS = 3  # of these
 _MORE_BLOCKS = 3  # none, one and two blocks more than needed
 _FIRST = 100
 _MOST_ROUNDS = 1_000
@@ -190,15 +191,49 @@ class _Search:
         weights = self.circuit.ends.qubit_weights(qubits)
         cost = _SPLIT_S + 1e-4 * qubits + _SKETCH_S
         number = ceil(qubits / width)
+        nets = self._nets
         for more in (0, 1):
             for seed in range(_SEEDS[more] if width == self.max_qubits else 1):
                 yield cost, partial(self._qubits, weights, number + more, width, self.seed + seed)
+                if nets is not None and seed < (1 - more if self.shots is None else _NET_SEEDS):
+                    gates = len(self.circuit.ends.weights)
+                    yield cost + 1e-4 * gates, partial(self._served, nets, number + more, width, self.seed + seed)
 
     def _qubits(self, weights: csr_array, number: int, width: int, seed: int) -> np.ndarray:
         block = multilevel_blocks(weights, np.ones(weights.shape[0], dtype=np.int64), number, width, seed=seed)
         if block is None:
             block = qubit_blocks(weights, width)[0]
         return np.asarray(block[self.circuit.ends.qubits].reshape(-1))
+
+    @cached_property
+    def _nets(self) -> tuple[list[list[int]], np.ndarray] | None:
+        """Nets of qubits and, numbered behind them, gates, with what they cost; None where copies serve nothing.
+
+        A gate stands beside one of its qubits or, served by a copy, elsewhere: a qubit and the gates of one run on it
+        are a net, which costs a copy for each further block that these gates stand in.
+        """
+        ends, runs = self.circuit.ends, self.circuit.runs
+        qubits = int(ends.qubits.max()) + 1
+        nets: dict[tuple[int, int], list[int]] = {}
+        for node, own in enumerate(runs.tolist()):
+            run = next(((axis, number) for axis, number in enumerate(own) if number >= 0), (-1, node))
+            nets.setdefault(run, [int(ends.qubits[node >> 1, node & 1])]).append(qubits + (node >> 1))
+        if not any(len(net) > 2 for net in nets.values()):
+            return None
+        each = [float(sum(ends.weights[node - qubits] for node in net[1:])) for net in nets.values()]
+        many = [len(net) > 2 for net in nets.values()]
+        costs = [min(cost, self.circuit.copy_weight) if joint else cost for cost, joint in zip(each, many, strict=True)]
+        return list(nets.values()), np.array(costs)
+
+    def _served(
+        self, nets: tuple[list[list[int]], np.ndarray], number: int, width: int, seed: int
+    ) -> np.ndarray | None:
+        ends = self.circuit.ends
+        gates, qubits = len(ends.weights), int(ends.qubits.max()) + 1
+        sizes = np.ones(qubits + gates, dtype=np.int64)
+        sizes[:qubits] = gates + 1  # all gates together are less than a qubit
+        block = multilevel_nets(*nets, sizes, number, width * (gates + 1) + gates, seed=seed)
+        return None if block is None else np.asarray(block[ends.qubits].reshape(-1))
 
     def _splits_of_ends(
         self, width: int, qubits: int, more: int
@@ -265,8 +300,19 @@ class _Search:
         if self.spent + _MOVE_S * moves + _SKETCH_S > self._budget():
             return False
         self.spent += _MOVE_S * moves
-        self._take(anneal(self.circuit.ends, block, width, seed=seed, moves=moves, heat=heat))
+        self._take(anneal(self._with_copies(block), block, width, seed=seed, moves=moves, heat=heat))
         return True
+
+    def _with_copies(self, block: np.ndarray) -> GateEnds:
+        """The gates, each of those that a copy serves under an assignment at its share of the copy's cost."""
+        ends = self.circuit.ends
+        copies = self.circuit.copies(block)
+        if not copies:
+            return ends
+        weights = ends.weights.copy()
+        for gates in copies:
+            weights[gates] = self.circuit.copy_weight / len(gates)
+        return replace(ends, weights=weights)
 
     def _pool(self, width: int, most: int) -> list[np.ndarray]:
         """The assignments that look best, too wide ones among them for what narrowing them may cost."""
@@ -275,7 +321,7 @@ class _Search:
 
         def looks(block: np.ndarray) -> float:
             over = np.maximum(ends.widths(block) - width, 0).sum()
-            return ends.cost(block) + TOO_WIDE * ends.wire_weight * float(over)
+            return self._with_copies(block).cost(block) + TOO_WIDE * ends.wire_weight * float(over)
 
         return sorted(blocks, key=looks)[:most]
 

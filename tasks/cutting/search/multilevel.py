@@ -6,6 +6,7 @@ it is not installed there are no such splits, and the linear orders of ``linear.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -27,7 +28,7 @@ def _library() -> tuple[Any, Any] | None:
 def multilevel_blocks(
     weights: csr_array, sizes: np.ndarray, number: int, max_size: int, *, seed: int = 0
 ) -> np.ndarray | None:
-    """One split of the nodes.
+    """One split of the nodes of a graph: least weight of the edges between blocks.
 
     Args:
         weights: (node, node) symmetric, what it costs to part two nodes.
@@ -40,20 +41,52 @@ def multilevel_blocks(
         (node,) int, the block of each node; a block may be too large where no split was found. None where the
         library is missing, or the blocks have no room for all nodes.
     """
+    upper = triu(weights, k=1).tocoo()
+    edges = np.stack(upper.coords, axis=1).tolist()
+    return _partitioned(edges, upper.data, sizes, number, max_size, seed, hyper=False)
+
+
+def multilevel_nets(
+    nets: Sequence[Sequence[int]], costs: np.ndarray, sizes: np.ndarray, number: int, max_size: int, *, seed: int = 0
+) -> np.ndarray | None:
+    """One split of nodes that nets join: a net costs its weight for every block beyond the first that it has nodes in.
+
+    Args:
+        nets: of two nodes at least each.
+        costs: (net,) weights.
+        sizes: see ``multilevel_blocks``, as what follows.
+        number: of blocks.
+        max_size: of a block.
+        seed: of the order of the nodes.
+    """
+    return _partitioned(nets, costs, sizes, number, max_size, seed, hyper=True)
+
+
+def _partitioned(
+    nets: Sequence[Sequence[int]],
+    costs: np.ndarray,
+    sizes: np.ndarray,
+    number: int,
+    max_size: int,
+    seed: int,
+    *,
+    hyper: bool,
+) -> np.ndarray | None:
     library = _library()
-    if library is None or not 2 <= number <= weights.shape[0] or sizes.sum() > number * max_size:
+    size = len(sizes)
+    if library is None or not 2 <= number <= size or sizes.sum() > number * max_size:
         return None
     module, handle = library
-    size = weights.shape[0]
     place = np.random.default_rng(seed).permutation(size) if seed else np.arange(size)
-    upper = triu(weights, k=1).tocoo()
-    edges = list(zip(place[upper.coords[0]].tolist(), place[upper.coords[1]].tolist(), strict=True))
-    costs = np.maximum(np.rint(_PARTS_OF_ONE * upper.data), 1).astype(np.int64).tolist()
+    named = place.tolist()
+    whole = np.maximum(np.rint(_PARTS_OF_ONE * costs), 1).astype(np.int64).tolist()
     context = handle.context_from_preset(module.PresetType.DETERMINISTIC)
-    context.set_partitioning_parameters(number, 0.03, module.Objective.CUT)
+    context.set_partitioning_parameters(number, 0.03, module.Objective.KM1 if hyper else module.Objective.CUT)
     context.set_individual_target_block_weights([int(max_size)] * number)
     context.logging = False
     module.set_seed(0)
-    graph = handle.create_graph(context, size, len(edges), edges, sizes[np.argsort(place)].tolist(), costs)
+    edges = [tuple(named[node] for node in net) for net in nets]
+    create = handle.create_hypergraph if hyper else handle.create_graph
+    graph = create(context, size, len(edges), edges, sizes[np.argsort(place)].tolist(), whole)
     found = graph.partition(context)
-    return np.array([found.block_id(node) for node in place.tolist()], dtype=np.int64)
+    return np.array([found.block_id(node) for node in named], dtype=np.int64)
