@@ -175,8 +175,10 @@ def why_not(device: Device, work: Work) -> str | None:
     """Why a device cannot run a piece of work, in words, or None when it can."""
     if device.name in work.avoid:
         return "failed it before"
-    if device.qubits is not None and work.width > device.qubits:
-        return f"has {device.qubits} qubits, {work.width} needed"
+    resets = not device.exact and device.limits.mid_circuit_measurement and device.limits.reset
+    width = work.width - work.lent if resets else work.width
+    if device.qubits is not None and width > device.qubits:
+        return f"has {device.qubits} qubits, {width} needed"
     if device.exact:
         compact = work.variant_seconds or (work.compact_seconds and work.whole)
         needed = work.exact_bytes if compact else state_bytes(work.width)
@@ -184,7 +186,7 @@ def why_not(device: Device, work: Work) -> str | None:
             return f"has {device.memory_bytes} bytes of memory, {needed} needed for one state"
     else:
         midway = 0 if device.limits.mid_circuit_measurement else work.mid_circuit_measurements
-        needed = work.width + work.ancillas + midway
+        needed = width + work.ancillas + midway
         if device.qubits is not None and needed > device.qubits:
             why = "cannot measure within a circuit and " if midway else ""
             return f"{why}has {device.qubits} qubits, {needed} needed with ancillas"

@@ -241,6 +241,7 @@ class Work:
         weight: |d estimate / d fragment| x sigma: the square root of the sum over variants of (g_v sigma_v)**2. With n
             shots a variant its part of the statistical error is ``weight / sqrt(n)``; ``weight`` times infidelity is
             its part of the systematic one. Parts add in squares.
+        lent: qubits of the width that a device which measures and resets within a circuit does not need.
         mid_circuit_measurements: of the variant with most; 0 when none needs one.
         ancillas: qubits that the variant with most needs beside its own on any device but a simulator.
         fidelities: (device name, fidelity) where the transpiled circuit is known; the mean-rate model otherwise.
@@ -263,6 +264,7 @@ class Work:
     shots: int
     weight: float
     mid_circuit_measurements: int = 0
+    lent: int = 0
     ancillas: int = 0
     exact_bytes: int = 0
     x_parts: int = 0

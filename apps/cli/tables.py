@@ -32,8 +32,7 @@ def value_and_error(value: float, std_error: float) -> tuple[str, str]:
 def plan_text(plan: Mapping[str, Any]) -> str:
     """A plan document in words and one table."""
     cuts, fragments = plan["cuts"], plan["fragments"]
-    copies = [fragment.get("copies", 0) for fragment in fragments]
-    widest = max((f["width"] - own for f, own in zip(fragments, copies, strict=True)), default=0)
+    widest = max((fragment["width"] for fragment in fragments), default=0)
     lines = [
         f"Plan: {_count(len(fragments), 'fragment')} of at most {_count(widest, 'qubit')},"
         f" {_count(len(cuts['gates']), 'gate cut')}, {_count(len(cuts['wires']), 'wire cut')}",
@@ -46,13 +45,14 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     if cuts["wires"]:
         wires = [f"qubit {wire['qubit']} before {wire['instruction']}" for wire in cuts["wires"]]
         lines.append(f"      wires cut: {_listed(wires)}")
-    if any(copies):
-        lines.append("      note: qubits after a + are copies, which gates severed as one need; no width counts them")
+    lent = max((fragment.get("lent", 0) for fragment in fragments), default=0)
+    if lent:
+        lines.append(f"      note: a fragment needs {lent} qubits more on a device that cannot reset within a circuit")
     lines += [f"      note: {note}" for note in plan["notes"]]
     rows = [
         (
             str(index),
-            str(fragment["width"]) if not copies[index] else f"{fragment['width'] - copies[index]} + {copies[index]}",
+            str(fragment["width"]),
             str(fragment["depth"]),
             str(fragment["two_qubit_gates"]),
             str(len(fragment["legs"])),

@@ -60,7 +60,7 @@ def fragment_cost(fragment: Fragment, schemes: tuple[Scheme, ...], *, sampled: b
     else:
         needed = AMPLITUDE_BYTES * 2**fragment.open_qubits + tensor
     return FragmentCost(
-        width=fragment.num_qubits,
+        width=fragment.width,
         depth=int(circuit.depth()),
         two_qubit_gates=int(circuit.num_nonlocal_gates()),
         variants=variants,

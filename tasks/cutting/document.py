@@ -14,7 +14,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
 
     Returns:
         {"cuts": {"gates": [instruction, or {"instruction", "kind", "with"}], "wires": [{"instruction", "qubit"}]},
-        "fragments": [{"index", "width", "copies", "depth", "two_qubit_gates", "legs": [{"cut", "kind", "dimension"}],
+        "fragments": [{"index", "width", "lent", "depth", "two_qubit_gates", "legs": [{"cut", "kind", "dimension"}],
         "qubits": [problem qubit], "variants", "settings": [scheme of each leg], "exact_bytes", "tensor_bytes"}],
         "sampling_overhead", "variants", "predicted_bytes", "notes"}
     """
@@ -24,7 +24,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
             {
                 "index": fragment.index,
                 "width": cost.width,
-                "copies": fragment.copies,
+                "lent": fragment.num_qubits - fragment.width,
                 "depth": cost.depth,
                 "two_qubit_gates": cost.two_qubit_gates,
                 "legs": [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from qiskit import QuantumCircuit
@@ -64,7 +66,7 @@ class Fragment:
 
     @property
     def num_qubits(self) -> int:
-        """Width on a device, without ancillas."""
+        """Of its circuit: its width where nothing is reset."""
         return int(self.circuit.num_qubits)
 
     @property
@@ -72,10 +74,28 @@ class Fragment:
         """How many of its qubits are copies of other fragments' qubits, there for one leg each."""
         return sum(leg.kind.copies for leg in self.legs)
 
-    @property
+    @cached_property
     def width(self) -> int:
-        """Its own qubits: what a limit on the width of fragments counts; copies are an ancilla each."""
-        return self.num_qubits - self.copies
+        """Qubits that it takes at once, without ancillas: a copy is measured when it is done, and lends its qubit."""
+        copies = {leg.qubit for leg in self.legs if leg.kind.copies}
+        return 1 + max(_homes(self._lives, copies), default=-1)
+
+    @cached_property
+    def homes(self) -> tuple[int, ...]:
+        """(qubit,) the qubit of a device where each is, if all that are done are measured, reset and lent."""
+        return _homes(self._lives, set(range(self.num_qubits)))
+
+    @cached_property
+    def _lives(self) -> tuple[tuple[int, int], ...]:
+        """(qubit,) when each begins and ends: twice a leg's position, twice an instruction's index and one."""
+        number = {bit: q for q, bit in enumerate(self.circuit.qubits)}
+        times: list[list[int]] = [[] for _ in number]
+        for index, item in enumerate(self.circuit.data):
+            for bit in item.qubits:
+                times[number[bit]].append(2 * index + 1)
+        for leg in self.legs:
+            times[leg.qubit].append(2 * leg.position)
+        return tuple((min(own, default=0), max(own, default=0)) for own in times)
 
     @property
     def num_factors(self) -> int:
@@ -88,12 +108,29 @@ class Fragment:
         return self.num_qubits + sum(leg.kind.open_ancillas for leg in self.legs)
 
 
+def _homes(lives: Sequence[tuple[int, int]], lenders: set[int]) -> tuple[int, ...]:
+    """(qubit,) its place: in the order of their beginnings each takes one that is free again, or a new one."""
+    homes = [0] * len(lives)
+    free: list[tuple[int, int]] = []  # (end, place) of the lenders so far
+    places = 0
+    for begin, qubit in sorted((begin, qubit) for qubit, (begin, _) in enumerate(lives)):
+        over = [pair for pair in free if pair[0] < begin] if qubit in lenders else []
+        if over:
+            free.remove(min(over))
+            homes[qubit] = min(over)[1]
+        else:
+            homes[qubit], places = places, places + 1
+        if qubit in lenders:
+            free.append((lives[qubit][1], homes[qubit]))
+    return tuple(homes)
+
+
 @dataclass(frozen=True)
 class FragmentCost:
     """What one fragment is predicted to cost.
 
     Attributes:
-        width: qubits on a device, copies among them.
+        width: qubits at once (see ``Fragment.width``).
         depth: depth of its circuit.
         two_qubit_gates: how many.
         variants: distinct circuits of the sampled path.

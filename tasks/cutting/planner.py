@@ -306,7 +306,9 @@ def _on_qpu(fragment: Fragment, devices: Sequence[Device], shots: int | None) ->
 def _with_ancillas(fragment: Fragment, device: Device) -> int:
     """Qubits that a fragment takes on a device at most."""
     midway = 0 if device.limits.mid_circuit_measurement else sum(leg.kind.measures_midway for leg in fragment.legs)
-    return fragment.num_qubits + sum(leg.kind.ancillas for leg in fragment.legs) + midway
+    resets = device.limits.mid_circuit_measurement and device.limits.reset
+    width = 1 + max(fragment.homes, default=-1) if resets else fragment.num_qubits
+    return width + sum(leg.kind.ancillas for leg in fragment.legs) + midway
 
 
 def _refuse_without_device(plan: Plan, devices: Sequence[Device], shots: int | None) -> None:

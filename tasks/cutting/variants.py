@@ -111,7 +111,8 @@ class VariantBuilder:
 
     A bit read in the middle of a circuit (a severed gate's measured setting) is deferred to an ancilla by a CX, since a
     shot simulator would otherwise replay every shot, and many devices cannot do it at all; ``defer=False`` measures in
-    place instead, on devices that can and have no qubit to spare. A setting with a coupling brings its own ancilla.
+    place instead, on devices that can and have no qubit to spare: qubits that are done are measured there, reset and
+    lent to those that begin later (``Fragment.homes``). A setting with a coupling brings its own ancilla.
     """
 
     def __init__(self, fragment: Fragment, schemes: tuple[Scheme, ...], *, defer: bool = True):
@@ -152,13 +153,37 @@ class VariantBuilder:
         asked = np.flatnonzero(group.bases)
         num_bits = len(signed) + len(asked)
         aside = [k for k in signed if chosen[k].coupling or (legs[k].kind.measures_midway and self.defer)]
-        ancilla = {k: fragment.num_qubits + i for i, k in enumerate(aside)}
-        circuit = QuantumCircuit(fragment.num_qubits + len(aside), num_bits)
+        homes = list(range(fragment.num_qubits)) if self.defer else list(fragment.homes)
+        places = max(homes, default=-1) + 1
+        ancilla = {k: places + i for i, k in enumerate(aside)}
+        circuit = QuantumCircuit(places + len(aside), num_bits)
         leg_bits = [-1] * len(legs)
         for bit, k in enumerate(signed):
             leg_bits[k] = bit
+        bit_of = {int(qubit): bit for bit, qubit in enumerate(asked, start=len(signed))}
+        held: dict[int, int] = {}  # place -> the qubit that is there
+        at_end: dict[int, int] = {}  # place -> bit
 
-        at_end: list[tuple[int, int]] = []  # (qubit, bit)
+        def turn(qubit: int) -> None:
+            if group.bases[qubit] == _LETTERS["y"]:
+                circuit.sdg(homes[qubit])
+            if group.bases[qubit] != _LETTERS["z"]:
+                circuit.h(homes[qubit])
+
+        def at(qubit: int) -> int:
+            """Where a qubit is; the one that was there before is done."""
+            place = homes[qubit]
+            before = held.get(place, qubit)
+            if before != qubit:
+                if before in bit_of:
+                    turn(before)
+                    at_end[place] = bit_of.pop(before)
+                if place in at_end:
+                    circuit.measure(place, at_end.pop(place))
+                circuit.reset(place)
+            held[place] = qubit
+            return place
+
         data = fragment.circuit.data
         qubit_of = {bit: i for i, bit in enumerate(fragment.circuit.qubits)}
         done = 0
@@ -166,33 +191,33 @@ class VariantBuilder:
         for step in steps:
             stop = len(data) if step is None else legs[step].position
             for item in data[done:stop]:
-                circuit.append(item.operation, [qubit_of[q] for q in item.qubits], copy=False)
+                circuit.append(item.operation, [at(qubit_of[q]) for q in item.qubits], copy=False)
             done = stop
             if step is None:
                 break
             leg, setting = legs[step], chosen[step]
+            own = at(leg.qubit)
             for name in setting.before:
-                circuit.append(GATES[name], [leg.qubit], copy=False)
+                circuit.append(GATES[name], [own], copy=False)
             if setting.measured:
                 if leg.kind.opens_qubit:
-                    at_end.append((leg.qubit, leg_bits[step]))
+                    at_end[own] = leg_bits[step]
                 elif step in ancilla:
                     for name in setting.coupling:
                         gate = GATES[name]
-                        circuit.append(gate, [ancilla[step], leg.qubit][: gate.num_qubits], copy=False)
+                        circuit.append(gate, [ancilla[step], own][: gate.num_qubits], copy=False)
                     if not setting.coupling:
-                        circuit.cx(leg.qubit, ancilla[step])
-                    at_end.append((ancilla[step], leg_bits[step]))
+                        circuit.cx(own, ancilla[step])
+                    at_end[ancilla[step]] = leg_bits[step]
                 else:
-                    circuit.measure(leg.qubit, leg_bits[step])
+                    circuit.measure(own, leg_bits[step])
             for name in setting.after:
-                circuit.append(GATES[name], [leg.qubit], copy=False)
-        for bit, qubit in enumerate(asked, start=len(signed)):
-            if group.bases[qubit] == _LETTERS["y"]:
-                circuit.sdg(qubit)
-            if group.bases[qubit] != _LETTERS["z"]:
-                circuit.h(qubit)
-            at_end.append((int(qubit), bit))
-        for end_qubit, bit in at_end:
-            circuit.measure(end_qubit, bit)
+                circuit.append(GATES[name], [own], copy=False)
+        for qubit in list(bit_of):
+            at(qubit)
+        for qubit, bit in bit_of.items():
+            turn(qubit)
+            at_end[homes[qubit]] = bit
+        for place, bit in at_end.items():
+            circuit.measure(place, bit)
         return circuit

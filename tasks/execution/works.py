@@ -44,7 +44,8 @@ def works_of(
         works.append(
             Work(
                 fragment=index,
-                width=cost.width,
+                width=fragment.num_qubits,
+                lent=fragment.num_qubits - 1 - max(fragment.homes, default=-1),
                 depth=cost.depth,
                 one_qubit_gates=len(operations) - cost.two_qubit_gates,
                 two_qubit_gates=cost.two_qubit_gates,

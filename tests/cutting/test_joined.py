@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from math import log2
 
 import numpy as np
@@ -12,8 +13,12 @@ from qiskit.circuit import Parameter
 from qiskit.circuit.library import n_local
 from qiskit.quantum_info import Operator, SparsePauliOp
 from qiskit.synthesis import synth_qft_full
+from qiskit_aer import AerSimulator
 from qompass import QompassEstimator
 
+from scheduler_policies import Device, Kind
+from scheduler_policies.cost import why_not
+from scheduler_policies.machine import QPU_SPEED
 from tasks.cutting import CuttingError, GateCut, WireCut, make_plan, structure_of
 from tasks.cutting.cuts import cuts_document, cuts_from
 from tasks.cutting.joined import lasting_axes, run_matrix
@@ -21,7 +26,9 @@ from tasks.cutting.lightcone import light_cone
 from tasks.cutting.objectives import OBJECTIVES
 from tasks.cutting.search.candidates import candidate_cuts
 from tasks.cutting.search.seen import views
+from tasks.cutting.variants import VariantBuilder, enumerate_variants
 from tasks.execution.jobs import exact_jobs, fragment_tensor, run_job, sampled_jobs, uniform_shots
+from tasks.execution.works import works_of
 from tasks.inputs.validation import read_cuts
 from tasks.parametric.exact import ParametricPlan
 from tasks.parametric.template import Unsuited, template_of
@@ -92,7 +99,7 @@ def test_a_copy_stands_for_all_gates_that_leave_a_qubit_diagonal(middle, members
     problem, first = between(middle, 7)
     cut = GateCut(first + members[0], kind, tuple(first + k for k in members[1:]))
     plan = make_plan(problem, cuts=(cut,))
-    assert [(f.width, f.copies) for f in plan.fragments] == [(2, 0), (3, 1)]
+    assert [(f.width, f.copies) for f in plan.fragments] == [(2, 0), (4, 1)]
     assert plan.sampling_overhead == pytest.approx(9)
     np.testing.assert_allclose(exact_values(problem, plan), uncut_values(problem), atol=1e-9)
 
@@ -255,12 +262,13 @@ def test_the_searches_use_copies_where_they_save():
     full = n_local(10, "ry", "cx", entanglement="full", reps=1).decompose()
     full = full.assign_parameters(np.linspace(0.1, 3, full.num_parameters))
     problem = problem_of(full, ["Z" * 10], np.ones((1, 1)))
-    plan = make_plan(problem, max_qubits=5, shots=10**8)
-    assert log2(plan.sampling_overhead) <= 5 * 2 * log2(3) + 1e-9, "25 gates in five cuts"
+    plan = make_plan(problem, max_qubits=6, shots=10**8)
+    assert log2(plan.sampling_overhead) <= 6 * 2 * log2(3) + 1e-9, "24 gates and more in six cuts"
+    assert max(f.width for f in plan.fragments) <= 6
     np.testing.assert_allclose(exact_values(problem, plan), uncut_values(problem), atol=1e-8)
     qft = problem_of(synth_qft_full(12), ["Z" * 12], np.ones((1, 1)))
-    plan = make_plan(qft, max_qubits=7)
-    assert len(plan.cuts) <= 7 and max(f.width for f in plan.fragments) <= 7
+    plan = make_plan(qft, max_qubits=8)
+    assert len(plan.cuts) <= 8 and max(f.width for f in plan.fragments) <= 8
     np.testing.assert_allclose(exact_values(qft, plan), uncut_values(qft), atol=1e-8)
 
 
@@ -293,3 +301,61 @@ def test_the_product_of_gates_whose_angles_vary_is_no_cut():
     plan = make_plan(template.problem, cuts=(GateCut(2, "", (4,)),))
     with pytest.raises(Unsuited, match="severed as one"):
         ParametricPlan(template, plan)
+
+
+def copies_in_turn():
+    """Two qubits that one after the other control gates on three others."""
+    rng = np.random.default_rng(4)
+    circuit = QuantumCircuit(5)
+    turned(circuit, rng)
+    cuts = []
+    for control in (3, 4):
+        first = len(circuit.data)
+        for target in range(3):
+            circuit.cx(control, target)
+        cuts.append(GateCut(first, "", (first + 1, first + 2)))
+        turned(circuit, rng)
+        circuit.cx(3, 4)
+        circuit.cx(0, 1)
+        circuit.cx(1, 2)
+    turned(circuit, rng)
+    return random_problem(circuit, rng), tuple(cuts)
+
+
+def test_a_copy_that_is_measured_lends_its_qubit_to_the_next():
+    problem, cuts = copies_in_turn()
+    plan = make_plan(problem, cuts=cuts, max_qubits=4)
+    shared = max(plan.fragments, key=lambda f: f.copies)
+    assert (shared.num_qubits, shared.width, shared.copies, max(shared.homes) + 1) == (5, 4, 2, 4)
+    with pytest.raises(CuttingError, match="leave a fragment of 4 qubits"):
+        make_plan(problem, cuts=cuts, max_qubits=3)
+    np.testing.assert_allclose(exact_values(problem, plan), uncut_values(problem), atol=1e-9)
+
+
+def test_variants_whose_qubits_are_lent_have_the_same_distribution():
+    problem, cuts = copies_in_turn()
+    plan = make_plan(problem, cuts=cuts, shots=10**6)
+    shared = max(plan.fragments, key=lambda f: f.copies)
+    schemes = plan.schemes[shared.index]
+    apart, lent = VariantBuilder(shared, schemes), VariantBuilder(shared, schemes, defer=False)
+    simulator, shots = AerSimulator(seed_simulator=5), 4_000
+    for variant in enumerate_variants(shared, schemes)[::5]:
+        one, other = apart.circuit(variant), lent.circuit(variant)
+        assert other.num_qubits == 4 < one.num_qubits and other.count_ops()["reset"] == 1
+        wanted, found = (simulator.run(c, shots=shots).result().get_counts() for c in (one, other))
+        away = sum(abs(wanted.get(k, 0) - found.get(k, 0)) for k in {*wanted, *found}) / (2 * shots)
+        assert away < 2.5 * np.sqrt(2**one.num_clbits / (np.pi * shots)), variant
+
+
+def test_a_device_that_resets_takes_a_fragment_that_another_has_no_room_for():
+    problem, cuts = copies_in_turn()
+    plan = make_plan(problem, cuts=cuts, shots=10**6)
+    work = max(works_of(plan, 100), key=lambda w: w.width)
+    qpu = Device("qpu", Kind.QPU, units=1, qubits=4, speed=QPU_SPEED)
+    assert why_not(qpu, work) is None
+    for limits in (replace(qpu.limits, reset=False), replace(qpu.limits, mid_circuit_measurement=False)):
+        assert "5 needed" in str(why_not(replace(qpu, limits=limits), work))
+    assert make_plan(problem, cuts=cuts, shots=10**6, devices=(qpu,)).cuts == plan.cuts
+    with pytest.raises(CuttingError, match="takes 5 qubits"):
+        still = replace(qpu, limits=replace(qpu.limits, reset=False))
+        make_plan(problem, cuts=cuts, shots=10**6, devices=(still,))

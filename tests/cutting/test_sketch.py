@@ -51,14 +51,14 @@ def test_a_sketch_counts_what_the_fragments_have(seed):
     ends = GateEnds(own.instructions, qubits, own.weights, own.wire_weight, own.members)
     if not ends.keeps_runs(block):
         pytest.skip(f"seed {seed}: a wire is severed inside of a run")
-    copies = circuit.copies(block)
-    mine, built = circuit.sketch(block), sketch_of(partition(problem, ends.cuts(block, copies)))
+    copies = circuit.copies(block, 9)
+    mine, built = circuit.sketch(block, 9), sketch_of(partition(problem, ends.cuts(block, copies)))
     assert mine.overhead == pytest.approx(built.overhead), f"seed {seed}"
     assert mine.terms == built.terms
     assert mine.contraction.flops == pytest.approx(built.contraction.flops, rel=0.5), "but for ties of the greedy path"
 
     def counts(sketch):
-        each = [(f.width, f.copies, f.branches, f.outputs, f.factors, sorted(f.dimensions)) for f in touching(sketch)]
+        each = [(f.width, f.lent, f.branches, f.outputs, f.factors, sorted(f.dimensions)) for f in touching(sketch)]
         logs = [(round(f.log_cost, 9), round(f.log_variants, 9)) for f in touching(sketch)]
         return sorted(zip(each, logs, strict=True))
 

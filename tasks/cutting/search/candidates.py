@@ -83,7 +83,7 @@ def candidate_cuts(
         whole = own.weights == STAYS_WHOLE
         for score, block in _searched(_Key(circuit), max_qubits, objective, shots, seed, seconds):
             if not (whole & (block[0::2] != block[1::2])).any() and ends.keeps_runs(block):
-                found.append((score, ends.cuts(block, circuit.copies(block))))
+                found.append((score, ends.cuts(block, circuit.copies(block, max_qubits))))
         kept.update(own.instructions[whole].tolist())
     if not found:
         names = ", ".join(f"{i} ({problem.circuit.data[i].operation.name})" for i in sorted(kept)[:8])
@@ -197,7 +197,9 @@ class _Search:
                 yield cost, partial(self._qubits, weights, number + more, width, self.seed + seed)
                 if nets is not None and seed < (1 - more if self.shots is None else _NET_SEEDS):
                     gates = len(self.circuit.ends.weights)
-                    yield cost + 1e-4 * gates, partial(self._served, nets, number + more, width, self.seed + seed)
+                    own = max(1, width - (seed + 1) % 2)  # room for a copy
+                    blocks = ceil(qubits / own) + more
+                    yield cost + 1e-4 * gates, partial(self._served, nets, blocks, own, self.seed + seed)
 
     def _qubits(self, weights: csr_array, number: int, width: int, seed: int) -> np.ndarray:
         block = multilevel_blocks(weights, np.ones(weights.shape[0], dtype=np.int64), number, width, seed=seed)
@@ -268,7 +270,7 @@ class _Search:
     def _take(self, block: np.ndarray) -> float:
         """Keep an assignment, each connected part of it a block of its own; its score."""
         self.spent += _SKETCH_S
-        sketch = self.circuit.sketch(block)
+        sketch = self.circuit.sketch(block, self.max_qubits)
         if sketch.width > self.max_qubits:
             self.wide.append(block)
             return inf
@@ -306,7 +308,7 @@ class _Search:
     def _with_copies(self, block: np.ndarray) -> GateEnds:
         """The gates, each of those that a copy serves under an assignment at its share of the copy's cost."""
         ends = self.circuit.ends
-        copies = self.circuit.copies(block)
+        copies = self.circuit.copies(block, self.max_qubits)
         if not copies:
             return ends
         weights = ends.weights.copy()

@@ -121,6 +121,11 @@ class GateEnds:
             own[0] < i <= own[-1] for gate, own in whole for q in self.qubits[gate].tolist() for i in severed.get(q, ())
         )
 
+    @cached_property
+    def spans(self) -> list[tuple[int, int]]:
+        """(gate,) its first and its last instruction."""
+        return [(min(own), max(own)) for own in map(self._instructions_of, range(len(self.weights)))]
+
     def _instructions_of(self, gate: int) -> tuple[int, ...]:
         return self.members[gate] if self.members else (int(self.instructions[gate]),)
 

@@ -6,6 +6,7 @@ one of an assignment of gate ends to blocks; both count the same.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from heapq import heapify, heappop, heappush
@@ -52,7 +53,7 @@ class FragmentSketch:
         log_cost: log2 of the product of what its ends cost in shots (see ``LegKind.cost``).
         log_variants: log2 of the fewest variants it can have.
         compact_seconds: without all amplitudes, where that is the quicker way and known; else 0.
-        copies: how many of its qubits are copies of others.
+        lent: how many of its qubits the copies in it need not have for themselves (see ``Fragment.width``).
     """
 
     width: int
@@ -66,7 +67,7 @@ class FragmentSketch:
     log_cost: float
     log_variants: float
     compact_seconds: float = 0.0
-    copies: int = 0
+    lent: int = 0
 
     @property
     def seconds(self) -> float:
@@ -98,8 +99,8 @@ class Sketch:
 
     @property
     def width(self) -> int:
-        """Qubits of the widest fragment, copies not counted."""
-        return max((fragment.width - fragment.copies for fragment in self.fragments), default=0)
+        """Qubits at once of the widest fragment."""
+        return max((fragment.width - fragment.lent for fragment in self.fragments), default=0)
 
     @cached_property
     def contraction(self) -> GreedyContraction:
@@ -145,7 +146,7 @@ def sketch_of(found: Partition) -> Sketch:
                 sum(map(log2, costs)),
                 sum(log2(len(leg.kind.settings("minimal"))) for leg in fragment.legs),
                 0.0 if way is None else way.seconds,
-                fragment.copies,
+                fragment.num_qubits - fragment.width,
             )
         )
     return Sketch(tuple(sketches), log2(found.sampling_overhead), len(found.factor_index))
@@ -185,6 +186,12 @@ _WIRE_COSTS, _COPY_COSTS = end_costs(None), end_costs(Copied())
 _GAIN = 1e-6  # less than this and gates are severed one by one
 
 
+def _at_once(spans: Sequence[tuple[int, int]]) -> int:
+    """How many of these overlap at most."""
+    steps = sorted([(first, 1) for first, _ in spans] + [(last + 1, -1) for _, last in spans])
+    return max(np.cumsum([step for _, step in steps]).tolist(), default=0)
+
+
 @dataclass(frozen=True)
 class Circuit:
     """The part of a problem that a search looks at.
@@ -222,15 +229,23 @@ class Circuit:
         each = np.array([[(c.ends[e], c.settings[e]) for c in self.costs] for e in (0, 1)]).reshape(2, -1, 2)
         return ranks, np.array([cost.overhead for cost in self.costs]), each
 
-    def copies(self, block: np.ndarray) -> list[np.ndarray]:
-        """(gate,) of each set of gates that are severed as one by a copy under an assignment."""
-        return [nodes >> 1 for nodes in self._copied(block, *self._parts(block)[:2])]
+    def copies(self, block: np.ndarray, most: int) -> list[np.ndarray]:
+        """(gate,) of each set of gates that are severed as one by a copy under an assignment.
 
-    def _copied(self, block: np.ndarray, stretch: np.ndarray, part: np.ndarray) -> list[np.ndarray]:
-        """Sets of gate ends on the copied qubit, in order: greedily those that save most.
+        Args:
+            block: (node,) int.
+            most: qubits at once that a copy may make a fragment have.
+        """
+        return [nodes >> 1 for nodes in self._copied(block, *self._parts(block)[:2], most)]
+
+    def _copied(self, block: np.ndarray, stretch: np.ndarray, part: np.ndarray, most: int) -> list[np.ndarray]:
+        """Sets of gate ends on the copied qubit, in order: greedily those that save most, where there is room.
 
         The gates of a set act on one unbroken stretch of wire and lead to one fragment.
         """
+        room = most - np.bincount(part)
+        spans = self.ends.spans
+        alive: dict[int, list[tuple[int, int]]] = {}  # of each fragment, from when to when its copies are there
         apart = np.flatnonzero(block[0::2] != block[1::2])
         nodes = np.concatenate([2 * apart, 2 * apart + 1])
         sets: dict[tuple[int, int, int, int], list[int]] = {}
@@ -259,6 +274,11 @@ class Circuit:
             if now < -gain - _GAIN:
                 heappush(heap, (-now, free[0], free))
                 continue
+            own = int(part[stretch[free[0] ^ 1]])
+            there = [*alive.get(own, ()), (spans[free[0] >> 1][0], max(spans[node >> 1][1] for node in free))]
+            if _at_once(there) > room[own]:
+                continue
+            alive[own] = there
             chosen.append(np.array(free))
             taken.update(node >> 1 for node in free)
         return chosen
@@ -279,13 +299,13 @@ class Circuit:
         number, part = connected_components(graph, directed=False)
         return stretch, part, along, begins, number
 
-    def sketch(self, block: np.ndarray) -> Sketch:
-        """The sketch of an assignment, (node,) int, the block of each gate end."""
+    def sketch(self, block: np.ndarray, most: int) -> Sketch:
+        """The sketch of an assignment, (node,) int, the block of each gate end; ``most``: see ``copies``."""
         stretch, part, along, begins, number = self._parts(block)
         order, firsts = self.ends.along
         a, b = stretch[0::2], stretch[1::2]
         joined = block[0::2] == block[1::2]
-        copied = self._copied(block, stretch, part)
+        copied = self._copied(block, stretch, part, most)
         held = np.concatenate([np.zeros(0, dtype=np.int64), *copied])  # ends on the copied qubits
         near = part[stretch[np.array([nodes[0] for nodes in copied], dtype=np.int64)]]
         far = part[stretch[np.array([nodes[0] ^ 1 for nodes in copied], dtype=np.int64)]]
@@ -315,6 +335,11 @@ class Circuit:
             return np.bincount(places, weights, minlength=number).astype(np.int64).tolist()
 
         copies = counted(far)
+        spans = self.ends.spans
+        alive: list[list[tuple[int, int]]] = [[] for _ in range(number)]
+        for nodes, owned in zip(copied, far.tolist(), strict=True):
+            alive[owned].append((spans[nodes[0] >> 1][0], max(spans[node >> 1][1] for node in nodes.tolist())))
+        lent = [count - _at_once(own) for count, own in zip(copies, alive, strict=True)]
         widths, outputs = counted(np.concatenate([part, far])), counted(np.concatenate([part[along[broken - 1]], far]))
         served = part[stretch[held ^ 1]]
         gates = np.array(counted(np.concatenate([part[a[joined]], served, far]))) + counted(part[stretch], self.alone)
@@ -329,7 +354,7 @@ class Circuit:
         fragments = tuple(
             FragmentSketch(
                 widths[f], int(gates[f]), int(branches[f]), outputs[f], factors[f], x_parts[f],
-                tuple(legs[f][0]), tuple(legs[f][1]), float(logs[f, 0]), float(logs[f, 1]), 0.0, copies[f],
+                tuple(legs[f][0]), tuple(legs[f][1]), float(logs[f, 0]), float(logs[f, 1]), 0.0, lent[f],
             )
             for f in range(number)
         )  # fmt: skip
