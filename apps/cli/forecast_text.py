@@ -56,7 +56,7 @@ def forecast_text(known: Forecast, names: Sequence[str], devices: Sequence[str])
     return "\n".join(lines)
 
 
-def candidates_text(chosen: Plan, compared: Sequence[tuple[Plan, Forecast]]) -> str:
+def candidates_text(chosen: Plan, compared: Sequence[tuple[Plan, Forecast]], minimise: str | None = None) -> str:
     """The plans that were found, and why one of them was taken."""
     rows = []
     for plan, known in compared:
@@ -76,7 +76,9 @@ def candidates_text(chosen: Plan, compared: Sequence[tuple[Plan, Forecast]]) -> 
         )
     names = ("plan", "fragments", "widest", "cuts", "kappa^2", "variants", "error", "time")
     errors = [max(known.std_errors, default=0.0) for _, known in compared]
-    if any(errors):
+    if minimise == "cost" and any(known.spent.price for _, known in compared):
+        why = "taken: the least predicted price, and of equal ones the least time"
+    elif any(errors) and minimise not in ("time", "cost"):
         why = "taken: the least predicted error, or the first where others are within 3 % or too large to simulate"
     else:
         why = "taken: the least predicted time"

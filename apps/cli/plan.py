@@ -57,7 +57,7 @@ def plan(arguments: argparse.Namespace) -> int:
     print(plan_text(document))
     print(f"\n{forecast_text(known, problem.names, [device.name for device in devices])}")
     if arguments.explain:
-        print(f"\n{candidates_text(made, compared)}")
+        print(f"\n{candidates_text(made, compared, options.minimise)}")
     if arguments.instructions:
         print(f"\n{instructions_text(problem.circuit)}")
     return 0

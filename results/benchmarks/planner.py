@@ -41,7 +41,8 @@ def main() -> None:
         parser.add_argument(f"--{name}", metavar="PYTHON", help=f"an interpreter that has {peer}")
     chosen = parser.parse_args()
     if not chosen.report:
-        planner_plans.main({name: own for name in planner_plans.ELSEWHERE if (own := getattr(chosen, name))})
+        planner_plans.main()
+        planner_plans.ask_elsewhere({name: own for name in planner_plans.ELSEWHERE if (own := getattr(chosen, name))})
         planner_errors.main()
         planner_seconds.main()
         planner_regret.main()
@@ -49,6 +50,10 @@ def main() -> None:
     plans, errors, seconds, law = (
         json.loads(module.DATA.read_text()) for module in (planner_plans, planner_errors, planner_seconds, planner_law)
     )
+    asked = json.loads(planner_plans.ASKED.read_text())
+    for row in plans:
+        if row["copy"] == 0:
+            row["peers"] |= asked.get(f"{row['case']} in {row['width']}", {})
     draw(plans, errors, seconds, law)
     pages = [*compared(plans), *predicted(errors), *in_time(seconds), *by_cuts(law)]
     (HERE / "planner.md").write_text("\n".join(pages) + "\n")

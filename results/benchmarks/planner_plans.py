@@ -35,6 +35,7 @@ from tasks.cutting.search.sketch import sketch_of
 from tasks.inputs.validation import make_problem
 
 DATA = Path(__file__).with_name("planner_plans.json")
+ASKED = Path(__file__).with_name("planner_peers.json")
 SHOTS = 10**10
 PEER_S = 4.0
 ELSEWHERE = {"qcut": "QCut", "qdislib": "Qdislib", "pennylane": "PennyLane"}
@@ -42,8 +43,8 @@ _ELSEWHERE_S = 6.0
 _MOST_QUBITS = 100
 
 
-def main(interpreters: Mapping[str, str] | None = None) -> None:
-    """Plan what is not there yet, one case after the other; peers by the names of ``ELSEWHERE``."""
+def main() -> None:
+    """Plan what is not there yet, one case after the other."""
     rows: list[dict[str, Any]] = json.loads(DATA.read_text()) if DATA.exists() else []
     done = {(row["case"], row["width"], row["copy"]) for row in rows}
     every = [*(Case(name, build(), width) for name, build, widths in large() for width in widths), *cases(copies=1)]
@@ -52,15 +53,20 @@ def main(interpreters: Mapping[str, str] | None = None) -> None:
         rows.append(planned(case))
         DATA.write_text(json.dumps(rows, indent=1))
         print(rows[-1], flush=True)
-    for name, interpreter in (interpreters or {}).items():
-        own = {(row["case"], row["width"]): row for row in rows if row["copy"] == 0 and row["qubits"] <= _MOST_QUBITS}
+
+
+def ask_elsewhere(interpreters: Mapping[str, str]) -> None:
+    """Ask peers in their interpreters what is not there yet; names are those of ``ELSEWHERE``."""
+    rows: dict[str, Any] = json.loads(ASKED.read_text()) if ASKED.exists() else {}
+    every = [case for case in cases(copies=0) if case.circuit.num_qubits <= _MOST_QUBITS]
+    for name, interpreter in interpreters.items():
         with Peer(name, interpreter) as peer:
-            for case in every:
-                row = own.get((case.name, case.width))
-                if case.copy == 0 and row is not None and ELSEWHERE[name] not in row["peers"]:
-                    row["peers"][ELSEWHERE[name]] = found_elsewhere(peer, case)
-                    DATA.write_text(json.dumps(rows, indent=1))
-                    print(name, case.name, case.width, row["peers"][ELSEWHERE[name]], flush=True)
+            for case in sorted(every, key=lambda case: len(case.circuit.data)):
+                own = rows.setdefault(f"{case.name} in {case.width}", {})
+                if ELSEWHERE[name] not in own:
+                    own[ELSEWHERE[name]] = found_elsewhere(peer, case)
+                    ASKED.write_text(json.dumps(rows, indent=1) + "\n")
+                    print(name, case.name, case.width, own[ELSEWHERE[name]], flush=True)
 
 
 def planned(case: Case) -> dict[str, Any]:

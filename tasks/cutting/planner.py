@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -214,10 +215,14 @@ def _of_cheapest_kinds(problem: Problem, found: Partition) -> Partition:
 
 
 def with_known_error(plan: Plan, std_error: float) -> Plan:
-    """The plan, without the note on large errors where a better prediction says that they are none."""
-    if std_error > _LARGE_ERROR or not any(note.startswith(LARGE_ERROR) for note in plan.notes):
+    """The plan, its note on large errors with a better prediction's number, or left out where that is not large."""
+    if not any(note.startswith(LARGE_ERROR) for note in plan.notes):
         return plan
-    return replace(plan, notes=tuple(note for note in plan.notes if not note.startswith(LARGE_ERROR)))
+    kept = [note for note in plan.notes if not note.startswith(LARGE_ERROR)]
+    for note in plan.notes:
+        if note.startswith(LARGE_ERROR) and std_error > _LARGE_ERROR:
+            kept.append(re.sub("of the order of [^ ]* for", f"of {std_error:.2g} for", note))
+    return replace(plan, notes=tuple(kept))
 
 
 def structure_of(problem: Problem, plan: Plan) -> Structure:

@@ -32,6 +32,7 @@ def test_a_plan_says_whether_to_cut_what_to_expect_and_why_it_was_taken(chain, c
     lines = shown.splitlines()
     assert lines[0].startswith("Uncut: a statevector ") and "a matrix product state at most" in lines[0]
     assert "in pieces" in lines[1] and "uncut is quicker" in lines[1]
+    assert "taken: the least predicted error" in shown
     assert "Expect: standard error 0.0" in shown and "for an error of 0.01: " in shown and "chosen" in shown
     assert main([*words, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
@@ -91,3 +92,15 @@ def test_spans_are_told_in_units_that_people_use():
     assert [span_text(s) for s in (0.0021, 3.4, 1e4, 1e9, 1e20)] == [
         "2.1 ms", "3.4 s", "2.78 hours", "31.7 years", "more than a million years",
     ]  # fmt: skip
+
+
+def test_the_note_on_large_errors_follows_what_is_predicted(chain, capsys):
+    """Cut ends alone let expect millions; the fragments' tensors tell the error, which note and forecast both say."""
+    words = ["plan", chain, "--observable", "Z0 Z15", "--max-qubits", "2", "--shots", "800"]
+    assert main([*words, "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)["plan"]
+    (error,) = plan["predicted"]["std_error"]
+    notes = [note for note in plan["notes"] if "standard error" in note]
+    assert len(notes) == (error > 0.5) and all(f"a standard error of {error:.2g} for 800 shots" in n for n in notes)
+    assert main([*words, "--explain", "--minimise", "time"]) == 0
+    assert "taken: the least predicted time" in capsys.readouterr().out

@@ -72,13 +72,17 @@ def test_variants_have_the_distributions_of_the_state_vector(seed):
     for fragment, schemes in zip(plan.fragments, plan.schemes, strict=True):
         assert is_clifford(fragment)
         variants = enumerate_variants(fragment, schemes)[:: 1 + plan.costs[fragment.index].variants // 60]
-        laws = variant_distributions(fragment, schemes, open_state(fragment), variants)
-        for law, coins in zip(laws, coins_of(fragment, schemes, variants), strict=True):
-            number = coins.follows.shape[1]
-            drawn = (np.arange(1 << number)[:, None] >> np.arange(number)) & 1
-            bits = (drawn @ coins.follows.T & 1) ^ coins.fixed
-            found = np.bincount(bits @ (1 << np.arange(bits.shape[1])), minlength=len(law)) / len(drawn)
-            np.testing.assert_allclose(found, law, atol=1e-12, err_msg=f"seed {seed}")
+        check_distributions(fragment, schemes, variants, f"seed {seed}")
+
+
+def check_distributions(fragment, schemes, variants, said=""):
+    laws = variant_distributions(fragment, schemes, open_state(fragment), variants)
+    for law, coins in zip(laws, coins_of(fragment, schemes, variants), strict=True):
+        number = coins.follows.shape[1]
+        drawn = (np.arange(1 << number)[:, None] >> np.arange(number)) & 1
+        bits = (drawn @ coins.follows.T & 1) ^ coins.fixed
+        found = np.bincount(bits @ (1 << np.arange(bits.shape[1])), minlength=len(law)) / len(drawn)
+        np.testing.assert_allclose(found, law, atol=1e-12, err_msg=said)
 
 
 def wide(half, seed=5, turned=0):
@@ -163,3 +167,21 @@ def test_counts_do_not_depend_on_how_variants_are_shared_out():
     for one, other in zip(whole, parts, strict=True):
         assert np.array_equal(one.outcomes, other.outcomes) and np.array_equal(one.counts, other.counts)
         assert one.num_bits == other.num_bits
+
+
+def test_copies_are_followed_too():
+    """One cut for several gates from one qubit: its copy is a qubit that ends as an outgoing wire."""
+    circuit = QuantumCircuit(6)
+    circuit.h(range(6))
+    for target in (3, 4, 1, 5):
+        circuit.cz(2, target)
+        circuit.s(target)
+    circuit.cx(3, 4)
+    circuit.h(range(6))
+    problem = problem_of(circuit, ["XZZXZX", "ZIIZIZ", "YXIIXZ"], np.eye(3))
+    plan = make_plan(problem, cuts=(GateCut(6, joined=(8, 12)),), shots=10**6)
+    assert any(leg.kind.copies for fragment in plan.fragments for leg in fragment.legs)
+    for fragment, schemes in zip(plan.fragments, plan.schemes, strict=True):
+        found = pauli_tensor(fragment, pauli_program(fragment))
+        np.testing.assert_allclose(found, exact_tensor(fragment, open_state(fragment)), atol=1e-11)
+        check_distributions(fragment, schemes, enumerate_variants(fragment, schemes))
