@@ -22,7 +22,14 @@ import matplotlib.ticker
 import numpy as np
 from scipy.stats import spearmanr
 
-from results.benchmarks import planner_errors, planner_law, planner_plans, planner_regret, planner_seconds
+from results.benchmarks import (
+    planner_errors,
+    planner_law,
+    planner_law_peers,
+    planner_plans,
+    planner_regret,
+    planner_seconds,
+)
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -31,6 +38,7 @@ HERE = Path(__file__).parent
 MODES = {"sampled": ("overhead", "kappa^2"), "exact": ("seconds", "predicted seconds")}
 PEERS = ("find_cuts", "Mt-KaHyPar", *planner_plans.ELSEWHERE.values())
 _MOST_BITS = 40  # of a fragment tensor: 8 TiB
+_FEWEST, _DIFFER = 4, 1.3  # plans of a problem, and between their errors, that ranks are told of
 
 
 def main() -> None:
@@ -47,6 +55,7 @@ def main() -> None:
         planner_seconds.main()
         planner_regret.main()
         planner_law.main()
+        planner_law_peers.main(chosen.qcut)
     plans, errors, seconds, law = (
         json.loads(module.DATA.read_text()) for module in (planner_plans, planner_errors, planner_seconds, planner_law)
     )
@@ -54,8 +63,9 @@ def main() -> None:
     for row in plans:
         if row["copy"] == 0:
             row["peers"] |= asked.get(f"{row['case']} in {row['width']}", {})
-    draw(plans, errors, seconds, law)
-    pages = [*compared(plans), *predicted(errors), *in_time(seconds), *by_cuts(law)]
+    regret, beside = (json.loads(module.DATA.read_text()) for module in (planner_regret, planner_law_peers))
+    draw(plans, errors, seconds, law, regret, beside)
+    pages = [*compared(plans), *predicted(errors), *in_time(seconds), *regretted(regret), *by_cuts(law), *peers(beside)]
     (HERE / "planner.md").write_text("\n".join(pages) + "\n")
 
 
@@ -141,13 +151,16 @@ def predicted(errors: list[dict[str, Any]]) -> list[str]:
     ratios = [row["predicted"] / row["measured"] for row in errors]
     within = sum(0.5 <= ratio <= 2 for ratio in ratios)
     measured = [row["measured"] for row in errors]
+    ranks = within_problems(errors)
     lines = [
         f"## Errors: {len(errors)} plans of {len({row['problem'] for row in errors})} problems",
         "",
         f"Even shots, {planner_errors.SHOTS} a variant, {planner_errors.SEEDS} seeds, four observables. Predicted over"
         f" measured root mean square error: median {median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f}; within"
         f" twofold in {within} of {len(ratios)} (not where the gradient vanishes at the true values: the"
-        " error is then of second order).",
+        " error is then of second order). Rank correlation within a problem whose plans' errors differ by more"
+        f" than their measurement: {', '.join(f'{name} {rank:.2f}' for name, rank in ranks.items())}; median"
+        f" {median(ranks.values()):.2f}.",
         "",
         "| predictor | median of predicted / measured | least | most | rank correlation over all plans |",
         "|---|---|---|---|---|",
@@ -158,6 +171,19 @@ def predicted(errors: list[dict[str, Any]]) -> list[str]:
         rank = spearmanr([row[key] for row in errors], measured).statistic
         lines.append(f"| {name} | {median(own):.2f} | {min(own):.2f} | {max(own):,.1f} | {rank:.2f} |")
     return lines
+
+
+def within_problems(errors: list[dict[str, Any]]) -> dict[str, float]:
+    """Rank correlation of predicted and measured errors over a problem's plans, where these differ at all."""
+    own: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in errors:
+        own[row["problem"]].append(row)
+    found = {}
+    for name, rows in own.items():
+        measured = [row["measured"] for row in rows]
+        if len(rows) >= _FEWEST and max(measured) > _DIFFER * min(measured):
+            found[name] = float(spearmanr([row["predicted"] for row in rows], measured).statistic)
+    return found
 
 
 def in_time(rows: list[dict[str, Any]]) -> list[str]:
@@ -180,6 +206,43 @@ def in_time(rows: list[dict[str, Any]]) -> list[str]:
     for row, a, b, m, r in zip(rows, ours, baseline, measured, right, strict=True):
         lines.append(f"| {row['problem']} | {a:.3f} | {m:.3f} | {r:.0f} % | {b:.3f} |")
     return lines
+
+
+def regretted(rows: list[dict[str, Any]]) -> list[str]:
+    """The plan taken beside the best of all candidates."""
+    lines = [
+        "",
+        f"## Regret: {len(rows)} problems",
+        "",
+        f"The plan taken beside up to {planner_regret.CANDIDATES} candidates. Sampled: root mean square error of four"
+        f" observables at {planner_regret.SHOTS:,} even shots by the exact tensors, and over {planner_regret.SEEDS}"
+        " seeds of the plan taken and its best rival; exact: processor seconds. 1 is the best candidate.",
+        "",
+    ]
+    table = []
+    for mode, key in (("sampled", "known"), ("exact", "measured")):
+        ratios = [regret(row[mode], key) for row in rows if isinstance(row[mode], list)]
+        near = sum(ratio <= 1.1 for ratio in ratios)
+        lines.append(
+            f"* {mode}: {len(ratios)} problems, within 10 % of the best in {near}, median {median(ratios):.2f}, at most"
+            f" {max(ratios):.2f}"
+        )
+    for row in rows:
+        cells = [f"| {row['problem']} | {row['width']} |"]
+        for mode, key in (("sampled", "known"), ("exact", "measured")):
+            own = row[mode]
+            seen = [one[key] for one in own if key in one] if isinstance(own, list) else []
+            cells.append(f" {own[0][key]:.3g} | {min(seen):.3g} | {regret(own, key):.2f} |" if seen else " | | |")
+        simulated = [one["measured"] / one["known"] for one in row["sampled"] if "measured" in one]
+        cells.append(f" {', '.join(f'{ratio:.2f}' for ratio in simulated)} |")
+        table.append("".join(cells))
+    heads = "| problem | width | error | best | ratio | seconds | best | ratio | over seeds / by tensors |"
+    return [*lines, "", heads, "|---|---|---|---|---|---|---|---|---|", *table]
+
+
+def regret(candidates: list[dict[str, Any]], key: str) -> float:
+    """Of the first over the best one."""
+    return float(candidates[0][key] / min(one[key] for one in candidates if key in one))
 
 
 def by_cuts(rows: list[dict[str, Any]]) -> list[str]:
@@ -207,14 +270,40 @@ def by_cuts(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def peers(rows: list[dict[str, Any]]) -> list[str]:
+    """The same cuts and as many shots for all."""
+    lines = [
+        "",
+        "## Peers with the same cuts and as many shots",
+        "",
+        f"Standard error of Z on all qubits at {planner_law_peers.SHOTS:,} shots in all: Qompass over"
+        f" {planner_law_peers.SEEDS} seeds at even shots, how often one error bar holds the true value, what was"
+        " predicted; qiskit-addon-cutting 0.10 by the exact distributions of its sub-experiments; QCut 2.2 over up to"
+        f" {planner_law_peers.PEER_SEEDS} seeds with joint and communicating cuts, and with neither.",
+        "",
+        "| joined by | cuts | Qompass | within one | predicted | addon-cutting | QCut | QCut, single cuts |"
+        " kappa / sqrt(shots) |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        others = [f"{row[key]:.4f}" if row.get(key) else "-" for key in ("addon", "qcut", "qcut_single")]
+        lines.append(
+            f"| {row['family']} | {row['cuts']} | {row['ours']:.4f} | {100 * row['within']:.0f} % |"
+            f" {row['predicted']:.4f} | {' | '.join(others)} | {row['kappa']:.3g} |"
+        )
+    return lines
+
+
 def draw(
     plans: list[dict[str, Any]],
     errors: list[dict[str, Any]],
     seconds: list[dict[str, Any]],
     law: list[dict[str, Any]],
+    regret_of: list[dict[str, Any]],
+    beside: list[dict[str, Any]],
 ) -> None:
-    """Leads over the best peer, predicted against measured errors and seconds, and the law of error."""
-    figure, panels = plt.subplots(2, 2, figsize=(11, 9), constrained_layout=True)
+    """Leads over the best peer, predictions against what is measured, the law of error, regret, peers' errors."""
+    figure, panels = plt.subplots(2, 3, figsize=(16, 9), constrained_layout=True)
     axes = panels.reshape(-1)
     for mode, (key, what) in MODES.items():
         gaps = sorted(
@@ -254,6 +343,21 @@ def draw(
     axes[3].set_xticks([2, 4, 8, 15, 30, 60], ["2", "4", "8", "15", "30", "60"])
     axes[3].xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
     axes[3].legend()
+    for mode, key in (("sampled", "known"), ("exact", "measured")):
+        ratios = sorted(regret(row[mode], key) for row in regret_of if isinstance(row[mode], list))
+        axes[4].plot(
+            np.arange(1, len(ratios) + 1), ratios, ".", label="error, sampled" if key == "known" else "seconds, exact"
+        )
+    axes[4].axhline(1.1, color="grey", lw=0.8, ls="--")
+    axes[4].set(xlabel="problem", ylabel="the plan taken / the best candidate", title="Regret")
+    axes[4].legend()
+    names = [f"{row['family']} {row['cuts']}" for row in beside]
+    tools = ("Qompass", "qiskit-addon-cutting", "QCut, joint or communicating", "QCut, single cuts")
+    for key, name, mark in zip(("ours", "addon", "qcut", "qcut_single"), tools, "os^v", strict=True):
+        axes[5].plot(np.arange(len(beside)), [row.get(key) or np.nan for row in beside], mark, label=name)
+    axes[5].set_xticks(np.arange(len(beside)), names, rotation=30, ha="right")
+    axes[5].set(yscale="log", ylabel="standard error", title=f"The same cuts, {planner_law_peers.SHOTS:,} shots")
+    axes[5].legend()
     figure.savefig(HERE / "planner.png", dpi=110)
 
 

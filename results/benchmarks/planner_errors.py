@@ -22,7 +22,7 @@ from tasks.prediction import shot_variances
 from tasks.reconstruction import estimate_values
 
 DATA = Path(__file__).with_name("planner_errors.json")
-SEEDS, SHOTS, MOST_VARIANTS = 24, 200, 2500
+SEEDS, SHOTS, MOST_VARIANTS = 24, 200, 800
 SMALL = {
     "w 20": (6, 8, 10), "cuccaro 12": (7, 8), "swap test 13": (5, 7), "qaoa 3-regular 16": (8, 10),
     "tfim line 20, 3 steps": (7, 10), "brickwork 12, 4 layers": (6, 8), "bernstein-vazirani 30": (12, 16),
@@ -50,7 +50,7 @@ def measured(name: str, circuit: Any, widths: tuple[int, ...]) -> list[dict[str,
     plans: dict[Any, Any] = {}
     for width in widths:
         try:
-            found = make_plans(problem, max_qubits=width, shots=10**9, most=3)
+            found = make_plans(problem, max_qubits=width, shots=10**9, most=4)
         except CuttingError:
             continue
         plans |= {plan.cuts: plan for plan in found if sum(c.variants for c in plan.costs) <= MOST_VARIANTS}

@@ -69,8 +69,33 @@ def ask_elsewhere(interpreters: Mapping[str, str]) -> None:
                     print(name, case.name, case.width, own[ELSEWHERE[name]], flush=True)
 
 
+def plan_again(seconds: float) -> None:
+    """Plan anew, in turn from where the last call ended, for so long; peers' plans stay."""
+    rows: list[dict[str, Any]] = json.loads(DATA.read_text())
+    every = {(case.name, case.width, case.copy): case for case in cases(copies=1)}
+    every |= {(name, width, 0): Case(name, build(), width) for name, build, widths in large() for width in widths}
+    began, turn = time.monotonic(), min(row.get("turn", 0) for row in rows)
+    for row in sorted((row for row in rows if row.get("turn", 0) == turn), key=lambda row: row["qubits"]):
+        if time.monotonic() - began > seconds:
+            break
+        row |= ours(every[row["case"], row["width"], row["copy"]]) | {"turn": turn + 1}
+        DATA.write_text(json.dumps(rows, indent=1))
+
+
 def planned(case: Case) -> dict[str, Any]:
     """Ours and the peers' for one case."""
+    circuit, width = case.circuit, case.width
+    problem = make_problem(circuit, ["Z" * circuit.num_qubits])
+    row = ours(case)
+    peers = {"Mt-KaHyPar": graph_cuts(problem, width, "mt"), "KaHyPar": graph_cuts(problem, width, "kahypar")}
+    if circuit.num_qubits <= 100 and case.copy == 0:
+        peers["find_cuts"] = in_time(circuit, width)
+    row["peers"] = {name: None if cuts is None else priced(problem, cuts) for name, cuts in peers.items()}
+    return row
+
+
+def ours(case: Case) -> dict[str, Any]:
+    """Plans for both ways through execution."""
     circuit, width = case.circuit, case.width
     problem = make_problem(circuit, ["Z" * circuit.num_qubits])
     row: dict[str, Any] = {"case": case.name, "qubits": circuit.num_qubits, "width": width, "copy": case.copy}
@@ -86,10 +111,6 @@ def planned(case: Case) -> dict[str, Any]:
         places = sorted((cut.instruction, cut.section) for cut in plan.cuts)
         name = hashlib.sha256(str(places).encode()).hexdigest()[:12]
         row[mode] = {**priced(problem, plan.cuts), "cuts": len(plan.cuts), "places": name, "planning": planning}
-    peers = {"Mt-KaHyPar": graph_cuts(problem, width, "mt"), "KaHyPar": graph_cuts(problem, width, "kahypar")}
-    if circuit.num_qubits <= 100 and case.copy == 0:
-        peers["find_cuts"] = in_time(circuit, width)
-    row["peers"] = {name: None if cuts is None else priced(problem, cuts) for name, cuts in peers.items()}
     return row
 
 

@@ -35,7 +35,7 @@ WIDTHS = {
     "clusters 5 x 6": (6, 12), "tree 31": (6, 10), "random pairs 24, 40 gates": (14, 16), "su2 linear 20": (7, 10),
     "su2 circular 16": (6, 8), "zz feature map linear 16": (6, 8), "dj 24": (8, 12), "graphstate 30": (10, 15),
     "ghz 40": (12, 20), "qft 8": (6,), "tfim ring 24, 3 steps": (8, 12), "brickwork 24, 5 layers": (8, 12),
-    "grid 4x4, 2 layers": (8,), "grid 5x5, 1 layer": (8, 13), "qaoa 3-regular 20, 2 layers": (14,),
+    "grid 4x4, 2 layers": (8,), "grid 5x5, 1 layer": (13,), "qaoa 3-regular 20, 2 layers": (14,),
     "swap test 25": (8, 13), "cuccaro 24": (8, 12), "clusters 8 x 10": (10,), "tfim line 40, 4 steps": (10, 21),
 }  # fmt: skip
 
