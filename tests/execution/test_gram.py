@@ -8,7 +8,7 @@ from qiskit.quantum_info import Pauli
 
 from tasks.execution.simulators import gram
 from tasks.execution.simulators.gram import half_grams
-from tasks.execution.simulators.passes import exchange_bits, planned
+from tasks.execution.simulators.passes import exchange_bits, passes_of
 
 WIDTH = 9
 
@@ -42,7 +42,7 @@ def test_gram_matrices_are_those_of_the_paulis(branches, sizes, monkeypatch):
     weights = 1 << np.arange(WIDTH)
     masks_x, masks_z = np.array([p.x for p in paulis]) @ weights, np.array([p.z for p in paulis]) @ weights
     own, met = state.copy(), []
-    plan = planned(masks_x, masks_z, WIDTH, branches, most=50)
+    plan = passes_of(masks_x, masks_z, WIDTH, branches, most=50)
     assert len(plan) == 3, "two orders of the rows besides their own"
     for start, passes in plan.items():
         if start:

@@ -14,7 +14,7 @@ from tasks.cutting.open_program import Branching
 from tasks.cutting.plan import Fragment, Leg
 from tasks.execution.simulators.gram import half_grams
 from tasks.execution.simulators.open_state import OpenState
-from tasks.execution.simulators.passes import Pass, exchange_bits, planned
+from tasks.execution.simulators.passes import Pass, exchange_bits, passes_of
 from tasks.execution.simulators.products import Workers
 
 _FACTOR = 16  # changes of basis are joined up to matrices of this size
@@ -45,7 +45,7 @@ def exact_tensor(fragment: Fragment, state: OpenState, *, threads: int = 1) -> n
     held, batch = max(1, GRAM_ENTRIES // branches**2), max(1, 2 * PART // branches**2)
     bases = LegBases(legs, state.branchings)
     ordered = state.gpu is not None
-    passes = planned(masks_x, masks_z, len(state.rest), branches, most=held, ordered=ordered)
+    passes = passes_of(masks_x, masks_z, len(state.rest), branches, most=held, ordered=ordered)
     longest = max((len(one.members) for own in passes.values() for one in own), default=0)
     worth = 8 * longest * branches <= rows  # what each thread holds beside the state is little
 

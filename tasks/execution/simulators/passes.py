@@ -38,7 +38,7 @@ class Pass:
     pivot: int
 
 
-def planned(
+def passes_of(
     masks_x: np.ndarray, masks_z: np.ndarray, width: int, branches: int, *, most: int, ordered: bool = False
 ) -> dict[int, list[Pass]]:
     """Passes that give all Paulis.
