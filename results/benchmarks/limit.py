@@ -104,12 +104,16 @@ _FRAGMENTS = """
 import sys, json, time
 sys.path.insert(0, sys.argv[1])
 from limit_work import fragment_of
+from qiskit_aer import AerSimulator
 from tasks.execution.jobs import ExactJob, run_job
 job = ExactJob(fragment_of({"qubits": 20, "legs": 2, "depth": 20, "observables": 10})[0])
+simulator = AerSimulator(method="statevector", max_parallel_threads=1)
+plain = job.fragment.circuit.copy()
+plain.save_statevector()
 print(flush=True)
 for line in sys.stdin:
     began = time.perf_counter()
-    run_job(job, threads=int(line))
+    run_job(job, threads=int(line)) if int(line) else simulator.run(plain, shots=1).result().data(0)
     print(time.perf_counter() - began, flush=True)
 """
 
@@ -138,6 +142,11 @@ def cores() -> list[dict[str, Any]]:
             worker.stdout.readline()
             ask(worker, 1)
         alone = min(ask(workers[0], 1) for _ in range(3))
+        peer = min(ask(workers[0], 0) for _ in range(2))
+        with ThreadPoolExecutor(2) as pool:
+            beside = min(max(pool.map(lambda w: ask(w, 0), workers)) for _ in range(2))
+        ceiling: dict[str, Any] = {"fragments": "Aer, two at once", "efficiency_1": peer / beside, "efficiency_2": None}
+        rows.append(ceiling)
         for fragments in (1, 2, 3, 16):
             row: dict[str, Any] = {"fragments": fragments}
             for threads in (1, 2):
@@ -186,25 +195,30 @@ def table(results: dict[str, Any]) -> list[str]:
                 f"| {name} | {1e3 * new['limit']:,.0f} | {then} | {new['seconds'] / new['limit']:.2f}x | {ratio} | "
                 f"{new['peak'] / mib:,.0f} | {new['predicted'] / mib:,.0f} | {off} | {memory} |"
             )
+    lines += ["", *growth(results), ""]
     lines += [
-        "",
         "## Sampled variants",
         "",
         "1,000 shots each. The limit is drawing them alone: a generator set to its stream, a distribution that is "
         "known, of the qubits' bits and half of the legs' (the quicker of a multinomial number and of a search in "
         "cumulative sums), the outcomes packed. 'Each' counts what a variant costs beside the first one, 'all' the "
-        "opening of the legs and the table, too.",
+        "opening of the legs and the table, too; 'with one simulation' is 'all' beside one plain simulation by Aer and "
+        "all draws: what nobody can do without.",
         "",
-        "| qubits/legs, bits | variants | limit us | before, each | all | after, each | all | quicker |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| qubits/legs, bits | variants | limit us | before, each | all | after, each | all | with one simulation |"
+        " quicker | peak MiB | predicted MiB |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name, (old, new) in results["cases"].items():
         if new and "further" in new:
             then = f"{old['further'] / new['limit']:.1f}x | {old['seconds'] / new['limit']:.1f}x" if old else "- | -"
             ratio = f"{old['seconds'] / new['seconds']:.1f}x" if old else "-"
+            least = new["limit"] + new["simulation"] / new["variants"]
             lines.append(
                 f"| {name} | {new['variants']:,} | {1e6 * new['limit']:,.0f} | {then} | "
-                f"{new['further'] / new['limit']:.1f}x | {new['seconds'] / new['limit']:.1f}x | {ratio} |"
+                f"{new['further'] / new['limit']:.1f}x | {new['seconds'] / new['limit']:.1f}x | "
+                f"{new['seconds'] / least:.1f}x | {ratio} | {new['peak_bytes'] / mib:,.0f} | "
+                f"{new['predicted_bytes'] / mib:,.0f} |"
             )
     lines += [
         "",
@@ -224,14 +238,47 @@ def table(results: dict[str, Any]) -> list[str]:
         "## Both cores busy",
         "",
         "Fragments of 20 qubits, 2 legs, 10 observables on two processes: parallel efficiency, 1 where both cores do "
-        "nothing but their share.",
+        "nothing but their share. The first row is the machine's own ceiling: two plain simulations by Aer of the same "
+        "fragment without legs, each in a process and on a core of its own, beside one alone.",
         "",
         "| fragments | one core each | cores lent |",
         "|---:|---:|---:|",
     ]
     for row in results["cores"]:
-        lines.append(f"| {row['fragments']} | {row['efficiency_1']:.2f} | {row['efficiency_2']:.2f} |")
+        lent = f"{row['efficiency_2']:.2f}" if row["efficiency_2"] else "-"
+        lines.append(f"| {row['fragments']} | {row['efficiency_1']:.2f} | {lent} |")
     return lines
+
+
+_GROWTH = [
+    ("qubits, 2 legs", "12/2", "20/2", 8), ("qubits, 4 legs", "12/4", "20/4", 8), ("qubits, 6 legs", "12/6", "20/6", 8),
+    ("legs, 12 qubits", "12/2", "12/6", 4), ("legs, 16 qubits", "16/2", "16/6", 4),
+    ("legs, 20 qubits", "20/2", "20/6", 4),
+]  # fmt: skip
+
+
+def growth(results: dict[str, Any]) -> list[str]:
+    """How the seconds and the memory of exact fragments grow with a qubit and with a leg."""
+    lines = [
+        "Growth with 10 local observables, for one qubit or leg more, as powers of 2 (a state alone: 1 a qubit, 1 a "
+        "gate's leg; products of all pairs of branches: 2 a leg). 1,000 local observables take "
+        + _times(results, "16/4, 10 local", "16/4, 1000 local")
+        + " the time of 10.",
+        "",
+        "| one more of | time | memory |",
+        "|---|---:|---:|",
+    ]
+    for name, few, many, steps in _GROWTH:
+        small, large = (results["cases"].get(f"{case}, 10 local", (None, None))[1] for case in (few, many))
+        if small and large:
+            grown = [log2(large[key] / max(small[key], 1e-9)) / steps for key in ("seconds", "peak")]
+            lines.append(f"| {name} | {grown[0]:.2f} | {grown[1]:.2f} |")
+    return lines
+
+
+def _times(results: dict[str, Any], few: str, many: str) -> str:
+    small, large = (results["cases"].get(case, (None, None))[1] for case in (few, many))
+    return f"{large['seconds'] / small['seconds']:.1f} times" if small and large else "-"
 
 
 def figure(results: dict[str, Any]) -> None:
@@ -255,14 +302,16 @@ def figure(results: dict[str, Any]) -> None:
 def main() -> None:
     """Measure, write the table, the data and the figure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--before", type=Path, required=True, metavar="CHECKOUT")
+    parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="without it what was measured before is kept")
     parser.add_argument("--part", choices=["exact", "sampled", "rest", "all"], default="all", help="others are kept")
     options = parser.parse_args()
     data = HERE / "limit.json"
     results = json.loads(data.read_text()) if data.exists() else {"cases": {}, "searches": [], "cores": []}
     for name, case in cases().items():
         if options.part in (case["path"], "all"):
-            results["cases"][name] = (measured(options.before, case), measured(ROOT, case))
+            kept = results["cases"].get(name, (None, None))[0]
+            old = measured(options.before, case) if options.before else kept
+            results["cases"][name] = (old, measured(ROOT, case))
             data.write_text(json.dumps(results, indent=1) + "\n")
     if options.part in ("rest", "all"):
         results |= {"searches": searches(), "cores": cores()}

@@ -16,6 +16,7 @@ from qiskit import QuantumCircuit
 from qiskit_aer import AerSimulator
 
 from tasks.cutting import GateCut, WireCut, make_plan
+from tasks.cutting.cost import fragment_cost
 from tasks.cutting.variants import enumerate_variants
 from tasks.execution.jobs import ExactJob, SampledJob, run_job
 from tasks.model.tensor import VariantCounts
@@ -96,10 +97,17 @@ def sampled(case: dict[str, Any]) -> dict[str, Any]:
     variants = tuple(enumerate_variants(fragment, schemes)[: case["variants"]])
     shots = 1000
     job = SampledJob(fragment, schemes, variants, (shots,) * len(variants))
-    whole = ExactJob(fragment)
-    run_job(SampledJob(fragment, schemes, variants[:1], (shots,)))
-    opened = least(lambda: run_job(whole), 1)
-    seconds = least(lambda: run_job(job), 2 if opened < 2 else 1)
+    small, own, _ = fragment_of({**case, "qubits": 4, "observables": 2, "kind": "measured"})
+    run_job(SampledJob(small, own, tuple(enumerate_variants(small, own)[:9]), (shots,) * 9))
+    simulator = AerSimulator(method="statevector", max_parallel_threads=1)
+    plain = fragment.circuit.copy()
+    plain.save_statevector()
+    first = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began = time.perf_counter()
+    run_job(job)
+    seconds = time.perf_counter() - began
+    peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - first) * 1024
+    seconds = min(seconds, least(lambda: run_job(job), 1 if seconds < 5 else 0))
     alone = least(lambda: run_job(SampledJob(fragment, schemes, variants[:1], (shots,))), 2)
     law = np.random.default_rng(1).random(
         1 << (case["measured"] + case["legs"] // 2)
@@ -123,7 +131,10 @@ def sampled(case: dict[str, Any]) -> dict[str, Any]:
         "seconds": seconds / len(variants),
         "further": max(seconds - alone, 0.0) / max(len(variants) - 1, 1),
         "limit": least(draw, 20),
+        "simulation": least(lambda: simulator.run(plain, shots=1).result().data(0), 2),
         "variants": len(variants),
+        "peak_bytes": peak,
+        "predicted_bytes": fragment_cost(fragment, schemes, sampled=True).exact_bytes,
     }
 
 
