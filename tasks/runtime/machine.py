@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import psutil
@@ -18,8 +19,14 @@ def usable_cores() -> int:
 
 
 def free_memory() -> int:
-    """Bytes this process may still take: what the system has free, and what its control group leaves."""
+    """Bytes this process may still take: what the system has free, and what its control group and its limit leave."""
     free = int(psutil.virtual_memory().available)
+    if sys.platform != "win32":
+        import resource
+
+        limit_of_addresses = resource.getrlimit(resource.RLIMIT_AS)[0]  # of a child, too, which begins about as large
+        if limit_of_addresses not in (resource.RLIM_INFINITY, -1):
+            free = min(free, limit_of_addresses - psutil.Process().memory_info().vms)
     limit, used = _first_line("memory.max"), _first_line("memory.current")
     if limit and used and limit != "max":
         # Files that the kernel keeps in memory count as used, but make room when asked to.
