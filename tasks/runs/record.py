@@ -156,7 +156,11 @@ def _is_plan(value: Any) -> bool:
         and _all(list, (int, dict))(cuts.get("gates"))
         and all(
             isinstance(gate, int)
-            or (gate.keys() - {"kind", "with"} == {"instruction"} and _all(list, int)(gate.get("with", [])))
+            or (
+                len(gate) > 1
+                and gate.keys() - {"kind", "with"} == {"instruction"}
+                and _all(list, int)(gate.get("with", []))
+            )
             for gate in cuts["gates"]
         )
         and _all(list, dict)(cuts.get("wires"))

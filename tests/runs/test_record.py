@@ -294,6 +294,7 @@ def test_other_formats_are_refused_by_name(finished: Path, found: int, words: st
         {"plan": {"cuts": {"wires": []}}},
         {"plan": {"cuts": {"gates": ["x"], "wires": []}}},
         {"plan": {"cuts": {"gates": [{"instruction": 1}], "wires": []}}},
+        {"plan": {"cuts": {"gates": [{"instruction": 1, "with": ["x"]}], "wires": []}}},
         {"plan": {"cuts": {"gates": [], "wires": [{"instruction": 1}]}}},
         {"run": None},
     ],
@@ -309,7 +310,7 @@ def test_a_sealed_record_without_what_a_record_has_is_one_line(finished: Path, c
 def test_the_cuts_of_every_kind_read_back(finished: Path) -> None:
     """A run that was killed with any of them in its plan can be resumed."""
     named = [WireCut(2, 0, kind.name) if kind.takes(None) else GateCut(2, kind.name) for kind in KINDS]
-    cuts = sorted((GateCut(1), *named, WireCut(3, 0)), key=lambda cut: cut.section)
+    cuts = sorted((GateCut(1), GateCut(4, joined=(6, 7)), *named, WireCut(3, 0)), key=lambda cut: cut.section)
     document = {"cuts": cuts_document(cuts)}
     (finished / "record.json").write_bytes(RunRecord({**read_record(finished), "plan": document}).to_bytes())
     assert read_record(finished)["plan"] == document
