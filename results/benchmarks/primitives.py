@@ -67,6 +67,25 @@ def _seconds(work: Callable[[], Any], repeats: int) -> float:
     return median(taken)
 
 
+def _in_turn(works: dict[str, tuple[Callable[[], Any], int]], rounds: int) -> dict[str, float]:
+    """Medians of works that take turns, so that what else a machine does weighs on all of them alike.
+
+    Args:
+        works: by name, with how many calls of it there are in a turn.
+        rounds: of turns.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in works}
+    for work, _ in works.values():
+        work()
+    for _ in range(rounds):
+        for name, (work, calls) in works.items():
+            for _ in range(calls):
+                began = time.perf_counter()
+                work()
+                taken[name].append(time.perf_counter() - began)
+    return {name: median(own) for name, own in taken.items()}
+
+
 def _measured(number: int, problem: Problem, qcut: str | None, budget: float) -> dict[str, Any]:
     rng = np.random.default_rng(number)
     circuit, observable = problem.circuit, problem.observable
@@ -82,23 +101,29 @@ def _measured(number: int, problem: Problem, qcut: str | None, budget: float) ->
         first = sets()
         value = float(estimator.run([(circuit, observable, first)]).result()[0].data.evs)
         row["first"] = time.perf_counter() - began
-        row["one"] = _seconds(lambda: estimator.run([(circuit, observable, sets())]).result(), 31)
+        uncut = StatevectorEstimator()
+        works: dict[str, tuple[Callable[[], Any], int]] = {
+            "one": (lambda: estimator.run([(circuit, observable, sets())]).result(), 10),
+            "a_call": (
+                lambda: estimate(circuit.assign_parameters(sets()), observable, cuts=cuts, cache="off"), 1
+            ),
+            "gradient": (lambda: estimator.run_gradients([(circuit, observable, sets())]).result(), 3),
+        }  # fmt: skip
+        if circuit.num_qubits <= 12:
+            works["uncut"] = (lambda: uncut.run([(circuit, observable, sets())]).result(), 1)
+        row |= _in_turn(works, 11)
         row["batch"] = _seconds(lambda: estimator.run([(circuit, observable, sets(_BATCH))]).result(), 5) / _BATCH
-        row["gradient"] = _seconds(lambda: estimator.run_gradients([(circuit, observable, sets())]).result(), 11)
         variants = sum(f["variants"] for f in estimator.run([(circuit, observable, first)]).result()[0].metadata[
             "plan"]["fragments"])  # fmt: skip
         sampled = QompassEstimator(session=session, shots=_SHOTS * _sampled_variants(problem, cuts), seed=1)
         row["variants"] = variants
         row["sampled"] = _seconds(lambda: sampled.run([(circuit, observable, sets())]).result(), 11)
-    row["a_call"] = _seconds(lambda: estimate(circuit.assign_parameters(sets()), observable, cuts=cuts, cache="off"), 5)
     shots = row["sampled_variants"] = _sampled_variants(problem, cuts)
     row["a_call_sampled"] = _seconds(
         lambda: estimate(circuit.assign_parameters(sets()), observable, cuts=cuts, shots=_SHOTS * shots, cache="off"),
         3,
     )
     if circuit.num_qubits <= 12:
-        uncut = StatevectorEstimator()
-        row["uncut"] = _seconds(lambda: uncut.run([(circuit, observable, sets())]).result(), 7)
         row["difference"] = abs(float(uncut.run([(circuit, observable, first)]).result()[0].data.evs) - value)
     case = Case(
         problem.name, "gate", circuit.assign_parameters(first), cuts, tuple(observable.paulis.to_labels()),
@@ -152,7 +177,7 @@ def _markdown(document: dict[str, Any]) -> str:
         " new values for every parameter in each evaluation. `one`: one set a call, job and result included;"
         f" `batch`: {document['batch']} sets a call. `a call`: `qompass.estimate` for each evaluation. Peers: the same"
         f" cuts and observable, {document['shots']:,} shots a sub-experiment, {document['budget_s']:g} s for a problem"
-        " (~ extrapolated from a part of the sub-experiments; > a lower bound of its time). Medians."
+        " (~ extrapolated from a part of the sub-experiments; > a lower bound of its time). Medians; the first five columns took turns."
         f" {machine['cores']} cores, Python {machine['python']}, Qiskit {machine['qiskit']}, busy with other work.",
         "",
         "## Exact path, evaluations a second",
