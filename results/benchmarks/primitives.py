@@ -177,7 +177,8 @@ def _markdown(document: dict[str, Any]) -> str:
         " new values for every parameter in each evaluation. `one`: one set a call, job and result included;"
         f" `batch`: {document['batch']} sets a call. `a call`: `qompass.estimate` for each evaluation. Peers: the same"
         f" cuts and observable, {document['shots']:,} shots a sub-experiment, {document['budget_s']:g} s for a problem"
-        " (~ extrapolated from a part of the sub-experiments; > a lower bound of its time). Medians; the first five columns took turns."
+        " (~ extrapolated from a part of the sub-experiments; > a lower bound of its time). Medians; evaluations,"
+        " calls, gradients and the uncut estimator took turns."
         f" {machine['cores']} cores, Python {machine['python']}, Qiskit {machine['qiskit']}, busy with other work.",
         "",
         "## Exact path, evaluations a second",
