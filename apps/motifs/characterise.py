@@ -51,7 +51,7 @@ class Characterised:
 
 def characterise(
     names: Sequence[str], sizes: dict[str, tuple[int, int, int, int]], units: Sequence[int], engine_name: str,
-    seed: int, to: Path, told: Callable[[str], None],
+    seed: int, to: Path, told: Callable[[str], None], scheduler: str | None = None,
 ) -> list[Characterised]:  # fmt: skip
     """Run motifs with each number of units, and write their tables.
 
@@ -63,6 +63,7 @@ def characterise(
         seed: of all angles.
         to: the folder for tables.
         told: called with a line before each motif.
+        scheduler: a pilot's or cluster's folder, whose workers execute the tasks.
 
     Raises:
         QompassError: a motif cannot be run here.
@@ -74,7 +75,7 @@ def characterise(
     except OSError as error:
         raise QompassError(f"cannot write {to}: {error.strerror}: name another folder with --to") from error
     for number in units:
-        with engine(engine_name, units={"CPU": number}):
+        with engine(engine_name, units={"CPU": number}, scheduler=scheduler):
             info = engine_info()
             for name in names:
                 told(f"{name}, {number} unit{'s' * (number > 1)}")

@@ -8,7 +8,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -223,6 +223,8 @@ def sweep(
     bad = dict(broken)
     bad.update({n: e for entry in journal.entries for n, e in zip(entry["rows"], entry["errors"], strict=True) if e})
     told(len(done))
+    paid = sum(entry.get("price", 0.0) for entry in journal.entries)
+    waiting = sum(len(group.rows) for group in groups) - len(done)
     units = units_of(run_devices(options.resources, {}))
     try:
         with directory.timing("sweep"), shared_engine(options.engine, units=units, scheduler=options.scheduler):
@@ -231,7 +233,9 @@ def sweep(
                 for rows, angles in _parts(group):
                     if set(rows) <= done:
                         continue
-                    entry = _evaluated(evaluator, rows, angles)
+                    budget = _part_of(options.budget, paid, len(rows) / max(1, waiting))
+                    entry = _evaluated(evaluator, rows, angles, budget)
+                    paid, waiting = paid + entry["price"], waiting - len(rows)
                     journal.append(entry)
                     bad.update({n: e for n, e in zip(rows, entry["errors"], strict=True) if e})
                     done.update(rows)
@@ -246,22 +250,33 @@ def _parts(group: Group) -> Iterator[tuple[list[int], np.ndarray]]:
         yield group.rows[start : start + _TOGETHER], np.array(group.angles[start : start + _TOGETHER])
 
 
-def _evaluated(evaluator: Evaluator, rows: list[int], angles: np.ndarray) -> dict[str, Any]:
+def _part_of(budget: float | None, paid: float, part: float) -> float | None:
+    """What of a sweep's budget a part of the rows that are left may spend; next to nothing where all is spent."""
+    return None if budget is None else max((budget - paid) * min(part, 1.0), 1e-12)
+
+
+def _evaluated(evaluator: Evaluator, rows: list[int], angles: np.ndarray, budget: float | None) -> dict[str, Any]:
     """Results of a part; where it fails as a whole each row is tried for itself, so that one takes no other along."""
     try:
         ready = evaluator.prepared()
         if ready is not None:
             ready.forget()  # the same numbers whatever came before
-        found = evaluator.evaluate(angles.reshape(len(rows), -1))
+        found = evaluator.evaluate(angles.reshape(len(rows), -1), options=replace(evaluator.options, budget=budget))
         values, errors = found.values[:, 0].tolist(), found.std_errors[:, 0].tolist()
         each = found.shots // len(rows)
         return {"rows": rows, "values": values, "std_errors": errors, "shots": [each] * len(rows),
-                "errors": [""] * len(rows)}  # fmt: skip
+                "errors": [""] * len(rows), "price": found.price}  # fmt: skip
     except QompassError as error:
         if len(rows) == 1:
-            return {"rows": rows, "values": [None], "std_errors": [None], "shots": [0], "errors": [str(error)]}
-    parts = [_evaluated(evaluator, [row], angles[k : k + 1]) for k, row in enumerate(rows)]
-    return {name: [part[name][0] for part in parts] for name in parts[0]}
+            return {"rows": rows, "values": [None], "std_errors": [None], "shots": [0], "errors": [str(error)],
+                    "price": 0.0}  # fmt: skip
+    parts, paid = list[dict[str, Any]](), 0.0
+    for k, row in enumerate(rows):
+        own = _part_of(budget, paid, 1 / (len(rows) - k))
+        parts.append(_evaluated(evaluator, [row], angles[k : k + 1], own))
+        paid += parts[-1]["price"]
+    joined = {name: [part[name][0] for part in parts] for name in parts[0] if name != "price"}
+    return {**joined, "price": paid}
 
 
 def table_rows(rows: Sequence[Row], broken: Mapping[int, str], run: Path) -> Iterator[dict[str, Any]]:

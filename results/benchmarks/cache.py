@@ -1,6 +1,6 @@
 """Benchmarks of the semantic cache: ``python -m results.benchmarks.cache [PART ...] [--quick] [--peer PYTHON]``.
 
-Parts: soundness, recall, cost, once, workloads, default; all unless named. Each writes a cache_PART.json here;
+Parts: soundness, recall, cost, once, workloads, default, evolution; all unless named. Each writes a cache_PART.json;
 cache.md and cache.png are made from all parts that have been measured (cache_quick.* with --quick). ``--peer`` names
 the Python of an environment of its own with qdislib 1.0.1, qiskit and pyzx; without it, Qdislib's columns stay as they
 were last measured. The soundness part also needs mqt.qcec.
@@ -79,9 +79,16 @@ def default(quick: bool, peer: str | None) -> Numbers:
     return {**measure(quick)}
 
 
+def evolution(quick: bool, peer: str | None) -> Numbers:
+    """Part 7: Differential Evolution at several paces."""
+    from results.benchmarks.cache_evolution import measure
+
+    return measure(quick, peer)
+
+
 PARTS: dict[str, Callable[[bool, str | None], Numbers]] = {
     "soundness": soundness, "recall": recall, "cost": cost, "once": once, "workloads": workloads,
-    "default": default,
+    "default": default, "evolution": evolution,
 }  # fmt: skip
 
 

@@ -106,7 +106,7 @@ def _timed(where: str, rounds: Rounds, workers: int, pace: float = 0.0) -> dict[
     return {
         "executions": sum(executed for executed, _ in results),
         "seconds": seconds,
-        "wrong": sum(_wrong(circuit, counts) for circuit, counts in answers),
+        "wrong": wrong_values(answers),
     }
 
 
@@ -124,6 +124,11 @@ def _work(
                 answers.append((circuit, draw.counts))
     cache.close()
     return cache.tally.executed, answers
+
+
+def wrong_values(answers: Sequence[tuple[QuantumCircuit, VariantCounts]]) -> int:
+    """How many counts cannot be their circuit's."""
+    return sum(_wrong(circuit, counts) for circuit, counts in answers)
 
 
 def _wrong(circuit: QuantumCircuit, counts: VariantCounts) -> bool:

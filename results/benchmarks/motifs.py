@@ -7,6 +7,7 @@ of the engine that ran replace its earlier ones in motifs.json; motifs.md and mo
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
@@ -24,15 +25,21 @@ _HERE = Path(__file__).parent
 
 def main() -> None:
     """Measure, keep what other engines gave, write the table and the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--units", type=int, nargs="+", default=sorted({1, len(os.sched_getaffinity(0))}))
+    parser.add_argument("--without", choices=list(MOTIFS), nargs="*", default=[])
+    parser.add_argument("--scheduler", help="folder of a pilot or a cluster that executes the tasks")
+    chosen = parser.parse_args()
+    names = [name for name in MOTIFS if name not in chosen.without]
     path = _HERE / "motifs.json"
     before = json.loads(path.read_text()) if path.exists() else {"seconds": {}, "motifs": []}
     sizes = {name: motif.quick for name, motif in MOTIFS.items()}
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        units = sorted({1, len(os.sched_getaffinity(0))})
         found = characterise(
-            list(MOTIFS), sizes, units, "auto", 0, Path(folder), lambda line: print(line, file=sys.stderr)
-        )
+            names, sizes, chosen.units, "auto", 0, Path(folder), lambda line: print(line, file=sys.stderr),
+            chosen.scheduler,
+        )  # fmt: skip
     seconds = {**before["seconds"], found[0].engine: time.perf_counter() - began}
     kept = [Characterised(**row) for row in before["motifs"] if row["engine"] != found[0].engine]
     rows = [*kept, *found]

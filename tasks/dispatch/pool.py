@@ -124,7 +124,11 @@ class Pool:
         if self._goal.max_error is None and self._goal_error is None:
             self._goal_error = usual_bound(works, [*candidates, *resort])  # of the whole run, so from its first works
         goal = self._goal if self._goal_error is None else replace(self._goal, max_error=self._goal_error)
-        return place(self._policy, works, candidates, goal, now, resort, self._with_promises, aim=self.aim)
+        found = place(self._policy, works, candidates, goal, now, resort, self._with_promises, aim=self.aim)
+        own_bound = (
+            self._goal.max_error is None and self._goal.budget is not None
+        )  # nobody asked for, and cannot be paid
+        return replace(found, notes=()) if own_bound and found.notes else found
 
     def beyond(self, price: float) -> str:
         """Why the budget does not hold this much more, "" where it does."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from scheduler_policies import Device, Kind
 from tasks.execution.cache.cache import OFF
+from tasks.execution.cache.cost_benefit import finding_pays
 from tasks.execution.cache.keys import AS_WRITTEN, Target, make_key
 from tasks.execution.device_results import DeviceResults, ExecutionOptions, JobResult, numbers_since, opened_cache
 from tasks.execution.errors import ExecutionError
@@ -19,7 +20,6 @@ from tasks.runs.storage import pack, unpack
 logger = logging.getLogger(__name__)
 
 _SIMULATOR = "2"  # raised whenever the same job gets other counts or values: older ones are not found then
-_LEAST_SECONDS = 0.01  # less than this is run again sooner than it is found
 _DEFAULTS = ExecutionOptions()
 
 
@@ -54,7 +54,7 @@ def run_on_device(
             accelerator()
         except ExecutionError as error:
             raise ExecutionError(f"device {device.name}: {error}") from None
-    cached = [options.cache != OFF and not job.outputs and predicted_seconds(job) >= _LEAST_SECONDS for job in jobs]
+    cached = [options.cache != OFF and not job.outputs and finding_pays(predicted_seconds(job)) for job in jobs]
     before = opened_cache(options.cache).numbers() if any(cached) else {}
     results = []
     units = device.units

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -233,6 +234,18 @@ def test_a_table_that_is_none_is_said_in_one_line(name, text, said, tmp_path):
     with pytest.raises(InputError) as error:
         read_table(tmp_path / name)
     assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_budget_is_for_all_rows_and_what_is_not_spent_goes_on(grid, capsys, monkeypatch):
+    given, evaluate = [], Evaluator.evaluate
+
+    def priced(self, values, *, options):
+        given.append(options.budget)
+        return replace(evaluate(self, values), price=1.0)
+
+    monkeypatch.setattr(Evaluator, "evaluate", priced)
+    swept(capsys, grid, "--max-qubits", "2", "--budget", "4")
+    assert given == [2.0, 3.0], "two groups of eight rows"
 
 
 @pytest.mark.parametrize("where", ["redis://h?password=hunter2", "redis://:hunter2@h"])

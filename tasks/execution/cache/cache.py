@@ -11,7 +11,7 @@ import numpy as np
 
 from tasks.cutting.plan import Fragment
 from tasks.execution.as_written import circuit_digest, fragment_digest
-from tasks.execution.cache.cost_benefit import meaning_pays
+from tasks.execution.cache.cost_benefit import finding_pays, meaning_of_gates_pays, meaning_pays
 from tasks.execution.cache.entry import Entry
 from tasks.execution.cache.entry_store import open_entries
 from tasks.execution.cache.errors import StoreUnavailable
@@ -204,14 +204,14 @@ class Cache:
             self.flight.store.close()
 
     def _counts_key(self, request: CountsRequest, target: Target) -> Key | None:
-        if self.flight is None:
+        if self.flight is None or not finding_pays(request.seconds):
             return None
         began = time.perf_counter()
         try:
             key = self.keys.counts_key(
                 request.circuit,
                 target,
-                as_written=request.as_written,
+                as_written=request.as_written or not meaning_of_gates_pays(len(request.circuit.data), request.seconds),
                 reproducible=None if request.seed is None else (request.shots, request.seed),
                 stream=request.stream,
                 recall=self.flight.recall,

@@ -1,4 +1,4 @@
-"""Whether a key by meaning is worth making: its cost against the predicted time of the execution it may spare."""
+"""What is worth looking for, and by what key: their cost against the predicted time of the execution they may spare."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ _SECONDS_A_GATE = 2e-4
 """Of making a key by meaning, on one core, from above (results/benchmarks/cache.md: 40 to 160 microseconds)."""
 
 _MOST_SHARE = 0.05
+_LEAST_SECONDS = 0.01
 
 
 def meaning_pays(fragment: Fragment, seconds: float) -> bool:
@@ -20,4 +21,14 @@ def meaning_pays(fragment: Fragment, seconds: float) -> bool:
         seconds: predicted, for computing it.
     """
     gates = len(fragment.circuit.data) + fragment.num_factors + 2 * len(fragment.legs)
+    return meaning_of_gates_pays(gates, seconds)
+
+
+def meaning_of_gates_pays(gates: int, seconds: float) -> bool:
+    """As ``meaning_pays``, of a circuit of so many instructions."""
     return gates * _SECONDS_A_GATE <= _MOST_SHARE * seconds
+
+
+def finding_pays(seconds: float) -> bool:
+    """Say whether what is predicted to take so long is looked for at all: less is run again sooner than it is found."""
+    return seconds >= _LEAST_SECONDS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -23,6 +24,8 @@ class CountsRequest:
         stream: given, a sequence of shots of its own: requests of different streams never share a shot, and the same
             request gets the same shots again, in whole executions, as few as have the shots wanted.
         as_written: never shared by meaning, whatever the target allows (a circuit that is there to be noisy).
+        seconds: predicted for running it. What takes next to nothing is run and not looked for, and what takes little
+            is looked for as it is written (``cost_benefit``); by default it is worth everything.
     """
 
     circuit: QuantumCircuit
@@ -30,6 +33,7 @@ class CountsRequest:
     seed: int | None = None
     stream: str = ""
     as_written: bool = False
+    seconds: float = math.inf
 
 
 @dataclass(frozen=True)

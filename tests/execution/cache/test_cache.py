@@ -11,6 +11,7 @@ from scipy.stats import chi2
 
 from tasks.execution.cache import shots as shot_pools
 from tasks.execution.cache.cache import Cache, open_cache
+from tasks.execution.cache.cost_benefit import finding_pays, meaning_of_gates_pays
 from tasks.execution.cache.entry import Entry
 from tasks.execution.cache.entry_store import open_entries
 from tasks.execution.cache.errors import StoreUnavailable
@@ -87,6 +88,25 @@ def bell_otherwise(angle: float = 0.6) -> QuantumCircuit:
     circuit.rz(0.3, 0)
     circuit.measure([0, 2], [0, 1])
     return circuit
+
+
+def test_what_takes_next_to_nothing_is_not_looked_for_and_what_takes_little_only_as_written(tmp_path: Path) -> None:
+    cache = open_cache(str(tmp_path / "cache"))
+    circuit, other = bell(), bell_otherwise()
+    length = len(other.data)
+
+    def executed(asked: QuantumCircuit, seconds: float) -> int:
+        before = cache.tally.executed
+        (answer,) = cache.counts([CountsRequest(asked, 100, seconds=seconds)], IDEAL, Sampler())
+        assert answer is not None and answer.counts.shots >= 100
+        return cache.tally.executed - before
+
+    assert [executed(circuit, 0.009) for _ in range(2)] == [1, 1] and cache.tally.meaning_keys == 0
+    assert [executed(circuit, 0.01) for _ in range(2)] == [1, 0] and cache.tally.meaning_keys == 0
+    assert executed(other, 0.01) == 1, "not by what it means"
+    assert executed(circuit, 1.0) == 1 and executed(other, 1.0) == 0 and cache.tally.meaning_keys == 2
+    for seconds, pays in ((length * 2e-4 / 0.05 * 1.01, True), (length * 2e-4 / 0.05 * 0.99, False)):
+        assert meaning_of_gates_pays(length, seconds) is pays and finding_pays(seconds)
 
 
 def test_hits_are_valid_counts_of_the_circuit_that_asked(tmp_path: Path) -> None:
