@@ -198,7 +198,7 @@ def test_a_new_kind_of_cut_is_one_file_and_its_line(checkout, tmp_path, name, le
         REGISTRY,
         ("from tasks.cutting.kinds.kind import CutKind\n",
          f"from tasks.cutting.kinds.kind import CutKind\nfrom tasks.cutting.kinds.{name} import {constant}\n"),
-        ("(PAULI, *MEASURED, *HADAMARD)", f"(PAULI, *MEASURED, *HADAMARD, {constant})"),
+        ("(PAULI, *MEASURED, *HADAMARD, *COPY)", f"(PAULI, *MEASURED, *HADAMARD, *COPY, {constant})"),
     )  # fmt: skip
     circuit = chain(tmp_path / "chain.qasm", 6)
     first, second = crossing(circuit, 2)
@@ -456,9 +456,9 @@ def test_a_new_objective_of_the_planner_is_one_file(checkout, tmp_path):
             circuit.cx(*pair)
             circuit.ry(0.3, pair[1])
     circuit.iswap(2, 3)
-    for _ in range(2):
-        circuit.rzz(0.05, 3, 4)
-        circuit.ry(0.3, [3, 4])
+    for q in (4, 5):
+        circuit.rzz(0.05, 3, q)
+        circuit.ry(0.3, [3, q])
     (tmp_path / "two.qasm").write_text(qasm3.dumps(circuit))
     plain, fewest = json.loads(checkout.python(PLANS, str(tmp_path / "two.qasm"), "overhead", "fewest"))
     assert (plain, fewest) == (2, 1)
