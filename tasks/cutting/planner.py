@@ -147,7 +147,18 @@ def _plans(
             raise
     if len(ways) > 1 and not ways[0]:
         ways.sort(key=lambda own: aim.score(sketch_of(partition(problem, own)), shots))
-    return _first_within(problem, ways, limit, finished, most)
+    try:
+        return _first_within(problem, ways, limit, finished, most)
+    except CuttingError as refusal:
+        if shots is None or refusal.field == "shots":
+            raise
+        # What takes fewest shots may be too large to join; what is quickest to join is a plan, if a dear one.
+        quickest = find_objective("work")
+        ways = candidate_cuts(problem, limit, quickest, seed=seed, seconds=plan_seconds, runs=runs)
+        try:
+            return _first_within(problem, ways, limit, finished, most)
+        except CuttingError:
+            raise refusal from None
 
 
 def _without_amplitudes(whole: Partition, sketch: Sketch, shots: int | None, devices: Sequence[Device]) -> bool:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
@@ -12,6 +18,8 @@ from tasks.cutting.open_program import Gate, _Layout
 from tasks.cutting.search.candidates import _Search
 from tasks.cutting.search.seen import views
 from tests.oracles import problem_of
+
+ROOT = Path(__file__).parents[2]
 
 
 def search_of(qubits, max_qubits):
@@ -56,3 +64,27 @@ def test_the_time_of_a_program_is_that_of_all_its_blocks():
     for _ in range(3):
         layout.add([Gate((0, 1), (CXGate(),))])
     assert layout.nanoseconds == pytest.approx(3 * (20_000 + 4 * 2.4)), "20 us a block, 2.4 ns an amplitude"
+
+
+PLANS = """
+import numpy as np
+from tasks.cutting import make_plan
+from tests.cutting.test_joined import mixture
+for seed in (1, 2):
+    for shots in (None, 10**9):
+        print(make_plan(mixture(14, 40, seed), max_qubits=8, shots=shots).cuts)
+"""
+
+
+def test_a_seed_gives_one_plan_in_any_process():
+    """Whatever the order of sets there, the threads of linear algebra, and what else the machine does meanwhile."""
+
+    def plans(threads, hashes):
+        more = {"OPENBLAS_NUM_THREADS": threads, "PYTHONHASHSEED": hashes}
+        done = subprocess.run([sys.executable, "-c", PLANS], cwd=ROOT, env={**os.environ, **more}, capture_output=True)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout
+
+    with ThreadPoolExecutor(2) as both:
+        first, second = both.map(plans, ("1", "2"), ("1", "7"))
+    assert first == second and first.count(b"GateCut") >= 4
