@@ -47,6 +47,7 @@ def _reconstruction(document: Any) -> Lines:
     for row in document["speed"]:
         yield f"{row['network']}: planning", row["planning_s"]
         yield f"{row['network']}: contraction", row["contraction_s"]
+        yield f"{row['network']}: both", row["planning_s"] + row["contraction_s"]
     for row in document["peer"]:
         yield f"{row['cuts']} cuts: counts to values", row["counts_to_values_s"]
         yield f"{row['cuts']} cuts: error bars", row["error_bars_s"]
