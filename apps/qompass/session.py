@@ -49,8 +49,9 @@ class Session(Shared):
         return self.executor.submit(estimate, circuit, observables, **self._with(options)).result()
 
     def sample(self, circuit: QuantumCircuit, shots: int = 1024, **options: Any) -> dict[str, int]:
-        """As ``qompass.sample``, with the session's options where none are given."""
-        return self.executor.submit(sample, circuit, shots, **self._with(options)).result()
+        """As ``qompass.sample``, with the session's options where none are given; ``shots`` are the strings drawn."""
+        chosen = {name: value for name, value in self._with(options).items() if name != "shots"}
+        return self.executor.submit(sample, circuit, shots, **chosen).result()
 
     def _with(self, options: dict[str, Any]) -> dict[str, Any]:
         own = {name: getattr(self.options, name) for name in vars(self.options)}

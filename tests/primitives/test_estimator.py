@@ -305,6 +305,7 @@ def test_a_session_is_used_from_threads_and_not_after_it_closed():
         for job in jobs:
             np.testing.assert_allclose(job.result()[0].data.evs, [1.5555572817900956], rtol=1e-7)
         assert session.estimate(FIRST.assign_parameters(THETA1), "ZZ")[0].std_error == 0
+        assert sum(session.sample(FIRST.assign_parameters(THETA1), 50).values()) == 50
     with pytest.raises(InputError, match="closed"):
         estimator.run([(FIRST, [H1], [THETA1])])
     with pytest.raises(InputError, match="closed"):
