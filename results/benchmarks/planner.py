@@ -65,7 +65,14 @@ def main() -> None:
             row["peers"] |= asked.get(f"{row['case']} in {row['width']}", {})
     regret, beside = (json.loads(module.DATA.read_text()) for module in (planner_regret, planner_law_peers))
     draw(plans, errors, seconds, law, regret, beside)
-    pages = [*compared(plans), *predicted(errors), *in_time(seconds), *regretted(regret), *by_cuts(law), *peers(beside)]
+    pages = [
+        *compared(plans),
+        *predicted(errors, regret),
+        *in_time(seconds),
+        *regretted(regret),
+        *by_cuts(law),
+        *peers(beside),
+    ]
     (HERE / "planner.md").write_text("\n".join(pages) + "\n")
 
 
@@ -113,6 +120,16 @@ def compared(plans: list[dict[str, Any]]) -> list[str]:
         if key in row[mode] and (best := best_peer(row, key)) is not None and row[mode][key] > best + 0.05
     ]
     lines += ["", f"Behind (powers of 2): {'; '.join(late) or 'none'}."]
+    joint = [
+        peer["own"] - row["sampled"]["overhead"]
+        for row in plans
+        if fits(peer := row["peers"].get("QCut"), row) and "overhead" in row["sampled"]
+    ]
+    lines += [
+        "",
+        f"By QCut's own count, in which cuts side by side are joint, its plan's overhead is below ours in"
+        f" {sum(gap < -0.05 for gap in joint)} of {len(joint)} cases.",
+    ]
     pairs: dict[Any, Any] = defaultdict(dict)
     for row in plans:
         pairs[row["case"], row["width"]][row["copy"]] = row
@@ -146,16 +163,23 @@ def compared(plans: list[dict[str, Any]]) -> list[str]:
     return [*lines, ""]
 
 
-def predicted(errors: list[dict[str, Any]]) -> list[str]:
-    """Predicted beside measured errors."""
+def predicted(errors: list[dict[str, Any]], regret_of: list[dict[str, Any]]) -> list[str]:
+    """Predicted beside measured errors; plans whose regret is told count where they were simulated."""
+    more = [
+        {"problem": row["problem"], "predicted": one["known"], "measured": one["measured"], "kappa": one["kappa"]}
+        for row in regret_of
+        for one in (row["sampled"] if isinstance(row["sampled"], list) else ())
+        if "measured" in one
+    ]
+    alone, errors = len(errors), [*errors, *more]
     ratios = [row["predicted"] / row["measured"] for row in errors]
     within = sum(0.5 <= ratio <= 2 for ratio in ratios)
-    measured = [row["measured"] for row in errors]
     ranks = within_problems(errors)
     lines = [
         f"## Errors: {len(errors)} plans of {len({row['problem'] for row in errors})} problems",
         "",
-        f"Even shots, {planner_errors.SHOTS} a variant, {planner_errors.SEEDS} seeds, four observables. Predicted over"
+        f"Even shots, {planner_errors.SHOTS} a variant ({alone} plans) or {planner_regret.SHOTS:,} in all, and"
+        f" {planner_errors.SEEDS} seeds, four observables. Predicted over"
         f" measured root mean square error: median {median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f}; within"
         f" twofold in {within} of {len(ratios)} (not where the gradient vanishes at the true values: the"
         " error is then of second order). Rank correlation within a problem whose plans' errors differ by more"
@@ -167,8 +191,9 @@ def predicted(errors: list[dict[str, Any]]) -> list[str]:
     ]
     for key, name in (("predicted", "from the fragments' tensors"), ("magnitude", "from the cut ends alone"),
                       ("kappa", "kappa / sqrt(shots)")):  # fmt: skip
-        own = [row[key] / row["measured"] for row in errors]
-        rank = spearmanr([row[key] for row in errors], measured).statistic
+        known = [row for row in errors if key in row]
+        own = [row[key] / row["measured"] for row in known]
+        rank = spearmanr([row[key] for row in known], [row["measured"] for row in known]).statistic
         lines.append(f"| {name} | {median(own):.2f} | {min(own):.2f} | {max(own):,.1f} | {rank:.2f} |")
     return lines
 
@@ -233,7 +258,11 @@ def regretted(rows: list[dict[str, Any]]) -> list[str]:
             own = row[mode]
             seen = [one[key] for one in own if key in one] if isinstance(own, list) else []
             cells.append(f" {own[0][key]:.3g} | {min(seen):.3g} | {regret(own, key):.2f} |" if seen else " | | |")
-        simulated = [one["measured"] / one["known"] for one in row["sampled"] if "measured" in one]
+        simulated = (
+            [one["measured"] / one["known"] for one in row["sampled"] if "measured" in one]
+            if (isinstance(row["sampled"], list))
+            else []
+        )
         cells.append(f" {', '.join(f'{ratio:.2f}' for ratio in simulated)} |")
         table.append("".join(cells))
     heads = "| problem | width | error | best | ratio | seconds | best | ratio | over seeds / by tensors |"
@@ -281,12 +310,14 @@ def peers(rows: list[dict[str, Any]]) -> list[str]:
         " predicted; qiskit-addon-cutting 0.10 by the exact distributions of its sub-experiments; QCut 2.2 over up to"
         f" {planner_law_peers.PEER_SEEDS} seeds with joint and communicating cuts, and with neither.",
         "",
-        "| joined by | cuts | Qompass | within one | predicted | addon-cutting | QCut | QCut, single cuts |"
-        " kappa / sqrt(shots) |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| joined by | cuts | Qompass | within one | predicted | predicted, two rounds | addon-cutting | QCut (seeds) |"
+        " QCut, single cuts (seeds) | kappa / sqrt(shots) |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
-        others = [f"{row[key]:.4f}" if row.get(key) else "-" for key in ("addon", "qcut", "qcut_single")]
+        others = [f"{row['rounds']:.4f}", f"{row['addon']:.4f}" if row["addon"] else "-"]
+        for key in ("qcut", "qcut_single"):
+            others.append(f"{row[key]:.4f} ({row[f'{key}_seeds']})" if row.get(key) else "-")
         lines.append(
             f"| {row['family']} | {row['cuts']} | {row['ours']:.4f} | {100 * row['within']:.0f} % |"
             f" {row['predicted']:.4f} | {' | '.join(others)} | {row['kappa']:.3g} |"

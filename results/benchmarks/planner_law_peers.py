@@ -121,6 +121,7 @@ def measured(circuit: QuantumCircuit, cuts: tuple[Cut, ...]) -> dict[str, Any]:
         "truth": truth,
         "ours": float(np.sqrt((errors**2).mean())),
         "predicted": float(np.sqrt((known.values[:, 0] / even).sum())),
+        "rounds": float(known.std_errors(SHOTS)[0]),
         "within": float((np.abs(errors) <= bars).mean()),
         "variants": len(known.fragments),
         "kappa": float(np.sqrt(plan.sampling_overhead / SHOTS)),

@@ -28,7 +28,7 @@ def main() -> None:
     for number, (name, parameters, qubits) in enumerate(asked["gates"]):
         getattr(plain, name)(*parameters, *qubits)
         for q in [q for place, q in asked["wires"] if place == number]:
-            marked.append(QCut.cut, [q])
+            marked.append(QCut.cut(), [q])
         if number in asked["cut"]:
             marked.append(**QCut.cutGate(plain.data[-1].operation, *qubits))
         else:
