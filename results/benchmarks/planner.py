@@ -308,7 +308,8 @@ def peers(rows: list[dict[str, Any]]) -> list[str]:
         f"Standard error of Z on all qubits at {planner_law_peers.SHOTS:,} shots in all: Qompass over"
         f" {planner_law_peers.SEEDS} seeds at even shots, how often one error bar holds the true value, what was"
         " predicted; qiskit-addon-cutting 0.10 by the exact distributions of its sub-experiments; QCut 2.2 over up to"
-        f" {planner_law_peers.PEER_SEEDS} seeds with joint and communicating cuts, and with neither.",
+        f" {planner_law_peers.PEER_SEEDS} seeds with joint and communicating cuts, and with neither"
+        " (a root mean square over three to six seeds is uncertain by a third or more).",
         "",
         "| joined by | cuts | Qompass | within one | predicted | predicted, two rounds | addon-cutting | QCut (seeds) |"
         " QCut, single cuts (seeds) | kappa / sqrt(shots) |",
@@ -388,7 +389,7 @@ def draw(
         axes[5].plot(np.arange(len(beside)), [row.get(key) or np.nan for row in beside], mark, label=name)
     axes[5].set_xticks(np.arange(len(beside)), names, rotation=30, ha="right")
     axes[5].set(yscale="log", ylabel="standard error", title=f"The same cuts, {planner_law_peers.SHOTS:,} shots")
-    axes[5].legend()
+    axes[5].legend(loc="lower right")
     figure.savefig(HERE / "planner.png", dpi=110)
 
 
