@@ -5,6 +5,7 @@ A forecast is plain data: ``qompass plan`` prints it, and its document is the pl
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ class Forecast:
             "constants": self.constants,
             "target": {
                 "std_error": self.wanted,
-                "shots": self.shots_for,
+                "shots": self.shots_for if self.shots_for is None or math.isfinite(self.shots_for) else None,
                 "seconds": None if self.for_wanted is None else self.for_wanted.execute + self.for_wanted.reconstruct,
                 "price": None if self.for_wanted is None else self.for_wanted.price,
             },

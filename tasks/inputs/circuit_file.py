@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from pathlib import Path
 
@@ -31,8 +32,9 @@ def circuit_of(path: Path, content: bytes) -> QuantumCircuit:
     """The circuit that the content of a file states; see ``read_circuit``."""
     if content.startswith(b"QISKIT"):
         return read_qpy(path, content)
-    if content.lstrip()[:1] == b"{":
-        return read_json_circuit(path, content)
+    unmarked = content.removeprefix(codecs.BOM_UTF8)
+    if unmarked.lstrip()[:1] == b"{":
+        return read_json_circuit(path, unmarked)
     text = text_of(path, content, _KINDS)
     if not text.strip():
         raise InputError(f"{path}: the file is empty: give {_KINDS}")

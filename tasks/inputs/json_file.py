@@ -14,6 +14,7 @@ import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.circuit import Gate
 from qiskit.circuit import library as gates
+from qiskit.exceptions import QiskitError
 
 from tasks.errors import InputError
 from tasks.inputs.limits import MAX_GATES, checked_width
@@ -35,6 +36,10 @@ _TURNED: dict[str, type[Gate]] = {
     "PhasedX": gates.RGate,
 }  # fmt: skip
 
+_HALF_TURNS: dict[str, tuple[type[Gate], float]] = {
+    "V": (gates.RXGate, 0.5), "Vdg": (gates.RXGate, -0.5), "ZZMax": (gates.RZZGate, 0.5),
+}  # fmt: skip
+
 
 def read_json_circuit(path: Path, content: bytes) -> QuantumCircuit:
     """The circuit in a JSON file.
@@ -51,7 +56,7 @@ def read_json_circuit(path: Path, content: bytes) -> QuantumCircuit:
     if isinstance(document, Mapping) and {"commands", "qubits"} <= document.keys():
         try:
             return _of_tket(path, document)
-        except (KeyError, TypeError, IndexError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, QiskitError) as error:
             raise InputError(f"{path}: not a circuit as pytket writes it ({error!r})") from error
     raise InputError(
         f"{path}: JSON, but no circuit: give pytket's `Circuit.to_dict()`, or Qiskit's circuit as the encoder of IBM's"
@@ -93,11 +98,17 @@ def _of_tket(path: Path, document: Mapping[str, Any]) -> QuantumCircuit:
             circuit.append(_FIXED[kind](), own)
         elif kind in _TURNED:
             circuit.append(_TURNED[kind](*angles), own)
+        elif kind in _HALF_TURNS and not angles:
+            gate, angle = _HALF_TURNS[kind]
+            circuit.append(gate(np.pi * angle), own)
+        elif kind == "TK2" and len(angles) == 3:
+            for angle, gate in zip(angles, (gates.RXXGate, gates.RYYGate, gates.RZZGate), strict=True):
+                circuit.append(gate(angle), own)
         elif kind == "TK1" and len(angles) == 3:
             for angle, gate in zip(reversed(angles), (gates.RZGate, gates.RXGate, gates.RZGate), strict=True):
                 circuit.append(gate(angle), own)
         else:
-            known = ", ".join(sorted({*_FIXED, *_TURNED, "TK1"}))
+            known = ", ".join(sorted({*_FIXED, *_TURNED, *_HALF_TURNS, "TK1", "TK2"}))
             raise InputError(f"{where}: is not taken: rebase to some of {known}, or write OpenQASM 2")
     if any(a != b for a, b in moved.items()):
         raise InputError(f"{path}: has an implicit permutation: call `replace_implicit_wire_swaps()` before writing it")

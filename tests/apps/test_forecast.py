@@ -49,6 +49,8 @@ def test_an_exact_plan_has_no_error_and_a_target_is_what_is_aimed_at(chain, caps
     assert main(["plan", chain, "--max-qubits", "6", "--target-error", "0.02", "--observable", "Z0", "--json"]) == 0
     predicted = json.loads(capsys.readouterr().out)["plan"]["predicted"]
     assert predicted["std_error"] == [0.02] and predicted["target"]["std_error"] == 0.02
+    assert main(["plan", chain, "--max-qubits", "6", "--target-error", "1e-99", "--json"]) == 0
+    assert "Infinity" not in capsys.readouterr().out
 
 
 def test_no_seconds_for_the_search_and_bad_ones(chain, capsys):

@@ -10,7 +10,9 @@ import zlib
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit, qpy
+from qiskit.quantum_info import Operator, SparsePauliOp
 from qompass import InputError, estimate
+from scipy.linalg import expm
 
 from tasks.inputs.circuit_file import read_circuit
 
@@ -126,6 +128,22 @@ def test_a_tket_file_is_read_without_pytket(tmp_path):
     assert circuit == wanted
 
 
+def test_gates_that_pytket_rebases_to_are_known(tmp_path):
+    operations = [("V", [], [0]), ("Vdg", [], [1]), ("TK2", ["0.1", "0.2", "-0.3"], [0, 1]), ("ZZMax", [], [1, 0])]
+    commands = [
+        {"args": [["q", [place]] for place in places], "op": {"type": kind, "params": params}}
+        for kind, params, places in operations
+    ]
+    path = written(tmp_path, {**TKET, "commands": commands})
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())  # with a byte order mark
+    pauli = {name: SparsePauliOp(name).to_matrix() for name in ("XX", "YY", "ZZ", "IX", "XI")}
+    turn = {name: expm(-0.5j * np.pi * angle * pauli[name]) for name, angle in
+            [("XX", 0.1), ("YY", 0.2), ("ZZ", -0.3), ("IX", 0.5), ("XI", -0.5)]}  # fmt: skip
+    most = expm(-0.25j * np.pi * pauli["ZZ"])
+    wanted = most @ turn["XX"] @ turn["YY"] @ turn["ZZ"] @ turn["XI"] @ turn["IX"]
+    assert Operator(read_circuit(path)).equiv(Operator(wanted))
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -135,6 +153,9 @@ def test_a_tket_file_is_read_without_pytket(tmp_path):
         ({"commands": [{"op": {"type": "X"}}]}, "not a circuit as pytket writes it"),
         ({"implicit_permutation": [[["q", [0]], ["q", [1]]], [["q", [1]], ["q", [0]]]]}, "implicit permutation"),
         ({"commands": None}, "not a circuit as pytket writes it"),
+        ({"commands": [{"args": [["q", [0]]], "op": {"type": "CX"}}]}, "not a circuit as pytket writes it"),
+        ({"commands": [{"args": [["q", [0]], ["q", [0]]], "op": {"type": "CX"}}]}, "not a circuit as pytket writes it"),
+        ({"qubits": [["q", ["x"]], ["q", [1]]]}, "not a circuit as pytket writes it"),
     ],
 )
 def test_what_a_tket_file_cannot_say_is_one_line(tmp_path, change, says):
