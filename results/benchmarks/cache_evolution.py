@@ -18,7 +18,7 @@ from tasks.execution.cache.cache import OFF, open_cache
 from tasks.execution.cache.requests import CountsRequest, MissingShots
 
 # Seconds that an execution is held beside its simulation, generations, and how often it is measured.
-PACES = ((0.0, 6, 3), (0.01, 6, 1), (0.05, 3, 1), (0.3, 2, 1))
+PACES = ((0.0, 3, 9), (0.01, 6, 1), (0.05, 3, 1), (0.3, 2, 1))
 _TRIED = 20
 
 
@@ -33,10 +33,11 @@ def measure(quick: bool, peer: str | None) -> dict:
     for pace, generations, repeats in PACES[: 2 if quick else None]:
         some = rounds[:generations]
         off, kept = [], []
-        for _ in range(1 if quick else repeats):
-            off.append(_timed(OFF, some, pace, typical))
-            with tempfile.TemporaryDirectory() as folder:
-                kept.append(_timed(f"{folder}/cache", some, pace, typical))
+        for number in range(1 if quick else repeats):
+            for cached in (number % 2 == 1, number % 2 == 0):  # neither is always the first
+                with tempfile.TemporaryDirectory() as folder:
+                    where, into = (f"{folder}/cache", kept) if cached else (OFF, off)
+                    into.append(_timed(where, some, pace, typical))
         row = {
             "pace": pace, "requests": sum(map(len, some)), "off": median(own["seconds"] for own in off),
             "kept": median(own["seconds"] for own in kept), "executed": kept[0]["executed"],

@@ -13,7 +13,7 @@ import os
 import sys
 import tempfile
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from apps.motifs.characterise import Characterised, characterise, page
@@ -40,6 +40,8 @@ def main() -> None:
             names, sizes, chosen.units, "auto", 0, Path(folder), lambda line: print(line, file=sys.stderr),
             chosen.scheduler,
         )  # fmt: skip
+    if chosen.scheduler:  # the embedded engine, whose tasks go to other processes over the network
+        found = [replace(row, engine="cluster") for row in found]
     seconds = {**before["seconds"], found[0].engine: time.perf_counter() - began}
     kept = [Characterised(**row) for row in before["motifs"] if row["engine"] != found[0].engine]
     rows = [*kept, *found]
@@ -56,7 +58,9 @@ def _markdown(rows: list[Characterised], seconds: dict[str, float]) -> str:
         f"`python -m results.benchmarks.motifs` wrote this (in all: {took}), on {os.cpu_count()} cores that were busy"
         " with other work: a utilisation below 100 % and a scaling below the units are partly theirs. Circuits of 12"
         " qubits and 4 layers take a few milliseconds, so what is measured is the engine. Overhead: seconds of units"
-        " beside the work inside of tasks, a task. Scaling: throughput over that with one unit. Training and classifier"
+        " beside the work inside of tasks, a task. Scaling: throughput over that with the fewest units measured on that"
+        " engine. `compss`: `launch/local_compss.sh results/benchmarks/motifs.py --units 2 --without"
+        " distributed-state-vector`; `cluster`: workers of `qompass cluster` (`--scheduler`). Training and classifier"
         " are this process' own work, on one core; the state vector is its MPI ranks', their start included.",
         "",
         "| motif | engine | device | units | tasks | seconds | tasks/s | overhead, ms a task | utilisation | scaling |",
