@@ -18,6 +18,7 @@ from tasks.pilots import PilotError, pilot_status, shrink_pilot, start_pilot
 from tasks.runtime.accounting import key_of, run_of, run_of_client
 from tasks.runtime.cluster_folder import find_cluster
 from tasks.runtime.dask_cluster import ClusterEngine
+from tests.engines import work
 from tests.engines.launching import ROOT, environment
 from tests.pilots.test_pilots import QOMPASS, estimates, pilots, submit, wait_until
 
@@ -39,9 +40,14 @@ def test_runs_take_turns_whoever_came_first_and_nobody_catches_up_alone(pilots):
     engines = [ClusterEngine(find_cluster(str(folder))) for _ in range(2)]
     try:
         submit(engines[0], 1, 0.0)[0].result()  # its process has started
-        first = submit(engines[0], 40, 0.05)
-        wait_until(lambda: sum(future.done() for future in first) >= 15, "nothing was done")
-        second = submit(engines[1], 10, 0.05)
+        gate = pilots / "gate"
+        first = submit(engines[0], 15, 0.0)
+        held = engines[0].submit(work.until_there, (str(gate),), {}, {}, work.until_there.resources)
+        first += submit(engines[0], 25, 0.0)
+        wait_until(lambda: all(future.done() for future in first[:15]), "nothing was done")
+        second = submit(engines[1], 10, 0.0)
+        gate.touch()  # nothing was executed while the second run submitted
+        assert held.result().ok
         order = order_of_start(first, second)
         begins, ends = order.index(1), len(order) - order[::-1].index(1)
         together = order[begins:ends]
