@@ -16,7 +16,7 @@ from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.errors import QpuError
 from tasks.execution.qpu.journal import Journal, default_folder
 from tasks.execution.qpu.resources import QpuResource, qpu_resource, qpu_resources
-from tasks.execution.qpu.retry import TARGET_SECONDS, present_target
+from tasks.execution.qpu.retry import PRESENT_SECONDS, present_target
 from tasks.execution.qpu.target import QpuTarget
 
 CALL_SECONDS = 20.0
@@ -116,7 +116,7 @@ def _report(device: Device, resource: QpuResource) -> QpuReport:
             if status.get("status") != "online":
                 why = str(status.get("status_reason") or "")
                 return QpuReport(device.name, device, away, str(status.get("status") or "unknown"), why)
-            target = present_target(client, age=min(TARGET_SECONDS, 30.0))
+            target = present_target(client, age=PRESENT_SECONDS)
     except QpuError as error:
         return QpuReport(device.name, None, away, "unreachable", str(error))
     now = with_target(device, target, resource.type)

@@ -13,6 +13,7 @@ from tasks.execution.cache.cache import Cache
 from tasks.execution.qpu.errors import QpuError
 from tasks.execution.qpu.programs import LEVEL, Program
 from tasks.execution.qpu.queue_monitor import QueueMonitor
+from tasks.execution.qpu.retry import PRESENT_SECONDS
 from tasks.execution.qpu.target import QpuTarget
 from tasks.model.tensor import VariantCounts
 
@@ -43,7 +44,7 @@ class QpuOptions:
     journal: Path | None = None
     call_seconds: float = 60.0
     run: str = ""
-    believe: float = 2.0
+    believe: float = PRESENT_SECONDS
     monitor: QueueMonitor | None = None
     look: float = 15.0
     cache: Cache | None = None

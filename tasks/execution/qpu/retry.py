@@ -14,6 +14,7 @@ from tasks.execution.qpu.target import QpuTarget
 
 FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0
 TARGET_SECONDS = 300.0  # age at which a target is read again
+PRESENT_SECONDS = 2.0  # the same where a decision hangs on what the device is like now
 
 T = TypeVar("T")
 _targets: dict[tuple[str, ...], tuple[float, QpuTarget]] = {}

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from tasks.execution.qpu import (
 )
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.fidelity import fragment_fidelities, program_fidelity
+from tasks.execution.qpu.retry import PRESENT_SECONDS
 from tasks.execution.qpu.vendors import vendor_of
 from tasks.inputs.validation import make_problem
 from tests.execution.qpu.circuits import ghz, run_variants
@@ -100,6 +102,17 @@ def test_queue_leases_and_calibration_are_in_the_state(service):
     running.emulator.devices["QPU_A"].chip.calibrate()
     retry._targets.clear()
     assert qpu_report(QPU, running.resource()).state.calibration_epoch != idle.calibration_epoch
+
+
+def test_a_calibration_that_got_worse_is_seen_a_few_seconds_later(service, monkeypatch):
+    running = service("ibm")
+    device = describe_qpu(QPU, running.resource())
+    running.emulator.command("worsen", {"device": "QPU_A", "factor": 10.0})
+    running.emulator.command("publish", {"device": "QPU_A"})
+    later = SimpleNamespace(monotonic=lambda: time.monotonic() + PRESENT_SECONDS, sleep=time.sleep)
+    monkeypatch.setattr(retry, "time", later)
+    assert PRESENT_SECONDS <= 5, "an evaluation of a loop takes a few seconds"
+    assert qpu_report(device, running.resource()).state.drift > 5
 
 
 def test_our_own_jobs_are_not_others(service, options):
