@@ -70,8 +70,14 @@ class Evaluated:
     price: float = 0.0
 
 
-def kept_run(parent: Path, problem: Problem, options: Options) -> Path:
+def kept_run(parent: Path, problem: Problem, options: Options, more: Mapping[str, Any] | None = None) -> Path:
     """A folder that holds a run which has not begun: ``qompass resume`` finishes it.
+
+    Args:
+        parent: where.
+        problem: the problem.
+        options: how it is to be run.
+        more: fields of its record.
 
     Raises:
         RunRecordError: the folder cannot be written.
@@ -82,6 +88,7 @@ def kept_run(parent: Path, problem: Problem, options: Options) -> Path:
         "memory": None,
         "options": options_document(options),
         "inputs": {},
+        **(more or {}),
     }
     directory = RunDirectory.create(parent, fields, problem)
     directory.close()

@@ -81,8 +81,11 @@ class Drawer:
 
     def here(self, values: np.ndarray, shots: int) -> bool:
         """Whether ``draw`` needs no run: there is nothing to draw, or this process or the device given does it."""
-        nothing = not (len(values) and shots and self._measured)
-        return nothing or self._device is not None or self._ready is not None
+        return self.nothing(values, shots) or self._device is not None or self._ready is not None
+
+    def nothing(self, values: np.ndarray, shots: int) -> bool:
+        """Whether there is nothing to draw."""
+        return not (len(values) and shots and self._measured)
 
     def wanted(self, values: np.ndarray, shots: int) -> Strings:
         """What a run is to draw; arguments as for ``draw``.

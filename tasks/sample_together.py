@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from resources_xml import units_of
-from tasks.beside import part_of
-from tasks.bound_runs import SharedRun, Wanted, shared_runs
+from tasks.beside import Beside, part_of
+from tasks.bound_runs import SharedRun, Wanted, kept_run, shared_runs
 from tasks.cutting import Plan, structure_of
 from tasks.dispatch.driver import Driver
 from tasks.dispatch.events import LoggedProgress
@@ -23,7 +24,7 @@ from tasks.execution.run_devices import run_devices
 from tasks.model.problem import Problem, Readout
 from tasks.model.progress import Progress, Quiet
 from tasks.model.tensor import Structure
-from tasks.options import Options
+from tasks.options import Options, options_document
 from tasks.reconstruction.distribution.drawing import Outcomes
 from tasks.reconstruction.distribution.outputs import Outputs
 from tasks.runs import RunDirectory
@@ -32,6 +33,8 @@ from tasks.runtime import COLLECTION_IN, Limits, Outcome, constraint, isolated, 
 from tasks.sample import Question, answer_question, shots_of
 from tasks.tensors import outputs
 
+PROGRAM = "sample"
+"""In the record of a run whose strings are wanted."""
 PLANNED_SHOTS = 10_000_000
 """What a plan may count on where variants take as many shots as are asked for."""
 
@@ -64,21 +67,99 @@ class Drawn:
         fragment_shots: that devices took for them; 0 where all fragments were exact.
         devices: that ran something.
         notes: what the user should know, in sentences.
+        runs: folders of the runs that are kept.
     """
 
     bits: np.ndarray
     fragment_shots: int = 0
     devices: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    runs: tuple[str, ...] = ()
 
-    def and_also(self, taken: Mapping[str, int], notes: Sequence[str]) -> Drawn:
-        """The same with what was run for one more set; ``taken``: shots by device."""
+    def and_also(self, taken: Mapping[str, int], notes: Sequence[str], runs: Sequence[str] = ()) -> Drawn:
+        """The same with what was run for one more set; ``taken``: shots by device; ``runs``: folders that are kept."""
         return replace(
             self,
             fragment_shots=self.fragment_shots + sum(taken.values()),
             devices=tuple(dict.fromkeys([*self.devices, *taken])),
             notes=tuple(dict.fromkeys([*self.notes, *notes])),
+            runs=tuple(dict.fromkeys([*self.runs, *runs])),
         )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Strings that are wanted of one circuit of a run at one set of its parameter values.
+
+    Attributes:
+        owner: which of what is wanted (of a sampler's job: the PUB), and which set.
+        readout: which qubits of the run its bits are read from.
+        shots: how many strings.
+        seed: that they are drawn with.
+    """
+
+    owner: tuple[int, int]
+    readout: Readout
+    shots: int
+    seed: int
+
+    def in_turn(self, drawn: Outcomes) -> np.ndarray:
+        """(shot, bit) uint8: its strings one by one."""
+        return shots_of(drawn, self.seed)
+
+
+@dataclass(frozen=True)
+class Readings:
+    """All strings that are wanted of a run: what its record needs to draw the same ones after a crash.
+
+    Attributes:
+        instructions: (circuit,) where each begins among the instructions of the run.
+        qubits: (circuit,) where each begins among its qubits.
+        each: (circuit,) what is read of it.
+        shots: that devices take for the fragments together where they take any; None for as many of each variant as
+            strings are drawn.
+    """
+
+    instructions: tuple[int, ...]
+    qubits: tuple[int, ...]
+    each: tuple[tuple[Reading, ...], ...]
+    shots: int | None
+
+    @classmethod
+    def again(cls, document: Mapping[str, Any]) -> Readings:
+        """From what ``dataclasses.asdict`` of it became in a record."""
+        each = tuple(
+            tuple(
+                Reading(
+                    tuple(own["owner"]),
+                    Readout(tuple(own["readout"]["bits"]), tuple(own["readout"]["registers"])),
+                    own["shots"],
+                    own["seed"],
+                )
+                for own in circuit
+            )
+            for circuit in document["each"]
+        )
+        return cls(tuple(document["instructions"]), tuple(document["qubits"]), each, document["shots"])
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a run says of the strings that are wanted of it.
+
+    Attributes:
+        plan: of the run.
+        strings: (circuit,) of each reading.
+        noisy: the devices that take shots.
+    """
+
+    plan: Plan
+    strings: list[list[Outcomes]]
+    noisy: frozenset[str]
+
+    def noisy_among(self, names: Iterable[str]) -> list[str]:
+        """Those of these devices whose shots strings were drawn from."""
+        return [name for name in names if name in self.noisy]
 
 
 @dataclass(frozen=True)
@@ -88,15 +169,45 @@ class _Part:
     Attributes:
         fragments: that are its own.
         joined: how these are joined.
-        asked: of each set of it: which qubits of the run its bits are read from, how many strings, and their seed.
+        asked: what is read of it.
     """
 
     fragments: tuple[int, ...]
     joined: Structure
-    asked: tuple[tuple[Readout, int, int], ...]
+    asked: tuple[Reading, ...]
 
 
-def draw_together(wanted: Sequence[Strings], options: Options, progress: Progress | None = None) -> list[Drawn]:
+def kept_strings(parent: Path, shared: SharedRun, wanted: Sequence[Strings], options: Options) -> Path:
+    """A folder that holds a run which has not begun: ``qompass resume`` finishes it.
+
+    Args:
+        parent: where.
+        shared: the circuits of the run.
+        wanted: what all are of.
+        options: as for ``draw_together``.
+
+    Raises:
+        RunRecordError: the folder cannot be written.
+    """
+    more = {"program": PROGRAM, "strings": asdict(_readings(shared, wanted, options))}
+    return kept_run(parent, shared.beside.problem, shared.options, more)
+
+
+def runs_of_strings(wanted: Sequence[Strings], options: Options) -> list[SharedRun]:
+    """The runs that ``draw_together`` makes; arguments as there.
+
+    Raises:
+        InputError: strings are not drawn so.
+    """
+    return shared_runs([Wanted(own.problems) for own in wanted], _asked(options))
+
+
+def draw_together(
+    wanted: Sequence[Strings],
+    options: Options,
+    progress: Progress | None = None,
+    folders: Sequence[Path] | None = None,
+) -> list[Drawn]:
     """Run the fragments of circuits, as many as go together in one run, and draw strings of each circuit.
 
     Args:
@@ -104,48 +215,92 @@ def draw_together(wanted: Sequence[Strings], options: Options, progress: Progres
         options: how to run. Where there are QPUs, and ``shots`` are given or nothing else can run fragments, these take
             shots: ``shots`` a circuit, or a variant as many as strings are drawn.
         progress: where each run's progress is shown.
+        folders: what ``kept_strings`` made for each of ``runs_of_strings``; None keeps nothing.
 
     Raises:
         QompassError: with one line that says what to do.
     """
+    asked = _asked(options)
+    plans: dict[int, Plan] = {}
+    said = [Drawn(np.zeros((len(own.problems), own.shots, own.num_bits), dtype=np.uint8)) for own in wanted]
+    with contextlib.ExitStack() as engine:
+        engine.enter_context(shared_engine(options.engine, units=units_of(run_devices(options.resources, {}))))
+        for place, shared in enumerate(runs_of_strings(wanted, options)):
+            chosen, problem = shared.with_cuts(asked, plans), shared.beside.problem
+            readings = _readings(shared, wanted, options)
+            with contextlib.ExitStack() as stack:
+                if folders is None:
+                    folder = stack.enter_context(temporary_runs())
+                    directory = stack.enter_context(RunDirectory.create(folder, {"seed": chosen.seed}, problem))
+                else:
+                    directory = stack.enter_context(RunDirectory.open(folders[place]))
+                    directory.update(options=options_document(chosen))
+                found = run_strings(problem, chosen, directory, readings, progress)
+            for entry, taken, asked_of, own in zip(
+                shared.entries, shared.taken(found.plan, directory.record), readings.each, found.strings, strict=True
+            ):
+                notes = [*read_notes(shared.notes(entry, directory.record)), *in_strings(found.noisy_among(taken))]
+                for reading, drawn in zip(asked_of, own, strict=True):
+                    whose, number = reading.owner
+                    said[whose].bits[number] = reading.in_turn(drawn)
+                    said[whose] = said[whose].and_also(taken, notes, () if folders is None else (str(folders[place]),))
+    return said
+
+
+def run_strings(
+    problem: Problem, options: Options, directory: RunDirectory, readings: Readings, progress: Progress | None = None
+) -> Answered:
+    """Run the fragments of a run, or what is missing of them, and draw its strings: the same ones every time.
+
+    Args:
+        problem: the run's.
+        options: how to run it.
+        directory: of the run; results that it holds are not computed again.
+        readings: what is wanted of it.
+        progress: where it is shown.
+
+    Raises:
+        QompassError: with one line that says what to do.
+    """
+    shown = LoggedProgress(progress or Quiet(), directory)
+    with started(problem, options, directory, shown, outputs) as driver:
+        most = max(own.shots for circuit in readings.each for own in circuit)
+        jobs = _jobs(driver.plan, options, readings.shots, most)
+        strings = _answered(_parts(problem, readings, driver.plan), jobs, driver, shown)
+        noisy = frozenset(name for name, device in driver.devices.items() if not device.exact)
+        return Answered(driver.plan, strings, noisy)
+
+
+def _asked(options: Options) -> Options:
+    """How fragments are run for strings."""
     devices = run_devices(options.resources, {})
     qpus = [device for device in devices if not device.exact]
     sampled = bool(qpus) and (options.shots is not None or len(qpus) == len(devices))
     if sampled and "zne" in options.mitigation:
         raise InputError("`mitigation`: strings are not extrapolated to zero noise: name none", field="mitigation")
-    asked = replace(
+    return replace(
         options,
         shots=(options.shots or PLANNED_SHOTS) if sampled else None,
         target_error=None,
         # Bits that are corrected one by one are no strings.
         mitigation="none" if options.mitigation == "readout" else options.mitigation,
     )
-    plans: dict[int, Plan] = {}
-    said = [Drawn(np.zeros((len(own.problems), own.shots, own.num_bits), dtype=np.uint8)) for own in wanted]
-    with contextlib.ExitStack() as engine:
-        engine.enter_context(shared_engine(options.engine, units=units_of(devices)))
-        for shared in shared_runs([Wanted(own.problems) for own in wanted], asked):
-            chosen = shared.with_cuts(asked, plans)
-            each = max(wanted[place].shots for entry in shared.entries for place, *_ in entry.owners)
-            total = chosen.shots if options.shots is not None else None
-            with contextlib.ExitStack() as stack:
-                folder = stack.enter_context(temporary_runs())
-                directory = stack.enter_context(
-                    RunDirectory.create(folder, {"seed": chosen.seed}, shared.beside.problem)
-                )
-                shown = LoggedProgress(progress or Quiet(), directory)
-                driver = stack.enter_context(started(shared.beside.problem, chosen, directory, shown, outputs))
-                jobs = _jobs(driver.plan, chosen, total, each)
-                strings = _answered(_parts(shared, wanted, driver.plan, chosen.seed), jobs, driver, shown)
-                for entry, taken, own in zip(
-                    shared.entries, shared.taken(driver.plan, directory.record), strings, strict=True
-                ):
-                    noisy = [name for name in taken if name in driver.devices and not driver.devices[name].exact]
-                    notes = [*read_notes(shared.notes(entry, directory.record)), *in_strings(noisy)]
-                    for (place, number, _), drawn in zip(entry.owners, own, strict=True):
-                        said[place].bits[number] = shots_of(drawn, options.seed + number)
-                        said[place] = said[place].and_also(taken, notes)
-    return said
+
+
+def _readings(shared: SharedRun, wanted: Sequence[Strings], options: Options) -> Readings:
+    each = []
+    for first, entry in zip(shared.beside.qubits, shared.entries, strict=True):
+        own = []
+        for place, number, _ in entry.owners:
+            readout = wanted[place].problems[number].readout
+            assert readout is not None
+            bits = tuple(None if qubit is None else first + qubit for qubit in readout.bits)
+            own.append(
+                Reading((place, number), Readout(bits, readout.registers), wanted[place].shots, options.seed + number)
+            )
+        each.append(tuple(own))
+    shots = None if options.shots is None else shared.options.shots
+    return Readings(shared.beside.instructions, shared.beside.qubits, tuple(each), shots)
 
 
 def read_notes(notes: Sequence[str]) -> list[str]:
@@ -168,19 +323,13 @@ def _jobs(plan: Plan, options: Options, total: int | None, each: int) -> Sequenc
     return [replace(job, outputs=True) for job in sampled_jobs(plan, shots, options.seed)]
 
 
-def _parts(shared: SharedRun, wanted: Sequence[Strings], plan: Plan, seed: int) -> list[_Part]:
-    owners, joined = shared.beside.owners(plan), structure_of(shared.beside.problem, plan)
+def _parts(problem: Problem, readings: Readings, plan: Plan) -> list[_Part]:
+    owners = Beside(problem, (), readings.instructions, readings.qubits).owners(plan)
+    joined = structure_of(problem, plan)
     parts = []
-    for member, entry in enumerate(shared.entries):
+    for member, asked in enumerate(readings.each):
         fragments = tuple(number for number, owner in enumerate(owners) if owner == member)
-        asked = []
-        for place, number, _ in entry.owners:
-            readout = wanted[place].problems[number].readout
-            assert readout is not None
-            first = shared.beside.qubits[member]
-            bits = tuple(None if qubit is None else first + qubit for qubit in readout.bits)
-            asked.append((Readout(bits, readout.registers), wanted[place].shots, seed + number))
-        parts.append(_Part(fragments, part_of(joined, fragments), tuple(asked)))
+        parts.append(_Part(fragments, part_of(joined, fragments), asked))
     return parts
 
 
@@ -208,8 +357,8 @@ def draw_parts(parts: Sequence[_Part], found: Sequence[Outputs]) -> list[list[Ou
     for part in parts:
         own = [found[fragment] for fragment in part.fragments]
         each = [
-            answer_question(part.joined, own, 0, readout, Question(draw=shots), seed)
-            for readout, shots, seed in part.asked
+            answer_question(part.joined, own, 0, asked.readout, Question(draw=asked.shots), asked.seed)
+            for asked in part.asked
         ]
         answered.append([outcomes for outcomes in each if isinstance(outcomes, Outcomes)])
     return answered

@@ -107,6 +107,10 @@ def resume(arguments: argparse.Namespace) -> int:
         from apps.cli.sweep import resume as resume_sweep
 
         return resume_sweep(arguments)
+    if record.get("program") == "sample":
+        from apps.cli.sample import resume as resume_sample
+
+        return resume_sample(arguments)
     if record["status"] == "done" and {"estimates", "plan"} <= record.keys():
         report(path.resolve(), record, arguments.json)
         return 0
@@ -143,6 +147,8 @@ def options_of_run(path: Path, record: Mapping[str, Any], arguments: argparse.Na
     """
     if "options" not in record:
         raise RunRecordError(f"{path}: was not started by `qompass run`: call the program that started it again")
+    if record.get("program") == "sample":
+        raise RunRecordError(f"{path}: draws strings, it has no estimates: `qompass resume` finishes it and shows them")
     given = given_options(arguments)
     check_place(given.get("cache", ""))
     allowed = {} if record.get("memory") is None else {"memory_bytes": record["memory"]}

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from apps.cli.chosen import options_from
-from apps.cli.flags import flagged_notes
-from apps.cli.interruption import reading
+from apps.cli.flags import flagged_notes, given_options
+from apps.cli.interruption import INTERRUPTED, reading
+from apps.cli.paths import run_path, shown_path
 from apps.cli.progress import make_progress
 from apps.cli.tables import plan_text, table
 from apps.cli.terminal import SCHEMA, say
@@ -19,10 +20,12 @@ from tasks.cutting.document import plan_document
 from tasks.errors import InputError
 from tasks.inputs.validation import read_problem
 from tasks.model.problem import Problem
+from tasks.options import options_again
 from tasks.reconstruction.distribution.likely import LikelyOutcomes
 from tasks.reconstruction.distribution.whole import Distribution
+from tasks.runs import RunDirectory, read_record
 from tasks.sample import Question, labels, run_sample
-from tasks.sample_together import read_notes
+from tasks.sample_together import Readings, in_strings, read_notes, run_strings
 
 _SHOWN = 20
 
@@ -78,6 +81,48 @@ def sample(arguments: argparse.Namespace) -> int:
     print("\n".join([plan_text(document["plan"]), "", table(names, rows[:_SHOWN], right=range(1, len(names)))]))
     if len(rows) > _SHOWN:
         print(f"and {len(rows) - _SHOWN:,} more: --json prints them all")
+    return 0
+
+
+def resume(arguments: argparse.Namespace) -> int:
+    """Finish a run of ``QompassSampler``; what is done already is drawn from again, and gives the same strings."""
+    path = run_path(arguments.run, arguments.out)
+    record = read_record(path)
+    options, readings = options_again(record["options"], given_options(arguments)), Readings.again(record["strings"])
+    directory = RunDirectory.open(path)
+    try:
+        with directory:
+            problem = directory.problem()
+            found = run_strings(problem, options, directory, readings, make_progress())
+    except KeyboardInterrupt:
+        say(f"interrupted; `qompass resume {shown_path(path)}` goes on from here")
+        return INTERRUPTED
+    ran = dict.fromkeys(meta["device"] for meta in directory.record["results"].values())
+    notes = [*read_notes(directory.record["notes"]), *in_strings(found.noisy_among(ran))]
+    for note in notes:
+        say(note)
+    each = [
+        (reading, dict(zip(labels(own.bits, reading.readout), own.counts.tolist(), strict=True)))
+        for circuit, drawn in zip(readings.each, found.strings, strict=True)
+        for reading, own in zip(circuit, drawn, strict=True)
+    ]
+    each.sort(key=lambda one: one[0].owner)
+    if arguments.json:
+        strings = [{"pub": own.owner[0], "set": own.owner[1], "counts": counts} for own, counts in each]
+        said = {name: directory.record[name] for name in ("seed", "engine", "timings")}
+        document = {"strings": strings, "plan": plan_document(found.plan), "run": shown_path(path), **said}
+        print(json.dumps(flagged_notes({"schema": SCHEMA, **document, "notes": notes}), indent=2))
+        return 0
+    rows = [
+        (str(own.owner[0]), str(own.owner[1]), bits, f"{count:,}")
+        for own, counts in each
+        for bits, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:_SHOWN]
+    ]
+    print(
+        "\n".join([plan_text(plan_document(found.plan)), "", table(("PUB", "set", "bits", "count"), rows, right=(3,))])
+    )
+    if any(len(counts) > _SHOWN for _, counts in each):
+        print(f"the {_SHOWN} most frequent of each; --json prints them all")
     return 0
 
 

@@ -106,7 +106,7 @@ def test_shots_come_from_the_pub_then_the_run_then_the_default(sampler):
     result = sampler.run([(BELL, None, 10), BELL], shots=20).result()
     assert [own.data.meas.num_shots for own in result] == [10, 20]
     assert QompassSampler(default_shots=3).run([BELL]).result()[0].data.meas.num_shots == 3
-    told = {"shots": 10, "circuit_metadata": {}, "fragment_shots": 0, "devices": [], "notes": []}
+    told = {"shots": 10, "circuit_metadata": {}, "fragment_shots": 0, "devices": [], "notes": [], "runs": []}
     assert result[0].metadata == told
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -9,12 +10,13 @@ import threading
 
 import numpy as np
 import pytest
-from qiskit import QuantumCircuit
+from qiskit import ClassicalRegister, QuantumCircuit
 from qiskit.circuit import Parameter
 from qiskit.primitives import StatevectorEstimator, StatevectorSampler
 from qiskit.providers import JobError
-from qompass import QompassEstimator, QompassSampler, devices
+from qompass import QompassEstimator, QompassSampler, Session, devices
 
+from apps.cli.main import main
 from tasks.bound_runs import Wanted, shared_runs
 from tasks.inputs.validation import make_problem
 from tasks.options import Options
@@ -41,6 +43,10 @@ PUBS = [
     (FIVE, ["ZIIII", "IIZII"], [[0.4]]),
     (FOUR, ["IZZI"], [[0.3], [0.9]]),
 ]
+
+
+UNREAD = chain(4, "c")
+UNREAD.add_register(ClassicalRegister(2, "unread"))
 
 
 def exact(pubs):
@@ -150,6 +156,70 @@ def test_strings_of_three_pubs_come_from_one_run(runs, simulate):
             ones = sum(number for bits, number in counts.items() if bits == "1" * circuit.num_qubits) / count
             assert sum(counts.values()) == count
             assert abs(ones - np.sin(value / 2) ** 2) < 5 * np.sqrt(0.25 / count) + 0.03 * noisy, (counts, "seed 5")
+
+
+SAMPLED = """
+import os, sys
+from pathlib import Path
+import numpy as np
+from qiskit.circuit.library import real_amplitudes
+from qompass import QompassSampler
+from tasks import evaluate
+
+def crash(stage, amount=1):
+    if any(Path(sys.argv[1]).glob("*/fragments/*")):
+        os._exit(9)
+
+if sys.argv[2] == "crash":
+    evaluate._WatchedStage.advance = crash
+circuit = real_amplitudes(6, reps=2)
+circuit.measure_all()
+values = np.random.default_rng(1).normal(size=(6, circuit.num_parameters))
+job = QompassSampler(max_qubits=4, cache="off", seed=5, out=sys.argv[1]).run([(circuit, values)], shots=200)
+result = job.result()
+for one in range(6):
+    print(result[0].data.meas.get_counts(one))
+"""
+
+
+def test_what_a_crash_left_of_a_samplers_job_is_finished_by_its_id(tmp_path):
+    def left(how):
+        command = [sys.executable, "-c", SAMPLED, str(tmp_path / how), how]
+        return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+
+    crashed, whole = left("crash"), left("whole")
+    assert crashed.returncode == 9 and not whole.returncode, crashed.stderr + whole.stderr
+    (folder,) = (tmp_path / "crash").iterdir()
+    assert read_record(folder)["status"] == "interrupted"
+    wanted = [ast.literal_eval(line) for line in whole.stdout.splitlines()]
+    done = {file.name: file.stat().st_mtime_ns for file in folder.glob("fragments/*")}
+    found = resumed(folder.name, tmp_path / "crash")["strings"]
+    assert [(own["pub"], own["set"]) for own in found] == [(0, number) for number in range(6)]
+    assert [own["counts"] for own in found] == wanted and read_record(folder)["status"] == "done"
+    # What was there is not computed again, and a job that is done is shown again.
+    assert done.items() <= {file.name: file.stat().st_mtime_ns for file in folder.glob("fragments/*")}.items()
+    assert resumed(folder.name, tmp_path / "crash")["strings"] == found
+
+
+@pytest.mark.parametrize("simulate", [True, False], ids=["exact on the cores", "shots of a backend"])
+def test_the_folder_of_a_samplers_job_gives_the_strings_again(tmp_path, simulate, capsys):
+    pubs = [(measured(FOUR), [[0.6], [1.4]]), (UNREAD, [0.2]), (measured(FIVE), [0.9]), (measured(FOUR), [0.6], 50)]
+    with (
+        devices("aer", simulate=simulate) as resources,
+        Session(max_qubits=3, resources=resources, seed=5, cache="off") as session,
+    ):
+        job = QompassSampler(session=session, out=tmp_path).run(pubs, shots=300)
+        result = job.result()
+        assert main(["resume", job.job_id(), "--out", str(tmp_path), "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+    folder = str(tmp_path / job.job_id())
+    assert [own.metadata["runs"] for own in result] == [[folder], [], [folder], [folder]]
+    assert [(own["pub"], own["set"]) for own in found["strings"]] == [(0, 0), (0, 1), (2, 0), (3, 0)]
+    kept = [result[0].data.meas[0], result[0].data.meas[1], result[2].data.meas, result[3].data.meas]
+    assert [own["counts"] for own in found["strings"]] == [own.get_counts() for own in kept]
+    assert bool(found["notes"]) is not simulate
+    assert main(["check", job.job_id(), "--out", str(tmp_path)]) == 2
+    assert "draws strings" in capsys.readouterr().err
 
 
 class Counting(StatevectorSampler):

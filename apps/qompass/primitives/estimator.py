@@ -11,7 +11,6 @@ from qiskit.primitives import BaseEstimatorV2, DataBin, PrimitiveResult, PubResu
 from qiskit.primitives.containers.estimator_pub import EstimatorPub, EstimatorPubLike
 
 from tasks.bound_runs import Evaluated, kept_run, run_together, shared_runs
-from tasks.errors import InputError
 from tasks.evaluate import Evaluator, Watched
 from tasks.options import Options
 from tasks.parametric.backends import in_step
@@ -67,11 +66,8 @@ class QompassEstimator(Primitive, BaseEstimatorV2):
         out: Path | str | None = None,
         **given: Any,
     ) -> None:
-        super().__init__(session, options, backend, progress, given)
+        super().__init__(session, options, backend, progress, out, given)
         self._default_precision = default_precision
-        self._out = None if out is None else Path(out)
-        if self._backend is not None and self._out is not None:
-            raise InputError("`out`: what a `backend` runs is not kept: leave one of them out", field="out")
 
     @property
     def default_precision(self) -> float:
@@ -100,7 +96,12 @@ class QompassEstimator(Primitive, BaseEstimatorV2):
         evaluators = [self._evaluator(own, options) for own in asked]
         name, folders = new_id(), None
         if self._out is not None:
-            name, folders = self._kept(name, asked, evaluators, options)
+            wishes = [own.wanted(pub.values, pub.target_error) for pub, own in zip(asked, evaluators, strict=True)]
+            name, folders = self._kept(
+                name,
+                shared_runs(wishes, options),
+                lambda parent, own: kept_run(parent, own.beside.problem, own.options),
+            )
 
         def work(stop: Callable[[], None]) -> PrimitiveResult:
             stop()
@@ -163,17 +164,6 @@ class QompassEstimator(Primitive, BaseEstimatorV2):
             lambda: Evaluator(asked.pub.circuit, asked.operators, options, self._backend),
             lambda: (asked.circuit_key.lasting(), *key[1:]),
         )
-
-    def _kept(
-        self, name: str, asked: Sequence[Asked], evaluators: Sequence[Evaluator], options: Options
-    ) -> tuple[str, list[Path]]:
-        """Folders of the runs, and the name that resumes all of them."""
-        assert self._out is not None
-        wanted = [own.wanted(pub.values, pub.target_error) for pub, own in zip(asked, evaluators, strict=True)]
-        runs = shared_runs(wanted, options)
-        parent = self._out if len(runs) == 1 else self._out / name
-        folders = [kept_run(parent, own.beside.problem, own.options) for own in runs]
-        return (folders[0].name if len(runs) == 1 else name), folders
 
     def _found(
         self,

@@ -6,6 +6,7 @@ import dataclasses
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from tasks.draw import Drawer
 from tasks.evaluate import Watched
 from tasks.options import Options
 from tasks.parametric.backends import in_step
-from tasks.sample_together import Drawn, draw_together
+from tasks.sample_together import Drawn, Strings, draw_together, kept_strings, runs_of_strings
 
 from ..job import QompassJob, new_id
 from ..pubs import CircuitKey, sets_of
@@ -49,6 +50,8 @@ class QompassSampler(Primitive, BaseSamplerV2):
             are drawn.
         backend: runs the fragments instead of the options' devices: the name of a fake backend (``"fake_torino"``),
             ``"aer"``, a noise model of Aer, a ``BackendV2`` or a ``SamplerV2`` of any provider.
+        out: keep the folders of all runs below this one, so that ``qompass resume`` can finish what a crash
+            interrupted; by default nothing is kept.
         progress: show a bar for each stage, on a terminal or in a notebook.
         given: fields of ``Options`` that differ from these (``max_qubits=12, seed=7``).
 
@@ -64,9 +67,10 @@ class QompassSampler(Primitive, BaseSamplerV2):
         options: Options | None = None,
         backend: Any = None,
         progress: bool = False,
+        out: Path | str | None = None,
         **given: Any,
     ) -> None:
-        super().__init__(session, options, backend, progress, given)
+        super().__init__(session, options, backend, progress, out, given)
         self._default_shots = default_shots
 
     @property
@@ -102,16 +106,24 @@ class QompassSampler(Primitive, BaseSamplerV2):
         self._check_open()
         options = dataclasses.replace(self._options, target_error=None)
         drawers = [self._drawer(pub.circuit, options) for pub in coerced]
+        each = [(drawer, values, pub.shots) for drawer, (pub, values, _) in zip(drawers, asked, strict=True)]
+        name, folders = new_id(), None
+        if self._out is not None:
+            wishes = _wanted(each)
+            name, folders = self._kept(
+                name,
+                runs_of_strings(wishes, options),
+                lambda parent, own: kept_strings(parent, own, wishes, options),
+            )
 
         def work(stop: Callable[[], None]) -> PrimitiveResult:
             stop()
-            each = [(drawer, values, pub.shots) for drawer, (pub, values, _) in zip(drawers, asked, strict=True)]
-            found = self._found(each, options, Watched(stop, self._shown))
+            found = self._found(each, options, Watched(stop, self._shown), folders)
             stop()
             results = [_pub_result(pub, drawn) for (pub, *_), drawn in zip(asked, found, strict=True)]
             return PrimitiveResult(results, metadata={"version": 2})
 
-        return self._job(new_id(), work)
+        return self._job(name, work)
 
     def _drawer(self, circuit: QuantumCircuit, options: Options) -> Drawer:
         own = CircuitKey(circuit)
@@ -120,17 +132,31 @@ class QompassSampler(Primitive, BaseSamplerV2):
             (own, *more), partial(Drawer, circuit, options, self._backend), lambda: (own.lasting(), *more)
         )
 
-    def _found(self, each: Sequence[tuple[Drawer, np.ndarray, int]], options: Options, shown: Watched) -> list[Drawn]:
+    def _found(
+        self,
+        each: Sequence[tuple[Drawer, np.ndarray, int]],
+        options: Options,
+        shown: Watched,
+        folders: Sequence[Path] | None,
+    ) -> list[Drawn]:
         """What each PUB gives: by jobs of the backend or a run that all PUBs share, or in this process."""
         if self._backend is not None:
             return in_step(self._backend, [own.steps(values, shots) for own, values, shots in each], shown.go_on)
-        here = [own.here(values, shots) for own, values, shots in each]
-        wanted = [own.wanted(values, shots) for (own, values, shots), done in zip(each, here, strict=True) if not done]
-        run = iter(draw_together(wanted, options, shown) if wanted else ())
-        return [
-            own.draw(values, shots, shown) if done else next(run)
-            for (own, values, shots), done in zip(each, here, strict=True)
-        ]
+        apart = [folders is not None or not own.here(values, shots) for own, values, shots in each]
+        wanted = _wanted([own for own, run in zip(each, apart, strict=True) if run])
+        run = iter(draw_together(wanted, options, shown, folders) if wanted else ())
+        found = []
+        for (own, values, shots), shared in zip(each, apart, strict=True):
+            drawn = next(run) if shared else None
+            if drawn is None or own.nothing(values, shots):
+                drawn = own.draw(values, shots, shown)
+            found.append(drawn)
+        return found
+
+
+def _wanted(each: Sequence[tuple[Drawer, np.ndarray, int]]) -> list[Strings]:
+    """What runs are to draw for each PUB."""
+    return [Strings([], 0) if own.nothing(values, shots) else own.wanted(values, shots) for own, values, shots in each]
 
 
 def _pub_result(pub: SamplerPub, drawn: Drawn) -> SamplerPubResult:
@@ -149,5 +175,6 @@ def _pub_result(pub: SamplerPub, drawn: Drawn) -> SamplerPubResult:
             "fragment_shots": drawn.fragment_shots,
             "devices": list(drawn.devices),
             "notes": list(drawn.notes),
+            "runs": list(drawn.runs),
         },
     )
