@@ -30,3 +30,10 @@ def test_the_python_of_the_first_page_runs(capsys):
     for words, expected in ((first, 1.0), (second, 0.5)):
         value, error = float(words[-3]), float(words[-1])
         assert abs(value - expected) < 5 * error + 1e-9
+
+
+def test_the_list_of_benchmarks_names_every_table():
+    text = (ROOT / "results" / "README.md").read_text()
+    folder = ROOT / "results" / "benchmarks"
+    tables = [path.name for path in sorted(folder.glob("*.md")) if not path.stem.endswith("_quick")]  # ignored by git
+    assert [name for name in tables if f"](benchmarks/{name})" not in text.split("## How fast")[0]] == []

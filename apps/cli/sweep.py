@@ -98,7 +98,8 @@ def _finish(
     if arguments.json:
         print(json.dumps({"schema": SCHEMA, **summary, "run": shown_path(directory.path), "table_rows": table}))
         return status
-    print(f"{summary['values']:,} of {summary['rows']:,} rows have a value, from {summary['groups']:,} plans")
+    plans = f"{summary['groups']:,} plan{'' if summary['groups'] == 1 else 's'}"
+    print(f"{summary['values']:,} of {summary['rows']:,} rows have a value, from {plans}")
     print(f"Table: {summary['table']}")
     print(f"Run: {shown_path(directory.path)} (sweep {seconds_text(record['timings']['sweep'])})")
     return status

@@ -42,12 +42,15 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     if cuts["gates"]:
         gates = [_gate(entry) for entry in cuts["gates"]]
         lines.append(f"      gates cut: instructions {_listed(gates)}")
+        if any(isinstance(entry, Mapping) and entry.get("with") for entry in cuts["gates"]):
+            lines.append("      note: gates joined by + are severed as one cut")
     if cuts["wires"]:
         wires = [f"qubit {wire['qubit']} before {wire['instruction']}" for wire in cuts["wires"]]
         lines.append(f"      wires cut: {_listed(wires)}")
     lent = max((fragment.get("lent", 0) for fragment in fragments), default=0)
     if lent:
-        lines.append(f"      note: a fragment needs {lent} qubits more on a device that cannot reset within a circuit")
+        more = f"{_count(lent, 'qubit')} more on a device that cannot reset in mid-circuit"
+        lines.append(f"      note: a fragment with copies of qubits that share a cut needs {more}")
     lines += [f"      note: {note}" for note in plan["notes"]]
     rows = [
         (

@@ -103,6 +103,18 @@ class TestPlan:
         for word in ("sampling overhead", "distinct variants", "memory", "fragment", "depth", "legs", "instruction"):
             assert word in shown
 
+    def test_a_plan_says_which_gates_are_one_cut_and_what_their_copy_needs(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        gates = "cx q[0],q[2]; ry(0.3) q[2]; cx q[0],q[3]; h q[0]; cx q[1],q[2]; ry(0.4) q[2]; cx q[1],q[3];"
+        (tmp_path / "c.qasm").write_text(f'OPENQASM 2.0; include "qelib1.inc"; qreg q[4]; h q; {gates}')
+        cuts = {"gates": [{"instruction": 4, "with": [6]}, {"instruction": 8, "with": [10]}], "wires": []}
+        (tmp_path / "cuts.json").write_text(json.dumps(cuts))
+        assert main(["plan", "c.qasm", "--cuts", "cuts.json"]) == 0
+        shown = capsys.readouterr().out
+        assert "4+6, 8+10" in shown and "joined by + are severed as one cut" in shown, shown
+        assert "1 qubit more on a device that cannot reset in mid-circuit" in shown, shown
+
     @pytest.mark.parametrize("name", ["ghz12.qasm", "qaoa40.qasm", "vqe40.qasm", "brickwork100.qasm"])
     def test_every_bundled_circuit_can_be_planned(self, name: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["plan", str(CIRCUITS / name), "--max-qubits", "12", "--json"]) == 0
