@@ -3,9 +3,10 @@
 The same circuits, cuts and observable through the estimator primitive (one set of parameter values a call, and many),
 Qompass called once for each evaluation, qiskit-addon-cutting and QCut with ``assign_parameters``, and the uncut
 StatevectorEstimator where it fits, in one run on one machine. QCut is run by the interpreter that ``--qcut`` names and
-left out without. A peer runs within ``--budget`` seconds a problem; what takes longer is extrapolated from a part of
-its sub-experiments, or given as a lower bound. Writes primitives.md, primitives.json and primitives.png beside this
-file.
+left out without. ``--before`` names a checkout of f3feb21 with its environment, from when there were no primitives:
+what a call took there. ``--exact`` measures the exact path again and keeps the sampled one. A peer runs within
+``--budget`` seconds a problem; what takes longer is extrapolated from a part of its sub-experiments, or given as a
+lower bound. Writes primitives.md, primitives.json and primitives.png beside this file.
 """
 
 from __future__ import annotations
@@ -43,14 +44,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--qcut", metavar="PYTHON", help="an interpreter that has QCut 2.2.0")
     parser.add_argument("--budget", type=float, default=10.0, help="seconds that a peer may take for a problem")
+    parser.add_argument("--before", type=Path, metavar="FOLDER", help="a checkout of f3feb21 with its .venv")
+    parser.add_argument("--exact", action="store_true", help="measure the exact path alone, keep the other numbers")
     chosen = parser.parse_args()
+    kept: dict[str, Any] = json.loads((_HERE / "primitives.json").read_text()) if chosen.exact else {}
+    known = {row["name"]: row for row in kept.get("problems", ())}
     problems = [ansatz(2, 2), ansatz(2, 4), ansatz(4, 1), communities()]
     rows = []
     for number, problem in enumerate(problems):
-        rows.append(_measured(number, problem, chosen.qcut, chosen.budget))
+        made = _measured(number, problem, chosen.qcut, chosen.budget, exact=chosen.exact)
+        rows.append(known.get(problem.name, {}) | made | _before(chosen.before, number, made["value"]))
         sys.stderr.write(f"{problem.name}: done\n")
     machine = {"cores": os.cpu_count(), "python": platform.python_version(), "qiskit": version("qiskit")}
-    document = {"machine": machine, "shots": _SHOTS, "batch": _BATCH, "budget_s": chosen.budget, "problems": rows}
+    document = {"machine": machine, "shots": _SHOTS, "batch": _BATCH, "problems": rows}
+    document["exact_again"] = chosen.exact
+    document["budget_s"] = kept.get("budget_s", chosen.budget)
     (_HERE / "primitives.json").write_text(json.dumps(document, indent=1) + "\n")
     (_HERE / "primitives.md").write_text(_markdown(document))
     _figure(rows)
@@ -86,7 +94,20 @@ def _in_turn(works: dict[str, tuple[Callable[[], Any], int]], rounds: int) -> di
     return {name: median(own) for name, own in taken.items()}
 
 
-def _measured(number: int, problem: Problem, qcut: str | None, budget: float) -> dict[str, Any]:
+def _before(folder: Path | None, number: int, value: float) -> dict[str, Any]:
+    """Median seconds of a call in an older checkout, whose value has to be the same."""
+    if folder is None:
+        return {}
+    command = [str(folder / ".venv/bin/python"), str(_HERE / "primitives_before.py"), str(number), "3"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=folder, env={**os.environ, "PYTHONPATH": str(folder)}
+    )
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    np.testing.assert_allclose(found["value"], value, atol=1e-9)
+    return {"a_call_before": median(found["seconds"])}
+
+
+def _measured(number: int, problem: Problem, qcut: str | None, budget: float, *, exact: bool = False) -> dict[str, Any]:
     rng = np.random.default_rng(number)
     circuit, observable = problem.circuit, problem.observable
     cuts = tuple(GateCut(place) for place in problem.severed)
@@ -100,7 +121,7 @@ def _measured(number: int, problem: Problem, qcut: str | None, budget: float) ->
         began = time.perf_counter()
         first = sets()
         value = float(estimator.run([(circuit, observable, first)]).result()[0].data.evs)
-        row["first"] = time.perf_counter() - began
+        row["first"], row["value"] = time.perf_counter() - began, value
         uncut = StatevectorEstimator()
         works: dict[str, tuple[Callable[[], Any], int]] = {
             "one": (lambda: estimator.run([(circuit, observable, sets())]).result(), 10),
@@ -113,6 +134,8 @@ def _measured(number: int, problem: Problem, qcut: str | None, budget: float) ->
             works["uncut"] = (lambda: uncut.run([(circuit, observable, sets())]).result(), 1)
         row |= _in_turn(works, 11)
         row["batch"] = _seconds(lambda: estimator.run([(circuit, observable, sets(_BATCH))]).result(), 5) / _BATCH
+        if exact:
+            return row
         variants = sum(f["variants"] for f in estimator.run([(circuit, observable, first)]).result()[0].metadata[
             "plan"]["fragments"])  # fmt: skip
         sampled = QompassEstimator(session=session, shots=_SHOTS * _sampled_variants(problem, cuts), seed=1)
@@ -170,6 +193,11 @@ def _ratio(other: float | None, own: float, mark: str = "") -> str:
 def _markdown(document: dict[str, Any]) -> str:
     rows = document["problems"]
     machine = document["machine"]
+    exact = (
+        " `--exact` made this table and the last one again; the sampled path is from an earlier run."
+        if document["exact_again"]
+        else ""
+    )
     lines = [
         "# Evaluations a second, parameters changing",
         "",
@@ -179,17 +207,22 @@ def _markdown(document: dict[str, Any]) -> str:
         f" cuts and observable, {document['shots']:,} shots a sub-experiment, {document['budget_s']:g} s for a problem"
         " (~ extrapolated from a part of the sub-experiments; > a lower bound of its time). Medians; evaluations,"
         " calls, gradients and the uncut estimator took turns."
+        " `a call before`: the same at f3feb21, before there were primitives, same first value to 1e-9, 3 calls after"
+        " these turns (`--before FOLDER`)."
+        f"{exact}"
         f" {machine['cores']} cores, Python {machine['python']}, Qiskit {machine['qiskit']}, busy with other work.",
         "",
         "## Exact path, evaluations a second",
         "",
-        "| problem | parameters | one | batch | a call | uncut StatevectorEstimator | one : a call | one : uncut |",
-        "|---|---|---|---|---|---|---|---|",
+        "| problem | parameters | one | batch | a call | a call before | uncut StatevectorEstimator | one : a call |"
+        " one : a call before | one : uncut |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         lines.append(
             f"| {row['name']} | {row['parameters']} | {_rate(row['one'])} | {_rate(row['batch'])} |"
-            f" {_rate(row['a_call'])} | {_rate(row.get('uncut'))} | {_ratio(row['a_call'], row['one'])} |"
+            f" {_rate(row['a_call'])} | {_rate(row.get('a_call_before'))} | {_rate(row.get('uncut'))} |"
+            f" {_ratio(row['a_call'], row['one'])} | {_ratio(row.get('a_call_before'), row['one'])} |"
             f" {_ratio(row.get('uncut'), row['one'])} |"
         )
     lines += [
