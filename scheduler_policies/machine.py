@@ -48,5 +48,14 @@ GRAM_ENTRIES = 1 << 20
 GRAM_PRODUCTS = 1 << 18
 # Bits of a run of rows that one product sums over: 32 rows are as quick to multiply as more.
 RUN_BITS = 5
+# Of variants drawn from amplitudes: entries of the distributions that are held at a time (more were no quicker), and
+# of what is made of them in the cache; a table of leg entries may take as much as the state, or this.
+LAWS = 1 << 21
+LAW_PART = 1 << 19
+TABLE_BYTES = 1 << 26
+CHEAP_GRID = 1 << 15  # entries that take no longer than going through the legs one by one
+JOINT_BITS = 11  # up to here legs and qubits are drawn at once, beyond the qubits first
+SHARED = 4  # variants with the same settings on some legs from which these are applied once for all of them
+DRAWN_SHOTS = 1000  # of a variant, where nobody says how many
 # Amplitudes from which a state is simulated on a GPU where there is one: below, starting its operations takes longer.
 GPU_FROM = 1 << 17

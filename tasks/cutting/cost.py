@@ -17,6 +17,7 @@ from scheduler_policies.machine import (
     COIN_PAIR_S,
     COIN_S,
     CONTRACTION_FLOPS,
+    DRAWN_SHOTS,
     GRAM_ENTRIES,
     GRAM_PRODUCTS,
     JOIN_FRAGMENT_S,
@@ -26,6 +27,7 @@ from scheduler_policies.machine import (
     RUN_BITS,
     TYPICAL_CPU,
 )
+from tasks.cutting.drawn_bytes import MOST_OPEN_QUBITS, drawn_bytes
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.once import once_a_fragment
 from tasks.cutting.open_program import OpenProgram, open_program
@@ -45,8 +47,18 @@ _STABILISER_BYTES = 1 << 23  # Paulis of the variants that are followed together
 _SHOTS_A_VARIANT = 32  # fewer than this and circuits are better spent on shots
 
 
-def fragment_cost(fragment: Fragment, schemes: tuple[Scheme, ...], *, sampled: bool = False) -> FragmentCost:
-    """Predict one fragment's cost (bytes as peaks, in one process; a simulator draws shots from all amplitudes)."""
+def fragment_cost(
+    fragment: Fragment, schemes: tuple[Scheme, ...], *, sampled: bool = False, shots: int = DRAWN_SHOTS
+) -> FragmentCost:
+    """Predict one fragment's cost, bytes as peaks in one process.
+
+    Args:
+        fragment: the fragment.
+        schemes: (leg,) the settings of its legs.
+        sampled: whether its variants are drawn; a simulator draws them from all amplitudes, or makes the whole tensor
+            beside a QPU's shots, so that the larger of both counts.
+        shots: of a variant, in what is drawn.
+    """
     circuit = fragment.circuit
     tensor = 8 * tensor_numbers(fragment)
     variants = count_variants(fragment, schemes)
@@ -57,6 +69,8 @@ def fragment_cost(fragment: Fragment, schemes: tuple[Scheme, ...], *, sampled: b
         needed = _STABILISER_BYTES + tensor
     elif fragment.num_qubits <= _SIMULATED:
         needed = exact_bytes(open_program(fragment), int(factors_of_x_parts(fragment).max(initial=1)), tensor)
+        if sampled and fragment.open_qubits <= MOST_OPEN_QUBITS:
+            needed = max(needed, drawn_bytes(fragment, schemes, shots))
     else:
         needed = AMPLITUDE_BYTES * 2**fragment.open_qubits + tensor
     return FragmentCost(

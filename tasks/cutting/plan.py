@@ -134,7 +134,7 @@ class FragmentCost:
         depth: depth of its circuit.
         two_qubit_gates: how many.
         variants: distinct circuits of the sampled path.
-        exact_bytes: peak memory of the exact path's simulation and Gram matrices.
+        exact_bytes: peak memory of a simulator: of the state and Gram matrices, or of the variants drawn if more.
         tensor_bytes: memory of its fragment tensor.
     """
 

@@ -24,7 +24,7 @@ from tasks.cutting.plan import Fragment, Plan
 from tasks.cutting.refusal import with_narrowest
 from tasks.cutting.search.candidates import candidate_cuts
 from tasks.cutting.search.sketch import Sketch, sketch_of
-from tasks.cutting.variants import measurement_groups
+from tasks.cutting.variants import count_variants, measurement_groups
 from tasks.model.problem import Problem
 from tasks.model.tensor import Structure
 
@@ -280,6 +280,8 @@ def _refuse_too_large_an_array(found: Partition) -> None:
 
 def _costed(found: Partition, shots: int | None) -> Plan:
     schemes = choose_schemes(found.fragments, found.bonds, shots)
+    variants = sum(map(count_variants, found.fragments, schemes))
+    each = 0 if shots is None else shots // max(1, variants)
     return Plan(
         cuts=found.cuts,
         fragments=found.fragments,
@@ -288,7 +290,8 @@ def _costed(found: Partition, shots: int | None) -> Plan:
         term_scale=found.term_scale,
         sampling_overhead=found.sampling_overhead,
         costs=tuple(
-            fragment_cost(f, s, sampled=shots is not None) for f, s in zip(found.fragments, schemes, strict=True)
+            fragment_cost(f, s, sampled=shots is not None, shots=each)
+            for f, s in zip(found.fragments, schemes, strict=True)
         ),
         schemes=schemes,
         notes=found.notes,

@@ -11,6 +11,7 @@ from typing import TypeAlias
 import numpy as np
 
 from tasks.cutting.cost import exact_fragment_seconds, sampled_fragment_seconds, stabiliser_seconds
+from tasks.cutting.drawn_bytes import MOST_OPEN_QUBITS
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment, Plan
 from tasks.cutting.variants import Variant, VariantBuilder, count_variants, enumerate_variants, leg_choices
@@ -27,9 +28,6 @@ from tasks.model.counts import merge_each, split_counts
 from tasks.model.streams import random_stream, simulator_seed
 from tasks.model.tensor import FragmentTensor, VariantCounts
 from tasks.reconstruction import tensor_values
-
-# A shot simulator opens the legs up to this many qubits (1 GiB of amplitudes); beyond, variants run one by one.
-_OPEN_QUBITS = 26
 
 
 @dataclass(frozen=True)
@@ -248,7 +246,7 @@ def run_job(job: FragmentJob, *, device: str = "CPU", threads: int = 1) -> dict[
         return {"values": whole_tensor(fragment, threads=threads, gpu=gpu)}
     if stabiliser_seconds(fragment, count_variants(fragment, job.schemes)):
         return pack_counts(stabiliser_counts(fragment, job.schemes, job.variants, job.shots, job.streams))
-    if fragment.open_qubits <= _OPEN_QUBITS:
+    if fragment.open_qubits <= MOST_OPEN_QUBITS:
         state = open_state(fragment, threads=threads, gpu=gpu).here()
         return pack_counts(sample_open(fragment, job.schemes, state, job.variants, job.shots, job.streams))
     from qiskit_aer import AerSimulator  # takes long to import, and few fragments are that wide

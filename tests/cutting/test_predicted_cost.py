@@ -22,6 +22,7 @@ from tasks.cutting.cost import (
 )
 from tasks.cutting.open_program import open_program
 from tasks.cutting.variants import count_variants, enumerate_variants
+from tasks.execution.jobs import SampledJob, run_job
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
 from tasks.model.tensor import FragmentTensor
@@ -101,6 +102,23 @@ def test_predicted_bytes_are_the_peak_of_the_arrays(case):
     assert cost.tensor_bytes == tensor.nbytes
     assert 0.85 < peak / cost.exact_bytes < 1.15, f"{peak} measured, {cost.exact_bytes} predicted"
     assert predicted_bytes(plan) == sum(c.tensor_bytes for c in plan.costs) + max(c.exact_bytes for c in plan.costs)
+
+
+@pytest.mark.parametrize("qubits, cuts, measured", [(22, 4, 8), (24, 4, 12), (32, 2, 16)])
+def test_predicted_bytes_of_sampled_variants_are_the_peak_of_the_arrays(qubits, cuts, measured):
+    problem, severed = two_halves(qubits, cuts, ["I" * (qubits - measured) + "Z" * measured], deeper=8)
+    plan = make_plan(problem, cuts=severed)
+    fragment, schemes = plan.fragments[0], plan.schemes[0]
+    variants = tuple(enumerate_variants(fragment, schemes))
+    job = SampledJob(fragment, schemes, variants, (1000,) * len(variants))
+    predicted = fragment_cost(fragment, schemes, sampled=True).exact_bytes
+    run_job(job)  # imports what it needs
+    tracemalloc.start()
+    run_job(job)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert predicted > 0.85 * peak, f"{peak} measured, {predicted} predicted"
+    assert predicted < 1.15 * peak or peak < 16 << 20, f"{peak} measured, {predicted} predicted"
 
 
 def test_predicted_bytes_hold_the_contraction_where_it_is_the_largest():

@@ -43,9 +43,9 @@ def law_of_counts(counts) -> np.ndarray:
 @pytest.fixture(params=WAYS)
 def way(request, monkeypatch):
     bits, table = WAYS[request.param]
-    monkeypatch.setattr(sampled, "_JOINT_BITS", bits)
+    monkeypatch.setattr(sampled, "JOINT_BITS", bits)
     if table == 1:  # as small as the state allows, which is less than all bits where legs are open
-        monkeypatch.setattr(measured, "_TABLE_BYTES", 1)
+        monkeypatch.setattr(measured, "TABLE_BYTES", 1)
     return request.param
 
 

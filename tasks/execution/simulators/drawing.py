@@ -20,18 +20,18 @@ def draw_counts(probabilities: np.ndarray, shots: int, rng: np.random.Generator)
         shots: how many, at least 1.
         rng: where randomness comes from.
     """
-    outcomes, counts = draw_places(normalised(probabilities), shots, rng)
+    outcomes, counts = draw_places(normalise(probabilities.astype(np.float64)), shots, rng)
     num_bits = int(probabilities.size).bit_length() - 1
     return VariantCounts(pack_outcomes(outcomes, num_bits), counts, num_bits)
 
 
-def normalised(weights: np.ndarray) -> np.ndarray:
-    """Weights scaled so that their sums over the last axis are 1, what is rounding set to 0.
+def normalise(laws: np.ndarray) -> np.ndarray:
+    """Scale weights in place so that their sums over the last axis are 1, what is rounding set to 0.
 
     A zero draws no random number and what is nearly zero does: without the cut the counts of impossible outcomes'
     neighbours would depend on the order of sums, and so on the machine.
     """
-    laws = weights / weights.sum(axis=-1, keepdims=True)
+    laws /= laws.sum(axis=-1, keepdims=True)
     laws[laws < _ROUNDING] = 0.0
     laws /= laws.sum(axis=-1, keepdims=True)
     return laws

@@ -9,7 +9,8 @@ from math import prod
 
 import numpy as np
 
-from scheduler_policies.machine import PART
+from scheduler_policies.machine import PART, TABLE_BYTES
+from tasks.cutting.drawn_bytes import table_length
 from tasks.cutting.kinds import LegKind, Setting, gate_product
 from tasks.cutting.open_program import Branching
 from tasks.cutting.plan import Leg
@@ -17,9 +18,6 @@ from tasks.execution.simulators.exact import LegBases
 from tasks.execution.simulators.open_state import OpenState
 from tasks.execution.simulators.products import Workers, multiply_axis, patterns
 
-_TABLE_BYTES = 1 << 26  # a table may take as much as the state, or this
-# What an entry of a table and an amplitude cost, in units of a place of a distribution, and a variant's typical shots.
-_ENTRY, _AMPLITUDE, _SHOTS = 3.0, 2.0, 1000
 _ROTATED = 5  # qubits that one product turns into their bases
 _ROTATIONS = {0: np.eye(2), 1: gate_product(("h",)), 2: gate_product(("sdg", "h")), 3: np.eye(2)}
 
@@ -105,7 +103,7 @@ def leg_table(rows: np.ndarray, legs: Sequence[Leg], branchings: Sequence[Branch
     """
     dimensions = [leg.dimension for leg in legs]
     branches = rows.shape[2]
-    high = _table_length(rows, prod(dimensions), variants)
+    high = table_length(len(rows), rows.size, prod(dimensions), variants, TABLE_BYTES)
     blocks = rows.reshape(high, -1, branches)
     table = np.empty((*dimensions, high))
     bases = LegBases(legs, branchings)
@@ -122,19 +120,6 @@ def leg_table(rows: np.ndarray, legs: Sequence[Leg], branchings: Sequence[Branch
             )
         table[..., start : start + step] = bases.entries(grams)
     return table
-
-
-def _table_length(rows: np.ndarray, entries: int, variants: int) -> int:
-    """How many outcomes of the highest bits make the sum of both draws the cheapest, within the memory allowed."""
-    most = max(rows.size * 16, _TABLE_BYTES) // (8 * entries)
-    lengths = [1 << bits for bits in range(len(rows).bit_length()) if bits == 0 or 1 << bits <= most]
-
-    def cost(length: int) -> float:
-        # What is read for each outcome drawn: of the amplitudes, or of the table where that has all bits.
-        each = rows.size // length if length < len(rows) else min(rows.size // length, entries)
-        return length * (_ENTRY * entries + variants) + _AMPLITUDE * variants * min(length, _SHOTS) * each
-
-    return min(lengths, key=cost)
 
 
 def setting_operator(

@@ -19,23 +19,18 @@ from math import prod
 
 import numpy as np
 
-from scheduler_policies.machine import PART
+from scheduler_policies.machine import CHEAP_GRID, JOINT_BITS, LAW_PART, LAWS, PART, SHARED
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.open_program import Branching
 from tasks.cutting.plan import Fragment
 from tasks.cutting.variants import Variant, VariantBuilder, leg_choices, measurement_groups
-from tasks.execution.simulators.drawing import draw_places, draw_within, normalised, outcome_bytes, pack_outcomes
+from tasks.execution.simulators.drawing import draw_places, draw_within, normalise, outcome_bytes, pack_outcomes
 from tasks.execution.simulators.measured import SettingRows, leg_table, measured_rows, setting_operator
 from tasks.execution.simulators.open_state import OpenState
 from tasks.model.streams import Streams
 from tasks.model.tensor import SampledData, VariantCounts, VariantData
 
-_JOINT_BITS = 11  # up to here legs and qubits are drawn at once, beyond the qubits first
-_LAWS = 1 << 23  # entries of the distributions that are held at a time
 _AT_ONCE = 1 << 19  # entries that all combinations of settings may make together
-_CHEAP = 1 << 15  # entries that take no longer than going through the legs one by one
-_SHARED = 4  # variants with the same settings on some legs from which these are applied once for all of them
-_PART = 1 << 19  # entries of a part that stays in the cache
 
 
 def sample_open(
@@ -64,21 +59,34 @@ def sample_open(
     streams_of = Streams()
     for group, members in _by_group(variants).items():
         settings = np.array([variants[i].settings for i in members], dtype=np.int64).reshape(len(members), len(rows))
-        seen = _Seen(fragment, state, group, rows, settings)
-        bits = seen.bits(settings)
-        for part, whole, laws in seen.first_laws(settings):
-            drawn = []
-            for k, law in zip(part.tolist(), laws, strict=True):
-                rng = streams_of.at(streams[members[k]])
-                places, found = draw_places(law, shots[members[k]], rng)
-                drawn.append((places, found) if whole else seen.others(settings[k], places, found, rng))
-            outcomes = pack_outcomes(np.concatenate([places for places, _ in drawn]), int(bits[part].max()))
-            ends = np.cumsum([len(places) for places, _ in drawn])
-            for k, table, (_, found) in zip(part.tolist(), np.split(outcomes, ends[:-1]), drawn, strict=True):
-                width = outcome_bytes(int(bits[k]))
-                own = table if table.shape[1] == width else np.ascontiguousarray(table[:, :width])
-                counts[members[k]] = VariantCounts(own, found, int(bits[k]))
+        # Nobody else holds what is seen of a group: it is given back before the next one's is made.
+        drawn = _drawn(
+            _Seen(fragment, state, group, rows, settings), settings, [shots[i] for i in members],
+            [streams[i] for i in members], streams_of,
+        )  # fmt: skip
+        for k, own in drawn:
+            counts[members[k]] = own
+        del drawn
     return [c for c in counts if c is not None]
+
+
+def _drawn(
+    seen: _Seen, settings: np.ndarray, shots: Sequence[int], streams: Sequence[str], streams_of: Streams
+) -> Iterator[tuple[int, VariantCounts]]:
+    """Position and counts of each variant of one measurement group."""
+    bits = seen.bits(settings)
+    for part, whole, laws in seen.first_laws(settings):
+        drawn = []
+        for k, law in zip(part.tolist(), laws, strict=True):
+            rng = streams_of.at(streams[k])
+            places, found = draw_places(law, shots[k], rng)
+            drawn.append((places, found) if whole else seen.others(settings[k], places, found, rng))
+        outcomes = pack_outcomes(np.concatenate([places for places, _ in drawn]), int(bits[part].max()))
+        ends = np.cumsum([len(places) for places, _ in drawn])
+        for k, table, (_, found) in zip(part.tolist(), np.split(outcomes, ends[:-1]), drawn, strict=True):
+            width = outcome_bytes(int(bits[k]))
+            own = table if table.shape[1] == width else np.ascontiguousarray(table[:, :width])
+            yield k, VariantCounts(own, found, int(bits[k]))
 
 
 def setting_rows(fragment: Fragment, schemes: tuple[Scheme, ...]) -> list[SettingRows]:
@@ -109,6 +117,7 @@ class _Seen:
         self._by_outcome: np.ndarray | None = None
         self._later = _later_legs(state.branchings, settings)
         self._applied: tuple[bytes, np.ndarray] = (b"", self._amplitudes)
+        self._laws_held = np.empty(0)
 
     def bits(self, settings: np.ndarray) -> np.ndarray:
         """(variant,) int, how many bits are read under (variant, leg) settings."""
@@ -123,7 +132,7 @@ class _Seen:
 
     def _joint(self, bits: np.ndarray) -> np.ndarray:
         """Which of variants that read so many bits are drawn at once."""
-        return self._whole & (bits <= _JOINT_BITS)
+        return self._whole & (bits <= JOINT_BITS)
 
     def first_laws(self, settings: np.ndarray) -> Iterator[tuple[np.ndarray, bool, np.ndarray]]:
         """The distributions that are drawn first: of all bits where these are few, else of the table's.
@@ -132,7 +141,8 @@ class _Seen:
             settings: (variant, leg).
 
         Yields:
-            (variant,) positions, whether all bits are drawn, and (variant, place) their distributions.
+            (variant,) positions, whether all bits are drawn, and (variant, place) their distributions, which last until
+            the next are asked for.
         """
         reads = self._reads(settings)
         joint = self._joint(self.bits(settings))
@@ -146,26 +156,29 @@ class _Seen:
             matrices = [one.by_bit if pattern[0] else one.plain for one in self._rows]
             lengths = pattern[1:]
             # As many variants as the memory is meant for, and of their places as many as stay in the cache.
-            step = max(1, _LAWS // (length << sum(lengths)))
-            width = max(1, _PART // max(self._table.size // length, prod(len(matrix) for matrix in matrices)))
+            places = length << sum(lengths)
+            grid = grids[bool(pattern[0])]
+            step = max(1, (LAWS if grid is None else LAW_PART) // places)
+            width = max(1, LAW_PART // max(self._table.size // length, prod(len(matrix) for matrix in matrices)))
             for start in range(0, len(members), step):
                 own = members[start : start + step]
-                grid = grids[bool(pattern[0])]
                 if grid is not None:
-                    laws = self._taken(grid, 0, settings[own], matrices, lengths)
-                    yield own, bool(pattern[0]), normalised(laws)
+                    yield own, bool(pattern[0]), normalise(self._taken(grid, 0, settings[own], matrices, lengths))
                     continue
-                laws = np.empty((len(own), length, 1 << sum(lengths)))
+                if self._laws_held.size < len(own) * places:
+                    self._laws_held = np.empty(0)  # given back before a larger one is made
+                    self._laws_held = np.empty(len(own) * places)
+                laws = self._laws_held[: len(own) * places].reshape(len(own), length, -1)
                 for a in range(0, length, width):
                     value = self._table[..., a : a + width]
                     for part, block in self._laws(value, 0, settings[own], np.arange(len(own)), matrices, lengths):
                         laws[part, a : a + width] = block.reshape(len(part), -1, laws.shape[2])
-                yield own, bool(pattern[0]), normalised(laws.reshape(len(own), -1))
+                yield own, bool(pattern[0]), normalise(laws.reshape(len(own), -1))
 
     def _grid(self, joint: bool) -> np.ndarray | None:
         """(rows of legs.., x) of all combinations of settings, where these are few."""
         matrices = [one.by_bit if joint else one.plain for one in self._rows]
-        if prod(len(matrix) for matrix in matrices) * self._table.shape[-1] > _CHEAP:
+        if prod(len(matrix) for matrix in matrices) * self._table.shape[-1] > CHEAP_GRID:
             return None
         value = self._table
         for k, matrix in enumerate(matrices):
@@ -209,7 +222,7 @@ class _Seen:
             shape = [len(own)] + [1] * later
             steps = np.arange(1 + lengths[k]).reshape([-1 if axis == k - leg else 1 for axis in range(later)])
             index.append(first.reshape(shape) + steps[None])
-        taken = value[tuple(index)] if index else value[None]
+        taken = value[tuple(index)] if index else value[None].copy()
         taken = taken.transpose(0, 1 + later, *reversed(range(1, 1 + later)), *range(2 + later, taken.ndim))
         return np.ascontiguousarray(taken).reshape(len(own), -1)
 
@@ -230,7 +243,7 @@ class _Seen:
             weights = self._from_table(read, places)
         else:
             weights = self._from_amplitudes(settings, places)
-        inner, drawn = draw_within(normalised(weights), found, rng)
+        inner, drawn = draw_within(normalise(weights), found, rng)
         rows, within = np.divmod(inner, weights.shape[1])
         return places[rows] * weights.shape[1] + within, drawn
 
@@ -252,7 +265,7 @@ class _Seen:
         low, others = len(amplitudes) // high, amplitudes.shape[1]
         blocks = amplitudes.reshape(high, -1, len(operator))
         bits = blocks.shape[1] // (low * others) * operator.shape[1]
-        step = max(1, _PART // (blocks.shape[1] * len(operator)))
+        step = max(1, LAW_PART // (blocks.shape[1] * len(operator)))
         weights = np.empty((len(places), low * bits))
         for start in range(0, len(places), step):
             part = places[start : start + step]
@@ -273,6 +286,7 @@ class _Seen:
             first = [k for k in range(len(self._branchings)) if k not in later]
             operator = setting_operator([self._branchings[k] for k in later], self._rows, settings)
             ranks = [one.rank for one in self._branchings]
+            self._applied = b"", self._amplitudes  # what others share is given back before
             rows = self._amplitudes.reshape(-1, *ranks)
             moved = rows.transpose(0, *(1 + k for k in later), *(1 + k for k in first))
             own = np.empty((len(rows), len(operator), prod(ranks[k] for k in first)), dtype=complex)
@@ -289,7 +303,7 @@ def _later_legs(branchings: Sequence[Branching], settings: np.ndarray) -> int | 
     legs = settings.shape[1]
     for cut in sorted(range(1, legs), key=lambda cut: abs(2 * cut - legs)):
         apart = all((one.legs[0] >= cut) == (k >= cut) for one in branchings for k in one.legs)
-        if apart and len(settings) >= _SHARED * len(np.unique(settings[:, cut:], axis=0)):
+        if apart and len(settings) >= SHARED * len(np.unique(settings[:, cut:], axis=0)):
             return cut
     return None
 

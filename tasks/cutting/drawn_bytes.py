@@ -1,0 +1,147 @@
+"""What a simulator holds while it draws a fragment's variants from its open-leg state, and which table they share."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from scheduler_policies.machine import (
+    AMPLITUDE_BYTES,
+    CHEAP_GRID,
+    DRAWN_SHOTS,
+    JOINT_BITS,
+    LAW_PART,
+    LAWS,
+    PART,
+    SHARED,
+    TABLE_BYTES,
+)
+from tasks.cutting.kinds import Scheme
+from tasks.cutting.open_program import OpenProgram, open_program
+from tasks.cutting.plan import Fragment
+from tasks.cutting.variants import leg_choices, measurement_groups
+
+# A shot simulator opens the legs up to this many qubits (1 GiB of amplitudes); beyond, variants run one by one.
+MOST_OPEN_QUBITS = 26
+# What an entry of a table and an amplitude cost, in units of a place of a distribution.
+_ENTRY, _AMPLITUDE = 3.0, 2.0
+_NUMBER = 8
+_OBJECTS = 600  # bytes of a variant's counts beside their numbers
+
+
+def drawn_bytes(fragment: Fragment, schemes: tuple[Scheme, ...], shots: int) -> int:
+    """Peak memory of drawing all variants of a fragment in one process (``simulators.sampled``), ``shots`` each."""
+    program = open_program(fragment)
+    bits, choices = _bits(fragment, schemes), [len(choice) for choice in leg_choices(fragment, schemes)]
+    groups = measurement_groups(fragment)
+    widest = max(int((one.bases > 0).sum()) for one in groups)
+    packed = max(1, (widest + sum(map(max, bits)) + 7) // 8)
+    results = len(groups) * prod(choices) * (_found(widest, bits, shots) * (_NUMBER + packed) + _OBJECTS)
+    measured: dict[int, bool] = {}
+    for one in groups:
+        number = int((one.bases > 0).sum())
+        measured[number] = measured.get(number, False) or _moved(program, one.bases)
+    state = AMPLITUDE_BYTES * program.amplitudes
+    own = max(_group_bytes(fragment, program, bits, shots, *pair) for pair in measured.items())
+    simulation = AMPLITUDE_BYTES * (program.peak + 4 * min(PART, program.amplitudes))
+    return int(max(simulation, state + max(own + results * (1 - 1 / len(groups)), 2 * results)))
+
+
+def table_length(outcomes: int, amplitudes: int, entries: int, variants: int, allowed: int = TABLE_BYTES) -> int:
+    """How many outcomes of the highest bits make the sum of both draws the cheapest, within the memory allowed.
+
+    Args:
+        outcomes: of the qubits measured.
+        amplitudes: of the state.
+        entries: of the legs, for each outcome.
+        variants: how many share the table.
+        allowed: bytes that it may take, if the state takes no more.
+    """
+    most = max(amplitudes * AMPLITUDE_BYTES, allowed) // (_NUMBER * entries)
+    lengths = [1 << bits for bits in range(outcomes.bit_length()) if bits == 0 or 1 << bits <= most]
+
+    def cost(length: int) -> float:
+        # What is read for each outcome drawn: of the amplitudes, or of the table where that has all bits.
+        each = amplitudes // length if length < outcomes else min(amplitudes // length, entries)
+        return length * (_ENTRY * entries + variants) + _AMPLITUDE * variants * min(length, DRAWN_SHOTS) * each
+
+    return min(lengths, key=cost)
+
+
+def _bits(fragment: Fragment, schemes: tuple[Scheme, ...]) -> list[list[int]]:
+    """For each leg and setting 1 where a bit is read."""
+    legs = zip(fragment.legs, leg_choices(fragment, schemes), strict=True)
+    return [[int(leg.kind.rows(setting)[1] is not None) for setting in choice] for leg, choice in legs]
+
+
+def _found(measured: int, bits: list[list[int]], shots: int) -> float:
+    """Different outcomes of a typical variant's shots, of a distribution as a random circuit has."""
+    outcomes = 2.0 ** (measured + sum(sum(own) / len(own) for own in bits))
+    return outcomes * shots / (outcomes + shots)
+
+
+def _moved(program: OpenProgram, bases: np.ndarray) -> bool:
+    """Whether amplitudes in the bases measured are a copy of the state."""
+    order = [*(q for q in reversed(program.rest) if not bases[q]), *np.flatnonzero(bases).tolist()]
+    return bool(((bases == 1) | (bases == 2)).any()) or order != list(reversed(program.rest))
+
+
+def _group_bytes(
+    fragment: Fragment, program: OpenProgram, bits: list[list[int]], shots: int, measured: int, moved: bool
+) -> float:
+    """Beside the state: of the variants of one measurement group of so many qubits."""
+    variants = prod(len(own) for own in bits)
+    entries, outcomes = prod(leg.dimension for leg in fragment.legs), 1 << measured
+    length = table_length(outcomes, program.amplitudes, entries, variants)
+    whole, table = length == outcomes, _NUMBER * entries * length
+    read = 1 << sum(map(max, bits))
+    joint = whole and measured + sum(map(max, bits)) <= JOINT_BITS
+    # Variants drawn at once read the same bits: of each leg the settings that read one, or the others.
+    places, sharing = length, variants
+    if joint:
+        places *= read
+        sharing = max(1, prod(max(2 * sum(own), len(own) - sum(own)) for own in bits) // read)
+    rows = prod(len(own) + joint * sum(own) for own in bits)
+    at_once = max(1, (LAW_PART if rows * length <= CHEAP_GRID else LAWS) // places)
+    laws = _NUMBER * places * min(at_once, sharing)
+    if rows * length <= CHEAP_GRID:
+        making = 2.0 * laws
+    else:
+        width = min(length, max(1, LAW_PART // max(entries, rows)))
+        making = _NUMBER * width * (max(entries, rows) + 2 * min(at_once, sharing) * places / length)
+    copy = AMPLITUDE_BYTES * program.amplitudes if moved else 0
+    opening = copy + _NUMBER * (1 << len(program.rest)) * (3 if moved else 2)
+    tabled = copy + table + 4 * AMPLITUDE_BYTES * max(min(PART, program.amplitudes), program.branches**2)
+    first = length * shots / (length + shots)
+    drawing, shared = float(_NUMBER * places), 0.0
+    if not joint and (read > 1 or not whole):
+        each = program.amplitudes // length
+        weights = first * (outcomes // length) * read
+        drawing = max(drawing, 3.0 * _NUMBER * weights)
+        if whole and each > entries:
+            shared = table
+            drawing = max(drawing, 1.5 * _NUMBER * first * entries)
+        else:
+            shared = _applied_bytes(fragment, program, bits)
+            part = max(each, min(LAW_PART, first * each))
+            drawing = max(drawing, part * (16.0 + 40.0 * min(1.0, read / program.branches)) + _NUMBER * weights)
+    # The last variants read the most bits; those before them are counts already, places and numbers are held of their
+    # own part, and of a whole part when it is packed.
+    found = _found(measured, bits, shots)
+    last = (sharing - 1) % at_once + 1
+    counts = found * (_NUMBER + 2)
+    drawing += (variants - last) * counts + last * found * 2 * _NUMBER
+    packing = variants * counts + min(at_once, sharing) * found * 2 * _NUMBER
+    return max(float(opening), float(tabled), copy + table + laws + max(making, shared + max(drawing, packing)))
+
+
+def _applied_bytes(fragment: Fragment, program: OpenProgram, bits: list[list[int]]) -> float:
+    """Of the amplitudes with the settings of the later legs applied, where variants share these."""
+    legs = len(fragment.legs)
+    for cut in sorted(range(1, legs), key=lambda cut: abs(2 * cut - legs)):
+        apart = all((one.legs[0] >= cut) == (k >= cut) for one in program.branchings for k in one.legs)
+        if apart and prod(len(own) for own in bits[:cut]) >= SHARED:
+            ranks = prod(one.rank for one in program.branchings if one.legs[0] >= cut)
+            return AMPLITUDE_BYTES * program.amplitudes * 2.0 ** sum(map(max, bits[cut:])) / ranks
+    return 0.0
