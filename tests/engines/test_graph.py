@@ -31,11 +31,12 @@ def read_graph(path: Path) -> tuple[dict[str, str], list[tuple[str, str]]]:
 
 
 def test_a_sampled_run_fans_out_and_in_and_waits_only_where_values_decide(tmp_path):
-    circuit = brickwork(12, 2, np.random.default_rng(3))
+    circuit = brickwork(36, 4, np.random.default_rng(3))
     (tmp_path / "circuit.qasm").write_text(qasm2.dumps(circuit))
     done = on_compss(
         tmp_path, "-g", "--logs", tmp_path / "logs", ROOT / "apps/expectation.py", tmp_path / "circuit.qasm",
-        "--observable", "Z0 Z4 Z7 Z11", "--max-qubits", 4, "--shots", 400_000_000, "--seed", 5, "--cache", "off",
+        "--observable", " ".join(f"Z{q}" for q in range(36)),
+        "--max-qubits", 12, "--shots", 400_000_000, "--seed", 5, "--cache", "off",
         "--out", tmp_path / "runs", "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
