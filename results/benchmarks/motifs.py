@@ -61,9 +61,9 @@ def _markdown(rows: list[Characterised], seconds: dict[str, float]) -> str:
         " with other work: a utilisation below 100 % and a scaling below the units are partly theirs. Circuits of 12"
         " qubits and 4 layers take a few milliseconds, so what is measured is the engine. Overhead: seconds of units"
         " beside the work inside of tasks, a task. Scaling: throughput over that with the fewest units measured on that"
-        " engine. `compss`: `launch/local_compss.sh results/benchmarks/motifs.py --units 2`, the state"
-        " vector in a run of its own (`--only distributed-state-vector`);"
-        " `cluster`: workers of `qompass cluster` (`--scheduler`). Training and classifier"
+        " engine. `compss`: `launch/local_compss.sh results/benchmarks/motifs.py --units 2 --only ...`, the state"
+        " vector in a run of its own: two runs of all motifs there were ended by their time limit, why is not"
+        " known. `cluster`: workers of `qompass cluster` (`--scheduler`). Training and classifier"
         " are this process' own work, on one core; the state vector is its MPI ranks', their start included.",
         "",
         "| motif | engine | device | units | tasks | seconds | tasks/s | overhead, ms a task | utilisation | scaling |",
