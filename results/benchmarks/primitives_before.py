@@ -16,7 +16,7 @@ import numpy as np
 
 def main() -> None:
     """Measure."""
-    from tasks.cutting.plan import GateCut
+    from tasks.cutting import GateCut
     from tasks.workflow import estimate
 
     sys.path.insert(0, str(Path(__file__).parent))
