@@ -123,6 +123,25 @@ def test_a_process_that_died_inside_has_the_store_examined_and_a_sound_one_kept(
     assert len(examined) == 1, "once"
 
 
+def test_a_process_that_takes_its_file_away_while_another_looks_is_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(tmp_path)
+    ending = tmp_path / "inside.1.0"
+    ending.write_bytes(b"0")
+    really = lmdb_files.start_time
+
+    def ends_now(pid: int) -> str:
+        if pid == 1:
+            ending.unlink()
+        return really(pid)
+
+    monkeypatch.setattr(lmdb_files, "start_time", ends_now)
+    store = LmdbStore(tmp_path, BOUND)
+    assert len(list(store.keys())) == 51 and not store.notes
+    store.close()
+
+
 def test_a_store_in_which_its_examination_dies_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     filled(tmp_path)
     (tmp_path / "inside.1.0").write_bytes(b"1")  # a process that lives no more

@@ -220,6 +220,7 @@ def _died_inside(folder: Path) -> bool:
     for path in folder.glob("inside.*.*"):
         pid, _, began = path.name.removeprefix("inside.").partition(".")
         if pid.isdecimal() and start_time(int(pid)) != began:
-            died = died or path.read_bytes() == b"1"
-            path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # it took its file away as it ended, after the folder was listed
+                died = path.read_bytes() == b"1" or died
+                path.unlink()
     return died
