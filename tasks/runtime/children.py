@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import functools
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -52,6 +53,7 @@ class Child:
                 .result()
             )
         self.threads = threads
+        self.told = _told()
         self.owner = os.getpid()
         self.connection = Connection(ours.detach())
         self.idle = False
@@ -87,6 +89,14 @@ class Child:
 _children: set[Child] = set()
 _registry_lock = threading.Lock()
 _idle: list[Child] = []
+
+
+_TELLS = re.compile("QRMI|QOMPASS|VISIBLE_DEVICES|PROXY", re.IGNORECASE)
+
+
+def _told() -> dict[str, str]:
+    """The variables that tell of devices and how to reach them: a notebook may set those of a QPU after a first run."""
+    return {name: value for name, value in os.environ.items() if _TELLS.search(name)}
 
 
 def _standard_error() -> int:
@@ -132,12 +142,17 @@ def start_children(count: int, threads: int = 1) -> None:
 
 def take_child(limits: Limits) -> Child | Failure:
     """A child that waits for a call: one that is there, else a new one; a failure where none can be started."""
+    told = _told()
     while True:
         with _registry_lock:
-            fits = [child for child in _idle if child.threads == limits.threads and child.owner == os.getpid()]
-            if fits:
-                # The most recently used one: its imports and caches are warm.
-                _idle.remove(fits[-1])
+            mine = [child for child in _idle if child.threads == limits.threads and child.owner == os.getpid()]
+            outdated = [child for child in mine if child.told != told]
+            fits = [child for child in mine if child.told == told]
+            # The most recently used one: its imports and caches are warm.
+            for child in outdated + fits[-1:]:
+                _idle.remove(child)
+        for child in outdated:
+            child.end()
         if not fits:
             break
         child = fits[-1]

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -151,3 +152,18 @@ def test_a_forked_process_neither_uses_nor_ends_its_parents_children():
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1]) == 0
     assert isolated(os.getpid).value == pid
+
+
+def told() -> str | None:
+    return os.environ.get("QRMI_RESOURCES")
+
+
+def test_a_variable_of_a_qpu_that_is_set_after_a_first_run_reaches_the_next(monkeypatch):
+    first = isolated(os.getpid).value
+    monkeypatch.setenv("SOMETHING_ELSE", "1")
+    assert isolated(os.getpid).value == first
+    for resources in ("fez", "fez,aachen"):
+        monkeypatch.setenv("QRMI_RESOURCES", resources)
+        assert isolated(told).value == resources and children.idle_children() == 1
+    monkeypatch.delenv("QRMI_RESOURCES")
+    assert isolated(told).value is None and not Path("/proc", str(first)).exists()

@@ -13,7 +13,6 @@ from launch.emulator.options import IBM, DeviceOptions
 from launch.emulator.server import Emulator
 from launch.emulator.services import environment
 from tasks.execution.leases import open_leases
-from tasks.runtime.children import end_children
 from tests.execution.qpu.test_qpu_run import only_qpus
 from tests.execution.qpu.test_qpu_secrets import MARK
 
@@ -38,7 +37,6 @@ def emulator(tmp_path, monkeypatch):
 
 @pytest.fixture
 def settings(tmp_path):
-    end_children()  # those that an earlier test left have its variables, and know no QPU
     return {
         "resources": only_qpus(tmp_path, "QPU_A"), "max_qubits": 2, "shots": 20_000, "mitigation": "none",
         "cache": "off", "seed": 1,
