@@ -125,13 +125,27 @@ def process(path, *more):
     )
 
 
+HELD = """
+import runpy, sys, threading, tasks.execute
+store = tasks.execute.store_result
+def store_and_wait(*result):
+    store(*result)
+    threading.Event().wait()
+tasks.execute.store_result = store_and_wait
+sys.argv[0] = "qompass"
+runpy.run_module("apps.cli", run_name="__main__", alter_sys=True)
+"""
+"""A command whose tasks never end once their results are stored."""
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_process_that_ends_within_a_batch_is_followed_by_the_next_and_nothing_is_done_twice(
     problem, planned, tmp_path, number
 ):
-    options = Options(**{**vars(SOME), "shots": 30_000_000})
+    options = SOME
     standing = planned(options, most=1)
-    victim = process(standing.run, "--batch", "0")
+    command = [sys.executable, "-c", HELD, *EXECUTE[3:], str(standing.run), "--batch", "0"]
+    victim = subprocess.Popen(command, cwd=ROOT)
     deadline = time.monotonic() + 60
     while not list((standing.run / "fragments").glob("[!.]*.npz")) and time.monotonic() < deadline:
         time.sleep(0.01)
