@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ def sample(arguments: argparse.Namespace) -> int:
     """Run the fragments, then draw ``--shots`` strings, list the ``--top`` most likely or write the ``--vector``."""
     if arguments.fragment_shots and not (arguments.top or arguments.vector):
         raise InputError("--fragment-shots: strings are drawn from exact fragments; add --top K or --vector FILE.npz")
+    if arguments.vector:
+        check_writable(arguments.vector)
     if arguments.fragment_shots:
         arguments.shots = arguments.fragment_shots  # the plan's; those drawn come afterwards
     # Z on every qubit: so that the plan leaves out nothing that a measurement could see.
@@ -133,6 +136,20 @@ def notes_of(problem: Problem) -> list[str]:
         return [*changed, "the circuit measures nothing: all its qubits are measured instead, qubit 0 rightmost"]
     unset = problem.readout.bits.count(None)
     return [*changed, f"classical bits that nothing is measured into, {unset} of them, are 0"] if unset else changed
+
+
+def check_writable(path: Path) -> None:
+    """Find out before the run that its result could not be written.
+
+    Raises:
+        InputError: the file cannot be written, or its folder is missing.
+    """
+    if path.is_dir():
+        raise InputError(f"--vector {path}: is a directory: name a file that can be written")
+    if not path.parent.is_dir():
+        raise InputError(f"--vector {path}: there is no folder {path.parent}: make it, or name another file")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise InputError(f"--vector {path}: may not be written: name a file that can be written")
 
 
 def write_vector(path: Path, whole: Distribution) -> None:

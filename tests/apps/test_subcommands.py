@@ -207,6 +207,19 @@ def test_the_whole_vector_is_near_the_uncut_circuits(
         assert 0.5 * np.abs(nearest - truth).sum() < 0.1, "total-variation distance, seed 0"
 
 
+@pytest.mark.parametrize(("where", "why"), [("missing/all.npz", "there is no folder missing"), (".", "is a directory")])
+def test_a_vector_that_cannot_be_written_is_refused_before_the_run(
+    circuit: QuantumCircuit,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    why: str,
+) -> None:
+    monkeypatch.setattr("apps.cli.sample.run_sample", lambda *_: pytest.fail("it was run"))
+    assert main(["sample", "circuit.qasm", "--max-qubits", "4", "--vector", where]) == 2
+    assert f"--vector {where}: {why}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("how", [["--top", "3"], ["--vector", "all.npz"]])
 def test_sampled_fragments_without_cuts_or_gates(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], how: list[str]
