@@ -81,7 +81,8 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield directory
         return
     server = RedisServer(tmp_path)
-    yield server.url if request.param == "redis" else f"{directory},{server.url}"
+    url = f"{server.url}?socket_timeout=60"  # on a busy machine a process may not run for more than the default
+    yield url if request.param == "redis" else f"{directory},{url}"
     server.stop()
 
 
