@@ -15,8 +15,8 @@ from tasks.model.problem import Problem
 from tasks.options import Options, plan_limits
 from tasks.runtime import Outcome, constraint, contained, task
 
-_COMPARED = 3  # plans
-_WORTH = 0.1  # of a run's seconds, comparing the errors of its plans may take
+_COMPARED = 8  # plans
+_WORTH = 0.1  # of a run's seconds, simulating the plans that are compared may take
 _ALWAYS_S = 0.05
 _LONGER = 1.25  # a plan of less error may take so many times the seconds of the first
 _CLEARLY = 0.97  # a plan that the search ranked lower has to be better by more than predictions are uncertain
@@ -84,7 +84,8 @@ def chosen_plan(problem: Problem, cuts: tuple[Cut, ...] | None, limits: Mapping[
         spent = [predicted_spending(plan, devices or (TYPICAL_CPU,), shots) for plan in plans]
         keys = [(one.price if aim == "cost" else 0.0, one.execute + one.reconstruct) for one in spent]
         return plans[min(range(len(plans)), key=lambda k: keys[k])]
-    took = [predicted_spending(plan, (TYPICAL_CPU,), shots).execute for plan in plans]
+    spent = [predicted_spending(plan, (TYPICAL_CPU,), shots) for plan in plans]
+    took = [one.execute + one.reconstruct for one in spent]
     simulated = [sum(map(exact_fragment_seconds, plan.fragments)) for plan in plans]
     worth = _WORTH * took[0] + _ALWAYS_S
     kept = [

@@ -21,14 +21,14 @@ from tasks.cutting.objectives import find_objective
 from tasks.cutting.objectives.error import log_variance
 from tasks.cutting.partition import Partition, partition, partition_of, severed_form
 from tasks.cutting.plan import Fragment, Plan
-from tasks.cutting.refusal import with_narrowest
+from tasks.cutting.refusal import price_of, with_narrowest
 from tasks.cutting.search.candidates import candidate_cuts
-from tasks.cutting.search.sketch import Sketch, sketch_of
+from tasks.cutting.search.narrower import exact_cuts
+from tasks.cutting.search.sketch import MOST_TENSOR_BITS, Sketch, sketch_of
 from tasks.cutting.variants import count_variants, measurement_groups
 from tasks.model.problem import Problem
 from tasks.model.tensor import Structure
 
-_MOST_TENSOR_BITS = 60
 _WORTH_CUTTING_S = 1.0  # a simulation of the whole that takes longer may be quicker in pieces
 _SHORT_S = 0.1  # of the searches for a width that would do
 _STATES = 3  # that a simulation holds at a time, about
@@ -97,8 +97,9 @@ def make_plans(
             raise
         limit = _widest_allowed(max_qubits, shots, memory_bytes, devices)
 
-        def plan_at(width: int) -> Plan:
-            return search(max_qubits=width, devices=(), plan_seconds=_SHORT_S, most=1)[0]
+        def plan_at(width: int, aim: str | None) -> Plan:
+            own = objective if aim is None else aim
+            return search(max_qubits=width, devices=(), plan_seconds=_SHORT_S, most=1, objective=own)[0]
 
         raise with_narrowest(refusal, problem, plan_at, min(limit, problem.num_qubits), shots) from None
 
@@ -121,12 +122,12 @@ def _plans(
     def finished(found: Partition) -> Plan:
         if shots is not None and not mid_circuit_measurement:
             found = _of_cheapest_kinds(problem, found)
-        _refuse_too_large_an_array(found)
+        _refuse_too_large_an_array(found, shots)
         return _checked(_costed(found, shots), shots, max_qubits, memory_bytes, devices)
 
     if cuts is not None:
         given = partition(problem, cuts)
-        _refuse_too_many_ends(given)
+        _refuse_too_many_ends(given, shots)
         return [finished(given)]
     aim = find_objective(objective or ("work" if shots is None else "overhead"))
     whole = partition(problem, ())
@@ -141,22 +142,25 @@ def _plans(
         return [finished(whole)]
     ways: list[tuple[Cut, ...]] = [()] if limit == width else []
     try:
-        ways += candidate_cuts(problem, limit, aim, shots=shots, seed=seed, seconds=plan_seconds, runs=runs)
+        if shots is None:
+            ways += exact_cuts(problem, limit, aim, seed=seed, seconds=plan_seconds, runs=runs)
+        else:
+            ways += candidate_cuts(problem, limit, aim, shots=shots, seed=seed, seconds=plan_seconds, runs=runs)
     except CuttingError:
         if not ways:
             raise
     if len(ways) > 1 and not ways[0]:
         ways.sort(key=lambda own: aim.score(sketch_of(partition(problem, own)), shots))
     try:
-        return _first_within(problem, ways, limit, finished, most)
+        return _first_within(problem, ways, limit, shots, finished, most)
     except CuttingError as refusal:
-        if shots is None or refusal.field == "shots":
+        if shots is None or refusal.field == "shots" or aim.name == "work":
             raise
         # What takes fewest shots may be too large to join; what is quickest to join is a plan, if a dear one.
         quickest = find_objective("work")
         ways = candidate_cuts(problem, limit, quickest, seed=seed, seconds=plan_seconds, runs=runs)
         try:
-            return _first_within(problem, ways, limit, finished, most)
+            return _first_within(problem, ways, limit, shots, finished, most)
         except CuttingError:
             raise refusal from None
 
@@ -181,7 +185,12 @@ def _widest_allowed(
 
 
 def _first_within(
-    problem: Problem, ways: Sequence[tuple[Cut, ...]], limit: int, finished: Callable[[Partition], Plan], most: int
+    problem: Problem,
+    ways: Sequence[tuple[Cut, ...]],
+    limit: int,
+    shots: int | None,
+    finished: Callable[[Partition], Plan],
+    most: int,
 ) -> list[Plan]:
     """The first that keep the limits; fragments are built one set of cuts after the other until there are enough."""
     plans: list[Plan] = []
@@ -189,7 +198,7 @@ def _first_within(
     seen: list[Partition] = []
     for cuts in ways:
         seen.append(partition(problem, cuts))
-        if _widest(seen[-1].fragments) > limit or _tensor_bits(seen[-1]) > _MOST_TENSOR_BITS:
+        if _widest(seen[-1].fragments) > limit or _tensor_bits(seen[-1]) > MOST_TENSOR_BITS:
             continue
         try:
             plans.append(finished(seen[-1]))
@@ -209,7 +218,7 @@ def _first_within(
             field="max_qubits",
         )
     best = min(within, key=_tensor_bits)
-    _refuse_too_many_ends(best)
+    _refuse_too_many_ends(best, shots)
     raise AssertionError("a plan within all limits was left out")
 
 
@@ -256,24 +265,26 @@ def _tensor_bits(candidate: Partition) -> int:
     return max((sum(2 * (leg.rank.bit_length() - 1) for leg in f.legs) for f in candidate.fragments), default=0)
 
 
-def _refuse_too_many_ends(candidate: Partition) -> None:
+def _refuse_too_many_ends(candidate: Partition, shots: int | None) -> None:
     """Before anything is counted in numbers that a machine cannot hold."""
-    if _tensor_bits(candidate) > _MOST_TENSOR_BITS:
+    if _tensor_bits(candidate) > MOST_TENSOR_BITS:
         worst = max(candidate.fragments, key=lambda f: sum(leg.rank for leg in f.legs))
         raise CuttingError(
             f"fragment {worst.index} has {len(worst.legs)} cut ends: its tensor alone would have "
-            f"2**{_tensor_bits(candidate)} numbers; allow more qubits a fragment or cut elsewhere",
+            f"2**{_tensor_bits(candidate)} numbers ({price_of(sketch_of(candidate), shots)}); "
+            "allow more qubits a fragment or cut elsewhere",
             field="max_qubits",
         )
 
 
-def _refuse_too_large_an_array(found: Partition) -> None:
+def _refuse_too_large_an_array(found: Partition, shots: int | None) -> None:
     """Before the fragments' costs are counted, which may take long where there are so many cuts."""
     largest = greedy_contraction(found.fragments, found.bonds).largest
-    if largest > 2.0**_MOST_TENSOR_BITS:
+    if largest > 2.0**MOST_TENSOR_BITS:
         raise CuttingError(
             f"joining the {len(found.fragments)} fragments over {len(found.cuts)} cuts would take an array of "
-            f"2**{log2(largest):.0f} numbers; allow more qubits a fragment or cut elsewhere",
+            f"2**{log2(largest):.0f} numbers ({price_of(sketch_of(found), shots)}); "
+            "allow more qubits a fragment or cut elsewhere",
             field="max_qubits",
         )
 

@@ -189,7 +189,7 @@ def test_of_the_cuts_found_those_too_wide_are_left_and_the_narrowest_is_said(mon
         circuit.cz(q, q + 1)
     problem = problem_of(circuit, ["ZZZZ"], np.ones((1, 1)))
     found = [(), (GateCut(4),), (GateCut(5),)]
-    monkeypatch.setattr("tasks.cutting.planner.candidate_cuts", lambda *_, **__: found)
+    monkeypatch.setattr("tasks.cutting.planner.exact_cuts", lambda *_, **__: found)
     assert make_plan(problem, max_qubits=2).cuts == (GateCut(5),)
     found.pop()
     assert make_plan(problem, max_qubits=3).cuts == (GateCut(4),)
@@ -223,8 +223,8 @@ def test_a_search_takes_tensors_of_as_many_numbers_as_there_may_be(monkeypatch, 
         circuit.ry(0.3, [0, 1])
         circuit.cz(0, 1)
     problem = problem_of(circuit, ["ZZ"], np.ones((1, 1)))
-    monkeypatch.setattr("tasks.cutting.planner.candidate_cuts", lambda *_, **__: [(GateCut(2), GateCut(5))])
-    monkeypatch.setattr("tasks.cutting.planner._MOST_TENSOR_BITS", bits)
+    monkeypatch.setattr("tasks.cutting.planner.exact_cuts", lambda *_, **__: [(GateCut(2), GateCut(5))])
+    monkeypatch.setattr("tasks.cutting.planner.MOST_TENSOR_BITS", bits)
     if fits:
         assert make_plan(problem, max_qubits=1).cuts == (GateCut(2), GateCut(5))
     else:

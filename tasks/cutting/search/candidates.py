@@ -27,12 +27,12 @@ from tasks.cutting.search.seen import STAYS_WHOLE, views
 from tasks.cutting.search.sketch import Circuit, Sketch
 from tasks.model.problem import Problem
 
-_NARROWEST = 6  # narrower fragments are hardly ever quicker: a task each, and more joining
+NARROWEST = 6  # narrower fragments are hardly ever quicker: a task each, and more joining
 _NARROWER = 0.75
 # What steps take on a typical core, in seconds; a step is as good as its cost on any machine.
 _MOVE_S, _SKETCH_S, _SPLIT_S = 1.3e-6, 1e-3, 5e-3
-_MOST_S = 12.0
-_LEAST_S = 0.45  # spent on any circuit that is cut
+_MOST_S = 6.0
+_LEAST_S = 0.6  # spent on any circuit that is cut
 _LARGE = 2_000  # gate ends; orders of more are not split
 _WORTH = 0.5  # of what a run is predicted to take, searching for a quicker one may take
 _UNFED = 30.0  # powers of two that a plan with more variants than shots must be better by to be looked at first
@@ -165,16 +165,24 @@ class _Search:
         self._rounds(min(promising, key=lambda width: tried[width]))
 
     def best(self) -> list[tuple[float, np.ndarray]]:
-        """Assignments and their scores, the best first; too wide ones only where there are no others."""
+        """Assignments and their scores, the best first; too wide or too large to join only where there are no others.
+
+        Of those there is one, for what a refusal says: building fragments that no plan is made of takes long.
+        """
         most = inf if self.shots is None else self.shots
-        found = [(item.score + _UNFED * (item.sketch.variants > most), item.block) for item in self.found.values()]
-        return sorted(found, key=lambda item: item[0])[:_KEPT] or [(inf, block) for block in self.wide[:1]]
+        found: list[tuple[float, Sketch | None, np.ndarray]] = [
+            (item.score + _UNFED * (item.sketch.variants > most), item.sketch, item.block)
+            for item in self.found.values()
+        ]
+        ordered = sorted(found, key=lambda item: item[0])[:_KEPT] or [(inf, None, block) for block in self.wide[:1]]
+        held = [item for item in ordered if item[1] is not None and not item[1].too_large]
+        return [(score, block) for score, _, block in held or ordered[:1]]
 
     def _widths(self, qubits: int) -> list[int]:
         """Widest first: an exact run may well be quicker on narrower fragments."""
         widths = [min(self.max_qubits, qubits)]
-        while self.shots is None and widths[-1] > _NARROWEST:
-            widths.append(max(_NARROWEST, ceil(_NARROWER * widths[-1])))
+        while self.shots is None and widths[-1] > NARROWEST:
+            widths.append(max(NARROWEST, ceil(_NARROWER * widths[-1])))
         return widths
 
     def _budget(self) -> float:

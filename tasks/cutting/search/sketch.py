@@ -34,6 +34,8 @@ from tasks.cutting.schmidt import Copied, SchmidtForm
 from tasks.cutting.search.ends import GateEnds
 
 _MOST_BITS = 1000
+MOST_TENSOR_BITS = 60
+"""Of a tensor of the fragments' network: no machine holds one of more numbers."""
 _MOST_TERMS = 4096  # observable terms beyond these are not looked at
 
 
@@ -116,6 +118,11 @@ class Sketch:
     def tensor_bits(self) -> float:
         """log2 of the entries of the largest fragment tensor, for one observable factor."""
         return max((sum(map(log2, fragment.dimensions)) for fragment in self.fragments), default=0.0)
+
+    @property
+    def too_large(self) -> bool:
+        """Whether no machine joins its fragments."""
+        return max(self.tensor_bits, log2(max(1.0, self.contraction.largest))) > MOST_TENSOR_BITS
 
     @cached_property
     def seconds(self) -> float:

@@ -1,0 +1,49 @@
+"""Cuts for an exact run: a limit beside narrower ones, each searched by itself while the run takes long."""
+
+from __future__ import annotations
+
+from math import ceil, inf
+
+from tasks.cutting.cuts import Cut
+from tasks.cutting.errors import CuttingError
+from tasks.cutting.objectives import Objective
+from tasks.cutting.partition import partition
+from tasks.cutting.search.candidates import NARROWEST, candidate_cuts
+from tasks.cutting.search.sketch import sketch_of
+from tasks.model.problem import Problem
+
+_SHORT_S = 0.25  # of a run: another search takes as long
+_NARROWER = 0.5  # a search looks at widths down to about this by itself
+_COUNTED = 2  # of each limit, from finished fragments
+
+
+def exact_cuts(
+    problem: Problem, max_qubits: int, objective: Objective, *, seed: int, seconds: float | None, runs: bool
+) -> list[tuple[Cut, ...]]:
+    """Sets of cuts worth comparing, the best first.
+
+    The arguments are those of ``candidate_cuts``. The first of each limit are counted as finished fragments, with what
+    a search's sketch leaves out: fragments that take no amplitudes. Narrower limits are left when one gains nothing.
+
+    Raises:
+        CuttingError: only gates that cannot be cut would part the circuit so far.
+    """
+    limit = min(max_qubits, problem.num_qubits)
+    others = candidate_cuts(problem, limit, objective, seed=seed, seconds=seconds, runs=runs)
+    counted: list[tuple[bool, float, tuple[Cut, ...]]] = []
+    ways, least = others, inf
+    while ways:
+        before = least
+        for cuts in ways[:_COUNTED]:
+            sketch = sketch_of(partition(problem, cuts))
+            wide = sketch.width > max_qubits
+            counted.append((wide, objective.score(sketch, None), cuts))
+            least = least if wide else min(least, sketch.seconds)
+        if least <= _SHORT_S or least >= before or limit <= NARROWEST or seconds is not None:
+            break
+        limit = max(NARROWEST, ceil(_NARROWER * limit))
+        try:
+            ways = candidate_cuts(problem, limit, objective, seed=seed, runs=runs)
+        except CuttingError:  # gates that cannot be cut keep more together
+            break
+    return [cuts for *_, cuts in sorted(counted, key=lambda item: item[:2])] + others[_COUNTED:]
