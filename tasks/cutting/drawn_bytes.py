@@ -48,7 +48,9 @@ def drawn_bytes(fragment: Fragment, schemes: tuple[Scheme, ...], shots: int) -> 
     return int(max(simulation, state + max(own + results * (1 - 1 / len(groups)), 2 * results)))
 
 
-def table_length(outcomes: int, amplitudes: int, entries: int, variants: int, allowed: int = TABLE_BYTES) -> int:
+def table_length(
+    outcomes: int, amplitudes: int, entries: int, variants: int, allowed: int = TABLE_BYTES, *, read: int = 0
+) -> int:
     """How many outcomes of the highest bits make the sum of both draws the cheapest, within the memory allowed.
 
     Args:
@@ -57,12 +59,16 @@ def table_length(outcomes: int, amplitudes: int, entries: int, variants: int, al
         entries: of the legs, for each outcome.
         variants: how many share the table.
         allowed: bytes that it may take, if the state takes no more.
+        read: at most so many bits are read at the legs; with the qubits' at most ``JOINT_BITS`` are drawn in one.
     """
+    together = outcomes << read <= 1 << JOINT_BITS
     most = max(amplitudes * AMPLITUDE_BYTES, allowed) // (_NUMBER * entries)
     lengths = [1 << bits for bits in range(outcomes.bit_length()) if bits == 0 or 1 << bits <= most]
 
     def cost(length: int) -> float:
         # What is read for each outcome drawn: of the amplitudes, or of the table where that has all bits.
+        if length == outcomes and together:
+            return length * (_ENTRY * entries + variants * (1 << read))
         each = amplitudes // length if length < outcomes else min(amplitudes // length, entries)
         return length * (_ENTRY * entries + variants) + _AMPLITUDE * variants * min(length, DRAWN_SHOTS) * each
 
@@ -93,9 +99,9 @@ def _group_bytes(
     """Beside the state: of the variants of one measurement group of so many qubits."""
     variants = prod(len(own) for own in bits)
     entries, outcomes = prod(leg.dimension for leg in fragment.legs), 1 << measured
-    length = table_length(outcomes, program.amplitudes, entries, variants)
-    whole, table = length == outcomes, _NUMBER * entries * length
     read = 1 << sum(map(max, bits))
+    length = table_length(outcomes, program.amplitudes, entries, variants, read=sum(map(max, bits)))
+    whole, table = length == outcomes, _NUMBER * entries * length
     joint = whole and measured + sum(map(max, bits)) <= JOINT_BITS
     # Variants drawn at once read the same bits: of each leg the settings that read one, or the others.
     places, sharing = length, variants

@@ -10,6 +10,7 @@ import pytest
 from scipy.stats import chi2
 
 from tasks.cutting import GateCut, WireCut, make_plan
+from tasks.cutting.drawn_bytes import table_length
 from tasks.cutting.variants import VariantBuilder, enumerate_variants
 from tasks.execution.simulators import measured, sampled
 from tasks.execution.simulators.drawing import draw_places, draw_within
@@ -125,3 +126,9 @@ def test_a_generator_that_is_set_gives_the_streams_of_new_ones():
         assert ours.random() == new.random()
         assert (ours.integers(7, dtype=np.int32, size=3) == new.integers(7, dtype=np.int32, size=3)).all()
         ours.bit_generator.random_raw(3)
+
+
+def test_few_bits_are_drawn_in_one_although_amplitudes_would_be_as_quick_to_go_through_in_turn():
+    # 6 qubits, 6 legs, 2 of the qubits measured: 4^6 entries of legs and as many amplitudes.
+    assert table_length(4, 1 << 12, 1 << 12, 3375, read=6) == 4
+    assert table_length(4, 1 << 12, 1 << 12, 3375, read=10) < 4, "16 bits would be a law too long for each variant"

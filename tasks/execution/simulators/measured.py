@@ -89,7 +89,9 @@ def measured_rows(state: OpenState, bases: np.ndarray) -> np.ndarray:
     return rows.reshape(1 << len(asked), -1, branches)
 
 
-def leg_table(rows: np.ndarray, legs: Sequence[Leg], branchings: Sequence[Branching], variants: int = 1) -> np.ndarray:
+def leg_table(
+    rows: np.ndarray, legs: Sequence[Leg], branchings: Sequence[Branching], variants: int = 1, read: int = 0
+) -> np.ndarray:
     """Leg entries of the projectors onto the measured bits, or onto the highest of them where that is cheaper.
 
     Args:
@@ -97,13 +99,14 @@ def leg_table(rows: np.ndarray, legs: Sequence[Leg], branchings: Sequence[Branch
         legs: of the fragment.
         branchings: of the state.
         variants: how many variants share the table.
+        read: how many bits at most are read at the legs.
 
     Returns:
         (leg_0, ..., leg_k, 2**high) float64.
     """
     dimensions = [leg.dimension for leg in legs]
     branches = rows.shape[2]
-    high = table_length(len(rows), rows.size, prod(dimensions), variants, TABLE_BYTES)
+    high = table_length(len(rows), rows.size, prod(dimensions), variants, TABLE_BYTES, read=read)
     blocks = rows.reshape(high, -1, branches)
     table = np.empty((*dimensions, high))
     bases = LegBases(legs, branchings)

@@ -111,7 +111,10 @@ class _Seen:
         self._rows = rows
         self._branchings = state.branchings
         self._amplitudes = measured_rows(state, measurement_groups(fragment)[group].bases)
-        self._table = leg_table(self._amplitudes, fragment.legs, state.branchings, prod(len(one.bits) for one in rows))
+        self._table = leg_table(
+            self._amplitudes, fragment.legs, state.branchings, prod(len(one.bits) for one in rows),
+            sum(int(one.bits.max()) for one in rows),
+        )  # fmt: skip
         self._bits = len(self._amplitudes).bit_length() - 1
         self._whole = self._table.shape[-1] == len(self._amplitudes)
         self._by_outcome: np.ndarray | None = None
