@@ -16,8 +16,10 @@ from tasks.options import Options, plan_limits
 from tasks.runtime import Outcome, constraint, contained, task
 
 _COMPARED = 8  # plans
-_WORTH = 0.1  # of a run's seconds, simulating the plans that are compared may take
-_ALWAYS_S = 0.05
+_COMPARED_INSTRUCTIONS = 8_000  # in all: building the fragments of large circuits takes long
+_WORTH = 0.1  # of a run's seconds, computing the errors of its plans may take
+_ALWAYS_S = 0.15
+_VARIANCES = 3.0  # times as long as the exact tensors of a plan, what its shots are worth takes
 _LONGER = 1.25  # a plan of less error may take so many times the seconds of the first
 _CLEARLY = 0.97  # a plan that the search ranked lower has to be better by more than predictions are uncertain
 
@@ -63,19 +65,20 @@ def asked_of_plan(options: Options, devices: Sequence[Device]) -> dict[str, Any]
 def chosen_plan(problem: Problem, cuts: tuple[Cut, ...] | None, limits: Mapping[str, Any]) -> Plan:
     """The best of the plans that the search finds, by what is predicted of each.
 
-    Errors are predicted where simulating the candidates takes little beside the run; elsewhere the search's order is
-    kept, by sampling overhead or by work.
+    Exact runs are compared by their seconds. Errors are predicted where simulating the candidates takes little beside
+    the run, of the first and then of those that take least; elsewhere the search's order is kept.
 
     Raises:
         CuttingError: there is none within the limits.
     """
     asked = dict(limits)
     aim, shots, devices = asked.pop("minimise", None), asked["shots"], asked.get("devices", ())
-    if aim == "error" and shots is None:
-        aim = None  # every exact plan has none
-    if cuts is not None or (aim is None and shots is None) or asked["plan_seconds"] == 0:
+    if shots is None and aim in (None, "error"):
+        aim, devices = "time", ()  # every exact plan has no error
+    if cuts is not None or asked["plan_seconds"] == 0:
         return make_plan(problem, cuts=cuts, **asked)
-    plans = make_plans(problem, **asked, most=_COMPARED)
+    most = min(_COMPARED, _COMPARED_INSTRUCTIONS // max(1, len(problem.circuit.data)))
+    plans = make_plans(problem, **asked, most=max(1, most))
     if len(plans) == 1:
         return plans[0]
     from tasks.prediction import predicted_spending, shot_variances  # loads the simulator
@@ -86,18 +89,20 @@ def chosen_plan(problem: Problem, cuts: tuple[Cut, ...] | None, limits: Mapping[
         return plans[min(range(len(plans)), key=lambda k: keys[k])]
     spent = [predicted_spending(plan, (TYPICAL_CPU,), shots) for plan in plans]
     took = [one.execute + one.reconstruct for one in spent]
-    simulated = [sum(map(exact_fragment_seconds, plan.fragments)) for plan in plans]
-    worth = _WORTH * took[0] + _ALWAYS_S
-    kept = [
-        plan
-        for plan, seconds, own in zip(plans, np.cumsum(simulated), took, strict=True)
-        if seconds <= worth and own <= _LONGER * took[0]
-    ]
+    simulated = [_VARIANCES * sum(map(exact_fragment_seconds, plan.fragments)) for plan in plans]
+    left = _WORTH * took[0] + _ALWAYS_S
+    kept = []
+    for k in sorted(range(len(plans)), key=lambda k: (k > 0, simulated[k])):
+        left -= simulated[k]
+        if left < 0:
+            break
+        if took[k] <= _LONGER * took[0]:
+            kept.append(k)
     if len(kept) < 2:
         return plans[0]
-    errors = [float(shot_variances(problem, plan).std_errors(shots).max(initial=0.0)) for plan in kept]
+    errors = [float(shot_variances(problem, plans[k]).std_errors(shots).max(initial=0.0)) for k in kept]
     best = int(np.argmin(errors))
-    return kept[best if errors[best] < _CLEARLY * errors[0] else 0]
+    return plans[kept[best if errors[best] < _CLEARLY * errors[0] else 0]]
 
 
 def _plan(problem: Problem, cuts: tuple[Cut, ...] | None, limits: dict[str, Any]) -> Any:
