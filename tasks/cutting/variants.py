@@ -12,6 +12,7 @@ from qiskit import QuantumCircuit
 from tasks.cutting.kinds import GATES, Scheme, Setting
 from tasks.cutting.once import once_a_fragment
 from tasks.cutting.plan import Fragment
+from tasks.model.tensor import VariantMeaning
 
 _LETTERS = {"x": 1, "y": 2, "z": 3}
 
@@ -84,26 +85,6 @@ def enumerate_variants(fragment: Fragment, schemes: tuple[Scheme, ...]) -> list[
     counts = [range(len(choice)) for choice in leg_choices(fragment, schemes)]
     groups = range(len(measurement_groups(fragment)))
     return [Variant(fragment.index, tuple(s), g) for g in groups for s in product(*counts)]
-
-
-@dataclass(frozen=True)
-class VariantMeaning:
-    """What the measured bits of a variant say: bits of the legs first, in leg order, then those of the group's qubits.
-
-    Attributes:
-        leg_bits: (leg,) the bit that carries each leg's sign, or -1.
-        factors: (k,) the factors its group determines.
-        factor_masks: (k, m) bool, the bits whose parity is each factor's sign.
-    """
-
-    leg_bits: tuple[int, ...]
-    factors: np.ndarray
-    factor_masks: np.ndarray
-
-    @property
-    def num_bits(self) -> int:
-        """How many bits are measured."""
-        return int(self.factor_masks.shape[1])
 
 
 class VariantBuilder:

@@ -16,8 +16,10 @@ Leg bases (the same for exact and sampled fragments, so that both kinds mix in o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, overload
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -91,6 +93,142 @@ class VariantData:
 
 
 @dataclass(frozen=True)
+class VariantMeaning:
+    """What the measured bits of a variant say: bits of the legs first, in leg order, then those of the group's qubits.
+
+    Attributes:
+        leg_bits: (leg,) the bit that carries each leg's sign, or -1.
+        factors: (k,) the factors its group determines.
+        factor_masks: (k, m) bool, the bits whose parity is each factor's sign.
+    """
+
+    leg_bits: tuple[int, ...]
+    factors: np.ndarray
+    factor_masks: np.ndarray
+
+    @property
+    def num_bits(self) -> int:
+        """How many bits are measured."""
+        return int(self.factor_masks.shape[1])
+
+
+@dataclass(frozen=True)
+class VariantColumns(Sequence[VariantData]):
+    """Variants as a few arrays: thousands of small objects take seconds to make, to sum over and to send.
+
+    Attributes:
+        meanings: what bits mean; many variants share one.
+        which: (variant,) int64, the meaning of each.
+        settings: (variant, leg) int64.
+        halves: (variant,) int64.
+        rows: (variant,) int64, how many outcomes each has.
+        outcomes: (byte,) uint8, the tables of outcomes one after the other, each row by row.
+        counts: (row,) int64.
+        readings: of the variants that have them, by position; ``weights`` too.
+    """
+
+    meanings: tuple[VariantMeaning, ...]
+    which: np.ndarray
+    settings: np.ndarray
+    halves: np.ndarray
+    rows: np.ndarray
+    outcomes: np.ndarray
+    counts: np.ndarray
+    readings: Mapping[int, np.ndarray] = field(default_factory=dict)
+    weights: Mapping[int, np.ndarray] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, variants: Sequence[VariantData]) -> VariantColumns:
+        """The columns of variants of one fragment."""
+        numbers: dict[tuple[Any, ...], int] = {}
+        keys = ((v.leg_bits, id(v.factors), id(v.factor_masks)) for v in variants)
+        which = np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
+        first = [variants[k] for k in np.unique(which, return_index=True)[1].tolist()]
+        legs = len(variants[0].settings) if len(variants) else 0
+        return cls(
+            tuple(VariantMeaning(v.leg_bits, np.asarray(v.factors), v.factor_masks) for v in first),
+            which,
+            np.array([v.settings for v in variants], dtype=np.int64).reshape(len(variants), legs),
+            np.array([v.half for v in variants], dtype=np.int64),
+            np.array([len(v.counts.counts) for v in variants], dtype=np.int64),
+            np.concatenate([np.zeros(0, dtype=np.uint8), *(v.counts.outcomes.reshape(-1) for v in variants)]),
+            np.concatenate([v.counts.counts for v in variants] or [np.zeros(0, dtype=np.int64)]),
+            {k: v.counts.readings for k, v in enumerate(variants) if v.counts.readings is not None},
+            {k: v.counts.weights for k, v in enumerate(variants) if v.counts.weights is not None},
+        )
+
+    @cached_property
+    def bits(self) -> np.ndarray:
+        """(variant,) int64, how many bits each read."""
+        return np.array([own.num_bits for own in self.meanings], dtype=np.int64)[self.which]
+
+    @cached_property
+    def widths(self) -> np.ndarray:
+        """(variant,) int64, bytes of an outcome."""
+        return np.maximum(1, (self.bits + 7) // 8)
+
+    @cached_property
+    def row_ends(self) -> np.ndarray:
+        """(variant,) int64."""
+        return np.cumsum(self.rows)
+
+    @cached_property
+    def byte_ends(self) -> np.ndarray:
+        """(variant,) int64."""
+        return np.cumsum(self.rows * self.widths)
+
+    @cached_property
+    def shots(self) -> np.ndarray:
+        """(variant,) int64."""
+        sums = np.concatenate([[0], np.cumsum(self.counts)])
+        return np.asarray(sums[self.row_ends] - sums[self.row_ends - self.rows]).astype(np.int64)
+
+    @cached_property
+    def mitigated(self) -> np.ndarray:
+        """(variant,) bool, whether it has readings or weights."""
+        found = np.zeros(len(self.which), dtype=bool)
+        found[[*self.readings, *self.weights]] = True
+        return found
+
+    def rows_of(self, members: np.ndarray) -> np.ndarray:
+        """(row of one of the members,) int64: where their rows are, one member after the other."""
+        rows = self.rows[members]
+        starts = self.row_ends[members] - rows
+        return np.repeat(starts - np.cumsum(rows) + rows, rows) + np.arange(int(rows.sum()))
+
+    def byte_of_row(self) -> np.ndarray:
+        """(row,) int64: where the bytes of each row begin."""
+        widths = np.repeat(self.widths, self.rows)
+        return np.asarray(np.cumsum(widths) - widths)
+
+    def __len__(self) -> int:
+        """How many variants."""
+        return len(self.which)
+
+    @overload
+    def __getitem__(self, at: int) -> VariantData: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> tuple[VariantData, ...]: ...
+
+    def __getitem__(self, at: int | slice) -> VariantData | tuple[VariantData, ...]:
+        """One variant, or several."""
+        if isinstance(at, slice):
+            return tuple(self[k] for k in range(*at.indices(len(self))))
+        k = range(len(self))[at]
+        meaning, rows, width = self.meanings[self.which[k]], int(self.rows[k]), int(self.widths[k])
+        row, byte = int(self.row_ends[k]), int(self.byte_ends[k])
+        counts = VariantCounts(
+            self.outcomes[byte - rows * width : byte].reshape(rows, width), self.counts[row - rows : row],
+            meaning.num_bits, self.readings.get(k), self.weights.get(k),
+        )  # fmt: skip
+        settings = tuple(self.settings[k].tolist())
+        return VariantData(
+            settings, meaning.leg_bits, meaning.factors, meaning.factor_masks, counts, int(self.halves[k])
+        )
+
+
+@dataclass(frozen=True)
 class SampledData:
     """The counts behind a sampled fragment tensor: its covariance, kept as the samples themselves.
 
@@ -106,48 +244,21 @@ class SampledData:
     """
 
     legs: tuple[LegSettings, ...]
-    variants: tuple[VariantData, ...]
+    variants: Sequence[VariantData]
+
+    @cached_property
+    def columns(self) -> VariantColumns:
+        """The variants as arrays."""
+        return self.variants if isinstance(self.variants, VariantColumns) else VariantColumns.of(self.variants)
 
     @property
     def halves(self) -> int:
         """1, or 2 where the shots were taken in rounds."""
-        return 1 + max((variant.half for variant in self.variants), default=0)
+        return 1 + int(self.columns.halves.max(initial=0))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled as a few arrays: thousands of small objects take seconds on their way between processes."""
-        own = self.variants
-        if not own or any(v.counts.readings is not None or v.counts.weights is not None for v in own):
-            return SampledData, (self.legs, own)
-        kinds: dict[tuple[Any, ...], int] = {}
-        which = [kinds.setdefault((v.leg_bits, id(v.factors), id(v.factor_masks), v.counts.num_bits), len(kinds))
-                 for v in own]  # fmt: skip
-        first = {kind: variant for kind, variant in zip(reversed(which), reversed(own), strict=True)}
-        alike = [(first[k].leg_bits, first[k].factors, first[k].factor_masks, first[k].counts.num_bits)
-                 for k in range(len(kinds))]  # fmt: skip
-        rows = (len(v.counts.counts) for v in own)
-        numbers = np.array([(*v.settings, v.half, k, n) for v, k, n in zip(own, which, rows, strict=True)])
-        outcomes = np.concatenate([v.counts.outcomes.reshape(-1) for v in own])
-        return _unpacked, (self.legs, alike, numbers, outcomes, np.concatenate([v.counts.counts for v in own]))
-
-
-def _unpacked(
-    legs: tuple[LegSettings, ...],
-    alike: list[tuple[tuple[int, ...], np.ndarray, np.ndarray, int]],
-    numbers: np.ndarray,
-    outcomes: np.ndarray,
-    counts: np.ndarray,
-) -> SampledData:
-    """The inverse of ``SampledData.__reduce__``."""
-    variants = []
-    byte = row = 0
-    for *settings, half, kind, rows in numbers.tolist():
-        leg_bits, factors, masks, bits = alike[kind]
-        width = max(1, (bits + 7) // 8)
-        table = outcomes[byte : byte + rows * width].reshape(rows, width)
-        own = VariantCounts(table, counts[row : row + rows], bits)
-        variants.append(VariantData(tuple(settings), leg_bits, factors, masks, own, half))
-        byte, row = byte + rows * width, row + rows
-    return SampledData(legs, tuple(variants))
+        """Pickled as arrays."""
+        return SampledData, (self.legs, self.columns)
 
 
 @dataclass(frozen=True)

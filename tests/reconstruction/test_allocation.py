@@ -30,7 +30,7 @@ def in_halves(problem, rng: np.random.Generator, shots: int) -> list[FragmentTen
     for first, second in zip(draw(*problem, rng, shots), draw(*problem, rng, shots), strict=True):
         if first.samples is not None and second.samples is not None:
             more = tuple(replace(variant, half=1) for variant in second.samples.variants)
-            samples = SampledData(first.samples.legs, first.samples.variants + more)
+            samples = SampledData(first.samples.legs, (*first.samples.variants, *more))
             first = FragmentTensor(first.fragment, tensor_values(samples, first.values.shape[-1]), samples)
         made.append(first)
     return made

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from tasks.model.tensor import FragmentTensor, LegSettings, SampledData, Structure, VariantCounts, VariantData
+from tasks.model.tensor import VariantColumns, FragmentTensor, LegSettings, SampledData, Structure, VariantCounts, VariantData
 from tasks.reconstruction import contract, estimate_values, tensor_values
 from tasks.reconstruction.contraction.layout import (
     CALL,
@@ -169,7 +169,7 @@ def test_the_variance_claimed_is_what_was_seen_and_two_flips_but_never_below_the
 def test_a_histogram_of_more_than_a_byte() -> None:
     variant = VariantData((), (), np.array([0]), np.ones((1, 9), dtype=bool), counted({3: 2, 257: 5}, 9))
     other = VariantData((), (), np.array([0]), np.ones((1, 9), dtype=bool), counted({511: 1}, 9))
-    found = histograms([variant, other], 9)
+    found = histograms(VariantColumns.of([other, variant, other]), np.array([1, 2]), 9)
     assert found.shape == (2, 512)
     assert {(int(r), int(x)): found[r, x] for r, x in np.argwhere(found)} == {(0, 3): 2, (0, 257): 5, (1, 511): 1}
 

@@ -140,11 +140,13 @@ def test_factors_that_no_observable_asks_for_add_nothing() -> None:
     for factor in (0, 1):
         asked = LeafGradient(0, np.array([7]), np.array([factor]), gradient)
         found[factor] = list(variant_uncertainties(samples, asked))
-        for number, observables, own in found[factor]:
-            assert factor in samples.variants[number].factors and observables.tolist() == [7]
-            assert own.seen.shape == own.doubt.shape == (1,) and own.seen[0] >= 0 and own.doubt[0] > 0
-    assert len(found[0]) == len(samples.variants), "every group asks for factor 0"
-    assert len(found[1]) == len(samples.variants) // 2
+        for numbers, observables, own in found[factor]:
+            assert all(factor in samples.variants[k].factors for k in numbers) and observables.tolist() == [7]
+            assert own.seen.shape == own.doubt.shape == (len(numbers), 1)
+            assert (own.seen >= 0).all() and (own.doubt > 0).all()
+    met = [sorted(k for numbers, *_ in found[factor] for k in numbers.tolist()) for factor in (0, 1)]
+    assert met[0] == list(range(len(samples.variants))), "every group asks for factor 0"
+    assert len(set(met[1])) == len(met[1]) == len(samples.variants) // 2
 
 
 def test_shots_for_an_error_cost_least_where_prices_differ() -> None:

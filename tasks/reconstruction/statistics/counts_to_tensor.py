@@ -93,11 +93,10 @@ def _raw_sums(samples: SampledData, num_factors: int) -> tuple[np.ndarray, np.nd
     """Sums of signs and numbers of shots behind each raw entry, both (half, raw of each leg..., factor)."""
     shape = (samples.halves, *(len(leg.columns) for leg in samples.legs), num_factors)
     sums, shots = np.zeros(shape), np.zeros(shape)
-    every = np.concatenate([variant.counts.counts for variant in samples.variants] or [np.zeros(0)])
+    every = samples.columns.counts
     wrong = np.flatnonzero(~np.isfinite(every) | (every < 0))
     if wrong.size:
-        ends = np.cumsum([len(variant.counts.counts) for variant in samples.variants])
-        number = int(np.searchsorted(ends, wrong[0], side="right"))
+        number = int(np.searchsorted(samples.columns.row_ends, wrong[0], side="right"))
         raise MissingCountsError(
             f"Variant {number} (settings {samples.variants[number].settings}) has counts that are not numbers of shots:"
             " no estimate can be made from it. Delete this fragment's result and resume the run."
@@ -105,7 +104,7 @@ def _raw_sums(samples: SampledData, num_factors: int) -> tuple[np.ndarray, np.nd
     together, singles = variant_batches(samples)
     for batch in together:
         for part in batch.chunks(1 << batch.num_bits):
-            spectrum = walsh(histograms([samples.variants[p] for p in batch.members[part]], batch.num_bits))
+            spectrum = walsh(histograms(samples.columns, batch.members[part], batch.num_bits))
             where = batch.entries(part)
             np.add.at(sums, where, spectrum[:, batch.all_masks])  # several groups can determine one entry
             np.add.at(shots, where, spectrum[:, :1, None])

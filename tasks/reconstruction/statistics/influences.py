@@ -108,11 +108,15 @@ def influences(
         block = Uncertainty.none(*shots.shape, observables.size)
         for piece in found:
             data = samples[piece.fragment]
-            for position, asking, told in variant_uncertainties(data, piece):
-                half = data.variants[position].half
-                row = start[piece.fragment] + int(rows[piece.fragment][position])
-                one_shot = told.scaled(len(shots)).per_shot(float(shots[half, row]))
-                block.add(one_shot, (half, row, np.searchsorted(observables, asking)))
+            for positions, asking, told in variant_uncertainties(data, piece):
+                half, row = data.columns.halves[positions], start[piece.fragment] + rows[piece.fragment][positions]
+                one_shot = told.scaled(len(shots)).per_shot(shots[half, row][:, None].astype(np.float64))
+                where, left = np.searchsorted(observables, asking), np.arange(len(positions))
+                while left.size:  # a second time only where samples share a row
+                    first = np.unique(half[left] * len(fragments) + row[left], return_index=True)[1]
+                    now = left[first]
+                    block.add(one_shot[now], (half[now, None], row[now, None], where[None, :]))
+                    left = np.delete(left, first)
         kept, table = np.concatenate([kept, observables]), table.beside(block)
         every = [Influences(fragments, kept, table[half], shots[half], len(shots)) for half in range(len(shots))]
         predicted = sum(known.predicted(known.shots) for known in every)
@@ -129,11 +133,13 @@ def shots_taken(samples: Mapping[int, SampledData]) -> tuple[dict[int, np.ndarra
     halves = max(data.halves for data in samples.values())
     rows, shots = {}, {}
     for fragment, data in samples.items():
-        place: dict[tuple, int] = {}
-        for variant in data.variants:
-            place.setdefault((variant.settings, variant.factors.tobytes()), len(place))
-        rows[fragment] = np.array([place[v.settings, v.factors.tobytes()] for v in data.variants], dtype=np.int64)
-        shots[fragment] = np.zeros((halves, len(place)), dtype=np.int64)
-        for variant, row in zip(data.variants, rows[fragment].tolist(), strict=True):
-            shots[fragment][variant.half, row] += variant.counts.shots
+        columns = data.columns
+        factors: dict[bytes, int] = {}
+        told = [factors.setdefault(own.factors.tobytes(), len(factors)) for own in columns.meanings]
+        words = np.column_stack([np.array(told, dtype=np.int64)[columns.which], columns.settings])
+        _, first, place = np.unique(words, axis=0, return_index=True, return_inverse=True)
+        order = np.argsort(np.argsort(first))  # in the order in which they come
+        rows[fragment] = order[place.reshape(-1)]
+        shots[fragment] = np.zeros((halves, len(first)), dtype=np.int64)
+        np.add.at(shots[fragment], (columns.halves, rows[fragment]), columns.shots)
     return rows, shots

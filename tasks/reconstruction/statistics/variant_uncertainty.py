@@ -24,33 +24,27 @@ _BATCH_WEIGHTS = 1 << 18
 def fragment_uncertainty(samples: SampledData, found: LeafGradient, num_observables: int) -> Uncertainty:
     """(observable,) what one fragment's shots say of the variance of every observable."""
     total = Uncertainty.none(num_observables)
-    for _, observables, own in _batched_uncertainties(samples, found):
+    for _, observables, own in variant_uncertainties(samples, found):
         total.add(own.summed(axis=0), observables)
     return total
 
 
-def variant_uncertainties(samples: SampledData, found: LeafGradient) -> Iterator[tuple[int, np.ndarray, Uncertainty]]:
+def variant_uncertainties(
+    samples: SampledData, found: LeafGradient
+) -> Iterator[tuple[np.ndarray, np.ndarray, Uncertainty]]:
     """What each variant's shots say of the variance of the observables that a gradient speaks of.
 
     Yields:
-        (position in ``samples.variants``, (observable,) int ascending, (observable,) uncertainty).
+        for several variants at once: (variant,) int positions in ``samples.variants``, (observable,) int ascending,
+        and the (variant, observable) uncertainty.
     """
-    for members, observables, own in _batched_uncertainties(samples, found):
-        for row, number in enumerate(members):
-            yield number, observables, own[row]
-
-
-def _batched_uncertainties(
-    samples: SampledData, found: LeafGradient
-) -> Iterator[tuple[list[int], np.ndarray, Uncertainty]]:
-    """The same for several variants at once: (their positions, (observable,) int, (variant, observable))."""
     used, local = np.unique(found.observables, return_inverse=True)
     if used.size == 0:
         return
     raw_gradient = found.gradient
     for axis, leg in enumerate(samples.legs):
         raw_gradient = np.moveaxis(np.tensordot(raw_gradient, leg.inverse, axes=(1 + axis, 0)), -1, 1 + axis)
-    num_factors = 1 + max(int(variant.factors.max(initial=0)) for variant in samples.variants)
+    num_factors = 1 + max(int(meaning.factors.max(initial=0)) for meaning in samples.columns.meanings)
     together, singles = variant_batches(samples)
     shots_behind = _shots_behind(samples, together, singles, max(num_factors, 1 + int(found.factors.max())))
     pairs = _Pairs(found.factors, np.asarray(local), raw_gradient, used.size)
@@ -61,11 +55,11 @@ def _batched_uncertainties(
         for part in batch.chunks(used.size << batch.num_bits):
             together_ = _batch_uncertainty(samples, batch, part, pairs, shots_behind)
             if together_ is not None:
-                yield batch.members[part].tolist(), used, together_
+                yield batch.members[part], used, together_
     for number in singles:
         alone = _single_uncertainty(samples, samples.variants[number], pairs, shots_behind)
         if alone is not None:
-            yield [number], used, alone[None]
+            yield np.array([number]), used, alone[None]
 
 
 @dataclass(frozen=True)
@@ -92,7 +86,7 @@ def _batch_uncertainty(
     chosen, factor = pairs.of(batch.factors, shots_behind.shape[-1])
     if chosen.size == 0:
         return None
-    counts = histograms([samples.variants[p] for p in batch.members[part]], batch.num_bits)
+    counts = histograms(samples.columns, batch.members[part], batch.num_bits)
     shots = counts.sum(axis=1)
     weight = shots[:, None, None] / (len(shots_behind) * shots_behind[batch.entries(part)])  # (variant, entry, k)
     columns = batch.columns[part]
@@ -143,7 +137,7 @@ def _shots_behind(
     """(half, raw of each leg..., factor) shots behind each raw entry."""
     shots = np.zeros((samples.halves, *(len(leg.columns) for leg in samples.legs), num_factors))
     for batch in together:
-        numbers = np.array([samples.variants[p].counts.shots for p in batch.members], dtype=np.float64)
+        numbers = samples.columns.shots[batch.members].astype(np.float64)
         for part in batch.chunks(batch.masks.size * batch.factors.size):
             np.add.at(shots, batch.entries(part), numbers[part, None, None])
     for number in singles:

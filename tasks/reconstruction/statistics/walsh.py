@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from tasks.model.tensor import LegSettings, SampledData, VariantData
+from tasks.model.tensor import LegSettings, SampledData, VariantColumns, VariantMeaning
 
 # Above so many bits a histogram is mostly zeros, and a variant has enough rows to be worth a call of its own.
 MOST_BITS = 12
@@ -70,59 +70,66 @@ def variant_batches(samples: SampledData) -> tuple[list[VariantGroup], list[int]
         the batches, and the positions of the variants that are better looked at one by one: those with many bits, and
         those with mitigated counts, whose readings are no signs. Variants without shots are in neither.
     """
-    groups: dict[tuple, list[int]] = {}
-    singles = []
-    seen: dict[tuple[int, int], bytes] = {}  # most variants share their factor arrays: look into each array once
-    for position, variant in enumerate(samples.variants):
-        counts = variant.counts
-        if counts.counts.size == 0:
-            continue
-        if counts.num_bits > MOST_BITS or counts.readings is not None or counts.weights is not None:
-            singles.append(position)
-            continue
-        arrays = (id(variant.factors), id(variant.factor_masks))
-        if arrays not in seen:
-            seen[arrays] = np.asarray(variant.factors).tobytes() + b"|" + variant.factor_masks.tobytes()
-        groups.setdefault((variant.leg_bits, counts.num_bits, seen[arrays]), []).append(position)
-    made = []
+    columns = samples.columns
+    alone = (columns.bits > MOST_BITS) | columns.mitigated
+    singles = np.flatnonzero((columns.rows > 0) & alone).tolist()
+    alike: dict[tuple, int] = {}
+    same = [alike.setdefault(_key(own), len(alike)) for own in columns.meanings]
     options = [(_options(leg, False), _options(leg, True)) for leg in samples.legs]
-    for members in groups.values():
-        made += _batches_of(samples, members, options)
+    made = []
+    for meaning, members in _parts(np.array(same, dtype=np.int64)[columns.which], (columns.rows > 0) & ~alone):
+        made += _batches_of(columns, columns.meanings[same.index(meaning)], members, options)
     return made, singles
 
 
+def _key(meaning: VariantMeaning) -> tuple:
+    return meaning.leg_bits, meaning.num_bits, meaning.factors.tobytes(), meaning.factor_masks.tobytes()
+
+
+def _parts(numbers: np.ndarray, wanted: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    """(number, positions of the wanted that have it), in the order in which they come."""
+    places = np.flatnonzero(wanted)
+    places = places[np.argsort(numbers[places], kind="stable")]
+    parts = np.split(places, np.flatnonzero(np.diff(numbers[places])) + 1) if places.size else []
+    return sorted(((int(numbers[part[0]]), part) for part in parts), key=lambda own: int(own[1][0]))
+
+
 def _batches_of(
-    samples: SampledData, members: list[int], options_of: Sequence[tuple[_Options, _Options]]
+    columns: VariantColumns,
+    meaning: VariantMeaning,
+    members: np.ndarray,
+    options_of: Sequence[tuple[_Options, _Options]],
 ) -> list[VariantGroup]:
     """Batches of variants that agree in their bits; they may still differ in which of them make how many columns.
 
     ``options_of``: of each leg, where its bit is not read and where it is.
     """
-    first = samples.variants[members[0]]
-    options = [own[bit >= 0] for own, bit in zip(options_of, first.leg_bits, strict=True)]
-    by_signs: dict[tuple, list[int]] = {}
-    for position in members:
-        chosen = samples.variants[position].settings
-        key = tuple(option[s][1] for option, s in zip(options, chosen, strict=True))
-        by_signs.setdefault(key, []).append(position)
+    options = [own[bit >= 0] for own, bit in zip(options_of, meaning.leg_bits, strict=True)]
+    of_members = columns.settings[members]
+    kinds = np.zeros(of_members.shape, dtype=np.int64)
+    flags_of: list[list[tuple[int, ...]]] = []
+    for leg, option in enumerate(options):
+        flags_of.append(list(dict.fromkeys(flags for _, flags in option)))
+        kinds[:, leg] = np.array([flags_of[-1].index(flags) for _, flags in option])[of_members[:, leg]]
+    patterns, which = np.unique(kinds, axis=0, return_inverse=True)
     made = []
-    for signs, part in by_signs.items():
+    for number, part in _parts(which.reshape(-1), np.ones(len(members), dtype=bool)):
+        signs = [known[k] for known, k in zip(flags_of, patterns[number].tolist(), strict=True)]
         if any(not flags for flags in signs):
             continue  # a setting without a usable column determines no entry
-        settings = np.array([samples.variants[p].settings for p in part], dtype=np.int64).reshape(len(part), -1)
+        settings = of_members[part]
         choices = list(product(*(range(len(flags)) for flags in signs)))
         picks = np.array(choices, dtype=np.int64).reshape(len(choices), len(signs))
-        columns = np.empty((len(part), len(choices), len(signs)), dtype=np.int64)
+        raw_columns = np.empty((len(part), len(choices), len(signs)), dtype=np.int64)
         masks = np.zeros(len(choices), dtype=np.int64)
-        for leg, (option, flags, bit) in enumerate(zip(options, signs, first.leg_bits, strict=True)):
+        for leg, (option, flags, bit) in enumerate(zip(options, signs, meaning.leg_bits, strict=True)):
             table = np.array([(raw + (0,) * len(flags))[: len(flags)] for raw, _ in option])
-            columns[:, :, leg] = table[settings[:, leg]][:, picks[:, leg]]
+            raw_columns[:, :, leg] = table[settings[:, leg]][:, picks[:, leg]]
             if bit >= 0:
                 masks ^= np.array(flags, dtype=np.int64)[picks[:, leg]] << bit
-        factor_masks = _as_integers(first.factor_masks)
-        halves = np.array([samples.variants[p].half for p in part])
-        factors = np.asarray(first.factors)
-        made.append(VariantGroup(np.array(part), halves, columns, masks, factors, factor_masks, first.counts.num_bits))
+        factor_masks, own = _as_integers(meaning.factor_masks), members[part]
+        halves = columns.halves[own]
+        made.append(VariantGroup(own, halves, raw_columns, masks, meaning.factors, factor_masks, meaning.num_bits))
     return made
 
 
@@ -140,15 +147,18 @@ def _as_integers(masks: np.ndarray) -> np.ndarray:
     return masks.astype(np.int64) @ (1 << np.arange(masks.shape[1], dtype=np.int64))
 
 
-def histograms(variants: Sequence[VariantData], num_bits: int) -> np.ndarray:
-    """(variant, 2**num_bits) float64: how often each variant gave each outcome."""
-    rows = [len(v.counts.counts) for v in variants]
-    table = np.concatenate([v.counts.outcomes for v in variants])
-    weights = 1 << (8 * np.arange(table.shape[1], dtype=np.int64))
-    outcomes = (table.astype(np.int64) * weights).sum(axis=1) & ((1 << num_bits) - 1)
-    places = np.repeat(np.arange(len(variants), dtype=np.int64) << num_bits, rows) + outcomes
-    counts = np.concatenate([v.counts.counts for v in variants]).astype(np.float64)
-    return np.bincount(places, weights=counts, minlength=len(variants) << num_bits).reshape(len(variants), -1)
+def histograms(columns: VariantColumns, members: np.ndarray, num_bits: int) -> np.ndarray:
+    """(member, 2**num_bits) float64: how often each of variants that read so many bits gave each outcome."""
+    rows, width = columns.rows_of(members), max(1, (num_bits + 7) // 8)
+    ends = columns.byte_ends[members]
+    own = columns.rows[members]
+    first = np.repeat(ends - np.cumsum(own) * width, own) + np.arange(len(rows)) * width
+    outcomes = np.zeros(len(rows), dtype=np.int64)
+    for byte in range(width):
+        outcomes |= columns.outcomes[first + byte].astype(np.int64) << 8 * byte
+    places = np.repeat(np.arange(len(members), dtype=np.int64) << num_bits, own) + outcomes % (1 << num_bits)
+    counts = columns.counts[rows].astype(np.float64)
+    return np.bincount(places, weights=counts, minlength=len(members) << num_bits).reshape(len(members), -1)
 
 
 def walsh(array: np.ndarray) -> np.ndarray:
