@@ -22,10 +22,11 @@ from tasks.dispatch.errors import value_of
 from tasks.dispatch.rounds import first_round
 from tasks.execution.jobs import ExactJob, SampledJob, exact_jobs, predicted_seconds, sampled_jobs
 from tasks.execution.packed_counts import unpack_counts
+from tasks.execution.samples import sampled_data
 from tasks.execution.simulators.drawing import pack_outcomes
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import OpenState, open_state
-from tasks.execution.simulators.sampled import sampled_data, variant_distributions
+from tasks.execution.simulators.sampled import variant_distributions
 from tasks.model.problem import Problem
 from tasks.model.tensor import VariantCounts
 from tasks.options import Options, plan_limits

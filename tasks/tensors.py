@@ -11,7 +11,7 @@ from tasks.cutting.plan import Fragment
 from tasks.execute import Payload
 from tasks.execution.jobs import ExactJob, FragmentJob, SampledJob, fragment_tensor
 from tasks.execution.packed_counts import unpack_counts
-from tasks.execution.simulators.sampled import sampled_data
+from tasks.execution.samples import sampled_data
 from tasks.model.tensor import FragmentTensor
 from tasks.reconstruction.distribution.outputs import ExactOutputs, Outputs, SampledOutputs
 from tasks.runtime import COLLECTION_IN, Limits, Outcome, constraint, isolated, task

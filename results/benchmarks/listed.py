@@ -28,9 +28,10 @@ from qiskit.quantum_info import SparsePauliOp, Statevector
 from results.benchmarks.rounds import ghz, w_state
 from tasks.cutting import make_plan, structure_of
 from tasks.cutting.variants import enumerate_variants
+from tasks.execution.samples import sampled_data
 from tasks.execution.simulators.drawing import draw_counts
 from tasks.execution.simulators.open_state import open_state
-from tasks.execution.simulators.sampled import sampled_data, variant_distributions
+from tasks.execution.simulators.sampled import variant_distributions
 from tasks.inputs.validation import make_problem
 from tasks.reconstruction.distribution.likely import most_likely
 from tasks.reconstruction.distribution.outputs import Outputs, SampledOutputs

@@ -29,9 +29,10 @@ from qiskit_addon_cutting.utils.simulation import simulate_statevector_outcomes
 
 from tasks.cutting import Cut, Plan, make_plan, structure_of
 from tasks.cutting.variants import enumerate_variants
+from tasks.execution.samples import sampled_data
 from tasks.execution.simulators.drawing import draw_counts
 from tasks.execution.simulators.open_state import open_state
-from tasks.execution.simulators.sampled import sampled_data, variant_distributions
+from tasks.execution.simulators.sampled import variant_distributions
 from tasks.inputs.validation import make_problem
 from tasks.model.counts import merge_counts, split_counts
 from tasks.model.problem import Problem

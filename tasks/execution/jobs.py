@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from typing import TypeAlias
 
 import numpy as np
@@ -16,17 +15,17 @@ from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment, Plan
 from tasks.cutting.variants import Variant, VariantBuilder, count_variants, enumerate_variants, leg_choices
 from tasks.execution.as_written import fragment_digest
-from tasks.execution.packed_counts import pack_counts, unpack_counts
+from tasks.execution.packed_counts import pack_counts
 from tasks.execution.pieces import Piece
+from tasks.execution.samples import Shots, samples_of
 from tasks.execution.simulators.accelerator import accelerator
 from tasks.execution.simulators.open_state import open_state
 from tasks.execution.simulators.outputs import exact_outputs
-from tasks.execution.simulators.sampled import sample_open, sampled_data
+from tasks.execution.simulators.sampled import sample_open
 from tasks.execution.simulators.stabiliser import stabiliser_counts
 from tasks.execution.simulators.whole import whole_tensor
-from tasks.model.counts import merge_each, split_counts
-from tasks.model.streams import random_stream, simulator_seed
-from tasks.model.tensor import FragmentTensor, VariantCounts
+from tasks.model.streams import simulator_seed
+from tasks.model.tensor import FragmentTensor
 from tasks.reconstruction import tensor_values
 
 
@@ -268,30 +267,7 @@ def fragment_tensor(
     for job, arrays in results:
         if isinstance(job, ExactJob):
             return FragmentTensor(fragment.index, arrays["values"])
-        sampled.append((job, arrays))
-    # In the order of the variants, round by round, whatever order they came back in and however they were shared out.
-    ordered = sorted(sampled, key=lambda pair: (pair[0].round_index, pair[0].first))
-    found: dict[tuple[int, Variant], list[VariantCounts]] = {}
-    for _, own in groupby(ordered, key=lambda pair: pair[0].round_index):
-        for half, variant, counts in _in_halves(list(own)):
-            found.setdefault((half, variant), []).append(counts)
-    each = zip(found, merge_each(list(found.values())), strict=True)
-    parts = [(*key, merged) for key, own in each for merged in own]
-    samples = sampled_data(fragment, schemes, [v for _, v, _ in parts], [c for *_, c in parts], [h for h, *_ in parts])
+        stream = f"halves:{job.seed}:{job.round_index}:{job.circuit}:{fragment.index}"
+        sampled.append(Shots(job.first, job.round_index, job.variants, job.shots, job.first_half, stream, arrays))
+    samples = samples_of(fragment, schemes, sampled)
     return FragmentTensor(fragment.index, tensor_values(samples, fragment.num_factors), samples)
-
-
-def _in_halves(
-    results: Sequence[tuple[SampledJob, Mapping[str, np.ndarray]]],
-) -> Iterator[tuple[int, Variant, VariantCounts]]:
-    """(half, variant, counts) of one round's jobs."""
-    first = results[0][0]
-    variants = [variant for job, _ in results for variant in job.variants]
-    counts = [c for _, arrays in results for c in unpack_counts(arrays)]
-    if not first.first_half:
-        yield from ((0, variant, own) for variant, own in zip(variants, counts, strict=True))
-        return
-    shares = [own / asked for job, _ in results for own, asked in zip(job.first_half, job.shots, strict=True)]
-    rng = random_stream(f"halves:{first.seed}:{first.round_index}:{first.circuit}:{first.fragment.index}")
-    for variant, pair in zip(variants, split_counts(counts, shares, rng), strict=True):
-        yield from ((half, variant, own) for half, own in enumerate(pair) if own.counts.size)

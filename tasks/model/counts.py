@@ -95,17 +95,32 @@ def split_counts(
     owner = np.repeat(np.arange(len(counts)), [len(c.counts) for c in counts])
     weights = np.concatenate([np.ones(len(c.counts)) if c.weights is None else c.weights for c in counts])
     stratum = _strata(owner, weights)
+    own = split_rows(rows, owner, stratum, np.asarray(first, dtype=np.float64), rng)
+    return list(zip(_parts(counts, own, stratum), _parts(counts, rows - own, stratum), strict=True))
+
+
+def split_rows(
+    rows: np.ndarray, owner: np.ndarray, stratum: np.ndarray, first: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """(row,) int64: how many of each row's shots are in the first half (see ``split_counts``).
+
+    Args:
+        rows: (row,) int64 shots.
+        owner: (row,) int64, the variant of each.
+        stratum: (row,) int64, the same for rows of a variant that have one weight.
+        first: (variant,) float64, the chance of the first half.
+        rng: where randomness comes from.
+    """
     total = np.bincount(stratum, rows)
-    chance = np.asarray(first, dtype=np.float64)[owner]
+    chance = first[owner]
     own = rng.binomial(rows, chance)
     bound = (chance > 0) & (chance < 1) & (total[stratum] >= 2)
     while True:
         taken = np.bincount(stratum, own)
         again = np.flatnonzero(bound & ((taken == 0) | (taken == total))[stratum])
         if not again.size:
-            break
+            return np.asarray(own)
         own[again] = rng.binomial(rows[again], chance[again])
-    return list(zip(_parts(counts, own, stratum), _parts(counts, rows - own, stratum), strict=True))
 
 
 def _strata(owner: np.ndarray, weights: np.ndarray) -> np.ndarray:

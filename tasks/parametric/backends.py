@@ -17,7 +17,7 @@ from tasks.cutting import Fragment, Plan, structure_of
 from tasks.cutting.variants import VariantBuilder, enumerate_variants
 from tasks.execution.backends import NamedSampler
 from tasks.execution.errors import ExecutionError
-from tasks.execution.simulators.sampled import sampled_data
+from tasks.execution.samples import sampled_data
 from tasks.model.counts import merge_counts
 from tasks.model.tensor import FragmentTensor, SampledData, Structure, VariantCounts
 from tasks.parametric.exact import free_bonds

@@ -11,7 +11,8 @@ from qiskit.quantum_info import SparsePauliOp
 
 from tasks.cutting.cuts import GateCut
 from tasks.cutting.variants import VariantBuilder, enumerate_variants, measurement_groups
-from tasks.execution.simulators.sampled import pack_outcomes, sampled_data
+from tasks.execution.samples import sampled_data
+from tasks.execution.simulators.sampled import pack_outcomes
 from tasks.model.tensor import FragmentTensor, VariantCounts
 from tasks.parametric.sampled import SampledPlan
 from tasks.reconstruction import estimate_values, tensor_values

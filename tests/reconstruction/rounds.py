@@ -10,9 +10,10 @@ from scipy.sparse import csr_array
 
 from tasks.cutting import Plan, structure_of
 from tasks.cutting.variants import enumerate_variants
+from tasks.execution.samples import sampled_data
 from tasks.execution.simulators.drawing import draw_counts
 from tasks.execution.simulators.open_state import open_state
-from tasks.execution.simulators.sampled import sampled_data, variant_distributions
+from tasks.execution.simulators.sampled import variant_distributions
 from tasks.model.counts import merge_counts, split_counts
 from tasks.model.problem import Problem
 from tasks.model.tensor import FragmentTensor, LegSettings, SampledData, Structure, VariantCounts, VariantData

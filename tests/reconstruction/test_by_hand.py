@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from tasks.model.tensor import VariantColumns, FragmentTensor, LegSettings, SampledData, Structure, VariantCounts, VariantData
+from tasks.model.tensor import (
+    FragmentTensor,
+    LegSettings,
+    SampledData,
+    Structure,
+    VariantColumns,
+    VariantCounts,
+    VariantData,
+)
 from tasks.reconstruction import contract, estimate_values, tensor_values
 from tasks.reconstruction.contraction.layout import (
     CALL,

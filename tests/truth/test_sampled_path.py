@@ -10,9 +10,10 @@ from tasks.cutting import GateCut, WireCut, make_plan, structure_of
 from tasks.cutting.variants import VariantBuilder, enumerate_variants
 from tasks.execution.jobs import fragment_tensor, run_job, sampled_jobs, uniform_shots
 from tasks.execution.packed_counts import pack_counts, unpack_counts
+from tasks.execution.samples import sampled_data
 from tasks.execution.simulators.as_circuits import run_circuits
 from tasks.execution.simulators.open_state import open_state
-from tasks.execution.simulators.sampled import sampled_data, variant_distributions
+from tasks.execution.simulators.sampled import variant_distributions
 from tasks.reconstruct import allocate_shots
 from tasks.reconstruction import estimate_values, tensor_values
 from tasks.reconstruction.statistics.allocation import FIRST_ROUND

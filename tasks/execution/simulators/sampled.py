@@ -23,12 +23,12 @@ from scheduler_policies.machine import CHEAP_GRID, JOINT_BITS, LAW_PART, LAWS, P
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.open_program import Branching
 from tasks.cutting.plan import Fragment
-from tasks.cutting.variants import Variant, VariantBuilder, leg_choices, measurement_groups
+from tasks.cutting.variants import Variant, leg_choices, measurement_groups
 from tasks.execution.simulators.drawing import draw_places, draw_within, normalise, outcome_bytes, pack_outcomes
 from tasks.execution.simulators.measured import SettingRows, leg_table, measured_rows, setting_operator
 from tasks.execution.simulators.open_state import OpenState
 from tasks.model.streams import Streams
-from tasks.model.tensor import SampledData, VariantCounts, VariantData
+from tasks.model.tensor import VariantCounts
 
 _AT_ONCE = 1 << 19  # entries that all combinations of settings may make together
 
@@ -340,28 +340,3 @@ def variant_distributions(
         outcomes, others, branches = amplitudes.shape
         products = np.matmul(amplitudes.reshape(-1, branches), operator.T)
         yield _squares(products, outcomes, others).reshape(-1)
-
-
-def sampled_data(
-    fragment: Fragment,
-    schemes: tuple[Scheme, ...],
-    variants: Sequence[Variant],
-    counts: Sequence[VariantCounts],
-    halves: Sequence[int] | None = None,
-) -> SampledData:
-    """Put counts beside what they mean (see ``tasks.model.tensor.SampledData``).
-
-    Args:
-        fragment: the fragment.
-        schemes: (leg,) which settings each leg has.
-        variants: the variants.
-        counts: of each.
-        halves: which half of the shots each belongs to; None: they are not in halves.
-    """
-    builder = VariantBuilder(fragment, schemes)
-    data = tuple(
-        VariantData(v.settings, meaning.leg_bits, meaning.factors, meaning.factor_masks, c, half)
-        for v, c, half in zip(variants, counts, halves or [0] * len(variants), strict=True)
-        for meaning in (builder.meaning(v),)
-    )
-    return SampledData(tuple(leg.kind.spanning(s) for leg, s in zip(fragment.legs, schemes, strict=True)), data)
