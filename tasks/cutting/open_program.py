@@ -125,8 +125,8 @@ class Multiply:
             if axes[-1] - axes[0] == len(axes) - 1:
                 matrix = np.matmul(own, matrix.reshape(1 << axes[0], len(own), -1))
             else:
-                view = matrix.reshape(1 << axes[0], 2, 1 << (axes[1] - axes[0] - 1), 2, -1)
-                matrix = np.einsum("abcd,xcydz->xaybz", own.reshape(2, 2, 2, 2), view)
+                view = matrix.reshape(1 << axes[0], 2, 1 << (axes[1] - axes[0] - 1), 2, -1).transpose(1, 3, 0, 2, 4)
+                matrix = np.matmul(own, view.reshape(4, -1)).reshape(view.shape).transpose(2, 0, 3, 1, 4)
         return np.ascontiguousarray(matrix.reshape(1 << size, 1 << size))
 
 
