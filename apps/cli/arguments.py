@@ -139,6 +139,7 @@ def build_parser() -> Parser:
     calibrate.add_argument(
         "--runs", type=Path, nargs="+", metavar="RUN", help="take what these runs took instead of measuring"
     )
+    calibrate.add_argument("--force", action="store_true", help="write what was measured on a busy machine too")
     add_json(calibrate)
 
     doctor = commands.add_parser("doctor", help="say what this machine has, and how to get what is missing")

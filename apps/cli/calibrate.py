@@ -10,13 +10,18 @@ from apps.cli.tables import table
 from apps.cli.terminal import SCHEMA, say
 from scheduler_policies import CPU_SPEED
 from scheduler_policies.machine import CONTRACTION_FLOPS
+from tasks.errors import QompassError
 from tasks.execution.calibration import calibrate as measure
-from tasks.execution.calibration import refined, write_calibration
+from tasks.execution.calibration import calibration_path, refined, write_calibration
 from tasks.runs import read_record
 
 
 def calibrate(arguments: argparse.Namespace) -> int:
-    """Measure, or take what runs took; write the user's own file and show it beside the typical values."""
+    """Measure, or take what runs took; write the user's own file and show it beside the typical values.
+
+    Raises:
+        QompassError: what was measured cannot be trusted; the file stays as it was.
+    """
     began = time.perf_counter()
     if arguments.runs:
         found, counted = refined([read_record(run) for run in arguments.runs])
@@ -24,6 +29,9 @@ def calibrate(arguments: argparse.Namespace) -> int:
     else:
         say("measuring, less than two minutes: other work on this machine makes it look slow")
         found = measure()
+    if found.doubt and not arguments.force:
+        kept = f"{calibration_path()} stays as it is" if calibration_path().exists() else "nothing is written"
+        raise QompassError(f"{found.doubt}; {kept}: calibrate when nothing else runs, or take it with --force")
     path = write_calibration(found)
     if arguments.json:
         print(json.dumps({"schema": SCHEMA, "file": str(path), "calibration": found.document()}, indent=2))

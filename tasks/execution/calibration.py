@@ -34,9 +34,12 @@ from tasks.inputs.validation import make_problem
 logger = logging.getLogger(__name__)
 
 VERSION = 2
-_REPEATS = 3
+_REPEATS, _LONG_S = 9, 1.0  # of a measurement: at most, and the seconds after which it is not repeated
 _SHOTS = (20, 2000)  # a variant
 _SIDE = 256
+# Processor time tells how long the work takes beside other work too, but not what that drives from the caches.
+_MOST_WAITED = 0.25
+_LEAST_ACCURACY = 65.0  # on a quiet machine 80 to 90
 _SIZES = ((6, 1, 4), (6, 3, 8), (12, 2, 20), (16, 1, 30), (16, 3, 10), (20, 2, 12), (22, 0, 10))  # half, cuts, layers
 
 
@@ -49,12 +52,23 @@ class Calibration:
         speed: of one core.
         contraction_flops: floating-point operations a second of contractions.
         accuracy: median over the measurements of 100 min / max of predicted and measured seconds.
+        waited: part of the time measured in which the processor did other work than this.
     """
 
     machine: str
     speed: Speed
     contraction_flops: float
     accuracy: float
+    waited: float = 0.0
+
+    @property
+    def doubt(self) -> str:
+        """Why the constants should not be used, in words; empty where they may be."""
+        if self.waited > _MOST_WAITED:
+            return f"this machine is busy: {100 * self.waited:.0f} % of the time measured went to other work"
+        if self.accuracy < _LEAST_ACCURACY:
+            return f"the measurements contradict each other: the fit is right to {self.accuracy:.0f} % only"
+        return ""
 
     def document(self) -> dict[str, Any]:
         """As the file has it."""
@@ -95,9 +109,8 @@ def read_calibration(path: Path | None = None) -> Calibration | None:
         return None
     try:
         speed = Speed(**{name: float(value) for name, value in document["speed"].items()})
-        found = Calibration(
-            document["machine"], speed, float(document["contraction_flops"]), float(document["accuracy"])
-        )
+        others = (float(document[name]) for name in ("contraction_flops", "accuracy"))
+        found = Calibration(document["machine"], speed, *others, float(document.get("waited", 0.0)))
         numbers = np.array([*vars(speed).values(), found.contraction_flops])
         if not (np.isfinite(numbers).all() and (numbers >= 0).all() and found.contraction_flops > 0):
             raise ValueError("a number is out of range")
@@ -126,16 +139,17 @@ def write_calibration(found: Calibration, path: Path | None = None) -> Path:
 
 def calibrate() -> Calibration:
     """Measure this machine; takes about a minute."""
+    clock = _Clock()
     exact: list[tuple[_Known, float]] = []
     sampled: list[tuple[_Known, float]] = []
     for plan in _plans():
         for whole in exact_jobs(plan):
-            exact.append((_known(whole.fragment), _seconds(partial(run_job, whole))))
+            exact.append((_known(whole.fragment), clock.seconds(partial(run_job, whole))))
         variants = sum(cost.variants for cost in plan.costs)
         for each in _SHOTS:
             for job in sampled_jobs(plan, uniform_shots(plan, each * variants), 0):
                 known = replace(_known(job.fragment), variants=len(job.variants), shots=sum(job.shots))
-                sampled.append((known, _seconds(partial(run_job, job))))
+                sampled.append((known, clock.seconds(partial(run_job, job))))
     took = np.array([seconds for _, seconds in exact])
     found = _fitted([k.exact for k, _ in exact], took)
     opened = np.array([sum(number * found.get(name, 0.0) for name, number in k.opened.items()) for k, _ in sampled])
@@ -145,7 +159,8 @@ def calibrate() -> Calibration:
     device = Device("cpu", Kind.CPU, speed=speed)
     seen = [(exact_seconds(device, *k.sizes, k.outputs, k.factors, k.gates, k.x_parts), s) for k, s in exact]
     seen += [(sampled_seconds(device, *k.sizes, k.variants, k.shots, k.gates, k.measured), s) for k, s in sampled]
-    return Calibration(machine_name(), speed, _flops(), median(100 * min(both) / max(both) for both in seen))
+    accuracy = median(100 * min(both) / max(both) for both in seen)
+    return Calibration(machine_name(), speed, _flops(clock), accuracy, clock.waited)
 
 
 def constants_name(speed: Speed) -> str:
@@ -177,7 +192,7 @@ def refined(records: Sequence[Mapping[str, Any]]) -> tuple[Calibration, int]:
     factor = median(measured / predicted for predicted, measured in pairs)
     faster = Speed(**{name: value * factor for name, value in vars(speed).items()})
     accuracy = median(100 * min(p * factor, m) / max(p * factor, m) for p, m in pairs)
-    flops = _flops() if known is None else known.contraction_flops
+    flops = _flops(_Clock()) if known is None else known.contraction_flops
     return Calibration(machine_name(), faster, flops, accuracy), len(pairs)
 
 
@@ -254,10 +269,10 @@ def _known(fragment: Fragment) -> _Known:
     )
 
 
-def _flops() -> float:
+def _flops(clock: _Clock) -> float:
     """Of products of matrices as large as two tensors of eight legs with four in common make them."""
     a, b = np.random.default_rng(0).normal(size=(2, _SIDE, _SIDE))
-    return 2 * _SIDE**3 / _seconds(partial(np.matmul, a, b))
+    return 2 * _SIDE**3 / clock.seconds(partial(np.matmul, a, b))
 
 
 def _plans() -> Iterator[Plan]:
@@ -280,14 +295,28 @@ def _plans() -> Iterator[Plan]:
         yield make_plan(problem, cuts=tuple(severed), shots=10**9)
 
 
-def _seconds(work: Callable[[], Any]) -> float:
-    """The least of a few repeats."""
-    took: list[float] = []
-    while len(took) < _REPEATS and (not took or took[-1] < 1):
-        began = time.perf_counter()
-        work()
-        took.append(time.perf_counter() - began)
-    return min(took)
+class _Clock:
+    """Measures work by the least of a few repeats, and what the processor did beside it."""
+
+    def __init__(self) -> None:
+        self._wall = self._own = 0.0
+
+    def seconds(self, work: Callable[[], Any]) -> float:
+        """Of one core: the processor's time where others took some, the wall's where several cores worked."""
+        took: list[float] = []
+        while len(took) < _REPEATS and sum(took) < _LONG_S:
+            began, used = time.perf_counter(), time.process_time()
+            work()
+            wall = time.perf_counter() - began
+            took.append(min(wall, time.process_time() - used))
+            self._wall += wall
+            self._own += took[-1]
+        return min(took)
+
+    @property
+    def waited(self) -> float:
+        """Part of the time measured that was not this work's."""
+        return 1.0 - self._own / self._wall if self._wall else 0.0
 
 
 def _fitted(counted: Sequence[dict[str, float]], seconds: np.ndarray) -> dict[str, float]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import re
+import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from apps.cli.main import main
 from scheduler_policies import CPU_SPEED
 from tasks.errors import QompassError
 from tasks.execution import calibration
@@ -119,3 +122,31 @@ def test_a_run_says_what_was_predicted_of_it_and_can_refine(kept, tmp_path):
         assert len(predicted["std_error"]) == 2 and predicted["bytes"] > 0 and predicted["price"] == 0
         assert ("shots" in given) == all(error > 0 for error in predicted["std_error"])
         assert refined([record])[1] == 1
+
+
+def test_other_work_on_the_processor_is_noticed_and_not_measured():
+    """The work waits for what another process would take; only its own time counts."""
+    waiting, clock = threading.Event(), calibration._Clock()
+
+    def work():
+        sum(range(20_000))
+        waiting.wait(0.02)
+
+    assert clock.seconds(work) < 0.02 and clock.waited > calibration._MOST_WAITED
+
+
+@pytest.mark.parametrize(
+    "found, why",
+    [
+        (replace(FOUND, waited=0.6), "60 % of the time measured went to other work"),
+        (replace(FOUND, accuracy=44.0), "44 %"),
+    ],
+)
+def test_what_a_busy_machine_measured_is_said_and_not_used(kept, monkeypatch, capsys, found, why):
+    monkeypatch.setattr("apps.cli.calibrate.measure", lambda: found)
+    assert main(["calibrate"]) == 2 and not kept.exists()
+    write_calibration(FOUND)
+    assert main(["calibrate"]) == 2 and read_calibration() == FOUND
+    first, second = [line for line in capsys.readouterr().err.splitlines() if "--force" in line]
+    assert why in first and "nothing is written" in first and f"{kept} stays as it is" in second
+    assert main(["calibrate", "--force"]) == 0 and read_calibration() == found
