@@ -34,6 +34,7 @@ from tasks.inputs.validation import make_problem
 logger = logging.getLogger(__name__)
 
 VERSION = 2
+_NUMBERS = ("contraction_flops", "accuracy", "waited")
 _REPEATS, _LONG_S = 9, 1.0  # of a measurement: at most, and the seconds after which it is not repeated
 _SHOTS = (20, 2000)  # a variant
 _SIDE = 256
@@ -109,8 +110,8 @@ def read_calibration(path: Path | None = None) -> Calibration | None:
         return None
     try:
         speed = Speed(**{name: float(value) for name, value in document["speed"].items()})
-        others = (float(document[name]) for name in ("contraction_flops", "accuracy"))
-        found = Calibration(document["machine"], speed, *others, float(document.get("waited", 0.0)))
+        flops, accuracy, waited = (float(document.get(name, 0.0)) for name in _NUMBERS)
+        found = Calibration(document["machine"], speed, flops, accuracy, waited)
         numbers = np.array([*vars(speed).values(), found.contraction_flops])
         if not (np.isfinite(numbers).all() and (numbers >= 0).all() and found.contraction_flops > 0):
             raise ValueError("a number is out of range")
