@@ -23,6 +23,7 @@ MAX_WIDTH = 10**6
 MAX_SHOTS = 10**10
 MAX_SEED = 2**63 - 1
 LEAST_ERROR, MOST_ERROR = 1e-100, 1e100
+MOST_PLAN_SECONDS = 86_400
 ENGINES = ("auto", "embedded", "compss")
 _SHOTS_FOR_TARGET = 10_000_000  # what a plan may count on where as many shots are spent as it takes
 AIMS = ("error", "time", "cost")
@@ -78,10 +79,14 @@ def _error(value: Any) -> float:
     return number
 
 
-def _not_negative(value: Any) -> float:
-    if isinstance(value, numbers.Real) and not isinstance(value, bool) and float(value) == 0.0:
-        return 0.0
-    return _positive(value)
+def _effort(value: Any) -> float:
+    try:
+        number = 0.0 if isinstance(value, numbers.Real) and value is not False and value == 0 else _positive(value)
+    except Unfit:
+        number = math.inf
+    if number > MOST_PLAN_SECONDS:
+        raise Unfit(f"a number from 0 to {MOST_PLAN_SECONDS}")
+    return number
 
 
 def _one_of(*names: str) -> Callable[[Any], str]:
@@ -167,7 +172,8 @@ class Options:
         budget: most money to spend, None for any.
         target_error: standard error to reach, None for whatever the shots give; without shots, as many are spent as
             it takes.
-        plan_seconds: effort of the search for cuts, in seconds of a typical core, None for what the circuit is worth.
+        plan_seconds: effort of the search for cuts, in seconds of a typical core, a day at most; None for what the
+            circuit is worth.
         minimise: what a plan is chosen for: "error" for the shots, "time" or "cost"; None for the error of a sampled
             run and the time of an exact one.
         share_meaning: on QPUs, also use stored counts of circuits that are equal only in the ideal.
@@ -217,7 +223,7 @@ class Options:
     )
     plan_seconds: float | None = field(
         default=None,
-        metadata=_kept(_not_negative, "S", "effort of the search for cuts (default: what the circuit is worth)"),
+        metadata=_kept(_effort, "S", "effort of the search for cuts (default: what the circuit is worth)"),
     )
     minimise: str | None = field(
         default=None,

@@ -29,6 +29,7 @@ from tasks.options import Options, options_of
         *[("policy", value) for value in ("cheapest", None, 3)],
         *[("budget", value) for value in (-3, 0, float("nan"), float("inf"), "3", True, 1j, Fraction(10**400))],
         *[("target_error", value) for value in (0.0, -0.1, "small", np.nan, 1e-300, 1e300)],
+        *[("plan_seconds", value) for value in (-1, float("nan"), 1e308, 86_401, "3", True, 1j, Fraction(10**400))],
         *[("share_meaning", value) for value in (1, 0, None, "True", "yes")],
     ],
 )
@@ -51,6 +52,8 @@ def test_a_value_that_cannot_be_used_names_its_option(field: str, value: Any) ->
         ("cache", Path("here"), "here"),
         ("budget", 3, 3.0),
         ("target_error", np.float32(0.5), 0.5),
+        ("plan_seconds", Fraction(1, 2), 0.5),
+        ("plan_seconds", 0, 0.0),
         ("share_meaning", np.True_, True),
         ("memory_bytes", None, None),
     ],

@@ -74,6 +74,19 @@ def test_of_several_plans_the_one_of_least_error_is_taken(monkeypatch):
     assert took.execute + took.reconstruct == min(one.execute + one.reconstruct for one in spent)
 
 
+def test_of_several_exact_plans_the_one_that_a_run_is_done_with_soonest_is_taken():
+    problem = problem_of(brickwork(16, 3, np.random.default_rng(4), gate="rzz"), ["Z" * 16], np.ones((1, 1)))
+    limits = {"max_qubits": 8, "shots": None, "memory_bytes": None, "seed": 0, "plan_seconds": None}
+
+    def took(plan):
+        one = predicted_spending(plan, (TYPICAL_CPU,), None)
+        return one.execute + one.reconstruct
+
+    plans = make_plans(problem, **limits, most=8)
+    assert len({took(plan) for plan in plans}) > 1
+    assert took(chosen_plan(problem, None, limits)) == min(map(took, plans))
+
+
 def wide_line(qubits):
     circuit = QuantumCircuit(qubits)
     circuit.h(0)

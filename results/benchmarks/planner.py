@@ -45,9 +45,12 @@ def main() -> None:
     """Measure what is missing, then write the tables and the figure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--report", action="store_true", help="only write the tables and the figure again")
+    parser.add_argument("--again", type=int, nargs=2, metavar=("FIRST", "LAST"), help="plan these cases anew first")
     for name, peer in planner_plans.ELSEWHERE.items():
         parser.add_argument(f"--{name}", metavar="PYTHON", help=f"an interpreter that has {peer}")
     chosen = parser.parse_args()
+    if chosen.again:
+        planner_plans.plan_again(*chosen.again)
     if not chosen.report:
         planner_plans.main()
         planner_plans.ask_elsewhere({name: own for name in planner_plans.ELSEWHERE if (own := getattr(chosen, name))})

@@ -69,16 +69,13 @@ def ask_elsewhere(interpreters: Mapping[str, str]) -> None:
                     print(name, case.name, case.width, own[ELSEWHERE[name]], flush=True)
 
 
-def plan_again(seconds: float) -> None:
-    """Plan anew, in turn from where the last call ended, for so long; peers' plans stay."""
+def plan_again(first: int, last: int) -> None:
+    """Plan these of the cases anew, ordered by their qubits; peers' plans stay."""
     rows: list[dict[str, Any]] = json.loads(DATA.read_text())
     every = {(case.name, case.width, case.copy): case for case in cases(copies=1)}
     every |= {(name, width, 0): Case(name, build(), width) for name, build, widths in large() for width in widths}
-    began, turn = time.monotonic(), min(row.get("turn", 0) for row in rows)
-    for row in sorted((row for row in rows if row.get("turn", 0) == turn), key=lambda row: row["qubits"]):
-        if time.monotonic() - began > seconds:
-            break
-        row |= ours(every[row["case"], row["width"], row["copy"]]) | {"turn": turn + 1}
+    for row in sorted(rows, key=lambda row: row["qubits"])[first:last]:
+        row |= ours(every[row["case"], row["width"], row["copy"]])
         DATA.write_text(json.dumps(rows, indent=1))
 
 

@@ -6,17 +6,21 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from qiskit import QuantumCircuit
-from qiskit.circuit.library import CXGate
+from qiskit import QuantumCircuit, transpile
+from qiskit.circuit.library import CDKMRippleCarryAdder, CXGate
 
+from tasks.cutting import make_plan
 from tasks.cutting.objectives import OBJECTIVES
 from tasks.cutting.open_program import Gate, _Layout
+from tasks.cutting.partition import partition_of
 from tasks.cutting.search.candidates import _Search
 from tasks.cutting.search.seen import views
+from tasks.cutting.search.sketch import sketch_of
 from tests.oracles import problem_of
 
 ROOT = Path(__file__).parents[2]
@@ -88,3 +92,21 @@ def test_a_seed_gives_one_plan_in_any_process():
     with ThreadPoolExecutor(2) as both:
         first, second = both.map(plans, ("1", "2"), ("1", "7"))
     assert first == second and first.count(b"GateCut") >= 4
+
+
+@pytest.mark.parametrize("seconds, rounds", [(None, 3), (1e308, 50)])
+def test_a_search_that_finds_nothing_better_ends_whatever_effort_is_asked(monkeypatch, seconds, rounds):
+    asked = []
+    monkeypatch.setattr(_Search, "_anneal_all", lambda self, pool, width, number: asked.append(number) or True)
+    search = replace(search_of(6, 4), seconds=seconds)
+    search._take(search.circuit.ends.qubits.reshape(-1))
+    search._rounds(4)
+    assert asked == list(range(1, rounds + 1))
+
+
+def test_a_wider_limit_is_no_slower_than_a_narrower_one():
+    """A Cuccaro adder of 40 qubits takes less in fragments of 12 than in those that a search for 20 finds first."""
+    adder = CDKMRippleCarryAdder(19, kind="full").decompose(reps=3)
+    problem = problem_of(transpile(adder, basis_gates=["u", "cx"], optimization_level=0), ["Z" * 40], np.ones((1, 1)))
+    narrow, wide = (make_plan(problem, max_qubits=limit) for limit in (12, 20))
+    assert sketch_of(partition_of(wide)).seconds <= sketch_of(partition_of(narrow)).seconds * 1.01

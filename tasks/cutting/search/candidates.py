@@ -47,7 +47,7 @@ _MORE_BLOCKS = 3  # none, one and two blocks more than needed
 _FIRST = 100
 _MOST_ROUNDS = 1_000
 _MOVES = (4_000, 60_000)  # of one annealing, at least and at most
-_IDLE_ROUNDS = 3  # rounds of annealing that find nothing better before the search gives up
+_IDLE_ROUNDS = (3, 50)  # that find nothing better before the search gives up; where an effort is asked for
 
 
 def candidate_cuts(
@@ -296,7 +296,7 @@ class _Search:
             if not self._anneal_all(self._pool(width, _POOL), width, number):
                 return
             idle = 0 if self._least() < before - 1e-9 else idle + 1
-            if idle >= _IDLE_ROUNDS and self.seconds is None:
+            if idle >= _IDLE_ROUNDS[self.seconds is not None]:
                 return
 
     def _anneal_all(self, blocks: list[np.ndarray], width: int, number: int) -> bool:
