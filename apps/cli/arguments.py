@@ -194,7 +194,9 @@ def _add_motif(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", type=Path, default=Path("results/motifs"), metavar="DIR",
                         help="tables and page go there (default results/motifs)")  # fmt: skip
     parser.add_argument("--seed", type=converter(FIELDS["seed"]), default=0, metavar="N", help="of all angles")
-    add_option(parser, FIELDS["engine"])
+    parser.add_argument("--shots", type=converter(FIELDS["shots"]), default=1000, metavar="N",
+                        help="of a circuit on a QPU of --resources (default 1000)")  # fmt: skip
+    _add_pilot_name(add_options(parser, "where to run", "engine", "resources", "scheduler"))
     add_json(parser)
 
 

@@ -6,13 +6,14 @@ import csv
 import datetime
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from apps.motifs.couplings import MOTIFS, Ran, Size
+from scheduler_policies import Device, Kind
 from tasks.errors import QompassError
-from tasks.runtime import engine, engine_info
+from tasks.runtime import engine, engine_info, under_compss, units_now
 
 SUMMARY_NAME = "motifs.csv"
 PAGE_NAME = "motifs.svg"
@@ -25,15 +26,15 @@ class Characterised:
     Attributes:
         motif: its name.
         engine: its name.
-        device: class of the devices that worked.
+        device: "CPU", or "QPU" and its name.
         units: computing units.
         tasks: that ran.
         seconds: from the first to the last.
-        work: seconds inside of tasks.
+        work: seconds inside of tasks; of a QPU, those for which a unit of it was held.
         throughput: tasks a second.
         overhead: seconds of units beside the work, a task.
         utilisation: work over the units' seconds.
-        scaling: throughput over that with one unit.
+        scaling: throughput over that with the fewest units of the device.
     """
 
     motif: str
@@ -49,63 +50,106 @@ class Characterised:
     scaling: float
 
 
+@dataclass(frozen=True)
+class Where:
+    """What executes the tasks.
+
+    Attributes:
+        engine: "auto", "embedded" or "compss".
+        scheduler: a pilot's or cluster's folder, whose workers execute them.
+        label: what the tables call the engine; "" for its own name.
+        devices: of the resources file, if any: its QPUs execute circuits in rows of their own.
+        sizes: as those of ``characterise``, of the motifs that run on QPUs.
+        shots: of a circuit on a QPU.
+    """
+
+    engine: str = "auto"
+    scheduler: str | None = None
+    label: str = ""
+    devices: tuple[Device, ...] = ()
+    sizes: dict[str, tuple[int, int, int, int]] = field(default_factory=dict)
+    shots: int = 1000
+
+
 def characterise(
-    names: Sequence[str], sizes: dict[str, tuple[int, int, int, int]], units: Sequence[int], engine_name: str,
-    seed: int, to: Path, told: Callable[[str], None], scheduler: str | None = None,
+    names: Sequence[str], sizes: dict[str, tuple[int, int, int, int]], units: Sequence[int], where: Where, seed: int,
+    to: Path, told: Callable[[str], None],
 ) -> list[Characterised]:  # fmt: skip
     """Run motifs with each number of units, and write their tables.
 
     Args:
         names: of motifs.
         sizes: qubits, depth, entries and length of each.
-        units: computing units to try, the fewest first.
-        engine_name: "auto", "embedded" or "compss".
+        units: of CPUs to try, the fewest first; where COMPSs or a cluster says the units, that number alone is taken.
+        where: the engine and the QPUs; of each QPU one unit and all are tried.
         seed: of all angles.
         to: the folder for tables.
         told: called with a line before each motif.
-        scheduler: a pilot's or cluster's folder, whose workers execute the tasks.
 
     Raises:
         QompassError: a motif cannot be run here.
     """
     found: list[Characterised] = []
-    single: dict[str, float] = {}
     try:
         to.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise QompassError(f"cannot write {to}: {error.strerror}: name another folder with --to") from error
-    for number in units:
-        with engine(engine_name, units={"CPU": number}, scheduler=scheduler):
-            info = engine_info()
-            for name in names:
-                told(f"{name}, {number} unit{'s' * (number > 1)}")
-                motif = MOTIFS[name]
-                size = Size(*sizes[name], seed, number)
-                motif.run(Size(*_least(sizes[name]), seed, number))  # what is loaded once is loaded then
-                began = time.perf_counter()
-                ran = motif.run(size)
-                seconds = time.perf_counter() - began
-                busy = ran.work / (number * seconds)
-                rate = ran.tasks / seconds
-                beside = max(0.0, number * seconds - ran.work) / ran.tasks
-                first = single.setdefault(name, rate)
-                found.append(Characterised(name, info.name, "CPU", number, ran.tasks, seconds, ran.work, rate, beside,
-                                           min(1.0, busy), rate / first))  # fmt: skip
-                _append(to / f"{name}.csv", _row(ran, seconds, size, info.name))
+    given = under_compss() or where.scheduler is not None
+    places: list[tuple[Device | None, int]] = [(None, number) for number in (units[-1:] if given else units)]
+    for qpu in where.devices:
+        if qpu.kind is Kind.QPU:
+            places += [(qpu, number) for number in sorted({qpu.units if given else 1, qpu.units})]
+    first: dict[tuple[str, str], float] = {}
+    for device, number in places:
+        own = [name for name in names if device is None or name in where.sizes]
+        size_of = sizes if device is None else where.sizes
+        asked = {"CPU": number} if device is None else {"CPU": 1, device.processor: number * device.computing_units}
+        with engine(where.engine, units=asked, scheduler=where.scheduler):
+            if given and device is None:
+                number = _given_units(where)
+            for name in own:
+                one = _characterised(name, Size(*size_of[name], seed, number, device, where.shots), where, to, told)
+                rate = first.setdefault((name, one.device), one.throughput)
+                found.append(replace(one, scaling=one.throughput / rate))
     _write(to / SUMMARY_NAME, [asdict(one) for one in found])
     return found
 
 
-def _least(size: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
-    return (min(size[0], 4), 1, min(size[2], 4), 1)
+def _given_units(where: Where) -> int:
+    """Units of CPUs that COMPSs' resources file or a cluster's workers have."""
+    if under_compss():
+        return sum(device.units for device in where.devices if device.kind is Kind.CPU)
+    return units_now()["CPU"]
 
 
-def _row(ran: Ran, seconds: float, size: Size, engine_name: str) -> dict[str, Any]:
+def _characterised(name: str, size: Size, where: Where, to: Path, told: Callable[[str], None]) -> Characterised:
+    device = "CPU" if size.device is None else f"QPU {size.device.name}"
+    if size.device is not None and size.device.qubits is not None:
+        size = replace(size, qubits=min(size.qubits, size.device.qubits))
+    number = size.units
+    told(f"{name}, {number} unit{'s' * (number > 1)} of {device}")
+    MOTIFS[name].run(_least(size))  # what is loaded once is loaded then
+    began = time.perf_counter()
+    ran = MOTIFS[name].run(size)
+    seconds = time.perf_counter() - began
+    label = where.label or engine_info().name
+    _append(to / f"{name}.csv", _row(ran, seconds, size, f"{label}, {number} units of {device}"))
+    beside = max(0.0, number * seconds - ran.work) / ran.tasks
+    used = min(1.0, ran.work / (number * seconds))
+    rate = ran.tasks / seconds
+    return Characterised(name, label, device, number, ran.tasks, seconds, ran.work, rate, beside, used, 1.0)
+
+
+def _least(size: Size) -> Size:
+    return replace(size, qubits=min(size.qubits, 4), depth=1, entries=min(size.entries, 4), length=1)
+
+
+def _row(ran: Ran, seconds: float, size: Size, executed: str) -> dict[str, Any]:
     """The mini-app's columns, else what there is of them for a coupling; who ran it, last."""
     now = datetime.datetime.now().strftime("%Y-%m-%dT%H:%M:%S")
     own = ran.row or {"num_qubits": size.qubits, "n_entries": size.entries, "circuit_depth": size.depth,
                       "length": size.length, "compute_time_sec": seconds}  # fmt: skip
-    return {"timestamp": now, **own, "cluster_info": f"{engine_name}, {size.units} units"}
+    return {"timestamp": now, **own, "cluster_info": executed}
 
 
 def _append(path: Path, row: dict[str, Any]) -> None:

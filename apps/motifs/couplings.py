@@ -11,8 +11,9 @@ import numpy as np
 from qiskit.circuit import ParameterVector, QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
-from apps.motifs.work import compress, expect, layered, state_vector_rank, total
+from apps.motifs.work import compress, expect, expect_on, layered, state_vector_rank, total
 from apps.variational.spsa import walk
+from scheduler_policies import Device
 from tasks.errors import InputError
 from tasks.evaluate import Evaluator
 from tasks.options import Options
@@ -32,6 +33,8 @@ class Size:
         length: of a chain, of a loop, or stages of a pipeline.
         seed: of all angles.
         units: computing units of the engine.
+        device: the QPU that executes the circuits; None for CPUs.
+        shots: of a circuit on it.
     """
 
     qubits: int
@@ -40,6 +43,8 @@ class Size:
     length: int
     seed: int
     units: int
+    device: Device | None = None
+    shots: int = 0
 
 
 @dataclass
@@ -78,7 +83,8 @@ def circuit_execution(size: Size) -> Ran:
     ran.values = ran.take([_expect(size, angles) for angles in _angles(size)])
     ran.row = {
         "num_qubits": size.qubits, "n_entries": size.entries, "circuit_depth": size.depth, "size_of_observable": 1,
-        "depth_of_recursion": 1, "compute_time_sec": time.perf_counter() - began, "quantum_options": "statevector",
+        "depth_of_recursion": 1, "compute_time_sec": time.perf_counter() - began,
+        "quantum_options": "statevector" if size.device is None else f"{size.device.name}, {size.shots} shots",
     }  # fmt: skip
     return ran
 
@@ -206,18 +212,20 @@ class Motif:
     Attributes:
         run: the program.
         quick: its size where a machine is characterised in minutes; seed and units are given then.
+        on_qpus: that size on QPUs, where a task takes most of a second; None where not all of its tasks are circuits.
     """
 
     run: Callable[[Size], Ran]
     quick: tuple[int, int, int, int]
+    on_qpus: tuple[int, int, int, int] | None = None
 
 
 MOTIFS: dict[str, Motif] = {
-    "circuit-execution": Motif(circuit_execution, (12, 4, 48, 1)),
-    "chain": Motif(chain, (12, 4, 4, 8)),
-    "fan-in": Motif(fan_in, (12, 4, 48, 1)),
-    "variational-loop": Motif(variational_loop, (12, 4, 1, 16)),
-    "loop-ensemble": Motif(loop_ensemble, (12, 4, 4, 8)),
+    "circuit-execution": Motif(circuit_execution, (12, 4, 48, 1), (7, 4, 12, 1)),
+    "chain": Motif(chain, (12, 4, 4, 8), (7, 4, 2, 4)),
+    "fan-in": Motif(fan_in, (12, 4, 48, 1), (7, 4, 12, 1)),
+    "variational-loop": Motif(variational_loop, (12, 4, 1, 16), (7, 4, 1, 4)),
+    "loop-ensemble": Motif(loop_ensemble, (12, 4, 4, 8), (7, 4, 2, 3)),
     "pipeline": Motif(pipeline, (6, 2, 8, 3)),
     "circuit-cutting": Motif(circuit_cutting, (16, 2, 1, 1)),
     "distributed-state-vector": Motif(distributed_state_vector, (20, 4, 1, 1)),
@@ -236,7 +244,8 @@ def _terms(size: Size) -> list[str]:
 
 
 def _expect(size: Size, angles: np.ndarray, before: Any = None) -> Any:
-    return expect(size.qubits, size.depth, angles, _terms(size), before)
+    asked = (size.qubits, size.depth, angles, _terms(size), before)
+    return expect(*asked) if size.device is None else expect_on(size.device)(*asked, size.device, size.shots)
 
 
 def _loops(size: Size, loops: int) -> Ran:

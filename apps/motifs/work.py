@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FunctionType
+from typing import Any, cast
 
 import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp, Statevector
 from scipy.optimize import minimize
 
-from tasks.runtime import COLLECTION_IN, Outcome, constraint, contained, task
+from scheduler_policies import Device, Kind
+from tasks.execution.run_devices import declared_devices
+from tasks.runtime import COLLECTION_IN, Outcome, constraint, contained, device_tasks, isolated, task
 
 CPU = [{"ProcessorType": "CPU", "ProcessorName": "CPU", "ComputingUnits": "1"}]
 
@@ -40,6 +44,27 @@ def expect(qubits: int, depth: int, angles: np.ndarray, terms: list[str], before
     return contained(_timed, _expectation, qubits, depth, angles, terms, before)
 
 
+def expect_bound(
+    qubits: int, depth: int, angles: np.ndarray, terms: list[str], before: Any, device: Device, shots: int
+) -> Outcome:
+    """The body of the tasks that are bound to one QPU: the same mean, from shots of that QPU."""
+    return isolated(_counted, qubits, depth, angles, terms, before, device, shots, device=device.name)
+
+
+# COMPSs workers find a task by its name in this module, so the tasks of all declared QPUs are made on import.
+_BODY = cast(FunctionType, expect_bound)
+_bound: dict[str, Callable[..., Any]] = device_tasks(
+    _BODY, [device for device in declared_devices() if device.kind is Kind.QPU], globals(), returns=1
+)
+
+
+def expect_on(device: Device) -> Callable[..., Any]:
+    """The task ``expect`` of a QPU."""
+    if device.name not in _bound:
+        _bound.update(device_tasks(_BODY, [device], globals(), returns=1))
+    return _bound[device.name]
+
+
 @constraint(processors=CPU)
 @task(returns=1)
 def compress(qubits: int, depth: int, image: np.ndarray) -> Outcome:
@@ -65,6 +90,36 @@ def _expectation(qubits: int, depth: int, angles: np.ndarray, terms: list[str], 
     circuit = layered(qubits, depth, angles + shift)
     value = Statevector(circuit).expectation_value(SparsePauliOp(terms, np.full(len(terms), 1 / len(terms))))
     return float(value.real)
+
+
+def _counted(
+    qubits: int, depth: int, angles: np.ndarray, terms: list[str], before: Any, device: Device, shots: int
+) -> tuple[float, float]:
+    """Mean of terms of Z and I from shots, and the seconds for which a unit of the QPU was held."""
+    # Imported here: motifs on CPUs need no QRMI.
+    from tasks.execution.leases import lease
+    from tasks.execution.qpu import CircuitRequest, QpuOptions, qpu_resource, run_requests
+
+    circuit = QuantumCircuit(qubits, qubits)
+    circuit.compose(layered(qubits, depth, angles + (0.0 if before is None else before[0])), inplace=True)
+    circuit.measure(range(qubits), range(qubits))
+    held = 0.0
+
+    @contextmanager
+    def reserve() -> Iterator[None]:
+        nonlocal held
+        with lease(device.name, device.units):
+            began = time.perf_counter()
+            yield
+            held += time.perf_counter() - began
+
+    run = run_requests(qpu_resource(device.name), [CircuitRequest(circuit, shots)], QpuOptions(reserve=reserve))
+    counts = run.results[0].counts
+    if counts is None:
+        raise run.failures[0]
+    bits = np.unpackbits(counts.outcomes, axis=1, bitorder="little")[:, :qubits].astype(np.int64)
+    parities = 1 - 2 * ((bits @ SparsePauliOp(terms).paulis.z.T) & 1)
+    return float(counts.counts @ parities.mean(axis=1)) / counts.shots, held
 
 
 def _compression(qubits: int, depth: int, image: np.ndarray) -> float:

@@ -24,7 +24,8 @@ from tasks.parametric.template import Template, Unsuited
 from tasks.runtime.inline import one_thread
 
 _KEPT_BYTES = 1 << 26  # of a fragment's tensors
-_BATCH_BYTES = 1 << 27  # of states that are held for the way back
+_BATCH_BYTES = 1 << 21  # of the largest array for the sets computed together: more leaves the processor's cache
+_BACK_BYTES = 1 << 27  # of states that are held for the way back
 MOST_AMPLITUDES = 1 << 20
 """Of a fragment's open state: larger ones are better run by a simulator of its own."""
 MOST_ENTRIES = 1 << 24
@@ -165,7 +166,8 @@ class ParametricPlan:
         entries = max((program.amplitudes for program in self.programs), default=1)
         if back:
             entries = max((program.amplitudes * (2 + program.depth) for program in self.programs), default=1)
-        step = max(1, _BATCH_BYTES // (16 * max(entries, self.contraction.largest)))
+        room = _BACK_BYTES if back else _BATCH_BYTES
+        step = max(1, room // (16 * max(entries, self.contraction.largest)))
         return [slice(start, start + step) for start in range(0, sets, step)]
 
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 
 import pytest
 
 from apps.cli.main import main
 from apps.motifs.couplings import MOTIFS
+from tests.engines.launching import ROOT, needs_runcompss, on_compss
+from tests.execution.qpu.test_qpu_run import only_qpus, qpus
+
+__all__ = ["qpus"]  # a fixture
 
 COLUMNS = {
     "circuit-execution": "timestamp num_qubits n_entries circuit_depth size_of_observable depth_of_recursion"
@@ -45,3 +51,46 @@ def test_a_motif_that_is_none_is_said(capsys, tmp_path, monkeypatch):
     assert main(["motif", "chain", "--units", "1000000"]) == 2
     assert "units or fewer" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_qpus_have_rows_of_their_own_for_motifs_whose_tasks_are_circuits(qpus, tmp_path):
+    emulator, run = qpus
+    size = ["--qubits", "4", "--depth", "1", "--entries", "2", "--length", "2", "--shots", "300", "--units", "1"]
+    where = ["--resources", str(only_qpus(tmp_path)), "--to", str(tmp_path / "out")]
+    for name, tasks in (("chain", 4), ("qml-classifier", 2)):
+        done = subprocess.run(
+            [sys.executable, "-m", "apps.cli", "motif", name, *size, *where, "--json"],
+            cwd=ROOT, env=run.environ, capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)["motifs"]
+        devices = ["CPU", "QPU QPU_A", "QPU QPU_B"] if name == "chain" else ["CPU"]
+        assert [one["device"] for one in found] == devices
+        assert all(one["tasks"] == tasks and 0 < one["utilisation"] <= 1 for one in found)
+    for device in emulator.devices.values():  # the least size first, then the one asked for
+        assert [shots for job in device.jobs.values() for _, shots in job.work] == [300] * (2 + 4)
+    with open(tmp_path / "out/chain.csv", newline="") as file:
+        assert [row["cluster_info"] for row in csv.DictReader(file)] == [
+            "embedded, 1 units of CPU", "embedded, 1 units of QPU QPU_A", "embedded, 1 units of QPU QPU_B",
+        ]  # fmt: skip
+
+
+@needs_runcompss
+@pytest.mark.xdist_group("runcompss")
+@pytest.mark.timeout(400)
+def test_motifs_follow_each_other_on_compss_with_the_units_of_its_resources_file(tmp_path):
+    (tmp_path / "program.py").write_text(
+        "import sys\n"
+        f"sys.path.insert(0, {str(ROOT)!r})\n"
+        "from apps.cli.main import main\n"
+        "asked = ['--qubits', '4', '--depth', '1', '--entries', '2', '--length', '2', '--json']\n"
+        "for name in ('fan-in', 'distributed-state-vector', 'chain'):\n"
+        "    status = main(['motif', name, *asked, '--to', name])\n"
+        "    assert status == 0, status\n"
+    )
+    done = on_compss(tmp_path, tmp_path / "program.py")
+    assert done.returncode == 0, done.stderr
+    for name, tasks in (("fan-in", 3), ("distributed-state-vector", 1), ("chain", 4)):
+        with open(tmp_path / name / "motifs.csv", newline="") as file:
+            (row,) = csv.DictReader(file)
+        assert (row["motif"], row["engine"], row["units"], row["tasks"]) == (name, "compss", "2", str(tasks))
