@@ -181,9 +181,9 @@ def why_not(device: Device, work: Work) -> str | None:
         return f"has {device.qubits} qubits, {width} needed"
     if device.exact:
         compact = work.variant_seconds or (work.compact_seconds and work.whole)
-        needed = work.exact_bytes if compact else state_bytes(work.width)
-        if device.memory_bytes is not None and needed > device.memory_bytes:
-            return f"has {device.memory_bytes} bytes of memory, {needed} needed for one state"
+        needed = work.exact_bytes if compact else work.drawn_bytes or state_bytes(work.width)
+        if device.memory_bytes is not None and needed > device.memory_bytes and not runs_exact(device, work):
+            return f"has {device.memory_bytes} bytes of memory, {needed} needed"
     else:
         midway = 0 if device.limits.mid_circuit_measurement else work.mid_circuit_measurements
         needed = width + work.ancillas + midway

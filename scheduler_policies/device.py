@@ -236,6 +236,7 @@ class Work:
             amplitudes (a matrix product state, Paulis followed back); 0 where it is computed with them.
         variant_seconds: the same for one variant with its shots, where it is a stabiliser state; 0 elsewhere.
         exact_bytes: peak memory of its whole tensor in one simulation, at least that of its states.
+        drawn_bytes: memory that a simulator needs at least for counts of its variants; 0: that of one state.
         variants: distinct variants on the sampled path.
         shots: shots for each variant, on average.
         weight: |d estimate / d fragment| x sigma: the square root of the sum over variants of (g_v sigma_v)**2. With n
@@ -267,6 +268,7 @@ class Work:
     lent: int = 0
     ancillas: int = 0
     exact_bytes: int = 0
+    drawn_bytes: int = 0
     x_parts: int = 0
     numbers: int = 0
     compact_seconds: float = 0.0

@@ -239,6 +239,11 @@ class Options:
         """Whether shots are taken, or everything is exact."""
         return self.shots is not None or self.target_error is not None
 
+    @property
+    def room(self) -> int | None:
+        """Memory that one piece of work may use: half of what is allowed, the other half holds the results."""
+        return None if self.memory_bytes is None else self.memory_bytes // 2
+
     def __post_init__(self) -> None:
         for option in dataclasses.fields(self):
             value, optional = getattr(self, option.name), "None" in str(option.type)

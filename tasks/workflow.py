@@ -192,14 +192,14 @@ def _execute(
         shots=options.shots,
         target_error=options.target_error,
         seed=options.seed,
-        memory_bytes=_room(options),
+        memory_bytes=options.room,
         share=share,
     )
 
 
 def _end(structure: Structure, driver: Driver, options: Options) -> TakesTensors:
     """From the tensors to values and standard errors, or to a folder for MPI ranks where those are sooner."""
-    room = _room(options)
+    room = options.room
     # A greedy path is found in milliseconds; only where that says many operations a better one is searched, by a task.
     search = contraction_search(structure, room) if worth_ranks(greedy_flops(driver.plan)) else None
 
@@ -210,8 +210,3 @@ def _end(structure: Structure, driver: Driver, options: Options) -> TakesTensors
         return write_for_ranks(str(driver.directory.path / "network"), structure, tensors, room, attempt)
 
     return submit
-
-
-def _room(options: Options) -> int | None:
-    """Memory that a contraction may use: half of what is allowed, the other half holds the results."""
-    return None if options.memory_bytes is None else options.memory_bytes // 2

@@ -27,7 +27,7 @@ from scheduler_policies.machine import (
     RUN_BITS,
     TYPICAL_CPU,
 )
-from tasks.cutting.drawn_bytes import MOST_OPEN_QUBITS, drawn_bytes
+from tasks.cutting.drawn_bytes import MOST_OPEN_QUBITS, ROOMS, drawn_bytes, room_within
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.once import once_a_fragment
 from tasks.cutting.open_program import OpenProgram, open_program
@@ -48,7 +48,12 @@ _SHOTS_A_VARIANT = 32  # fewer than this and circuits are better spent on shots
 
 
 def fragment_cost(
-    fragment: Fragment, schemes: tuple[Scheme, ...], *, sampled: bool = False, shots: int = DRAWN_SHOTS
+    fragment: Fragment,
+    schemes: tuple[Scheme, ...],
+    *,
+    sampled: bool = False,
+    shots: int = DRAWN_SHOTS,
+    memory_bytes: int | None = None,
 ) -> FragmentCost:
     """Predict one fragment's cost, bytes as peaks in one process.
 
@@ -58,6 +63,7 @@ def fragment_cost(
         sampled: whether its variants are drawn; a simulator draws them from all amplitudes, or makes the whole tensor
             beside a QPU's shots, so that the larger of both counts.
         shots: of a variant, in what is drawn.
+        memory_bytes: what drawing may take; None for as much as makes it quick.
     """
     circuit = fragment.circuit
     tensor = 8 * tensor_numbers(fragment)
@@ -70,7 +76,8 @@ def fragment_cost(
     elif fragment.num_qubits <= _SIMULATED:
         needed = exact_bytes(open_program(fragment), int(factors_of_x_parts(fragment).max(initial=1)), tensor)
         if sampled and fragment.open_qubits <= MOST_OPEN_QUBITS:
-            needed = max(needed, drawn_bytes(fragment, schemes, shots))
+            room = room_within(fragment, schemes, memory_bytes) or ROOMS[-1]
+            needed = max(needed, drawn_bytes(fragment, schemes, shots, room))
     else:
         needed = AMPLITUDE_BYTES * 2**fragment.open_qubits + tensor
     return FragmentCost(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -30,7 +31,46 @@ _NUMBER = 8
 _OBJECTS = 600  # bytes of a variant's counts beside their numbers
 
 
-def drawn_bytes(fragment: Fragment, schemes: tuple[Scheme, ...], shots: int) -> int:
+@dataclass(frozen=True)
+class Room:
+    """What may be held beside the state while variants are drawn.
+
+    Attributes:
+        table: bytes of a table of leg entries, if the state takes no more.
+        laws: numbers of the distributions that are held at a time.
+    """
+
+    table: int = TABLE_BYTES
+    laws: int = LAWS
+
+
+# Fewer distributions at a time change nothing that is drawn; a smaller table changes the order of the draws.
+ROOMS = (
+    *(Room(laws=LAWS >> less) for less in (0, 2, 4, 6)),
+    *(Room(TABLE_BYTES >> less, LAWS >> 6) for less in (2, 4, 6)),
+)
+
+
+def room_within(fragment: Fragment, schemes: tuple[Scheme, ...], memory_bytes: int | None) -> Room | None:
+    """The most room with which a fragment's variants are drawn in so much memory; None where none is small enough.
+
+    It depends on no shots, so that pieces of a run are all drawn in one way.
+    """
+    if memory_bytes is None:
+        return ROOMS[0]
+    return next((room for room in ROOMS if drawn_bytes(fragment, schemes, DRAWN_SHOTS, room) <= memory_bytes), None)
+
+
+def least_bytes(fragment: Fragment, schemes: tuple[Scheme, ...]) -> int:
+    """Peak memory that a simulator needs at least for counts of a fragment's variants: together, or one by one."""
+    aside = sum(leg.kind.measures_midway or leg.kind.ancillas for leg in fragment.legs)
+    single = AMPLITUDE_BYTES << fragment.num_qubits + aside
+    if fragment.open_qubits > MOST_OPEN_QUBITS:
+        return single
+    return min(single, *(drawn_bytes(fragment, schemes, DRAWN_SHOTS, room) for room in ROOMS))
+
+
+def drawn_bytes(fragment: Fragment, schemes: tuple[Scheme, ...], shots: int, room: Room = ROOMS[0]) -> int:
     """Peak memory of drawing all variants of a fragment in one process (``simulators.sampled``), ``shots`` each."""
     program = open_program(fragment)
     bits, choices = _bits(fragment, schemes), [len(choice) for choice in leg_choices(fragment, schemes)]
@@ -43,7 +83,7 @@ def drawn_bytes(fragment: Fragment, schemes: tuple[Scheme, ...], shots: int) -> 
         number = int((one.bases > 0).sum())
         measured[number] = measured.get(number, False) or _moved(program, one.bases)
     state = AMPLITUDE_BYTES * program.amplitudes
-    own = max(_group_bytes(fragment, program, bits, shots, *pair) for pair in measured.items())
+    own = max(_group_bytes(fragment, program, bits, shots, room, *pair) for pair in measured.items())
     simulation = AMPLITUDE_BYTES * (program.peak + 4 * min(PART, program.amplitudes))
     return int(max(simulation, state + max(own + results * (1 - 1 / len(groups)), 2 * results)))
 
@@ -94,13 +134,13 @@ def _moved(program: OpenProgram, bases: np.ndarray) -> bool:
 
 
 def _group_bytes(
-    fragment: Fragment, program: OpenProgram, bits: list[list[int]], shots: int, measured: int, moved: bool
+    fragment: Fragment, program: OpenProgram, bits: list[list[int]], shots: int, room: Room, measured: int, moved: bool
 ) -> float:
     """Beside the state: of the variants of one measurement group of so many qubits."""
     variants = prod(len(own) for own in bits)
     entries, outcomes = prod(leg.dimension for leg in fragment.legs), 1 << measured
     read = 1 << sum(map(max, bits))
-    length = table_length(outcomes, program.amplitudes, entries, variants, read=sum(map(max, bits)))
+    length = table_length(outcomes, program.amplitudes, entries, variants, room.table, read=sum(map(max, bits)))
     whole, table = length == outcomes, _NUMBER * entries * length
     joint = whole and measured + sum(map(max, bits)) <= JOINT_BITS
     # Variants drawn at once read the same bits: of each leg the settings that read one, or the others.
@@ -109,7 +149,7 @@ def _group_bytes(
         places *= read
         sharing = max(1, prod(max(2 * sum(own), len(own) - sum(own)) for own in bits) // read)
     rows = prod(len(own) + joint * sum(own) for own in bits)
-    at_once = max(1, (LAW_PART if rows * length <= CHEAP_GRID else LAWS) // places)
+    at_once = max(1, (min(LAW_PART, room.laws) if rows * length <= CHEAP_GRID else room.laws) // places)
     laws = _NUMBER * places * min(at_once, sharing)
     if rows * length <= CHEAP_GRID:
         making = 2.0 * laws
@@ -139,6 +179,7 @@ def _group_bytes(
     counts = found * (_NUMBER + 2)
     drawing += (variants - last) * counts + last * found * 2 * _NUMBER
     packing = variants * counts + min(at_once, sharing) * found * 2 * _NUMBER
+    making += shared if at_once < sharing else 0.0  # what variants drawn before have shared is held still
     return max(float(opening), float(tabled), copy + table + laws + max(making, shared + max(drawing, packing)))
 
 

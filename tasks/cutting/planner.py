@@ -123,7 +123,7 @@ def _plans(
         if shots is not None and not mid_circuit_measurement:
             found = _of_cheapest_kinds(problem, found)
         _refuse_too_large_an_array(found, shots)
-        return _checked(_costed(found, shots), shots, max_qubits, memory_bytes, devices)
+        return _checked(_costed(found, shots, memory_bytes), shots, max_qubits, memory_bytes, devices)
 
     if cuts is not None:
         given = partition(problem, cuts)
@@ -289,10 +289,11 @@ def _refuse_too_large_an_array(found: Partition, shots: int | None) -> None:
         )
 
 
-def _costed(found: Partition, shots: int | None) -> Plan:
+def _costed(found: Partition, shots: int | None, memory_bytes: int | None = None) -> Plan:
     schemes = choose_schemes(found.fragments, found.bonds, shots)
     variants = sum(map(count_variants, found.fragments, schemes))
     each = 0 if shots is None else shots // max(1, variants)
+    room = None if memory_bytes is None else memory_bytes // 2  # tensors and the contraction need some, too
     return Plan(
         cuts=found.cuts,
         fragments=found.fragments,
@@ -301,7 +302,7 @@ def _costed(found: Partition, shots: int | None) -> Plan:
         term_scale=found.term_scale,
         sampling_overhead=found.sampling_overhead,
         costs=tuple(
-            fragment_cost(f, s, sampled=shots is not None, shots=each)
+            fragment_cost(f, s, sampled=shots is not None, shots=each, memory_bytes=room)
             for f, s in zip(found.fragments, schemes, strict=True)
         ),
         schemes=schemes,

@@ -118,6 +118,7 @@ def started(
                 options.mitigation,
                 share_meaning=options.share_meaning,
                 held=held_qpus(),
+                memory_bytes=options.room,
                 run=str(directory.record["run"]),
             ),
             partial(state_of, trouble=trouble),

@@ -25,6 +25,7 @@ class ExecutionOptions:
             (``scheduler_policies.why_leave``). None: they stay.
         share_meaning: on QPUs, also use stored counts of circuits that are equal only in the ideal.
         held: what of which QPU the application holds for all its runs.
+        memory_bytes: what drawing variants on a simulator may take, None for as much as makes it quick.
         run: names the run, also when it is resumed; two runs never share a QPU's shots except through the cache.
     """
 
@@ -33,6 +34,7 @@ class ExecutionOptions:
     placed: DeviceState | None = None
     share_meaning: bool = False
     held: Mapping[str, Held] = field(default_factory=dict)
+    memory_bytes: int | None = None
     run: str = ""
 
 

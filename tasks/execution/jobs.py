@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 from tasks.cutting.cost import exact_fragment_seconds, sampled_fragment_seconds, stabiliser_seconds
-from tasks.cutting.drawn_bytes import MOST_OPEN_QUBITS
+from tasks.cutting.drawn_bytes import MOST_OPEN_QUBITS, room_within
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment, Plan
 from tasks.cutting.variants import Variant, VariantBuilder, count_variants, enumerate_variants, leg_choices
@@ -222,13 +222,16 @@ def predicted_seconds(job: FragmentJob) -> float:
     return sampled_fragment_seconds(job.fragment, job.schemes, len(job.variants), sum(job.shots))
 
 
-def run_job(job: FragmentJob, *, device: str = "CPU", threads: int = 1) -> dict[str, np.ndarray]:
+def run_job(
+    job: FragmentJob, *, device: str = "CPU", threads: int = 1, memory_bytes: int | None = None
+) -> dict[str, np.ndarray]:
     """Do the work on a noiseless simulator.
 
     Args:
         job: what to do.
         device: "CPU" or "GPU".
         threads: how many cores it may use, while no other work holds them.
+        memory_bytes: what drawing variants may take; None: as much as makes it quick.
 
     Returns:
         exact: {"values": (leg..., factor) float64}; sampled: the counts of all variants, concatenated
@@ -245,9 +248,11 @@ def run_job(job: FragmentJob, *, device: str = "CPU", threads: int = 1) -> dict[
         return {"values": whole_tensor(fragment, threads=threads, gpu=gpu)}
     if stabiliser_seconds(fragment, count_variants(fragment, job.schemes)):
         return pack_counts(stabiliser_counts(fragment, job.schemes, job.variants, job.shots, job.streams))
-    if fragment.open_qubits <= MOST_OPEN_QUBITS:
+    together = fragment.open_qubits <= MOST_OPEN_QUBITS
+    room = room_within(fragment, job.schemes, memory_bytes) if together else None
+    if room is not None:
         state = open_state(fragment, threads=threads, gpu=gpu).here()
-        return pack_counts(sample_open(fragment, job.schemes, state, job.variants, job.shots, job.streams))
+        return pack_counts(sample_open(fragment, job.schemes, state, job.variants, job.shots, job.streams, room))
     from qiskit_aer import AerSimulator  # takes long to import, and few fragments are that wide
 
     from tasks.execution.simulators.as_circuits import run_circuits

@@ -57,18 +57,25 @@ def run_on_device(
     cached = [options.cache != OFF and not job.outputs and finding_pays(predicted_seconds(job)) for job in jobs]
     before = opened_cache(options.cache).numbers() if any(cached) else {}
     results = []
-    units = device.units
+    units, memory = device.units, _memory(device, options)
     for job, keeps in zip(jobs, cached, strict=True):
         if keeps:
-            results.append(recalled(job, device.name, where, options.cache, units))
+            results.append(recalled(job, device.name, where, options.cache, units, memory))
         else:
-            results.append(JobResult(job, run_job(job, device=where, threads=units), {}))
+            results.append(JobResult(job, run_job(job, device=where, threads=units, memory_bytes=memory), {}))
         keep(results[-1])
     notes = opened_cache(options.cache).notes() if any(cached) else []
     return DeviceResults(tuple(results), tuple(notes), cache=numbers_since(before, options.cache))
 
 
-def recalled(job: FragmentJob, device: str, where: str, cache: str, units: int = 1) -> JobResult:
+def _memory(device: Device, options: ExecutionOptions) -> int | None:
+    """The less of what a unit of the device has and what the run may use."""
+    return min((own for own in (device.memory_bytes, options.memory_bytes) if own is not None), default=None)
+
+
+def recalled(
+    job: FragmentJob, device: str, where: str, cache: str, units: int = 1, memory: int | None = None
+) -> JobResult:
     """A job's result from the cache, or run and put there.
 
     An exact tensor is found by what the fragment means, where finding that out costs little beside computing it. Counts
@@ -83,7 +90,7 @@ def recalled(job: FragmentJob, device: str, where: str, cache: str, units: int =
         key = make_key(AS_WRITTEN, [b"counts of variants", target.digest_material(), job.digest.encode()])
 
     def compute(indices: list[int]) -> list[np.ndarray]:
-        arrays = run_job(job, device=where, threads=units)
+        arrays = run_job(job, device=where, threads=units, memory_bytes=memory)
         return [arrays["values"] if isinstance(job, ExactJob) else np.frombuffer(pack(arrays, {}), dtype=np.uint8)]
 
     about = {"device": device, "backend": f"{target.backend} {target.version}"}
@@ -94,7 +101,7 @@ def recalled(job: FragmentJob, device: str, where: str, cache: str, units: int =
             return JobResult(job, arrays, _made_by(found.origin) if found.from_cache else {})
     except Exception as error:  # whatever a file that somebody else wrote can make of itself
         logger.warning("fragment %d: what the cache holds for it cannot be read (%s)", job.fragment.index, error)
-    return JobResult(job, run_job(job, device=where, threads=units), {})
+    return JobResult(job, run_job(job, device=where, threads=units, memory_bytes=memory), {})
 
 
 def _made_by(origin: Mapping[str, str]) -> dict[str, str]:

@@ -15,8 +15,11 @@ from tasks.cutting.cost import (
     stabiliser_seconds,
     tensor_numbers,
 )
+from tasks.cutting.drawn_bytes import least_bytes
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment, Plan
+
+_LARGE = 18  # open qubits, states of 4 MiB: below, nobody asks whether a device has the memory
 
 
 def works_of(
@@ -58,6 +61,7 @@ def works_of(
                 compact_seconds=0.0 if way is None else way.seconds,
                 variant_seconds=stabiliser_seconds(fragment, cost.variants, each[index]),
                 exact_bytes=cost.exact_bytes,
+                drawn_bytes=least_bytes(fragment, schemes) if fragment.open_qubits >= _LARGE else 0,
                 variants=cost.variants,
                 shots=each[index],
                 weight=weight,

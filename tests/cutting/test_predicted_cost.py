@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from qiskit import QuantumCircuit
 
-from scheduler_policies.machine import CPU_SPEED
+from scheduler_policies.machine import CPU_SPEED, DRAWN_SHOTS, LAWS, TABLE_BYTES
 from tasks.cutting import GateCut, WireCut, make_plan, predicted_bytes, structure_of
 from tasks.cutting.cost import (
     choose_schemes,
@@ -20,6 +20,7 @@ from tasks.cutting.cost import (
     greedy_contraction,
     open_legs,
 )
+from tasks.cutting.drawn_bytes import ROOMS, Room, drawn_bytes, least_bytes, room_within
 from tasks.cutting.open_program import open_program
 from tasks.cutting.variants import count_variants, enumerate_variants
 from tasks.execution.jobs import SampledJob, run_job
@@ -104,21 +105,67 @@ def test_predicted_bytes_are_the_peak_of_the_arrays(case):
     assert predicted_bytes(plan) == sum(c.tensor_bytes for c in plan.costs) + max(c.exact_bytes for c in plan.costs)
 
 
-@pytest.mark.parametrize("qubits, cuts, measured", [(22, 4, 8), (24, 4, 12), (32, 2, 16)])
-def test_predicted_bytes_of_sampled_variants_are_the_peak_of_the_arrays(qubits, cuts, measured):
+# Qubits of both halves, cuts, qubits measured, shots: with and without legs drawn at once, states and counts large.
+DRAWN = [
+    (12, 4, 1, 1000), (16, 5, 3, 1000), (20, 2, 10, 100_000), (22, 4, 8, 1000), (22, 4, 11, 1000), (24, 4, 12, 1000),
+    (28, 3, 2, 1000), (32, 2, 16, 1000),
+]  # fmt: skip
+
+
+def drawing(qubits, cuts, measured, shots):
+    """A half of a circuit, the settings of its legs, and the job of drawing all its variants."""
     problem, severed = two_halves(qubits, cuts, ["I" * (qubits - measured) + "Z" * measured], deeper=8)
     plan = make_plan(problem, cuts=severed)
     fragment, schemes = plan.fragments[0], plan.schemes[0]
     variants = tuple(enumerate_variants(fragment, schemes))
-    job = SampledJob(fragment, schemes, variants, (1000,) * len(variants))
-    predicted = fragment_cost(fragment, schemes, sampled=True).exact_bytes
-    run_job(job)  # imports what it needs
+    return fragment, schemes, SampledJob(fragment, schemes, variants, (shots,) * len(variants))
+
+
+def peak_of(job, memory_bytes=None):
     tracemalloc.start()
-    run_job(job)
+    run_job(job, memory_bytes=memory_bytes)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert predicted > 0.85 * peak, f"{peak} measured, {predicted} predicted"
+    return peak
+
+
+@pytest.mark.parametrize("qubits, cuts, measured, shots", DRAWN)
+def test_predicted_bytes_of_sampled_variants_are_the_peak_of_the_arrays(qubits, cuts, measured, shots):
+    fragment, schemes, job = drawing(qubits, cuts, measured, shots)
+    predicted = fragment_cost(fragment, schemes, sampled=True, shots=shots).exact_bytes
+    run_job(job.share(0, 1))  # imports what it needs
+    peak = peak_of(job)
+    assert predicted > peak / 1.15 - (1 << 20), f"{peak} measured, {predicted} predicted"
     assert predicted < 1.15 * peak or peak < 16 << 20, f"{peak} measured, {predicted} predicted"
+
+
+@pytest.mark.parametrize("qubits, cuts, measured", [(22, 4, 11), (32, 2, 16)])
+def test_what_is_held_shrinks_with_the_memory_that_there_is(qubits, cuts, measured):
+    fragment, schemes, job = drawing(qubits, cuts, measured, DRAWN_SHOTS)
+    every = [drawn_bytes(fragment, schemes, DRAWN_SHOTS, room) for room in ROOMS]
+    least, most = min(every), every[0]
+    assert least < most
+    assert least_bytes(fragment, schemes) <= least
+    peaks = []
+    for memory in (least, (least + most) // 2, most):
+        room = room_within(fragment, schemes, memory)
+        assert room is not None
+        predicted = drawn_bytes(fragment, schemes, DRAWN_SHOTS, room)
+        cost = fragment_cost(fragment, schemes, sampled=True, shots=DRAWN_SHOTS, memory_bytes=memory)
+        assert predicted <= memory and predicted <= cost.exact_bytes
+        peaks.append(peak_of(job, memory))
+        assert peaks[-1] < 1.15 * predicted + (1 << 20), f"{peaks[-1]} measured, {predicted} predicted, {room}"
+    assert peaks[0] < peaks[2]
+    assert room_within(fragment, schemes, least - 1) is None, "its variants run one by one"
+
+
+def test_shots_are_the_same_while_only_the_distributions_held_at_a_time_are_fewer():
+    fragment, schemes, job = drawing(22, 4, 11, 500)
+    few = drawn_bytes(fragment, schemes, DRAWN_SHOTS, Room(laws=LAWS >> 6))
+    room = room_within(fragment, schemes, few)
+    assert room is not None and room.laws < LAWS and room.table == TABLE_BYTES
+    whole, less = run_job(job), run_job(job, memory_bytes=few)
+    assert all((whole[name] == less[name]).all() for name in ("outcomes", "counts", "rows"))
 
 
 def test_predicted_bytes_hold_the_contraction_where_it_is_the_largest():

@@ -10,9 +10,9 @@ import pytest
 from scipy.stats import chi2
 
 from tasks.cutting import GateCut, WireCut, make_plan
-from tasks.cutting.drawn_bytes import table_length
+from tasks.cutting.drawn_bytes import Room, table_length
 from tasks.cutting.variants import VariantBuilder, enumerate_variants
-from tasks.execution.simulators import measured, sampled
+from tasks.execution.simulators import sampled
 from tasks.execution.simulators.drawing import draw_places, draw_within
 from tasks.execution.simulators.open_state import open_state
 from tasks.execution.simulators.sampled import sample_open, variant_distributions
@@ -43,11 +43,13 @@ def law_of_counts(counts) -> np.ndarray:
 
 @pytest.fixture(params=WAYS)
 def way(request, monkeypatch):
-    bits, table = WAYS[request.param]
-    monkeypatch.setattr(sampled, "JOINT_BITS", bits)
-    if table == 1:  # as small as the state allows, which is less than all bits where legs are open
-        monkeypatch.setattr(measured, "TABLE_BYTES", 1)
+    monkeypatch.setattr(sampled, "JOINT_BITS", WAYS[request.param][0])
     return request.param
+
+
+def room_of(way: str) -> Room:
+    """As small a table as the state allows, which is less than all bits where legs are open, or a large one."""
+    return Room(WAYS[way][1])
 
 
 @pytest.mark.parametrize("at_once", [1 << 19, 8], ids=["in a grid", "one by one"])
@@ -64,7 +66,7 @@ def test_what_is_drawn_first_is_the_distribution_or_its_marginal(seed, at_once, 
         for group in {variant.group for variant in some}:
             own = [variant for variant in some if variant.group == group]
             settings = np.array([v.settings for v in own], dtype=np.int64).reshape(len(own), len(rows))
-            seen = sampled._Seen(fragment, state, group, rows, settings)
+            seen = sampled._Seen(fragment, state, group, rows, settings, room_of(way))
             whole = list(variant_distributions(fragment, schemes, state, own))
             met = []
             bits = seen.bits(settings)
@@ -87,7 +89,7 @@ def test_counts_follow_the_distributions(seed, shots, way):
         state = open_state(fragment)
         variants = enumerate_variants(fragment, schemes)
         names = [f"{seed}:{way}:{shots}:{fragment.index}:{v}" for v in variants]
-        counts = sample_open(fragment, schemes, state, variants, [shots] * len(variants), names)
+        counts = sample_open(fragment, schemes, state, variants, [shots] * len(variants), names, room_of(way))
         laws = variant_distributions(fragment, schemes, state, variants)
         for variant, found, law in zip(variants, counts, laws, strict=True):
             seen = law_of_counts(found)

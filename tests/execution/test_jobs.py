@@ -11,7 +11,10 @@ import pytest
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import Pauli, Statevector
 
+from scheduler_policies.machine import TYPICAL_CPU
 from tasks.cutting import GateCut, make_plan
+from tasks.execution import on_device
+from tasks.execution.device_results import ExecutionOptions
 from tasks.execution.jobs import fragment_tensor, run_job, sampled_jobs, uniform_shots
 from tasks.execution.packed_counts import unpack_counts
 from tasks.execution.simulators import gram, passes
@@ -188,3 +191,33 @@ def test_threads_change_no_bit(monkeypatch, tmp_path) -> None:
     assert one.amplitudes.size >= 1 << 17
     np.testing.assert_array_equal(one.amplitudes, four.amplitudes)
     np.testing.assert_array_equal(exact_tensor(fragment, one), exact_tensor(fragment, four, threads=4))
+
+
+@pytest.mark.parametrize("of_device, of_run, expected", [(None, None, None), (5, None, 5), (None, 7, 7), (5, 7, 5)])
+def test_a_simulator_draws_within_the_memory_of_its_device_and_of_the_run(of_device, of_run, expected, monkeypatch):
+    asked = []
+    run = on_device.run_job
+
+    def noted(job, *, memory_bytes=None, **more):
+        asked.append(memory_bytes)
+        return run(job, **more)
+
+    monkeypatch.setattr(on_device, "run_job", noted)
+    circuit = QuantumCircuit(2)
+    circuit.h(0)
+    plan = make_plan(problem_of(circuit, ["ZZ"], np.ones((1, 1))), shots=100)
+    jobs = sampled_jobs(plan, uniform_shots(plan, 100), 0)
+    device = replace(TYPICAL_CPU, memory_bytes=of_device)
+    on_device.run_on_device(jobs, device, ExecutionOptions(memory_bytes=of_run))
+    assert set(asked) == {expected}
+
+
+def test_variants_run_one_by_one_where_memory_holds_no_open_state() -> None:
+    plan = two_parts(0.4)
+    job = sampled_jobs(plan, uniform_shots(plan, 20_000 * sum(c.variants for c in plan.costs)), 0)[0]
+    together, single = (unpack_counts(run_job(job, memory_bytes=memory)) for memory in (None, 1))
+    for one, other in zip(together, single, strict=True):
+        assert one.shots == other.shots and one.num_bits == other.num_bits
+    seen = fragment_tensor(plan.fragments[0], plan.schemes[0], [(job, run_job(job, memory_bytes=1))])
+    exact = exact_tensor(plan.fragments[0], open_state(plan.fragments[0]))
+    np.testing.assert_allclose(seen.values, exact, atol=0.1)

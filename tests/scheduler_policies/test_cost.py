@@ -124,7 +124,10 @@ def test_a_simulator_without_memory_for_all_branches_runs_variants():
     assert not runs_exact(CPU, replace(wide, branches=5, exact_bytes=0)), "all branches are 32 MiB themselves"
     assert statistical_variance(CPU, wide) == pytest.approx(0.09 / 2500)
     assert statistical_variance(CPU, replace(wide, exact_bytes=2**24)) == 0.0
-    assert why_not(CPU, replace(WORK, width=21)) == "has 16777216 bytes of memory, 33554432 needed for one state"
+    assert why_not(CPU, replace(WORK, width=21)) == "has 16777216 bytes of memory, 33554432 needed"
+    assert why_not(CPU, replace(wide, drawn_bytes=2**24)) is None
+    assert why_not(CPU, replace(wide, drawn_bytes=2**24 + 1)) == "has 16777216 bytes of memory, 16777217 needed"
+    assert why_not(CPU, replace(wide, exact_bytes=2**24, drawn_bytes=2**25)) is None, "the whole tensor takes less"
 
 
 def test_a_full_circuit_is_taken_where_no_gates_are_counted():

@@ -90,7 +90,12 @@ def measured_rows(state: OpenState, bases: np.ndarray) -> np.ndarray:
 
 
 def leg_table(
-    rows: np.ndarray, legs: Sequence[Leg], branchings: Sequence[Branching], variants: int = 1, read: int = 0
+    rows: np.ndarray,
+    legs: Sequence[Leg],
+    branchings: Sequence[Branching],
+    variants: int = 1,
+    read: int = 0,
+    allowed: int = TABLE_BYTES,
 ) -> np.ndarray:
     """Leg entries of the projectors onto the measured bits, or onto the highest of them where that is cheaper.
 
@@ -100,13 +105,14 @@ def leg_table(
         branchings: of the state.
         variants: how many variants share the table.
         read: how many bits at most are read at the legs.
+        allowed: bytes that the table may take, if the state takes no more.
 
     Returns:
         (leg_0, ..., leg_k, 2**high) float64.
     """
     dimensions = [leg.dimension for leg in legs]
     branches = rows.shape[2]
-    high = table_length(len(rows), rows.size, prod(dimensions), variants, TABLE_BYTES, read=read)
+    high = table_length(len(rows), rows.size, prod(dimensions), variants, allowed, read=read)
     blocks = rows.reshape(high, -1, branches)
     table = np.empty((*dimensions, high))
     bases = LegBases(legs, branchings)

@@ -19,7 +19,8 @@ from math import prod
 
 import numpy as np
 
-from scheduler_policies.machine import CHEAP_GRID, JOINT_BITS, LAW_PART, LAWS, PART, SHARED
+from scheduler_policies.machine import CHEAP_GRID, JOINT_BITS, LAW_PART, PART, SHARED
+from tasks.cutting.drawn_bytes import ROOMS, Room
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.open_program import Branching
 from tasks.cutting.plan import Fragment
@@ -40,6 +41,7 @@ def sample_open(
     variants: Sequence[Variant],
     shots: Sequence[int],
     streams: Sequence[str],
+    room: Room = ROOMS[0],
 ) -> list[VariantCounts]:
     """Counts of the given variants of a fragment, drawn on a noiseless simulator from one open-leg state.
 
@@ -50,6 +52,7 @@ def sample_open(
         variants: which to run.
         shots: for each, how many.
         streams: for each, the name of the stream of random numbers that it draws from.
+        room: what may be held beside the state.
 
     Returns:
         one VariantCounts per variant, in order.
@@ -61,7 +64,7 @@ def sample_open(
         settings = np.array([variants[i].settings for i in members], dtype=np.int64).reshape(len(members), len(rows))
         # Nobody else holds what is seen of a group: it is given back before the next one's is made.
         drawn = _drawn(
-            _Seen(fragment, state, group, rows, settings), settings, [shots[i] for i in members],
+            _Seen(fragment, state, group, rows, settings, room), settings, [shots[i] for i in members],
             [streams[i] for i in members], streams_of,
         )  # fmt: skip
         for k, own in drawn:
@@ -106,14 +109,21 @@ class _Seen:
     """What the variants of one measurement group see, and how they are drawn from it."""
 
     def __init__(
-        self, fragment: Fragment, state: OpenState, group: int, rows: Sequence[SettingRows], settings: np.ndarray
+        self,
+        fragment: Fragment,
+        state: OpenState,
+        group: int,
+        rows: Sequence[SettingRows],
+        settings: np.ndarray,
+        room: Room = ROOMS[0],
     ):
+        self._room = room
         self._rows = rows
         self._branchings = state.branchings
         self._amplitudes = measured_rows(state, measurement_groups(fragment)[group].bases)
         self._table = leg_table(
             self._amplitudes, fragment.legs, state.branchings, prod(len(one.bits) for one in rows),
-            sum(int(one.bits.max()) for one in rows),
+            sum(int(one.bits.max()) for one in rows), room.table,
         )  # fmt: skip
         self._bits = len(self._amplitudes).bit_length() - 1
         self._whole = self._table.shape[-1] == len(self._amplitudes)
@@ -161,7 +171,7 @@ class _Seen:
             # As many variants as the memory is meant for, and of their places as many as stay in the cache.
             places = length << sum(lengths)
             grid = grids[bool(pattern[0])]
-            step = max(1, (LAWS if grid is None else LAW_PART) // places)
+            step = max(1, (self._room.laws if grid is None else min(LAW_PART, self._room.laws)) // places)
             width = max(1, LAW_PART // max(self._table.size // length, prod(len(matrix) for matrix in matrices)))
             for start in range(0, len(members), step):
                 own = members[start : start + step]
