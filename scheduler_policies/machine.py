@@ -44,6 +44,8 @@ AMPLITUDE_BYTES = 16
 PART = 1 << 15
 # Entries of Gram matrices that an exact fragment holds at a time, at least one matrix.
 GRAM_ENTRIES = 1 << 20
+# Those of Paulis in a turned basis are at most this part of the state, or as many as without it.
+GRAM_SHARE = 16
 # Numbers of the products of blocks of rows that their sums are made of, at least one product.
 GRAM_PRODUCTS = 1 << 18
 # Bits of a run of rows that one product sums over: 32 rows are as quick to multiply as more.

@@ -20,6 +20,7 @@ from scheduler_policies.machine import (
     DRAWN_SHOTS,
     GRAM_ENTRIES,
     GRAM_PRODUCTS,
+    GRAM_SHARE,
     JOIN_FRAGMENT_S,
     JOIN_NUMBER_S,
     PART,
@@ -74,7 +75,7 @@ def fragment_cost(
     elif sampled and stabiliser_seconds(fragment, variants):
         needed = _STABILISER_BYTES + tensor
     elif fragment.num_qubits <= _SIMULATED:
-        needed = exact_bytes(open_program(fragment), int(factors_of_x_parts(fragment).max(initial=1)), tensor)
+        needed = exact_bytes(open_program(fragment), factors_of_x_parts(fragment), tensor)
         if sampled and fragment.open_qubits <= MOST_OPEN_QUBITS:
             room = room_within(fragment, schemes, memory_bytes) or ROOMS[-1]
             needed = max(needed, drawn_bytes(fragment, schemes, shots, room))
@@ -90,16 +91,19 @@ def fragment_cost(
     )
 
 
-def exact_bytes(program: OpenProgram, together: int, tensor_bytes: int) -> int:
+def exact_bytes(program: OpenProgram, factors: np.ndarray, tensor_bytes: int) -> int:
     """Peak memory of a whole fragment tensor in one process: the state as it grows, then Gram matrices and the tensor.
 
     Args:
         program: of its simulation.
-        together: how many observable factors share an X part at most: their Gram matrices are made together.
+        factors: how many observable factors share each X part: their Gram matrices are made together, as those of
+            factors that share one in a turned basis are where they are small beside the state.
         tensor_bytes: of the tensor.
     """
     pairs = program.branches**2
     width = len(program.rest)
+    turned = min(int(factors.sum()), program.amplitudes // (GRAM_SHARE * pairs))
+    together = max(1, int(factors.max(initial=1)), turned)
     together = min(together, 1 << (width - min(RUN_BITS, width // 3)))  # as many as one pass can tell apart
     grams = pairs * min(together, max(1, GRAM_ENTRIES // pairs))
     held = min(GRAM_PRODUCTS, program.amplitudes)

@@ -9,9 +9,10 @@ from math import prod
 
 import numpy as np
 
-from scheduler_policies.machine import GRAM_ENTRIES, PART
+from scheduler_policies.machine import GRAM_ENTRIES, GRAM_SHARE, PART
 from tasks.cutting.open_program import Branching
 from tasks.cutting.plan import Fragment, Leg
+from tasks.execution.simulators.frames import Frame, frames_of, turn
 from tasks.execution.simulators.gram import half_grams
 from tasks.execution.simulators.open_state import OpenState
 from tasks.execution.simulators.passes import Pass, exchange_bits, passes_of
@@ -28,7 +29,7 @@ def exact_tensor(fragment: Fragment, state: OpenState, *, threads: int = 1) -> n
 
     Args:
         fragment: the fragment.
-        state: what ``open_state`` returned for it.
+        state: what ``open_state`` returned for it; its amplitudes may be overwritten by those in another basis.
         threads: how many cores may share the work, while no other work holds them.
 
     Returns:
@@ -40,27 +41,41 @@ def exact_tensor(fragment: Fragment, state: OpenState, *, threads: int = 1) -> n
     masks_x, masks_z = (
         part[:, list(state.rest)].astype(np.int64) @ weights for part in (fragment.factors_x, fragment.factors_z)
     )
-    phases = 2.0 * 1j ** (fragment.factors_x & fragment.factors_z).sum(axis=1)
     rows, branches = state.amplitudes.shape
-    held, batch = max(1, GRAM_ENTRIES // branches**2), max(1, 2 * PART // branches**2)
+    pairs, here = branches**2, state.gpu is None
+    held, batch = max(1, GRAM_ENTRIES // pairs), max(1, 2 * PART // pairs)
+    alike = int(np.unique(masks_x, return_counts=True)[1].max(initial=1))
+    turned = min(held, max(alike, rows // (GRAM_SHARE * branches)))
     bases = LegBases(legs, state.branchings)
-    ordered = state.gpu is not None
-    passes = passes_of(masks_x, masks_z, len(state.rest), branches, most=held, ordered=ordered)
-    longest = max((len(one.members) for own in passes.values() for one in own), default=0)
+    frames = frames_of(masks_x, masks_z, len(state.rest), branches, most=turned, turns=2 if here else 0)
+    plans = [
+        passes_of(
+            one.masks_x, one.masks_z, len(state.rest), branches, most=turned if one.turns else held, ordered=not here
+        )
+        for one in frames
+    ]
+    longest = max((len(one.members) for plan in plans for own in plan.values() for one in own), default=0)
     worth = 8 * longest * branches <= rows  # what each thread holds beside the state is little
 
-    def fill(own: Sequence[Pass], parts: Iterator[slice]) -> None:
+    def fill(frame: Frame, own: Sequence[Pass], parts: Iterator[slice]) -> None:
+        phases = 2.0 * frame.signs * 1j ** np.bitwise_count(frame.masks_x & frame.masks_z)
         for part in parts:
             for one in own[part]:
                 grams = half_grams(state.amplitudes, one, state.gpu)
                 for start in range(0, len(grams), batch):
                     some = one.members[start : start + batch]
-                    tensor[..., some] = bases.entries(grams[start : start + batch] * phases[some, None, None])
+                    found = bases.entries(grams[start : start + batch] * phases[some, None, None])
+                    tensor[..., frame.members[some]] = found
 
-    with Workers(threads if worth and state.gpu is None else 1) as workers:
-        for start, own in passes.items():
-            with _exchanged(state.amplitudes, start):
-                workers.each(partial(fill, own), len(own), 1, rows * branches)
+    with Workers(threads if worth and here else 1) as workers:
+        done = 0
+        for frame, plan in zip(frames, plans, strict=True):
+            if frame.turns:
+                turn(state.amplitudes, range(done, frame.turns), workers)
+                done = frame.turns
+            for first, own in plan.items():
+                with _exchanged(state.amplitudes, first):
+                    workers.each(partial(fill, frame, own), len(own), 1, rows * branches)
     return tensor
 
 

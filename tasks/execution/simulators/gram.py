@@ -62,7 +62,7 @@ def _add_sums(amplitudes: np.ndarray, one: Pass, outer: Sequence[int], inner: Se
     common = int(one.masks_z[0]) & sum(inner)
     longest = max(_RUN - branches.bit_length(), min(branches.bit_length(), 9))
     run, turned = _run(inner, one.mask_x | common, longest)
-    bits = [*outer, *(bit for bit in inner if bit not in run)]
+    bits = sorted((bit for bit in (*outer, *inner) if bit not in run), reverse=True)
     copied = max(1, 2 * PART // (2 * branches << len(run))) if turned else GRAM_PRODUCTS
     held = min(GRAM_PRODUCTS, real.size // 2)
     many = min(copied, max(1, held // (2 * branches) ** 2)).bit_length() - 1

@@ -68,8 +68,8 @@ def multiply_axis(array: np.ndarray, matrix: np.ndarray, after: int, workers: Wo
     """Replace a contiguous array by its product with a square matrix.
 
     Args:
-        array: of any shape; read as (before, axis, after).
-        matrix: (axis, axis) complex.
+        array: of any shape, real or complex; read as (before, axis, after).
+        matrix: (axis, axis), real where the array is.
         after: entries behind the axis.
         workers: who does it.
     """
@@ -87,7 +87,7 @@ def multiply_axis(array: np.ndarray, matrix: np.ndarray, after: int, workers: Wo
     step = PART // size
 
     def columns(parts: Iterator[slice]) -> None:
-        out = np.empty((size, step), dtype=complex)
+        out = np.empty((size, step), dtype=array.dtype)
         for part in parts:
             for block in view:
                 own = block[:, part]
@@ -100,7 +100,7 @@ def _by_rows(view: np.ndarray, workers: Workers, product: Callable[[np.ndarray, 
     step = max(1, PART // (view.size // len(view)))
 
     def rows(parts: Iterator[slice]) -> None:
-        out = np.empty((min(step, len(view)), *view.shape[1:]), dtype=complex)
+        out = np.empty((min(step, len(view)), *view.shape[1:]), dtype=view.dtype)
         for part in parts:
             own = view[part]
             own[...] = product(own, out[: len(own)])
