@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from resources_xml.errors import ResourcesError
-from resources_xml.reader import Node, Processor, read_nodes
+from resources_xml.reader import Node, Processor, read_nodes, whole_number
 from scheduler_policies.device import Device, Kind, Price
 from scheduler_policies.machine import CPU_SPEED, GPU_SPEED, QPU_SPEED
 
 _KINDS = {"CPU": (Kind.CPU, CPU_SPEED), "GPU": (Kind.GPU, GPU_SPEED), "OTHER": (Kind.QPU, QPU_SPEED)}
 _GIGABYTE = 10**9
+_MOST_QUBITS = 10**6
 
 
 def read_devices(path: Path, qubits: Mapping[str, int] | None = None) -> tuple[Device, ...]:
@@ -67,12 +68,12 @@ def _device(name: str, places: Sequence[tuple[Node, Processor]], qubits: Mapping
                 f"Processor {name}: QRMI finds a QPU by variables that begin with its name: use letters, digits and _"
             )
         text = str(qubits.get(name, words.get("qubits", "")))
-        if not text.isdecimal() or int(text) < 1:
+        size = whole_number(text, _MOST_QUBITS)
+        if size is None:
             raise ResourcesError(
                 f"Processor {name}: how many qubits it has is said nowhere: add <ProcessorProperty><Key>qompass</Key>"
                 "<Value>qubits=27</Value></ProcessorProperty>"
             )
-        size = int(text)
     return Device(
         name,
         kind,

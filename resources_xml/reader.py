@@ -17,6 +17,8 @@ from resources_xml.errors import ResourcesError
 
 _TYPES = ("CPU", "GPU", "FPGA", "OTHER")
 _MOST_BYTES = 4 << 20
+_MOST_UNITS = 10**6
+_MOST_GIGABYTES = 1e9
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def _root(file: Path, name: str) -> Element:
         ) from None
     except ParseError as error:
         raise ResourcesError(f"{file}: is not XML: {error}: mend it there") from None
-    except (OSError, UnicodeError, ValueError) as error:
+    except (OSError, LookupError, UnicodeError, ValueError) as error:  # LookupError: of an unknown encoding
         raise ResourcesError(f"{file}: cannot be read: {error}") from None
     if root.tag != name:
         raise ResourcesError(f"{file}: begins with {root.tag}: it must begin with {name}")
@@ -166,8 +168,12 @@ def _processor(name: str, element: Element, where: str) -> Processor:
         hint = "OTHER is COMPSs' type for a QPU" if kind.upper() == "QPU" else f"choose one of {', '.join(_TYPES)}"
         raise ResourcesError(f"{where}: has Type {kind}, on which COMPSs ends the run: {hint}")
     text = element.findtext("ComputingUnits", "").strip()
-    if not text.isdecimal() or int(text) < 1:
-        raise ResourcesError(f"{where}: has ComputingUnits {text or 'missing'}: give it a whole number of at least 1")
+    units = whole_number(text, _MOST_UNITS)
+    if units is None:
+        raise ResourcesError(
+            f"{where}: has ComputingUnits {text[:40] or 'missing'}: give it a whole number of at least 1, at most "
+            f"{_MOST_UNITS:,}"
+        )
     memory = element.find("InternalMemorySize")
     words = [
         prop.findtext("Value", "").split()
@@ -175,8 +181,14 @@ def _processor(name: str, element: Element, where: str) -> Processor:
         if prop.findtext("Key", "").strip() == "qompass"
     ]
     return Processor(
-        name, kind, int(text), None if memory is None else _number(memory, where), tuple(w for ws in words for w in ws)
+        name, kind, units, None if memory is None else _number(memory, where), tuple(w for ws in words for w in ws)
     )
+
+
+def whole_number(text: str, most: int) -> int | None:
+    """The whole number from 1 to ``most`` that a text says, None where it says none; however long the text is."""
+    digits = text.lstrip("0")
+    return int(digits) if digits.isdecimal() and len(digits) <= len(str(most)) and 1 <= int(digits) <= most else None
 
 
 def _number(element: Element, where: str) -> float:
@@ -184,8 +196,9 @@ def _number(element: Element, where: str) -> float:
         value = float(element.text or "")
     except ValueError:
         value = -1.0
-    if not 0 < value < float("inf"):
-        raise ResourcesError(f"{where}: {element.tag} {element.text} is not a positive number of gigabytes")
+    if not 0 < value <= _MOST_GIGABYTES:
+        text = " ".join((element.text or "").split())
+        raise ResourcesError(f"{where}: {element.tag} {text:.40} is not a positive number of gigabytes")
     return value
 
 

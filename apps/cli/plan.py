@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from qiskit import QuantumCircuit
@@ -28,6 +29,8 @@ from tasks.model.problem import Problem
 def plan(arguments: argparse.Namespace) -> int:
     """Plan a circuit file; without observables, for Z on every qubit, so that no part of the circuit is left out."""
     with reading():
+        if arguments.draw is not None:  # refused now, and not after a search for cuts
+            _drawing().check_format(arguments.draw)
         problem = read_problem(arguments.circuit, arguments.observable, arguments.observables, every_qubit=True)
     options = options_from(arguments, problem)
     devices = run_devices(options.resources)
@@ -65,11 +68,15 @@ def plan(arguments: argparse.Namespace) -> int:
 
 def draw(problem: Problem, made: Plan, path: Path) -> None:
     """Draw a cut circuit; the file's name says in which format."""
+    _drawing().write_drawing(problem, made.cuts, path)
+
+
+def _drawing() -> ModuleType:
     try:
-        from apps.report.drawing import write_drawing
+        from apps.report import drawing
     except ModuleNotFoundError as error:
         raise QompassError(f"{EXTRA_MISSING} ({error.name} is missing)") from error
-    write_drawing(problem, made.cuts, path)
+    return drawing
 
 
 def instructions_document(circuit: QuantumCircuit) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ def port(text: str) -> int:
 def units(text: str) -> dict[str, int]:
     """What a worker offers, from ``CPU=4,QPU_A=1``."""
     found = [word.partition("=") for word in text.split(",")]
-    if not all(name and number.isdecimal() and int(number) > 0 for name, _, number in found):
+    if not all(name and number.isdecimal() and len(number) < 8 and int(number) > 0 for name, _, number in found):
         raise argparse.ArgumentTypeError(f"'{text:.40}' is not a list of units: write CPU=4,QPU_A=1")
     return {name: int(number) for name, _, number in found}
 
@@ -35,8 +35,8 @@ def duration(text: str) -> float:
 
 def one_or_more(text: str) -> int:
     """A whole number from 1 to a million."""
-    if not text.isdecimal() or not 1 <= int(text) <= 10**6:
-        raise argparse.ArgumentTypeError(f"'{text:.40}' is not a whole number from 1")
+    if not text.isdecimal() or len(text) > 7 or not 1 <= int(text) <= 10**6:
+        raise argparse.ArgumentTypeError(f"'{text:.40}' is not a whole number from 1 to 1,000,000")
     return int(text)
 
 

@@ -47,15 +47,26 @@ def drawing(layout: CircuitLayout) -> alt.TopLevelMixin:
     return alt.layer(*layers).properties(width=max(160, cell * (layout.layers + 1)), height=max(60, height))
 
 
+def check_format(path: Path) -> str:
+    """The one of ``FORMATS`` that a file's name ends in.
+
+    Raises:
+        QompassError: it ends in none of them.
+    """
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in FORMATS:
+        endings = ", ".join(f".{name}" for name in FORMATS)
+        raise QompassError(f"{path}: a picture is written as {endings}: end the name so", field="draw")
+    return kind
+
+
 def write_drawing(problem: Problem, cuts: Sequence[Cut], path: Path) -> None:
     """Write a picture of a problem's circuit and its cuts; the name's ending says as what.
 
     Raises:
         QompassError: it is none of ``FORMATS``, or cannot be written.
     """
-    kind = path.suffix.lower().removeprefix(".")
-    if kind not in FORMATS:
-        raise QompassError(f"{path}: a picture is written as {', '.join('.' + name for name in FORMATS)}", field="draw")
+    kind = check_format(path)
     content = rendered(drawing(problem_layout(problem, cuts)).to_dict(), kind)
     try:
         path.write_bytes(content)

@@ -79,7 +79,7 @@ def qpus_of(named: Sequence[str]) -> list[dict[str, Any]]:
             raise SlurmError(
                 f"QRMI knows no QPU {name}: it knows {', '.join(known) or 'none; set QOMPASS_QRMI_CONFIG'}"
             )
-        if not (units or "1").isdecimal() or int(units or 1) < 1:
+        if not (units or "1").isdecimal() or len(units) > 7 or int(units or 1) < 1:
             raise SlurmError(f"`--qpu {text}`: the units of a QPU are a whole number: write {name}=1")
         report = reports.get(name)
         device = report.device if report is not None and report.status == "online" else None

@@ -7,7 +7,7 @@ import json
 import os
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tasks.errors import InputError
 
@@ -31,22 +31,44 @@ def read_bytes(path: Path, what: str) -> bytes:
     Raises:
         InputError: it cannot be opened, is a folder, a device or a pipe, or is larger.
     """
-    try:
-        # Opening a pipe must not wait for who writes to it.
-        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
-            kind = os.fstat(file.fileno()).st_mode
-            if stat.S_ISDIR(kind):
-                raise InputError(f"{path}: is a directory: name a {what}")
-            if not stat.S_ISREG(kind):
-                raise InputError(f"{path}: is a device or a pipe: write it to a file, and name that")
+    with open_regular(path, what) as file:
+        try:
             content = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        named = str(path) if str(path).isprintable() else repr(str(path))
-        raise InputError(f"{named:.200}: {reason}: name a readable {what}") from error
+        except OSError as error:
+            raise _unreadable(path, what, error) from error
     if len(content) > MAX_BYTES:
         raise InputError(f"{path}: is larger than {MAX_BYTES // 2**20} MiB: Qompass reads no larger {what}")
     return content
+
+
+def open_regular(path: Path, what: str) -> BinaryIO:
+    """A regular file, open for reading.
+
+    Args:
+        path: the file.
+        what: what it should hold, for the message.
+
+    Raises:
+        InputError: it cannot be opened, or is a folder, a device or a pipe.
+    """
+    try:
+        # Opening a pipe must not wait for who writes to it.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise _unreadable(path, what, error) from error
+    kind = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(kind):
+        return open(descriptor, "rb")
+    os.close(descriptor)
+    if stat.S_ISDIR(kind):
+        raise InputError(f"{path}: is a directory: name a {what}")
+    raise InputError(f"{path}: is a device or a pipe: write it to a file, and name that")
+
+
+def _unreadable(path: Path, what: str, error: Exception) -> InputError:
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    named = str(path) if str(path).isprintable() else repr(str(path))
+    return InputError(f"{named:.200}: {reason}: name a readable {what}")
 
 
 def text_of(path: Path, content: bytes, kinds: str) -> str:

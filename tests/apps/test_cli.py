@@ -146,6 +146,8 @@ BAD = [
     (["run", GHZ, "--observables", "broken.json"], "broken.json, line 1"),
     (["run", GHZ, "--observable", "Z0", "--shots", "0"], "--shots: '0' is not a whole number from 1"),
     (["run", GHZ, "--observable", "Z0", "--shots", "-5"], "'-5' is not a whole number"),
+    (["optimise", "h2", "--layers", "9" * 5000], "9' is not a whole number from 1 to 1,000,000"),
+    (["plan", "missing.qasm", "--draw", "a.gif"], "a.gif: a picture is written as .svg, .png, .pdf"),
     (["run", GHZ, "--observable", "Z0", "--shots", "1" + "0" * 30], "is not a whole number from 1 to 10,000,000,000"),
     (["run", GHZ, "--observable", "Z0", "--shots", "10", "--exact"], "not allowed with"),
     (["run", GHZ, "--observable", "Z0", "--exact", "--target-error", "0.1"], "no error to aim at"),

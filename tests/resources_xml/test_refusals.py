@@ -38,6 +38,9 @@ def pair(folder, master=CPU, nodes="", resources="", head=""):
         (CPU + "<Memory><Size>much</Size></Memory>", ("MasterNode: Memory", "much")),
         (processor(more="<InternalMemorySize>-2</InternalMemorySize>"), ("Processor P", "InternalMemorySize -2")),
         (processor(units="1.5"), ("ComputingUnits 1.5",)),
+        (processor(units="9" * 5000), ("Processor P", "ComputingUnits 999", "at most 1,000,000")),
+        (processor(units="1000001"), ("ComputingUnits 1000001", "at most 1,000,000")),
+        (processor(more="<InternalMemorySize>1e308</InternalMemorySize>"), ("Processor P", "InternalMemorySize 1e308")),
         (CPU + "</MasterNode><MasterNode>" + CPU, ("has 2 MasterNode elements", "exactly one")),
         ("", ("nothing executes tasks",)),
     ],
@@ -140,6 +143,10 @@ def test_files_that_are_none(tmp_path):
     (tmp_path / "resources.xml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ResourcesError):
         read_nodes(tmp_path)
+    for encoding in ("nosuch", "rot13", "base64"):
+        (tmp_path / "resources.xml").write_text(f"<?xml version='1.0' encoding='{encoding}'?><ResourcesList/>")
+        with pytest.raises(ResourcesError, match=rf"resources\.xml: cannot be read: .*{encoding}"):
+            read_nodes(tmp_path)
     (tmp_path / "resources.xml").write_text("<Project/>")
     with pytest.raises(ResourcesError, match="must begin with ResourcesList"):
         read_nodes(tmp_path)
@@ -168,6 +175,10 @@ def test_attributes_of_another_namespace(tmp_path):
 def test_a_qpu_of_unknown_size_or_unsuitable_name(tmp_path):
     with pytest.raises(ResourcesError, match="how many qubits"):
         read_devices(pair(tmp_path, CPU + processor("QPU_A", type="OTHER")))
+    for size in ("9" * 5000, "1000001", "0", "-1"):
+        told = f"<ProcessorProperty><Key>qompass</Key><Value>qubits={size}</Value></ProcessorProperty>"
+        with pytest.raises(ResourcesError, match="how many qubits"):
+            read_devices(pair(tmp_path, CPU + processor("QPU_A", type="OTHER", more=told)))
     with pytest.raises(ResourcesError, match="letters, digits and _"):
         read_devices(pair(tmp_path, CPU + processor("qpu-a", type="OTHER")), {"qpu-a": 5})
 

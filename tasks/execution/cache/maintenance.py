@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import secrets
 import struct
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
+from tasks.errors import InputError
 from tasks.execution.cache.entry import Entry
 from tasks.execution.cache.entry_store import EntryStore
 from tasks.execution.cache.errors import CorruptEntry, OtherKey
 from tasks.execution.cache.form_memo import FORM_MEMO
+from tasks.inputs.files import open_regular
 
 _EXPORT_MAGIC = b"QPCX\x02\x00"
 _RECORD = struct.Struct("<32sQ")
@@ -103,9 +109,15 @@ def _past(entry: Entry, now: float, older_than: float | None) -> bool:
 
 
 def export_entries(store: EntryStore, path: Path) -> int:
-    """Write all sound entries to a file that ``import_entries`` reads under the same key. Returns how many."""
+    """Write all sound entries to a file that ``import_entries`` reads under the same key. Returns how many.
+
+    The file appears whole, in the place of an older one.
+
+    Raises:
+        InputError: there is something else than a file of this name, or none can be written there.
+    """
     written = 0
-    with path.open("wb") as out:
+    with _new_file(path) as out:
         out.write(_EXPORT_MAGIC)
         for address, data, entry in store.stored():
             if isinstance(entry, Entry):
@@ -123,18 +135,18 @@ def import_entries(store: EntryStore, path: Path) -> tuple[int, int]:
         (stored, refused or superfluous).
 
     Raises:
-        CorruptEntry: the file is not an export.
+        InputError: the file cannot be read, or is not an export.
     """
     stored = refused = 0
-    with path.open("rb") as source:
+    with open_regular(path, "export of a cache") as source:
         if source.read(len(_EXPORT_MAGIC)) != _EXPORT_MAGIC:
-            raise CorruptEntry(f"{path}: not a cache export of this version")
+            raise InputError(f"{path}: not a cache export of this version: name one that `qompass cache export` wrote")
         while head := source.read(_RECORD.size):
             if len(head) < _RECORD.size:
-                raise CorruptEntry(f"{path}: cut off; what came before is imported")
+                raise InputError(f"{path}: cut off; what came before is imported: export it again")
             address, length = _RECORD.unpack(head)
             if length > _MAX_RECORD:
-                raise CorruptEntry(f"{path}: an entry of {length} bytes; the file is damaged")
+                raise InputError(f"{path}: an entry of {length} bytes; the file is damaged: export it again")
             data = source.read(length)
             entry = store.checked(address, data)
             if isinstance(entry, CorruptEntry) or _known_shots(store, address) >= entry.shots:
@@ -143,6 +155,23 @@ def import_entries(store: EntryStore, path: Path) -> tuple[int, int]:
             store.store.put(address, data, entry.expires)
             stored += 1
     return stored, refused
+
+
+@contextlib.contextmanager
+def _new_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that has its name, in the place of an older one, only when the block ends well."""
+    partial = path.parent / f".{path.name}.{secrets.token_hex(4)}.partial"
+    try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: is a directory, a device or a pipe: name a file to write")
+        with partial.open("xb") as out:
+            yield out
+        partial.replace(path)
+    except OSError as error:
+        raise InputError(f"{path!s:.200}: {error.strerror}: name a file that can be written") from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
 
 
 def _known_shots(store: EntryStore, address: bytes) -> int:

@@ -12,7 +12,11 @@ import numpy as np
 import pytest
 
 from apps.cli.main import main
+from tasks.errors import InputError
 from tasks.execution.cache.cache import open_cache
+from tasks.execution.cache.entry_store import open_entries
+from tasks.execution.cache.errors import StoreUnavailable
+from tasks.execution.cache.maintenance import export_entries, import_entries
 from tasks.execution.cache.requests import CountsRequest
 from tasks.execution.cache.stores import lmdb_examination, lmdb_files
 from tasks.execution.cache.stores.lmdb_store import LmdbStore
@@ -186,3 +190,37 @@ def test_the_command_says_that_a_damaged_store_was_set_aside(
     assert main(["cache", "stats", "--json", "--cache", str(tmp_path / "store")]) == 0
     printed = capsys.readouterr()
     assert '"entries": 0' in printed.out and "set aside" in printed.err
+
+
+@pytest.mark.parametrize("place", ["pipe", "folder", "missing folder"])
+def test_an_export_is_written_to_and_read_from_nothing_but_a_file(tmp_path, place):
+    target = tmp_path / "target"
+    if place == "pipe":
+        os.mkfifo(target)  # nobody is at its other end: opening it would wait for ever
+    elif place == "folder":
+        target.mkdir()
+    else:
+        target = tmp_path / "nowhere" / "target"
+    store = open_entries(str(tmp_path / "store"))
+    with pytest.raises(InputError, match=r"target: .*: name a file"):
+        export_entries(store, target)
+    with pytest.raises(InputError, match=r"target: .*: (write it to a file|name a)"):
+        import_entries(store, target)
+    assert not list(tmp_path.glob("**/*.partial"))
+    store.close()
+
+
+def test_an_export_that_fails_leaves_the_older_one(tmp_path, monkeypatch):
+    store = open_entries(str(tmp_path / "store"))
+    export_entries(store, tmp_path / "out")
+    before = (tmp_path / "out").read_bytes()
+
+    def full(self):
+        raise StoreUnavailable("gone")
+        yield
+
+    monkeypatch.setattr(type(store), "stored", full)
+    with pytest.raises(StoreUnavailable):
+        export_entries(store, tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == before and not list(tmp_path.glob(".*.partial"))
+    store.close()
