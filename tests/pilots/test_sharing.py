@@ -46,6 +46,7 @@ def test_runs_take_turns_whoever_came_first_and_nobody_catches_up_alone(pilots):
         first += submit(engines[0], 25, 0.0)
         wait_until(lambda: all(future.done() for future in first[:15]), "nothing was done")
         second = submit(engines[1], 10, 0.0)
+        wait_until(lambda: sum(run["waiting"] for run in pilot_status("one").runs) == 36, "they did not arrive")
         gate.touch()  # nothing was executed while the second run submitted
         assert held.result().ok
         order = order_of_start(first, second)
