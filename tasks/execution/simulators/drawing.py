@@ -45,13 +45,18 @@ def draw_places(law: np.ndarray, shots: int, rng: np.random.Generator) -> tuple[
     """
     if many_shots(shots, law.size):
         drawn = rng.multinomial(shots, law)
-        places = np.flatnonzero(drawn)
+        places = drawn.nonzero()[0]
         return places, drawn[places]
-    cumulative = np.cumsum(law)
+    cumulative = law.cumsum()
     cumulative /= cumulative[-1]
     drawn = np.searchsorted(cumulative, np.sort(rng.random(shots)) * _BELOW_ONE, side="right")
-    starts = np.flatnonzero(np.diff(drawn, prepend=-1))
-    return drawn[starts], np.diff(starts, append=shots)
+    ends = np.empty(shots, dtype=bool)  # of each place's shots, the last
+    np.not_equal(drawn[1:], drawn[:-1], out=ends[:-1])
+    ends[-1] = True
+    last = ends.nonzero()[0]
+    counts = last + 1
+    counts[1:] -= last[:-1] + 1
+    return drawn[last], counts
 
 
 def draw_within(laws: np.ndarray, counts: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

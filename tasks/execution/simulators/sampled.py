@@ -85,11 +85,11 @@ def _drawn(
             places, found = draw_places(law, shots[k], rng)
             drawn.append((places, found) if whole else seen.others(settings[k], places, found, rng))
         outcomes = pack_outcomes(np.concatenate([places for places, _ in drawn]), int(bits[part].max()))
-        ends = np.cumsum([len(places) for places, _ in drawn])
-        for k, table, (_, found) in zip(part.tolist(), np.split(outcomes, ends[:-1]), drawn, strict=True):
-            width = outcome_bytes(int(bits[k]))
-            own = table if table.shape[1] == width else np.ascontiguousarray(table[:, :width])
-            yield k, VariantCounts(own, found, int(bits[k]))
+        end = 0
+        for k, read, (_, found) in zip(part.tolist(), bits[part].tolist(), drawn, strict=True):
+            begin, end, width = end, end + len(found), outcome_bytes(read)
+            own = outcomes[begin:end]
+            yield k, VariantCounts(own if own.shape[1] == width else own[:, :width].copy(), found, read)
 
 
 def setting_rows(fragment: Fragment, schemes: tuple[Scheme, ...]) -> list[SettingRows]:
