@@ -248,12 +248,17 @@ def regretted(rows: list[dict[str, Any]]) -> list[str]:
         "",
     ]
     table = []
-    for mode, key in (("sampled", "known"), ("exact", "measured")):
+    told = (
+        ("sampled", "sampled", "known"),
+        ("sampled, largest error at shots shared out as a run shares them", "sampled", "allocated"),
+        ("exact", "exact", "measured"),
+    )
+    for words, mode, key in told:
         ratios = [regret(row[mode], key) for row in rows if isinstance(row[mode], list)]
         near = sum(ratio <= 1.1 for ratio in ratios)
         lines.append(
-            f"* {mode}: {len(ratios)} problems, within 10 % of the best in {near}, median {median(ratios):.2f}, at most"
-            f" {max(ratios):.2f}"
+            f"* {words}: {len(ratios)} problems, within 10 % of the best in {near}, median {median(ratios):.2f}, at"
+            f" most {max(ratios):.2f}"
         )
     for row in rows:
         cells = [f"| {row['problem']} | {row['width']} |"]

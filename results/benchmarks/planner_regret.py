@@ -25,10 +25,10 @@ from tasks.prediction import predicted_spending, shot_variances
 from tasks.reconstruction import estimate_values
 
 DATA = Path(__file__).with_name("planner_regret.json")
-SEEDS, SHOTS, CANDIDATES = 24, 10**6, 6
+SEEDS, SHOTS, CANDIDATES = 24, 10**6, 8
 _MOST_VARIANTS = 300  # of a plan whose error is simulated
 _MOST_S = 2.0  # of one exact run, and about of all of a problem
-_TURNS, _SHORT_S = 10, 0.3
+_TURNS, _SHORT_S = 40, 0.3
 WIDTHS = {
     "w 20": (6, 10), "cuccaro 12": (7, 8), "swap test 13": (5, 7), "qaoa 3-regular 16": (8, 10),
     "tfim line 20, 3 steps": (5, 10), "brickwork 12, 4 layers": (4, 6), "bernstein-vazirani 30": (12, 16),
