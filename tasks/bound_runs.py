@@ -58,6 +58,7 @@ class Evaluated:
         notes: what the user should know, in sentences.
         runs: folders of the runs that are kept.
         price: paid for them.
+        readout_price: what of it measured the readout of QPUs, which is not paid again soon.
     """
 
     values: np.ndarray
@@ -68,6 +69,7 @@ class Evaluated:
     notes: tuple[str, ...] = ()
     runs: tuple[str, ...] = ()
     price: float = 0.0
+    readout_price: float = 0.0
 
 
 def kept_run(parent: Path, problem: Problem, options: Options, more: Mapping[str, Any] | None = None) -> Path:
@@ -253,13 +255,15 @@ class _Answers:
     def __init__(self, wanted: Wanted) -> None:
         asked = len(wanted.problems[0].names) if wanted.problems else 0
         self.values, self.errors = np.zeros((2, len(wanted.problems), asked))
-        self.shots, self.price, self.plan = 0, 0.0, dict[str, Any]()
+        self.shots, self.price, self.readout_price, self.plan = 0, 0.0, 0.0, dict[str, Any]()
         self.devices, self.notes, self.runs = dict[str, None](), dict[str, None](), dict[str, None]()
 
     def evaluated(self) -> Evaluated:
         kept = (tuple(own) for own in (self.devices, self.notes, self.runs))
         devices, notes, runs = kept
-        return Evaluated(self.values, self.errors, self.shots, devices, self.plan, notes, runs, self.price)
+        return Evaluated(
+            self.values, self.errors, self.shots, devices, self.plan, notes, runs, self.price, self.readout_price
+        )
 
 
 def _share_out(
@@ -271,6 +275,7 @@ def _share_out(
 ) -> None:
     """Give each what a run says of it: values, and of what they were made its own."""
     first, price = 0, (result.record.get("price") or 0.0) / shared.sets
+    readout_price = (result.record.get("readout_price") or 0.0) / shared.sets
     for entry, taken in zip(shared.entries, shared.taken(result.plan, result.record), strict=True):
         for place, number, own in entry.owners:
             answers = made[place]
@@ -279,6 +284,7 @@ def _share_out(
             answers.errors[number] = [estimate.std_error for estimate in part]
             answers.shots += sum(taken.values())
             answers.price += price
+            answers.readout_price += readout_price
             answers.plan = answers.plan or plan_document(plans.get(entry.alike, result.plan))
             answers.devices |= dict.fromkeys(taken)
             answers.notes |= dict.fromkeys(shared.notes(entry, result.record))

@@ -150,7 +150,8 @@ def run(
     for note in (*idle, biased(noisy, options.mitigation), missed_target(estimates, options.target_error)):
         if note:
             directory.record.note(note)
-    directory.finish("done", price=runs.state.pool.price, estimates=[vars(e) for e in estimates])
+    paid = {"price": runs.state.pool.price, "readout_price": runs.state.pool.readout_price}
+    directory.finish("done", **paid, estimates=[vars(e) for e in estimates])
     return Result(estimates, plan, directory.record)
 
 

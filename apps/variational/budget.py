@@ -67,9 +67,9 @@ class LoopBudget:
         """What the energy at the end may cost: all that is left."""
         return Allowance(max(self.total - self.paid, 0.0))
 
-    def took(self, price: float, sets: int, level: int) -> None:
-        """Event: an evaluation of the search was paid for."""
+    def took(self, price: float, sets: int, level: int, once: float = 0.0) -> None:
+        """Event: an evaluation of the search was paid for; ``once``: what of it the next one need not pay again."""
         self.paid += price
         self._sets = max(0, self._sets - sets)
-        if price > 0:
-            self._last = price / sets, level
+        if price > once:
+            self._last = (price - once) / sets, level

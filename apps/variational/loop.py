@@ -133,7 +133,7 @@ class JournalledObjective:
         state.circuits += len(found.values)
         state.price += found.price
         if self._budget is not None and kind != "final":
-            self._budget.took(found.price, len(found.values), level)
+            self._budget.took(found.price, len(found.values), level, once=found.readout_price)
         if kind in ("overlaps", "final"):
             self._told(state)
             return
@@ -160,10 +160,10 @@ def _digest(points: np.ndarray) -> str:
 def _written(found: Measured) -> dict[str, Any]:
     slopes = {} if found.slopes is None else {"slopes": found.slopes.tolist()}
     return {"values": found.values.tolist(), "errors": found.errors.tolist(), "shots": found.shots,
-            "price": found.price, **slopes}  # fmt: skip
+            "price": found.price, "readout_price": found.readout_price, **slopes}  # fmt: skip
 
 
 def _read(entry: dict[str, Any]) -> Measured:
     slopes = np.array(entry["slopes"]) if "slopes" in entry else None
     return Measured(np.array(entry["values"]), np.array(entry["errors"]), int(entry["shots"]), slopes,
-                    float(entry.get("price", 0.0)))  # fmt: skip
+                    float(entry.get("price", 0.0)), float(entry.get("readout_price", 0.0)))  # fmt: skip

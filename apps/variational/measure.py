@@ -33,6 +33,7 @@ class Measured:
         shots: taken.
         slopes: (parameter,) derivatives of the only value, where they were asked for.
         price: paid.
+        readout_price: what of it measured the readout of QPUs.
     """
 
     values: np.ndarray
@@ -40,6 +41,7 @@ class Measured:
     shots: int = 0
     slopes: np.ndarray | None = None
     price: float = 0.0
+    readout_price: float = 0.0
 
 
 class Measure:
@@ -146,7 +148,7 @@ class Measure:
             options = replace(options, budget=allowed.budget, shots=shots or options.shots)
         share = 1.0 if allowed is None else allowed.share
         found = evaluator.evaluate(points, progress=self._progress, options=options, share=share)
-        return Measured(found.values[:, 0], found.std_errors[:, 0], found.shots, price=found.price)
+        return Measured(found.values[:, 0], found.std_errors[:, 0], found.shots, None, found.price, found.readout_price)
 
 
 def kernel_of(circuit: QuantumCircuit, options: Options) -> Drawer:

@@ -125,7 +125,8 @@ class Driver:
             self._fan_in.ask(job)
         found, todo = found_results(jobs, self._directory)
         for done, arrays in found:
-            self.state.recall(done.piece, str(done.meta["device"]), paid=done.paid)
+            device = str(done.meta["device"])
+            self.state.recall(done.piece, device, paid=done.paid, readout_shots=done.readout_shots)
             self._fan_in.find(done.piece, arrays)
         return todo
 

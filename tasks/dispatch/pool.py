@@ -43,9 +43,18 @@ class Pool:
         policy: which device runs which work.
         goal: bounds on error and money.
         units: cores of this machine, for the simulator of last resort.
+        readouts: by QPU, shots that it will take to measure its readout before its first result counts.
     """
 
-    def __init__(self, devices: Sequence[Device], policy: Policy, goal: Goal, *, units: int = 1):
+    def __init__(
+        self,
+        devices: Sequence[Device],
+        policy: Policy,
+        goal: Goal,
+        *,
+        units: int = 1,
+        readouts: Mapping[str, int] | None = None,
+    ):
         self.devices = {device.name: device for device in devices}
         self._policy, self._goal = policy, goal
         self._goal_error: float | None = None
@@ -54,6 +63,8 @@ class Pool:
         self.rules = Rules()
         self._running: Counter[str] = Counter()
         self._promised: dict[int, float] = {}
+        self._due = {name: self.devices[name].price.per_shot * shots for name, shots in (readouts or {}).items()}
+        self.readout_price = 0.0
         resort = Device(LAST_RESORT, Kind.CPU, units=units, speed=CPU_SPEED)
         self._resort = [] if any(d.exact for d in devices) else [resort]
         self.devices |= {device.name: device for device in self._resort}
@@ -124,7 +135,13 @@ class Pool:
         if self._goal.max_error is None and self._goal_error is None:
             self._goal_error = usual_bound(works, [*candidates, *resort])  # of the whole run, so from its first works
         goal = self._goal if self._goal_error is None else replace(self._goal, max_error=self._goal_error)
-        found = place(self._policy, works, candidates, goal, now, resort, self._with_promises, aim=self.aim)
+        spent = self._with_promises
+        found = place(self._policy, works, candidates, goal, now, resort, spent, aim=self.aim)
+        due = self.readouts_due(found) if self._due else 0.0
+        if due:  # what measuring the readout takes is not there for the works
+            less = replace(spent, price=spent.price + due)
+            found = place(self._policy, works, candidates, goal, now, resort, less, aim=self.aim)
+            found = replace(found, beyond=beyond(found.price + self.readouts_due(found), goal, spent))
         own_bound = (
             self._goal.max_error is None and self._goal.budget is not None
         )  # nobody asked for, and cannot be paid
@@ -157,10 +174,22 @@ class Pool:
             for device in self.devices.values()
         )
 
+    def readouts_due(self, decision: Decision) -> float:
+        """What measuring the readout of the QPUs that a decision uses will cost, of those not measured yet."""
+        return sum(self._due.get(name, 0.0) for name in {placement.device for placement in decision.placements})
+
+    def read_out(self, name: str, shots: int) -> None:
+        """A result came from a device, and with it so many shots that measured its readout."""
+        self._due.pop(name, None)
+        if name in self.devices:
+            price = self.devices[name].price.per_shot * shots
+            self.readout_price += price
+            self._spent = replace(self._spent, price=self._spent.price + price)
+
     def submitted(self, number: int, name: str, works: Sequence[Work]) -> None:
         """A task with these works was submitted to a device: what it will cost is promised."""
         self._running[name] += 1
-        self._promised[number] = sum(work_price(self.devices[name], work) for work in works)
+        self._promised[number] = sum(work_price(self.devices[name], work) for work in works) + self._due.pop(name, 0.0)
 
     def ended(self, number: int, name: str) -> None:
         """A task that was submitted to a device ended."""

@@ -109,6 +109,7 @@ def started(
                 _policy(options.policy),
                 Goal(options.target_error, options.budget),
                 units=usable_cores(),
+                readouts=_readouts(devices, options),
             ),
             works_of(plan, 1, fidelities=known),
             directory,
@@ -128,6 +129,17 @@ def started(
         )
         stack.callback(made.close)
         yield made
+
+
+def _readouts(devices: Sequence[Device], options: Options) -> dict[str, int]:
+    """Shots that QPUs will take to measure their readout, where a budget has to hold them."""
+    qpus = [device for device in devices if device.kind is Kind.QPU and device.price.per_shot]
+    if options.budget is None or not qpus:
+        return {}
+    from tasks.execution.mitigation.extrapolation import readout_shots_due
+
+    due = {device.name: readout_shots_due(device, options.mitigation) for device in qpus}
+    return {name: shots for name, shots in due.items() if shots}
 
 
 def _none(known: Collection[str]) -> Sequence[Device]:

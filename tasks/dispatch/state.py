@@ -81,9 +81,10 @@ class State:
         """Event: these pieces are wanted."""
         self._todo += pieces
 
-    def recall(self, piece: Piece, device: str, *, paid: bool) -> None:
+    def recall(self, piece: Piece, device: str, *, paid: bool, readout_shots: int = 0) -> None:
         """Event: a result of an earlier process of this run was found."""
         self._count(device, piece)
+        self.pool.read_out(device, readout_shots)
         if paid:
             self.pool.paid(device, self._work(piece))
 
@@ -131,6 +132,7 @@ class State:
         report: Report = outcome.value if outcome.failure is None else Report(failure=outcome.failure.message)
         for done in report.done:
             self._count(device.name, done.piece)
+            self.pool.read_out(device.name, done.readout_shots)
             self.pool.done(device.name, self._work(done.piece), paid=done.paid)
         missing = _missing(submit.pieces, [done.piece for done in report.done])
         if report.failure:
@@ -188,7 +190,7 @@ class State:
 
     def _price(self, schedule: Decision, part_of: _PartOf) -> float:
         """What the parts placed cost: their variants differ in shots, of which a policy knows the mean alone."""
-        return sum(
+        return self.pool.readouts_due(schedule) + sum(
             work_price(self.pool.devices[placement.device], placement.work)
             if placement.work.whole
             else work_price(self.pool.devices[placement.device], self._work(part_of(placement.work)[1]))

@@ -101,6 +101,7 @@ def _job_results(jobs: Sequence[SampledJob], run: QpuRun, mitigation: str) -> li
         "calibration": run.target.epoch if run.target else "",
         "mitigation": mitigation,
     }
+    once = {"readout_shots": str(run.readout_shots)} if run.readout_shots else {}
     done: list[JobResult] = []
     results = iter(run.results)
     for job in jobs:
@@ -109,7 +110,8 @@ def _job_results(jobs: Sequence[SampledJob], run: QpuRun, mitigation: str) -> li
             stretch = list(group)
             if counted:
                 counts = [result.counts for _, result in stretch if result.counts is not None]
-                told = origin | _from_cache([result for _, result in stretch])
+                told = origin | _from_cache([result for _, result in stretch]) | once
+                once = {}  # the first result bears what all share
                 done.append(JobResult(job.share(stretch[0][0], len(stretch)), pack_counts(counts), told))
     return done
 

@@ -101,6 +101,11 @@ class Done:
         """Whether a device worked for it; false where the cache, or an equal fragment, had all of it."""
         return self.meta.get("cache") != "hit" and "same_as" not in self.meta
 
+    @property
+    def readout_shots(self) -> int:
+        """Shots that a QPU took beside it to measure its readout."""
+        return int(self.meta.get("readout_shots", 0))
+
 
 @dataclass(frozen=True)
 class Report:

@@ -188,4 +188,5 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "asked": _maybe(lambda value: _is(dict)(value) and _all(list, str)(value.get("observable"))),
     "devices": _maybe(_all(dict, dict)),
     "price": _maybe(_is((int, float))),
+    "readout_price": _maybe(_is((int, float))),
 }

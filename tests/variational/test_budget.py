@@ -46,6 +46,12 @@ def test_a_level_of_twice_the_shots_is_expected_to_cost_twice_as_much():
         budget.for_search(1, 2)
 
 
+def test_what_is_paid_once_is_not_expected_again():
+    budget = LoopBudget(8.0, 10)
+    budget.took(5.0, 1, 0, once=4.5)
+    assert budget.paid == 5.0 and budget.for_search(2, 0).budget == 1.0
+
+
 class Priced:
     """Energies that fall by one a call, at a price each."""
 
@@ -142,3 +148,19 @@ def test_a_policy_that_looks_at_no_prices_is_stopped_and_a_budget_for_nothing_is
     done, shots = priced("--policy", "availability", "--budget", "0.0001")
     assert done.returncode == 2 and "--budget: three quarters of it do not hold one" in done.stderr.replace("`", "")
     assert sum(PRICES[name] * count for name, count in shots.items()) == first, "nothing more was paid"
+
+
+@pytest.mark.timeout(400)
+def test_what_measures_the_readout_is_paid_from_the_budget_and_refused_where_it_does_not_hold_it(priced, qpus):
+    emulator, _ = qpus
+    emulator.command("worsen", {"device": "QPU_B", "factor": 1 / 8.0})  # else its readout tells nothing
+    emulator.command("publish", {"device": "QPU_B"})
+    done, shots = priced("--policy", "availability", "--budget", "3", "--mitigation", "readout")
+    assert done.returncode == 2 and "--budget" in done.stderr, done.stderr
+    assert not any(shots.values()), "QPU_A's readout alone takes 2 * 8,192 shots for 4.9"
+    done, shots = priced("--policy", "balanced", "--budget", "3", "--mitigation", "readout")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    paid = sum(PRICES[name] * count for name, count in shots.items())
+    assert 2 * 8192 * PRICES["QPU_B"] < paid <= found["price"] * (1 + 1e-9) <= 3, (paid, found)
+    assert found["evaluations"] > 1, "the readout is not expected to be measured again"

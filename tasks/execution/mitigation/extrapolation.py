@@ -15,9 +15,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tasks.execution.mitigation.readout import learn, mitigate, readout_programs, unmeasured
+from scheduler_policies import Device
+from tasks.execution.mitigation.readout import ReadoutCalibration, learn, mitigate, readout_programs, unmeasured
 from tasks.execution.qpu.cached_run import run_cached
 from tasks.execution.qpu.client import QpuClient
+from tasks.execution.qpu.devices import qpu_report
 from tasks.execution.qpu.errors import Fault, QpuError
 from tasks.execution.qpu.journal import default_folder
 from tasks.execution.qpu.programs import Program, make_programs
@@ -70,6 +72,16 @@ def mitigation_of(name: str) -> Mitigation:
     return _NAMED[name]
 
 
+def readout_shots_due(device: Device, name: str) -> int:
+    """Shots of both readout circuits, 0 where mitigation ``name`` needs none or this user has measured it already."""
+    mitigation = mitigation_of(name)
+    if not mitigation.readout:
+        return 0
+    epoch = qpu_report(device).state.calibration_epoch
+    known = ReadoutCalibration(default_folder(), device.name, epoch).read()
+    return 0 if known else 2 * mitigation.calibration_shots
+
+
 def run_mitigated(
     resource: QpuResource,
     requests: Sequence[CircuitRequest],
@@ -102,7 +114,9 @@ def run_mitigated(
     ran = iter(run.results)
     results = [[next(ran) for _ in part] for part in parts]
     if calibration:
-        learn(folder, resource.name, list(ran))
+        measured_now = list(ran)
+        learn(folder, resource.name, measured_now)
+        run.readout_shots += _taken(measured_now)
     if mitigation.readout:
         *_, newest = run.targets.values()
         if newest.epoch != target.epoch:
@@ -129,6 +143,11 @@ def _at_factors(
 def _readout_requests(programs: Sequence[Program], mitigation: Mitigation, keep: bool) -> list[CircuitRequest]:
     stream = READOUT_STREAM if keep else ""
     return [CircuitRequest(program, mitigation.calibration_shots, stream) for program in programs]
+
+
+def _taken(results: Sequence[CircuitResult]) -> int:
+    """Shots of results that no cache had."""
+    return sum(result.counts.shots for result in results if result.counts is not None and not result.origin)
 
 
 def extrapolate_result(parts: Sequence[CircuitResult], shares: np.ndarray) -> CircuitResult:
@@ -161,6 +180,7 @@ def _measure_again(
         run.notes.append(f"readout could not be measured after the recalibration, published rates are used: {error}")
         return
     learn(folder, resource.name, more.results)
+    run.readout_shots += _taken(more.results)
     run.jobs += more.jobs
     run.notes += more.notes
 

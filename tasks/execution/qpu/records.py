@@ -143,6 +143,7 @@ class QpuRun:
         targets: the device at each calibration seen, by epoch.
         notes: sentences for the run record: jobs found again, cancelled, recalibrations.
         waited: seconds during which the first of its jobs waited in the service's queue.
+        readout_shots: taken to measure the readout, beside those asked for.
     """
 
     results: list[CircuitResult]
@@ -151,6 +152,7 @@ class QpuRun:
     targets: dict[str, QpuTarget] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     waited: float = 0.0
+    readout_shots: int = 0
 
     @property
     def failures(self) -> list[QpuError]:
