@@ -6,7 +6,7 @@ With the rows q split into blocks by some bits, the sum within each block is a p
 that differ in those bits follow from the blocks by signs. For x != 0 the rows q ^ x give the adjoint of what the rows q
 give, so half of them do. Real and imaginary parts stand side by side: products of real numbers need no conjugate, and
 rows that follow each other in memory are multiplied where they are, at the speed of the machine. They are copied only
-where the Pauli turns the bits that tell them apart.
+where the Pauli turns the bits that tell them apart, or where so few follow each other that products are larger.
 """
 
 from __future__ import annotations
@@ -62,6 +62,9 @@ def _add_sums(amplitudes: np.ndarray, one: Pass, outer: Sequence[int], inner: Se
     common = int(one.masks_z[0]) & sum(inner)
     longest = max(_RUN - branches.bit_length(), min(branches.bit_length(), 9))
     run, turned = _run(inner, one.mask_x | common, longest)
+    short = len(run) < min(len(inner), longest, branches.bit_length())  # a product would be larger than what it is of
+    if short:
+        run, turned = sorted(inner)[:longest][::-1], True
     bits = sorted((bit for bit in (*outer, *inner) if bit not in run), reverse=True)
     copied = max(1, 2 * PART // (2 * branches << len(run))) if turned else GRAM_PRODUCTS
     held = min(GRAM_PRODUCTS, real.size // 2)
@@ -74,11 +77,15 @@ def _add_sums(amplitudes: np.ndarray, one: Pass, outer: Sequence[int], inner: Se
     whole = (*[2] * len(loose), len(within), 2 * branches)
     products = np.empty((*[2] * len(loose), 2 * branches, 2 * branches))
     copy = np.empty((len(blocks) * len(within) if turned else 0, 2 * branches))
+    copied_ket = np.empty(copy.shape if short else (0, 0))
     for base in patterns(fixed[::-1]).tolist():
-        ket = _rows(axes, base, 0, loose, run).reshape(whole, copy=False)
+        own = (blocks[:, None] | within).reshape(-1) ^ base if turned else within
+        if short:
+            ket = np.take(real, own, axis=0, out=copied_ket, mode="clip").reshape(whole)
+        else:
+            ket = _rows(axes, base, 0, loose, run).reshape(whole, copy=False)
         if turned:
-            own = (blocks[:, None] | within).reshape(-1) ^ (base ^ one.mask_x)
-            bra = np.take(real, own, axis=0, out=copy, mode="clip").reshape(whole)
+            bra = np.take(real, own ^ one.mask_x, axis=0, out=copy, mode="clip").reshape(whole)
             bra *= turn
         else:
             bra = _rows(axes, base ^ one.mask_x, one.mask_x, loose, run).reshape(whole, copy=False)
