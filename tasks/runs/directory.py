@@ -32,6 +32,7 @@ from tasks.runs.problem_files import pack_problem, unpack_problem
 from tasks.runs.record import RunRecord, RunRecordError
 from tasks.runs.results import FOLDER, write
 from tasks.runs.run_results import RunResults
+from tasks.runs.storage import read_stored
 from tasks.runs.temporary import is_temporary
 from tasks.runs.trace import TRACE_NAME, read_events, task_rows, trace_csv
 from tasks.runtime.versions import versions
@@ -260,7 +261,7 @@ def stored_problem(path: Path, record: RunRecord) -> Problem:
     """
     stored = record["inputs"]["stored"]
     try:
-        content = {name: (path / name).read_bytes() for name in stored}
+        content = {name: read_stored(path / name) for name in stored}
     except OSError as error:
         raise RunRecordError(f"{error.filename}: {error.strerror}: the run cannot be resumed; start anew") from error
     for name, data in content.items():
@@ -277,7 +278,7 @@ def read_record(path: Path) -> RunRecord:
     """
     path = Path(path).resolve()
     try:
-        content = (path / "record.json").read_bytes()
+        content = read_stored(path / "record.json")
     except OSError as error:
         raise RunRecordError(f"{path} is not a run: {error.strerror}: name a folder that `qompass run` made") from error
     try:

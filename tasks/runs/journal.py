@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.runs.record import RunRecordError
-from tasks.runs.storage import plain
+from tasks.runs.storage import plain, read_stored
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], list[str], int]:
     seals = [""]
     good = 0
     try:
-        content = path.read_bytes()
+        content = read_stored(path)
     except FileNotFoundError:
         content = b""
     except OSError as error:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tasks.runs.record import RunRecordError
-from tasks.runs.storage import Stored, pack, unpack, write_atomically
+from tasks.runs.storage import Stored, pack, read_stored, unpack, write_atomically
 from tasks.runs.temporary import is_temporary
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def read_result(path: Path) -> tuple[str, Stored] | None:
     ``sha256`` in its metadata is that of the file as it is.
     """
     try:
-        content = path.read_bytes()
+        content = read_stored(path)
         stored = unpack(content)
         key = stored.meta.pop("key")
         if path.name != file_name(key):

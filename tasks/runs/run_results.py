@@ -11,7 +11,7 @@ import numpy as np
 
 from tasks.runs.record import RunRecord, RunRecordError
 from tasks.runs.results import FOLDER, file_name, read_result, store_result, write
-from tasks.runs.storage import Stored, pack, unpack
+from tasks.runs.storage import Stored, pack, read_stored, unpack
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class RunResults:
     def _round(self, number: int) -> tuple[str, dict[int, np.ndarray]] | None:
         path = self.path / f"round-{number}.npz"
         try:
-            stored = unpack(path.read_bytes())
+            stored = unpack(read_stored(path))
             return str(stored.meta["digest"]), {int(name): array for name, array in stored.arrays.items()}
         except FileNotFoundError:
             return None

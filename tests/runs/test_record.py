@@ -24,6 +24,7 @@ from tasks.errors import InputError
 from tasks.inputs.validation import make_problem
 from tasks.model.problem import Problem
 from tasks.runs import RunDirectory, RunRecord, RunRecordError, read_record, storage, store_result
+from tasks.runs.directory import stored_problem
 from tasks.runs.record import FORMAT
 from tasks.runs.results import read_result
 from tasks.runs.storage import pack
@@ -457,3 +458,21 @@ def test_a_run_that_nobody_keeps_is_not_flushed_to_disk(problem: Problem, monkey
         store_result(run.path, "key", {"n": np.array(1)}, {"device": "cpu"})
         assert read_record(run.path)["run"] == run.path.name
     assert not flushed and not parent.exists()
+
+
+def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(run: RunDirectory) -> None:
+    run.close()
+    record = read_record(run.path)
+    for name, read in (
+        ("circuit.qpy", lambda: stored_problem(run.path, record)),
+        ("record.json", lambda: read_record(run.path)),
+    ):
+        (run.path / name).unlink()
+        os.mkfifo(run.path / name)
+        with pytest.raises(RunRecordError, match="is not a regular file"):
+            read()
+
+
+def test_a_pipe_in_the_place_of_a_result_counts_as_none(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.npz")
+    assert read_result(tmp_path / "pipe.npz") is None
