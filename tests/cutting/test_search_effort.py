@@ -18,7 +18,8 @@ from tasks.cutting import make_plan
 from tasks.cutting.objectives import OBJECTIVES
 from tasks.cutting.open_program import Gate, _Layout
 from tasks.cutting.partition import partition_of
-from tasks.cutting.search.candidates import _Search
+from tasks.cutting.search.candidates import _Search, candidate_cuts
+from tasks.cutting.search.narrower import exact_cuts
 from tasks.cutting.search.seen import views
 from tasks.cutting.search.sketch import sketch_of
 from tests.oracles import problem_of
@@ -110,3 +111,25 @@ def test_a_wider_limit_is_no_slower_than_a_narrower_one():
     problem = problem_of(transpile(adder, basis_gates=["u", "cx"], optimization_level=0), ["Z" * 40], np.ones((1, 1)))
     narrow, wide = (make_plan(problem, max_qubits=limit) for limit in (12, 20))
     assert sketch_of(partition_of(wide)).seconds <= sketch_of(partition_of(narrow)).seconds * 1.01
+
+
+@pytest.mark.parametrize("bits, limits", [(60, [10, 6]), (0, [10])])
+def test_narrower_limits_are_searched_only_where_fragments_can_be_joined(monkeypatch, bits, limits):
+    asked = []
+
+    def noted(problem, limit, *arguments, **named):
+        asked.append(limit)
+        return candidate_cuts(problem, limit, *arguments, **named)
+
+    for name, value in (
+        ("narrower._SHORT_S", 0.0),
+        ("narrower.candidate_cuts", noted),
+        ("sketch.MOST_TENSOR_BITS", bits),
+    ):
+        monkeypatch.setattr(f"tasks.cutting.search.{name}", value)
+    circuit = QuantumCircuit(12)
+    for q in range(11):
+        circuit.cx(q, q + 1)
+    problem = problem_of(circuit, ["Z" * 12], np.ones((1, 1)))
+    exact_cuts(problem, 10, OBJECTIVES["work"], seed=0, seconds=None, runs=True)
+    assert asked == limits

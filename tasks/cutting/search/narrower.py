@@ -23,7 +23,8 @@ def exact_cuts(
     """Sets of cuts worth comparing, the best first.
 
     The arguments are those of ``candidate_cuts``. The first of each limit are counted as finished fragments, with what
-    a search's sketch leaves out: fragments that take no amplitudes. Narrower limits are left when one gains nothing.
+    a search's sketch leaves out: fragments that take no amplitudes. Narrower limits are left when one gains nothing,
+    and where none of the first can be joined: narrower ones have more cuts.
 
     Raises:
         CuttingError: only gates that cannot be cut would part the circuit so far.
@@ -36,10 +37,10 @@ def exact_cuts(
         before = least
         for cuts in ways[:_COUNTED]:
             sketch = sketch_of(partition(problem, cuts))
-            wide = sketch.width > max_qubits
+            wide = sketch.width > max_qubits or sketch.too_large
             counted.append((wide, objective.score(sketch, None), cuts))
             least = least if wide else min(least, sketch.seconds)
-        if least <= _SHORT_S or least >= before or limit <= NARROWEST or seconds is not None:
+        if least <= _SHORT_S or least == inf or least >= before or limit <= NARROWEST or seconds is not None:
             break
         limit = max(NARROWEST, ceil(_NARROWER * limit))
         try:
