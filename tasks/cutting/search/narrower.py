@@ -13,7 +13,7 @@ from tasks.cutting.search.sketch import sketch_of
 from tasks.model.problem import Problem
 
 _SHORT_S = 0.5  # of a run: another search takes as long
-_NARROWER = 0.5  # a search looks at widths down to about this by itself
+_NARROWER = 0.6  # a search looks at widths down to about this by itself
 _COUNTED = 2  # of each limit, from finished fragments
 
 
