@@ -10,8 +10,8 @@ from scheduler_policies.device import Device, Kind, Speed
 # double-precision simulator (results/benchmarks/planner.md); GPU: what about 2 TB/s of memory bandwidth give, not
 # measured; QPU: a superconducting machine with a 250 us repetition delay.
 CPU_SPEED = Speed(
-    job=6e-3, circuit=1e-3, gate=1.8e-5, amplitude_gate=6e-10, grams=1.1e-4, pair=1e-10, entry=4e-8,
-    number=7e-8, draw=1e-4, place=2.2e-8, shot=2e-8,
+    job=6e-3, circuit=1e-3, gate=9e-6, amplitude_gate=4.5e-10, grams=2.3e-4, pair=1.4e-10, entry=6e-8,
+    number=1.2e-8, draw=1e-4, place=2.2e-8, shot=2e-8,
 )  # fmt: skip
 GPU_SPEED = replace(CPU_SPEED, job=0.2, circuit=0.02, gate=6e-5, amplitude_gate=2.5e-11, pair=1e-11)
 QPU_SPEED = Speed(job=2.0, circuit=0.02, shot=2.5e-4, layer=1e-7)
@@ -23,15 +23,15 @@ JOIN_NUMBER_S = 1.5e-8  # and for each number of the fragments' tensors, read an
 
 # Beside its work, of a run that is done in one process: a fragment; a fragment and a variant of a sampled run, in two
 # rounds of shots; a variant whose error is worked out.
-INLINE_FRAGMENT_S = 4e-4
-ROUNDS_FRAGMENT_S = 8e-3
+INLINE_FRAGMENT_S = 1.6e-3
+ROUNDS_FRAGMENT_S = 6.8e-3
 ROUNDS_VARIANT_S = 9e-5
 VARIANT_ERROR_S = 4.5e-5
 
 # Qubits whose bits are drawn from one distribution at most; the others follow for the outcomes drawn.
 DRAWN_FIRST = 15
 # A gate of a plain circuit takes so many times what one of an open-leg simulation takes, whose gates act in blocks.
-PLAIN_GATE = 6.0
+PLAIN_GATE = 8.0
 PRODUCT_STEP_S = 6e-5  # of a step on a matrix product state whose bonds are small
 PAULI_STEP_S = 2e-5  # of a gate or leg on Paulis that are followed together
 PAULI_ROW_S = 1e-8  # and for each of them

@@ -46,6 +46,17 @@ def problems() -> Iterator[tuple[str, Callable[[], QuantumCircuit], list[str], d
         ("clusters 8 x 10", lambda: clusters(8, 10, 2), 12),
         ("clusters 10 x 14", lambda: clusters(10, 14, 2), 16),
         ("tree 63, 2 layers", lambda: tree(5, 2), 12),
+        ("w 60", lambda: w_state(60), 12),
+        ("brickwork 40, 4 layers", lambda: brickwork(40, 4), 10),
+        ("brickwork 30, 7 layers", lambda: brickwork(30, 7), 16),
+        ("grid 4x4, 1 layer", lambda: grid(4, 1), 8),
+        ("tfim 60, 2 steps", lambda: tfim(60, 2), 14),
+        ("tfim ring 40, 2 steps", lambda: tfim(40, 2, ring=True), 10),
+        ("clusters 6 x 12", lambda: clusters(6, 12, 2), 14),
+        ("tree 31", lambda: tree(4, 1), 10),
+        ("cuccaro 18", lambda: cuccaro(8), 10),
+        ("swap test 17", lambda: swap_test(8), 9),
+        ("uncut brickwork 20", lambda: brickwork(20, 20), 20),
         ("uncut brickwork 18", lambda: brickwork(18, 20), 18),
         ("uncut brickwork 22", lambda: brickwork(22, 20), 22),
     ):
@@ -58,6 +69,10 @@ def problems() -> Iterator[tuple[str, Callable[[], QuantumCircuit], list[str], d
         ("clusters 5 x 6", lambda: clusters(5, 6), 6),
         ("cuccaro 12", lambda: cuccaro(5), 7),
         ("ghz 24", lambda: ghz(24), 13),
+        ("w 20", lambda: w_state(20), 10),
+        ("brickwork 24, 4 layers", lambda: brickwork(24, 4), 12),
+        ("swap test 13", lambda: swap_test(6), 7),
+        ("tree 15", lambda: tree(3, 1), 6),
     ):
         yield f"{name}, sampled", build, ["Z0 Z1", "Z" * build().num_qubits], {"max_qubits": width, "shots": 10**6}
 

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import log2, prod
+from math import ceil, log2, prod
 
 import numpy as np
 import opt_einsum
@@ -136,6 +136,15 @@ def open_legs(fragment: Fragment) -> tuple[int, int]:
     return branches, sum(leg.kind.opens_qubit for leg in fragment.legs)
 
 
+def simulated_legs(fragment: Fragment) -> tuple[int, int]:
+    """The same, of the program that is run: legs that are diagonal along one axis share their branches too."""
+    if fragment.num_qubits > _SIMULATED:
+        return open_legs(fragment)
+    program = open_program(fragment)
+    branches = max(0, ceil(log2(program.amplitudes)) - fragment.num_qubits)
+    return branches, max(0, ceil(log2(program.branches)) - branches)
+
+
 def factors_of_x_parts(fragment: Fragment) -> np.ndarray:
     """(X part,) int: how many factors have each; they are a batch of the exact path."""
     _, counts = np.unique(np.packbits(fragment.factors_x, axis=1), axis=0, return_counts=True)
@@ -175,7 +184,7 @@ def exact_fragment_seconds(fragment: Fragment) -> float:
 
 
 def _amplitudes_seconds(fragment: Fragment) -> float:
-    branches, outputs = open_legs(fragment)
+    branches, outputs = simulated_legs(fragment)
     gates = len(fragment.circuit.data)
     sizes = fragment.num_factors, gates, len(factors_of_x_parts(fragment)), tensor_numbers(fragment)
     return exact_seconds(TYPICAL_CPU, fragment.num_qubits, 0, branches, outputs, *sizes)
@@ -209,7 +218,7 @@ def stabiliser_seconds(fragment: Fragment, variants: int, shots: int = 0) -> flo
 def _drawn_seconds(fragment: Fragment, variants: int, shots: int) -> float:
     """The same from all amplitudes."""
     gates = len(fragment.circuit.data)
-    width, branches, measured = fragment.num_qubits, open_legs(fragment)[0], measured_qubits(fragment)
+    width, branches, measured = fragment.num_qubits, simulated_legs(fragment)[0], measured_qubits(fragment)
     return sampled_seconds(TYPICAL_CPU, width, 0, branches, variants, shots, gates, measured)
 
 

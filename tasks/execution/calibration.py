@@ -26,7 +26,7 @@ from scheduler_policies import CPU_SPEED, Device, Kind
 from scheduler_policies.cost import drawn_shots, exact_seconds, places, sampled_seconds
 from scheduler_policies.device import Speed
 from tasks.cutting import Fragment, GateCut, Plan, make_plan
-from tasks.cutting.cost import factors_of_x_parts, measured_qubits, open_legs
+from tasks.cutting.cost import factors_of_x_parts, measured_qubits, simulated_legs
 from tasks.errors import QompassError
 from tasks.execution.jobs import exact_jobs, run_job, sampled_jobs, uniform_shots
 from tasks.inputs.validation import make_problem
@@ -262,7 +262,7 @@ class _Known:
 def _known(fragment: Fragment) -> _Known:
     return _Known(
         fragment.num_qubits,
-        *open_legs(fragment),
+        *simulated_legs(fragment),
         fragment.num_factors,
         len(factors_of_x_parts(fragment)),
         len(fragment.circuit.data),

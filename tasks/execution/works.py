@@ -11,7 +11,7 @@ from tasks.cutting.cost import (
     end_cost,
     factors_of_x_parts,
     measured_qubits,
-    open_legs,
+    simulated_legs,
     stabiliser_seconds,
     tensor_numbers,
 )
@@ -42,7 +42,7 @@ def works_of(
     for fragment, cost, schemes in zip(plan.fragments, plan.costs, plan.schemes, strict=True):
         index = fragment.index
         operations, way = fragment.circuit.data, cheaper_way(fragment)
-        branches, outputs = open_legs(fragment)
+        branches, outputs = simulated_legs(fragment)
         weight = expected_weight(plan, fragment, schemes, cost.variants) if weights is None else weights[index]
         works.append(
             Work(
