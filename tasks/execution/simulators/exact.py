@@ -12,10 +12,10 @@ import numpy as np
 from scheduler_policies.machine import GRAM_ENTRIES, GRAM_SHARE, PART
 from tasks.cutting.open_program import Branching
 from tasks.cutting.plan import Fragment, Leg
-from tasks.execution.simulators.frames import Frame, frames_of, turn
 from tasks.execution.simulators.gram import half_grams
 from tasks.execution.simulators.open_state import OpenState
 from tasks.execution.simulators.passes import Pass, exchange_bits, passes_of
+from tasks.execution.simulators.pauli_bases import PauliBasis, chosen_bases, turn
 from tasks.execution.simulators.products import Workers
 
 _FACTOR = 16  # changes of basis are joined up to matrices of this size
@@ -47,35 +47,35 @@ def exact_tensor(fragment: Fragment, state: OpenState, *, threads: int = 1) -> n
     alike = int(np.unique(masks_x, return_counts=True)[1].max(initial=1))
     turned = min(held, max(alike, rows // (GRAM_SHARE * branches)))
     bases = LegBases(legs, state.branchings)
-    frames = frames_of(masks_x, masks_z, len(state.rest), branches, most=turned, turns=2 if here else 0)
+    chosen = chosen_bases(masks_x, masks_z, len(state.rest), branches, most=turned, turns=2 if here else 0)
     plans = [
         passes_of(
             one.masks_x, one.masks_z, len(state.rest), branches, most=turned if one.turns else held, ordered=not here
         )
-        for one in frames
+        for one in chosen
     ]
     longest = max((len(one.members) for plan in plans for own in plan.values() for one in own), default=0)
     worth = 8 * longest * branches <= rows  # what each thread holds beside the state is little
 
-    def fill(frame: Frame, own: Sequence[Pass], parts: Iterator[slice]) -> None:
-        phases = 2.0 * frame.signs * 1j ** np.bitwise_count(frame.masks_x & frame.masks_z)
+    def fill(basis: PauliBasis, own: Sequence[Pass], parts: Iterator[slice]) -> None:
+        phases = 2.0 * basis.signs * 1j ** np.bitwise_count(basis.masks_x & basis.masks_z)
         for part in parts:
             for one in own[part]:
                 grams = half_grams(state.amplitudes, one, state.gpu)
                 for start in range(0, len(grams), batch):
                     some = one.members[start : start + batch]
                     found = bases.entries(grams[start : start + batch] * phases[some, None, None])
-                    tensor[..., frame.members[some]] = found
+                    tensor[..., basis.members[some]] = found
 
     with Workers(threads if worth and here else 1) as workers:
         done = 0
-        for frame, plan in zip(frames, plans, strict=True):
-            if frame.turns:
-                turn(state.amplitudes, range(done, frame.turns), workers)
-                done = frame.turns
+        for basis, plan in zip(chosen, plans, strict=True):
+            if basis.turns:
+                turn(state.amplitudes, range(done, basis.turns), workers)
+                done = basis.turns
             for first, own in plan.items():
                 with _exchanged(state.amplitudes, first):
-                    workers.each(partial(fill, frame, own), len(own), 1, rows * branches)
+                    workers.each(partial(fill, basis, own), len(own), 1, rows * branches)
     return tensor
 
 

@@ -25,7 +25,7 @@ _TURNED_TOGETHER = 3  # qubits of one product
 
 
 @dataclass(frozen=True)
-class Frame:
+class PauliBasis:
     """Paulis that are taken in one basis.
 
     Attributes:
@@ -43,9 +43,9 @@ class Frame:
     signs: np.ndarray
 
 
-def frames_of(
+def chosen_bases(
     masks_x: np.ndarray, masks_z: np.ndarray, width: int, branches: int, *, most: int, turns: int = 2
-) -> list[Frame]:
+) -> list[PauliBasis]:
     """In which bases Paulis are taken, in the order of the turns.
 
     Each Pauli is taken where its X part is the shortest, in the first one, two or three bases, whatever takes the
@@ -73,13 +73,13 @@ def frames_of(
         passes = sum(_passes(seen[k][0][chosen == k], most) for k in range(number)) + cost * chosen.max(initial=0)
         if passes < least:
             least, best = passes, chosen
-    frames = []
+    bases = []
     for number, (own_x, own_z, negative) in enumerate(seen):
         members = np.flatnonzero(best == number)
         if len(members):
             signs = 1.0 - 2.0 * (np.bitwise_count(negative[members]) & 1)
-            frames.append(Frame(number, members, own_x[members], own_z[members], signs))
-    return frames
+            bases.append(PauliBasis(number, members, own_x[members], own_z[members], signs))
+    return bases
 
 
 def _passes(masks_x: np.ndarray, most: int) -> float:

@@ -9,10 +9,10 @@ import pytest
 from qiskit.quantum_info import Pauli
 
 from tasks.cutting import make_plan
-from tasks.execution.simulators import exact, frames
+from tasks.execution.simulators import exact, pauli_bases
 from tasks.execution.simulators.exact import exact_tensor
-from tasks.execution.simulators.frames import frames_of, turn
 from tasks.execution.simulators.open_state import open_state
+from tasks.execution.simulators.pauli_bases import chosen_bases, turn
 from tasks.execution.simulators.products import Workers
 from tests.oracles import brickwork, problem_of
 
@@ -37,20 +37,20 @@ def masks_of(labels):
 
 @pytest.mark.parametrize("width, branches", [(6, 1), (5, 3), (7, 2)])
 def test_a_pauli_is_what_its_frame_says_in_the_turned_state(width, branches, monkeypatch):
-    monkeypatch.setattr(frames, "_TURN_NS", 0.0)
-    monkeypatch.setattr(frames, "_passes", lambda masks_x, most: len(np.unique(masks_x)))
+    monkeypatch.setattr(pauli_bases, "_TURN_NS", 0.0)
+    monkeypatch.setattr(pauli_bases, "_passes", lambda masks_x, most: len(np.unique(masks_x)))
     rng = np.random.default_rng([44, width])
     state = rng.normal(size=(1 << width, branches)) + 1j * rng.normal(size=(1 << width, branches))
     labels = [*pairs_of(width, "XYZ"), *("".join(rng.choice(list("IXYZ"), width)) for _ in range(20))]
-    found = frames_of(*masks_of(labels), width, branches, most=1000)
-    assert sorted(k for frame in found for k in frame.members.tolist()) == list(range(len(labels)))
+    found = chosen_bases(*masks_of(labels), width, branches, most=1000)
+    assert sorted(k for basis in found for k in basis.members.tolist()) == list(range(len(labels)))
     own, done = state.copy(), 0
     with Workers() as workers:
-        for frame in found:
-            turn(own, range(done, frame.turns), workers)
-            done = frame.turns
+        for basis in found:
+            turn(own, range(done, basis.turns), workers)
+            done = basis.turns
             bits = np.arange(width)
-            for k, x, z, sign in zip(frame.members, frame.masks_x, frame.masks_z, frame.signs, strict=True):
+            for k, x, z, sign in zip(basis.members, basis.masks_x, basis.masks_z, basis.signs, strict=True):
                 turned = Pauli(((z >> bits & 1).astype(bool), (x >> bits & 1).astype(bool))).to_matrix()
                 expected = state.conj().T @ Pauli(labels[k]).to_matrix() @ state
                 np.testing.assert_allclose(
@@ -61,12 +61,12 @@ def test_a_pauli_is_what_its_frame_says_in_the_turned_state(width, branches, mon
 
 def test_pairs_of_equal_letters_take_no_x_part_where_that_pays():
     masks = masks_of(pairs_of(12, "X") + pairs_of(12, "Y") + pairs_of(12, "Z"))
-    found = frames_of(*masks, 12, 16, most=1000)
-    assert [frame.turns for frame in found] == [0, 1, 2]
-    assert not any(frame.masks_x.any() for frame in found)
-    few = frames_of(*(mask[:3] for mask in masks), 12, 1, most=1000)
-    assert [frame.turns for frame in few] == [0], "a turn takes longer than three passes"
-    assert [frame.turns for frame in frames_of(*masks, 12, 16, most=1000, turns=0)] == [0]
+    found = chosen_bases(*masks, 12, 16, most=1000)
+    assert [basis.turns for basis in found] == [0, 1, 2]
+    assert not any(basis.masks_x.any() for basis in found)
+    few = chosen_bases(*(mask[:3] for mask in masks), 12, 1, most=1000)
+    assert [basis.turns for basis in few] == [0], "a turn takes longer than three passes"
+    assert [basis.turns for basis in chosen_bases(*masks, 12, 16, most=1000, turns=0)] == [0]
 
 
 @pytest.mark.parametrize("gate", ["cz", "swap"])
@@ -75,9 +75,11 @@ def test_tensors_are_the_same_in_all_bases(gate, monkeypatch):
     circuit = brickwork(8, 5, np.random.default_rng(45), gate=gate)
     plan = make_plan(problem_of(circuit, labels, np.ones((1, len(labels)))), max_qubits=5)
     for fragment in plan.fragments:
-        monkeypatch.setattr(frames, "_TURN_NS", 0.0)
-        monkeypatch.setattr(frames, "_passes", lambda masks_x, most: len(np.unique(masks_x)))
+        monkeypatch.setattr(pauli_bases, "_TURN_NS", 0.0)
+        monkeypatch.setattr(pauli_bases, "_passes", lambda masks_x, most: len(np.unique(masks_x)))
         turned = exact_tensor(fragment, open_state(fragment), threads=2)
         with monkeypatch.context() as patch:
-            patch.setattr(exact, "frames_of", lambda *masks, **options: frames_of(*masks, **{**options, "turns": 0}))
+            patch.setattr(
+                exact, "pauli_bases", lambda *masks, **options: chosen_bases(*masks, **{**options, "turns": 0})
+            )
             np.testing.assert_allclose(turned, exact_tensor(fragment, open_state(fragment)), atol=1e-13)
