@@ -83,7 +83,10 @@ def candidate_cuts(
         whole = own.weights == STAYS_WHOLE
         for score, block in _searched(_Key(circuit), max_qubits, objective, shots, seed, seconds):
             if not (whole & (block[0::2] != block[1::2])).any() and ends.keeps_runs(block):
-                found.append((score, ends.cuts(block, circuit.copies(block, max_qubits))))
+                copies = circuit.copies(block, max_qubits)
+                if not runs:  # gates on one pair that a copy serves are severed as their product
+                    copies = [gates for gates in copies if len(np.unique(np.sort(qubits[gates], axis=1), axis=0)) > 1]
+                found.append((score, ends.cuts(block, copies)))
         kept.update(own.instructions[whole].tolist())
     if not found:
         names = ", ".join(f"{i} ({problem.circuit.data[i].operation.name})" for i in sorted(kept)[:8])
