@@ -22,7 +22,7 @@ from tasks.prediction import shot_variances
 from tasks.reconstruction import estimate_values
 
 DATA = Path(__file__).with_name("planner_errors.json")
-SEEDS, SHOTS, MOST_VARIANTS = 24, 200, 800
+SEEDS, SHOTS, MOST_VARIANTS = 24, 200, 400
 SMALL = {
     "w 20": (6, 8, 10), "cuccaro 12": (7, 8), "swap test 13": (5, 7), "qaoa 3-regular 16": (8, 10),
     "tfim line 20, 3 steps": (7, 10), "brickwork 12, 4 layers": (6, 8), "bernstein-vazirani 30": (12, 16),
