@@ -80,6 +80,6 @@ def test_tensors_are_the_same_in_all_bases(gate, monkeypatch):
         turned = exact_tensor(fragment, open_state(fragment), threads=2)
         with monkeypatch.context() as patch:
             patch.setattr(
-                exact, "pauli_bases", lambda *masks, **options: chosen_bases(*masks, **{**options, "turns": 0})
+                exact, "chosen_bases", lambda *masks, **options: chosen_bases(*masks, **{**options, "turns": 0})
             )
             np.testing.assert_allclose(turned, exact_tensor(fragment, open_state(fragment)), atol=1e-13)
