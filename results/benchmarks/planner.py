@@ -421,7 +421,7 @@ def draw(
         axes[5].plot(np.arange(len(beside)), [row.get(key) or np.nan for row in beside], mark, label=name)
     axes[5].set_xticks(np.arange(len(beside)), names, rotation=30, ha="right")
     axes[5].set(yscale="log", ylabel="standard error", title=f"The same cuts, {planner_law_peers.SHOTS:,} shots")
-    axes[5].legend(loc="lower right")
+    axes[5].legend(loc="lower center")
     figure.savefig(HERE / "planner.png", dpi=110)
 
 
