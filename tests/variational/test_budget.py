@@ -133,8 +133,10 @@ def test_a_loop_on_qpus_pays_no_more_than_its_budget_and_its_end_is_on_the_bette
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     paid = sum(PRICES[name] * count for name, count in shots.items())
-    assert 0.5 < paid <= found["price"] * (1 + 1e-9) <= 1.6, (paid, found)
-    assert found["shots"] <= sum(shots.values()) <= 1.25 * found["shots"], "IQM's jobs round shots up"
+    assert 0.5 < paid <= 1.6 and found["price"] <= 1.6, (paid, found)
+    assert paid <= 1.25 * found["price"] and found["shots"] <= sum(shots.values()) <= 1.25 * found["shots"], (
+        "IQM's jobs round shots up"
+    )
     assert shots["QPU_A"] >= 0.9 * 1300, "a quarter of the budget buys that many there"
 
 
