@@ -146,9 +146,7 @@ def _sum_variances(
         plan = ranks.bcast(
             _planned(structure, network, memory_bytes, seed, 1, gradients=True) if ranks.rank == 0 else None
         )
-        outcomes = {
-            fragment: float(sum(v.counts.counts.size for v in data.variants)) for fragment, data in samples.items()
-        }
+        outcomes = {fragment: float(data.columns.rows.sum()) for fragment, data in samples.items()}
         groups = [group for group in share_out([outcomes[f] for f in sorted(samples)], _GRADIENT_GROUPS) if group]
         named = [[sorted(samples)[place] for place in group] for group in groups]
         costs = [sum(outcomes[fragment] for fragment in group) for group in named]

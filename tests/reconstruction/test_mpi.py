@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tasks.model.tensor import SampledData
 from tasks.reconstruction import contract, estimate_values, estimate_with_shares
 from tasks.reconstruction.contraction.network import network_of
 from tasks.reconstruction.contraction.network_files import read_network, write_network
@@ -123,12 +125,36 @@ def test_a_limit_that_is_too_small_is_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in said
 
 
-def test_a_network_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mitigated", [False, True])
+def test_a_network_comes_back_from_disk_as_it_was(tmp_path: Path, mitigated: bool) -> None:
     problem = sampled_problem(2)
     tensors = draw(*problem, np.random.default_rng(5), 100)
+    if mitigated:
+        tensors = [replace(own, samples=own.samples and with_mitigation(own.samples)) for own in tensors]
     write_network(tmp_path, problem[0], tensors)
     structure, again = read_network(tmp_path)
     np.testing.assert_array_equal(estimate_values(structure, again), estimate_values(problem[0], tensors))
+    for one, other in zip(again, tensors, strict=True):
+        assert (one.samples is None) == (other.samples is None)
+        for found, given in zip(
+            one.samples.variants if one.samples else (), other.samples.variants if other.samples else (), strict=True
+        ):
+            assert (found.settings, found.leg_bits, found.half) == (given.settings, given.leg_bits, given.half)
+            for name in ("outcomes", "counts", "readings", "weights"):
+                np.testing.assert_array_equal(getattr(found.counts, name), getattr(given.counts, name))
+
+
+def with_mitigation(samples: SampledData) -> SampledData:
+    """Every third variant read with errors mitigated, every fourth extrapolated."""
+    variants = []
+    for k, variant in enumerate(samples.variants):
+        counts = variant.counts
+        if k % 3 == 1:
+            counts = replace(counts, readings=np.array([[1.1 + k, -0.9]] * counts.num_bits))
+        if k % 4 == 1:
+            counts = replace(counts, weights=np.full(len(counts.counts), 1.5))
+        variants.append(replace(variant, counts=counts, half=k % 2))
+    return SampledData(samples.legs, tuple(variants))
 
 
 def test_a_full_disk_is_said(tmp_path: Path) -> None:

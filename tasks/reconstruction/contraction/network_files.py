@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from tasks.model.tensor import FragmentTensor, LegSettings, SampledData, Structure, VariantCounts, VariantData
+from tasks.model.tensor import FragmentTensor, LegSettings, SampledData, Structure, VariantColumns, VariantMeaning
 from tasks.reconstruction.errors import SpillError
 
 _INDEX = "network.json"
+_COLUMNS = ("which", "settings", "halves", "rows", "outcomes", "counts")  # of VariantColumns, as they are
 
 
 def write_network(
@@ -140,26 +142,16 @@ def _read(folder: Path, name: str) -> np.ndarray:
 
 
 def _samples_to_arrays(samples: SampledData) -> dict[str, np.ndarray]:
-    variants = samples.variants
-    arrays = {
-        "settings": np.array([variant.settings for variant in variants], dtype=np.int64),
-        "leg_bits": np.array([variant.leg_bits for variant in variants], dtype=np.int64),
-        "half": np.array([variant.half for variant in variants], dtype=np.int64),
-        "num_bits": np.array([variant.counts.num_bits for variant in variants], dtype=np.int64),
-        "widths": np.array([variant.counts.outcomes.shape[1] for variant in variants], dtype=np.int64),
-        "num_outcomes": np.array([variant.counts.counts.size for variant in variants], dtype=np.int64),
-        "group_sizes": np.array([len(variant.factors) for variant in variants], dtype=np.int64),
-        "factors": np.concatenate([np.asarray(variant.factors, dtype=np.int64) for variant in variants]),
-        "masks": np.concatenate([variant.factor_masks.astype(np.uint8).ravel() for variant in variants]),
-        "outcomes": np.concatenate([variant.counts.outcomes.ravel() for variant in variants]),
-        "counts": np.concatenate([variant.counts.counts for variant in variants]),
-    }
-    readings = [variant.counts.readings for variant in variants]
-    weights = [variant.counts.weights for variant in variants]
-    arrays["has_readings"] = np.array([array is not None for array in readings])
-    arrays["has_weights"] = np.array([array is not None for array in weights])
-    arrays["readings"] = np.concatenate([np.zeros((0, 2)), *(array for array in readings if array is not None)])
-    arrays["weights"] = np.concatenate([np.zeros(0), *(array for array in weights if array is not None)])
+    own = samples.columns
+    arrays = {name: getattr(own, name) for name in _COLUMNS}
+    arrays["leg_bits"] = np.array([meaning.leg_bits for meaning in own.meanings], dtype=np.int64)
+    arrays["mask_shapes"] = np.array([meaning.factor_masks.shape for meaning in own.meanings], dtype=np.int64)
+    arrays["factors"] = np.concatenate([np.asarray(meaning.factors, dtype=np.int64) for meaning in own.meanings])
+    arrays["masks"] = np.concatenate([meaning.factor_masks.ravel() for meaning in own.meanings])
+    arrays["readings_of"] = np.array(list(own.readings), dtype=np.int64)
+    arrays["readings"] = np.concatenate([np.zeros((0, 2)), *own.readings.values()])
+    arrays["weights_of"] = np.array(list(own.weights), dtype=np.int64)
+    arrays["weights"] = np.concatenate([np.zeros(0), *own.weights.values()])
     for axis, leg in enumerate(samples.legs):
         arrays[f"leg-{axis}-columns"] = leg.columns
         arrays[f"leg-{axis}-inverse"] = leg.inverse
@@ -171,36 +163,28 @@ def _read_samples(folder: Path, fragment: int, num_legs: int) -> SampledData:
     def get(name: str) -> np.ndarray:
         return _read(folder, f"{name}-{fragment}")
 
-    sizes, groups = get("num_outcomes"), get("group_sizes")
-    widths, num_bits = get("widths"), get("num_bits")
-    ends = np.cumsum(sizes)
-    byte_ends, group_ends, mask_ends = np.cumsum(sizes * widths), np.cumsum(groups), np.cumsum(groups * num_bits)
-    settings, leg_bits = get("settings").reshape(sizes.size, num_legs), get("leg_bits").reshape(sizes.size, num_legs)
-    factors, masks, outcomes, counts = get("factors"), get("masks"), get("outcomes"), get("counts")
-    has_readings, has_weights = get("has_readings"), get("has_weights")
-    reading_ends, weight_ends = np.cumsum(num_bits * has_readings), np.cumsum(sizes * has_weights)
-    readings, weights, half = get("readings"), get("weights"), get("half")
-    variants = []
-    for v in range(sizes.size):
-        bits, width, group, size = int(num_bits[v]), int(widths[v]), int(groups[v]), int(sizes[v])
-        variants.append(
-            VariantData(
-                settings=tuple(int(setting) for setting in settings[v]),
-                leg_bits=tuple(int(bit) for bit in leg_bits[v]),
-                factors=factors[group_ends[v] - group : group_ends[v]],
-                factor_masks=masks[mask_ends[v] - group * bits : mask_ends[v]].reshape(group, bits).astype(bool),
-                counts=VariantCounts(
-                    outcomes[byte_ends[v] - size * width : byte_ends[v]].reshape(size, width),
-                    counts[ends[v] - size : ends[v]],
-                    bits,
-                    readings[reading_ends[v] - bits : reading_ends[v]] if has_readings[v] else None,
-                    weights[weight_ends[v] - size : weight_ends[v]] if has_weights[v] else None,
-                ),
-                half=int(half[v]),
-            )
-        )
+    shapes, leg_bits = get("mask_shapes"), get("leg_bits")
+    factors = _pieces(get("factors"), shapes[:, 0])
+    masks = _pieces(get("masks"), shapes.prod(axis=1))
+    meanings = tuple(
+        VariantMeaning(tuple(bits), own, mask.reshape(shape))
+        for bits, own, mask, shape in zip(leg_bits.tolist(), factors, masks, shapes.tolist(), strict=True)
+    )
+    columns = VariantColumns(meanings, **{name: get(name) for name in _COLUMNS})
+    of, weights_of = get("readings_of"), get("weights_of")
+    columns = replace(
+        columns,
+        readings=dict(zip(of.tolist(), _pieces(get("readings"), columns.bits[of]), strict=True)),
+        weights=dict(zip(weights_of.tolist(), _pieces(get("weights"), columns.rows[weights_of]), strict=True)),
+    )
     legs = tuple(
         LegSettings(get(f"leg-{axis}-columns"), get(f"leg-{axis}-inverse"), int(get(f"leg-{axis}-settings")[0]))
         for axis in range(num_legs)
     )
-    return SampledData(legs, tuple(variants))
+    return SampledData(legs, columns)
+
+
+def _pieces(array: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
+    """An array as pieces of these lengths, one after the other."""
+    ends = np.cumsum(lengths).tolist()
+    return [array[end - length : end] for end, length in zip(ends, lengths.tolist(), strict=True)]
