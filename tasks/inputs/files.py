@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import codecs
 import json
-import os
-import stat
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from tasks.errors import InputError
+from tasks.runtime.regular_file import NotRegularError, open_regular
 
 MAX_BYTES = 32 * 2**20
 
@@ -31,7 +30,7 @@ def read_bytes(path: Path, what: str) -> bytes:
     Raises:
         InputError: it cannot be opened, is a folder, a device or a pipe, or is larger.
     """
-    with open_regular(path, what) as file:
+    with open_named(path, what) as file:
         try:
             content = file.read(MAX_BYTES + 1)
         except OSError as error:
@@ -41,7 +40,7 @@ def read_bytes(path: Path, what: str) -> bytes:
     return content
 
 
-def open_regular(path: Path, what: str) -> BinaryIO:
+def open_named(path: Path, what: str) -> BinaryIO:
     """A regular file, open for reading.
 
     Args:
@@ -52,17 +51,13 @@ def open_regular(path: Path, what: str) -> BinaryIO:
         InputError: it cannot be opened, or is a folder, a device or a pipe.
     """
     try:
-        # Opening a pipe must not wait for who writes to it.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        return open_regular(path)
+    except IsADirectoryError as error:
+        raise InputError(f"{path}: is a directory: name a {what}") from error
+    except NotRegularError as error:
+        raise InputError(f"{path}: is a device or a pipe: write it to a file, and name that") from error
+    except (OSError, ValueError) as error:
         raise _unreadable(path, what, error) from error
-    kind = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(kind):
-        return open(descriptor, "rb")
-    os.close(descriptor)
-    if stat.S_ISDIR(kind):
-        raise InputError(f"{path}: is a directory: name a {what}")
-    raise InputError(f"{path}: is a device or a pipe: write it to a file, and name that")
 
 
 def _unreadable(path: Path, what: str, error: Exception) -> InputError:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import json
 import os
 import secrets
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from tasks.runtime.regular_file import open_regular
 
 _META, _CHECKSUM = "__meta__", "__sha256__"
 
@@ -78,9 +78,7 @@ def read_stored(path: Path) -> bytes:
     Raises:
         OSError: it cannot be read, or is no regular file.
     """
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "is not a regular file", str(path))
+    with open_regular(path) as file:
         return file.read()
 
 

@@ -17,7 +17,7 @@ from tasks.execution.cache.entry import Entry
 from tasks.execution.cache.entry_store import EntryStore
 from tasks.execution.cache.errors import CorruptEntry, OtherKey
 from tasks.execution.cache.form_memo import FORM_MEMO
-from tasks.inputs.files import open_regular
+from tasks.inputs.files import open_named
 
 _EXPORT_MAGIC = b"QPCX\x02\x00"
 _RECORD = struct.Struct("<32sQ")
@@ -138,7 +138,7 @@ def import_entries(store: EntryStore, path: Path) -> tuple[int, int]:
         InputError: the file cannot be read, or is not an export.
     """
     stored = refused = 0
-    with open_regular(path, "export of a cache") as source:
+    with open_named(path, "export of a cache") as source:
         if source.read(len(_EXPORT_MAGIC)) != _EXPORT_MAGIC:
             raise InputError(f"{path}: not a cache export of this version: name one that `qompass cache export` wrote")
         while head := source.read(_RECORD.size):
