@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -170,13 +169,12 @@ def _read_samples(folder: Path, fragment: int, num_legs: int) -> SampledData:
         VariantMeaning(tuple(bits), own, mask.reshape(shape))
         for bits, own, mask, shape in zip(leg_bits.tolist(), factors, masks, shapes.tolist(), strict=True)
     )
-    columns = VariantColumns(meanings, **{name: get(name) for name in _COLUMNS})
-    of, weights_of = get("readings_of"), get("weights_of")
-    columns = replace(
-        columns,
-        readings=dict(zip(of.tolist(), _pieces(get("readings"), columns.bits[of]), strict=True)),
-        weights=dict(zip(weights_of.tolist(), _pieces(get("weights"), columns.rows[weights_of]), strict=True)),
-    )
+    which, rows, of, weights_of = get("which"), get("rows"), get("readings_of"), get("weights_of")
+    columns = VariantColumns(
+        meanings, which, get("settings"), get("halves"), rows, get("outcomes"), get("counts"),
+        dict(zip(of.tolist(), _pieces(get("readings"), shapes[which[of], 1]), strict=True)),
+        dict(zip(weights_of.tolist(), _pieces(get("weights"), rows[weights_of]), strict=True)),
+    )  # fmt: skip
     legs = tuple(
         LegSettings(get(f"leg-{axis}-columns"), get(f"leg-{axis}-inverse"), int(get(f"leg-{axis}-settings")[0]))
         for axis in range(num_legs)
