@@ -100,7 +100,7 @@ def chosen_plan(problem: Problem, cuts: tuple[Cut, ...] | None, limits: Mapping[
             kept.append(k)
     if len(kept) < 2:
         return plans[0]
-    errors = [float(shot_variances(problem, plans[k]).std_errors(shots).max(initial=0.0)) for k in kept]
+    errors = [float(shot_variances(problem, plans[k], shots=shots).std_errors(shots).max(initial=0.0)) for k in kept]
     best = int(np.argmin(errors))
     return plans[kept[best if errors[best] < _CLEARLY * errors[0] else 0]]
 

@@ -30,7 +30,7 @@ from tasks.cutting.search.sketch import sketch_of
 from tasks.execution.calibration import constants_name
 from tasks.model.problem import Problem
 from tasks.options import Options
-from tasks.prediction import Spending, predicted_spending, shot_variances
+from tasks.prediction import Spending, predicted_spending, shot_variances, variances_seconds
 
 _SIMULATED_S = 5.0  # the errors of a plan whose fragments take longer are guessed from its cut ends
 _COMPARED = 6
@@ -135,8 +135,10 @@ def forecast(
         return Forecast(cut_seconds, spent, (0.0,) * count, True, None, wanted, None, size, constants)
     spent = predicted_spending(plan, devices, shots)
     may_take = _SIMULATED_S if within is None else within * spent.execute
-    computed = sum(map(exact_fragment_seconds, plan.fragments)) <= may_take and (
-        options.memory_bytes is None or predicted_bytes(plan) <= options.memory_bytes
+    computed = (
+        sum(map(exact_fragment_seconds, plan.fragments)) <= may_take  # known, where what follows is worked out
+        and variances_seconds(plan) <= may_take
+        and (options.memory_bytes is None or predicted_bytes(plan) <= options.memory_bytes)
     )
     needed: float | None = None
     if computed:

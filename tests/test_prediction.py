@@ -13,9 +13,10 @@ from scheduler_policies.device import Price
 from scheduler_policies.machine import QPU_SPEED, TYPICAL_CPU
 from tasks.cut import chosen_plan
 from tasks.cutting import CuttingError, GateCut, WireCut, make_plan, make_plans, structure_of
+from tasks.cutting.variants import measurement_groups
 from tasks.execution.jobs import fragment_tensor, run_job, sampled_jobs, uniform_shots
 from tasks.prediction import predicted_spending, shot_variances
-from tasks.reconstruction import estimate_values
+from tasks.reconstruction import contract, estimate_values
 from tests.oracles import brickwork, problem_of
 
 QPU = Device("QPU_A", Kind.QPU, qubits=30, speed=QPU_SPEED, price=Price(per_shot=0.001))
@@ -49,12 +50,67 @@ def test_predicted_errors_are_the_error_bars_that_shots_then_give(kind, seed):
     plan = make_plan(problem, cuts=tuple(cuts), shots=10**6)
     known = shot_variances(problem, plan)
     shots = 3000 * len(known.fragments)
-    even = np.sqrt(known.values.sum(axis=0) / 3000)
+    even = known.even_errors(3000)
     measured = sampled_errors(problem, plan, shots, seed)
     assert even == pytest.approx(measured, rel=0.05), f"seed {seed}"
     assert (known.std_errors(shots).max() <= 1.02 * even.max()) and known.std_errors(shots).shape == (3,)
     wanted = known.shots_for(0.01)
     assert known.std_errors(int(wanted)).max() == pytest.approx(0.01, rel=0.02)
+
+
+def test_where_the_gradient_vanishes_the_error_is_of_second_order():
+    """Two coins that nothing joins: the product of two means of n fair shots has the variance 1 / n**2."""
+    circuit = QuantumCircuit(3)
+    circuit.h([0, 1])
+    circuit.ry(0.7, 2)
+    problem = problem_of(circuit, ["IZZ", "ZIZ", "ZZZ"], np.array([[1.0, 0, 0], [0, 1, 0], [0, 1, -0.5]]))
+    known = shot_variances(problem, make_plan(problem, shots=10**6))
+    n, mean = 400.0, np.cos(0.7)
+    both, one = 1 / n**2, (mean**2 + (1 - mean**2) / n) / n
+    third = both * (mean**2 + (1 - mean**2) / n) / 4
+    assert known.even_errors(n) ** 2 == pytest.approx([both, one, one + third], rel=0.02)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_all_orders_of_the_variance_are_what_many_runs_show(seed):
+    """Clifford gates between halves of certain outcomes: much of the error at few shots is beyond first order."""
+    circuit = QuantumCircuit(4)
+    circuit.h(0)
+    circuit.cx(0, 1)
+    circuit.rzz(0.4 + seed, 1, 2)
+    circuit.h(2)
+    circuit.cx(1, 2)
+    circuit.cx(2, 3)
+    problem = problem_of(circuit, ["ZZZZ", "IZZI", "XIIX"], np.array([[1.0, 0, 0], [0, 1, 0], [0.3, 0, 1]]))
+    cuts = tuple(GateCut(i) for i, item in enumerate(circuit.data) if len(item.qubits) == 2)[1:3]
+    plan = make_plan(problem, cuts=cuts, shots=10**6)
+    known, each, runs = shot_variances(problem, plan), 12, 150
+    structure = structure_of(problem, plan)
+    found = []
+    for run in range(runs):
+        jobs = sampled_jobs(plan, uniform_shots(plan, each * len(known.fragments)), 1000 * seed + run)
+        pieces = zip(plan.fragments, plan.schemes, jobs, strict=True)
+        tensors = [fragment_tensor(fragment, schemes, [(job, run_job(job))]) for fragment, schemes, job in pieces]
+        found.append(contract(structure, tensors))
+    spread = np.std(found, axis=0)
+    first = np.sqrt(known.values.sum(axis=0) / each)
+    assert known.even_errors(each) == pytest.approx(spread, rel=0.15, abs=1e-7), f"seed {seed}: {first} to first order"
+
+
+def test_groups_that_are_simulated_apart_show_the_same(monkeypatch):
+    circuit = brickwork(6, 3, np.random.default_rng(5))
+    labels = ["IIIIZZ", "XYZIII", "IIZIIZ", "XXIIII", "IIYXII", "YIIIIY"]
+    problem = problem_of(circuit, labels, np.eye(6) + 0.2)
+    plan = make_plan(problem, max_qubits=4, shots=10**6)
+    assert any(len(measurement_groups(fragment)) > 1 for fragment in plan.fragments)
+    at_once = shot_variances(problem, plan)
+    monkeypatch.setattr("tasks.prediction.shot_outcomes._SHORT_S", 0.0)
+    monkeypatch.setattr(
+        "tasks.prediction.shot_outcomes.exact_fragment_seconds", lambda fragment: 1.0 + 9 * fragment.factors_x.any()
+    )
+    apart = shot_variances(problem, make_plan(problem, max_qubits=4, shots=10**6))
+    np.testing.assert_allclose(apart.values, at_once.values, atol=1e-9)
+    np.testing.assert_allclose(apart.beyond, at_once.beyond, atol=1e-6)
 
 
 def test_of_several_plans_the_one_of_least_error_is_taken(monkeypatch):

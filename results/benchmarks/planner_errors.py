@@ -65,7 +65,7 @@ def measured(name: str, circuit: Any, widths: tuple[int, ...]) -> list[dict[str,
         truth, _ = estimate_values(structure, tensors(exact_jobs(plan)))
         variants = sum(cost.variants for cost in plan.costs)
         shots = SHOTS * variants
-        known = np.sqrt(shot_variances(problem, plan).values.sum(axis=0) / SHOTS)
+        known = shot_variances(problem, plan).even_errors(SHOTS)
         runs = [
             estimate_values(structure, tensors(sampled_jobs(plan, uniform_shots(plan, shots), s))) for s in range(SEEDS)
         ]

@@ -1,0 +1,74 @@
+"""What running a plan takes: seconds of its stages and money, on the devices of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from scheduler_policies import Device, Kind
+from scheduler_policies.cost import why_not, work_price, work_seconds
+from scheduler_policies.machine import INLINE_FRAGMENT_S, ROUNDS_FRAGMENT_S, ROUNDS_VARIANT_S, VARIANT_ERROR_S
+from tasks.cutting import Plan
+from tasks.cutting.cost import greedy_contraction, joining_seconds
+from tasks.execution.works import works_of
+from tasks.runtime import INLINE_S
+
+_MOST_SHOTS = 1e30  # of which it makes no difference how many more there are
+_SAMPLED = 5  # contractions of a sampled run, about: the values, their gradients, the shots of two rounds
+
+
+@dataclass(frozen=True)
+class Spending:
+    """What running a plan takes.
+
+    Attributes:
+        execute: seconds until the last fragment is done.
+        reconstruct: seconds of the contractions.
+        price: in the currency of the devices.
+        unplaced: (fragment, why) of those that no device can run.
+    """
+
+    execute: float
+    reconstruct: float
+    price: float
+    unplaced: tuple[tuple[int, str], ...] = ()
+
+
+def predicted_spending(plan: Plan, devices: Sequence[Device], shots: float | None) -> Spending:
+    """Put every fragment, the longest first, where it is done soonest.
+
+    Args:
+        plan: the plan.
+        devices: of the run.
+        shots: in all, None for an exact run.
+    """
+    flops = greedy_contraction(plan.fragments, plan.bonds).flops * len(plan.factor_index)
+    numbers = sum(cost.tensor_bytes for cost in plan.costs) / 8
+    contraction = joining_seconds(flops, len(plan.fragments), numbers)
+    variants = sum(cost.variants for cost in plan.costs)
+    each = 1 if shots is None else max(1, round(min(shots, _MOST_SHOTS) / max(1, variants)))
+    works = [replace(work, whole=shots is None) for work in works_of(plan, each)]
+    free = {device.name: [0.0] * max(1, device.units) for device in devices}
+    price, refused, total = 0.0, [], 0.0
+    order = sorted(works, key=lambda work: -min((work_seconds(d, work) for d in devices), default=0.0))
+    for work in order:
+        able = [d for d in devices if why_not(d, work) is None and (shots is not None or d.exact)]
+        if not able:
+            reasons = [f"{d.name} {why_not(d, work) or 'takes shots only'}" for d in devices]
+            refused.append((work.fragment, "; ".join(reasons)))
+            continue
+        chosen = min(able, key=lambda d: min(free[d.name]) + work_seconds(d, work))
+        unit = int(np.argmin(free[chosen.name]))
+        free[chosen.name][unit] += work_seconds(chosen, work)
+        total += work_seconds(chosen, work) - chosen.speed.job
+        price += work_price(chosen, work)
+    busiest = max((max(units) for units in free.values()), default=0.0)
+    rounds = 0 if shots is None else 2
+    if total * max(1, rounds) <= INLINE_S and all(device.kind is Kind.CPU for device in devices):
+        busiest = total + len(works) * INLINE_FRAGMENT_S  # done here, one after the other
+        busiest += bool(rounds) * (len(works) * ROUNDS_FRAGMENT_S + variants * ROUNDS_VARIANT_S)
+    if rounds:
+        contraction = _SAMPLED * contraction + variants * VARIANT_ERROR_S
+    return Spending(busiest, contraction, price, tuple(refused))
