@@ -9,6 +9,7 @@ from typing import Any
 from openqasm3 import ast
 from qiskit import QuantumCircuit
 from qiskit.circuit import Gate
+from qiskit.circuit.library import CUGate
 from qiskit_qasm3_import import types
 from qiskit_qasm3_import.converter import _STDGATES, ConvertVisitor
 from qiskit_qasm3_import.data import Scope, Symbol
@@ -159,10 +160,11 @@ class GateReader(ConvertVisitor):
         size = self._size(gate)
         if size > _MAX_MODIFIED:
             raise_from_node(modifier, f"a modifier of a gate of more than {_MAX_MODIFIED:,} gates is not supported")
-        if modifier.modifier in (ast.GateModifierName.ctrl, ast.GateModifierName.negctrl) and modifier.argument:
-            controls = self._resolve_constant_int(modifier.argument, context)
+        if modifier.modifier in (ast.GateModifierName.ctrl, ast.GateModifierName.negctrl):
+            controls = 1 if modifier.argument is None else self._resolve_constant_int(modifier.argument, context)
             if not 1 <= controls <= self._state.circuit.num_qubits:
                 raise_from_node(modifier, f"a number of controls that is out of range ({controls})")
+            gate = _phase_apart(gate)
         if modifier.modifier is ast.GateModifierName.pow and modifier.argument is not None:
             exponent = self._resolve_constant_float(modifier.argument, context)
             defined = self._sizes.get(id(getattr(gate, "_definition", None))) is not None
@@ -177,6 +179,17 @@ class GateReader(ConvertVisitor):
 
     def _resolve_generic(self, node: Any, context: State, strict: bool) -> tuple[Any, Any]:
         return Resolver(context, strict).resolve(node)
+
+
+def _phase_apart(gate: Gate) -> Gate:
+    """A gate to be controlled: Qiskit's inverse of a controlled ``cu`` forgets the phase that is its fourth angle."""
+    if not isinstance(gate, CUGate):
+        return gate
+    *angles, phase = gate.params
+    parts = QuantumCircuit(2, name="cu")
+    parts.p(phase, 0)
+    parts.cu(*angles, 0, 0, 1)
+    return parts.to_gate()
 
 
 def _gates_in(statements: Sequence[Any]) -> Iterator[ast.QuantumGate]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from qiskit import QuantumCircuit
-from qiskit.circuit.library import CXGate, RZGate
+from qiskit.circuit.library import CUGate, CXGate, RZGate, UnitaryGate
 from qiskit.quantum_info import Operator
 
 from tasks.errors import InputError
@@ -38,6 +38,10 @@ MEANT: list[tuple[str, Build]] = [
         lambda c: (c.cx(0, 1), c.t(1), c.cx(0, 1), c.t(1), c.tdg(2), c.cx(1, 2)),
     ),
     (QASM3 + "ctrl @ gphase(0.7) q[1]; gphase(pi / 2);", lambda c: c.p(0.7, 1)),
+    (
+        QASM3 + "inv @ ctrl @ cu(1.1, 0.2, 0.3, 0.4) q[0], q[1], q[2];",
+        lambda c: c.append(UnitaryGate(CUGate(1.1, 0.2, 0.3, 0.4)).adjoint().control(1), [0, 1, 2]),
+    ),
     (
         QASM3 + "for int i in [2:-1:0] { rx(0.1 * i) q[i]; } for uint j in {0, 2} { h q[j]; }",
         lambda c: (c.rx(0.2, 2), c.rx(0.1, 1), c.h([0, 2])),
