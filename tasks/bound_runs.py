@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
@@ -204,6 +204,7 @@ def run_together(
     progress: Progress | None = None,
     folders: Sequence[Path] | None = None,
     share: float = 1.0,
+    paid: Callable[[float], object] = float,
 ) -> list[Evaluated]:
     """Run circuits: as many as go together in one run.
 
@@ -215,6 +216,7 @@ def run_together(
         progress: where each run's progress is shown.
         folders: what ``kept_run`` made for each of ``shared_runs``; None keeps nothing.
         share: of the budget, what the policy is to keep to (``run``).
+        paid: called with the price of every run, also of one that fails or is interrupted.
 
     Returns:
         one for each that is wanted.
@@ -239,9 +241,12 @@ def run_together(
                 else:
                     directory = RunDirectory.open(folders[place])
                     directory.update(options=options_document(chosen))
-                with directory:
-                    result = run(shared.beside.problem, chosen, directory, progress or Quiet(), share=share)
-            price = result.record.get("price") or 0.0
+                try:
+                    with directory:
+                        result = run(shared.beside.problem, chosen, directory, progress or Quiet(), share=share)
+                finally:
+                    price = directory.record.get("price") or 0.0
+                    paid(price)
             left, sets = None if left is None else left - price, sets - shared.sets
             if not any(isinstance(cut, GateCut) and cut.joined for cut in result.plan.cuts):
                 plans.setdefault(shared.entries[0].alike, result.plan)

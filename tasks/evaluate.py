@@ -82,6 +82,7 @@ class Evaluator:
         progress: Progress | None = None,
         options: Options | None = None,
         share: float = 1.0,
+        paid: Callable[[float], object] = float,
     ) -> Evaluated:
         """Values and standard errors.
 
@@ -91,6 +92,7 @@ class Evaluator:
             progress: where progress is shown.
             options: how to run these instead: with other shots or another budget.
             share: of the budget, which is for all sets, what the policy is to keep to.
+            paid: called with the price of every run, also of one that fails or is interrupted.
 
         Raises:
             InputError: a value is not finite, or the circuit or an observable cannot be used.
@@ -105,7 +107,7 @@ class Evaluator:
             return in_step(self._device, [self.steps(values, target_error)])[0]
         if self.here(values, target_error):
             return self._evaluate_here(values, options, progress or Quiet())
-        return run_together([self.wanted(values, target_error)], asked, progress, share=share)[0]
+        return run_together([self.wanted(values, target_error)], asked, progress, share=share, paid=paid)[0]
 
     def here(self, values: np.ndarray, target_error: float | None = None) -> bool:
         """Whether ``evaluate`` needs no run: nothing is asked, or this process or the device given does it."""
@@ -218,7 +220,6 @@ class Evaluator:
             InputError: a value is not finite, the circuit or an observable cannot be used, or the fragments are not
                 such that this process simulates them.
         """
-        found = self.evaluate(values, target_error=target_error)
         ready = None if self._device is not None else self._ready
         if ready is None or (self._sampled(target_error) and self._shots is None):
             raise InputError(
@@ -226,6 +227,7 @@ class Evaluator:
                 " them, or for QPUs: shift its parameters yourself, or let fragments be narrower (`max_qubits`)",
                 field="max_qubits",
             )
+        found = self.evaluate(values, target_error=target_error)
         if not self._sampled(target_error):
             slopes = ready.gradients(values)[1]
             return found, Slopes(found.values, found.std_errors, slopes, np.zeros_like(slopes))

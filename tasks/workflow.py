@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,7 @@ def run(
         QompassError: with one line that says what to do; everything completed so far stays in ``directory``.
     """
     shown = LoggedProgress(progress or Quiet(), directory)
-    with started(problem, options, directory, shown, driver=driver, choose=choose) as runs:
+    with started(problem, options, directory, shown, driver=driver, choose=choose) as runs, _priced(runs, directory):
         plan, structure = runs.plan, structure_of(problem, runs.plan)
         end = _end(structure, runs, options)
         with directory.timing("execute"):
@@ -153,6 +153,18 @@ def run(
     paid = {"price": runs.state.pool.price, "readout_price": runs.state.pool.readout_price}
     directory.finish("done", **paid, estimates=[vars(e) for e in estimates])
     return Result(estimates, plan, directory.record)
+
+
+@contextlib.contextmanager
+def _priced(runs: Driver, directory: RunDirectory) -> Iterator[None]:
+    """A run that ends before its time has paid all the same: its record says how much, at most."""
+    try:
+        yield
+    except BaseException:
+        committed = runs.state.pool.committed
+        if committed is not None:
+            directory.record.set(price=committed)
+        raise
 
 
 def biased(noisy: Sequence[str], mitigation: str) -> str:

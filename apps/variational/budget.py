@@ -67,6 +67,10 @@ class LoopBudget:
         """What the energy at the end may cost: all that is left."""
         return Allowance(max(self.total - self.paid, 0.0))
 
+    def lost(self, price: float) -> None:
+        """Event: an evaluation was paid for and gave no answer."""
+        self.paid += price
+
     def took(self, price: float, sets: int, level: int, once: float = 0.0) -> None:
         """Event: an evaluation of the search was paid for; ``once``: what of it the next one need not pay again."""
         self.paid += price

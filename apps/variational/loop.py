@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,9 +12,12 @@ import numpy as np
 from apps.variational.budget import Allowance, LoopBudget
 from apps.variational.effort import Effort
 from apps.variational.measure import Measure, Measured
+from tasks.dispatch.errors import BudgetError
 from tasks.errors import QompassError
 from tasks.runs import RunRecordError
 from tasks.runs.journal import RunJournal
+
+_LOST = "lost"  # in the journal: an evaluation that gave no answer but was paid for, or that the budget refused
 
 
 class LoopError(QompassError):
@@ -79,30 +82,30 @@ class JournalledObjective:
 
     def values(self, points: np.ndarray) -> np.ndarray:
         """See ``Objective``."""
-        level, allowed = self._effort.level, self._allowed(points)
-        return self._ask("values", points, lambda: self._measure.values(points, level, allowed)).values
+        level = self._effort.level
+        return self._ask("values", points, lambda allowed: self._measure.values(points, level, allowed)).values
 
     def slopes(self, point: np.ndarray) -> tuple[float, np.ndarray]:
         """See ``Objective``."""
-        found = self._ask("slopes", point[None], lambda: self._measure.slopes(point, self._effort.level))
+        found = self._ask("slopes", point[None], lambda _: self._measure.slopes(point, self._effort.level))
         assert found.slopes is not None
         return float(found.values[0]), found.slopes
 
     def overlaps(self, point: np.ndarray, others: np.ndarray) -> np.ndarray:
         """See ``Objective``."""
         pairs = np.concatenate([point[None], others])
-        found = self._ask("overlaps", pairs, lambda: self._measure.overlaps(point, others))
-        return found.values
+        return self._ask("overlaps", pairs, lambda _: self._measure.overlaps(point, others)).values
 
     def final(self, point: np.ndarray) -> Measured:
         """The energy at the end, from shots that chose nothing."""
-        allowed = None if self._budget is None else self._budget.for_end()
-        return self._ask("final", point[None], lambda: self._measure.final(point, allowed))
+        return self._ask("final", point[None], lambda allowed: self._measure.final(point, allowed))
 
-    def _allowed(self, points: np.ndarray) -> Allowance | None:
-        return None if self._budget is None else self._budget.for_search(len(points), self._effort.level)
+    def _allowed(self, kind: str, points: np.ndarray) -> Allowance | None:
+        if self._budget is None or kind not in ("values", "final"):
+            return None
+        return self._budget.for_end() if kind == "final" else self._budget.for_search(len(points), self._effort.level)
 
-    def _ask(self, kind: str, points: np.ndarray, answer: Callable[[], Measured]) -> Measured:
+    def _ask(self, kind: str, points: np.ndarray, answer: Callable[[Allowance | None], Measured]) -> Measured:
         state, level = self.state, self._effort.level
         if not np.isfinite(points).all():
             best = f"; the lowest energy so far is {state.best:.6g}" if state.parameters is not None else ""
@@ -111,6 +114,8 @@ class JournalledObjective:
                 "start anew with another `start` or `optimiser`"
             )
         question = {"kind": kind, "level": level, "points": _digest(points)}
+        self._recall_lost(question)
+        allowed = self._allowed(kind, points)
         known = self._journal.entries[self._place] if self._place < len(self._journal.entries) else None
         if known is not None:
             if {name: known[name] for name in question} != question:
@@ -121,11 +126,38 @@ class JournalledObjective:
             found = _read(known)
             state.replayed += 1
         else:
-            found = answer()
+            before = self._measure.paid
+            try:
+                found = answer(allowed)
+            except BaseException as error:
+                self._lose(question, self._measure.paid - before, str(error) if isinstance(error, BudgetError) else "")
+                raise
             self._journal.append({**question, **_written(found)})
         self._place += 1
         self._take(kind, points, found, level)
         return found
+
+    def _lose(self, question: Mapping[str, Any], price: float, refused: str) -> None:
+        """Event: an evaluation gave no answer; what it was paid, and why where the budget did not hold it."""
+        if price or refused:
+            self._journal.append({"kind": _LOST, "of": question, "price": price, "refused": refused})
+            self._place += 1
+            self._take_lost(price)
+
+    def _recall_lost(self, question: Mapping[str, Any]) -> None:
+        """Evaluations of a question without an answer, next in the journal: what refused one of them does so again."""
+        entries = self._journal.entries
+        while self._place < len(entries) and entries[self._place].get("of") == question:
+            lost = entries[self._place]
+            self._place += 1
+            self._take_lost(float(lost["price"]))
+            if lost["refused"]:
+                raise BudgetError(lost["refused"])
+
+    def _take_lost(self, price: float) -> None:
+        self.state.price += price
+        if self._budget is not None:
+            self._budget.lost(price)
 
     def _take(self, kind: str, points: np.ndarray, found: Measured, level: int) -> None:
         state = self.state

@@ -55,6 +55,9 @@ class Measure:
         options: how to run.
         most_shots: of an evaluation, at the highest level.
         progress: where an evaluation's progress is shown.
+
+    Attributes:
+        paid: by all evaluations, also by those that failed or were interrupted.
     """
 
     def __init__(
@@ -66,7 +69,7 @@ class Measure:
         progress: Progress | None = None,
     ) -> None:
         self.ansatz, self.operator, self.options, self._progress = ansatz, operator, options, progress
-        self._most = most_shots
+        self._most, self.paid = most_shots, 0.0
         if options.target_error is not None:
             self.levels = levels_between(1.0, _FIRST_ERROR**2)
         else:
@@ -137,6 +140,9 @@ class Measure:
         both = np.concatenate([np.broadcast_to(point, others.shape), others], axis=1)
         return Measured(self._kernel.zeros(both), np.zeros(len(others)))
 
+    def _pay(self, price: float) -> None:
+        self.paid += price
+
     def _evaluated(
         self, evaluator: Evaluator, points: np.ndarray, allowed: Allowance | None = None, shots: int | None = None
     ) -> Measured:
@@ -147,7 +153,7 @@ class Measure:
         if allowed is not None:
             options = replace(options, budget=allowed.budget, shots=shots or options.shots)
         share = 1.0 if allowed is None else allowed.share
-        found = evaluator.evaluate(points, progress=self._progress, options=options, share=share)
+        found = evaluator.evaluate(points, progress=self._progress, options=options, share=share, paid=self._pay)
         return Measured(found.values[:, 0], found.std_errors[:, 0], found.shots, None, found.price, found.readout_price)
 
 

@@ -88,6 +88,11 @@ class Pool:
         return self._spent.price if priced else None
 
     @property
+    def committed(self) -> float | None:
+        """What was paid or is promised: where a run ends before its time, some of its tasks may still be on devices."""
+        return None if self.price is None else self._with_promises.price
+
+    @property
     def budget(self) -> float | None:
         """The most that may be spent."""
         return self._goal.budget

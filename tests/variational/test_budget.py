@@ -14,6 +14,7 @@ from apps.variational.budget import BudgetSpentError, LoopBudget
 from apps.variational.effort import Effort
 from apps.variational.loop import JournalledObjective
 from apps.variational.measure import Measured
+from tasks.dispatch.errors import BudgetError
 from tasks.runs.journal import RunJournal
 
 pytest.importorskip("qrmi")
@@ -55,7 +56,7 @@ def test_what_is_paid_once_is_not_expected_again():
 class Priced:
     """Energies that fall by one a call, at a price each."""
 
-    levels = 0
+    levels, paid = 0, 0.0
 
     def __init__(self, price):
         self.price, self.allowed = price, []
@@ -88,6 +89,70 @@ def test_a_loop_ends_where_its_part_is_spent_and_again_where_it_is_resumed(tmp_p
     resumed, same = run(again)
     assert resumed.replayed == 5 and not again.allowed and resumed.price == pytest.approx(4.0)
     assert same.values.tolist() == final.values.tolist()
+
+
+class Refused(Priced):
+    """Its third evaluation, or the one at the end, is paid in part and then refused or cut off."""
+
+    def __init__(self, price, fails, error):
+        super().__init__(price)
+        self.fails, self.error = fails, error
+
+    def values(self, points, level, allowed):
+        if self.fails == "search" and len(self.allowed) == 2:
+            self.paid += 0.25
+            raise self.error
+        return super().values(points, level, allowed)
+
+    def final(self, point, allowed):
+        if self.fails == "end":
+            self.paid += 0.25
+            raise self.error
+        return super().final(point, allowed)
+
+
+@pytest.mark.parametrize("fails", ["search", "end"])
+def test_what_a_refused_evaluation_was_paid_counts_and_a_resumed_loop_is_refused_there_again(tmp_path, fails):
+    def run(measure):
+        journal = RunJournal(tmp_path, "")
+        objective = JournalledObjective(measure, journal, Effort(0, 1), lambda state: None, LoopBudget(4.0, 100))
+        try:
+            with pytest.raises((BudgetError, BudgetSpentError)) as ended:
+                for number in range(100):
+                    objective.values(np.array([[float(number)]]))
+            try:
+                end = objective.final(np.zeros(1)).price
+            except BudgetError as error:
+                end = str(error)
+            return str(ended.value), objective.state.evaluations, objective.state.price, end
+        finally:
+            journal.close()
+
+    first, again = Refused(0.7, fails, BudgetError("no more")), Priced(0.7)
+    found = run(first)
+    if fails == "search":
+        assert found == ("no more", 2, pytest.approx(4.0), pytest.approx(4.0 - 2 * 0.7 - 0.25))
+    else:
+        assert found[1:] == (4, pytest.approx(4 * 0.7 + 0.25), "no more")
+    assert run(again) == found and not again.allowed
+
+
+def test_what_an_interrupted_evaluation_was_paid_is_not_there_for_the_resumed_loop(tmp_path):
+    def objective_of(measure):
+        journal = RunJournal(tmp_path, "")
+        return journal, JournalledObjective(measure, journal, Effort(0, 1), lambda state: None, LoopBudget(4.0, 100))
+
+    journal, objective = objective_of(Refused(0.7, "search", KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        for number in range(3):
+            objective.values(np.array([[float(number)]]))
+    journal.close()
+    journal, objective = objective_of(again := Priced(0.7))
+    for number in range(3):
+        objective.values(np.array([[float(number)]]))
+    journal.close()
+    assert [own.budget for own in again.allowed] == [pytest.approx(3.0 - 2 * 0.7 - 0.25)]
+    assert objective.state.price == pytest.approx(3 * 0.7 + 0.25)
 
 
 PRICES = {"QPU_A": 3e-4, "QPU_B": 5e-5}  # of a shot
@@ -133,10 +198,10 @@ def test_a_loop_on_qpus_pays_no_more_than_its_budget_and_its_end_is_on_the_bette
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     paid = sum(PRICES[name] * count for name, count in shots.items())
-    assert 0.5 < paid <= 1.6 and found["price"] <= 1.6, (paid, found)
-    assert paid <= 1.25 * found["price"] and found["shots"] <= sum(shots.values()) <= 1.25 * found["shots"], (
-        "IQM's jobs round shots up"
-    )
+    assert 0.5 < paid <= found["price"] * (1 + 1e-9) <= 1.6 * (1 + 1e-9), (paid, found)
+    if any("the energy is the lowest that the search saw" in note for note in found["notes"]):
+        return  # a QPU was slow, and the other one too dear for what it had left: what was paid counts all the same
+    assert found["shots"] <= sum(shots.values()) <= 1.25 * found["shots"], "IQM's jobs round shots up"
     assert shots["QPU_A"] >= 0.9 * 1300, "a quarter of the budget buys that many there"
 
 

@@ -16,6 +16,7 @@ from qiskit import QuantumCircuit, qpy
 
 from tasks import reconstruct as reconstruct_tasks
 from tasks import workflow
+from tasks.bound_runs import Wanted, run_together
 from tasks.dispatch import pool
 from tasks.dispatch.errors import BudgetError
 from tasks.errors import DefectError, InputError
@@ -317,6 +318,20 @@ def test_a_budget_that_holds_nothing_is_refused_before_anything_is_paid(problem,
             ):
                 run(problem, options, directory)
             assert not directory.record["results"]
+
+
+def test_a_run_that_its_budget_ends_halfway_says_what_it_has_paid(problem, tmp_path, monkeypatch):
+    where = priced(tmp_path / "devices", "price_per_job=1", "price_per_job=1")
+    options = Options(max_qubits=3, shots=2_000_000, seed=2, resources=where, budget=1000.0)
+    monkeypatch.setattr(pool.Pool, "beyond", lambda self, price: "`budget`: it is spent" if self.price else "")
+    with pytest.raises(BudgetError, match="it is spent"), RunDirectory.create(tmp_path, {}, problem) as directory:
+        run(problem, options, directory)
+    record = directory.record
+    assert record["status"] == "failed" and record["price"] >= len(record["results"]) > 0
+    told = []
+    with pytest.raises(BudgetError, match="it is spent"):
+        run_together([Wanted([problem], None)], options, paid=told.append)
+    assert told == [record["price"]]
 
 
 def test_a_budget_counts_what_was_paid_before_and_not_what_is_in_the_cache(problem, tmp_path, monkeypatch):
