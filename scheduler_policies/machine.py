@@ -35,6 +35,7 @@ PLAIN_GATE = 8.0
 PRODUCT_STEP_S = 6e-5  # of a step on a matrix product state whose bonds are small
 PAULI_STEP_S = 2e-5  # of a gate or leg on Paulis that are followed together
 PAULI_ROW_S = 1e-8  # and for each of them
+CONE_GATE_S = 2e-5  # of a gate in each part of a fragment that is simulated by itself, beside its simulation
 COIN_PAIR_S = 3e-7  # of a stabiliser variant, for each pair of bits: one is tried against the other
 COIN_S = 1e-8  # of a shot of a stabiliser variant, for each bit
 PRODUCT_FLOPS = 2e9  # real operations a second of its decompositions and contractions on one core

@@ -19,6 +19,7 @@ from scheduler_policies.cost import exact_seconds, state_bytes
 from scheduler_policies.machine import CONTRACTION_FLOPS, TYPICAL_CPU
 from tasks.cut import asked_of_plan, chosen_plan
 from tasks.cutting import CuttingError, Plan, make_plans
+from tasks.cutting.cone_program import cone_program
 from tasks.cutting.cost import exact_fragment_seconds
 from tasks.cutting.objectives.error import log_variance
 from tasks.cutting.partition import partition, partition_of
@@ -49,6 +50,7 @@ class Uncut:
         bond: largest bond dimension that its gates can make.
         pauli_seconds: at most, following the observables' Paulis back through its gates; None where their sums may
             become too long.
+        cone_seconds: simulating apart what each observable sees; None where that is no less than with all amplitudes.
         clifford: whether all its gates that an observable can see are Clifford gates.
     """
 
@@ -57,6 +59,7 @@ class Uncut:
     product_seconds: float
     bond: float
     pauli_seconds: float | None
+    cone_seconds: float | None
     clifford: bool
 
 
@@ -211,12 +214,16 @@ def uncut(problem: Problem) -> Uncut:
     followed = [pauli_program(fragment) for fragment in whole]
     paulis = sum(program.seconds for program in followed if program is not None)
     width = min(qubits, 1000)
+    amplitudes = exact_seconds(TYPICAL_CPU, width, 0, 0, 0, factors, gates)
+    apart = [cone_program(fragment, amplitudes) for fragment in whole]
+    cones = sum(program.seconds for program in apart if program is not None)
     return Uncut(
-        exact_seconds(TYPICAL_CPU, width, 0, 0, 0, factors, gates),
+        amplitudes,
         state_bytes(width),
         product,
         bond,
         paulis if all(followed) else None,
+        cones if all(apart) and cones < amplitudes else None,
         all(map(is_clifford, whole)),
     )
 

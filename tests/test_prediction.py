@@ -180,6 +180,7 @@ def test_without_a_width_the_devices_say_how_wide_a_fragment_may_be():
             deep.cz(q, q + 1)
             deep.cz(20 + q, 21 + q)
     deep.cz(19, 20)
+    deep.rx(0.3, [19, 20])  # or the gate before it would commute with what is asked
     exact = make_plan(problem_of(deep, ["Z" * 40], np.ones((1, 1))))
     assert exact.cuts, "40 qubits whole would take hours and 16 TiB"
 

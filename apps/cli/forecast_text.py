@@ -25,6 +25,8 @@ def uncut_text(whole: Uncut, known: Forecast, memory_bytes: int | None, cuts: in
     if whole.pauli_seconds is not None:
         name = "stabilisers (all gates are Clifford)" if whole.clifford else "sums of Paulis at most"
         ways[f"{name} {span_text(whole.pauli_seconds)}"] = whole.pauli_seconds
+    if whole.cone_seconds is not None:
+        ways[f"by the observables' light cones {span_text(whole.cone_seconds)}"] = whole.cone_seconds
     pieces = known.spent.execute + known.spent.reconstruct
     best = min(ways, key=lambda way: ways[way])
     verdict = "uncut is quicker on a simulator" if ways[best] < pieces else "cutting is quicker"

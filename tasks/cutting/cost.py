@@ -28,6 +28,7 @@ from scheduler_policies.machine import (
     RUN_BITS,
     TYPICAL_CPU,
 )
+from tasks.cutting.cone_program import ConeProgram, cone_program
 from tasks.cutting.drawn_bytes import MOST_OPEN_QUBITS, ROOMS, drawn_bytes, room_within
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.once import once_a_fragment
@@ -163,14 +164,14 @@ def measured_qubits(fragment: Fragment) -> int:
 
 
 @once_a_fragment
-def cheaper_way(fragment: Fragment) -> ProductProgram | PauliProgram | None:
+def cheaper_way(fragment: Fragment) -> ConeProgram | ProductProgram | PauliProgram | None:
     """The program of a way to the whole tensor that takes clearly less than all amplitudes do; None where none does."""
     if fragment.num_qubits < _WIDE:
         return None
     amplitudes = _amplitudes_seconds(fragment)
     if amplitudes <= _WORTH_S:
         return None
-    programs = (product_program(fragment), pauli_program(fragment))
+    programs = (product_program(fragment), pauli_program(fragment), cone_program(fragment, amplitudes / _CLEARLY))
     way = min((p for p in programs if p is not None), key=lambda p: p.seconds, default=None)
     return None if way is None or _CLEARLY * way.seconds > amplitudes else way
 
