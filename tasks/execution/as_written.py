@@ -29,7 +29,12 @@ def circuit_digest(circuit: QuantumCircuit) -> str:
     Raises:
         UnsupportedCircuit: as ``circuit_material``.
     """
-    return hashlib.blake2b(circuit_material(circuit), digest_size=16).hexdigest()
+    return material_digest(circuit_material(circuit))
+
+
+def material_digest(material: bytes) -> str:
+    """Return 32 hex digits that name a circuit by what ``circuit_material`` says of it."""
+    return hashlib.blake2b(material, digest_size=16).hexdigest()
 
 
 @once_a_fragment

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tasks.cutting.plan import Fragment
-from tasks.execution.as_written import circuit_digest, fragment_digest
+from tasks.execution.as_written import fragment_digest
 from tasks.execution.cache.cost_benefit import finding_pays, meaning_of_gates_pays, meaning_pays
 from tasks.execution.cache.entry import Entry
 from tasks.execution.cache.entry_store import open_entries
@@ -112,7 +112,7 @@ class Cache:
                 own = allotted([requests[i] for i in group], [keys[i] for i in group], pool, new)
                 for i, answer in zip(group, own, strict=True):
                     answers[i] = answer
-                self._note_hits(requests, keys, group, pool, new)
+                self._note_hits(keys, group, pool, new)
         return answers
 
     def arrays(
@@ -239,19 +239,12 @@ class Cache:
     def _expires(self) -> float:
         return time.time() + self.lifetime if self.lifetime else 0.0
 
-    def _note_hits(
-        self,
-        requests: Sequence[CountsRequest],
-        keys: Sequence[Key | None],
-        group: list[int],
-        pool: Entry,
-        ran: bool,
-    ) -> None:
+    def _note_hits(self, keys: Sequence[Key | None], group: list[int], pool: Entry, ran: bool) -> None:
         self.tally.shared += len(group) - 1
         for i in group[1:] if ran else group:
             key = keys[i]
             if key is not None and key.level == BY_MEANING:
-                self._note_meaning(pool, circuit_digest(requests[i].circuit))
+                self._note_meaning(pool, key.written)
 
 
 def open_cache(where: str, *, lifetime: float = 0.0, max_bytes: int = 1 << 30, lease: float = 10.0) -> Cache:

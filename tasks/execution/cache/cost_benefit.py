@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from tasks.cutting.plan import Fragment
 
-_SECONDS_A_GATE = 2e-4
-"""Of making a key by meaning, on one core, from above (results/benchmarks/cache.md: 40 to 160 microseconds)."""
+_SECONDS_A_KEY = 3e-4
+_SECONDS_A_GATE = 6e-5
+"""Of making a key by meaning, on one core, from above: 10 to 830 gates took a third to two thirds of their sum."""
 
 _MOST_SHARE = 0.05
 _LEAST_SECONDS = 0.01
@@ -26,7 +27,7 @@ def meaning_pays(fragment: Fragment, seconds: float) -> bool:
 
 def meaning_of_gates_pays(gates: int, seconds: float) -> bool:
     """As ``meaning_pays``, of a circuit of so many instructions."""
-    return gates * _SECONDS_A_GATE <= _MOST_SHARE * seconds
+    return _SECONDS_A_KEY + gates * _SECONDS_A_GATE <= _MOST_SHARE * seconds
 
 
 def finding_pays(seconds: float) -> bool:

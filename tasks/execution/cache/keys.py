@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 from qiskit import QuantumCircuit
 
-from tasks.execution.as_written import circuit_material
+from tasks.execution.as_written import circuit_material, material_digest
 from tasks.execution.cache.semantic import ANGLE_GRID, NORMAL_FORM_VERSION, CanonicalForm, canonical_form
 from tasks.execution.errors import UnsupportedCircuit
 
@@ -67,6 +67,7 @@ class Key:
         bits: the caller's classical bit of each stored bit.
         inverted: whether the caller's bit is the inverse.
         num_bits: classical bits of the caller's circuit.
+        written: name of the caller's circuit as written (``circuit_digest``); empty where that is not asked.
     """
 
     digest: bytes
@@ -76,6 +77,7 @@ class Key:
     bits: tuple[int, ...]
     inverted: tuple[bool, ...]
     num_bits: int
+    written: str = ""
 
     @property
     def name(self) -> str:
@@ -122,14 +124,15 @@ class KeyMaker:
         exact = circuit_material(circuit)
         parts = [b"counts", target.digest_material(), *([b"stream", stream.encode()] if stream else [])]
         if reproducible is not None:
-            written = [*parts, exact, struct.pack("<qq", *reproducible)]
-            return make_key(AS_WRITTEN, written, num_bits=circuit.num_clbits)
+            seeded = [*parts, exact, struct.pack("<qq", *reproducible)]
+            return make_key(AS_WRITTEN, seeded, num_bits=circuit.num_clbits, written=material_digest(exact))
         form = None
         if not as_written and (target.ideal or target.share_meaning):
             form = self._known(exact, recall) or self._worked_out(exact, circuit)
         if form is None:
-            return make_key(AS_WRITTEN, [*parts, exact], num_bits=circuit.num_clbits)
-        return make_key(BY_MEANING, [*parts, tolerance_material(), form.data, *_places(form, target)], form)
+            return make_key(AS_WRITTEN, [*parts, exact], num_bits=circuit.num_clbits, written=material_digest(exact))
+        meant = [*parts, tolerance_material(), form.data, *_places(form, target)]
+        return make_key(BY_MEANING, meant, form, written=material_digest(exact))
 
     def _known(self, exact: bytes, recall: Callable[[bytes], CanonicalForm | None] | None) -> CanonicalForm | None:
         digest = hashlib.blake2b(exact, digest_size=32).digest()
@@ -169,7 +172,9 @@ def tolerance_material() -> bytes:
     return struct.pack("<Hd", NORMAL_FORM_VERSION, ANGLE_GRID)
 
 
-def make_key(level: str, parts: Sequence[bytes], form: CanonicalForm | None = None, num_bits: int = 0) -> Key:
+def make_key(
+    level: str, parts: Sequence[bytes], form: CanonicalForm | None = None, num_bits: int = 0, written: str = ""
+) -> Key:
     """Return the key over the given parts.
 
     Args:
@@ -177,6 +182,7 @@ def make_key(level: str, parts: Sequence[bytes], form: CanonicalForm | None = No
         parts: what must be equal, each framed by its length.
         form: the canonical form behind it, where there is one.
         num_bits: classical bits of the circuit, where the form does not say.
+        written: name of the circuit as written, where it may be asked.
     """
     framed = [struct.pack("<H", KEY_VERSION), level.encode()]
     for part in parts:
@@ -184,5 +190,6 @@ def make_key(level: str, parts: Sequence[bytes], form: CanonicalForm | None = No
     material = b"".join(framed)
     digest = hashlib.blake2b(material, digest_size=32).digest()
     if form is None:
-        return Key(digest, material, level, np.empty(0), tuple(range(num_bits)), (False,) * num_bits, num_bits)
-    return Key(digest, material, level, form.angles, form.bits, form.inverted, form.num_bits)
+        bits = tuple(range(num_bits))
+        return Key(digest, material, level, np.empty(0), bits, (False,) * num_bits, num_bits, written)
+    return Key(digest, material, level, form.angles, form.bits, form.inverted, form.num_bits, written)

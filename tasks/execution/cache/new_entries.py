@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 from qiskit import QuantumCircuit
 
-from tasks.execution.as_written import circuit_digest
 from tasks.execution.cache.entry import Entry
 from tasks.execution.cache.keys import Key, Target
 from tasks.execution.cache.requests import NewCounts
@@ -34,7 +33,7 @@ def counts_entry(
     provenance = {
         **made.origin,
         "circuit": circuit.name,
-        "written": circuit_digest(circuit),
+        "written": key.written,
         "backend": f"{target.backend} {target.version}".strip(),
         "level": key.level,
     }

@@ -132,7 +132,7 @@ def test_a_key_by_meaning_is_made_where_it_costs_little_beside_what_it_may_spare
         assert key.level == again.level == level and written != differently
         assert (key.digest == again.digest) == (level == BY_MEANING)
     assert cache.tally.meaning_keys == 2
-    costs = (len(one.circuit.data) + one.num_factors + 2 * len(one.legs)) * cost_benefit._SECONDS_A_GATE
+    costs = 3e-4 + (len(one.circuit.data) + one.num_factors + 2 * len(one.legs)) * 6e-5
     assert cost_benefit.meaning_pays(one, 20.1 * costs) and not cost_benefit.meaning_pays(one, 19.9 * costs)
     cache.close()
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+from functools import lru_cache
 from pathlib import Path
 
 
 def identity() -> list[object]:
     """Name this process: its machine, its number, and when it started."""
-    return [_machine(), os.getpid(), start_time(os.getpid())]
+    return list(_identity(os.getpid()))
+
+
+@lru_cache(maxsize=1)
+def _identity(pid: int) -> tuple[object, ...]:
+    """Asked once a process: reading it takes longer than a claim."""
+    return _machine(), pid, start_time(pid)
 
 
 def alive(holder: list[object]) -> bool:
