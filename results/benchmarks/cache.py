@@ -1,9 +1,9 @@
 """Benchmarks of the semantic cache: ``python -m results.benchmarks.cache [PART ...] [--quick] [--peer PYTHON]``.
 
-Parts: soundness, recall, cost, once, workloads, default, evolution; all unless named. Each writes a cache_PART.json;
-cache.md and cache.png are made from all parts that have been measured (cache_quick.* with --quick). ``--peer`` names
-the Python of an environment of its own with qdislib 1.0.1, qiskit and pyzx; without it, Qdislib's columns stay as they
-were last measured. The soundness part also needs mqt.qcec.
+Parts: soundness, recall, cost, once, workloads, default, evolution, emulator; all unless named. Each writes a
+cache_PART.json; cache.md and cache.png are made from all parts that have been measured (cache_quick.* with --quick).
+``--peer`` names the Python of an environment of its own with qdislib 1.0.1, qiskit, qiskit-aer, lmdb and pyzx; without
+it, Qdislib's columns stay as they were last measured. The soundness part also needs mqt.qcec.
 """
 
 from __future__ import annotations
@@ -86,9 +86,16 @@ def evolution(quick: bool, peer: str | None) -> Numbers:
     return measure(quick, peer)
 
 
+def emulator(quick: bool, peer: str | None) -> Numbers:
+    """Part 8: Differential Evolution on the QPU emulator."""
+    from results.benchmarks.cache_evolution import on_qpu
+
+    return on_qpu(quick, peer)
+
+
 PARTS: dict[str, Callable[[bool, str | None], Numbers]] = {
     "soundness": soundness, "recall": recall, "cost": cost, "once": once, "workloads": workloads,
-    "default": default, "evolution": evolution,
+    "default": default, "evolution": evolution, "emulator": emulator,
 }  # fmt: skip
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from qiskit import QuantumCircuit
-from qiskit.quantum_info import SparsePauliOp
+from qiskit.quantum_info import SparsePauliOp, Statevector
+from scipy.optimize import differential_evolution
 
 from tasks.cutting.cuts import GateCut
 from tasks.cutting.planner import make_plan
@@ -108,22 +110,66 @@ def gate_cut_qaoa(seed: int = 1) -> Rounds:
     return [cut_circuit(qaoa_circuit(8, [gamma] * 8, [beta] * 8), ring_terms(8), 4)]
 
 
-def differential_evolution(seed: int = 1, generations: int = 5) -> Rounds:
-    """Differential Evolution over the angles of multi-angle QAOA on the cut ring: crossover repeats fragments."""
-    rng = np.random.default_rng(seed)
-    n, size = 6, 6
-    population = rng.uniform(-1.5, 1.5, (size, 2 * n))
-    rounds = [[c for x in population for c in cut_circuit(qaoa_circuit(n, x[:n], x[n:]), ring_terms(n), 3)]]
-    for _ in range(generations):
-        trials = []
-        for i in range(size):
-            a, b, c = population[rng.choice(size, 3, replace=False)]
-            crossed = rng.random(2 * n) < 0.3
-            trials.append(np.where(crossed, a + 0.6 * (b - c), population[i]))
-        rounds.append([c for x in trials for c in cut_circuit(qaoa_circuit(n, x[:n], x[n:]), ring_terms(n), 3)])
-        accepted = rng.random(size) < 0.4
-        population = np.where(accepted[:, None], np.array(trials), population)
+def cut_evolution(generations: int = 6) -> Rounds:
+    """Multi-angle QAOA on a ring of 6 cut in two, 12 angles, 6 members: crossover leaves some fragments as they are."""
+    n = 6
+    observable = SparsePauliOp(ring_terms(n))
+
+    def energy(x: np.ndarray) -> float:
+        return float(Statevector(qaoa_circuit(n, x[:n], x[n:])).expectation_value(observable).real)
+
+    found = _evolve(energy, [(-1.5, 1.5)] * (2 * n), 6, generations, crossover=0.3)
+    return [[c for x in own for c in cut_circuit(qaoa_circuit(n, x[:n], x[n:]), ring_terms(n), 3)] for own in found]
+
+
+def whole_evolution(layers: int, steps: int, generations: int = 15) -> Rounds:
+    """QAOA on a cubic graph of 8 nodes, 16 members, angles multiples of pi / steps: points of the grid come back."""
+    n, edges = 8, [(q, (q + 1) % 8) for q in range(8)] + [(q, q + 4) for q in range(4)]
+    observable = SparsePauliOp.from_sparse_list([("ZZ", [*edge], 1.0) for edge in edges], n)
+
+    def circuit(x: np.ndarray) -> QuantumCircuit:
+        out = QuantumCircuit(n, n)
+        out.h(range(n))
+        for gamma, beta in np.pi / steps * x.reshape(layers, 2):
+            for edge in edges:
+                out.rzz(gamma, *edge)
+            out.rx(2 * beta, range(n))
+        return out
+
+    def energy(x: np.ndarray) -> float:
+        return float(Statevector(circuit(x)).expectation_value(observable).real)
+
+    bounds = [(0, 2 * steps - 1), (0, steps - 1)] * layers
+    found = _evolve(energy, bounds, 16, generations, crossover=0.7, whole=True)
+    rounds = [[circuit(x) for x in own] for own in found]
+    for own in rounds:
+        for one in own:
+            one.measure(range(n), range(n))
     return rounds
+
+
+def _evolve(
+    energy: Callable[[np.ndarray], float], bounds: Sequence[tuple[float, float]], members: int, generations: int, *,
+    crossover: float, whole: bool = False,
+) -> list[np.ndarray]:  # fmt: skip
+    """What scipy's Differential Evolution asks for, (member, parameter) a generation.
+
+    It is told exact energies, so that the circuits are the same whatever executes them.
+    """
+    asked: list[np.ndarray] = []
+
+    def energies(x: np.ndarray) -> np.ndarray:
+        asked.append(x.T.copy())
+        return np.array([energy(own) for own in asked[-1]])
+
+    rng = np.random.default_rng(1)
+    low, high = np.array(bounds, dtype=float).T
+    first = rng.uniform(low, high, (members, len(bounds)))
+    differential_evolution(
+        energies, bounds, init=np.rint(first) if whole else first, maxiter=generations - 1, recombination=crossover,
+        integrality=[whole] * len(bounds), vectorized=True, updating="deferred", polish=False, tol=0, rng=rng,
+    )  # fmt: skip
+    return asked
 
 
 def parameter_shift(seed: int = 1) -> Rounds:
@@ -139,11 +185,16 @@ def parameter_shift(seed: int = 1) -> Rounds:
     return [circuits]
 
 
+EVOLUTIONS: dict[str, Callable[..., Rounds]] = {
+    "Differential Evolution, cut multi-angle QAOA": cut_evolution,
+    "Differential Evolution, QAOA, p = 1, steps of pi/32": partial(whole_evolution, 1, 32),
+    "Differential Evolution, QAOA, p = 2, steps of pi/16": partial(whole_evolution, 2, 16),
+}
 WORKLOADS: dict[str, Callable[[], Rounds]] = {
     "wire cutting, 2 cuts, naive 8^k": lambda: naive_wire_cutting(2),
     "wire cutting, 3 cuts, naive 8^k": lambda: naive_wire_cutting(3),
     "distinct variants of a plan": distinct_variants,
     "gate-cut QAOA, ring of 8": gate_cut_qaoa,
-    "Differential Evolution, cut multi-angle QAOA": differential_evolution,
+    **EVOLUTIONS,
     "parameter-shift gradient, cut ansatz": parameter_shift,
 }

@@ -1,64 +1,118 @@
 """Cache benchmark 7: Differential Evolution where executions take from nothing to as long as on a QPU.
 
-The workload of part 4, multi-angle QAOA on a cut ring, as a run asks for it: with what an execution is predicted to
-take, so that what is quick is not looked for and what takes little is looked for as it is written. The peer's keys on
-the same circuits say what its cache would run; its time is those executions and its keys.
+Three workloads, as a run asks for them: with what an execution is predicted to take, so that what is quick is not
+looked for and what takes little is looked for as it is written. The peer executes the same circuits through its own
+cache, held as long. ``on_qpu`` does the same on the QPU emulator, a generation a job.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Sequence
 from statistics import median
 
-from results.benchmarks.cache_circuits import SHOTS, Rounds, differential_evolution
-from results.benchmarks.cache_peer_work import peer_keys_on
+import numpy as np
+from qiskit import QuantumCircuit
+from qiskit.quantum_info import SparsePauliOp, Statevector
+
+from results.benchmarks.cache_circuits import EVOLUTIONS, SHOTS, Rounds
+from results.benchmarks.cache_keys import ask_peer, peer_keys, peer_texts
+from results.benchmarks.cache_on_qpu import generations_on_emulator
 from results.benchmarks.cache_workloads import TARGET, Runner, wrong_values
 from tasks.execution.cache.cache import OFF, open_cache
+from tasks.execution.cache.keys import KeyMaker
 from tasks.execution.cache.requests import CountsRequest, MissingShots
+from tasks.model.tensor import VariantCounts
 
-# Seconds that an execution is held beside its simulation, generations, and how often it is measured.
-PACES = ((0.0, 3, 9), (0.01, 6, 1), (0.05, 3, 1), (0.3, 2, 1))
+# Seconds that an execution is held beside its simulation, generations of each workload, and how often it is measured.
+PACES = ((0.0, (3, 15, 15), 9), (0.01, (6, 15, 15), 3), (0.05, (3, 15, 15), 1), (0.3, (2, 7, 7), 1))
+ON_QPU = (2, 7, 7)
 _TRIED = 20
 
 
 def measure(quick: bool, peer: str | None) -> dict:
-    """Seconds and executions without the cache and with it, at each pace; medians, taken in turn."""
-    rounds = differential_evolution()
-    circuits = [circuit for part in rounds for circuit in part]
-    began = time.perf_counter()
-    Runner()([MissingShots(circuit, SHOTS, None, 0) for circuit in circuits[:_TRIED]])
-    typical = (time.perf_counter() - began) / _TRIED
-    out: dict = {"simulation": typical, "rows": []}
-    for pace, generations, repeats in PACES[: 2 if quick else None]:
-        some = rounds[:generations]
-        off, kept = [], []
-        for number in range(1 if quick else repeats):
-            for cached in (number % 2 == 1, number % 2 == 0):  # neither is always the first
+    """Seconds and executions without the cache and with it, at each pace; medians."""
+    out: dict = {name: [] for name in EVOLUTIONS}
+    others: dict = {name: [] for name in EVOLUTIONS}
+    for number, (name, make) in enumerate(EVOLUTIONS.items()):
+        for pace, generations, repeats in PACES[: 2 if quick else None]:
+            rounds = make(generations=2 if quick else generations[number])
+            circuits = [circuit for part in rounds for circuit in part]
+            began = time.perf_counter()
+            Runner()([MissingShots(circuit, SHOTS, None, 0) for circuit in circuits[:_TRIED]])
+            typical = (time.perf_counter() - began) / _TRIED
+            turns = []
+            for turn in range(1 if quick else repeats):
                 with tempfile.TemporaryDirectory() as folder:
-                    where, into = (f"{folder}/cache", kept) if cached else (OFF, off)
-                    into.append(_timed(where, some, pace, typical))
-        row = {
-            "pace": pace, "requests": sum(map(len, some)), "off": median(own["seconds"] for own in off),
-            "kept": median(own["seconds"] for own in kept), "executed": kept[0]["executed"],
-            "keys by meaning": kept[0]["meaning"], "wrong": sum(own["wrong"] for own in (*off, *kept)),
-        }  # fmt: skip
+                    turns.append(_turn(f"{folder}/cache", rounds, pace, typical, turn))
+            out[name].append({
+                "pace": pace, "simulation": typical, "requests": len(circuits), **_distinct(circuits),
+                "off": median(own["off"] for own in turns), "kept": median(own["kept"] for own in turns),
+                "ratio": median(own["off"] / own["kept"] for own in turns), "executed": turns[0]["executed"],
+                "keys by meaning": turns[0]["meaning"],
+                "wrong": sum(own["wrong"] for own in turns),
+            })  # fmt: skip
+            if peer:
+                others[name].append(_peer(peer, circuits, pace))
+    return {**out, "qdislib": others} if peer else out
+
+
+def _distinct(circuits: Sequence[QuantumCircuit]) -> dict[str, float]:
+    keys = KeyMaker()
+    written = {keys.counts_key(c, TARGET, as_written=True).digest for c in circuits}
+    began = time.process_time()
+    meaning = {keys.counts_key(c, TARGET).digest for c in circuits}
+    each = (time.process_time() - began) / len(written)
+    return {"distinct as written": len(written), "distinct by meaning": len(meaning), "key by meaning": each}
+
+
+def _turn(where: str, rounds: Rounds, pace: float, typical: float, turn: int) -> dict:
+    """Each generation without the cache and with it, in turn: what else the machine does meets both alike."""
+    caches, seconds = {"off": open_cache(OFF), "kept": open_cache(where)}, {"off": 0.0, "kept": 0.0}
+    runners = {name: Runner(pace) for name in caches}
+    answers: list[tuple[QuantumCircuit, VariantCounts]] = []
+    for number, part in enumerate(rounds):
+        for name in ("off", "kept") if (number + turn) % 2 == 0 else ("kept", "off"):
+            began = time.perf_counter()
+            for circuit in part:
+                asked = CountsRequest(circuit, SHOTS, seconds=pace + typical)
+                (draw,) = caches[name].counts([asked], TARGET, runners[name])
+                assert draw is not None
+                answers.append((circuit, draw.counts))
+            seconds[name] += time.perf_counter() - began
+    tally = caches["kept"].tally
+    caches["kept"].close()
+    return {**seconds, "executed": tally.executed, "meaning": tally.meaning_keys, "wrong": wrong_values(answers)}
+
+
+def _peer(peer: str, circuits: Sequence[QuantumCircuit], pace: float) -> dict:
+    """Qdislib through its own cache on LMDB; wrong is a <Z...Z> more than six standard deviations off."""
+    with tempfile.TemporaryDirectory() as folder:
+        work = {"circuits": peer_texts(circuits), "shots": SHOTS, "pace": pace, "folder": f"{folder}/cache"}
+        answer = ask_peer(peer, {"evolve": work})
+    assert isinstance(answer, dict)
+    wrong = 0
+    for circuit, value in zip(circuits, answer.pop("values"), strict=True):
+        exact = _parity(circuit)
+        wrong += abs(value - exact) > 6 * np.sqrt(max(1 - exact**2, 1e-9) / SHOTS) + 1e-9
+    return {"pace": pace, "requests": len(circuits), **answer, "wrong": int(wrong)}
+
+
+def _parity(circuit: QuantumCircuit) -> float:
+    bare = circuit.remove_final_measurements(inplace=False)
+    return float(Statevector(bare).expectation_value(SparsePauliOp("Z" * bare.num_qubits)).real)
+
+
+def on_qpu(quick: bool, peer: str | None) -> dict:
+    """The same on the QPU emulator through QRMI: without the cache, with it, by meaning, and under the peer's keys."""
+    out: dict = {}
+    for number, (name, make) in enumerate(EVOLUTIONS.items()):
+        rounds: Rounds = make(generations=2 if quick else ON_QPU[number])
+        keys = None
         if peer:
-            row["peer"] = peer_keys_on(peer, [circuit for part in some for circuit in part])
-        out["rows"].append(row)
+            circuits = [circuit for part in rounds for circuit in part]
+            found = iter(peer_keys(peer, circuits))
+            keys = [[next(found) for _ in part] for part in rounds]
+        out[name] = generations_on_emulator(rounds, SHOTS, wrong_values, keys)
     return out
-
-
-def _timed(where: str, rounds: Rounds, pace: float, typical: float) -> dict:
-    cache, run = open_cache(where), Runner(pace)
-    answers = []
-    began = time.perf_counter()
-    for part in rounds:
-        for circuit in part:
-            (draw,) = cache.counts([CountsRequest(circuit, SHOTS, seconds=pace + typical)], TARGET, run)
-            assert draw is not None
-            answers.append((circuit, draw.counts))
-    seconds = time.perf_counter() - began
-    cache.close()
-    return {"seconds": seconds, "executed": cache.tally.executed, "meaning": cache.tally.meaning_keys,
-            "wrong": wrong_values(answers)}  # fmt: skip

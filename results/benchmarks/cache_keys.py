@@ -34,15 +34,20 @@ def ask_peer(peer: str, request: dict) -> list | dict:
 
 def peer_keys(peer: str, circuits: Sequence[QuantumCircuit]) -> list[tuple[str | None, float]]:
     """Qdislib's key (None where it has none) and its CPU seconds, of circuits without their measurements."""
+    answer = ask_peer(peer, {"circuits": peer_texts(circuits)})
+    assert isinstance(answer, list)
+    return [(key, seconds) for key, seconds in answer]
+
+
+def peer_texts(circuits: Sequence[QuantumCircuit]) -> list[str]:
+    """OpenQASM 2 of circuits without their measurements, in gates that Qdislib's key can be made of."""
     texts = []
     for circuit in circuits:
         bare = circuit.remove_final_measurements(inplace=False)
         bare = transpile(bare, basis_gates=["h", "s", "sdg", "t", "tdg", "x", "z", "rx", "ry", "rz", "cx", "cz"],
                          optimization_level=0)  # fmt: skip
         texts.append(qiskit.qasm2.dumps(bare))
-    answer = ask_peer(peer, {"circuits": texts})
-    assert isinstance(answer, list)
-    return [(key, seconds) for key, seconds in answer]
+    return texts
 
 
 def own_form(circuit: QuantumCircuit) -> tuple[CanonicalForm, float]:

@@ -1,7 +1,8 @@
 """Qdislib's semantic cache on given work. Runs in an environment of its own; speaks JSON on stdin and stdout.
 
-Input: {"circuits": [OpenQASM 2, ...]} for keys and their time, or {"wire_cut": {...}} for Qdislib's own cached
-workload. Nothing of Qdislib is part of this project; this script only calls the installed package.
+Input: {"circuits": [OpenQASM 2, ...]} for keys and their time, {"wire_cut": {...}} for Qdislib's own cached workload,
+or {"evolve": {...}} for circuits one after the other with its cache and without. Nothing of Qdislib is part of this
+project; this script only calls the installed package.
 """
 
 from __future__ import annotations
@@ -53,13 +54,45 @@ def wire_cut(work: dict) -> dict:
     return out
 
 
+def evolve(work: dict) -> dict:
+    """Expectation values of circuits, each execution held for a while: without a cache, and with Qdislib's on LMDB."""
+    import qiskit.qasm2
+    from Qdislib.utils.backends import expectation_value
+    from Qdislib.utils.circuit_cache import CountsStrategy, LMDBCircuitCache
+
+    class Held(CountsStrategy):
+        executed = 0
+
+        def store(self, sim: object) -> tuple[object, object]:
+            stored = super().store(sim)
+            time.sleep(work["pace"])
+            self.executed += 1
+            return stored
+
+    circuits = [qiskit.qasm2.loads(t, custom_instructions=qiskit.qasm2.LEGACY_CUSTOM_INSTRUCTIONS)
+                for t in work["circuits"]]  # fmt: skip
+    out: dict = {}
+    expectation_value(circuits[0], shots=work["shots"])  # what is loaded once is loaded then
+    began = time.perf_counter()
+    for circuit in circuits:
+        expectation_value(circuit, shots=work["shots"])
+        time.sleep(work["pace"])
+    out["off"] = time.perf_counter() - began
+    held = Held()
+    cache = LMDBCircuitCache(work["folder"])
+    began = time.perf_counter()
+    out["values"] = [expectation_value(own, shots=work["shots"], cache=cache, cache_mode=held) for own in circuits]
+    return {**out, "on": time.perf_counter() - began, "executed": held.executed}
+
+
 def main() -> None:
     """Answers one request."""
     logging.disable(logging.CRITICAL)
     request = json.load(sys.stdin)
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
-        answer: object = keys(request["circuits"]) if "circuits" in request else wire_cut(request["wire_cut"])
+        ((kind, work),) = request.items()
+        answer = {"circuits": keys, "wire_cut": wire_cut, "evolve": evolve}[kind](work)
     json.dump(answer, sys.stdout)
 
 
