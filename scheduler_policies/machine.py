@@ -28,6 +28,12 @@ ROUNDS_FRAGMENT_S = 6.8e-3
 ROUNDS_VARIANT_S = 9e-5
 VARIANT_ERROR_S = 4.5e-5
 
+# Of Paulis in an open state: a turn into another basis, an amplitude and a qubit; a pass, an amplitude and a branch (at
+# 16 branches 2 ns); of a pass, an amplitude at least.
+TURN_S = 6e-10
+PASS_S = 1.3e-10
+LEAST_PASS_S = 1e-9
+
 # Qubits whose bits are drawn from one distribution at most; the others follow for the outcomes drawn.
 DRAWN_FIRST = 15
 # A gate of a plain circuit takes so many times what one of an open-leg simulation takes, whose gates act in blocks.

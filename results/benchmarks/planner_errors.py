@@ -1,11 +1,14 @@
 """Predicted against measured standard errors, plan by plan; part of ``planner.py``.
 
-Several plans of each problem, by the search and at several widths; even shots, many seeds, against exact values.
+Several plans of each problem, by the search and at several widths; even shots, many
+seeds, against exact values. Beside
+them what a pilot would say: the error bar of one run with half of the shots, brought to all of them.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +22,19 @@ from tasks.cutting.search.sketch import sketch_of
 from tasks.execution.jobs import exact_jobs, fragment_tensor, run_job, sampled_jobs, uniform_shots
 from tasks.inputs.validation import make_problem
 from tasks.prediction import shot_variances
-from tasks.reconstruction import estimate_values
+from tasks.reconstruction import contract, estimate_values
 
 DATA = Path(__file__).with_name("planner_errors.json")
-SEEDS, SHOTS, MOST_VARIANTS = 24, 200, 400
+SEEDS, SHOTS, PILOT_SHOTS, MOST_VARIANTS = 24, 200, 100, 1500  # seeds at least
+_MOST_SEEDS, _LONG_S = 200, 4.0  # of a plan
+_PILOT = 1 << 20  # its seed
 SMALL = {
-    "w 20": (6, 8, 10), "cuccaro 12": (7, 8), "swap test 13": (5, 7), "qaoa 3-regular 16": (8, 10),
-    "tfim line 20, 3 steps": (7, 10), "brickwork 12, 4 layers": (6, 8), "bernstein-vazirani 30": (12, 16),
-    "clusters 5 x 6": (6, 12), "tree 31": (10, 12), "random pairs 24, 40 gates": (14, 16), "su2 linear 20": (7, 10),
-    "su2 circular 16": (8, 10), "zz feature map linear 16": (8, 10), "dj 24": (8, 12), "graphstate 30": (10, 15),
-    "ghz 40": (12, 20), "qft 8": (6,), "qaoa 4-regular 30": (20,),
+    "w 20": (4, 6, 8, 10), "cuccaro 12": (5, 7, 8), "swap test 13": (4, 5, 7), "qaoa 3-regular 16": (8, 10),
+    "tfim line 20, 3 steps": (7, 10), "brickwork 12, 4 layers": (5, 6, 8), "bernstein-vazirani 30": (8, 12, 16),
+    "clusters 5 x 6": (6, 12, 18), "tree 31": (6, 10, 12), "random pairs 24, 40 gates": (14, 16, 18),
+    "su2 linear 20": (7, 10, 14), "su2 circular 16": (8, 10), "zz feature map linear 16": (6, 8, 10),
+    "dj 24": (6, 8, 12), "graphstate 30": (8, 10, 15), "ghz 40": (6, 12, 20), "qft 8": (6,),
+    "qaoa 4-regular 30": (20,),
 }  # fmt: skip
 
 
@@ -66,22 +72,31 @@ def measured(name: str, circuit: Any, widths: tuple[int, ...]) -> list[dict[str,
         variants = sum(cost.variants for cost in plan.costs)
         shots = SHOTS * variants
         known = shot_variances(problem, plan).even_errors(SHOTS)
-        runs = [
-            estimate_values(structure, tensors(sampled_jobs(plan, uniform_shots(plan, shots), s))) for s in range(SEEDS)
-        ]
-        errors = np.array([values - truth for values, _ in runs])
+        pilot = sampled_jobs(plan, uniform_shots(plan, PILOT_SHOTS * variants), _PILOT)
+        told = estimate_values(structure, tensors(pilot))[1] * np.sqrt(PILOT_SHOTS / SHOTS)
+        squares: list[float] = []
+        began = time.process_time()
+        while len(squares) < SEEDS or (len(squares) < _MOST_SEEDS and time.process_time() - began < _LONG_S):
+            jobs = sampled_jobs(plan, uniform_shots(plan, shots), len(squares))
+            squares.append(float(np.mean((contract(structure, tensors(jobs)) - truth) ** 2)))
         guess = 2 ** (log_variance(sketch_of(partition(problem, plan.cuts)), shots) / 2)
         rows.append(
             {
                 "problem": name, "cuts": len(plan.cuts), "fragments": len(plan.fragments), "variants": variants,
-                "shots": shots, "predicted": float(np.sqrt((known**2).mean())),
-                "measured": float(np.sqrt((errors**2).mean())), "magnitude": float(guess),
-                "bar": float(np.sqrt(np.mean([bar**2 for _, bar in runs]))),
+                "shots": shots, "predicted": root(known**2), "measured": root(squares), "seeds": len(squares),
+                "halves": [root(squares[half::2]) for half in (0, 1)],
+                "uncertain": float(np.std(squares) / np.mean(squares) / 2 / np.sqrt(len(squares))),
+                "pilot": root(told**2), "magnitude": float(guess),
                 "kappa": float(np.sqrt(plan.sampling_overhead / shots)),
             }
         )  # fmt: skip
         print(rows[-1], flush=True)
     return rows
+
+
+def root(squares: Any) -> float:
+    """Of the mean."""
+    return float(np.sqrt(np.mean(squares)))
 
 
 if __name__ == "__main__":

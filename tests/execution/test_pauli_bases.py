@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from qiskit.quantum_info import Pauli
 
-from tasks.cutting import make_plan
-from tasks.execution.simulators import exact, pauli_bases
+from tasks.cutting import make_plan, pauli_bases
+from tasks.cutting.pauli_bases import chosen_bases
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
-from tasks.execution.simulators.pauli_bases import chosen_bases, turn
 from tasks.execution.simulators.products import Workers
+from tasks.execution.simulators.turns import turn
 from tests.oracles import brickwork, problem_of
 
 
@@ -37,7 +37,7 @@ def masks_of(labels):
 
 @pytest.mark.parametrize("width, branches", [(6, 1), (5, 3), (7, 2)])
 def test_a_pauli_is_what_its_frame_says_in_the_turned_state(width, branches, monkeypatch):
-    monkeypatch.setattr(pauli_bases, "_TURN_NS", 0.0)
+    monkeypatch.setattr(pauli_bases, "TURN_S", 0.0)
     monkeypatch.setattr(pauli_bases, "_passes", lambda masks_x, most: len(np.unique(masks_x)))
     rng = np.random.default_rng([44, width])
     state = rng.normal(size=(1 << width, branches)) + 1j * rng.normal(size=(1 << width, branches))
@@ -75,11 +75,11 @@ def test_tensors_are_the_same_in_all_bases(gate, monkeypatch):
     circuit = brickwork(8, 5, np.random.default_rng(45), gate=gate)
     plan = make_plan(problem_of(circuit, labels, np.ones((1, len(labels)))), max_qubits=5)
     for fragment in plan.fragments:
-        monkeypatch.setattr(pauli_bases, "_TURN_NS", 0.0)
+        monkeypatch.setattr(pauli_bases, "TURN_S", 0.0)
         monkeypatch.setattr(pauli_bases, "_passes", lambda masks_x, most: len(np.unique(masks_x)))
         turned = exact_tensor(fragment, open_state(fragment), threads=2)
         with monkeypatch.context() as patch:
             patch.setattr(
-                exact, "chosen_bases", lambda *masks, **options: chosen_bases(*masks, **{**options, "turns": 0})
+                pauli_bases, "chosen_bases", lambda *masks, **options: chosen_bases(*masks, **{**options, "turns": 0})
             )
             np.testing.assert_allclose(turned, exact_tensor(fragment, open_state(fragment)), atol=1e-13)

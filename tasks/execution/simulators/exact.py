@@ -9,14 +9,15 @@ from math import prod
 
 import numpy as np
 
-from scheduler_policies.machine import GRAM_ENTRIES, GRAM_SHARE, PART
+from scheduler_policies.machine import PART
 from tasks.cutting.open_program import Branching
+from tasks.cutting.pauli_bases import PauliBasis, bases_of
 from tasks.cutting.plan import Fragment, Leg
 from tasks.execution.simulators.gram import half_grams
 from tasks.execution.simulators.open_state import OpenState
 from tasks.execution.simulators.passes import Pass, exchange_bits, passes_of
-from tasks.execution.simulators.pauli_bases import PauliBasis, chosen_bases, turn
 from tasks.execution.simulators.products import Workers
+from tasks.execution.simulators.turns import turn
 
 _FACTOR = 16  # changes of basis are joined up to matrices of this size
 
@@ -37,21 +38,13 @@ def exact_tensor(fragment: Fragment, state: OpenState, *, threads: int = 1) -> n
     """
     legs = fragment.legs
     tensor = np.empty((*(leg.dimension for leg in legs), fragment.num_factors))
-    weights = 1 << np.arange(len(state.rest) - 1, -1, -1, dtype=np.int64)
-    masks_x, masks_z = (
-        part[:, list(state.rest)].astype(np.int64) @ weights for part in (fragment.factors_x, fragment.factors_z)
-    )
     rows, branches = state.amplitudes.shape
     pairs, here = branches**2, state.gpu is None
-    held, batch = max(1, GRAM_ENTRIES // pairs), max(1, 2 * PART // pairs)
-    alike = int(np.unique(masks_x, return_counts=True)[1].max(initial=1))
-    turned = min(held, max(alike, rows // (GRAM_SHARE * branches)))
+    batch = max(1, 2 * PART // pairs)
     bases = LegBases(legs, state.branchings)
-    chosen = chosen_bases(masks_x, masks_z, len(state.rest), branches, most=turned, turns=2 if here else 0)
+    chosen = bases_of(fragment, state.rest, branches, turns=2 if here else 0)
     plans = [
-        passes_of(
-            one.masks_x, one.masks_z, len(state.rest), branches, most=turned if one.turns else held, ordered=not here
-        )
+        passes_of(one.masks_x, one.masks_z, len(state.rest), branches, most=one.most, ordered=not here)
         for one in chosen
     ]
     longest = max((len(one.members) for plan in plans for own in plan.values() for one in own), default=0)

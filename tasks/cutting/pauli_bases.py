@@ -9,19 +9,13 @@ a Pauli is another one, with a sign:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import hadamard
 
-from scheduler_policies.machine import PART
-from tasks.execution.simulators.products import Workers, multiply_axis
-
-_TURN_NS = 0.6  # of a turn, an amplitude and a qubit
-_PASS_NS = 0.13  # of a pass, an amplitude and a branch: at 16 branches 2 ns
-_LEAST_PASS_NS = 1.0
-_TURNED_TOGETHER = 3  # qubits of one product
+from scheduler_policies.machine import GRAM_ENTRIES, GRAM_SHARE, LEAST_PASS_S, PASS_S, TURN_S
+from tasks.cutting.plan import Fragment
 
 
 @dataclass(frozen=True)
@@ -34,6 +28,7 @@ class PauliBasis:
         masks_x: (Pauli,) int64, X parts of what they are in this basis.
         masks_z: (Pauli,) int64, Z parts.
         signs: (Pauli,) 1 or -1, with which they are that.
+        most: Paulis of one pass.
     """
 
     turns: int
@@ -41,6 +36,33 @@ class PauliBasis:
     masks_x: np.ndarray
     masks_z: np.ndarray
     signs: np.ndarray
+    most: int
+
+    @property
+    def passes(self) -> int:
+        """About how many passes its Paulis take."""
+        _, sizes = np.unique(self.masks_x, return_counts=True)
+        return int(np.ceil(sizes / self.most).sum())
+
+
+def bases_of(fragment: Fragment, rest: Sequence[int], branches: int, *, turns: int = 2) -> list[PauliBasis]:
+    """In which bases the factors of a fragment are taken, in the order of the turns.
+
+    Args:
+        fragment: the fragment.
+        rest: (bit,) its qubits that tell rows of its open state apart, the highest bit first.
+        branches: columns of that state.
+        turns: of the state, at most.
+    """
+    weights = 1 << np.arange(len(rest) - 1, -1, -1, dtype=np.int64)
+    masks_x, masks_z = (
+        part[:, list(rest)].astype(np.int64) @ weights for part in (fragment.factors_x, fragment.factors_z)
+    )
+    held = max(1, GRAM_ENTRIES // branches**2)
+    alike = int(np.unique(masks_x, return_counts=True)[1].max(initial=1))
+    turned = min(held, max(alike, (1 << len(rest)) // (GRAM_SHARE * branches)))
+    chosen = chosen_bases(masks_x, masks_z, len(rest), branches, most=turned, turns=turns)
+    return [one if one.turns else replace(one, most=held) for one in chosen]
 
 
 def chosen_bases(
@@ -66,7 +88,7 @@ def chosen_bases(
         (masks_x ^ masks_z, masks_z, masks_z & ~masks_x),
     ]
     lengths = np.stack([np.bitwise_count(x) for x, _, _ in seen])
-    cost = _TURN_NS * width / max(_LEAST_PASS_NS, _PASS_NS * branches)  # of a turn, in passes
+    cost = TURN_S * width / max(LEAST_PASS_S, PASS_S * branches)  # of a turn, in passes
     least, best = np.inf, np.zeros(len(masks_x), dtype=int)
     for number in range(1, turns + 2):
         chosen = lengths[:number].argmin(axis=0)
@@ -78,7 +100,7 @@ def chosen_bases(
         members = np.flatnonzero(best == number)
         if len(members):
             signs = 1.0 - 2.0 * (np.bitwise_count(negative[members]) & 1)
-            bases.append(PauliBasis(number, members, own_x[members], own_z[members], signs))
+            bases.append(PauliBasis(number, members, own_x[members], own_z[members], signs, most))
     return bases
 
 
@@ -86,28 +108,3 @@ def _passes(masks_x: np.ndarray, most: int) -> float:
     """About how many passes Paulis take: three of them, of twice the work, where they have no X part."""
     parts, sizes = np.unique(masks_x, return_counts=True)
     return float((np.ceil(sizes / most) * np.where(parts == 0, np.minimum(sizes, 6), 1)).sum())
-
-
-def turn(amplitudes: np.ndarray, turns: Sequence[int], workers: Workers) -> None:
-    """Turn all qubits in place.
-
-    Args:
-        amplitudes: (2**n, branch) complex, contiguous.
-        turns: numbers of the turns that are made, each one that follows the first after phases.
-        workers: who does it.
-    """
-    width, branches = len(amplitudes).bit_length() - 1, amplitudes.shape[1]
-    step = max(1, PART // branches)
-
-    def multiply_phases(parts: Iterator[slice]) -> None:
-        for part in parts:
-            ones = np.bitwise_count(np.arange(part.start, part.stop)) & 3
-            amplitudes[part] *= np.array([1, 1j, -1, -1j])[ones, None]
-
-    real = amplitudes.view(np.float64).reshape(-1, copy=False)
-    for number in turns:
-        if number:
-            workers.each(multiply_phases, len(amplitudes), step, amplitudes.size)
-        for lowest in range(0, width, _TURNED_TOGETHER):
-            bits = min(_TURNED_TOGETHER, width - lowest)
-            multiply_axis(real, hadamard(1 << bits) * 0.5 ** (bits / 2), 2 * branches << lowest, workers)
