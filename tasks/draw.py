@@ -161,7 +161,7 @@ class Drawer:
             ready = ParametricPlan(template, plan, self.options.seed)
             if any(
                 program.amplitudes * np.prod([leg.rank for leg in program.fragment.legs]) > _MOST_ENTRIES
-                for program in ready.programs
+                for program, _ in ready.laid_open
             ):
                 raise Unsuited("a fragment has too many outputs")
         except Unsuited as unsuited:
@@ -176,7 +176,7 @@ class Drawer:
     def _outputs(self, ready: ParametricPlan, values: np.ndarray) -> tuple[Structure, list[Outputs]]:
         angles = ready.template.angles.of(values[None])
         found: list[Outputs] = []
-        for program, grams in zip(ready.programs, ready.grams, strict=True):
+        for program, grams in ready.laid_open:
             states = program.states(angles[:, program.angles])[-1]
             outer = dict(program.fragment.outputs)
             qubits = tuple(outer[qubit] for qubit in sorted(outer))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -18,7 +19,7 @@ from tasks.cutting.partition import severed_form
 from tasks.cutting.schmidt import Copied
 from tasks.parametric.bonds import GateBond
 from tasks.parametric.contraction import Contraction
-from tasks.parametric.grams import Grams
+from tasks.parametric.grams import Grams, Held
 from tasks.parametric.program import Prepared
 from tasks.parametric.template import Template, Unsuited
 from tasks.runtime.inline import one_thread
@@ -62,13 +63,27 @@ class ParametricPlan:
         self.contraction = Contraction(structure, seed)
         if self.contraction.largest > MOST_ENTRIES:
             raise Unsuited("the contraction is too large")
-        self.programs = [Prepared(fragment, template) for fragment in plan.fragments]
-        self.grams = [Grams(program) for program in self.programs]
         self._bonds = list(structure.bonds)
         self.gate_bonds = free_bonds(template, plan)
-        self._kept = [Memory(_KEPT_BYTES) for _ in self.programs]
-        self.runs = [0] * len(self.programs)
+        self._kept = [Memory(_KEPT_BYTES) for _ in plan.fragments]
+        self.runs = [0] * len(plan.fragments)
         self._lock = threading.Lock()
+
+    @cached_property
+    def programs(self) -> list[Prepared]:
+        """(fragment,) for tensors: legs that can wait for the end are not laid open."""
+        return [Prepared(fragment, self.template, late=True) for fragment in self.plan.fragments]
+
+    @cached_property
+    def grams(self) -> list[Grams]:
+        """(fragment,) of these."""
+        return [Grams(program) for program in self.programs]
+
+    @cached_property
+    def laid_open(self) -> list[tuple[Prepared, Grams]]:
+        """(fragment,) for outcomes of the variants: with every leg open."""
+        programs = [Prepared(fragment, self.template) for fragment in self.plan.fragments]
+        return [(program, Grams(program)) for program in programs]
 
     def values(self, parameters: np.ndarray) -> np.ndarray:
         """(set, observable) float64 from (set, parameter)."""
@@ -104,23 +119,28 @@ class ParametricPlan:
         angles = self.template.angles.of(parameters)
         sets, sums = len(parameters), len(weights)
         states, tensors = [], []
+        held: list[Held | None] = []
         for program, grams in zip(self.programs, self.grams, strict=True):
             if program.angles.size:
                 states.append(program.states(angles[:, program.angles], keep=True))
-                tensors.append(grams.tensors(states[-1][-1]))
+                made, kept = grams.held(states[-1][-1], angles[:, program.angles])
+                tensors.append(made)
+                held.append(kept)
             else:
                 states.append([])
+                held.append(None)
                 tensors.append(self.tensors(len(tensors), angles))
         bonds = self.bonds(angles)
         found = self.contraction.contract(tensors, bonds)
         of_tensors, of_bonds = self.contraction.backward(found, weights[:, None, :])
         by_angle = np.zeros((sums, sets, angles.shape[1]))
-        for program, grams, kept, own in zip(self.programs, self.grams, states, of_tensors, strict=True):
-            if not program.angles.size:
+        for program, grams, kept, past, own in zip(self.programs, self.grams, states, held, of_tensors, strict=True):
+            if past is None:
                 continue
             for number in range(sums):
-                adjoint = grams.pull_back(np.broadcast_to(own[number], (sets, *own.shape[2:])), kept[-1])
-                slopes = program.backward(adjoint, kept, angles[:, program.angles])
+                gradient = np.broadcast_to(own[number], (sets, *own.shape[2:]))
+                adjoint, slopes = grams.pull_back(gradient, past, angles[:, program.angles])
+                slopes += program.backward(adjoint, kept, angles[:, program.angles])
                 np.add.at(by_angle[number].T, program.angles, slopes.T)
         for cut, bond in self.gate_bonds.items():
             for angle, slope in bond.derivatives(angles):
@@ -131,7 +151,7 @@ class ParametricPlan:
     def forget(self) -> None:
         """Tensors are made again: what comes next is the same, to the last bit, whatever was asked before."""
         with self._lock:
-            self._kept = [Memory(_KEPT_BYTES) for _ in self.programs]
+            self._kept = [Memory(_KEPT_BYTES) for _ in self._kept]
 
     def bonds(self, angles: np.ndarray) -> list[np.ndarray]:
         """(cut,) (set or 1, leg, leg) float64."""
@@ -151,7 +171,8 @@ class ParametricPlan:
             known = {key: value for key in dict.fromkeys(keys) if (value := memory.get(key)) is not None}
         new = {key: row for key, row in zip(keys, own, strict=True) if key not in known}
         if new:
-            made = self.grams[number].tensors(program.states(np.array(list(new.values())))[-1])
+            rows = np.array(list(new.values()))
+            made = self.grams[number].tensors(program.states(rows)[-1], rows)
             with self._lock:
                 self.runs[number] += len(new)
                 for key, value in zip(new, made, strict=True):

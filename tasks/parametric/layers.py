@@ -1,7 +1,8 @@
 """The order of a fragment's parts: as few layers as possible, each a block of fixed gates, all phases at hand, or legs.
 
-Phases commute, so a layer takes every one whose qubits have nothing else left before it; what lies between two such
-layers is multiplied into unitaries on a few qubits once and for all.
+Phases commute, so a layer takes every one whose qubits have nothing else left before it. Of what lies between two such
+layers, gates with angles on one qubit each are a layer, and fixed gates are multiplied into unitaries on a few qubits
+once and for all. Legs come last: whatever is done before is done for fewer branches.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.parametric.elementary import Fixed, Phase
+from tasks.parametric.elementary import Fixed, Part, Phase
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,19 @@ class Opened:
     operators: np.ndarray
 
 
+@dataclass(frozen=True)
+class Turned:
+    """Gates with angles, each on one qubit.
+
+    Attributes:
+        runs: for each qubit its parts in time order.
+    """
+
+    runs: dict[int, tuple[Part, ...]]
+
+
 Item = Fixed | Phase | Opened
-Layer = Fixed | Opened | tuple[Phase, ...]
+Layer = Fixed | Opened | Turned | tuple[Phase, ...]
 
 
 def layers_of(items: Sequence[Item], widest: int) -> list[Layer]:
@@ -67,14 +79,37 @@ def layers_of(items: Sequence[Item], widest: int) -> list[Layer]:
             take(number)
         if phases:
             layers.append(tuple(phases))
-        elif (number := first(Opened)) is not None:
+        elif runs := _runs(items, waiting):
+            layers.append(Turned(runs))
+        elif first(Fixed) is not None:
+            layers.append(_block(items, waiting, ready, take, widest))
+        else:
+            number = first(Opened)
+            assert number is not None
             item = items[number]
             assert isinstance(item, Opened)
             layers.append(item)
             take(number)
-        else:
-            layers.append(_block(items, waiting, ready, take, widest))
     return layers
+
+
+def _runs(items: Sequence[Item], waiting: dict[int, deque[int]]) -> dict[int, tuple[Part, ...]]:
+    """What comes next on each qubit alone, where an angle is in it, up to the last fixed gate; taken."""
+    found = {}
+    for qubit, places in waiting.items():
+        parts: list[Part] = []
+        for place in places:
+            item = items[place]
+            if isinstance(item, Opened) or len(item.qubits) > 1:
+                break
+            parts.append(item)
+        while parts and isinstance(parts[-1], Phase):
+            parts.pop()  # the next layer of phases takes it
+        if any(isinstance(part, Phase) for part in parts):
+            found[qubit] = tuple(parts)
+            for _ in parts:
+                places.popleft()
+    return found
 
 
 def _block(

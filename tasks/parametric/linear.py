@@ -1,4 +1,4 @@
-"""One matrix on one axis of an array."""
+"""A matrix on one axis of an array."""
 
 from __future__ import annotations
 
@@ -12,3 +12,10 @@ def along(array: np.ndarray, axis: int, matrix: np.ndarray) -> np.ndarray:
     shape = array.shape
     flat = array.reshape(math.prod(shape[:axis]), shape[axis], -1)
     return np.matmul(matrix, flat).reshape(*shape[:axis], len(matrix), *shape[axis + 1 :])
+
+
+def along_sets(array: np.ndarray, axis: int, matrices: np.ndarray) -> np.ndarray:
+    """The same for arrays that have sets on their first axis: ``matrices`` (set or 1, new, old)."""
+    shape = array.shape
+    flat = array.reshape(shape[0], math.prod(shape[1:axis]), shape[axis], -1)
+    return np.matmul(matrices[:, None], flat).reshape(shape[0], *shape[1:axis], matrices.shape[1], *shape[axis + 1 :])

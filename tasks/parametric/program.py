@@ -1,25 +1,31 @@
 """A fragment with free angles made ready: all legs open, any number of sets of angles in one array, and the way back.
 
-The state is (set, branch, amplitude) complex128; branches are the legs opened so far, in the order of opening.
+The state is (set, branch, amplitude) complex128; branches are the legs opened so far, in the order of opening. Legs that
+can wait for the end (see ``late``) are no branches of it.
 The gradient is that of the adjoint method: one pass forwards, one pass back for all angles (Jones and Gacon,
 arXiv:2009.02823).
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import count
+from functools import reduce
 
 import numpy as np
 
 from tasks.cutting.plan import Fragment
 from tasks.parametric.elementary import Fixed, Phase, parts_of
-from tasks.parametric.layers import Item, Opened, layers_of
+from tasks.parametric.late import put_off
+from tasks.parametric.layers import Item, Layer, Opened, Turned, layers_of
+from tasks.parametric.rotations import Rotations
 from tasks.parametric.template import Template
 
 _BLOCKS = ((10, 6), (13, 5))  # (qubits of the open state, widest block): small states pay calls, large ones products
 _WIDEST_BLOCK = 4
+_WIDEST_TURN = 4  # qubits whose rotations are one product
+_FEWEST_COLUMNS = 8  # of a product: with fewer, calls cost more than products with the identity
 
 
 @dataclass(frozen=True)
@@ -63,22 +69,103 @@ class _Phases:
 
 
 @dataclass(frozen=True)
+class _Rotation:
+    """One-qubit gates with angles, as products on a few neighbouring axes of the state each."""
+
+    rotations: Rotations
+    blocks: tuple[tuple[int, int], ...]  # (first, last) of its qubits
+    after: tuple[int, ...]  # amplitudes that the axes behind each block have
+    traces: tuple[np.ndarray, ...]  # of each block, (2**2k, k 4): the parts on one qubit alone
+
+    def forward(self, state: np.ndarray, angles: np.ndarray) -> np.ndarray:
+        each = self.rotations.unitaries(angles)
+        for block, after in zip(self.blocks, self.after, strict=True):
+            state = _multiplied(state, _product(each, *block), after)
+        return state
+
+    def backward(self, adjoint: np.ndarray, after: np.ndarray, angles: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+        each = self.rotations.unitaries(angles)
+        sets = len(angles)
+        overlaps = np.empty((sets, each.shape[1], 2, 2), dtype=complex)  # <adjoint|value x'> <value x|after>
+        for (first, last), behind, trace in zip(self.blocks, self.after, self.traces, strict=True):
+            size = 1 << (last - first)
+            if behind == 1:
+                own = adjoint.reshape(sets, -1, size).conj().swapaxes(1, 2) @ after.reshape(sets, -1, size)
+            else:
+                left, right = (array.reshape(sets, -1, size, behind) for array in (adjoint.conj(), after))
+                own = np.matmul(left, right.swapaxes(-1, -2)).sum(axis=1)
+            overlaps[:, first:last] = (own.reshape(sets, -1) @ trace).reshape(sets, last - first, 2, 2)
+        for columns, generator in zip(self.rotations.columns, self.rotations.generators(angles), strict=True):
+            np.add.at(gradient.T, columns, 2 * (overlaps * generator).sum(axis=(-1, -2)).real.T)
+        for block, behind in zip(self.blocks, self.after, strict=True):
+            adjoint = _multiplied(adjoint, _product(each, *block).conj().swapaxes(1, 2), behind)
+        return adjoint
+
+
+def _product(each: np.ndarray, first: int, last: int) -> np.ndarray:
+    """(set, 2**k, 2**k): a product of (set, qubit, 2, 2), the first qubit the most significant."""
+    total = each[:, first]
+    for place in range(first + 1, last):
+        size = 2 * total.shape[1]
+        total = (total[:, :, None, :, None] * each[:, place][:, None, :, None, :]).reshape(-1, size, size)
+    return total
+
+
+def _multiplied(state: np.ndarray, matrix: np.ndarray, after: int) -> np.ndarray:
+    """Matrices (set or 1, 2**k, 2**k) on the axes of a state that have ``after`` amplitudes behind them."""
+    sets, size = len(state), matrix.shape[1]
+    if after == 1:
+        return np.matmul(state.reshape(sets, -1, size), matrix.swapaxes(1, 2)).reshape(state.shape)
+    return np.matmul(matrix[:, None], state.reshape(sets, -1, size, after)).reshape(state.shape)
+
+
+def _begun(items: Sequence[Item], width: int) -> tuple[list[Item], np.ndarray]:
+    """The program without the fixed gates that a qubit alone begins with, and (qubit, 2) where these lead."""
+    begun = np.tile(np.array([1, 0], dtype=complex), (width, 1))
+    left: list[Item] = []
+    touched: set[int] = set()
+    for item in items:
+        if isinstance(item, Fixed) and len(item.qubits) == 1 and item.qubits[0] not in touched:
+            begun[item.qubits[0]] = item.matrix @ begun[item.qubits[0]]
+        else:
+            touched.update(item.qubits)
+            left.append(item)
+    return left, begun
+
+
+def _trace(width: int) -> np.ndarray:
+    """(2**2k, k 4) float64: partial traces of a matrix on k qubits to each of them, the first the most significant."""
+    made = np.zeros((1 << width, 1 << width, width, 2, 2))
+    index = np.arange(1 << width)
+    for place in range(width):
+        bit = 1 << (width - 1 - place)
+        for row in (0, 1):
+            for column in (0, 1):
+                left = (index & ~bit) | bit * row
+                made[left, (index & ~bit) | bit * column, place, row, column] = 1
+    return made.reshape(1 << 2 * width, width * 4)
+
+
+@dataclass(frozen=True)
 class _Branch:
     """A leg laid open: amplitude x of branch j is ``phases[j, x]`` times the one at ``source[j, x]``."""
 
-    source: np.ndarray
+    source: np.ndarray | None  # None: x itself
     phases: np.ndarray
 
     def forward(self, state: np.ndarray, angles: np.ndarray) -> np.ndarray:
         sets, branches, length = state.shape
-        return (state[:, :, self.source] * self.phases).reshape(sets, branches * len(self.source), length)
+        read = state[:, :, None] if self.source is None else state[:, :, self.source]
+        return (read * self.phases).reshape(sets, branches * len(self.phases), length)
 
     def backward(self, adjoint: np.ndarray, after: np.ndarray, angles: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         sets, branches, length = adjoint.shape
-        rank = len(self.source)
-        own = (adjoint * 1.0).reshape(sets, branches // rank, rank, length) * self.phases.conj()
-        # A flip is its own inverse, so what was read from `source` goes back there by reading from it again.
-        return np.take_along_axis(own, np.broadcast_to(self.source, own.shape), axis=3).sum(axis=2)
+        rank = len(self.phases)
+        own = adjoint.reshape(sets, branches // rank, rank, length) * self.phases.conj()
+        if self.source is not None:
+            # A flip is its own inverse, so what was read from `source` goes back there by reading from it again.
+            own = np.take_along_axis(own, np.broadcast_to(self.source, own.shape), axis=3)
+        return own.sum(axis=2)
 
 
 class Prepared:
@@ -87,17 +174,19 @@ class Prepared:
     Args:
         fragment: of a plan of the template's problem.
         template: says which of its angles are free.
+        late: legs that can wait for the end are not laid open.
 
     Attributes:
         fragment: the fragment.
         angles: (phase,) the circuit's number of the angle of each phase in it; several phases may take one angle.
         gaps: (phase,) the one frequency with which a value depends on each.
         opened: legs in the order in which their branches were opened.
+        late: the qubits whose last legs were not.
         layout: qubits in the order of the state's axes, the most significant first.
         amplitudes: of one open state.
     """
 
-    def __init__(self, fragment: Fragment, template: Template) -> None:
+    def __init__(self, fragment: Fragment, template: Template, *, late: bool = False) -> None:
         self.fragment = fragment
         found: list[Item] = []
         index = {bit: place for place, bit in enumerate(fragment.circuit.qubits)}
@@ -114,14 +203,19 @@ class Prepared:
         phases = [item for item in found if isinstance(item, Phase)]
         self.angles = np.array([phase.angle for phase in phases], dtype=np.int64)
         self.gaps = np.array([phase.gap for phase in phases])
-        columns = count()
+        columns = itertools.count()
         items = [replace(item, angle=next(columns)) if isinstance(item, Phase) else item for item in found]
+        gone = {leg.qubit for leg in fragment.legs if leg.kind.opens_qubit}
+        items, self.late = put_off(items, gone) if late else (items, [])
         opened = [item.leg for item in items if isinstance(item, Opened)]
         size = fragment.num_qubits + sum(fragment.legs[k].rank.bit_length() - 1 for k in opened)
         widest = next((block for limit, block in _BLOCKS if size <= limit), _WIDEST_BLOCK)
         self.amplitudes = 1 << size
-        self.layout = list(range(fragment.num_qubits - 1, -1, -1))
+        ends = {leg.qubit for leg in fragment.legs}  # in front, so that what is done to the others is in one piece
+        self.layout = sorted(range(fragment.num_qubits), key=lambda qubit: (qubit not in ends, -qubit))
         self.opened: list[int] = []
+        items, begun = _begun(items, fragment.num_qubits)
+        self._start = reduce(np.kron, [begun[qubit] for qubit in self.layout], np.ones(1, dtype=complex))
         self._steps = [self._step(layer) for layer in layers_of(items, min(widest, max(1, fragment.num_qubits)))]
 
     @property
@@ -129,9 +223,11 @@ class Prepared:
         """How many layers it has."""
         return len(self._steps)
 
-    def _step(self, layer: object) -> _Turn | _Phases | _Branch:
+    def _step(self, layer: Layer) -> _Turn | _Phases | _Branch | _Rotation:
         if isinstance(layer, Fixed):
             return self._turn(layer)
+        if isinstance(layer, Turned):
+            return self._rotation(layer)
         bits = self._bits()
         if isinstance(layer, Opened):
             self.opened.append(layer.leg)
@@ -142,7 +238,7 @@ class Prepared:
             row = bits[layer.qubits[0]]
             column = row[None, :] ^ flips[:, None]
             phases = np.stack([op[row, own] for op, own in zip(layer.operators, column.astype(int), strict=True)])
-            return _Branch(source, phases)
+            return _Branch(source if flips.any() else None, phases if phases.imag.any() else phases.real)
         assert isinstance(layer, tuple)
         patterns = []
         for phase in layer:
@@ -154,6 +250,26 @@ class Prepared:
         """(qubit, amplitude) int: the value of each qubit."""
         index = np.arange(1 << len(self.layout))
         return np.array([(index >> (len(self.layout) - 1 - self.layout.index(q))) & 1 for q in sorted(self.layout)])
+
+    def _rotation(self, layer: Turned) -> _Rotation:
+        width = len(self.layout)
+        places = {self.layout.index(qubit) for qubit in layer.runs}
+        close = [place for place in places if 1 << (width - place) <= _FEWEST_COLUMNS]
+        places |= set(range(min(close, default=width), width))
+        blocks: list[tuple[int, int]] = []  # places in the layout
+        for first in sorted(place for place in places if place - 1 not in places):
+            last = next(place for place in range(first, width + 1) if place not in places)
+            pieces = -(-(last - first) // _WIDEST_TURN)
+            ends = [last + (first - last) * k // pieces for k in range(pieces, -1, -1)]  # the last piece is the largest
+            blocks += itertools.pairwise(ends)
+        runs = [layer.runs.get(self.layout[place], ()) for place in sorted(places)]
+        index = {place: number for number, place in enumerate(sorted(places))}
+        return _Rotation(
+            Rotations(runs),
+            tuple((index[first], index[last - 1] + 1) for first, last in blocks),
+            tuple(1 << (width - last) for _, last in blocks),
+            tuple(_trace(last - first) for first, last in blocks),
+        )
 
     def _turn(self, block: Fixed) -> _Turn:
         width, size = len(self.layout), len(block.qubits)
@@ -178,8 +294,7 @@ class Prepared:
         Returns:
             (set, branch, amplitude) complex128 each.
         """
-        state = np.zeros((len(angles), 1, 1 << len(self.layout)), dtype=complex)
-        state[:, :, 0] = 1
+        state = np.tile(self._start, (len(angles), 1, 1))
         kept = [state]
         for step in self._steps:
             state = step.forward(state, angles)

@@ -44,7 +44,7 @@ class SampledPlan:
 
     def __init__(self, plan: ParametricPlan, seed: int) -> None:
         self.plan, self.seed = plan, seed
-        self.draws = [Draws(grams, own) for grams, own in zip(plan.grams, plan.plan.schemes, strict=True)]
+        self.draws = [Draws(grams, own) for (_, grams), own in zip(plan.laid_open, plan.plan.schemes, strict=True)]
         if any(draws.entries > _MOST_ENTRIES for draws in self.draws):
             raise Unsuited("a fragment has too many variants")
         self.variants = sum(draws.variants for draws in self.draws)
@@ -116,7 +116,7 @@ class SampledPlan:
             return self._counts(number, angles, shots, half)
 
     def _counts(self, number: int, angles: np.ndarray, shots: int, half: int) -> Counts:
-        program, draws, kept = self.plan.programs[number], self.draws[number], self._kept[number]
+        (program, _), draws, kept = self.plan.laid_open[number], self.draws[number], self._kept[number]
         own = np.ascontiguousarray(angles[program.angles])
         key = bytes([half]) + own.tobytes()
         known = kept.get(key)

@@ -79,7 +79,7 @@ def _one(sampled: SampledPlan, parameters: np.ndarray, shots: int) -> tuple[np.n
             if number != moved:
                 of_base[number] += own
 
-    for number, (program, draws) in enumerate(zip(plan.programs, sampled.draws, strict=True)):
+    for number, ((program, _), draws) in enumerate(zip(plan.laid_open, sampled.draws, strict=True)):
         weights = jacobian[program.angles] * program.gaps[:, None] / 2  # (phase, parameter)
         live = np.flatnonzero(weights.any(axis=1))
         if not live.size:
@@ -110,7 +110,7 @@ def _pairs(
 ) -> list[tuple[int, tuple[Counts, Counts]]]:
     """Counts of a fragment with each live phase shifted up and down; shots in proportion to what they are worth."""
     plan, draws = sampled.plan, sampled.draws[number]
-    program = plan.programs[number]
+    program = plan.laid_open[number][0]
     own = angles[program.angles]
     shifts = (np.pi / 2) / program.gaps[live]
     rows = np.repeat(own[None], 2 * len(live), axis=0)

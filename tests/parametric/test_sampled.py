@@ -28,7 +28,7 @@ def as_stored(sampled: SampledPlan, number: int, counts):
     fragment, schemes = plan.plan.fragments[number], plan.plan.schemes[number]
     variants, builder = enumerate_variants(fragment, schemes), VariantBuilder(fragment, schemes)
     groups, each = measurement_groups(fragment), len(variants) // len(measurement_groups(fragment))
-    rest, legs, found = plan.grams[number].rest, len(fragment.legs), []
+    rest, legs, found = plan.laid_open[number][1].rest, len(fragment.legs), []
     for place, variant in enumerate(variants):
         meaning, row = builder.meaning(variant), counts.tables[variant.group][place % each]
         bases = groups[variant.group].bases

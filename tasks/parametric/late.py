@@ -1,0 +1,193 @@
+"""Legs that are laid open at the very end: what comes after them on their qubit is diagonal, or on that qubit alone.
+
+Between such a leg and the last gates on its qubit alone everything commutes with the leg's branches I and Z. So these
+need no axis in the state: the qubit's own axis tells them apart, and the last gates, its tail, turn what is asked of
+that qubit instead: <T P T^dagger> of each letter P. A circuit of layers of ZZ and X has a layer of cuts less to carry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+
+import numpy as np
+
+from tasks.cutting.kinds.kind import LegKind
+from tasks.cutting.schmidt import PAULIS, basis_change
+from tasks.parametric.elementary import Fixed, Part, Phase
+from tasks.parametric.layers import Item, Opened
+from tasks.parametric.linear import along_sets
+from tasks.parametric.rotations import Rotations
+
+
+@dataclass(frozen=True)
+class Late:
+    """A qubit whose last legs are laid open at the end.
+
+    Attributes:
+        qubit: of the fragment.
+        legs: laid open there.
+        signs: (leg, branch, value of the qubit) complex, the diagonals of the legs' branches.
+        tail: the gates after them, in time order.
+    """
+
+    qubit: int
+    legs: tuple[int, ...]
+    signs: np.ndarray
+    tail: tuple[Part, ...]
+
+
+def put_off(items: Sequence[Item], gone: Set[int]) -> tuple[list[Item], list[Late]]:
+    """Take what can wait for the end out of a program.
+
+    Args:
+        items: in time order.
+        gone: qubits that a leg takes away at the end.
+
+    Returns:
+        the other items, and what was taken out.
+    """
+    by_qubit: dict[int, list[int]] = {}
+    for place, item in enumerate(items):
+        for qubit in item.qubits:
+            by_qubit.setdefault(qubit, []).append(place)
+    found: list[Late] = []
+    taken: set[int] = set()
+    for qubit in sorted(set(by_qubit) - gone):
+        places = by_qubit[qubit]
+        tail: list[Part] = []
+        end = len(places)
+        while end and isinstance(item := items[places[end - 1]], Fixed | Phase) and len(item.qubits) == 1:
+            tail.append(item)
+            end -= 1
+        cut = len(places) - len(tail)
+        while end and _diagonal(items[places[end - 1]]):
+            end -= 1
+        legs = [(place, item) for place in places[end:cut] if isinstance(item := items[place], Opened)]
+        if legs:
+            signs = np.array([np.diagonal(item.operators, axis1=1, axis2=2) for _, item in legs])
+            found.append(Late(qubit, tuple(item.leg for _, item in legs), signs, tuple(tail[::-1])))
+            taken |= {place for place, _ in legs} | set(places[cut:])
+    return [item for place, item in enumerate(items) if place not in taken], found
+
+
+def _diagonal(item: Item) -> bool:
+    if isinstance(item, Phase):
+        return True
+    matrices = item.operators if isinstance(item, Opened) else item.matrix[None]
+    return len(matrices) <= 2 and not (matrices * (1 - np.eye(matrices.shape[1]))).any()
+
+
+PAIRS = basis_change(2)
+"""(4, 4) complex: the values x, x' of a late qubit in ket and bra as |0><0|, |1><1| and the two between them, real."""
+_FROM_PAIRS = np.linalg.inv(PAIRS)
+
+
+class LateLegs:
+    """The late legs of a program, in the leg bases of ``tasks.model.tensor``.
+
+    Args:
+        late: the program's late qubits.
+        kinds: (leg,) of the fragment.
+
+    Attributes:
+        qubits: the late ones.
+    """
+
+    def __init__(self, late: Sequence[Late], kinds: Sequence[LegKind]) -> None:
+        self.qubits = [own.qubit for own in late]
+        self._counts = [len(own.legs) for own in late]
+        self._rotations = Rotations([own.tail for own in late])
+        # Leg entries from the values of the ket and the bra, for the identity between them.
+        self._values = []
+        for own in late:
+            values = np.ones((1, 2, 2), dtype=complex)
+            for leg, signs in zip(own.legs, own.signs, strict=True):
+                pairs = np.einsum("jx,ky->jkxy", signs, signs.conj()).reshape(-1, 2, 2)
+                entries = np.tensordot(kinds[leg].basis_change(), pairs, axes=1)
+                values = (values[:, None] * entries).reshape(-1, 2, 2)
+            self._values.append(values)
+        self._plain = [np.ascontiguousarray(np.diagonal(own, axis1=1, axis2=2).real)[None] for own in self._values]
+
+    def turns(self, angles: np.ndarray) -> np.ndarray:
+        """(set or 1, late qubit, 2, 2) complex: the tails."""
+        return self._rotations.unitaries(angles)
+
+    def expanded(self, pairs: np.ndarray, early: int, letters: str, turns: np.ndarray) -> np.ndarray:
+        """(set, early legs ..., late legs ..., factor) float64.
+
+        Args:
+            pairs: (set, early legs ..., late qubits with letters ..., late qubits with I ..., factor) float64.
+            early: how many early legs there are.
+            letters: of the late qubits.
+            turns: the tails.
+        """
+        found = self._mapped(pairs, early, letters, self._maps(letters, turns))
+        return found.reshape(*found.shape[: 1 + early], *(4,) * sum(self._counts), found.shape[-1])
+
+    def pulled_back(
+        self,
+        gradient: np.ndarray,
+        pairs: np.ndarray,
+        early: int,
+        letters: str,
+        turns: np.ndarray,
+        angles: np.ndarray,
+        slopes: np.ndarray,
+    ) -> np.ndarray:
+        """Derivatives by ``pairs`` from those by what ``expanded`` gives; those by the tails' angles go to ``slopes``."""
+        maps = self._maps(letters, turns)
+        sets, head = len(gradient), gradient.shape[1 : 1 + early]
+        flat = gradient.reshape(sets, *head, *(4**count for count in self._counts), -1)
+        for qubit, letter in enumerate(letters):
+            if letter != "I" and len(self._rotations.columns):
+                # With every other late qubit mapped, the derivative by this one's map.
+                others = self._mapped(pairs, early, letters, [m if k != qubit else None for k, m in enumerate(maps)])
+                left = np.moveaxis(flat, 1 + early + qubit, 1).reshape(sets, flat.shape[1 + early + qubit], -1)
+                right = np.moveaxis(others, 1 + early + qubit, 1).reshape(len(others), 4, -1)
+                of_map = np.matmul(left, right.swapaxes(1, 2))
+                self._slopes(qubit, letter, of_map, turns, angles, slopes)
+        found = flat
+        for qubit, own in enumerate(maps):
+            found = along_sets(found, 1 + early + qubit, own.swapaxes(1, 2))
+        order = self._order(letters)
+        return found.transpose(*range(1 + early), *(1 + early + place for place in order), found.ndim - 1)
+
+    def _slopes(
+        self, qubit: int, letter: str, of_map: np.ndarray, turns: np.ndarray, angles: np.ndarray, slopes: np.ndarray
+    ) -> None:
+        unitary, pauli = turns[:, qubit], PAULIS["IXYZ".index(letter)]
+        for columns, generator in zip(self._rotations.columns, self._rotations.generators(angles), strict=True):
+            own = generator[:, qubit]
+            moved = unitary.conj().swapaxes(1, 2) @ (pauli @ own - own @ pauli) @ unitary
+            slopes[:, columns[qubit]] += (of_map * self._map(qubit, moved)).sum(axis=(1, 2))
+
+    def _maps(self, letters: str, turns: np.ndarray) -> list[np.ndarray]:
+        """(late qubit,) (set or 1, entries, 2 or 4) float64: from values of a late qubit, or pairs of them."""
+        found = []
+        for qubit, letter in enumerate(letters):
+            if letter == "I":
+                found.append(self._plain[qubit])
+            else:
+                unitary = turns[:, qubit]
+                found.append(self._map(qubit, unitary.conj().swapaxes(1, 2) @ PAULIS["IXYZ".index(letter)] @ unitary))
+        return found
+
+    def _map(self, qubit: int, operator: np.ndarray) -> np.ndarray:
+        """(set, entries, 4) float64 for an operator (set, bra, ket) on the qubit."""
+        pairs = self._values[qubit][None] * operator.swapaxes(1, 2)[:, None]
+        return (pairs.reshape(*pairs.shape[:2], 4) @ _FROM_PAIRS).real
+
+    def _mapped(
+        self, pairs: np.ndarray, early: int, letters: str, maps: Sequence[np.ndarray | None]
+    ) -> np.ndarray:
+        back = np.argsort(self._order(letters)).tolist()
+        found = pairs.transpose(*range(1 + early), *(1 + early + place for place in back), pairs.ndim - 1)
+        for qubit, own in enumerate(maps):
+            if own is not None:
+                found = along_sets(found, 1 + early + qubit, own)
+        return found
+
+    def _order(self, letters: str) -> list[int]:
+        """Late qubits, those with letters first."""
+        return sorted(range(len(letters)), key=lambda place: letters[place] == "I")
