@@ -19,7 +19,7 @@ from tasks.cutting.partition import severed_form
 from tasks.cutting.schmidt import Copied
 from tasks.parametric.bonds import GateBond
 from tasks.parametric.contraction import Contraction
-from tasks.parametric.grams import Grams, Held
+from tasks.parametric.grams import Grams, GramsHeld
 from tasks.parametric.program import Prepared
 from tasks.parametric.template import Template, Unsuited
 from tasks.runtime.inline import one_thread
@@ -119,13 +119,13 @@ class ParametricPlan:
         angles = self.template.angles.of(parameters)
         sets, sums = len(parameters), len(weights)
         states, tensors = [], []
-        held: list[Held | None] = []
+        held: list[GramsHeld | None] = []
         for program, grams in zip(self.programs, self.grams, strict=True):
             if program.angles.size:
                 states.append(program.states(angles[:, program.angles], keep=True))
-                made, kept = grams.held(states[-1][-1], angles[:, program.angles])
+                made, past = grams.held(states[-1][-1], angles[:, program.angles])
                 tensors.append(made)
-                held.append(kept)
+                held.append(past)
             else:
                 states.append([])
                 held.append(None)
@@ -134,12 +134,12 @@ class ParametricPlan:
         found = self.contraction.contract(tensors, bonds)
         of_tensors, of_bonds = self.contraction.backward(found, weights[:, None, :])
         by_angle = np.zeros((sums, sets, angles.shape[1]))
-        for program, grams, kept, past, own in zip(self.programs, self.grams, states, held, of_tensors, strict=True):
-            if past is None:
+        for program, grams, kept, back, own in zip(self.programs, self.grams, states, held, of_tensors, strict=True):
+            if back is None:
                 continue
             for number in range(sums):
                 gradient = np.broadcast_to(own[number], (sets, *own.shape[2:]))
-                adjoint, slopes = grams.pull_back(gradient, past, angles[:, program.angles])
+                adjoint, slopes = grams.pull_back(gradient, back, angles[:, program.angles])
                 slopes += program.backward(adjoint, kept, angles[:, program.angles])
                 np.add.at(by_angle[number].T, program.angles, slopes.T)
         for cut, bond in self.gate_bonds.items():

@@ -87,8 +87,8 @@ class _Asked:
     Attributes:
         factors: their numbers.
         letters: (late qubit,) of "IXYZ".
-        order: from (set, early branch, late qubits ..., qubits that stay) to (set, late qubits with I ..., early branch,
-            other late qubits ..., qubits that stay).
+        order: from (set, early branch, late qubits ..., qubits that stay) to (set, late qubits with I ..., early
+            branch, other late qubits ..., qubits that stay).
         together: those of Z on few qubits, numbered within this group as all others are.
         single: the others.
         source: (single, amplitude) where each takes an amplitude from.
@@ -151,7 +151,7 @@ class _Asked:
 
 
 @dataclass(frozen=True)
-class Held:
+class GramsHeld:
     """What ``Grams.pull_back`` takes of the way forwards.
 
     Attributes:
@@ -199,8 +199,8 @@ class Grams:
 
     def _groups(self, late: list[int]) -> list[_Asked]:
         factors_x, factors_z = self.fragment.factors_x, self.fragment.factors_z
-        letters = ["".join("IXZY"[a + 2 * b] for a, b in zip(x, z, strict=True))
-                   for x, z in zip(factors_x[:, late].astype(int), factors_z[:, late].astype(int), strict=True)]  # fmt: skip
+        codes = factors_x[:, late] + 2 * factors_z[:, late].astype(int)
+        letters = ["".join("IXZY"[code] for code in own) for own in codes]
         weights = 1 << np.arange(len(self.rest) - 1, -1, -1, dtype=np.int64)
         index = np.arange(1 << len(self.rest))
         made = []
@@ -223,7 +223,7 @@ class Grams:
         """(set, legs ..., factor) float64 from what the program gives, and its angles."""
         return self.held(states, angles)[0]
 
-    def held(self, states: np.ndarray, angles: np.ndarray) -> tuple[np.ndarray, Held]:
+    def held(self, states: np.ndarray, angles: np.ndarray) -> tuple[np.ndarray, GramsHeld]:
         """Tensors, and what the way back takes."""
         base = self._base(states)
         turns = self._late.turns(angles)
@@ -231,7 +231,7 @@ class Grams:
         for asked in self._asked:
             pairs.append(self._to_pairs(asked, asked.grams(asked.branches(base))))
             parts.append(self._late.expanded(pairs[-1], len(self._early), asked.letters, turns))
-        return self._joined(parts, len(states)), Held(base, pairs)
+        return self._joined(parts, len(states)), GramsHeld(base, pairs)
 
     def _joined(self, parts: list[np.ndarray], sets: int) -> np.ndarray:
         made = np.empty((sets, *parts[0].shape[1:-1], len(self.fragment.factors_x)))
@@ -251,7 +251,7 @@ class Grams:
         columns = np.ascontiguousarray(moved.reshape(*branches.shape[:2], -1).transpose(0, 2, 1))
         return self._in_bases(columns[:, :, :, None] * columns.conj()[:, :, None, :], self._ranks, self._changes)
 
-    def pull_back(self, gradient: np.ndarray, held: Held, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def pull_back(self, gradient: np.ndarray, held: GramsHeld, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The adjoint of the states for ``Prepared.backward``, and derivatives by the angles of the late qubits' tails.
 
         Args:

@@ -135,7 +135,7 @@ class LateLegs:
         angles: np.ndarray,
         slopes: np.ndarray,
     ) -> np.ndarray:
-        """Derivatives by ``pairs`` from those by what ``expanded`` gives; those by the tails' angles go to ``slopes``."""
+        """Derivatives by ``pairs`` from those by what ``expanded`` gives; those by tails' angles join ``slopes``."""
         maps = self._maps(letters, turns)
         sets, head = len(gradient), gradient.shape[1 : 1 + early]
         flat = gradient.reshape(sets, *head, *(4**count for count in self._counts), -1)
@@ -178,9 +178,7 @@ class LateLegs:
         pairs = self._values[qubit][None] * operator.swapaxes(1, 2)[:, None]
         return (pairs.reshape(*pairs.shape[:2], 4) @ _FROM_PAIRS).real
 
-    def _mapped(
-        self, pairs: np.ndarray, early: int, letters: str, maps: Sequence[np.ndarray | None]
-    ) -> np.ndarray:
+    def _mapped(self, pairs: np.ndarray, early: int, letters: str, maps: Sequence[np.ndarray | None]) -> np.ndarray:
         back = np.argsort(self._order(letters)).tolist()
         found = pairs.transpose(*range(1 + early), *(1 + early + place for place in back), pairs.ndim - 1)
         for qubit, own in enumerate(maps):

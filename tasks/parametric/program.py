@@ -1,7 +1,7 @@
-"""A fragment with free angles made ready: all legs open, any number of sets of angles in one array, and the way back.
+"""A fragment with free angles made ready: its legs open, any number of sets of angles in one array, and the way back.
 
-The state is (set, branch, amplitude) complex128; branches are the legs opened so far, in the order of opening. Legs that
-can wait for the end (see ``late``) are no branches of it.
+The state is (set, branch, amplitude) complex128; branches are the legs opened so far, in the order of opening. Legs
+that can wait for the end (see ``late``) are no branches of it.
 The gradient is that of the adjoint method: one pass forwards, one pass back for all angles (Jones and Gacon,
 arXiv:2009.02823).
 """

@@ -139,6 +139,40 @@ def test_wide_fragments_take_blocks_of_gates():
     np.testing.assert_allclose(slopes[0, :, 7], difference[:, 0], atol=1e-7)
 
 
+@pytest.mark.parametrize("layers", [1, 2])
+def test_the_last_layers_legs_take_no_room_in_the_state(layers):
+    rng = np.random.default_rng(layers)
+    angles = ParameterVector("a", 6 * layers + 2)
+    circuit = QuantumCircuit(5)
+    circuit.h(range(5))
+    for layer in range(layers):
+        first = 6 * layer
+        for number, (a, b) in enumerate(((0, 1), (1, 2), (3, 4), (2, 3), (1, 3))):  # the last two are severed
+            circuit.rzz((1 + number) * angles[first] + angles[first + number], a, b)
+        for qubit in range(5):
+            circuit.rx(angles[first + 5] + 0.1 * qubit, qubit)
+            circuit.rz(angles[first + 1], qubit)
+            circuit.ry(0.4 * angles[6 * layers], qubit)
+    circuit.rz(angles[6 * layers + 1], 3)
+    labels = ["XZIYI", "IIIYX", "IYXII", "IZZII", "ZIIIZ", "IYIXI", "IXIII", "ZZIII"]
+    operators = [SparsePauliOp(own) for own in labels] + [SparsePauliOp(labels, rng.normal(size=8))]
+    cuts = tuple(GateCut(i) for i, item in enumerate(circuit.data) if item.operation.name == "rzz" and
+                 {circuit.find_bit(q).index for q in item.qubits} in ({2, 3}, {1, 3}))  # fmt: skip
+    plan = parametric(circuit, operators, None, cuts)
+    late = [{leg for own in program.late for leg in own.legs} for program in plan.programs]
+    assert [len(own) for own in late] == [2, 2]
+    assert all(len(own.opened) == 2 * (layers - 1) for own in plan.programs)
+    assert any(len(own.legs) == 2 for program in plan.programs for own in program.late), "two legs on one qubit"
+    values = rng.uniform(-3, 3, (3, circuit.num_parameters))
+    np.testing.assert_allclose(plan.values(values), uncut(circuit, operators, values), atol=1e-10)
+    found, slopes = plan.gradients(values)
+    np.testing.assert_allclose(found, plan.values(values), atol=1e-12)
+    for number in range(circuit.num_parameters):
+        step = 1e-5 * np.eye(circuit.num_parameters)[number]
+        difference = (plan.values(values + step) - plan.values(values - step)) / 2e-5
+        np.testing.assert_allclose(slopes[:, :, number].T, difference, atol=1e-7)
+
+
 def test_observables_of_no_qubit_and_none_at_all_cost_nothing():
     circuit = QuantumCircuit(2)
     circuit.ry(Parameter("a"), 0)
