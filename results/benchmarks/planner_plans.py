@@ -28,7 +28,7 @@ from tasks.cutting.cuts import Cut, GateCut, WireCut
 from tasks.cutting.lightcone import light_cone
 from tasks.cutting.objectives import find_objective
 from tasks.cutting.partition import partition
-from tasks.cutting.search.candidates import _searched
+from tasks.cutting.search.candidates import forget
 from tasks.cutting.search.multilevel import multilevel_blocks
 from tasks.cutting.search.seen import gate_ends
 from tasks.cutting.search.sketch import sketch_of
@@ -97,7 +97,7 @@ def ours(case: Case) -> dict[str, Any]:
     problem = make_problem(circuit, ["Z" * circuit.num_qubits])
     row: dict[str, Any] = {"case": case.name, "qubits": circuit.num_qubits, "width": width, "copy": case.copy}
     for mode, shots in (("sampled", SHOTS), ("exact", None)):
-        _searched.cache_clear()
+        forget()
         began = time.process_time()
         try:
             plan = make_plan(problem, max_qubits=width, shots=shots)

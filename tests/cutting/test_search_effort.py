@@ -18,10 +18,12 @@ from tasks.cutting import make_plan
 from tasks.cutting.objectives import OBJECTIVES
 from tasks.cutting.open_program import Gate, _Layout
 from tasks.cutting.partition import partition_of
+from tasks.cutting.search import candidates
 from tasks.cutting.search.candidates import _Search, candidate_cuts
 from tasks.cutting.search.narrower import exact_cuts
 from tasks.cutting.search.seen import views
 from tasks.cutting.search.sketch import sketch_of
+from tasks.cutting.search.splits import Splits
 from tests.oracles import problem_of
 
 ROOT = Path(__file__).parents[2]
@@ -39,29 +41,72 @@ def search_of(qubits, max_qubits):
 def test_gate_ends_are_split_at_the_three_widths_that_did_best(monkeypatch):
     score = {20: 5.0, 15: 1.0, 12: 6.0, 9: 2.0, 7: 7.0, 6: 3.0}  # each three quarters of the one before, down to 6
     asked = []
-    monkeypatch.setattr(_Search, "_splits_of_qubits", lambda self, width, qubits: [(0.0, width)])
+    monkeypatch.setattr(Splits, "of_qubits", lambda self, width, **_: [[(0.0, width)]])
+    monkeypatch.setattr(Splits, "of_ends", lambda self, width, more, seed: asked.append(width) or [])
     monkeypatch.setattr(_Search, "_try", lambda self, cost, split: score[split])
-    monkeypatch.setattr(_Search, "_splits_of_ends", lambda self, width, qubits, more: asked.append(width) or [])
     monkeypatch.setattr(_Search, "_anneal_all", lambda *_: True)
     monkeypatch.setattr(_Search, "_rounds", lambda *_: None)
-    search_of(40, 20).run()
+    search = search_of(40, 20)
+    search.run(Splits(search.circuit))
     assert asked == [15, 9, 6] * 3, "with none, one and two blocks more than needed"
 
 
-def test_a_small_circuit_is_worth_every_split_of_its_qubits(monkeypatch):
+def test_seeds_are_asked_until_two_agree(monkeypatch):
     asked = []
-    split = _Search._qubits
+    found = {0: [0, 1, 1], 1: [0, 0, 1], 2: [1, 0, 0], 3: [0, 1, 2]}  # the third is the first by other names
 
-    def noted(self, weights, number, width, seed):
-        asked.append((width, number))
-        return split(self, weights, number, width, seed)
+    def split(self, number, width, seed):
+        asked.append((width, number, seed))
+        return np.array(found[seed])[self._circuit.ends.qubits % 3].reshape(-1)
 
-    monkeypatch.setattr(_Search, "_qubits", noted)
-    monkeypatch.setattr(_Search, "_splits_of_ends", lambda *_: [])
-    monkeypatch.setattr(_Search, "_anneal_all", lambda *_: True)
-    monkeypatch.setattr(_Search, "_rounds", lambda *_: None)
-    search_of(12, 8).run()
-    assert set(asked) == {(8, 2), (8, 3), (6, 2), (6, 3)}, "as few blocks as fit, and one more"
+    monkeypatch.setattr(Splits, "_of_qubits", split)
+    monkeypatch.setattr(Splits, "of_ends", lambda *_: [])
+    monkeypatch.setattr(_Search, "_anneal_all", lambda *_: False)
+    search = search_of(12, 8)
+    search.run(Splits(search.circuit))
+    assert asked == [(8, 2, 0), (8, 2, 1), (8, 2, 2), (8, 3, 0), (6, 2, 0), (6, 3, 0)], "one more block, and narrower"
+
+
+def test_a_split_is_made_once_for_all_limits(monkeypatch):
+    asked = []
+    split = Splits._of_qubits
+
+    def noted(self, *how):
+        asked.append(how)
+        return split(self, *how)
+
+    monkeypatch.setattr(Splits, "_of_qubits", noted)
+    search = search_of(40, 20)
+    splits = Splits(search.circuit)
+    search.run(splits)
+    narrower = replace(search, max_qubits=15, found={}, wide={}, spent=0.0)
+    narrower.run(splits)
+    assert len(asked) == len(set(asked)) and {width for _, width, _ in asked} >= {20, 15, 12, 9, 7, 6}
+
+
+def test_gates_one_by_one_are_looked_at_from_what_runs_gave(monkeypatch):
+    asked = []
+    search = candidates._searched
+
+    def noted(key, *how):
+        asked.append((key.circuit.ends, [np.frombuffer(start, dtype=np.int64) for start in how[-1]], search(key, *how)))
+        return asked[-1][-1]
+
+    monkeypatch.setattr(candidates, "_searched", noted)
+    circuit = QuantumCircuit(6)
+    for q in (0, 1, 2, 3, 4):
+        for _ in range(2):  # their product is dearer than one of them
+            circuit.cx(q + 1, q)
+            circuit.u(0.3, 0.4, 0.5, q)
+            circuit.cx(q, q + 1)
+            circuit.u(0.6, 0.7, 0.8, q + 1)
+    candidate_cuts(problem_of(circuit, ["Z" * 6], np.ones((1, 1))), 3, OBJECTIVES["overhead"], shots=10**6)
+    (runs, none, found), (single, starts, _) = asked
+    assert none == [] and starts and len(runs.weights) < len(single.weights) == 20
+    of = {i: gate for gate, many in enumerate(runs.members) for i in many}
+    for start, (_, block) in zip(starts, found, strict=False):
+        for gate, i in enumerate(single.instructions.tolist()):
+            assert sorted(start[2 * gate : 2 * gate + 2]) == sorted(block[2 * of[i] : 2 * of[i] + 2])
 
 
 def test_the_time_of_a_program_is_that_of_all_its_blocks():
@@ -95,14 +140,25 @@ def test_a_seed_gives_one_plan_in_any_process():
     assert first == second and first.count(b"GateCut") >= 4
 
 
-@pytest.mark.parametrize("seconds, rounds", [(None, 3), (1e308, 50)])
-def test_a_search_that_finds_nothing_better_ends_whatever_effort_is_asked(monkeypatch, seconds, rounds):
+def test_a_search_that_finds_nothing_better_ends_whatever_effort_is_asked(monkeypatch):
     asked = []
-    monkeypatch.setattr(_Search, "_anneal_all", lambda self, pool, width, number: asked.append(number) or True)
-    search = replace(search_of(6, 4), seconds=seconds)
+    monkeypatch.setattr(_Search, "_anneal_all", lambda self, pool, width: asked.append(width) or True)
+    search = replace(search_of(6, 4), seconds=1e308)
     search._take(search.circuit.ends.qubits.reshape(-1))
     search._rounds(4)
-    assert asked == list(range(1, rounds + 1))
+    assert asked == [4] * 50
+
+
+def test_annealing_that_finds_nothing_better_ends_unless_an_effort_is_asked(monkeypatch):
+    monkeypatch.setattr("tasks.cutting.search.candidates.anneal", lambda ends, block, width, **_: block)
+    spent = {}
+    for seconds in (None, 0.4):
+        search = replace(search_of(12, 8), seconds=seconds)
+        search.run(Splits(search.circuit))
+        spent[seconds] = search.spent
+        began = search.better_at  # nothing was found after it
+        assert search.spent - began <= (0.4 if seconds else max(0.08, 0.2 * search.spent) + 0.06)
+    assert spent[None] < 0.25 and spent[0.4] > 0.39
 
 
 def test_a_wider_limit_is_no_slower_than_a_narrower_one():

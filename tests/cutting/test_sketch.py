@@ -14,7 +14,7 @@ from tasks.cutting import make_plan
 from tasks.cutting.lightcone import light_cone
 from tasks.cutting.objectives import OBJECTIVES
 from tasks.cutting.partition import partition
-from tasks.cutting.search.candidates import _searched, candidate_cuts
+from tasks.cutting.search.candidates import candidate_cuts, forget
 from tasks.cutting.search.ends import GateEnds
 from tasks.cutting.search.multilevel import multilevel_blocks
 from tasks.cutting.search.seen import gate_ends, views
@@ -82,7 +82,7 @@ def test_a_renumbered_circuit_gets_the_same_plan(shots, seed):
         other.append(item.operation, [order[circuit.find_bit(q).index] for q in item.qubits])
     found = []
     for own in (circuit, other):
-        _searched.cache_clear()
+        forget()
         found.append(candidate_cuts(problem_of(own, ["Z" * 12], np.ones((1, 1))), 6, OBJECTIVES["work"], shots=shots))
     places = [[{(c.instruction, c.wire is None) for c in cuts} for cuts in candidates] for candidates in found]
     assert places[0] == places[1], f"seed {seed}"
@@ -145,9 +145,9 @@ def test_small_plans_have_the_least_overhead_there_is(qubits, gates, width, seed
 def test_without_the_library_for_graphs_other_splits_are_taken(monkeypatch):
     problem = problem_of(mixed_circuit(10, 16, 1), ["Z" * 10], np.ones((1, 1)))
     monkeypatch.setattr("tasks.cutting.search.multilevel._library", lambda: None)
-    _searched.cache_clear()
+    forget()
     plan = make_plan(problem, max_qubits=6, shots=10**6)
-    _searched.cache_clear()
+    forget()
     assert plan.cuts and max(f.width for f in plan.fragments) <= 6
 
 

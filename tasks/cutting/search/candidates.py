@@ -6,48 +6,44 @@ and a renumbered circuit gives it too, since qubits are looked at in the order i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache, partial
+from functools import lru_cache
 from math import ceil, inf
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from tasks.cutting.cuts import Cut
 from tasks.cutting.errors import CuttingError
 from tasks.cutting.lightcone import light_cone
 from tasks.cutting.objectives import Objective
 from tasks.cutting.search.annealing import TOO_WIDE, anneal
-from tasks.cutting.search.blocks import qubit_blocks
-from tasks.cutting.search.ends import GateEnds, end_blocks
-from tasks.cutting.search.linear import spectral_order
-from tasks.cutting.search.multilevel import multilevel_blocks, multilevel_nets
+from tasks.cutting.search.ends import GateEnds
 from tasks.cutting.search.seen import STAYS_WHOLE, views
 from tasks.cutting.search.sketch import Circuit, Sketch
+from tasks.cutting.search.splits import Splits
 from tasks.model.problem import Problem
 
 NARROWEST = 6  # narrower fragments are hardly ever quicker: a task each, and more joining
-_NARROWER = 0.75
+_NEXT_WIDTH = 0.75  # of the one before, in one search
 # What steps take on a typical core, in seconds; a step is as good as its cost on any machine.
-_MOVE_S, _SKETCH_S, _SPLIT_S = 1.3e-6, 1e-3, 5e-3
+_MOVE_S, _SKETCH_S = 1.3e-6, 1e-3
 _MOST_S = 6.0
-_LEAST_S = 0.6  # spent on any circuit that is cut
-_LARGE = 2_000  # gate ends; orders of more are not split
-_WORTH = 0.5  # of what a run is predicted to take, searching for a quicker one may take
+_LEAST_S = 0.5  # spent on any circuit that is cut
+_IDLE_S, _IDLE_SHARE = 0.08, 0.2  # spent on annealing that finds nothing better before it ends, and of all spent
+_AGAIN = 0.35  # of the effort, in another view of a circuit
+_GAIN = 0.01  # powers of two: less is not better, but a tie broken by seconds
+_WORTH = 2.0  # times what a run is predicted to take, searching for a quicker one may take at most
 _UNFED = 30.0  # powers of two that a plan with more variants than shots must be better by to be looked at first
 _WORTH_LONG = 0.05  # of a run that takes minutes, beyond what a circuit of its size usually needs
 _KEPT = 8  # candidates handed on
 _POOL = 4  # candidates annealed in a round
 _HEATS = (0.5, 1.0, 0.25)
 _PROMISING = 3  # widths whose gate ends are split
-_SEEDS = (8, 2)  # splits of the qubits at the full width, into as few blocks as fit and into one more
-_NET_SEEDS = 3  # of these
 _MORE_BLOCKS = 3  # none, one and two blocks more than needed
-_FIRST = 100
 _MOST_ROUNDS = 1_000
 _MOVES = (4_000, 60_000)  # of one annealing, at least and at most
-_IDLE_ROUNDS = (3, 50)  # that find nothing better before the search gives up; where an effort is asked for
+_IDLE_ROUNDS = 50  # that find nothing better before the search gives up, whatever effort is asked for
 
 
 def candidate_cuts(
@@ -77,11 +73,24 @@ def candidate_cuts(
     matters = light_cone(problem.circuit, np.asarray(problem.terms.support.any(axis=0)))
     found: list[tuple[float, tuple[Cut, ...]]] = []
     kept: set[int] = set()
+    starts: dict[tuple[int, int], np.ndarray] = {}  # of an instruction's end, its blocks in what was found first
     for circuit, qubits in views(problem, matters, objective, runs=runs):
         own = circuit.ends
         ends = GateEnds(own.instructions, qubits, own.weights, own.wire_weight, own.members)
         whole = own.weights == STAYS_WHOLE
-        for score, block in _searched(_Key(circuit), max_qubits, objective, shots, seed, seconds):
+        places = [(int(i), int(q)) for i, on in zip(own.instructions, qubits, strict=True) for q in on]
+        first = np.array([starts[place] for place in places]).T if starts else np.zeros((0, 0))
+        given = tuple(block.tobytes() for block in first)
+        best = _searched(_Key(circuit), max_qubits, objective, shots, seed, seconds, given)
+        if not starts:
+            blocks = np.array([block for _, block in best[:_POOL]])
+            starts = {
+                (i, int(q)): blocks[:, 2 * gate + end]
+                for gate, many in enumerate(own.members)
+                for i in many
+                for end, q in enumerate(qubits[gate])
+            }
+        for score, block in best:
             if not (whole & (block[0::2] != block[1::2])).any() and ends.keeps_runs(block):
                 copies = circuit.copies(block, max_qubits)
                 if not runs:  # gates on one pair that a copy serves are severed as their product
@@ -114,12 +123,30 @@ class _Key:
         return isinstance(other, _Key) and self._bytes == other._bytes and self.circuit.costs == other.circuit.costs
 
 
+@lru_cache(maxsize=8)
+def _splits_of(key: _Key) -> Splits:
+    """Searches at several limits ask for the same splits."""
+    return Splits(key.circuit)
+
+
+def forget() -> None:
+    """Let the next searches find all anew, as a measurement of their time needs."""
+    _searched.cache_clear()
+    _splits_of.cache_clear()
+
+
 @lru_cache(maxsize=64)
 def _searched(
-    key: _Key, max_qubits: int, objective: Objective, shots: int | None, seed: int, seconds: float | None
+    key: _Key,
+    max_qubits: int,
+    objective: Objective,
+    shots: int | None,
+    seed: int,
+    seconds: float | None,
+    starts: tuple[bytes, ...] = (),
 ) -> list[tuple[float, np.ndarray]]:
-    search = _Search(key.circuit, max_qubits, objective, shots, seed, seconds)
-    search.run()
+    search = _Search(key.circuit, max_qubits, objective, shots, seed, seconds, starts)
+    search.run(_splits_of(key))
     return search.best()
 
 
@@ -140,32 +167,45 @@ class _Search:
     shots: int | None
     seed: int
     seconds: float | None
+    starts: tuple[bytes, ...] = ()  # assignments found in another view of the circuit
     spent: float = 0.0
+    better_at: float = 0.0  # what had been spent when the best was found, or annealing began
+    round: int = 0
     found: dict[bytes, _Found] = field(default_factory=dict)
-    wide: list[np.ndarray] = field(default_factory=list)
+    wide: dict[bytes, np.ndarray] = field(default_factory=dict)
 
-    def run(self) -> None:
+    def run(self, splits: Splits) -> None:
         """Splits of qubits, then of gate ends, each followed by annealing; all while it is worth its cost."""
         ends = self.circuit.ends
-        qubits = int(ends.qubits.max()) + 1
         self._take(ends.qubits.reshape(-1))  # every qubit alone: within any width
-        widths = self._widths(qubits)
+        for start in self.starts:
+            self._take(np.frombuffer(start, dtype=np.int64))
+        widths = self._widths(int(ends.qubits.max()) + 1)
         tried = dict.fromkeys(widths, inf)
         for width in widths:
-            for cost, split in self._splits_of_qubits(width, qubits):
-                if self.spent + cost <= self._budget() or tried[widths[0]] == inf:
+            several, exact = width == self.max_qubits and not self.starts, self.shots is None
+            for seeds in splits.of_qubits(width, seeds=several, exact=exact, seed=self.seed):
+                for cost, split in seeds:
+                    if not self._affords(cost) and tried[widths[0]] < inf:
+                        continue
+                    known = len(self.found) + len(self.wide)
                     tried[width] = min(tried[width], self._try(cost, split))
+                    if len(self.found) + len(self.wide) == known:
+                        break  # where two seeds agree, others hardly ever find better
         promising = sorted(widths, key=lambda width: tried[width])[:_PROMISING]
-        self._anneal_all(self._pool(promising[0], 1), promising[0], 0)
+        self.better_at = self.spent
+        self._anneal_all(self._pool(promising[0], 1), promising[0])
         for more in range(_MORE_BLOCKS):
             for width in promising:
-                for cost, split in self._splits_of_ends(width, qubits, more):
-                    if self.spent + cost <= self._budget():
+                for cost, split in splits.of_ends(width, more, self.seed):
+                    if self._affords(cost):
                         tried[width] = min(tried[width], self._try(cost, split))
             best = min(promising, key=lambda width: tried[width])
-            if not self._anneal_all(self._pool(best, 2 * _POOL), best, more):
-                break
-        self._rounds(min(promising, key=lambda width: tried[width]))
+            if more == 0:
+                self.better_at = self.spent
+            if not self._anneal_all(self._pool(best, 2 * _POOL), best):
+                return
+        self._rounds(best)
 
     def best(self) -> list[tuple[float, np.ndarray]]:
         """Assignments and their scores, the best first; too wide or too large to join only where there are no others.
@@ -177,7 +217,9 @@ class _Search:
             (item.score + _UNFED * (item.sketch.variants > most), item.sketch, item.block)
             for item in self.found.values()
         ]
-        ordered = sorted(found, key=lambda item: item[0])[:_KEPT] or [(inf, None, block) for block in self.wide[:1]]
+        ordered = sorted(found, key=lambda item: item[0])[:_KEPT] or [
+            (inf, None, block) for block in list(self.wide.values())[:1]
+        ]
         held = [item for item in ordered if item[1] is not None and not item[1].too_large]
         return [(score, block) for score, _, block in held or ordered[:1]]
 
@@ -185,93 +227,21 @@ class _Search:
         """Widest first: an exact run may well be quicker on narrower fragments."""
         widths = [min(self.max_qubits, qubits)]
         while self.shots is None and widths[-1] > NARROWEST:
-            widths.append(max(NARROWEST, ceil(_NARROWER * widths[-1])))
+            widths.append(max(NARROWEST, ceil(_NEXT_WIDTH * widths[-1])))
         return widths
 
     def _budget(self) -> float:
         """Seconds of a typical core: what is asked for, or what could be gained."""
         if self.seconds is not None:
             return self.seconds
-        most = min(_MOST_S, 0.25 + 1.2e-3 * len(self.circuit.alone))
+        most = min(_MOST_S, 0.25 + 1.2e-3 * len(self.circuit.alone)) * (_AGAIN if self.starts else 1.0)
         if self.shots is not None:
             return most
         quickest = min((item.sketch.seconds for item in self.found.values()), default=inf)
         return min(max(most, min(_MOST_S, _WORTH_LONG * quickest)), max(_LEAST_S, _WORTH * quickest))
 
-    def _splits_of_qubits(self, width: int, qubits: int) -> Iterator[tuple[float, Callable[[], np.ndarray | None]]]:
-        weights = self.circuit.ends.qubit_weights(qubits)
-        cost = _SPLIT_S + 1e-4 * qubits + _SKETCH_S
-        number = ceil(qubits / width)
-        nets = self._nets
-        for more in (0, 1):
-            for seed in range(_SEEDS[more] if width == self.max_qubits else 1):
-                yield cost, partial(self._qubits, weights, number + more, width, self.seed + seed)
-                if nets is not None and seed < (1 - more if self.shots is None else _NET_SEEDS):
-                    gates = len(self.circuit.ends.weights)
-                    own = max(1, width - (seed + 1) % 2)  # room for a copy
-                    blocks = ceil(qubits / own) + more
-                    yield cost + 1e-4 * gates, partial(self._served, nets, blocks, own, self.seed + seed)
-
-    def _qubits(self, weights: csr_array, number: int, width: int, seed: int) -> np.ndarray:
-        block = multilevel_blocks(weights, np.ones(weights.shape[0], dtype=np.int64), number, width, seed=seed)
-        if block is None:
-            block = qubit_blocks(weights, width)[0]
-        return np.asarray(block[self.circuit.ends.qubits].reshape(-1))
-
-    @cached_property
-    def _nets(self) -> tuple[list[list[int]], np.ndarray] | None:
-        """Nets of qubits and, numbered behind them, gates, with what they cost; None where copies serve nothing.
-
-        A gate stands beside one of its qubits or, served by a copy, elsewhere: a qubit and the gates of one run on it
-        are a net, which costs a copy for each further block that these gates stand in.
-        """
-        ends, runs = self.circuit.ends, self.circuit.runs
-        qubits = int(ends.qubits.max()) + 1
-        nets: dict[tuple[int, int], list[int]] = {}
-        for node, own in enumerate(runs.tolist()):
-            run = next(((axis, number) for axis, number in enumerate(own) if number >= 0), (-1, node))
-            nets.setdefault(run, [int(ends.qubits[node >> 1, node & 1])]).append(qubits + (node >> 1))
-        if not any(len(net) > 2 for net in nets.values()):
-            return None
-        each = [float(sum(ends.weights[node - qubits] for node in net[1:])) for net in nets.values()]
-        many = [len(net) > 2 for net in nets.values()]
-        costs = [min(cost, self.circuit.copy_weight) if joint else cost for cost, joint in zip(each, many, strict=True)]
-        return list(nets.values()), np.array(costs)
-
-    def _served(
-        self, nets: tuple[list[list[int]], np.ndarray], number: int, width: int, seed: int
-    ) -> np.ndarray | None:
-        ends = self.circuit.ends
-        gates, qubits = len(ends.weights), int(ends.qubits.max()) + 1
-        sizes = np.ones(qubits + gates, dtype=np.int64)
-        sizes[:qubits] = gates + 1  # all gates together are less than a qubit
-        block = multilevel_nets(*nets, sizes, number, width * (gates + 1) + gates, seed=seed)
-        return None if block is None else np.asarray(block[ends.qubits].reshape(-1))
-
-    def _splits_of_ends(
-        self, width: int, qubits: int, more: int
-    ) -> Iterator[tuple[float, Callable[[], np.ndarray | None]]]:
-        ends = self.circuit.ends
-        if width < 2:
-            return
-        nodes = len(self.circuit.alone)
-        cost = _SPLIT_S + 1e-4 * nodes + _SKETCH_S
-        order, firsts = ends.along
-        begun = np.ones(nodes, dtype=np.int64)
-        begun[order[firsts]] = _FIRST  # a wire's first stretch is one that its block surely has
-        even = np.ones(nodes, dtype=np.int64)
-        blocks = max(2, ceil(qubits / width)) + more
-        split = partial(multilevel_blocks, ends.end_weights, seed=self.seed)
-        yield cost, partial(split, even, blocks, int(1.6 * nodes / blocks) + 1)
-        yield cost, partial(split, begun, blocks, _FIRST * width + nodes // 2)
-        if more == 0 and nodes <= _LARGE:
-            yield 1.5e-4 * nodes, lambda: end_blocks(ends, width, self._spectral)
-        if more == 1 and nodes <= _LARGE:
-            yield 1e-4 * nodes, partial(end_blocks, ends, width)
-
-    @cached_property
-    def _spectral(self) -> np.ndarray:
-        return spectral_order(self.circuit.ends.end_weights)
+    def _affords(self, cost: float) -> bool:
+        return self.spent + cost + _SKETCH_S <= self._budget()
 
     def _try(self, cost: float, split: Callable[[], np.ndarray | None]) -> float:
         self.spent += cost
@@ -280,39 +250,46 @@ class _Search:
 
     def _take(self, block: np.ndarray) -> float:
         """Keep an assignment, each connected part of it a block of its own; its score."""
-        self.spent += _SKETCH_S
-        sketch = self.circuit.sketch(block, self.max_qubits)
-        if sketch.width > self.max_qubits:
-            self.wide.append(block)
-            return inf
         _, firsts, labels = np.unique(block, return_index=True, return_inverse=True)
-        name = np.argsort(np.argsort(firsts))[labels.reshape(-1)]
+        named = np.argsort(np.argsort(firsts))[labels.reshape(-1)]
+        name = named.tobytes()
+        if name in self.found or name in self.wide:
+            return self.found[name].score if name in self.found else inf
+        self.spent += _SKETCH_S
+        sketch = self.circuit.sketch(named, self.max_qubits)
+        if sketch.width > self.max_qubits:
+            self.wide[name] = named
+            return inf
         score = self.objective.score(sketch, self.shots)
-        self.found.setdefault(name.tobytes(), _Found(score, sketch, name))
+        if score < self._least() - _GAIN:
+            self.better_at = self.spent
+        self.found[name] = _Found(score, sketch, named)
         return score
 
     def _rounds(self, width: int) -> None:
         """Rounds over the best candidates, while they find better ones."""
         idle = 0
-        for number in range(1, _MOST_ROUNDS):
+        for _ in range(_MOST_ROUNDS):
             before = self._least()
-            if not self._anneal_all(self._pool(width, _POOL), width, number):
+            if not self._anneal_all(self._pool(width, _POOL), width):
                 return
-            idle = 0 if self._least() < before - 1e-9 else idle + 1
-            if idle >= _IDLE_ROUNDS[self.seconds is not None]:
+            idle = 0 if self._least() < before - _GAIN else idle + 1
+            if idle >= _IDLE_ROUNDS:
                 return
 
-    def _anneal_all(self, blocks: list[np.ndarray], width: int, number: int) -> bool:
-        """Whether there was enough to spend on all of them."""
-        heat = _HEATS[number % len(_HEATS)]
-        return all(self._annealed(block, width, self.seed + number, heat) for block in blocks)
+    def _anneal_all(self, blocks: list[np.ndarray], width: int) -> bool:
+        """Whether there was enough to spend on all of them, and reason to."""
+        heat, seed = _HEATS[self.round % len(_HEATS)], self.seed + self.round
+        self.round += 1
+        return all(self._annealed(block, width, seed, heat) for block in blocks)
 
     def _annealed(self, block: np.ndarray, width: int, seed: int, heat: float) -> bool:
-        """Whether there was enough to spend on it."""
-        moves = int(min(max(100 * len(block), _MOVES[0]), _MOVES[1]))
-        if self.spent + _MOVE_S * moves + _SKETCH_S > self._budget():
+        """Whether there was enough to spend on it, and something better found of late."""
+        cost = _MOVE_S * (moves := int(min(max(100 * len(block), _MOVES[0]), _MOVES[1])))
+        idle = self.spent - self.better_at > max(_IDLE_S, _IDLE_SHARE * self.spent)
+        if not self._affords(cost) or (idle and self.seconds is None):
             return False
-        self.spent += _MOVE_S * moves
+        self.spent += cost
         self._take(anneal(self._with_copies(block), block, width, seed=seed, moves=moves, heat=heat))
         return True
 
@@ -330,7 +307,7 @@ class _Search:
     def _pool(self, width: int, most: int) -> list[np.ndarray]:
         """The assignments that look best, too wide ones among them for what narrowing them may cost."""
         ends = self.circuit.ends
-        blocks = [item.block for item in self.found.values()] + self.wide
+        blocks = [item.block for item in self.found.values()] + list(self.wide.values())
 
         def looks(block: np.ndarray) -> float:
             over = np.maximum(ends.widths(block) - width, 0).sum()

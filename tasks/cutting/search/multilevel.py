@@ -6,6 +6,7 @@ it is not installed there are no such splits, and the linear orders of ``linear.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -16,6 +17,9 @@ from scipy.sparse import csr_array, triu
 _PARTS_OF_ONE = 16  # weights are whole numbers there
 
 
+_OWN = threading.local()
+
+
 @lru_cache(maxsize=1)
 def _library() -> tuple[Any, Any] | None:
     try:
@@ -23,6 +27,14 @@ def _library() -> tuple[Any, Any] | None:
     except ImportError:
         return None
     return mtkahypar, mtkahypar.initialize(1, False)
+
+
+def _context(module: Any, handle: Any) -> Any:
+    """Of this thread: making one takes as long as a small split, and every split sets all that it reads of it."""
+    if not hasattr(_OWN, "context"):
+        _OWN.context = handle.context_from_preset(module.PresetType.DETERMINISTIC)
+        _OWN.context.logging = False
+    return _OWN.context
 
 
 def multilevel_blocks(
@@ -80,10 +92,9 @@ def _partitioned(
     place = np.random.default_rng(seed).permutation(size) if seed else np.arange(size)
     named = place.tolist()
     whole = np.maximum(np.rint(_PARTS_OF_ONE * costs), 1).astype(np.int64).tolist()
-    context = handle.context_from_preset(module.PresetType.DETERMINISTIC)
+    context = _context(module, handle)
     context.set_partitioning_parameters(number, 0.03, module.Objective.KM1 if hyper else module.Objective.CUT)
     context.set_individual_target_block_weights([int(max_size)] * number)
-    context.logging = False
     module.set_seed(0)
     edges = [tuple(named[node] for node in net) for net in nets]
     create = handle.create_hypergraph if hyper else handle.create_graph

@@ -13,7 +13,7 @@ from tasks.cutting.search.sketch import sketch_of
 from tasks.model.problem import Problem
 
 _SHORT_S = 0.5  # of a run: another search takes as long
-_NARROWER = 0.6  # a search looks at widths down to about this by itself
+_NEXT_LIMIT = 0.6  # of the one before: a search looks at narrower widths by itself, if with one seed each
 _COUNTED = 2  # of each limit, from finished fragments
 
 
@@ -42,7 +42,7 @@ def exact_cuts(
             least = least if wide else min(least, sketch.seconds)
         if least <= _SHORT_S or least == inf or least >= before or limit <= NARROWEST or seconds is not None:
             break
-        limit = max(NARROWEST, ceil(_NARROWER * limit))
+        limit = max(NARROWEST, ceil(_NEXT_LIMIT * limit))
         try:
             ways = candidate_cuts(problem, limit, objective, seed=seed, runs=runs)
         except CuttingError:  # gates that cannot be cut keep more together
