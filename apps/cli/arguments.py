@@ -185,7 +185,10 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_motif(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="of a motif, or all")
+    parser.add_argument("name", metavar="NAME",
+                        help="all, circuit-execution, chain, fan-in, variational-loop, loop-ensemble, pipeline,"
+                             " circuit-cutting, distributed-state-vector, qml-compression, qml-training or"
+                             " qml-classifier")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="sizes that take minutes in all")
     says = {"qubits": "of a circuit", "depth": "layers of a circuit", "entries": "circuits, samples, chains or loops"}
     for name, text in {**says, "length": "of chains, loops and pipelines"}.items():

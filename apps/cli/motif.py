@@ -74,6 +74,10 @@ def _size(arguments: argparse.Namespace, quick: tuple[int, int, int, int]) -> tu
     most = free_memory().bit_length() - 6  # each of four vectors of complex numbers has 16 bytes an entry
     if not 4 <= qubits <= most:
         raise InputError(f"--qubits {qubits:,}: a motif has 4 qubits or more, and {most} fit into free memory")
+    if 32 * qubits * depth * entries > free_memory():  # the angles, and as much again for what is made of them
+        raise InputError(
+            f"--qubits {qubits:,} --depth {depth:,} --entries {entries:,}: so many angles do not fit into free memory"
+        )
     return qubits, depth, entries, length
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -102,13 +103,15 @@ def characterise(
     first: dict[tuple[str, str], float] = {}
     for device, number in places:
         own = [name for name in names if device is None or name in where.sizes]
+        own = [name for name in own if not (MOTIFS[name].alone and (device, number) != places[0])]
         size_of = sizes if device is None else where.sizes
         asked = {"CPU": number} if device is None else {"CPU": 1, device.processor: number * device.computing_units}
         with engine(where.engine, units=asked, scheduler=where.scheduler):
             if given and device is None:
                 number = _given_units(where)
             for name in own:
-                one = _characterised(name, Size(*size_of[name], seed, number, device, where.shots), where, to, told)
+                taken = 1 if MOTIFS[name].alone else number
+                one = _characterised(name, Size(*size_of[name], seed, taken, device, where.shots), where, to, told)
                 rate = first.setdefault((name, one.device), one.throughput)
                 found.append(replace(one, scaling=one.throughput / rate))
     _write(to / SUMMARY_NAME, [asdict(one) for one in found])
@@ -127,21 +130,18 @@ def _characterised(name: str, size: Size, where: Where, to: Path, told: Callable
     if size.device is not None and size.device.qubits is not None:
         size = replace(size, qubits=min(size.qubits, size.device.qubits))
     number = size.units
-    told(f"{name}, {number} unit{'s' * (number > 1)} of {device}")
-    MOTIFS[name].run(_least(size))  # what is loaded once is loaded then
+    executed = f"{number} unit{'s' * (number > 1)} of {device}"
+    told(f"{name}, {executed}")
+    MOTIFS[name].run(replace(size, entries=min(size.entries, 4), length=1))  # what is loaded or planned once is then
     began = time.perf_counter()
     ran = MOTIFS[name].run(size)
     seconds = time.perf_counter() - began
     label = where.label or engine_info().name
-    _append(to / f"{name}.csv", _row(ran, seconds, size, f"{label}, {number} units of {device}"))
+    _append(to / f"{name}.csv", _row(ran, seconds, size, f"{label}, {executed}"))
     beside = max(0.0, number * seconds - ran.work) / ran.tasks
     used = min(1.0, ran.work / (number * seconds))
     rate = ran.tasks / seconds
     return Characterised(name, label, device, number, ran.tasks, seconds, ran.work, rate, beside, used, 1.0)
-
-
-def _least(size: Size) -> Size:
-    return replace(size, qubits=min(size.qubits, 4), depth=1, entries=min(size.entries, 4), length=1)
 
 
 def _row(ran: Ran, seconds: float, size: Size, executed: str) -> dict[str, Any]:
@@ -180,26 +180,33 @@ def page(found: Sequence[Characterised]) -> Any:
         from apps.report.style import EXTRA_MISSING
 
         raise QompassError(f"{EXTRA_MISSING} ({error.name} is missing)") from error
-    values = [{**asdict(one), "on": f"{one.engine}, {one.device}, {one.units}"} for one in found]
-    order = list(dict.fromkeys(one.motif for one in found))
-    panels = []
+    values = [{**asdict(one), "on": f"{one.engine}, {one.device}"} for one in found]
+    order = [name for name in MOTIFS if any(one.motif == name for one in found)]
+    tried = Counter((one.motif, one.engine, one.device) for one in found)
+    scaled = [own for own in values if tried[own["motif"], own["engine"], own["device"]] > 1]
     tens = [10.0**power for power in range(-4, 6)]
-    for name, title, scale, ticks in (
-        ("throughput", "tasks a second", alt.Scale(type="log"), tens),
-        ("overhead", "seconds beside the work, a task", alt.Scale(type="symlog", constant=1e-4), [0.0, *tens]),
-        ("utilisation", "work over the units' time", alt.Scale(domain=[0, 1]), None),
-        ("scaling", "throughput over that of the fewest units", alt.Scale(type="linear"), None),
-    ):
-        axis = alt.Axis() if ticks is None else alt.Axis(values=ticks, format="~g")
+    panels = []
+    for name, says, scale, ticks in (
+        ("throughput", "tasks a second; more is better", alt.Scale(type="log"), tens),
+        ("overhead", "seconds of units beside the work, a task; less is better",
+         alt.Scale(type="symlog", constant=1e-4), [0.0, *tens]),
+        ("utilisation", "work inside of tasks over the units' time; 1 is best", alt.Scale(domain=[0, 1]), None),
+        ("scaling", "throughput over that with the fewest units; as many as units is best", alt.Scale(), None),
+    ):  # fmt: skip
+        axis = alt.Axis() if ticks is None else alt.Axis(values=ticks, format=".6~g")
         panels.append(
-            alt.Chart(alt.Data(values=values), title=title)
-            .mark_point(filled=True, size=70)
+            alt.Chart(alt.Data(values=scaled if name == "scaling" else values))
+            .mark_point(filled=True, size=70, opacity=0.9)
             .encode(
                 x=alt.X(f"{name}:Q", scale=scale, title=None, axis=axis),
                 y=alt.Y("motif:N", sort=order, title=None, axis=alt.Axis(grid=True)),
-                color=alt.Color("on:N", title="engine, device, units"),
-                tooltip=["motif:N", "on:N", f"{name}:Q"],
+                color=alt.Color("on:N", title="engine, device", scale=alt.Scale(scheme="tableau10")),
+                shape=alt.Shape("units:O", title="units"),
+                tooltip=["motif:N", "on:N", "units:Q", f"{name}:Q"],
             )
-            .properties(width=300, height=22 * len(order))
+            .properties(width=300, height=22 * len(order), title=alt.TitleParams(name.capitalize(), subtitle=says))
         )
-    return alt.vconcat(alt.hconcat(panels[0], panels[1]), alt.hconcat(panels[2], panels[3]))
+    about = [f"{name}: {MOTIFS[name].about}" for name in order]
+    title = alt.TitleParams("Execution motifs: how tasks are coupled", subtitle=about, anchor="start", offset=16)
+    rows = alt.hconcat(panels[0], panels[1]), alt.hconcat(panels[2], panels[3])
+    return alt.vconcat(*rows).properties(title=title)

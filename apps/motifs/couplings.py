@@ -213,11 +213,18 @@ class Motif:
         run: the program.
         quick: its size where a machine is characterised in minutes; seed and units are given then.
         on_qpus: that size on QPUs, where a task takes most of a second; None where not all of its tasks are circuits.
+        alone: all of it is this process' own work, on one core: how many units the engine has makes no difference.
     """
 
     run: Callable[[Size], Ran]
     quick: tuple[int, int, int, int]
     on_qpus: tuple[int, int, int, int] | None = None
+    alone: bool = False
+
+    @property
+    def about(self) -> str:
+        """What its tasks do, in a sentence."""
+        return (self.run.__doc__ or "").partition("\n")[0]
 
 
 MOTIFS: dict[str, Motif] = {
@@ -230,8 +237,8 @@ MOTIFS: dict[str, Motif] = {
     "circuit-cutting": Motif(circuit_cutting, (16, 2, 1, 1)),
     "distributed-state-vector": Motif(distributed_state_vector, (20, 4, 1, 1)),
     "qml-compression": Motif(qml_compression, (6, 2, 12, 1)),
-    "qml-training": Motif(qml_training, (12, 2, 1, 12)),
-    "qml-classifier": Motif(qml_classifier, (12, 2, 64, 1)),
+    "qml-training": Motif(qml_training, (12, 2, 1, 12), alone=True),
+    "qml-classifier": Motif(qml_classifier, (12, 2, 64, 1), alone=True),
 }
 
 

@@ -85,7 +85,11 @@ def main() -> None:
     rows = [row for row in rows if (row.motif, row.engine, row.device) not in new]
     earlier = before["seconds"].get(own, 0.0) if any(row.engine == own for row in rows) else 0.0
     seconds = {**before["seconds"], own: earlier + taken}
-    rows = sorted([*rows, *found], key=lambda row: (_ENGINES.index(row.engine), row.device, row.units))
+    order = list(MOTIFS)
+    rows = sorted(
+        [*rows, *found],
+        key=lambda row: (_ENGINES.index(row.engine), row.device, row.units, order.index(row.motif)),
+    )
     path.write_text(json.dumps({"seconds": seconds, "motifs": [asdict(row) for row in rows]}, indent=1) + "\n")
     (_HERE / "motifs.md").write_text(_markdown(rows, seconds))
     (_HERE / "motifs.svg").write_bytes(rendered(page(rows).to_dict(), "svg"))
@@ -130,7 +134,7 @@ def _markdown(rows: list[Characterised], seconds: dict[str, float]) -> str:
         " device on that engine. `compss`: `launch/local_compss.sh results/benchmarks/motifs.py`, all motifs in one"
         " program, units as its resources file says. `cluster`: workers of `qompass cluster` (`--scheduler`)."
         " `pilot`: `--pilot`, two nodes of a core each. Training and classifier are this process' own work, on one"
-        " core; the state vector is its MPI ranks', their start included.",
+        " core, whatever the units; the state vector is its MPI ranks', their start included.",
         "",
         "QPUs are two of the emulator without noise (`--qpus`), circuits of 7 qubits and 1,000 shots: `QPU_A` takes"
         " 0.25 s a circuit and one job at a time, `QPU_B` 0.1 s and two. There the work is the time for which a unit is"
