@@ -111,7 +111,9 @@ def exact_bytes(program: OpenProgram, factors: np.ndarray, tensor_bytes: int) ->
     products = 8 * max(4 * pairs, held) + 3 * AMPLITUDE_BYTES * pairs * min(together, max(1, held // (4 * pairs)))
     parts = AMPLITUDE_BYTES * min(PART, program.amplitudes)
     simulation = AMPLITUDE_BYTES * program.peak + 4 * parts
-    bases = AMPLITUDE_BYTES * 3 * max(pairs, min(2 * PART, grams))
+    entries = tensor_bytes // 8 // max(1, int(factors.sum()))  # of a factor; more than pairs where legs share branches
+    changed = max(1, min(together, 2 * PART // max(pairs, entries)))  # factors whose bases are changed at a time
+    bases = AMPLITUDE_BYTES * changed * (pairs + 2 * max(pairs, entries))
     return max(simulation, AMPLITUDE_BYTES * (program.amplitudes + grams) + max(products, bases) + tensor_bytes)
 
 

@@ -20,6 +20,8 @@ from tasks.execution.simulators.products import Workers
 from tasks.execution.simulators.turns import turn
 
 _FACTOR = 16  # changes of basis are joined up to matrices of this size
+_LEGS = 4  # on one wire whose change of basis is one matrix
+_NEGLIGIBLE = 1e-13
 
 
 def exact_tensor(fragment: Fragment, state: OpenState, *, threads: int = 1) -> np.ndarray:
@@ -40,7 +42,7 @@ def exact_tensor(fragment: Fragment, state: OpenState, *, threads: int = 1) -> n
     tensor = np.empty((*(leg.dimension for leg in legs), fragment.num_factors))
     rows, branches = state.amplitudes.shape
     pairs, here = branches**2, state.gpu is None
-    batch = max(1, 2 * PART // pairs)
+    batch = max(1, 2 * PART // max(pairs, tensor[..., 0].size))
     bases = LegBases(legs, state.branchings)
     chosen = bases_of(fragment, state.rest, branches, turns=2 if here else 0)
     plans = [
@@ -108,35 +110,61 @@ class LegBases:
         entries = grams.reshape(count, *self._ranks, *self._ranks)
         entries = entries.transpose(0, *(axis for k in range(1, number + 1) for axis in (k, number + k)))
         before, after = count, prod(rank**2 for rank in self._ranks)
-        for change in self._changes:
+        for change, last in self._changes:
             after //= change.shape[1]
             entries = np.matmul(change, entries.reshape(before, change.shape[1], after))
-            before *= change.shape[0]
+            if last:
+                before *= change.shape[0]
+            else:
+                after *= change.shape[0]
         return entries.real.reshape(count, *self._dimensions).transpose(*self._places, 0)
 
 
-def _changes(legs: Sequence[Leg], branchings: Sequence[Branching]) -> list[np.ndarray]:
-    """(leg entries, pair of branches) complex for each branching, neighbouring small ones joined."""
-    joined: list[np.ndarray] = []
+def _changes(legs: Sequence[Leg], branchings: Sequence[Branching]) -> list[tuple[np.ndarray, bool]]:
+    """Matrices that make leg entries of pairs of branches, axis by axis; neighbouring small ones joined.
+
+    Returns:
+        (rows, columns) complex, and whether its rows are entries; else they are pairs for the next matrix, the entries
+        that it has made behind them.
+    """
+    joined: list[tuple[np.ndarray, bool]] = []
     for one in branchings:
-        change = _change([legs[k] for k in one.legs], one.spread)
-        if joined and max(joined[-1].shape[1] * change.shape[1], 1) <= _FACTOR:
-            joined[-1] = np.kron(joined[-1], change)
+        changes = _chain([legs[k] for k in one.legs], one.spread)
+        (change, last), *_ = changes
+        if last and joined and max(joined[-1][0].shape[1] * change.shape[1], 1) <= _FACTOR:
+            joined[-1] = np.kron(joined[-1][0], change), True
         else:
-            joined.append(change)
+            joined += changes
     return joined
 
 
+def _chain(legs: Sequence[Leg], spread: np.ndarray) -> list[tuple[np.ndarray, bool]]:
+    """The matrices of one branching: of many legs on one wire a few at a time, the last of them first.
+
+    What many legs do to one qubit is a product of matrices that are no larger than 4 x 4, found by singular value
+    decompositions: a matrix for all their entries at once would be sixteen times as large as what it makes.
+    """
+    rank = spread.shape[1]
+    if spread.shape[0] == rank and len(legs) == 1 and np.array_equal(spread, np.eye(rank)):
+        return [(legs[0].kind.basis_change(), True)]
+    found: list[tuple[np.ndarray, bool]] = []
+    parts, bond, rest = [legs[k : k + _LEGS] for k in range(0, len(legs), _LEGS)], 1, spread
+    for own in parts[:-1]:
+        left, sizes, right = np.linalg.svd(rest.reshape(bond * prod(leg.rank for leg in own), -1), full_matrices=False)
+        kept = int((sizes > _NEGLIGIBLE * sizes[0]).sum())
+        found.append((_change(own, (left[:, :kept] * sizes[:kept]).reshape(bond, -1, kept)), bond == 1))
+        bond, rest = kept, right[:kept]
+    found.append((_change(parts[-1], rest.reshape(bond, -1, rank)), bond == 1))
+    return found[::-1]
+
+
 def _change(legs: Sequence[Leg], spread: np.ndarray) -> np.ndarray:
-    """(entries of these legs, pair of branches) complex."""
-    changes = [leg.kind.basis_change() for leg in legs]
-    size, rank = spread.shape
-    if size == rank and len(legs) == 1 and np.array_equal(spread, np.eye(rank)):
-        return changes[0]
+    """From (bond, branches of these legs, next bond): (pairs of bonds and entries, pairs of next bonds) complex."""
+    bond, _, following = spread.shape
     ranks = [leg.rank for leg in legs]
-    pairs = np.einsum("ja,kb->jkab", spread, spread.conj()).reshape(*ranks, *ranks, rank**2)
-    order = [axis for k in range(len(legs)) for axis in (k, len(legs) + k)]
-    own = pairs.transpose(*order, 2 * len(legs)).reshape(*(r**2 for r in ranks), rank**2)
-    for axis, change in enumerate(changes):  # leg by leg: a matrix of all would be far larger than what it makes
-        own = np.moveaxis(np.tensordot(change, own, axes=(1, axis)), 0, axis)
-    return own.reshape(size**2, rank**2)
+    pairs = np.einsum("mja,nkb->mnjkab", spread, spread.conj()).reshape(bond**2, *ranks, *ranks, following**2)
+    order = [axis for k in range(1, len(legs) + 1) for axis in (k, len(legs) + k)]
+    own = pairs.transpose(0, *order, 2 * len(legs) + 1).reshape(bond**2, *(r**2 for r in ranks), following**2)
+    for axis, leg in enumerate(legs, start=1):  # leg by leg: a matrix of all would be far larger than what it makes
+        own = np.moveaxis(np.tensordot(leg.kind.basis_change(), own, axes=(1, axis)), 0, axis)
+    return own.reshape(-1, following**2)
