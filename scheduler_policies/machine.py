@@ -62,7 +62,6 @@ RUN_BITS = 5
 LAWS = 1 << 21
 LAW_PART = 1 << 19
 TABLE_BYTES = 1 << 26
-CHEAP_GRID = 1 << 15  # entries that take no longer than going through the legs one by one
 JOINT_BITS = 11  # up to here legs and qubits are drawn at once, beyond the qubits first
 SHARED = 4  # variants with the same settings on some legs from which these are applied once for all of them
 DRAWN_SHOTS = 1000  # of a variant, where nobody says how many

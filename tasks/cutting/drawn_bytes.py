@@ -9,7 +9,6 @@ import numpy as np
 
 from scheduler_policies.machine import (
     AMPLITUDE_BYTES,
-    CHEAP_GRID,
     DRAWN_SHOTS,
     JOINT_BITS,
     LAW_PART,
@@ -28,7 +27,8 @@ MOST_OPEN_QUBITS = 26
 # What an entry of a table and an amplitude cost, in units of a place of a distribution.
 _ENTRY, _AMPLITUDE = 3.0, 2.0
 _NUMBER = 8
-_OBJECTS = 600  # bytes of a variant's counts beside their numbers
+_OBJECTS = 100  # bytes of a variant's counts beside their numbers
+_PACKED = 64  # variants whose outcomes are numbers at a time where bits are drawn in turn
 
 
 @dataclass(frozen=True)
@@ -148,19 +148,19 @@ def _group_bytes(
     if joint:
         places *= read
         sharing = max(1, prod(max(2 * sum(own), len(own) - sum(own)) for own in bits) // read)
-    rows = prod(len(own) + joint * sum(own) for own in bits)
-    at_once = max(1, (min(LAW_PART, room.laws) if rows * length <= CHEAP_GRID else room.laws) // places)
-    laws = _NUMBER * places * min(at_once, sharing)
-    if rows * length <= CHEAP_GRID:
-        making = 2.0 * laws
-    else:
-        width = min(length, max(1, LAW_PART // max(entries, rows)))
-        making = _NUMBER * width * (max(entries, rows) + 2 * min(at_once, sharing) * places / length)
+    at_once = max(1, (min(LAW_PART, room.laws) if joint else room.laws) // places)
+    together = min(at_once, sharing)
+    laws = _NUMBER * places * together
+    each = together * places / length
+    width = min(length, max(1, LAW_PART // max(entries, each)))
+    # Of the last leg, which is applied first, variants next to each other have few settings.
+    last = min(len(bits[-1]), 1 + together * len(bits[-1]) / sharing) / fragment.legs[-1].dimension if bits else 1.0
+    making = _NUMBER * width * max(last * entries, (2.0 + joint) * each)
     copy = AMPLITUDE_BYTES * program.amplitudes if moved else 0
     opening = copy + _NUMBER * (1 << len(program.rest)) * (3 if moved else 2)
     tabled = copy + table + 4 * AMPLITUDE_BYTES * max(min(PART, program.amplitudes), program.branches**2)
     first = length * shots / (length + shots)
-    drawing, shared = float(_NUMBER * places), 0.0
+    drawing, shared = float(laws if joint else _NUMBER * places), 0.0
     if not joint and (read > 1 or not whole):
         each = program.amplitudes // length
         weights = first * (outcomes // length) * read
@@ -172,15 +172,17 @@ def _group_bytes(
             shared = _applied_bytes(fragment, program, bits)
             part = max(each, min(LAW_PART, first * each))
             drawing = max(drawing, part * (16.0 + 40.0 * min(1.0, read / program.branches)) + _NUMBER * weights)
-    # The last variants read the most bits; those before them are counts already, places and numbers are held of their
-    # own part, and of a whole part when it is packed.
     found = _found(measured, bits, shots)
-    last = (sharing - 1) % at_once + 1
     counts = found * (_NUMBER + 2)
-    drawing += (variants - last) * counts + last * found * 2 * _NUMBER
-    packing = variants * counts + min(at_once, sharing) * found * 2 * _NUMBER
-    making += shared if at_once < sharing else 0.0  # what variants drawn before have shared is held still
-    return max(float(opening), float(tabled), copy + table + laws + max(making, shared + max(drawing, packing)))
+    numbers = found * _NUMBER
+    if joint:
+        drawing += together * numbers * 3
+    else:
+        drawing += min(_PACKED, variants) * numbers * 4
+    drawing += variants * counts
+    if together < sharing:  # what variants drawn before have shared is held still, and their counts
+        making += shared + (variants - together) * counts
+    return max(float(opening), float(tabled), copy + table + laws + max(making, shared + drawing))
 
 
 def _applied_bytes(fragment: Fragment, program: OpenProgram, bits: list[list[int]]) -> float:

@@ -252,7 +252,7 @@ def run_job(
     room = room_within(fragment, job.schemes, memory_bytes) if together else None
     if room is not None:
         state = open_state(fragment, threads=threads, gpu=gpu).here()
-        return pack_counts(sample_open(fragment, job.schemes, state, job.variants, job.shots, job.streams, room))
+        return sample_open(fragment, job.schemes, state, job.variants, job.shots, job.streams, room)
     from qiskit_aer import AerSimulator  # takes long to import, and few fragments are that wide
 
     from tasks.execution.simulators.as_circuits import run_circuits

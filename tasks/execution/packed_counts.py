@@ -34,6 +34,52 @@ def pack_counts(counts: Sequence[VariantCounts]) -> dict[str, np.ndarray]:
     return arrays
 
 
+class PackedParts:
+    """Counts of variants that become known part by part, in any order: no object for each of thousands of them.
+
+    Args:
+        variants: how many there are.
+    """
+
+    def __init__(self, variants: int):
+        self._rows = np.zeros(variants, dtype=np.int64)
+        self._bits = np.zeros(variants, dtype=np.int64)
+        self._parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+
+    def add(
+        self, members: np.ndarray, rows: np.ndarray, bits: np.ndarray, outcomes: np.ndarray, counts: np.ndarray
+    ) -> None:
+        """Take counts of some variants.
+
+        Args:
+            members: (member,) which variants.
+            rows: (member,) how many outcomes of each.
+            bits: (member,) how many bits each read.
+            outcomes: (row, byte) uint8, of one after the other; bytes that a variant does not have are 0.
+            counts: (row,) int64.
+        """
+        self._rows[members], self._bits[members] = rows, bits
+        self._parts.append((members, outcomes, counts))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All of them as ``pack_counts`` gives them; what was held before is let go."""
+        widths = np.maximum(1, (self._bits + 7) // 8)
+        row_ends, byte_ends = np.cumsum(self._rows), np.cumsum(self._rows * widths)
+        counts = np.empty(int(self._rows.sum()), dtype=np.int64)
+        packed = np.empty(int((self._rows * widths).sum()), dtype=np.uint8)
+        for members, outcomes, own in self._parts:
+            rows, width = self._rows[members], np.repeat(widths[members], self._rows[members])
+            place = np.arange(len(own)) - np.repeat(np.cumsum(rows) - rows, rows)
+            counts[np.repeat(row_ends[members] - rows, rows) + place] = own
+            place *= width
+            place += np.repeat(byte_ends[members] - rows * widths[members], rows)
+            for byte in range(outcomes.shape[1]):
+                has = width > byte
+                packed[place[has] + byte] = outcomes[has, byte]
+        self._parts.clear()
+        return {"outcomes": packed, "counts": counts, "rows": self._rows, "bits": self._bits}
+
+
 def unpack_counts(arrays: Mapping[str, np.ndarray]) -> list[VariantCounts]:
     """The inverse of ``pack_counts``."""
     rows, bits = arrays["rows"], arrays["bits"]

@@ -12,7 +12,8 @@ from scipy.stats import chi2
 from tasks.cutting import GateCut, WireCut, make_plan
 from tasks.cutting.drawn_bytes import Room, table_length
 from tasks.cutting.variants import VariantBuilder, enumerate_variants
-from tasks.execution.simulators import sampled
+from tasks.execution.packed_counts import unpack_counts
+from tasks.execution.simulators import first_laws, sampled
 from tasks.execution.simulators.drawing import draw_places, draw_within
 from tasks.execution.simulators.open_state import open_state
 from tasks.execution.simulators.sampled import sample_open, variant_distributions
@@ -43,7 +44,7 @@ def law_of_counts(counts) -> np.ndarray:
 
 @pytest.fixture(params=WAYS)
 def way(request, monkeypatch):
-    monkeypatch.setattr(sampled, "JOINT_BITS", WAYS[request.param][0])
+    monkeypatch.setattr(first_laws, "JOINT_BITS", WAYS[request.param][0])
     return request.param
 
 
@@ -52,10 +53,10 @@ def room_of(way: str) -> Room:
     return Room(WAYS[way][1])
 
 
-@pytest.mark.parametrize("at_once", [1 << 19, 8], ids=["in a grid", "one by one"])
+@pytest.mark.parametrize("part", [1 << 19, 1], ids=["together", "place by place"])
 @pytest.mark.parametrize("seed", range(4))
-def test_what_is_drawn_first_is_the_distribution_or_its_marginal(seed, at_once, way, monkeypatch):
-    monkeypatch.setattr(sampled, "_AT_ONCE", at_once)
+def test_what_is_drawn_first_is_the_distribution_or_its_marginal(seed, part, way, monkeypatch):
+    monkeypatch.setattr(first_laws, "LAW_PART", part)
     plan, rng = mixed_plan(seed)
     for fragment, schemes in zip(plan.fragments, plan.schemes, strict=True):
         state = open_state(fragment)
@@ -70,8 +71,8 @@ def test_what_is_drawn_first_is_the_distribution_or_its_marginal(seed, at_once, 
             whole = list(variant_distributions(fragment, schemes, state, own))
             met = []
             bits = seen.bits(settings)
-            for part, _, laws in seen.first_laws(settings):
-                for k, law in zip(part.tolist(), laws, strict=True):
+            for members, _, laws in seen.first.each(settings):
+                for k, law in zip(members.tolist(), laws, strict=True):
                     assert bits[k] == builder.meaning(own[k]).num_bits
                     expected = whole[k].reshape(len(law), -1).sum(axis=1)
                     np.testing.assert_allclose(law, expected, atol=1e-13, err_msg=f"seed {seed}, {own[k]}")
@@ -89,7 +90,8 @@ def test_counts_follow_the_distributions(seed, shots, way):
         state = open_state(fragment)
         variants = enumerate_variants(fragment, schemes)
         names = [f"{seed}:{way}:{shots}:{fragment.index}:{v}" for v in variants]
-        counts = sample_open(fragment, schemes, state, variants, [shots] * len(variants), names, room_of(way))
+        arrays = sample_open(fragment, schemes, state, variants, [shots] * len(variants), names, room_of(way))
+        counts = unpack_counts(arrays)
         laws = variant_distributions(fragment, schemes, state, variants)
         for variant, found, law in zip(variants, counts, laws, strict=True):
             seen = law_of_counts(found)

@@ -1,0 +1,144 @@
+"""The distributions that the variants of a measurement group are drawn from first, from their table of leg entries.
+
+    p(l, x) = sum_a r_0[l_0, a_0] ... r_k[l_k, a_k] T[a, x]
+
+with the bits x of the measurement group, l of the legs, and the rows r of the settings in the leg bases. The table is
+multiplied leg by leg, the last one first; settings that variants share from a leg on are applied once for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from scheduler_policies.machine import JOINT_BITS, LAW_PART
+from tasks.cutting.drawn_bytes import Room
+from tasks.execution.simulators.measured import SettingRows
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What the settings of some variants are from one leg on.
+
+    Attributes:
+        matrix: (row of a setting, leg entry) of the settings that occur on this leg, one after the other.
+        rows: of a setting.
+        kept: which pairs of settings from the next leg on and of this leg occur; None: all.
+        combinations: how many.
+    """
+
+    matrix: np.ndarray
+    rows: int
+    kept: np.ndarray | None
+    combinations: int
+
+
+class FirstLaws:
+    """Distributions of all bits where these are few, else of the table's.
+
+    Args:
+        table: (leg entry.., x) float64 of a measurement group.
+        rows: the settings of every leg.
+        measured: qubits of the group, or None where the table does not have all their bits.
+        room: what may be held.
+    """
+
+    def __init__(self, table: np.ndarray, rows: Sequence[SettingRows], measured: int | None, room: Room):
+        self._table, self._rows, self._measured, self._room = table, rows, measured, room
+        self._held = np.empty(0)
+
+    def each(self, settings: np.ndarray) -> Iterator[tuple[np.ndarray, bool, np.ndarray]]:
+        """The distributions of variants.
+
+        Args:
+            settings: (variant, leg).
+
+        Yields:
+            (variant,) positions, whether all bits are drawn, and (variant, place) their distributions, bit 0 of a place
+            the first leg's where one is read, then those of the table; they last until the next are asked for.
+        """
+        legs, length = len(self._rows), self._table.shape[-1]
+        reads = read_bits(self._rows, settings)
+        joint = np.zeros(len(settings), dtype=bool)
+        if self._measured is not None:
+            joint = reads.sum(axis=1) + self._measured <= JOINT_BITS
+        # Drawn at once are those together that read the same bits.
+        patterns = joint * (1 + 2 * (reads @ (1 << np.arange(legs))))
+        for pattern in np.unique(patterns).tolist():
+            members = np.flatnonzero(patterns == pattern)
+            if legs:
+                members = members[np.lexsort(settings[members].T)]
+            lengths = [pattern >> 1 + k & 1 for k in range(legs)]
+            places = length << sum(lengths)
+            step = max(1, (min(LAW_PART, self._room.laws) if pattern else self._room.laws) // places)
+            for start in range(0, len(members), step):
+                own = members[start : start + step]
+                yield own, bool(pattern), self._laws(settings[own], lengths)
+
+    def _laws(self, settings: np.ndarray, lengths: Sequence[int]) -> np.ndarray:
+        """(variant, place); ``lengths``: (leg,) 1 where the bit of the setting is apart."""
+        length = self._table.shape[-1]
+        shared, which = self._shared(settings, lengths)
+        if self._held.size < len(settings) * length << sum(lengths):
+            self._held = np.empty(0)  # given back before a larger one is made
+            self._held = np.empty(len(settings) * length << sum(lengths))
+        laws = self._held[: len(settings) * length << sum(lengths)].reshape(len(settings), length, -1)
+        # Of the places as many as stay in the cache.
+        entries, largest = prod(self._table.shape[:-1]), 1
+        for leg, one in zip(range(len(shared), 0, -1), shared, strict=True):
+            entries //= self._table.shape[leg - 1]
+            largest = max(largest, entries * one.combinations << sum(lengths[leg - 1 :]))
+        width = max(1, LAW_PART // max(self._table.size // length, largest))
+        for a in range(0, length, width):
+            value = self._applied(self._table[..., a : a + width], shared)
+            laws[:, a : a + width] = value if which is None else value[which]
+        return laws.reshape(len(settings), -1)
+
+    def _shared(self, settings: np.ndarray, lengths: Sequence[int]) -> tuple[list[_Shared], np.ndarray | None]:
+        """For each leg, the last first, what is applied; and which of the results is each variant's, None: in order."""
+        shared = []
+        codes = np.zeros(len(settings), dtype=np.int64)
+        combinations = 1
+        for leg in range(len(self._rows) - 1, -1, -1):
+            one = self._rows[leg]
+            occur, setting = np.unique(settings[:, leg], return_inverse=True)
+            apart = bool(lengths[leg])
+            matrix = np.concatenate([one.of_setting(s) for s in occur]) if apart else one.plain[occur]
+            kept, codes = np.unique(codes * len(occur) + setting.reshape(-1), return_inverse=True)
+            codes = codes.reshape(-1)
+            every = len(kept) == combinations * len(occur)
+            combinations = len(kept)
+            shared.append(_Shared(matrix, 1 + apart, None if every else kept, combinations))
+        same = combinations == len(codes) and bool((codes[1:] > codes[:-1]).all())
+        return shared, None if same else codes
+
+    def _applied(self, table: np.ndarray, shared: Sequence[_Shared]) -> np.ndarray:
+        """(combination of settings, x, bits of the legs) from (leg entry.., x)."""
+        width, bits = table.shape[-1], 1
+        entries = list(table.shape[:-1])
+        value: np.ndarray = table.reshape(-1, width)
+        combinations = 1
+        for one in shared:
+            entry = entries.pop()
+            before = prod(entries)
+            value = value.reshape(before, entry, combinations, bits * width).swapaxes(1, 2)
+            value = np.matmul(one.matrix, value)  # (before, combination, row, bits of later legs, x)
+            if one.rows > 1:
+                value = value.reshape(before, -1, 2, bits, width).swapaxes(2, 3)
+                bits *= 2
+            value = value.reshape(before, -1, bits * width)
+            if one.kept is not None:
+                value = value[:, one.kept]
+            combinations = one.combinations
+        return value.reshape(combinations, bits, width).swapaxes(1, 2)
+
+
+def read_bits(rows: Sequence[SettingRows], settings: np.ndarray) -> np.ndarray:
+    """(variant, leg) int64, 1 where a bit is read, from (variant, leg) settings."""
+    reads = np.zeros(settings.shape, dtype=np.int64)
+    for k, one in enumerate(rows):
+        reads[:, k] = one.bits[settings[:, k]]
+    return reads
