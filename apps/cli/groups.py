@@ -20,7 +20,10 @@ WHERE = ("engine", "scheduler", "resources", "policy", "budget", "mitigation", "
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, and that takes ``--observable -0.5*Z0`` as it is meant."""
+    """A parser whose errors are one line, and that takes what argparse takes for something else.
+
+    That is ``--observable -0.5*Z0``, and positional arguments that need not be there after options.
+    """
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
@@ -30,7 +33,23 @@ class Parser(argparse.ArgumentParser):
         for place in range(len(given) - 1, 0, -1):
             if given[place - 1] == "--observable" and re.match(r"-[^-]", given[place]):
                 given[place - 1 : place + 1] = [f"--observable={given[place]}"]
-        return super().parse_known_args(given, namespace)
+        for text in given:
+            if text.startswith("--") and text.endswith("=--"):  # argparse makes a list without elements of it
+                self.error(f"argument {text[:-3]}: '--' is no value")
+        found, left = super().parse_known_args(given, namespace)
+        return found, self._late(found, left)
+
+    def _late(self, found: argparse.Namespace, left: list[str]) -> list[str]:
+        """What is left of words after options, which argparse gives to no positional that may be without any."""
+        last = next((action for action in reversed(self._actions) if not action.option_strings), None)
+        if last is None or last.nargs not in ("?", "*") or any(word.startswith("-") for word in left):
+            return left
+        known = getattr(found, last.dest)
+        taken = len(left) if last.nargs == "*" else int(known is None)
+        words = [(last.type or str)(word) for word in left[:taken]]  # type: ignore[operator]
+        if words:
+            setattr(found, last.dest, [*known, *words] if last.nargs == "*" else words[0])
+        return left[taken:]
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong on one line and exit with status 2."""

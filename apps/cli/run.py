@@ -25,6 +25,7 @@ from tasks.inputs.validation import read_problem
 from tasks.model.problem import Estimate, Problem
 from tasks.options import Options, options_again, options_document
 from tasks.runs import RunDirectory, RunRecordError, read_record
+from tasks.runs.naming import is_name
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -95,9 +96,10 @@ def asked(arguments: argparse.Namespace) -> tuple[Problem, Options, dict[str, An
 def resume(arguments: argparse.Namespace) -> int:
     """Finish a run from what it has stored; a finished one is only shown again."""
     path = run_path(arguments.run, arguments.out)
-    if not (path / "record.json").exists() and (parts := sorted(path.glob("*/record.json"))):
+    job = is_name(path.resolve().name) and not (path / "record.json").exists()
+    if job and (parts := sorted(path.glob("*/record.json"))):
         runs = (argparse.Namespace(**{**vars(arguments), "run": str(part.parent)}) for part in parts)
-        return max(resume(one) for one in runs)  # all runs of a primitive's job
+        return max([resume(one) for one in runs])  # all runs of a primitive's job
     record = read_record(path)
     if record.get("program") == "optimise":
         from apps.cli.optimise import resume as resume_optimisation

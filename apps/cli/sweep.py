@@ -41,6 +41,8 @@ USER_ERROR = 2
 def run(arguments: argparse.Namespace) -> int:
     """Run every row of a table that can be run; the others are reported."""
     options = options_of_loop(arguments)
+    if arguments.to is not None and arguments.to.exists() and arguments.to.samefile(arguments.table):
+        raise InputError(f"--to {arguments.to}: is the table itself, which would be lost: name another file")
     with reading():
         rows, reader, groups, broken = _read(arguments.table)
     if not groups:

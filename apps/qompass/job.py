@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import secrets
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -12,6 +11,8 @@ from typing import Any
 from qiskit.primitives import BasePrimitiveJob, PrimitiveResult
 from qiskit.providers import JobError, JobStatus
 from qiskit.providers.jobstatus import JOB_FINAL_STATES
+
+from tasks.runs.naming import new_name
 
 
 class JobCancelled(KeyboardInterrupt):
@@ -125,5 +126,4 @@ class QompassJob(BasePrimitiveJob[PrimitiveResult, JobStatus]):
 
 def new_id() -> str:
     """A name for a job, made as runs are named."""
-    now = datetime.datetime.now().astimezone()
-    return f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+    return new_name(datetime.datetime.now().astimezone())

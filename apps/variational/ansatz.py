@@ -57,7 +57,7 @@ def qaoa(hamiltonian: Hamiltonian, layers: int, seed: int) -> Ansatz:
             if qubits:
                 weights.append(abs(float(coefficient)))
         circuit.rx(-2 * betas[layer], range(size))
-    scale = float(np.sqrt(np.mean(np.square(weights)))) if any(weights) else 1.0
+    scale = (float(np.sqrt(np.mean(np.square(weights)))) if weights else 0.0) or 1.0  # 1e-200 squared is 0
     ramp = (np.arange(layers) + 0.5) / layers
     values = {**dict(zip(gammas, 0.6 * ramp / scale, strict=True)), **dict(zip(betas, 0.6 * (1 - ramp), strict=True))}
     limits = {**dict.fromkeys(gammas, (0.0, np.pi / (2 * scale))), **dict.fromkeys(betas, (0.0, np.pi / 2))}

@@ -12,7 +12,6 @@ import hashlib
 import json
 import logging
 import os
-import secrets
 import shutil
 import time
 import traceback
@@ -28,6 +27,7 @@ from tasks.runs.crate import CRATE_NAME, CRATE_VARIABLE, WORKFLOW_NAME, crate_do
 from tasks.runs.journal import read_journal
 from tasks.runs.lock import RunLock, is_locked
 from tasks.runs.log import RunLog
+from tasks.runs.naming import new_name
 from tasks.runs.problem_files import pack_problem, unpack_problem
 from tasks.runs.record import RunRecord, RunRecordError
 from tasks.runs.results import FOLDER, write
@@ -70,7 +70,7 @@ class RunDirectory:
             RunRecordError: ``parent`` cannot be written.
         """
         now = _now()
-        run = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+        run = new_name(now)
         path = Path(parent).absolute() / run
         try:
             path.mkdir(parents=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from apps.cli.arguments import build_parser
 from apps.cli.doctor import doctor
 from apps.cli.main import main
 from tasks.runs import read_record
@@ -165,6 +166,7 @@ BAD = [
     (["run", GHZ, "--observable", "Z0", "--cache", "redis://h?password=hunter2"], "QOMPASS_REDIS_PASSWORD"),
     (["run", GHZ, "--observable", "Z0", "--cache", "redis://["], "not a URL"),
     (["run", GHZ, "--observable", "Z0", "--cache", "redis://h:abc"], "not a URL"),
+    (["run", GHZ, "--observable=--"], "--observable: '--' is no value"),
     (["resume", "nothing"], "nothing is not a run"),
     (["fly"], "invalid choice: 'fly'"),
 ]
@@ -200,6 +202,19 @@ def test_bad_input_is_one_line_and_status_2_and_leaves_nothing(
     assert len(lines) == 1 and lines[0].startswith("qompass: ") and expected in lines[0], err
     assert sorted(path.name for path in tmp_path.iterdir() if path.name not in ("results", "cache")) == sorted(files)
     assert runs(tmp_path) == []
+
+
+def test_a_folder_of_runs_that_is_no_job_is_not_resumed_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", GHZ, "--observable", "Z0"]) == 0
+    capsys.readouterr()
+    for folder in ("results/runs", "."):
+        assert main(["resume", folder, "--out", "elsewhere"]) == 2
+        assert "is not a run" in capsys.readouterr().err
+    job = tmp_path / "results/20261128-074431-8c0a17"
+    (tmp_path / "results/runs").rename(job)
+    assert main(["resume", str(job)]) == 0 and "Z0" in capsys.readouterr().out
 
 
 class TestInterruption:
@@ -267,6 +282,29 @@ class TestInterruption:
             text=True,
         )
         assert json.loads(resumed.stdout)["estimates"] == json.loads(whole.stdout)["estimates"]
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "value"),
+    [
+        ("runs show --why one two", "runs", ["one", "two"]),
+        ("runs list --why", "runs", []),
+        ("runs compare one --json two", "runs", ["one", "two"]),
+        ("stage plan folder --max-qubits 2 c.qasm", "circuit", Path("c.qasm")),
+        ("stage plan folder c.qasm --max-qubits 2", "circuit", Path("c.qasm")),
+        ("cache export --cache store out.bin", "file", Path("out.bin")),
+        ("pilot status --json mine", "name", "mine"),
+    ],
+)
+def test_words_that_need_not_be_there_may_come_after_options(words: str, name: str, value: object) -> None:
+    assert getattr(build_parser().parse_args(words.split()), name) == value
+
+
+@pytest.mark.parametrize("words", ["stage plan folder c.qasm --max-qubits 2 d.qasm", "runs show --what one"])
+def test_words_that_are_too_many_are_refused(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(words.split())
+    assert "unrecognized arguments" in capsys.readouterr().err
 
 
 def test_help_is_quick_because_nothing_heavy_is_imported() -> None:

@@ -256,6 +256,12 @@ def test_a_password_in_the_caches_address_is_refused_before_anything_is_made(whe
     assert not (tmp_path / "results").exists()
 
 
+def test_the_table_is_never_written_over(grid, capsys, tmp_path):
+    before = (tmp_path / "grid.json").read_bytes()
+    assert main(["sweep", grid, "--max-qubits", "2", "--to", str(tmp_path / "grid.json")]) == 2
+    assert "is the table itself" in capsys.readouterr().err and (tmp_path / "grid.json").read_bytes() == before
+
+
 def test_a_sweep_without_any_value_ends_with_a_status_of_its_own(grid, capsys):
     assert main(["sweep", grid, "--max-qubits", "2", "--shots", "3"]) == 2
     assert "0 of 16 rows have a value" in capsys.readouterr().out

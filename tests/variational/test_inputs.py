@@ -172,6 +172,11 @@ def test_a_name_that_is_none_is_said():
         find_hamiltonian("h3")
 
 
+def test_weights_whose_squares_are_too_small_for_numbers_start_somewhere():
+    start = qaoa(Hamiltonian("", SparsePauliOp(["ZZ"], [1e-310])), 2, 0)
+    assert np.isfinite(start.start).all() and np.isfinite(start.bounds).all()
+
+
 def test_qaoa_refuses_what_is_not_diagonal():
     with pytest.raises(InputError, match="one or two Z alone"):
         qaoa(Hamiltonian("", SparsePauliOp(["ZX"])), 1, 0)
