@@ -42,14 +42,14 @@ def exact_seconds(
     outputs: int,
     factors: int,
     gates: int | None = None,
-    x_parts: int | None = None,
+    passes: int | None = None,
     numbers: float = 0,
 ) -> float:
     """Predicted seconds for a whole fragment tensor from one simulation with its legs left open.
 
-    The states of the ``2**branches`` branches, then the Gram matrices: for each X part of the observable factors every
-    pair of branches meets on ``2**width`` amplitudes, and outgoing legs, left open in it, multiply the pairs by
-    ``2**outputs``; for each factor, what follows from that.
+    The states of the ``2**branches`` branches, then the Gram matrices, in passes over the states: for each observable
+    factor every pair of branches meets on ``2**width`` amplitudes, and outgoing legs, left open in it, multiply the
+    pairs by ``2**outputs``; then what follows from these.
 
     Args:
         device: a simulator.
@@ -59,15 +59,15 @@ def exact_seconds(
         outputs: outgoing wire legs.
         factors: observable factors.
         gates: how many gates it has; ``width * depth`` when not given.
-        x_parts: distinct X parts among the factors; as many as there are factors when not given.
+        passes: that the factors take; as many as there are factors when not given.
         numbers: in the tensor.
     """
     speed, many = device.speed, max(factors, 1)
-    parts = x_parts or many
-    pairs = 4.0**branches * 2.0 ** (width + outputs)
-    passes = parts * (speed.grams + pairs * speed.pair + 2.0 ** (width + branches) * speed.amplitude_gate)
-    made = many * 4.0 ** (branches + outputs) * speed.entry + numbers * speed.number
-    return open_state_seconds(device, width, depth, branches, gates) + passes + made
+    pairs = 4.0 ** (branches + outputs)
+    rows = 2.0 ** (width - outputs)
+    grams = (passes or many) * (speed.grams + rows * speed.row) + many * rows * pairs * speed.pair
+    made = many * pairs * speed.entry + numbers * speed.number
+    return open_state_seconds(device, width, depth, branches, gates) + grams + made
 
 
 def open_state_seconds(device: Device, width: int, depth: int, branches: int, gates: int | None = None) -> float:
@@ -163,7 +163,7 @@ def _simulation_seconds(device: Device, work: Work) -> float:
     if runs_exact(device, work):
         if work.compact_seconds:
             return work.compact_seconds + work.numbers * device.speed.number
-        sizes = work.outputs, work.factors, work.gates, work.x_parts, work.numbers
+        sizes = work.outputs, work.factors, work.gates, work.passes, work.numbers
         return exact_seconds(device, width, depth, branches, *sizes)
     if work.variant_seconds:
         return work.variants * work.variant_seconds

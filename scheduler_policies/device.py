@@ -74,8 +74,9 @@ class Speed:
         draw: fixed cost of one variant whose distribution comes from an open-leg state (simulator).
         place: one place of such a distribution (simulator).
         amplitude_gate: one gate applied to one amplitude (simulator).
-        grams: fixed cost of the Gram matrices of one X part of the observable factors (simulator).
-        pair: one amplitude of one pair of branches for one such part (simulator).
+        grams: fixed cost of one pass over a state for Gram matrices of observable factors (simulator).
+        row: one row of a state, its amplitudes in all branches, in one such pass (simulator).
+        pair: one amplitude of one pair of branches for one factor (simulator).
         entry: one pair of branches of one factor (simulator; on a GPU, its host).
         number: one number of a fragment tensor, made and stored (simulator; on a GPU, its host).
     """
@@ -89,6 +90,7 @@ class Speed:
     place: float = 0.0
     amplitude_gate: float = 0.0
     grams: float = 0.0
+    row: float = 0.0
     pair: float = 0.0
     entry: float = 0.0
     number: float = 0.0
@@ -230,7 +232,8 @@ class Work:
         branches: an exact simulation has 2**branches states at most, for incoming wires and gate cuts.
         outputs: outgoing wire legs, left unmeasured by an exact simulation.
         factors: observable factors its tensor has.
-        x_parts: distinct X parts among them; 0 where that is not known, as many as there are factors.
+        passes: over its state that they take, one of half of its rows counted as one; 0 where that is not known, as
+            many as there are factors.
         numbers: in its tensor; 0 where that is not known.
         compact_seconds: that a typical core takes for its whole tensor, where a simulator computes it without all
             amplitudes (a matrix product state, Paulis followed back); 0 where it is computed with them.
@@ -269,7 +272,7 @@ class Work:
     ancillas: int = 0
     exact_bytes: int = 0
     drawn_bytes: int = 0
-    x_parts: int = 0
+    passes: int = 0
     numbers: int = 0
     compact_seconds: float = 0.0
     variant_seconds: float = 0.0

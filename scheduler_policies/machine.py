@@ -10,10 +10,10 @@ from scheduler_policies.device import Device, Kind, Speed
 # double-precision simulator (results/benchmarks/planner.md); GPU: what about 2 TB/s of memory bandwidth give, not
 # measured; QPU: a superconducting machine with a 250 us repetition delay.
 CPU_SPEED = Speed(
-    job=6e-3, circuit=1e-3, gate=9e-6, amplitude_gate=4.5e-10, grams=2.3e-4, pair=1.4e-10, entry=6e-8,
-    number=1.2e-8, draw=1e-4, place=2.2e-8, shot=2e-8,
+    job=6e-3, circuit=2.3e-4, gate=1.25e-5, amplitude_gate=3e-10, grams=1.3e-4, row=5.6e-9, pair=8e-11,
+    entry=4.1e-8, number=1.35e-8, draw=1e-4, place=2.2e-8, shot=2e-8,
 )  # fmt: skip
-GPU_SPEED = replace(CPU_SPEED, job=0.2, circuit=0.02, gate=6e-5, amplitude_gate=2.5e-11, pair=1e-11)
+GPU_SPEED = replace(CPU_SPEED, job=0.2, circuit=0.02, gate=6e-5, amplitude_gate=2.5e-11, row=5e-10, pair=1e-11)
 QPU_SPEED = Speed(job=2.0, circuit=0.02, shot=2.5e-4, layer=1e-7)
 TYPICAL_CPU = Device("cpu", Kind.CPU, speed=CPU_SPEED)
 

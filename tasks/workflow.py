@@ -21,7 +21,7 @@ from tasks.dispatch.errors import RunError
 from tasks.dispatch.events import LoggedProgress
 from tasks.dispatch.fan_in import TakesTensors
 from tasks.dispatch.rounds import run_round, shot_rounds
-from tasks.dispatch.start import greedy_flops, started
+from tasks.dispatch.start import started
 from tasks.execution.jobs import exact_jobs
 from tasks.execution.run_devices import unused
 from tasks.inputs.operators import Observables
@@ -30,6 +30,7 @@ from tasks.model.problem import Estimate, Problem
 from tasks.model.progress import Progress, Quiet, Stage
 from tasks.model.tensor import Structure
 from tasks.options import Options, options_of
+from tasks.prediction import greedy_flops
 from tasks.reconstruct import (
     Answer,
     answer_of,

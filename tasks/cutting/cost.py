@@ -33,6 +33,7 @@ from tasks.cutting.drawn_bytes import MOST_OPEN_QUBITS, ROOMS, drawn_bytes, room
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.once import once_a_fragment
 from tasks.cutting.open_program import OpenProgram, open_program
+from tasks.cutting.pauli_bases import bases_of
 from tasks.cutting.pauli_program import PauliProgram, is_clifford, pauli_program
 from tasks.cutting.plan import Fragment, FragmentCost, Leg
 from tasks.cutting.product_program import ProductProgram, product_program
@@ -154,6 +155,15 @@ def factors_of_x_parts(fragment: Fragment) -> np.ndarray:
     return np.asarray(counts)
 
 
+@once_a_fragment
+def gram_passes(fragment: Fragment) -> int:
+    """Passes over its open state that its factors take, one of half of the rows counted as one."""
+    if fragment.num_qubits > _SIMULATED:
+        return len(factors_of_x_parts(fragment)) + 1
+    program = open_program(fragment)
+    return sum(basis.passes for basis in bases_of(fragment, program.rest, program.branches))
+
+
 def tensor_numbers(fragment: Fragment) -> int:
     """Of its whole tensor."""
     return prod(leg.dimension for leg in fragment.legs) * fragment.num_factors
@@ -189,7 +199,7 @@ def exact_fragment_seconds(fragment: Fragment) -> float:
 def _amplitudes_seconds(fragment: Fragment) -> float:
     branches, outputs = simulated_legs(fragment)
     gates = len(fragment.circuit.data)
-    sizes = fragment.num_factors, gates, len(factors_of_x_parts(fragment)), tensor_numbers(fragment)
+    sizes = fragment.num_factors, gates, gram_passes(fragment), tensor_numbers(fragment)
     return exact_seconds(TYPICAL_CPU, fragment.num_qubits, 0, branches, outputs, *sizes)
 
 

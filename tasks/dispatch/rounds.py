@@ -19,11 +19,11 @@ import numpy as np
 from tasks.cutting import Plan
 from tasks.dispatch.driver import Driver, steps_of
 from tasks.dispatch.fan_in import TakesTensors
-from tasks.dispatch.start import greedy_flops
 from tasks.execution.jobs import FragmentJob, sampled_jobs, uniform_shots
 from tasks.model.problem import Estimate
 from tasks.model.progress import Progress
 from tasks.model.tensor import Structure
+from tasks.prediction import greedy_flops
 from tasks.reconstruct import Allocation, allocate
 from tasks.reconstruction.statistics.allocation import FIRST_ROUND
 from tasks.runtime import limits

@@ -15,10 +15,8 @@ import numpy as np
 
 from resources_xml import units_of
 from scheduler_policies import POLICIES, POLICY_GROUP, Device, Goal, Kind, Policy, find_policy
-from scheduler_policies.machine import CONTRACTION_FLOPS
 from tasks.cut import asked_of_plan, cut
 from tasks.cutting import Plan, with_known_error
-from tasks.cutting.cost import greedy_contraction
 from tasks.cutting.cuts import cuts_from
 from tasks.cutting.document import plan_document
 from tasks.dispatch.driver import Driver
@@ -30,15 +28,15 @@ from tasks.execute import fidelities
 from tasks.execution.cache.stores.registry import check_place
 from tasks.execution.device_results import ExecutionOptions
 from tasks.execution.held import held_qpus
-from tasks.execution.jobs import exact_jobs, predicted_seconds, sampled_jobs, uniform_shots
 from tasks.execution.run_devices import devices_brought, run_devices, state_of
 from tasks.execution.works import works_of
 from tasks.forecast import forecast
 from tasks.model.problem import Problem
 from tasks.model.progress import Progress
 from tasks.options import Options, plan_limits
+from tasks.prediction import done_here
 from tasks.runs import RunDirectory
-from tasks.runtime import INLINE_S, inline, prepare_engine, shared_engine, wait_on
+from tasks.runtime import inline, prepare_engine, shared_engine, wait_on
 from tasks.runtime.machine import usable_cores
 from tasks.tensors import tensor
 
@@ -46,7 +44,6 @@ logger = logging.getLogger(__name__)
 
 _SURELY_LARGE_QUBITS = 30  # circuits that take longer to run than an engine to start
 _FORECAST = 0.03  # of a run's seconds, predicting its errors may take
-_INLINE_BYTES = 1 << 29  # what takes more memory runs in a process of its own
 
 
 @contextlib.contextmanager
@@ -167,11 +164,6 @@ def _policy(name: str) -> Policy:
     return find_policy(name, _installed() if name in POLICIES else entry_points(group=POLICY_GROUP))
 
 
-def greedy_flops(plan: Plan) -> float:
-    """Floating-point operations of the contraction along a path that is found in milliseconds."""
-    return greedy_contraction(plan.fragments, plan.bonds).flops * len(plan.factor_index)
-
-
 def _planned(problem: Problem, options: Options, directory: RunDirectory, devices: Sequence[Device]) -> Plan:
     """Plan, or plan again with the cuts that an interrupted run had chosen."""
     stored = directory.record.get("plan")
@@ -197,13 +189,6 @@ def _planned(problem: Problem, options: Options, directory: RunDirectory, device
 
 def _small(plan: Plan, options: Options, devices: Sequence[Device]) -> bool:
     """Whether what follows the plan is done sooner than an engine and its first process have started."""
-    if options.scheduler or any(device.kind is not Kind.CPU for device in devices):  # who names nodes wants them used
+    if options.scheduler:  # who names nodes wants them used
         return False
-    if sum(cost.exact_bytes for cost in plan.costs) > _INLINE_BYTES:
-        return False
-    contraction = greedy_flops(plan) / CONTRACTION_FLOPS
-    seconds = sum(predicted_seconds(job) for job in exact_jobs(plan)) + contraction
-    if options.sampled:
-        jobs = sampled_jobs(plan, uniform_shots(plan, plan_limits(options)["shots"]), options.seed)
-        seconds += 2 * sum(map(predicted_seconds, jobs)) + 2 * contraction  # two rounds, their tensors, errors
-    return seconds <= INLINE_S
+    return done_here(plan, devices, plan_limits(options)["shots"] if options.sampled else None)

@@ -26,14 +26,14 @@ from scheduler_policies import CPU_SPEED, Device, Kind
 from scheduler_policies.cost import drawn_shots, exact_seconds, places, sampled_seconds
 from scheduler_policies.device import Speed
 from tasks.cutting import Fragment, GateCut, Plan, make_plan
-from tasks.cutting.cost import factors_of_x_parts, measured_qubits, simulated_legs
+from tasks.cutting.cost import gram_passes, measured_qubits, simulated_legs
 from tasks.errors import QompassError
 from tasks.execution.jobs import exact_jobs, run_job, sampled_jobs, uniform_shots
 from tasks.inputs.validation import make_problem
 
 logger = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 _NUMBERS = ("contraction_flops", "accuracy", "waited")
 _REPEATS, _LONG_S = 9, 1.0  # of a measurement: at most, and the seconds after which it is not repeated
 _SHOTS = (20, 2000)  # a variant
@@ -158,7 +158,7 @@ def calibrate() -> Calibration:
     found |= _fitted([k.drawn for k, _ in sampled], rest)
     speed = replace(CPU_SPEED, **found)
     device = Device("cpu", Kind.CPU, speed=speed)
-    seen = [(exact_seconds(device, *k.sizes, k.outputs, k.factors, k.gates, k.x_parts), s) for k, s in exact]
+    seen = [(exact_seconds(device, *k.sizes, k.outputs, k.factors, k.gates, k.passes), s) for k, s in exact]
     seen += [(sampled_seconds(device, *k.sizes, k.variants, k.shots, k.gates, k.measured), s) for k, s in sampled]
     accuracy = median(100 * min(both) / max(both) for both in seen)
     return Calibration(machine_name(), speed, _flops(clock), accuracy, clock.waited)
@@ -218,7 +218,7 @@ class _Known:
     branches: int
     outputs: int
     factors: int
-    x_parts: int
+    passes: int
     gates: int
     measured: int
     variants: int = 0
@@ -241,12 +241,12 @@ class _Known:
     @property
     def exact(self) -> dict[str, float]:
         """The same for the whole tensor."""
-        opened, x = self.opened, self.x_parts
-        return opened | {
-            "amplitude_gate": opened["amplitude_gate"] + x * 2.0 ** (self.width + self.branches),
-            "grams": x,
-            "pair": x * 4.0**self.branches * 2.0 ** (self.width + self.outputs),
-            "entry": self.factors * 4.0 ** (self.branches + self.outputs),
+        rows, pairs = 2.0 ** (self.width - self.outputs), 4.0 ** (self.branches + self.outputs)
+        return self.opened | {
+            "grams": self.passes,
+            "row": self.passes * rows,
+            "pair": self.factors * rows * pairs,
+            "entry": self.factors * pairs,
         }
 
     @property
@@ -264,7 +264,7 @@ def _known(fragment: Fragment) -> _Known:
         fragment.num_qubits,
         *simulated_legs(fragment),
         fragment.num_factors,
-        len(factors_of_x_parts(fragment)),
+        gram_passes(fragment),
         len(fragment.circuit.data),
         measured_qubits(fragment),
     )

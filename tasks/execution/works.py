@@ -9,7 +9,7 @@ from scheduler_policies import Work
 from tasks.cutting.cost import (
     cheaper_way,
     end_cost,
-    factors_of_x_parts,
+    gram_passes,
     measured_qubits,
     simulated_legs,
     stabiliser_seconds,
@@ -56,7 +56,7 @@ def works_of(
                 branches=branches,
                 outputs=outputs,
                 factors=fragment.num_factors,
-                x_parts=len(factors_of_x_parts(fragment)),
+                passes=gram_passes(fragment),
                 numbers=tensor_numbers(fragment),
                 compact_seconds=0.0 if way is None else way.seconds,
                 variant_seconds=stabiliser_seconds(fragment, cost.variants, each[index]),

@@ -1,6 +1,14 @@
 """What a plan will give and take before it runs: standard errors for shots, seconds, money."""
 
 from tasks.prediction.shot_variances import ShotVariances, shot_variances, variances_seconds
-from tasks.prediction.spending import Spending, predicted_spending
+from tasks.prediction.spending import Spending, done_here, greedy_flops, predicted_spending
 
-__all__ = ["ShotVariances", "Spending", "predicted_spending", "shot_variances", "variances_seconds"]
+__all__ = [
+    "ShotVariances",
+    "Spending",
+    "done_here",
+    "greedy_flops",
+    "predicted_spending",
+    "shot_variances",
+    "variances_seconds",
+]

@@ -9,12 +9,24 @@ import numpy as np
 
 from scheduler_policies import Device, Kind
 from scheduler_policies.cost import why_not, work_price, work_seconds
-from scheduler_policies.machine import INLINE_FRAGMENT_S, ROUNDS_FRAGMENT_S, ROUNDS_VARIANT_S, VARIANT_ERROR_S
+from scheduler_policies.machine import (
+    CONTRACTION_FLOPS,
+    INLINE_FRAGMENT_S,
+    ROUNDS_FRAGMENT_S,
+    ROUNDS_VARIANT_S,
+    VARIANT_ERROR_S,
+)
 from tasks.cutting import Plan
-from tasks.cutting.cost import greedy_contraction, joining_seconds
+from tasks.cutting.cost import (
+    exact_fragment_seconds,
+    greedy_contraction,
+    joining_seconds,
+    sampled_fragment_seconds,
+)
 from tasks.execution.works import works_of
 from tasks.runtime import INLINE_S
 
+_HERE_BYTES = 1 << 29  # what takes more memory runs in a process of its own
 _MOST_SHOTS = 1e30  # of which it makes no difference how many more there are
 _SAMPLED = 5  # contractions of a sampled run, about: the values, their gradients, the shots of two rounds
 
@@ -36,6 +48,33 @@ class Spending:
     unplaced: tuple[tuple[int, str], ...] = ()
 
 
+def greedy_flops(plan: Plan) -> float:
+    """Floating-point operations of the contraction along a path that is found in milliseconds."""
+    return greedy_contraction(plan.fragments, plan.bonds).flops * len(plan.factor_index)
+
+
+def done_here(plan: Plan, devices: Sequence[Device], shots: float | None) -> bool:
+    """Whether what follows the plan is done in this process, sooner than an engine and its first process have started.
+
+    Args:
+        plan: the plan.
+        devices: of the run.
+        shots: in all, None for an exact run.
+    """
+    if any(device.kind is not Kind.CPU for device in devices):
+        return False
+    if sum(cost.exact_bytes for cost in plan.costs) > _HERE_BYTES:
+        return False
+    contraction = greedy_flops(plan) / CONTRACTION_FLOPS
+    seconds = sum(map(exact_fragment_seconds, plan.fragments)) + contraction
+    if shots is not None:
+        each = min(shots, _MOST_SHOTS) / max(1, sum(cost.variants for cost in plan.costs))
+        jobs = zip(plan.fragments, plan.schemes, plan.costs, strict=True)
+        drawn = [sampled_fragment_seconds(f, s, cost.variants, int(each * cost.variants)) for f, s, cost in jobs]
+        seconds += 2 * sum(drawn) + 2 * contraction  # two rounds, their tensors, errors
+    return seconds <= INLINE_S
+
+
 def predicted_spending(plan: Plan, devices: Sequence[Device], shots: float | None) -> Spending:
     """Put every fragment, the longest first, where it is done soonest.
 
@@ -44,9 +83,8 @@ def predicted_spending(plan: Plan, devices: Sequence[Device], shots: float | Non
         devices: of the run.
         shots: in all, None for an exact run.
     """
-    flops = greedy_contraction(plan.fragments, plan.bonds).flops * len(plan.factor_index)
     numbers = sum(cost.tensor_bytes for cost in plan.costs) / 8
-    contraction = joining_seconds(flops, len(plan.fragments), numbers)
+    contraction = joining_seconds(greedy_flops(plan), len(plan.fragments), numbers)
     variants = sum(cost.variants for cost in plan.costs)
     each = 1 if shots is None else max(1, round(min(shots, _MOST_SHOTS) / max(1, variants)))
     works = [replace(work, whole=shots is None) for work in works_of(plan, each)]
@@ -66,7 +104,7 @@ def predicted_spending(plan: Plan, devices: Sequence[Device], shots: float | Non
         price += work_price(chosen, work)
     busiest = max((max(units) for units in free.values()), default=0.0)
     rounds = 0 if shots is None else 2
-    if total * max(1, rounds) <= INLINE_S and all(device.kind is Kind.CPU for device in devices):
+    if done_here(plan, devices, shots):
         busiest = total + len(works) * INLINE_FRAGMENT_S  # done here, one after the other
         busiest += bool(rounds) * (len(works) * ROUNDS_FRAGMENT_S + variants * ROUNDS_VARIANT_S)
     if rounds:

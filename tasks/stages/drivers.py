@@ -13,10 +13,10 @@ from tasks.dispatch.errors import RunError
 from tasks.dispatch.fan_in import TakesTensors
 from tasks.dispatch.instructions import GiveUp, Instruction, Look, Submit
 from tasks.dispatch.pool import LAST_RESORT
-from tasks.dispatch.start import greedy_flops
 from tasks.execution.jobs import FragmentJob
 from tasks.execution.pieces import Piece
 from tasks.model.progress import Stage
+from tasks.prediction import greedy_flops
 from tasks.runtime import raise_defect
 from tasks.stages.batches import Batch, batches_of, read_batches, write_batches
 from tasks.stages.reports import read_report

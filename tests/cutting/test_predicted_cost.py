@@ -17,6 +17,7 @@ from tasks.cutting.cost import (
     exact_fragment_seconds,
     factors_of_x_parts,
     fragment_cost,
+    gram_passes,
     greedy_contraction,
     open_legs,
 )
@@ -200,8 +201,9 @@ def test_seconds_count_the_simulation_and_every_pair_of_branches():
     speed = CPU_SPEED
     simulated = speed.circuit + gates * (speed.gate + 2**6 * speed.amplitude_gate)
     assert factors_of_x_parts(fragment).tolist() == [2, 1] and factors == 3, "Z and I together, X"
-    passes = len(factors_of_x_parts(fragment)) * (speed.grams + 2**6 * speed.amplitude_gate + 4**2 * 2**4 * speed.pair)
-    made = factors * 4**2 * (speed.entry + speed.number)
+    assert gram_passes(fragment) == 3, "one over all rows, one over half of them"
+    passes = 3 * (speed.grams + 2**4 * speed.row)
+    made = factors * 4**2 * (2**4 * speed.pair + speed.entry + speed.number)
     assert exact_fragment_seconds(fragment) == pytest.approx(simulated + passes + made)
     cost = fragment_cost(fragment, ("full", "minimal"))
     assert (cost.width, cost.two_qubit_gates) == (4, 6)

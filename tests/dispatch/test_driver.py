@@ -107,7 +107,7 @@ def test_a_report_comes_through_the_folder_as_it_was():
 @pytest.mark.slow
 def test_what_fails_on_the_way_is_placed_again_with_what_follows_from_it(problem, expected, tmp_path, monkeypatch):
     """On an engine, where the way to the values was submitted before the failure was known."""
-    monkeypatch.setattr("tasks.dispatch.start.INLINE_S", -1.0)
+    monkeypatch.setattr("tasks.prediction.spending.INLINE_S", -1.0)
     real, seen = driver_module.Driver._limits, []
 
     def once(self, submit):

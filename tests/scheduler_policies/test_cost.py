@@ -84,14 +84,14 @@ def test_the_price_adds_jobs_shots_and_seconds():
     assert work_price(QPU, WORK) == pytest.approx(9 + 12 * 2500 * 0.001 + 0.1 * work_seconds(QPU, WORK))
 
 
-def test_an_exact_tensor_takes_a_pass_for_each_x_part_and_little_for_each_factor():
-    device = replace(CPU, speed=Speed(amplitude_gate=1e-9, grams=1e-4, pair=1e-10, entry=1e-8))
+def test_an_exact_tensor_takes_passes_over_its_state_and_pairs_of_branches_of_each_factor():
+    device = replace(CPU, speed=Speed(amplitude_gate=1e-9, grams=1e-4, row=1e-7, pair=1e-10, entry=1e-8))
     state = 30 * 2**11 * 1e-9
-    one_pass = 1e-4 + 2**11 * 1e-9 + 4**3 * 2**8 * 2 * 1e-10
-    each = 4**4 * 1e-8
+    one_pass = 1e-4 + 2**7 * 1e-7
+    each = 4**4 * (2**7 * 1e-10 + 1e-8)
     assert exact_seconds(device, 8, 0, 3, 1, 50, 30, 7) == pytest.approx(state + 7 * one_pass + 50 * each)
     assert exact_seconds(device, 8, 0, 3, 1, 50, 30) == pytest.approx(state + 50 * one_pass + 50 * each)
-    work = replace(WORK, factors=50, x_parts=7)
+    work = replace(WORK, factors=50, passes=7)
     assert work_seconds(device, replace(WORK, factors=50)) > work_seconds(device, work)
 
 

@@ -399,7 +399,7 @@ def test_a_child_killed_while_it_starts_costs_a_try_and_no_more(problem, tmp_pat
         return real("import os; os.kill(os.getpid(), 9)" if next(first, False) else code, *arguments)
 
     monkeypatch.setattr(children, "python_command", command)
-    monkeypatch.setattr("tasks.dispatch.start.INLINE_S", -1.0)
+    monkeypatch.setattr("tasks.prediction.spending.INLINE_S", -1.0)
     monkeypatch.setattr("tasks.runtime.embedded.start_children", lambda count: None)
     with RunDirectory.create(tmp_path, {}, problem) as directory:
         result = run(problem, Options(max_qubits=5), directory)
@@ -414,7 +414,7 @@ def test_a_defect_in_a_task_is_none_of_the_users(problem, tmp_path, monkeypatch,
     from tests.engines.work import defect
 
     monkeypatch.setattr(work, defect)
-    monkeypatch.setattr("tasks.dispatch.start.INLINE_S", inline_s)
+    monkeypatch.setattr("tasks.prediction.spending.INLINE_S", inline_s)
     with (
         pytest.raises(DefectError, match="KeyError: 'a defect'"),
         RunDirectory.create(tmp_path, {}, problem) as directory,
@@ -432,7 +432,7 @@ def test_estimates_of_several_threads_share_an_engine_that_ends_with_the_last(pr
 
     from tasks.runtime import EngineError, engine, engine_info
 
-    monkeypatch.setattr("tasks.dispatch.start.INLINE_S", inline_s)
+    monkeypatch.setattr("tasks.prediction.spending.INLINE_S", inline_s)
 
     def one(number):
         time.sleep(0.05 * number)

@@ -76,7 +76,8 @@ class FragmentSketch:
         """Of its whole tensor on one typical core."""
         if self.compact_seconds:
             return TYPICAL_CPU.speed.job + self.compact_seconds + self.numbers * TYPICAL_CPU.speed.number
-        sizes = self.outputs, self.factors, self.gates, self.x_parts, self.numbers
+        passes = self.x_parts + 1  # those without an X part go over all rows, the others over half of them
+        sizes = self.outputs, self.factors, self.gates, passes, self.numbers
         return TYPICAL_CPU.speed.job + exact_seconds(TYPICAL_CPU, self.width, 0, self.branches, *sizes)
 
     @property
