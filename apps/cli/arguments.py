@@ -102,7 +102,7 @@ def build_parser() -> Parser:
 
     runs = commands.add_parser("runs", help="list earlier runs; show or compare them, or remove finished ones")
     runs.add_argument("action", choices=("list", "show", "compare", "clean"))
-    runs.add_argument("runs", nargs="*", metavar="RUN", help="show, compare: folders, or names under --out")
+    runs.add_argument("runs", nargs="*", metavar="RUN", help="folders, or names under --out; list, clean: all")
     some = runs.add_argument_group("list, clean: which ones")
     some.add_argument("--status", choices=("running", "done", "failed", "interrupted", "unreadable"))
     some.add_argument("--device", metavar="NAME", help="that this device worked for")

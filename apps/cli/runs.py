@@ -28,7 +28,7 @@ def runs(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    found = [own for own in summaries(arguments.out) if _wanted(own, arguments)]
+    found = _chosen(arguments)
     if arguments.json:
         print(json.dumps({"schema": SCHEMA, "runs": [_document(own) for own in found]}, indent=2))
         return 0
@@ -38,6 +38,15 @@ def _list(arguments: argparse.Namespace) -> int:
     names = ("run", "status", "question", "value", "std error", "devices", "shots", "price", "time", "age")
     print(table(names, [_row(own) for own in found], right=(6, 7, 8)))
     return 0
+
+
+def _chosen(arguments: argparse.Namespace) -> list[Summary]:
+    """The runs that are named, or all, as far as the options want them."""
+    found = list(summaries(arguments.out))
+    named = {run_path(name, arguments.out).resolve(): name for name in arguments.runs}
+    for path in named.keys() - {own.path.resolve() for own in found}:
+        raise RunRecordError(f"{named[path]} is no run in {arguments.out}: name one that `qompass runs list` shows")
+    return [own for own in found if _wanted(own, arguments) and (not named or own.path.resolve() in named)]
 
 
 def _wanted(own: Summary, arguments: argparse.Namespace) -> bool:
@@ -141,7 +150,7 @@ def _difference_text(one: ValueComparison) -> str:
 
 
 def _clean(arguments: argparse.Namespace) -> int:
-    found = [own for own in summaries(arguments.out) if own.finished and _wanted(own, arguments)]
+    found = [own for own in _chosen(arguments) if own.finished]
     size = sum(own.bytes for own in found)
     if not arguments.yes:
         if arguments.json:
@@ -158,10 +167,13 @@ def _clean(arguments: argparse.Namespace) -> int:
         try:
             with RunDirectory.open(own.path):  # nobody else's, and nobody works on it
                 pass
+            shutil.rmtree(own.path)
         except RunRecordError as error:
             say(str(error))
             continue
-        shutil.rmtree(own.path)
+        except OSError as error:  # a link among others
+            say(f"cannot remove {own.path}: {error.strerror or error}")
+            continue
         freed += own.bytes
         removed.append(str(own.path))
     if arguments.json:

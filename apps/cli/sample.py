@@ -142,10 +142,12 @@ def check_writable(path: Path) -> None:
     """Find out before the run that its result could not be written.
 
     Raises:
-        InputError: the file cannot be written, or its folder is missing.
+        InputError: the file cannot be written, its folder is missing, or it may be another kind of file.
     """
     if path.is_dir():
         raise InputError(f"--vector {path}: is a directory: name a file that can be written")
+    if path.suffix != ".npz":
+        raise InputError(f"--vector {path}: arrays are written as .npz: end the name so")
     if not path.parent.is_dir():
         raise InputError(f"--vector {path}: there is no folder {path.parent}: make it, or name another file")
     if not os.access(path if path.exists() else path.parent, os.W_OK):

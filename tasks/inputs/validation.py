@@ -124,7 +124,7 @@ def read_cuts(path: Path, circuit: QuantumCircuit) -> tuple[Cut, ...]:
     places = [(cut.instruction, cut.wire) for cut in cuts]
     if len(set(places)) < len(places):
         twice = next(cut for position, cut in enumerate(cuts) if places[position] in places[:position])
-        raise InputError(f"{path}: {twice} is named twice: name each cut once")
+        raise InputError(f"{path}: {twice.section}: {json.dumps(twice.entry())} is named twice: name each cut once")
     return tuple(cuts)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -125,6 +126,8 @@ def test_runs_are_compared_in_standard_errors(out, capsys):
         (("compare", "x"), "needs two runs"),
         (("show", "nowhere"), "is not a run"),
         (("show", "20200101-000000-abcdef"), "damaged"),
+        (("list", "nowhere"), "nowhere is no run in"),
+        (("clean", "--yes", "nowhere"), "nowhere is no run in"),
     ],
 )
 def test_bad_input_is_one_line(out, capsys, command, what):
@@ -135,8 +138,6 @@ def test_bad_input_is_one_line(out, capsys, command, what):
 
 
 def test_clean_says_what_it_would_free_and_keeps_what_is_unfinished(tmp_path, out, capsys):
-    import shutil
-
     own = tmp_path / "runs"
     shutil.copytree(out, own)
     told = _json(capsys, "runs", "clean", "--out", str(own))
@@ -145,6 +146,19 @@ def test_clean_says_what_it_would_free_and_keeps_what_is_unfinished(tmp_path, ou
         assert _json(capsys, "runs", "clean", "--yes", "--out", str(own))["runs"] == told["runs"][1:]
     assert _json(capsys, "runs", "clean", "--yes", "--out", str(own))["runs"] == told["runs"][:1]
     assert {p.name for p in own.iterdir()} == {p.name for p in out.iterdir()} - {Path(r).name for r in told["runs"]}
+
+
+def test_clean_removes_only_the_runs_that_are_named_and_goes_on_after_a_link(tmp_path, out, capsys):
+    own = tmp_path / "runs"
+    shutil.copytree(out, own)
+    first, second, _ = _json(capsys, "runs", "clean", "--out", str(own))["runs"]
+    assert _json(capsys, "runs", "clean", Path(second).name, "--yes", "--out", str(own))["runs"] == [second]
+    assert Path(first).exists() and not Path(second).exists()
+    assert [r["path"] for r in _json(capsys, "runs", "list", first, "--out", str(own))["runs"]] == [first]
+    (own / "0-link").symlink_to(first)
+    assert main(["runs", "clean", "--yes", "--out", str(own)]) == 0
+    said = capsys.readouterr()
+    assert "cannot remove" in said.err and "0-link" in said.err and "2 runs removed" in said.out
 
 
 def test_names_with_escape_sequences_are_not_obeyed(tmp_path, capsys):

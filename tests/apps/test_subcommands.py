@@ -207,7 +207,14 @@ def test_the_whole_vector_is_near_the_uncut_circuits(
         assert 0.5 * np.abs(nearest - truth).sum() < 0.1, "total-variation distance, seed 0"
 
 
-@pytest.mark.parametrize(("where", "why"), [("missing/all.npz", "there is no folder missing"), (".", "is a directory")])
+@pytest.mark.parametrize(
+    ("where", "why"),
+    [
+        ("missing/all.npz", "there is no folder missing"),
+        (".", "is a directory"),
+        ("circuit.qasm", "arrays are written as .npz"),
+    ],
+)
 def test_a_vector_that_cannot_be_written_is_refused_before_the_run(
     circuit: QuantumCircuit,
     capsys: pytest.CaptureFixture[str],
