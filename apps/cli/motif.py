@@ -11,7 +11,6 @@ from apps.cli.tables import table
 from apps.cli.terminal import SCHEMA, say
 from apps.motifs.characterise import PAGE_NAME, Where, characterise, page
 from apps.motifs.couplings import MOTIFS
-from apps.report.drawing import rendered
 from scheduler_policies import Kind
 from tasks.errors import InputError, QompassError
 from tasks.execution.run_devices import run_devices
@@ -48,7 +47,11 @@ def motif(arguments: argparse.Namespace) -> int:
     ]  # fmt: skip
     drawn = ""
     try:
-        (arguments.to / PAGE_NAME).write_bytes(rendered(page(found).to_dict(), "svg"))
+        drawing = page(found).to_dict()
+        # Imported here: without the extra that draws, the tables are all there is.
+        from apps.report.drawing import rendered
+
+        (arguments.to / PAGE_NAME).write_bytes(rendered(drawing, "svg"))
         drawn = str(arguments.to / PAGE_NAME)
     except QompassError as error:  # the tables are there all the same
         say(str(error))

@@ -56,6 +56,26 @@ def test_a_motif_that_is_none_is_said(capsys, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_without_what_draws_the_tables_are_written_all_the_same(tmp_path):
+    asked = [
+        "motif",
+        "qml-classifier",
+        "--qubits",
+        "4",
+        "--depth",
+        "1",
+        "--entries",
+        "2",
+        "--to",
+        str(tmp_path / "out"),
+    ]
+    program = f"import sys; sys.modules['altair'] = None; from apps.cli.main import main; sys.exit(main({asked!r}))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "pictures and reports need Altair" in done.stderr and "page:" not in done.stdout
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["motifs.csv", "qml-classifier.csv"]
+
+
 def test_the_help_names_every_motif(capsys):
     with pytest.raises(SystemExit):
         main(["motif", "--help"])
