@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scheduler_policies.machine import GRAM_ENTRIES, GRAM_SHARE, LEAST_PASS_S, PASS_S, TURN_S
+from scheduler_policies.machine import GRAM_ENTRIES, GRAM_SHARE, LEAST_PASS_S, PASS_S, RUN_BITS, TURN_S
 from tasks.cutting.plan import Fragment
 
 _TOLD_APART = 16  # Paulis without an X part that one pass gives, about; three passes give all on two qubits
@@ -74,7 +74,8 @@ def chosen_bases(
     """In which bases Paulis are taken, in the order of the turns.
 
     Each Pauli is taken where its X part is the shortest, in the first one, two or three bases, whatever takes the
-    least time.
+    least time. Of bases that are equal in that, where it is one of those that the passes take at once
+    (``_asks_for_more``): all products of two letters take 48 passes of half the rows then, and else 64.
 
     Args:
         masks_x: (Pauli,) int64, X parts over the bits of a row's number.
@@ -90,12 +91,16 @@ def chosen_bases(
         (masks_z, masks_x, both),
         (masks_x ^ masks_z, masks_z, masks_z & ~masks_x),
     ]
-    lengths = np.stack([np.bitwise_count(x) for x, _, _ in seen])
+    more = np.stack([_asks_for_more(x, z, width) for x, z, _ in seen])
+    lengths = np.stack([np.bitwise_count(x) for x, _, _ in seen]) + 0.5 * more
     cost = TURN_S * width / max(LEAST_PASS_S, PASS_S * branches)  # of a turn, in passes
     least, best = np.inf, np.zeros(len(masks_x), dtype=int)
     for number in range(1, turns + 2):
         chosen = lengths[:number].argmin(axis=0)
-        passes = sum(_passes(seen[k][0][chosen == k], most) for k in range(number)) + cost * chosen.max(initial=0)
+        passes = cost * chosen.max(initial=0)
+        for k, (own_x, _, _) in enumerate(seen[:number]):
+            own = chosen == k
+            passes += _passes(own_x[own], most) + len(np.unique(own_x[own & more[k]]))
         if passes < least:
             least, best = passes, chosen
     bases = []
@@ -105,6 +110,28 @@ def chosen_bases(
             signs = 1.0 - 2.0 * (np.bitwise_count(negative[members]) & 1)
             bases.append(PauliBasis(number, members, own_x[members], own_z[members], signs, most))
     return bases
+
+
+def _asks_for_more(masks_x: np.ndarray, masks_z: np.ndarray, width: int) -> np.ndarray:
+    """(Pauli,) bool: whether a Pauli with an X part of one bit is in a second pass of this X part.
+
+    A pass sums over rows of which it does not tell apart those that differ in a run of bits (``run_length``). For the
+    X part of a bit that is the run that follows the bit's own, so that Paulis whose Z parts have none of its bits take
+    one pass. Of a product of two letters this is so for one of its qubits, or for both.
+    """
+    length = run_length(width)
+    if not length:
+        return np.zeros(len(masks_x), dtype=bool)
+    own = np.bitwise_count(np.maximum(masks_x, 1) - 1).astype(np.int64) // length
+    runs = width // length
+    following = np.where(own < runs, (own + 1) % runs, 0)
+    single = np.bitwise_count(masks_x) == 1
+    return single & ((masks_z & ~masks_x & (((1 << length) - 1) << (length * following))) > 0)
+
+
+def run_length(width: int) -> int:
+    """Bits of a row's number that make one run; one changes its place with the lowest at a time."""
+    return min(RUN_BITS, width // 3)
 
 
 def _passes(masks_x: np.ndarray, most: int) -> float:

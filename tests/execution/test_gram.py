@@ -53,7 +53,4 @@ def test_gram_matrices_are_those_of_the_paulis(branches, sizes, monkeypatch):
                 expected = (state.conj().T @ (paulis[k].to_matrix(sparse=True) @ state)).T
                 np.testing.assert_allclose(turned + turned.conj().T, expected, atol=1e-9, err_msg=labels[k])
                 met.append(k)
-        if start:
-            exchange_bits(own, start)
     assert sorted(met) == list(range(len(labels)))
-    np.testing.assert_array_equal(own, state)

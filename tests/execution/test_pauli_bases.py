@@ -12,6 +12,7 @@ from tasks.cutting import make_plan, pauli_bases
 from tasks.cutting.pauli_bases import chosen_bases
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
+from tasks.execution.simulators.passes import passes_of
 from tasks.execution.simulators.products import Workers
 from tasks.execution.simulators.turns import turn
 from tests.oracles import brickwork, problem_of
@@ -67,6 +68,21 @@ def test_pairs_of_equal_letters_take_no_x_part_where_that_pays():
     few = chosen_bases(*(mask[:3] for mask in masks), 12, 1, most=1000)
     assert [basis.turns for basis in few] == [0], "a turn takes longer than three passes"
     assert [basis.turns for basis in chosen_bases(*masks, 12, 16, most=1000, turns=0)] == [0]
+
+
+@pytest.mark.parametrize("width, branches", [(16, 16), (12, 16), (18, 8), (20, 16)])
+def test_products_of_two_letters_take_a_pass_for_each_qubit_and_basis(width, branches):
+    """Beside the three of each basis that give all products Z Z."""
+    masks = masks_of(pairs_of(width, "XYZ"))
+    members, ordered, done = [], [], []
+    for basis in chosen_bases(*masks, width, branches, most=1000):
+        plan = passes_of(basis.masks_x, basis.masks_z, width, branches, most=1000, done=done)
+        done += [start for start in plan if start]
+        ordered += [one for own in plan.values() for one in own]
+        members += [basis.members[k] for own in plan.values() for one in own for k in one.members]
+    assert sorted(members) == list(range(len(masks[0])))
+    assert sum(one.mask_x > 0 for one in ordered) <= 3 * width
+    assert sum(one.mask_x == 0 for one in ordered) <= 3 * (width // 5 + 1)
 
 
 @pytest.mark.parametrize("gate", ["cz", "swap"])

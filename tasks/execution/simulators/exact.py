@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from math import prod
 
@@ -32,7 +31,7 @@ def exact_tensor(fragment: Fragment, state: OpenState, *, threads: int = 1) -> n
 
     Args:
         fragment: the fragment.
-        state: what ``open_state`` returned for it; its amplitudes may be overwritten by those in another basis.
+        state: what ``open_state`` returned for it; what it holds may be overwritten, in another basis and order.
         threads: how many cores may share the work, while no other work holds them.
 
     Returns:
@@ -45,10 +44,11 @@ def exact_tensor(fragment: Fragment, state: OpenState, *, threads: int = 1) -> n
     batch = max(1, 2 * PART // max(pairs, tensor[..., 0].size))
     bases = LegBases(legs, state.branchings)
     chosen = bases_of(fragment, state.rest, branches, turns=2 if here else 0)
-    plans = [
-        passes_of(one.masks_x, one.masks_z, len(state.rest), branches, most=one.most, ordered=not here)
-        for one in chosen
-    ]
+    plans: list[dict[int, list[Pass]]] = []
+    for one in chosen:
+        done = [start for plan in plans for start in plan if start]
+        sizes = len(state.rest), branches
+        plans.append(passes_of(one.masks_x, one.masks_z, *sizes, most=one.most, ordered=not here, done=done))
     longest = max((len(one.members) for plan in plans for own in plan.values() for one in own), default=0)
     worth = 8 * longest * branches <= rows  # what each thread holds beside the state is little
 
@@ -63,28 +63,16 @@ def exact_tensor(fragment: Fragment, state: OpenState, *, threads: int = 1) -> n
                     tensor[..., basis.members[some]] = found
 
     with Workers(threads if worth and here else 1) as workers:
-        done = 0
+        turned = 0
         for basis, plan in zip(chosen, plans, strict=True):
             if basis.turns:
-                turn(state.amplitudes, range(done, basis.turns), workers)
-                done = basis.turns
-            for first, own in plan.items():
-                with _exchanged(state.amplitudes, first):
-                    workers.each(partial(fill, basis, own), len(own), 1, rows * branches)
+                turn(state.amplitudes, range(turned, basis.turns), workers)
+                turned = basis.turns
+            for start, own in plan.items():
+                if start:
+                    exchange_bits(state.amplitudes, start)
+                workers.each(partial(fill, basis, own), len(own), 1, rows * branches)
     return tensor
-
-
-@contextmanager
-def _exchanged(amplitudes: np.ndarray, start: int) -> Iterator[None]:
-    """Rows in another order until the block ends."""
-    if not start:
-        yield
-        return
-    exchange_bits(amplitudes, start)
-    try:
-        yield
-    finally:
-        exchange_bits(amplitudes, start)
 
 
 class LegBases:

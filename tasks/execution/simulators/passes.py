@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scheduler_policies.machine import PART, RUN_BITS
+from scheduler_policies.machine import PART
+from tasks.cutting.pauli_bases import run_length
 
 _WORTH = 32  # Paulis from which ordering the rows anew pays
 _WORK = 14  # a block's product takes at least 2**14 multiplications, or its overhead shows
@@ -39,7 +40,14 @@ class Pass:
 
 
 def passes_of(
-    masks_x: np.ndarray, masks_z: np.ndarray, width: int, branches: int, *, most: int, ordered: bool = False
+    masks_x: np.ndarray,
+    masks_z: np.ndarray,
+    width: int,
+    branches: int,
+    *,
+    most: int,
+    ordered: bool = False,
+    done: Sequence[int] = (),
 ) -> dict[int, list[Pass]]:
     """Passes that give all Paulis.
 
@@ -50,12 +58,15 @@ def passes_of(
         branches: columns of the state.
         most: Paulis of one pass.
         ordered: the rows stay as they are.
+        done: the bits whose runs have changed places before (``exchange_bits``), one after the other.
 
     Returns:
-        the passes by the bit that their rows are ordered by: that one and those above change places with the lowest
-        ones (``exchange_bits``), in the passes' masks they have done so; 0: nothing does.
+        the passes by the bit whose run changes places with the lowest one before they are taken, one after the other,
+        the masks as they are then; 0: none does.
     """
     length = run_length(width)
+    for start in done:
+        masks_x, masks_z = exchanged(masks_x, start, length), exchanged(masks_z, start, length)
     reordered = length > 0 and len(masks_x) >= _WORTH and not ordered
     starts = range(0, width - length + 1, length) if reordered else range(0)
     found: dict[int, list[Pass]] = {}
@@ -66,14 +77,19 @@ def passes_of(
         for start, part, inside in _chosen(mask, own, starts, length, width, branches):
             for first in range(0, len(part), most):
                 some = part[first : first + most]
-                turned = (exchanged(number, start, length) for number in (mask, own[some], inside, pivot))
-                found.setdefault(start, []).append(Pass(members[some], *turned))
-    return found
+                found.setdefault(start, []).append(Pass(members[some], mask, own[some], inside, pivot))
+    ordered_passes: dict[int, list[Pass]] = {}
+    for start in sorted(found):
+        own_starts = [*ordered_passes, start]
+        ordered_passes[start] = [_exchanged(one, own_starts, length) for one in found[start]]
+    return ordered_passes
 
 
-def run_length(width: int) -> int:
-    """Bits that change places at a time."""
-    return min(RUN_BITS, width // 3)
+def _exchanged(one: Pass, starts: Sequence[int], length: int) -> Pass:
+    masks = one.mask_x, one.masks_z, one.inside, one.pivot
+    for start in starts:
+        masks = tuple(exchanged(mask, start, length) for mask in masks)
+    return Pass(one.members, *masks)
 
 
 def exchanged(mask, start: int, length: int):
@@ -85,7 +101,7 @@ def exchanged(mask, start: int, length: int):
 
 
 def exchange_bits(amplitudes: np.ndarray, start: int) -> None:
-    """Order rows anew in place: the bits from ``start`` on change places with the lowest ones; twice is nothing."""
+    """Order rows anew in place: the run of bits from ``start`` on changes places with the lowest one."""
     rows, branches = amplitudes.shape
     length = run_length(rows.bit_length() - 1)
     size = 1 << length
