@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from apps.cli.flags import flagged_notes
+from apps.cli.groups import WHERE
 from apps.cli.paths import shown_path
 from apps.cli.progress import make_progress
 from apps.cli.run import asked, options_of_run, report, run_document
 from apps.cli.tables import plan_text, seconds_text, table
 from apps.cli.terminal import SCHEMA, say
 from tasks.errors import InputError
-from tasks.runs import read_record
+from tasks.model.problem import Problem
+from tasks.options import Options, options_document
+from tasks.runs import RunRecord, read_record, stored_problem
 from tasks.stages import Standing, execute_stage, plan_stage, reconstruct_stage
 from tasks.stages.stages import create_run
 
@@ -39,21 +42,35 @@ def _plan(arguments: argparse.Namespace) -> Standing:
             for note in problem.notes:
                 say(note)
         else:
-            _check_same(path, fields)
+            _check_same(path, fields, problem)
     elif arguments.observable or arguments.observables:
         raise InputError("an observable needs a circuit: write `qompass stage plan RUN CIRCUIT`", field="observable")
-    options = options_of_run(path, read_record(path), arguments)
+    record = read_record(path)
+    options = options_of_run(path, record, arguments)
+    _check_options(path, record, options)
     return plan_stage(path, options, most=arguments.batches, progress=make_progress(), told=say)
 
 
-def _check_same(path: Path, fields: dict[str, Any]) -> None:
+def _check_same(path: Path, fields: dict[str, Any], problem: Problem) -> None:
     """A folder that is there already is that of the same request, else it is not touched."""
     record = read_record(path)
     there = {**record["inputs"], "stored": None}, {**record.get("options", {}), "memory_bytes": None}
     asked_for = {**fields["inputs"], "stored": None}, {**fields["options"], "memory_bytes": None}
     files = [{name: entry["sha256"] for name, entry in one.items() if entry} for one, _ in (there, asked_for)]
-    if files[0] != files[1] or there[1] != asked_for[1]:
+    same = files[0] == files[1] and there[1] == asked_for[1]
+    if same:  # observables in text are in no file, and a circuit may include others
+        stored = stored_problem(path, record)
+        same = stored.names == problem.names and stored.circuit == problem.circuit
+    if not same:
         raise InputError(f"{path}: holds another run: name another folder, or leave out what is to be run")
+
+
+def _check_options(path: Path, record: RunRecord, options: Options) -> None:
+    """What decides the values was said when the run was made; where it goes on may be said anew."""
+    begun, now = record["options"], options_document(options)
+    for name in begun.keys() - {*WHERE, "memory_bytes"}:
+        if now.get(name) != begun[name]:
+            raise InputError(f"`{name}`: {path} was made with {begun[name]}: leave it out, or name another folder")
 
 
 def _execute(arguments: argparse.Namespace) -> Standing:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from apps.cli.main import main
 from tasks.dispatch.errors import RunError
 from tasks.options import Options, options_document
 from tasks.runs import RunDirectory, RunRecordError, read_record
@@ -290,3 +291,18 @@ def test_the_record_of_a_shared_folder_is_not_written_by_who_works_on_a_part(pla
     with SharedRunDirectory.join(standing.run) as directory:
         directory.update(engine={"name": "x"})
     assert (standing.run / "record.json").read_bytes() == before
+
+
+def test_a_folder_that_holds_another_run_is_not_taken_for_the_one_asked_for(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.inc").write_text("gate own a { h a; }\n")
+    text = 'OPENQASM 2.0;\ninclude "qelib1.inc";\ninclude "own.inc";\nqreg q[4];\nown q[0];\ncx q[0],q[1];\n'
+    (tmp_path / "c.qasm").write_text(text)
+    plan = ["stage", "plan", "run", "c.qasm", "--max-qubits", "2", "--cache", "off", "--observable"]
+    assert main([*plan, "Z1"]) == main([*plan, "Z1"]) == main(["stage", "plan", "run", "--cache", "off"]) == 0
+    capsys.readouterr()
+    assert main([*plan, "X1"]) == 2 and "run: holds another run" in capsys.readouterr().err
+    assert main(["stage", "plan", "run", "--max-qubits", "3"]) == 2
+    assert "--max-qubits: run was made with 2" in capsys.readouterr().err
+    (tmp_path / "own.inc").write_text("gate own a { x a; }\n")
+    assert main([*plan, "Z1"]) == 2 and "run: holds another run" in capsys.readouterr().err
