@@ -135,6 +135,13 @@ def run_sample(
         if options.shots is None:
             jobs: Sequence[FragmentJob] = exact_jobs(driver.plan, outputs=True)
         else:
+            least = 2 * sum(cost.variants for cost in driver.plan.costs)
+            if question.top is not None and options.shots < least:
+                raise InputError(
+                    f"`shots` {options.shots}: half of them find the most likely strings, the others say how likely"
+                    f" these are; give at least {least}, better {50 * least}",
+                    field="shots",
+                )
             shots = uniform_shots(driver.plan, options.shots)
             jobs = [replace(job, outputs=True) for job in sampled_jobs(driver.plan, shots, options.seed)]
         run_round("execute", jobs, driver, shown, submit)

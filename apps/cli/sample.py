@@ -18,7 +18,7 @@ from apps.cli.progress import make_progress
 from apps.cli.tables import plan_text, table
 from apps.cli.terminal import SCHEMA, say
 from tasks.cutting.document import plan_document
-from tasks.errors import InputError
+from tasks.errors import InputError, QompassError
 from tasks.inputs.validation import read_problem
 from tasks.model.problem import Problem
 from tasks.options import options_again
@@ -44,7 +44,12 @@ def sample(arguments: argparse.Namespace) -> int:
         problem = read_problem(arguments.circuit, [], None, every_qubit=True)
     options = options_from(arguments, problem)
     draws = None if arguments.top or arguments.vector else arguments.draws
-    plan, found = run_sample(problem, options, Question(draws, arguments.top), make_progress())
+    try:
+        plan, found = run_sample(problem, options, Question(draws, arguments.top), make_progress())
+    except QompassError as error:
+        if arguments.fragment_shots:
+            raise InputError(str(error).replace("`shots`", "--fragment-shots")) from error
+        raise
     document: dict[str, Any] = {"schema": SCHEMA, "qubits": problem.num_qubits, "plan": plan_document(plan)}
     document["measured"] = None if problem.readout is None else list(problem.readout.bits)
     document["notes"] = notes = notes_of(problem)

@@ -240,6 +240,19 @@ def test_sampled_fragments_without_cuts_or_gates(
             assert document["likely"][0]["bits"] in ("000", "011")
 
 
+@pytest.mark.parametrize(("shots", "least"), [("1", "6, better 600"), ("11", "12, better 600"), ("12", "")])
+def test_too_few_shots_of_fragments_are_refused_by_the_flag_that_gave_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], shots: str, least: str
+) -> None:
+    text = "ry(0.3) q[0]; cx q[0],q[1]; rx(0.2) q[1]; cx q[1],q[2]; rx(0.1) q[2]; cx q[2],q[3];"
+    (tmp_path / "line.qasm").write_text(f'OPENQASM 2.0; include "qelib1.inc"; qreg q[4]; {text}')
+    status = main(["sample", "line.qasm", "--max-qubits", "2", "--top", "2", "--fragment-shots", shots])
+    said = capsys.readouterr().err
+    assert status == (2 if least else 0)
+    if least:
+        assert f"--fragment-shots {shots}: " in said and f"give at least {least}" in said
+
+
 @pytest.mark.parametrize(("target", "reached"), [("0.0001", False), ("0.5", True)])
 def test_a_target_that_the_shots_do_not_reach_is_said(
     circuit: QuantumCircuit, capsys: pytest.CaptureFixture[str], target: str, reached: bool
