@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import chi2
@@ -71,11 +73,15 @@ def test_what_is_drawn_first_is_the_distribution_or_its_marginal(seed, part, way
             whole = list(variant_distributions(fragment, schemes, state, own))
             met = []
             bits = seen.bits(settings)
-            for members, _, laws in seen.first.each(settings):
-                for k, law in zip(members.tolist(), laws, strict=True):
+            for drawing in seen.first.each(settings):
+                for place, (k, law) in enumerate(zip(drawing.members.tolist(), drawing.laws, strict=True)):
                     assert bits[k] == builder.meaning(own[k]).num_bits
-                    expected = whole[k].reshape(len(law), -1).sum(axis=1)
-                    np.testing.assert_allclose(law, expected, atol=1e-13, err_msg=f"seed {seed}, {own[k]}")
+                    one = replace(drawing, reads=drawing.reads[place : place + 1])
+                    outcomes = one.outcomes(np.array([len(law)]), np.arange(len(law)))
+                    assert not law[np.diff(outcomes, append=-1) == 0].any(), "a bit that is not read is 1"
+                    found = np.bincount(outcomes, weights=law)
+                    expected = whole[k].reshape(len(found), -1).sum(axis=1)
+                    np.testing.assert_allclose(found, expected, atol=1e-13, err_msg=f"seed {seed}, {own[k]}")
                     met.append(k)
             assert sorted(met) == list(range(len(own)))
 

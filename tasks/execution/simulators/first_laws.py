@@ -18,6 +18,8 @@ from scheduler_policies.machine import JOINT_BITS, LAW_PART
 from tasks.cutting.drawn_bytes import Room
 from tasks.execution.simulators.measured import SettingRows
 
+_FEW_PLACES = 64  # so many take no longer to draw from than to tell variants apart by the bits that they read
+
 
 @dataclass(frozen=True)
 class _Shared:
@@ -36,6 +38,37 @@ class _Shared:
     combinations: int
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """Variants that are drawn next, and what from.
+
+    Attributes:
+        members: (variant,) their positions.
+        whole: whether all bits are drawn at once.
+        laws: (variant, place) float64, until the next ones are asked for. Bits of a place are those of some of the
+            legs, the first one least significant, then those of the table.
+        reads: (variant, leg) 1 where a bit is read.
+        legs: those that have a bit in places, always 1 where a variant reads none.
+    """
+
+    members: np.ndarray
+    whole: bool
+    laws: np.ndarray
+    reads: np.ndarray
+    legs: Sequence[int]
+
+    def outcomes(self, rows: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """(place,) int64 without bits that are not read, of places of the variants in turn, ``rows`` of each."""
+        reads = self.reads[:, self.legs]
+        if reads.all():
+            return places
+        found, place = places >> len(self.legs), np.repeat(np.arange(len(rows)), rows)
+        for k in range(len(self.legs) - 1, -1, -1):
+            read = reads[place, k]
+            found = (found << read) | (places >> k & read)
+        return found
+
+
 class FirstLaws:
     """Distributions of all bits where these are few, else of the table's.
 
@@ -50,23 +83,22 @@ class FirstLaws:
         self._table, self._rows, self._measured, self._room = table, rows, measured, room
         self._held = np.empty(0)
 
-    def each(self, settings: np.ndarray) -> Iterator[tuple[np.ndarray, bool, np.ndarray]]:
-        """The distributions of variants.
+    def each(self, settings: np.ndarray) -> Iterator[Drawing]:
+        """The distributions of variants, as many at a time as there is room for.
 
         Args:
             settings: (variant, leg).
-
-        Yields:
-            (variant,) positions, whether all bits are drawn, and (variant, place) their distributions, bit 0 of a place
-            the first leg's where one is read, then those of the table; they last until the next are asked for.
         """
         legs, length = len(self._rows), self._table.shape[-1]
         reads = read_bits(self._rows, settings)
         joint = np.zeros(len(settings), dtype=bool)
         if self._measured is not None:
             joint = reads.sum(axis=1) + self._measured <= JOINT_BITS
-        # Drawn at once are those together that read the same bits.
-        patterns = joint * (1 + 2 * (reads @ (1 << np.arange(legs))))
+        # Drawn together are those that read the same bits, or all where bits that some do not read cost less.
+        apart = reads
+        if joint.all() and length << int(reads.any(axis=0).sum()) <= _FEW_PLACES:
+            apart = np.broadcast_to(reads.any(axis=0), reads.shape)
+        patterns = joint * (1 + 2 * (apart @ (1 << np.arange(legs))))
         for pattern in np.unique(patterns).tolist():
             members = np.flatnonzero(patterns == pattern)
             if legs:
@@ -76,7 +108,8 @@ class FirstLaws:
             step = max(1, (min(LAW_PART, self._room.laws) if pattern else self._room.laws) // places)
             for start in range(0, len(members), step):
                 own = members[start : start + step]
-                yield own, bool(pattern), self._laws(settings[own], lengths)
+                laws = self._laws(settings[own], lengths)
+                yield Drawing(own, bool(pattern), laws, reads[own], [k for k in range(legs) if lengths[k]])
 
     def _laws(self, settings: np.ndarray, lengths: Sequence[int]) -> np.ndarray:
         """(variant, place); ``lengths``: (leg,) 1 where the bit of the setting is apart."""
@@ -104,11 +137,10 @@ class FirstLaws:
         combinations = 1
         for leg in range(len(self._rows) - 1, -1, -1):
             one = self._rows[leg]
-            occur, setting = np.unique(settings[:, leg], return_inverse=True)
+            occur, setting = _numbered(settings[:, leg], len(one.bits))
             apart = bool(lengths[leg])
-            matrix = np.concatenate([one.of_setting(s) for s in occur]) if apart else one.plain[occur]
-            kept, codes = np.unique(codes * len(occur) + setting.reshape(-1), return_inverse=True)
-            codes = codes.reshape(-1)
+            matrix = one.by_bit[occur].reshape(2 * len(occur), -1) if apart else one.plain[occur]
+            kept, codes = _numbered(codes * len(occur) + setting, combinations * len(occur))
             every = len(kept) == combinations * len(occur)
             combinations = len(kept)
             shared.append(_Shared(matrix, 1 + apart, None if every else kept, combinations))
@@ -134,6 +166,14 @@ class FirstLaws:
                 value = value[:, one.kept]
             combinations = one.combinations
         return value.reshape(combinations, bits, width).swapaxes(1, 2)
+
+
+def _numbered(values: np.ndarray, end: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the numbers below ``end`` occur, in ascending order, and the place of each value among them."""
+    occur = np.zeros(end, dtype=bool)
+    occur[values] = True
+    numbers = occur.nonzero()[0]
+    return numbers, values if len(numbers) == end else (occur.cumsum() - 1)[values]
 
 
 def read_bits(rows: Sequence[SettingRows], settings: np.ndarray) -> np.ndarray:

@@ -29,15 +29,13 @@ class SettingRows:
     Attributes:
         bits: (setting,) int, 1 where a bit is read.
         plain: (setting, leg entry) float64, the rows of the summed outcomes.
-        by_bit: (row, leg entry) float64, one row for each setting and value of its bit.
-        first: (setting,) int, the first of each setting's rows.
+        by_bit: (setting, 2, leg entry) float64, a row for each value of its bit; the last is all where none is read.
         operators: for each setting (bit, branch) complex, amplitudes of the branches.
     """
 
     bits: np.ndarray
     plain: np.ndarray
     by_bit: np.ndarray
-    first: np.ndarray
     operators: tuple[np.ndarray, ...]
 
     @classmethod
@@ -48,16 +46,14 @@ class SettingRows:
         for setting in settings:
             summed, signed = kind.rows(setting)
             plain.append(summed)
-            by_bit += [summed] if signed is None else [(summed + signed) / 2, (summed - signed) / 2]
+            by_bit.append([0 * summed, summed] if signed is None else [(summed + signed) / 2, (summed - signed) / 2])
             bits.append(int(signed is not None))
-        first = np.cumsum([0, *(1 + b for b in bits[:-1])])
         operators = tuple(kind.operator(setting) for setting in settings)
-        return cls(np.array(bits), np.array(plain), np.array(by_bit), first, operators)
+        return cls(np.array(bits), np.array(plain), np.array(by_bit), operators)
 
     def of_setting(self, setting: int) -> np.ndarray:
         """(bit, leg entry) of one setting; one row where no bit is read."""
-        first = self.first[setting]
-        return self.by_bit[first : first + 1 + self.bits[setting]]
+        return self.by_bit[setting, 1 - self.bits[setting] :]
 
 
 def measured_rows(state: OpenState, bases: np.ndarray) -> np.ndarray:

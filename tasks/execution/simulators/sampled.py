@@ -103,21 +103,20 @@ class _Seen:
     ) -> None:
         """Draw the variants of the group; arguments as for ``sample_open``, ``members``: which of the variants."""
         bits = self.bits(settings)
-        for part, whole, laws in self.first.each(settings):
+        for one in self.first.each(settings):
             # Places are numbers until they are packed, so in turn only those of a few variants are.
-            step = len(part) if whole else _PACKED
-            for start in range(0, len(part), step):
-                some, own = part[start : start + step], laws[start : start + step]
+            step = len(one.members) if one.whole else _PACKED
+            for start in range(0, len(one.members), step):
+                some, laws = one.members[start : start + step], one.laws[start : start + step]
                 numbers = members[some].tolist()
                 wanted, generators = [shots[k] for k in numbers], (drawn_from.at(streams[k]) for k in numbers)
-                drawn = (
-                    draw_each(own, wanted, generators)
-                    if whole
-                    else self._in_turn(settings[some], own, wanted, generators)
-                )
-                rows, places, counts = drawn
+                if one.whole:
+                    rows, places, counts = draw_each(laws, wanted, generators)
+                    places = one.outcomes(rows, places)
+                else:
+                    rows, places, counts = self._in_turn(settings[some], laws, wanted, generators)
                 found.add(members[some], rows, bits[some], pack_outcomes(places, int(bits[some].max())), counts)
-                del drawn, places  # the next laws take their place
+                del places  # the next laws take their place
 
     def _in_turn(
         self, settings: np.ndarray, laws: np.ndarray, shots: Sequence[int], generators: Iterable[np.random.Generator]
