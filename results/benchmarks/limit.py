@@ -23,6 +23,7 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
+from results.benchmarks.limit_cones import cone_lines
 from results.benchmarks.limit_frame import frame, frame_lines
 from results.benchmarks.reconstruction_scale import chain, grid, network, tree
 from tasks.reconstruction.contraction.network import network_of
@@ -36,7 +37,8 @@ _EXACT = [
     (12, 0, 10, "local", 20), (12, 2, 10, "local", 20), (12, 4, 10, "local", 20), (12, 6, 1, "local", 20),
     (12, 6, 10, "local", 20), (12, 6, 500, "local", 20), (16, 2, 10, "local", 20), (16, 4, 1, "local", 20),
     (16, 4, 10, "local", 20), (16, 4, 1000, "local", 20), (16, 4, 1000, "dense", 20), (16, 6, 10, "local", 20),
-    (20, 2, 10, "local", 20), (20, 4, 10, "local", 20), (20, 6, 10, "local", 20), (24, 2, 10, "local", 6),
+    (20, 2, 10, "local", 20), (20, 4, 10, "local", 20), (20, 6, 10, "local", 20), (24, 2, 10, "local", 20),
+    (24, 2, 10, "local", 6),
 ]  # fmt: skip
 _WIRES = [(12, 2), (16, 3)]
 _SAMPLED = [
@@ -46,13 +48,17 @@ _SAMPLED = [
 ]  # fmt: skip
 
 
-def measured(checkout: Path, case: dict[str, Any]) -> dict[str, Any] | None:
+def measured(checkout: Path, case: dict[str, Any], longest: float | None = None) -> dict[str, Any] | None:
     """A case in a checkout; None where it takes too long or runs out of memory."""
+    return _run_alone(checkout, [str(HERE / "limit_work.py"), json.dumps(case)], longest)
+
+
+def _run_alone(checkout: Path, arguments: list[str], longest: float | None = None) -> dict[str, Any] | None:
     environment = {**os.environ, "PYTHONPATH": str(checkout), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(HERE / "limit_work.py"), json.dumps(case)]
+    command = [sys.executable, *arguments]
     try:
         done = subprocess.run(
-            command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=_LONGEST_S, check=True
+            command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=longest, check=True
         )
     except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
         return None
@@ -64,7 +70,7 @@ def cases() -> dict[str, dict[str, Any]]:
     """All cases of fragments by name."""
     made: dict[str, dict[str, Any]] = {}
     for qubits, legs, observables, kind, depth in _EXACT:
-        name = f"{qubits}/{legs}, {observables} {kind}"
+        name = f"{qubits}/{legs}, {observables} {kind}" + (f", depth {depth}" if depth != 20 else "")
         made[name] = {"path": "exact", "qubits": qubits, "legs": legs, "observables": observables, "kind": kind}
         made[name]["depth"] = depth
     for qubits, legs in _WIRES:
@@ -176,7 +182,7 @@ def table(results: dict[str, Any]) -> list[str]:
         "`python -m results.benchmarks.limit [--before CHECKOUT]`, before: commit b440b4f, measured once and set "
         "against the limit of the later run; every case in a process of its own, one thread, 2 cores shared with "
         "other work. Dense fragments: brickwork of "
-        "depth 20 (24 qubits: 6, shallow enough for a matrix product state), legs at equal distances.",
+        "depth 20 (where it says 6: shallow enough for a matrix product state), legs at equal distances.",
         "",
         "## Exact fragments",
         "",
@@ -210,6 +216,7 @@ def table(results: dict[str, Any]) -> list[str]:
         "1,000 dense observables have about as many X parts, in any basis: 67 Gflop, 1.3 s at full speed and 17 times "
         "the limit. What is above it: rows in the order of the Pauli are copied before they are multiplied, a quarter "
         "of the time, and products of blocks are smaller.",
+        *cone_lines(results.get("cones")),
         "",
         "## Sampled variants",
         "",
@@ -336,9 +343,11 @@ def main() -> None:
     for name, case in cases().items():
         if options.part in (case["path"], "all"):
             kept = results["cases"].get(name, (None, None))[0]
-            old = measured(options.before, case) if options.before else kept
+            old = measured(options.before, case, _LONGEST_S) if options.before else kept
             results["cases"][name] = (old, measured(ROOT, case))
             data.write_text(json.dumps(results, indent=1) + "\n")
+    if options.part in ("exact", "all"):
+        results["cones"] = _run_alone(ROOT, [str(HERE / "limit_cones.py")])
     if options.part in ("rest", "all"):
         results |= {"searches": searches(), "cores": cores()}
     if options.part in ("frame", "all"):
