@@ -20,6 +20,7 @@ from tasks.execution.errors import ExecutionError
 from tasks.execution.samples import sampled_data
 from tasks.model.counts import merge_counts
 from tasks.model.tensor import FragmentTensor, SampledData, Structure, VariantCounts
+from tasks.parametric.bonds import bonds_of
 from tasks.parametric.exact import free_bonds
 from tasks.parametric.halves import MOST_ROUNDS, first_shots, further_shots
 from tasks.parametric.template import Template
@@ -198,11 +199,11 @@ class BackendPlan:
 
     def _joined(self, angles: np.ndarray, place: int) -> Structure:
         """How the fragments are joined in one set."""
-        bonds = tuple(
-            self._bonds[cut].of(angles[place : place + 1])[0] if cut in self._bonds else bond
-            for cut, bond in enumerate(self._structure.bonds)
-        )
-        return replace(self._structure, bonds=bonds)
+        bonds = list(self._structure.bonds)
+        free = bonds_of(list(self._bonds.values()), angles[place : place + 1])
+        for cut, bond in zip(self._bonds, free, strict=True):
+            bonds[cut] = bond[0]
+        return replace(self._structure, bonds=tuple(bonds))
 
 
 def _joined(one: _Counts, two: _Counts) -> _Counts:

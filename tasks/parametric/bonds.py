@@ -29,6 +29,10 @@ class GateBond:
         free: which of its parameters are free.
         angles: the circuit's numbers of these.
 
+    Attributes:
+        weights: (function of the angles, j, k) complex, of the Paulis between the one-qubit unitaries.
+        change: from pairs of Paulis to leg entries.
+
     Raises:
         ValueError: the ends of such a gate depend on its angles.
     """
@@ -51,29 +55,69 @@ class GateBond:
             wanted = wanted[np.ix_([0, 3], [0, 3])] if rank == 2 else wanted
             if np.abs(made - wanted).max() > _ROUNDING:
                 raise ValueError(f"{gate.name}: its matrix is no trigonometric function of its angles")
-        self._weights = weights.astype(complex)
+        self.weights = weights.astype(complex)
         # sigma_j . sigma_l = sum_a change[(j, l), a] R_a
-        self._change = np.linalg.inv(basis_change(rank))
+        self.change = np.linalg.inv(basis_change(rank))
 
-    def of(self, angles: np.ndarray) -> np.ndarray:
-        """(set, leg of end 0, leg of end 1) float64 from (set, angle of the circuit)."""
-        terms = np.tensordot(_functions(angles[:, self.angles])[0], self._weights, axes=1)
-        return self._bond(terms, terms)
+    @property
+    def form(self) -> tuple[int, ...]:
+        """Bonds of the same form are computed together."""
+        return self.weights.shape
 
-    def derivatives(self, angles: np.ndarray) -> list[tuple[int, np.ndarray]]:
-        """(angle, (set, leg, leg) float64): the derivative of the bond by each of its angles."""
-        values, slopes = _functions(angles[:, self.angles])
-        terms = np.tensordot(values, self._weights, axes=1)
-        found = []
-        for angle, slope in zip(self.angles, slopes, strict=True):
-            moved = np.tensordot(slope, self._weights, axes=1)
-            found.append((angle, self._bond(moved, terms) + self._bond(terms, moved)))
-        return found
 
-    def _bond(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        rank = self._weights.shape[1]
-        pairs = np.einsum("sjk,slm->sjlkm", left, right.conj()).reshape(-1, rank**2, rank**2)
-        return np.ascontiguousarray((self._change.T @ pairs @ self._change).real)
+def bonds_of(bonds: Sequence[GateBond], angles: np.ndarray) -> list[np.ndarray]:
+    """(bond,) (set, leg of end 0, leg of end 1) float64 from (set, angle of the circuit)."""
+    found: list[np.ndarray] = [np.empty(0)] * len(bonds)
+    for places in _alike(bonds):
+        own = [bonds[place] for place in places]
+        terms = _terms(own, _functions(_angles(own, angles))[0])
+        for place, made in zip(places, _bond(own, terms, terms), strict=True):
+            found[place] = made
+    return found
+
+
+def bond_slopes(bonds: Sequence[GateBond], angles: np.ndarray) -> list[list[tuple[int, np.ndarray]]]:
+    """(bond,) of (angle, (set, leg, leg) float64): the derivative of the bond by each of its angles."""
+    found: list[list[tuple[int, np.ndarray]]] = [[] for _ in bonds]
+    for places in _alike(bonds):
+        own = [bonds[place] for place in places]
+        values, moved = _functions(_angles(own, angles))
+        terms = _terms(own, values)
+        for number, functions in enumerate(moved):
+            slope = _terms(own, functions)
+            both = _bond(own, slope, terms) + _bond(own, terms, slope)
+            for place, bond, made in zip(places, own, both, strict=True):
+                found[place].append((bond.angles[number], made))
+    return found
+
+
+def _alike(bonds: Sequence[GateBond]) -> list[list[int]]:
+    found: dict[tuple[int, ...], list[int]] = {}
+    for place, bond in enumerate(bonds):
+        found.setdefault(bond.form, []).append(place)
+    return list(found.values())
+
+
+def _angles(bonds: Sequence[GateBond], angles: np.ndarray) -> np.ndarray:
+    """(bond and set, angle)."""
+    columns = np.array([bond.angles for bond in bonds])
+    return np.moveaxis(angles[:, columns], 1, 0).reshape(-1, columns.shape[1])
+
+
+def _terms(bonds: Sequence[GateBond], functions: np.ndarray) -> np.ndarray:
+    """(bond, set, j, k) complex from (bond and set, function)."""
+    weights = np.array([bond.weights for bond in bonds])
+    rank = weights.shape[-1]
+    made = functions.reshape(len(bonds), -1, functions.shape[1]) @ weights.reshape(len(bonds), -1, rank**2)
+    return made.reshape(len(bonds), -1, rank, rank)
+
+
+def _bond(bonds: Sequence[GateBond], left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """(bond, set, leg, leg) float64."""
+    rank, change = left.shape[-1], bonds[0].change
+    pairs = left[:, :, :, None, :, None] * right.conj()[:, :, None, :, None, :]  # j, l, k, m
+    pairs = pairs.reshape(*left.shape[:2], rank**2, rank**2)
+    return np.ascontiguousarray((change.T @ pairs @ change).real)
 
 
 def _with(gate: Gate, free: Sequence[int], point: Sequence[float]) -> np.ndarray:

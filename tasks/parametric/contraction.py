@@ -16,6 +16,8 @@ from tasks.model.tensor import Structure
 from tasks.reconstruction.contraction.network import network_of
 from tasks.reconstruction.contraction.path import Step, bind, find_paths
 
+_COLUMNS = 16  # behind an axis, from where a product is quicker with the axis where it stands
+
 
 @dataclass(frozen=True)
 class Contracted:
@@ -55,8 +57,14 @@ class Contraction:
         self._taken = structure.coefficients[:, self._tree.terms] if self._tree is not None else structure.coefficients
         self._ranks = tuple(bond.shape[0] for bond in structure.bonds)
         owner = {(cut, end): number for number, legs in enumerate(structure.legs) for cut, end in legs}
-        # A cut with both ends on one fragment is traced out there; any other is multiplied into the tensor at end 0.
-        self._loops = [owner[cut, 0] == owner[cut, 1] for cut in range(len(structure.bonds))]
+        # A cut with both ends on one fragment is traced out there; any other is multiplied into the smaller tensor.
+        cuts = range(len(structure.bonds))
+        self._loops = [owner[cut, 0] == owner[cut, 1] for cut in cuts]
+        entries = [
+            count * math.prod(self._ranks[cut] for cut, _ in legs)
+            for count, legs in zip(structure.num_factors, structure.legs, strict=True)
+        ]
+        self._ends = [int(entries[owner[cut, 1]] < entries[owner[cut, 0]]) for cut in cuts]
         self.largest = self.work = 1
         if self._tree is not None:
             sizes = [math.prod(self._ranks[i] for i in own) for own in self._tree.indices]
@@ -136,7 +144,7 @@ class Contraction:
         ]
 
     def _absorbed(self, number: int, leaf: np.ndarray, bonds: Sequence[np.ndarray]) -> np.ndarray:
-        """A leaf with the bonds of its ends 0 multiplied in and its loops traced out."""
+        """A leaf with the bonds that it takes multiplied in and its loops traced out."""
         axes = list(self._legs[number])
         for cut, end in self._legs[number]:
             if self._loops[cut] and end == 0:
@@ -146,8 +154,8 @@ class Contraction:
                 leaf = (moved * bond).sum(axis=(-2, -1))
                 axes = [axis for axis in axes if axis[0] != cut]
         for place, (cut, end) in enumerate(axes):
-            if end == 0:
-                leaf = _times(leaf, 2 + place, bonds[cut])
+            if end == self._ends[cut]:
+                leaf = _times(leaf, 2 + place, _from(end, bonds[cut]))
         return leaf
 
     def _released(
@@ -161,14 +169,14 @@ class Contraction:
         """The way back of ``_absorbed``: the adjoint of the leaf; those of its bonds are added to ``of_bonds``."""
         legs = list(self._legs[number])
         outer = [leg for leg in legs if not self._loops[leg[0]]]
-        zeros = [(place, leg) for place, leg in enumerate(outer) if leg[1] == 0]
+        absorbed = [(place, leg) for place, leg in enumerate(outer) if leg[1] == self._ends[leg[0]]]
         traced = [cut for cut, end in legs if self._loops[cut] and end == 0]
         # Derivatives by a bond: all other bonds absorbed, that one not.
-        for cut in dict.fromkeys([cut for _, (cut, _) in zeros] + traced):
+        for cut in dict.fromkeys([cut for _, (cut, _) in absorbed] + traced):
             others = [own if other != cut else None for other, own in enumerate(bonds)]
             self._bond_adjoint(cut, legs, adjoint, leaf, others, of_bonds)
-        for place, (cut, _) in zeros:
-            adjoint = _times(adjoint, 3 + place, bonds[cut].swapaxes(1, 2)[None], lead=2)
+        for place, (cut, end) in absorbed:
+            adjoint = _times(adjoint, 3 + place, _from(1 - end, bonds[cut])[None], lead=2)
         axes = outer
         for cut in traced:
             bond = bonds[cut].reshape(1, len(bonds[cut]), *(1,) * (adjoint.ndim - 2), *bonds[cut].shape[1:])
@@ -196,14 +204,18 @@ class Contraction:
                 axes = [axis for axis in axes if axis[0] != other]
         for place, (other, end) in enumerate(axes):
             bond = bonds[other]
-            if end == 0 and other != cut and bond is not None and not self._loops[other]:
-                leaf = _times(leaf, 2 + place, bond)
+            if end == self._ends[other] and other != cut and bond is not None and not self._loops[other]:
+                leaf = _times(leaf, 2 + place, _from(end, bond))
         names = "abcdefghijklmnopqr"
         own = {axis: names[place] for place, axis in enumerate(axes)}
         above = [axis for axis in axes if not self._loops[axis[0]]]
-        outer = "".join("z" if axis == (cut, 0) else own[axis] for axis in above)
+        end = self._ends[cut]
+        outer = "".join("z" if axis == (cut, end) else own[axis] for axis in above)
         inner = "".join(own[axis] for axis in axes)
-        result = own[cut, 0] + (own[cut, 1] if self._loops[cut] else "z")
+        if self._loops[cut]:
+            result = own[cut, 0] + own[cut, 1]
+        else:
+            result = own[cut, 0] + "z" if end == 0 else "z" + own[cut, 1]
         wide = np.broadcast_to(leaf, (adjoint.shape[1], *leaf.shape[1:]))
         found = np.einsum(f"uvw{outer},vw{inner}->uv{result}", adjoint, wide, optimize=True)
         of_bonds[cut] += found
@@ -254,8 +266,18 @@ def _gathered(array: np.ndarray, rows: np.ndarray, size: int, axis: int = 2) -> 
     return np.moveaxis(out, 0, axis)
 
 
+def _from(end: int, bond: np.ndarray) -> np.ndarray:
+    """A bond (set or 1, leg of end 0, leg of end 1) with the leg of an end first."""
+    return bond if end == 0 else bond.swapaxes(1, 2)
+
+
 def _times(array: np.ndarray, axis: int, matrix: np.ndarray, lead: int = 1) -> np.ndarray:
     """Multiply matrices (set or 1, old, new) into one axis; ``lead``: axes of ``array`` that the matrices have, too."""
+    shape = array.shape
+    if math.prod(shape[axis + 1 :]) >= _COLUMNS:
+        flat = array.reshape(*shape[:lead], math.prod(shape[lead:axis]), shape[axis], -1)
+        product = np.matmul(matrix.swapaxes(-1, -2)[..., None, :, :], flat)
+        return product.reshape(*product.shape[:lead], *shape[lead:axis], matrix.shape[-1], *shape[axis + 1 :])
     moved = np.moveaxis(array, axis, -1)
     shape = moved.shape
     flat = moved.reshape(*shape[:lead], -1, shape[-1])

@@ -17,7 +17,8 @@ from scipy.sparse import csr_array
 from tasks.cutting import Plan, structure_of
 from tasks.cutting.partition import severed_form
 from tasks.cutting.schmidt import Copied
-from tasks.parametric.bonds import GateBond
+from tasks.parametric.bonds import GateBond, bond_slopes, bonds_of
+from tasks.parametric.combined import combined
 from tasks.parametric.contraction import Contraction
 from tasks.parametric.grams import Grams, GramsHeld
 from tasks.parametric.program import Prepared
@@ -27,6 +28,7 @@ from tasks.runtime.inline import one_thread
 _KEPT_BYTES = 1 << 26  # of a fragment's tensors
 _BATCH_BYTES = 1 << 21  # of the largest array for the sets computed together: more leaves the processor's cache
 _BACK_BYTES = 1 << 27  # of states that are held for the way back
+_FREED_BYTES = 1 << 24
 MOST_AMPLITUDES = 1 << 20
 """Of a fragment's open state: larger ones are better run by a simulator of its own."""
 MOST_ENTRIES = 1 << 24
@@ -60,14 +62,17 @@ class ParametricPlan:
         structure = replace(structure, coefficients=csr_array(structure.coefficients.multiply(~constant[None, :])))
         structure.coefficients.eliminate_zeros()
         self.structure = structure
-        self.contraction = Contraction(structure, seed)
-        if self.contraction.largest > MOST_ENTRIES:
+        self._seed, self._combined = seed, combined(structure)
+        if self._summed.largest > MOST_ENTRIES:
             raise Unsuited("the contraction is too large")
         self._bonds = list(structure.bonds)
         self.gate_bonds = free_bonds(template, plan)
         self._kept = [Memory(_KEPT_BYTES) for _ in plan.fragments]
         self.runs = [0] * len(plan.fragments)
         self._lock = threading.Lock()
+        # The C library gives memory back to the system after each evaluation, and asks for it again page by page in
+        # the next, unless it has freed an array once that is larger than all of an evaluation's.
+        np.empty(_FREED_BYTES, dtype=np.uint8)
 
     @cached_property
     def programs(self) -> list[Prepared]:
@@ -77,7 +82,24 @@ class ParametricPlan:
     @cached_property
     def grams(self) -> list[Grams]:
         """(fragment,) of these."""
-        return [Grams(program) for program in self.programs]
+        return [Grams(program, sums) for program, sums in zip(self.programs, self._combined.sums, strict=True)]
+
+    @cached_property
+    def _summed(self) -> Contraction:
+        """Of tensors whose factors are sums."""
+        return Contraction(self._combined.structure, self._seed)
+
+    @cached_property
+    def contraction(self) -> Contraction:
+        """Of tensors with a factor each.
+
+        Raises:
+            Unsuited: it is too large.
+        """
+        found = Contraction(self.structure, self._seed)
+        if found.largest > MOST_ENTRIES:
+            raise Unsuited("the contraction is too large")
+        return found
 
     @cached_property
     def laid_open(self) -> list[tuple[Prepared, Grams]]:
@@ -94,7 +116,7 @@ class ParametricPlan:
     def _values(self, parameters: np.ndarray) -> np.ndarray:
         angles = self.template.angles.of(parameters)
         tensors = [self.tensors(number, angles) for number in range(len(self.programs))]
-        found = self.contraction.contract(tensors, self.bonds(angles)).values
+        found = self._summed.contract(tensors, self.bonds(angles)).values
         return np.broadcast_to(found, (len(parameters), found.shape[1])) + self.constants
 
     def gradients(self, parameters: np.ndarray, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -131,8 +153,8 @@ class ParametricPlan:
                 held.append(None)
                 tensors.append(self.tensors(len(tensors), angles))
         bonds = self.bonds(angles)
-        found = self.contraction.contract(tensors, bonds)
-        of_tensors, of_bonds = self.contraction.backward(found, weights[:, None, :])
+        found = self._summed.contract(tensors, bonds)
+        of_tensors, of_bonds = self._summed.backward(found, weights[:, None, :])
         by_angle = np.zeros((sums, sets, angles.shape[1]))
         for program, grams, kept, back, own in zip(self.programs, self.grams, states, held, of_tensors, strict=True):
             if back is None:
@@ -142,8 +164,8 @@ class ParametricPlan:
                 adjoint, slopes = grams.pull_back(gradient, back, angles[:, program.angles])
                 slopes += program.backward(adjoint, kept, angles[:, program.angles])
                 np.add.at(by_angle[number].T, program.angles, slopes.T)
-        for cut, bond in self.gate_bonds.items():
-            for angle, slope in bond.derivatives(angles):
+        for cut, by_own in zip(self.gate_bonds, bond_slopes(list(self.gate_bonds.values()), angles), strict=True):
+            for angle, slope in by_own:
                 by_angle[:, :, angle] += np.einsum("usab,sab->us", of_bonds[cut], slope)
         values = np.broadcast_to(found.values, (sets, found.values.shape[1])) + self.constants
         return values, self.template.angles.pull_back(by_angle, parameters)
@@ -155,13 +177,13 @@ class ParametricPlan:
 
     def bonds(self, angles: np.ndarray) -> list[np.ndarray]:
         """(cut,) (set or 1, leg, leg) float64."""
-        return [
-            self.gate_bonds[number].of(angles) if number in self.gate_bonds else bond[None]
-            for number, bond in enumerate(self._bonds)
-        ]
+        found = [bond[None] for bond in self._bonds]
+        for cut, made in zip(self.gate_bonds, bonds_of(list(self.gate_bonds.values()), angles), strict=True):
+            found[cut] = made
+        return found
 
     def tensors(self, number: int, angles: np.ndarray) -> np.ndarray:
-        """(set or 1, legs ..., factor) float64 of one fragment, run for the sets that it has not seen."""
+        """(set or 1, legs ..., sum of factors) float64 of one fragment, run for the sets that it has not seen."""
         program, memory = self.programs[number], self._kept[number]
         own = np.ascontiguousarray(angles[:, program.angles])
         if own.shape[1] == 0:
@@ -188,7 +210,7 @@ class ParametricPlan:
         if back:
             entries = max((program.amplitudes * (2 + program.depth) for program in self.programs), default=1)
         room = _BACK_BYTES if back else _BATCH_BYTES
-        step = max(1, room // (16 * max(entries, self.contraction.largest)))
+        step = max(1, room // (16 * max(entries, self._summed.largest)))
         return [slice(start, start + step) for start in range(0, sets, step)]
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from tasks.cutting.plan import Fragment
+from tasks.parametric.combined import Sum
 from tasks.parametric.late import PAIRS, LateLegs
 from tasks.parametric.linear import along
 from tasks.parametric.program import Prepared
 
 _CHUNK = 1 << 21  # amplitudes that one product may hold
+_FEWEST = 3  # factors that are worth the way of ``_Together``
+_MERGED = 16  # entries of legs whose bases are changed at once
 
 
 @dataclass(frozen=True)
@@ -22,7 +28,7 @@ class _Together:
         factors: their numbers.
         axes: of the qubits that stay, those the factors are on first.
         size: of the first.
-        signs: (factor, value of the first) +1 or -1.
+        signs: (factor, value of the first) what each is there.
     """
 
     factors: np.ndarray
@@ -56,13 +62,23 @@ class _Together:
         return found.transpose(0, 1, *(2 + axis for axis in np.argsort(self.axes))).reshape(sets, size, length)
 
 
-def _grouped(x: np.ndarray, z: np.ndarray) -> list[_Together]:
-    """Factors of Z alone in groups, each on half of the qubits or fewer; ``x``, ``z``: (factor, qubit) bool."""
+def _grouped(
+    x: np.ndarray, z: np.ndarray, weights: np.ndarray, numbers: np.ndarray, alone: np.ndarray
+) -> list[_Together]:
+    """Factors of Z alone in groups, each on half of the qubits or fewer.
+
+    Args:
+        x: (string, qubit) bool.
+        z: (string, qubit) bool.
+        weights: (string,) float64.
+        numbers: (string,) of the factor it is of.
+        alone: (string,) whether it is all of that factor.
+    """
     width = x.shape[1]
     most = max(2, width // 2)
-    left = np.flatnonzero(~x.any(axis=1) & (z.sum(axis=1) <= most) & (width > 2))
+    left = np.flatnonzero(alone & ~x.any(axis=1) & (z.sum(axis=1) <= most) & (width > 2))
     found = []
-    while left.size:
+    while left.size >= _FEWEST:
         support = z[left[np.argmax(z[left].sum(axis=1))]].copy()
         while True:
             grown = (z[left] | support).sum(axis=1)
@@ -71,28 +87,44 @@ def _grouped(x: np.ndarray, z: np.ndarray) -> list[_Together]:
             if not fitting.size:
                 break
             support |= z[left[fitting[np.argmin(grown[fitting])]]]
-        first, factors = np.flatnonzero(support), left[inside]
+        first, own = np.flatnonzero(support), left[inside]
         values = (np.arange(1 << len(first))[:, None] >> np.arange(len(first) - 1, -1, -1)) & 1
-        signs = 1.0 - 2.0 * ((z[factors][:, first].astype(np.int64) @ values.T) & 1)
+        signs = 1.0 - 2.0 * ((z[own][:, first].astype(np.int64) @ values.T) & 1)
         axes = (*first.tolist(), *np.flatnonzero(~support).tolist())
-        found.append(_Together(factors, axes, len(first), signs))
+        found.append(_Together(numbers[own], axes, len(first), weights[own, None] * signs))
         left = left[~inside]
     return found
 
 
+def _summed(
+    places: np.ndarray, x: np.ndarray, z: np.ndarray, weights: np.ndarray
+) -> list[tuple[int, np.ndarray | None, np.ndarray]]:
+    """Strings (string, qubit) of the same factor that take amplitudes from the same place as one; see ``_Asked``."""
+    powers = 1 << np.arange(x.shape[1] - 1, -1, -1, dtype=np.int64)
+    index = np.arange(1 << x.shape[1])
+    found: dict[tuple[int, int], np.ndarray] = {}
+    for place, flips, own_x, own_z, weight in zip(places.tolist(), (x @ powers).tolist(), x, z, weights, strict=True):
+        parity = np.bitwise_count((index ^ flips) & (own_z @ powers)) & 1
+        signs = weight * (1.0 - 2.0 * parity) * 1j ** int((own_x & own_z).sum())
+        found[place, flips] = found.get((place, flips), 0.0) + signs
+    return [
+        (place, index ^ flips if flips else None, signs if signs.imag.any() else signs.real)
+        for (place, flips), signs in found.items()
+    ]
+
+
 @dataclass(frozen=True)
 class _Asked:
-    """Factors that have the same letters on the late qubits.
+    """What is asked with the same letters on the late qubits, as sums of Pauli strings on the qubits that stay.
 
     Attributes:
         factors: their numbers.
         letters: (late qubit,) of "IXYZ".
         order: from (set, early branch, late qubits ..., qubits that stay) to (set, late qubits with I ..., early
             branch, other late qubits ..., qubits that stay).
-        together: those of Z on few qubits, numbered within this group as all others are.
+        together: those of one string of Z on few qubits, numbered within this group as all others are.
         single: the others.
-        source: (single, amplitude) where each takes an amplitude from.
-        signs: (single, amplitude) complex.
+        strings: (place in ``single``, where each amplitude is taken from, None for itself, and its weight).
     """
 
     factors: np.ndarray
@@ -100,8 +132,7 @@ class _Asked:
     order: tuple[int, ...]
     together: list[_Together]
     single: np.ndarray
-    source: np.ndarray
-    signs: np.ndarray
+    strings: list[tuple[int, np.ndarray | None, np.ndarray]]
 
     @property
     def plain(self) -> list[int]:
@@ -146,8 +177,18 @@ class _Asked:
         return [slice(start, start + step) for start in range(0, sets, step)]
 
     def _applied(self, branches: np.ndarray) -> np.ndarray:
-        """(set, factor, branch, amplitude): every factor on every branch."""
-        return np.moveaxis(branches[:, :, self.source] * self.signs, 2, 1)
+        """(set, factor, branch, amplitude): every single factor on every branch."""
+        sets, size, length = branches.shape
+        found = np.empty((sets, len(self.single), size, length), dtype=complex)
+        begun = set()
+        for place, source, weights in self.strings:
+            taken = branches if source is None else branches[:, :, source]
+            if place in begun:
+                found[:, place] += taken * weights
+            else:
+                np.multiply(taken, weights, out=found[:, place])
+                begun.add(place)
+        return found
 
 
 @dataclass(frozen=True)
@@ -156,7 +197,7 @@ class GramsHeld:
 
     Attributes:
         base: (set, early branch, late qubits ..., amplitude) complex.
-        pairs: (group,) (set, early legs ..., turned late qubits ..., other late qubits ..., factor) float64.
+        pairs: (group,) (set, late qubits ..., factor, early legs ...) float64, see ``LateLegs.expanded``.
     """
 
     base: np.ndarray
@@ -168,22 +209,24 @@ class Grams:
 
     Args:
         program: gives the states.
+        sums: of the fragment's factors, which are answered as one; None for each by itself.
 
     Attributes:
         fragment: the program's.
         rest: local qubits that no leg takes away and no late leg is on, the most significant first.
     """
 
-    def __init__(self, program: Prepared) -> None:
+    def __init__(self, program: Prepared, sums: Sequence[Sum] | None = None) -> None:
         self.fragment: Fragment = program.fragment
+        self._sums = [((number, 1.0),) for number in range(len(self.fragment.factors_x))] if sums is None else sums
         legs = self.fragment.legs
         gone = {leg.qubit: number for number, leg in enumerate(legs) if leg.kind.opens_qubit}
         late = [own.qubit for own in program.late]
         self.rest = rest = [qubit for qubit in program.layout if qubit not in gone and qubit not in late]
         put_off = [number for own in program.late for number in own.legs]
         self._early = [number for number in range(len(legs)) if number not in put_off]
-        # From (early legs ..., legs of the late qubits ...) to the legs in order.
-        self._legs = [[*self._early, *put_off].index(number) for number in range(len(legs))]
+        # The axis of each leg in (set, legs of the late qubits ..., factor, early legs ...).
+        self._axes = [1 + [*put_off, None, *self._early].index(number) for number in range(len(legs))]
         self._ranks = [legs[number].rank for number in self._early]
         # (set, opened legs ..., qubits ...) -> (set, early legs in order ..., late qubits ..., qubits that stay ...)
         self._opened = [legs[number].rank for number in program.opened]
@@ -198,25 +241,28 @@ class Grams:
         self._asked = self._groups(late)
 
     def _groups(self, late: list[int]) -> list[_Asked]:
-        factors_x, factors_z = self.fragment.factors_x, self.fragment.factors_z
-        codes = factors_x[:, late] + 2 * factors_z[:, late].astype(int)
-        letters = ["".join("IXZY"[code] for code in own) for own in codes]
-        weights = 1 << np.arange(len(self.rest) - 1, -1, -1, dtype=np.int64)
-        index = np.arange(1 << len(self.rest))
+        strings, owners = [number for own in self._sums for number, _ in own], []
+        for number, own in enumerate(self._sums):
+            owners += [number] * len(own)
+        x, z = self.fragment.factors_x[strings], self.fragment.factors_z[strings]
+        weights, owner = np.array([weight for own in self._sums for _, weight in own]), np.array(owners)
+        codes = x[:, late] + 2 * z[:, late].astype(int)
+        letters = np.array(["".join("IXZY"[code] for code in own) for own in codes])
         made = []
-        for own in sorted(set(letters)):
-            factors = np.flatnonzero([each == own for each in letters])
-            x, z = factors_x[factors][:, self.rest], factors_z[factors][:, self.rest]
-            together = _grouped(x, z)
-            single = np.setdiff1d(np.arange(len(x)), [number for group in together for number in group.factors])
-            x, z = x[single], z[single]
-            source = index[None, :] ^ (x @ weights)[:, None]  # (factor, amplitude)
-            parity = np.bitwise_count(source & (z @ weights)[:, None]) & 1
-            signs = (1.0 - 2.0 * parity) * (1j ** (x & z).sum(axis=1))[:, None]
+        for own in sorted(set(letters.tolist())):
+            inside = np.flatnonzero(letters == own)
+            factors, place, counts = np.unique(owner[inside], return_inverse=True, return_counts=True)
+            rest = np.ix_(inside, np.array(self.rest, dtype=np.int64))
+            alone = counts[place] == 1
+            together = _grouped(x[rest], z[rest], weights[inside], place, alone)
+            single = np.setdiff1d(np.arange(len(factors)), [number for group in together for number in group.factors])
+            wanted = np.isin(place, single)
+            index = np.searchsorted(single, place[wanted])
+            summed = _summed(index, x[rest][wanted], z[rest][wanted], weights[inside][wanted])
             plain = [2 + place for place, letter in enumerate(own) if letter == "I"]
             turned = [2 + place for place, letter in enumerate(own) if letter != "I"]
             order = (0, *plain, 1, *turned, 2 + len(late))
-            made.append(_Asked(factors, own, order, together, single, source, signs))
+            made.append(_Asked(factors, own, order, together, single, summed))
         return made
 
     def tensors(self, states: np.ndarray, angles: np.ndarray) -> np.ndarray:
@@ -230,14 +276,16 @@ class Grams:
         pairs, parts = [], []
         for asked in self._asked:
             pairs.append(self._to_pairs(asked, asked.grams(asked.branches(base))))
-            parts.append(self._late.expanded(pairs[-1], len(self._early), asked.letters, turns))
+            parts.append(self._late.expanded(pairs[-1], asked.letters, turns))
         return self._joined(parts, len(states)), GramsHeld(base, pairs)
 
     def _joined(self, parts: list[np.ndarray], sets: int) -> np.ndarray:
-        made = np.empty((sets, *parts[0].shape[1:-1], len(self.fragment.factors_x)))
+        legs = self.fragment.legs
+        made = np.zeros((sets, len(self._sums), *(leg.rank**2 for leg in legs)))
+        factor = 1 + len(legs) - len(self._early)
         for asked, part in zip(self._asked, parts, strict=True):
-            made[..., asked.factors] = part
-        return made.transpose(0, *(1 + place for place in self._legs), made.ndim - 1)
+            made[:, asked.factors] += part.transpose(0, factor, *self._axes)
+        return np.moveaxis(made, 1, -1)
 
     def outputs(self, states: np.ndarray) -> np.ndarray:
         """(set, legs ..., outcome) float64: projectors onto the outcomes of the qubits that stay; no leg is late.
@@ -249,7 +297,8 @@ class Grams:
         order = [self.rest.index(qubit) for qubit in sorted(self.rest, reverse=True)]
         moved = branches.reshape(*branches.shape[:2], *(2,) * width).transpose(0, 1, *(2 + axis for axis in order))
         columns = np.ascontiguousarray(moved.reshape(*branches.shape[:2], -1).transpose(0, 2, 1))
-        return self._in_bases(columns[:, :, :, None] * columns.conj()[:, :, None, :], self._ranks, self._changes)
+        found = _in_bases(columns[:, :, :, None] * columns.conj()[:, :, None, :], self._ranks, self._changes)
+        return np.moveaxis(found, 1, -1)
 
     def pull_back(self, gradient: np.ndarray, held: GramsHeld, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The adjoint of the states for ``Prepared.backward``, and derivatives by the angles of the late qubits' tails.
@@ -263,14 +312,15 @@ class Grams:
             (set, branch, amplitude) complex, and (set, phase) float64.
         """
         base, sets = held.base, len(held.base)
-        turns = self._late.turns(angles)
         slopes = np.zeros(angles.shape)
-        back = [0, *(1 + self._legs.index(place) for place in range(len(self._legs))), gradient.ndim - 1]
-        ordered = gradient.transpose(back)
+        late = len(self._axes) - len(self._early)
+        order = np.argsort(self._axes).tolist()  # legs
+        moved = [0, *(1 + leg for leg in order[:late]), gradient.ndim - 1, *(1 + leg for leg in order[late:])]
+        ordered = gradient.transpose(moved)
         adjoint = np.zeros_like(base)
         for asked, pairs in zip(self._asked, held.pairs, strict=True):
-            own = ordered[..., asked.factors]
-            of_pairs = self._late.pulled_back(own, pairs, len(self._early), asked.letters, turns, angles, slopes)
+            own = np.take(ordered, asked.factors, axis=1 + late)
+            of_pairs = self._late.pulled_back(own, pairs, asked.letters, angles, slopes)
             entries = self._from_pairs(asked, of_pairs)  # (set, factor, b, b')
             weights = 0.5 * (entries.conj() + entries.transpose(0, 1, 3, 2))
             found = asked.adjoint(asked.branches(base), weights)
@@ -291,37 +341,61 @@ class Grams:
         return np.ascontiguousarray(moved).reshape(len(states), self._size, *(2,) * late, -1)
 
     def _to_pairs(self, asked: _Asked, gram: np.ndarray) -> np.ndarray:
-        """(set, early legs ..., turned late qubits ..., other late qubits ..., factor) float64."""
-        plain, turned = len(asked.plain), len(asked.turned)
-        found = self._in_bases(gram, [*self._ranks, *(2,) * turned], [*self._changes, *(PAIRS,) * turned])
-        count = len(self._early) + turned
+        """(set, late qubits ..., factor, early legs ...) float64."""
+        plain, turned, early = len(asked.plain), len(asked.turned), len(self._early)
+        found = _in_bases(gram, [*self._ranks, *(2,) * turned], [*self._changes, *(PAIRS,) * turned])
         found = found.reshape(-1, *(2,) * plain, *found.shape[1:])
-        return found.transpose(0, *range(1 + plain, 1 + plain + count), *range(1, 1 + plain), 1 + plain + count)
+        late = np.argsort([*asked.plain, *asked.turned]).tolist()
+        axes = [*range(1, 1 + plain), *range(2 + plain + early, 2 + plain + early + turned)]
+        return found.transpose(0, *(axes[place] for place in late), *range(1 + plain, 2 + plain + early))
 
     def _from_pairs(self, asked: _Asked, gradient: np.ndarray) -> np.ndarray:
         """(set, factor, b, b') complex Y with sum Y gram = sum gradient pairs (its real part)."""
-        plain, turned = len(asked.plain), len(asked.turned)
-        count = len(self._early) + turned
-        moved = gradient.transpose(0, *range(1 + count, 1 + count + plain), *range(1, 1 + count), 1 + count + plain)
-        ranks, changes = [*self._ranks, *(2,) * turned], [*self._changes, *(PAIRS,) * turned]
-        entries = np.moveaxis(moved.reshape(-1, *moved.shape[1 + plain :]), -1, 1)
-        head = entries.shape[:2]
-        entries = entries.reshape(-1, *entries.shape[2:]).astype(complex)
-        for axis, change in enumerate(changes):
-            entries = along(entries, 1 + axis, change.T)
-        paired = entries.reshape(-1, *(rank for rank in ranks for _ in (0, 1)))
-        order = [0, *(1 + 2 * k for k in range(count)), *(2 + 2 * k for k in range(count))]
-        size = int(np.prod(ranks, dtype=np.int64))
-        return np.ascontiguousarray(paired.transpose(order)).reshape(*head, size, size)
+        plain, turned, early = len(asked.plain), len(asked.turned), len(self._early)
+        rest = range(1 + plain + turned, 2 + plain + turned + early)
+        moved = gradient.transpose(0, *(1 + k for k in asked.plain), *rest, *(1 + k for k in asked.turned))
+        moved = moved.reshape(-1, *moved.shape[1 + plain :])
+        return _out_of_bases(moved, [*self._ranks, *(2,) * turned], [*self._changes, *(PAIRS,) * turned])
 
-    @staticmethod
-    def _in_bases(gram: np.ndarray, ranks: list[int], changes: list[np.ndarray]) -> np.ndarray:
-        """(set, legs ..., factor) float64 from (set, factor, b, b') complex, entry <b'|P|b>."""
-        count = len(ranks)
-        head = gram.shape[:2]
-        paired = gram.reshape(*head, *ranks, *ranks)
-        order = [0, 1, *(2 + axis for k in range(count) for axis in (k, count + k))]
-        entries = paired.transpose(order).reshape(-1, *(rank**2 for rank in ranks))
-        for axis, change in enumerate(changes):
-            entries = along(entries, 1 + axis, change)
-        return np.moveaxis(entries.real.reshape(*head, *entries.shape[1:]), 1, -1)
+
+def _in_bases(gram: np.ndarray, ranks: list[int], changes: list[np.ndarray]) -> np.ndarray:
+    """(set, factor, legs ...) float64 from (set, factor, b, b') complex, entry <b'|P|b>."""
+    count = len(ranks)
+    head = gram.shape[:2]
+    paired = gram.reshape(*head, *ranks, *ranks)
+    order = [0, 1, *(2 + axis for k in range(count) for axis in (k, count + k))]
+    merged = _merged(changes)
+    entries = paired.transpose(order).reshape(-1, *(len(change) for change in merged))
+    for axis, change in enumerate(merged):
+        entries = along(entries, 1 + axis, change)
+    return entries.real.reshape(*head, *(rank**2 for rank in ranks))
+
+
+def _out_of_bases(gradient: np.ndarray, ranks: list[int], changes: list[np.ndarray]) -> np.ndarray:
+    """(set, factor, b, b') complex, the way back from (set, factor, legs ...)."""
+    count, head = len(ranks), gradient.shape[:2]
+    merged = _merged(changes)
+    entries = gradient.reshape(-1, *(len(change) for change in merged)).astype(complex)
+    for axis, change in enumerate(merged):
+        entries = along(entries, 1 + axis, change.T)
+    paired = entries.reshape(-1, *(rank for rank in ranks for _ in (0, 1)))
+    order = [0, *(1 + 2 * k for k in range(count)), *(2 + 2 * k for k in range(count))]
+    size = math.prod(ranks)
+    return paired.transpose(order).reshape(*head, size, size)
+
+
+def _merged(changes: list[np.ndarray]) -> list[np.ndarray]:
+    """Changes of neighbouring legs as one, as long as they are small."""
+    return list(_merge(tuple(change.tobytes() for change in changes), tuple(map(len, changes))))
+
+
+@lru_cache(maxsize=256)
+def _merge(raw: tuple[bytes, ...], sizes: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    found: list[np.ndarray] = []
+    for own, size in zip(raw, sizes, strict=True):
+        change = np.frombuffer(own, dtype=complex).reshape(size, size)
+        if found and len(found[-1]) * size <= _MERGED:
+            found[-1] = np.kron(found[-1], change)
+        else:
+            found.append(change)
+    return tuple(found)

@@ -113,45 +113,35 @@ class LateLegs:
         """(set or 1, late qubit, 2, 2) complex: the tails."""
         return self._rotations.unitaries(angles)
 
-    def expanded(self, pairs: np.ndarray, early: int, letters: str, turns: np.ndarray) -> np.ndarray:
-        """(set, early legs ..., late legs ..., factor) float64.
+    def expanded(self, pairs: np.ndarray, letters: str, turns: np.ndarray) -> np.ndarray:
+        """(set, late legs ..., factor, early legs ...) float64.
 
         Args:
-            pairs: (set, early legs ..., late qubits with letters ..., late qubits with I ..., factor) float64.
-            early: how many early legs there are.
+            pairs: (set, late qubits ..., factor, early legs ...) float64: two values of a late qubit with letter I,
+                and four pairs of them of any other.
             letters: of the late qubits.
             turns: the tails.
         """
-        found = self._mapped(pairs, early, letters, self._maps(letters, turns))
-        return found.reshape(*found.shape[: 1 + early], *(4,) * sum(self._counts), found.shape[-1])
+        found = _mapped(pairs, self._maps(letters, turns))
+        return found.reshape(len(found), *(4,) * sum(self._counts), *found.shape[1 + len(letters) :])
 
     def pulled_back(
-        self,
-        gradient: np.ndarray,
-        pairs: np.ndarray,
-        early: int,
-        letters: str,
-        turns: np.ndarray,
-        angles: np.ndarray,
-        slopes: np.ndarray,
+        self, gradient: np.ndarray, pairs: np.ndarray, letters: str, angles: np.ndarray, slopes: np.ndarray
     ) -> np.ndarray:
         """Derivatives by ``pairs`` from those by what ``expanded`` gives; those by tails' angles join ``slopes``."""
+        turns = self.turns(angles)
         maps = self._maps(letters, turns)
-        sets, head = len(gradient), gradient.shape[1 : 1 + early]
-        flat = gradient.reshape(sets, *head, *(4**count for count in self._counts), -1)
+        sets = len(gradient)
+        found = gradient.reshape(sets, *(4**count for count in self._counts), *pairs.shape[1 + len(letters) :])
         for qubit, letter in enumerate(letters):
             if letter != "I" and len(self._rotations.columns):
                 # With every other late qubit mapped, the derivative by this one's map.
-                others = self._mapped(pairs, early, letters, [m if k != qubit else None for k, m in enumerate(maps)])
-                left = np.moveaxis(flat, 1 + early + qubit, 1).reshape(sets, flat.shape[1 + early + qubit], -1)
-                right = np.moveaxis(others, 1 + early + qubit, 1).reshape(len(others), 4, -1)
+                others = _mapped(pairs, [own if k != qubit else None for k, own in enumerate(maps)])
+                left = np.moveaxis(found, 1 + qubit, 1).reshape(sets, found.shape[1 + qubit], -1)
+                right = np.moveaxis(others, 1 + qubit, 1).reshape(len(others), 4, -1)
                 of_map = np.matmul(left, right.swapaxes(1, 2))
                 self._slopes(qubit, letter, of_map, turns, angles, slopes)
-        found = flat
-        for qubit, own in enumerate(maps):
-            found = along_sets(found, 1 + early + qubit, own.swapaxes(1, 2))
-        order = self._order(letters)
-        return found.transpose(*range(1 + early), *(1 + early + place for place in order), found.ndim - 1)
+        return _mapped(found, [own.swapaxes(1, 2) for own in maps])
 
     def _slopes(
         self, qubit: int, letter: str, of_map: np.ndarray, turns: np.ndarray, angles: np.ndarray, slopes: np.ndarray
@@ -178,14 +168,10 @@ class LateLegs:
         pairs = self._values[qubit][None] * operator.swapaxes(1, 2)[:, None]
         return (pairs.reshape(*pairs.shape[:2], 4) @ _FROM_PAIRS).real
 
-    def _mapped(self, pairs: np.ndarray, early: int, letters: str, maps: Sequence[np.ndarray | None]) -> np.ndarray:
-        back = np.argsort(self._order(letters)).tolist()
-        found = pairs.transpose(*range(1 + early), *(1 + early + place for place in back), pairs.ndim - 1)
-        for qubit, own in enumerate(maps):
-            if own is not None:
-                found = along_sets(found, 1 + early + qubit, own)
-        return found
 
-    def _order(self, letters: str) -> list[int]:
-        """Late qubits, those with letters first."""
-        return sorted(range(len(letters)), key=lambda place: letters[place] == "I")
+def _mapped(array: np.ndarray, maps: Sequence[np.ndarray | None]) -> np.ndarray:
+    """A map (set or 1, new, old) on each of the axes from 1 on; None for none."""
+    for number, own in enumerate(maps):
+        if own is not None:
+            array = along_sets(array, 1 + number, own)
+    return array

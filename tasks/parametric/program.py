@@ -60,12 +60,19 @@ class _Phases:
     patterns: np.ndarray  # (phase, 2**n), factors included
 
     def forward(self, state: np.ndarray, angles: np.ndarray) -> np.ndarray:
-        return state * np.exp(1j * (angles[:, self.which] @ self.patterns))[:, None, :]
+        return state * self._factors(angles)[:, None, :]
 
     def backward(self, adjoint: np.ndarray, after: np.ndarray, angles: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         overlap = np.einsum("sbx,sbx->sx", adjoint.conj(), after).imag
         gradient[:, self.which] = -2 * overlap @ self.patterns.T
-        return adjoint * np.exp(-1j * (angles[:, self.which] @ self.patterns))[:, None, :]
+        return adjoint * self._factors(-angles)[:, None, :]
+
+    def _factors(self, angles: np.ndarray) -> np.ndarray:
+        phases = angles[:, self.which] @ self.patterns
+        found = np.empty(phases.shape, dtype=complex)
+        np.cos(phases, out=found.real)  # with the sine half the time of a complex exponential
+        np.sin(phases, out=found.imag)
+        return found
 
 
 @dataclass(frozen=True)

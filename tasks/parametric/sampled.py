@@ -39,11 +39,12 @@ class SampledPlan:
         shots: taken so far by all fragments.
 
     Raises:
-        Unsuited: a fragment has too many variants to hold them all.
+        Unsuited: a fragment has too many variants to hold them all, or the contraction is too large.
     """
 
     def __init__(self, plan: ParametricPlan, seed: int) -> None:
         self.plan, self.seed = plan, seed
+        self._contraction = plan.contraction
         self.draws = [Draws(grams, own) for (_, grams), own in zip(plan.laid_open, plan.plan.schemes, strict=True)]
         if any(draws.entries > _MOST_ENTRIES for draws in self.draws):
             raise Unsuited("a fragment has too many variants")
@@ -147,12 +148,12 @@ class SampledPlan:
             np.mean([draws.tensor(own) for own in counts], axis=0)[None]
             for draws, *counts in zip(self.draws, *halves, strict=True)
         ]
-        found = plan.contraction.contract(tensors, bonds)
+        found = self._contraction.contract(tensors, bonds)
         observables = found.values.shape[1]
         known = [Uncertainty.none(observables) for _ in halves]
         if not self.draws:
             return found.values[0] + plan.constants, np.zeros(observables), known
-        slopes, _ = plan.contraction.backward(found, np.eye(observables)[:, None, :])
+        slopes, _ = self._contraction.backward(found, np.eye(observables)[:, None, :])
         whole = Uncertainty.none(observables)
         for counts, told in zip(halves, known, strict=True):
             for draws, own, slope in zip(self.draws, counts, slopes, strict=True):
@@ -171,6 +172,6 @@ class SampledPlan:
         for draws, *counts in zip(self.draws, *halves, strict=True):
             again = [[draws.tensor(draws.again(own, rng)) for own in counts] for _ in range(_RESAMPLINGS)]
             tensors.append(np.mean(again, axis=1))
-        found = self.plan.contraction.contract(tensors, bonds).values
+        found = self._contraction.contract(tensors, bonds).values
         spread = found.var(axis=0, ddof=1)
         return np.where(spread > (_ROUNDING * np.abs(found).max(axis=0)) ** 2, spread, 0.0)

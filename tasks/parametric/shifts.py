@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tasks.model.streams import random_stream
+from tasks.parametric.bonds import bond_slopes
 from tasks.parametric.draws import Counts
 from tasks.parametric.sampled import SampledPlan
 from tasks.reconstruction.statistics.uncertainty import Uncertainty
@@ -91,9 +92,9 @@ def _one(sampled: SampledPlan, parameters: np.ndarray, shots: int) -> tuple[np.n
             for own in pair:
                 known.add(draws.uncertainty(own, slopes_of[number][:, 0])[:, None].scaled(weights[phase]))
         add([change if place == number else own for place, own in enumerate(tensors)], bonds, number)
-    for cut, bond in plan.gate_bonds.items():
+    for cut, by_angle in zip(plan.gate_bonds, bond_slopes(list(plan.gate_bonds.values()), angles), strict=True):
         change = np.zeros((len(parameters), *bonds[cut].shape[1:]))
-        for angle, slope in bond.derivatives(angles):
+        for angle, slope in by_angle:
             change += jacobian[angle][:, None, None] * slope
         add(tensors, [change if place == cut else own for place, own in enumerate(bonds)], -1)
     for draws, own, gradient in zip(sampled.draws, counts, of_base, strict=True):

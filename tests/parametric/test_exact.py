@@ -11,7 +11,7 @@ from qiskit.quantum_info import Operator, SparsePauliOp
 
 from tasks.cutting.cuts import GateCut, WireCut
 from tasks.cutting.schmidt import schmidt_form
-from tasks.parametric.bonds import GateBond
+from tasks.parametric.bonds import GateBond, bond_slopes, bonds_of
 from tasks.parametric.elementary import PARTS, Fixed, parts_of
 from tasks.parametric.template import Unsuited, template_of
 from tests.parametric.circuits import parametric, random_circuit, random_operators, uncut
@@ -42,10 +42,11 @@ def test_a_severed_gates_bond_is_that_of_its_form_and_moves_as_differences_say(n
     kind, number = GATES[name].base_class, len(GATES[name].params)
     point = np.random.default_rng(2).uniform(0.4, 1.2, number)
     bond = GateBond(kind(*point), schmidt_form(kind(*point)), range(number), range(number))
-    np.testing.assert_allclose(bond.of(point[None])[0], schmidt_form(kind(*point)).bond(), atol=1e-12)
-    for angle, slope in bond.derivatives(point[None]):
+    np.testing.assert_allclose(bonds_of([bond], point[None])[0][0], schmidt_form(kind(*point)).bond(), atol=1e-12)
+    for angle, slope in bond_slopes([bond], point[None])[0]:
         step = 1e-6 * np.eye(number)[angle]
-        difference = (bond.of((point + step)[None]) - bond.of((point - step)[None])) / 2e-6
+        moved = [bonds_of([bond], (point + sign * step)[None])[0] for sign in (1, -1)]
+        difference = (moved[0] - moved[1]) / 2e-6
         np.testing.assert_allclose(slope, difference, atol=1e-8)
 
 
@@ -170,6 +171,37 @@ def test_the_last_layers_legs_take_no_room_in_the_state(layers):
     for number in range(circuit.num_parameters):
         step = 1e-5 * np.eye(circuit.num_parameters)[number]
         difference = (plan.values(values + step) - plan.values(values - step)) / 2e-5
+        np.testing.assert_allclose(slopes[:, :, number].T, difference, atol=1e-7)
+
+
+def test_an_energy_takes_one_sum_of_a_fragments_own_terms():
+    rng = np.random.default_rng(4)
+    angles = ParameterVector("a", 6)
+    circuit = QuantumCircuit(6)
+    for qubit in range(6):
+        circuit.ry(angles[qubit], qubit)
+    for qubit in range(5):
+        circuit.rzz(angles[qubit] - 0.3, qubit, qubit + 1)
+        circuit.rx(angles[5 - qubit], qubit)
+    cut = next(i for i, item in enumerate(circuit.data) if {circuit.find_bit(q).index for q in item.qubits} == {2, 3})
+    inside = [(letters, list(pair)) for letters in ("ZZ", "XX", "XY") for pair in ((0, 1), (1, 2), (3, 4), (4, 5))]
+    terms = [(*own, float(rng.normal())) for own in [*inside, ("ZZ", [2, 3]), ("X", [0]), ("Z", [4]), ("", [])]]
+    energy = SparsePauliOp.from_sparse_list(terms, 6)
+    alone = parametric(circuit, [energy], None, (GateCut(cut),))
+    # Nothing and the sum of all within, on either side, and one end of the term across.
+    assert [len(grams.tensors(program.states(np.zeros((1, len(program.angles))))[-1],
+                              np.zeros((1, len(program.angles))))[0, 0]) for program, grams
+            in zip(alone.programs, alone.grams, strict=True)] == [3, 3]  # fmt: skip
+    both = parametric(circuit, [energy, SparsePauliOp("IIIIZZ"), 0.5 * energy], None, (GateCut(cut),))
+    values = rng.uniform(-3, 3, (3, 6))
+    wanted = uncut(circuit, [energy, SparsePauliOp("IIIIZZ"), 0.5 * energy], values)
+    np.testing.assert_allclose(both.values(values), wanted, atol=1e-10)
+    np.testing.assert_allclose(alone.values(values), wanted[:, :1], atol=1e-10)
+    slopes = alone.gradients(values)[1]
+    np.testing.assert_allclose(slopes, both.gradients(values, np.array([[1.0, 0.0, 0.0]]))[1], atol=1e-10)
+    for number in range(6):
+        step = 1e-5 * np.eye(6)[number]
+        difference = (alone.values(values + step) - alone.values(values - step)) / 2e-5
         np.testing.assert_allclose(slopes[:, :, number].T, difference, atol=1e-7)
 
 

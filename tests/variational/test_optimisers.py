@@ -183,7 +183,7 @@ class Scripted(Measure):
     """Energies that are given."""
 
     def __init__(self, energies):
-        self.levels, self._energies = 0, iter(energies)
+        self.levels, self.paid, self._energies = 0, 0.0, iter(energies)
 
     def values(self, points, level, allowed=None):
         return Measured(np.array([next(self._energies) for _ in points]), np.zeros(len(points)))
