@@ -24,13 +24,12 @@ from tasks.errors import is_defect
 from tasks.model.problem import Problem
 from tasks.runs.claims import CLAIMS_OF_BATCHES, Claims
 from tasks.runs.crate import CRATE_NAME, CRATE_VARIABLE, WORKFLOW_NAME, crate_document
-from tasks.runs.journal import read_journal
 from tasks.runs.lock import RunLock, is_locked
 from tasks.runs.log import RunLog
 from tasks.runs.naming import new_name
 from tasks.runs.problem_files import pack_problem, unpack_problem
 from tasks.runs.record import RunRecord, RunRecordError
-from tasks.runs.results import FOLDER, write
+from tasks.runs.results import FOLDER, has_results, write
 from tasks.runs.run_results import RunResults
 from tasks.runs.storage import read_stored
 from tasks.runs.temporary import is_temporary
@@ -167,15 +166,12 @@ class RunDirectory:
             elif error is not None and is_defect(error):
                 self._keep_traceback(error)
                 self.finish("failed", error=f"{kind.__name__}: {str(error).partition(chr(10))[0]}")
-            elif not self._resumed and not self._has_results():
+            elif not self._resumed and not has_results(self.path):
                 self.discard()
             else:
                 self.finish("failed", error=f"{kind.__name__}: {error}")
         finally:
             self.close()
-
-    def _has_results(self) -> bool:
-        return any((self.path / FOLDER).glob("[!.]*.npz")) or bool(read_journal(self.path))
 
     def _keep_traceback(self, error: BaseException) -> None:
         path = self.path / "traceback.txt"

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tasks.runs.journal import read_journal
 from tasks.runs.record import RunRecordError
 from tasks.runs.storage import Stored, pack, read_stored, unpack, write_atomically
 from tasks.runs.temporary import is_temporary
@@ -75,9 +76,18 @@ def write(run: Path, name: str, content: bytes) -> None:
     try:
         write_atomically(run / name, content, durable=not is_temporary(run))
     except OSError as error:
-        raise RunRecordError(
-            f"cannot write {run / name}: {error.strerror}: mend that, then `qompass resume {run}`"
-        ) from error
+        raise RunRecordError(f"cannot write {run / name}: {error.strerror}: {_what_to_do(run)}") from error
+
+
+def _what_to_do(run: Path) -> str:
+    if is_temporary(run):
+        return "mend that, or set TMPDIR to another folder"
+    return f"mend that, then `qompass resume {run}`" if has_results(run) else "mend that, or name another folder"
+
+
+def has_results(run: Path) -> bool:
+    """Whether there is anything of a run that is worth its folder."""
+    return any((run / FOLDER).glob("[!.]*.npz")) or bool(read_journal(run))
 
 
 def file_name(key: str) -> str:

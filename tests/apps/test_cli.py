@@ -165,6 +165,7 @@ BAD = [
     (["run", GHZ, "--observable", "Z0", "--cache", "redis://:hunter2@h"], "QOMPASS_REDIS_PASSWORD"),
     (["run", GHZ, "--observable", "Z0", "--cache", "redis://h?password=hunter2"], "QOMPASS_REDIS_PASSWORD"),
     (["run", GHZ, "--observable", "Z0", "--cache", "redis://["], "not a URL"),
+    (["run", GHZ, "--observable", "Z0", "--cache", "ftp://h"], "a URL that begins with one of redis://"),
     (["run", GHZ, "--observable", "Z0", "--cache", "redis://h:abc"], "not a URL"),
     (["run", GHZ, "--observable=--"], "--observable: '--' is no value"),
     (["resume", "nothing"], "nothing is not a run"),

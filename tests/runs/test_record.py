@@ -422,7 +422,12 @@ def test_a_write_that_fails_leaves_the_old_content_and_no_rest(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, step, full)
-    with pytest.raises(RunRecordError, match="No space left on device"):
+    with pytest.raises(RunRecordError, match="No space left on device: mend that, or name another folder"):
+        run.update(seed=3)
+    monkeypatch.undo()
+    run.results.store("fragment 0", {"values": np.ones(2)}, {})
+    monkeypatch.setattr(os, step, full)
+    with pytest.raises(RunRecordError, match="No space left on device: mend that, then `qompass resume"):
         run.update(seed=3)
     monkeypatch.undo()
     assert (run.path / "record.json").read_bytes() == before

@@ -34,7 +34,7 @@ def check_place(where: str) -> None:
     """Make sure that a place may stand in arguments, records and process lists, and that its URL can be read.
 
     Raises:
-        InputError: it names a password, or is not a URL where it looks like one.
+        InputError: it names a password, or is not a URL where it looks like one, or one of no store.
     """
     for part in where.split(","):
         try:
@@ -43,6 +43,8 @@ def check_place(where: str) -> None:
         except ValueError as error:
             how = "give a directory, a redis:// or rediss:// URL, or off"
             raise InputError(f"`cache`: not a URL ({error}): {how}", field="cache") from None
+        if _scheme(part) not in STORES:
+            raise InputError(_unknown(part), field="cache")
         if url.password or "password" in parse_qs(url.query):
             raise InputError(
                 "`cache`: leave the password out of the URL and put it into QOMPASS_REDIS_PASSWORD", field="cache"
@@ -70,11 +72,15 @@ def _scheme(place: str) -> str:
     return place.partition("://")[0] if "://" in place else _DIRECTORY
 
 
+def _unknown(place: str) -> str:
+    known = ", ".join(f"{name}://" for name in STORES if name)
+    return f"cache {place[:200]!r}: give a directory, a URL that begins with one of {known}, or off"
+
+
 def _open(place: str, max_bytes: int) -> Store:
     scheme = _scheme(place)
     if scheme not in STORES:
-        known = ", ".join(f"{name}://" for name in STORES if name)
-        raise StoreUnavailable(f"cache {place!r}: give a directory, a URL that begins with one of {known}, or off")
+        raise StoreUnavailable(_unknown(place))
     module, name, package = STORES[scheme]
     try:
         kind = getattr(import_module(module), name)
