@@ -21,12 +21,25 @@ CONTRACTION_FLOPS = 5e10  # operations a second of contractions on one core, as 
 JOIN_FRAGMENT_S = 5e-4  # of a contraction, for each fragment
 JOIN_NUMBER_S = 1.5e-8  # and for each number of the fragments' tensors, read and put in order
 
-# Beside its work, of a run that is done in one process: a fragment; a fragment and a variant of a sampled run, in two
-# rounds of shots; a variant whose error is worked out.
-INLINE_FRAGMENT_S = 1.6e-3
-ROUNDS_FRAGMENT_S = 6.8e-3
-ROUNDS_VARIANT_S = 9e-5
-VARIANT_ERROR_S = 4.5e-5
+# Beside its work, of a run that is done in one process: the run, a fragment, a number of its tensors, which are stored.
+INLINE_RUN_S = 1.6e-3
+INLINE_FRAGMENT_S = 1.9e-3
+INLINE_NUMBER_S = 2.7e-8
+# Of a sampled one, in two rounds of shots: the run, a fragment, a variant, a distinct outcome of one.
+ROUNDS_RUN_S = 9e-3
+ROUNDS_FRAGMENT_S = 5.2e-3
+ROUNDS_VARIANT_S = 3.3e-5
+ROUNDS_OUTCOME_S = 2e-7
+# Of the estimates: the run; of sampled ones, with their errors: the run, a fragment, a variant, a distinct outcome.
+JOIN_RUN_S = 7e-4
+ERRORS_RUN_S = 2.2e-3
+ERRORS_FRAGMENT_S = 1.5e-3
+ERRORS_VARIANT_S = 1e-5
+ERRORS_OUTCOME_S = 8.5e-8
+# In both: what each outcome that a variant can have is worth to a term asked for; all of them counted as so many more.
+ERRORS_PLACE_S = 1.25e-8
+ERRORS_PLACE_TERMS = 4
+ERRORS_PLACE_BITS = 16  # of a variant with more bits only the outcomes seen are looked at
 
 # Of Paulis in an open state: a turn into another basis, an amplitude and a qubit; a pass, an amplitude and a branch (at
 # 16 branches 2 ns); of a pass, an amplitude at least.

@@ -25,7 +25,7 @@ from tasks.reconstruction.statistics.allocation import allocate_shots
 from tasks.runtime import COLLECTION_IN, Limits, Outcome, constraint, contained, isolated, mpi, task
 from tasks.runtime.ranks import mpirun_path
 
-_WORTH_RANKS = 1e10  # floating-point operations: several seconds of one core
+_WORTH_RANKS = 1e11  # floating-point operations: some seconds of one core, against two until ranks have started
 RANKS_VARIABLE = "QOMPASS_RANKS"
 _SHARES_TOLD = 6  # observables for which it is said where the variance comes from
 

@@ -7,14 +7,25 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scheduler_policies import Device, Kind
+from scheduler_policies import Device, Kind, Work
 from scheduler_policies.cost import why_not, work_price, work_seconds
 from scheduler_policies.machine import (
     CONTRACTION_FLOPS,
+    ERRORS_FRAGMENT_S,
+    ERRORS_OUTCOME_S,
+    ERRORS_PLACE_BITS,
+    ERRORS_PLACE_S,
+    ERRORS_PLACE_TERMS,
+    ERRORS_RUN_S,
+    ERRORS_VARIANT_S,
     INLINE_FRAGMENT_S,
+    INLINE_NUMBER_S,
+    INLINE_RUN_S,
+    JOIN_RUN_S,
     ROUNDS_FRAGMENT_S,
+    ROUNDS_OUTCOME_S,
+    ROUNDS_RUN_S,
     ROUNDS_VARIANT_S,
-    VARIANT_ERROR_S,
 )
 from tasks.cutting import Plan
 from tasks.cutting.cost import (
@@ -28,7 +39,9 @@ from tasks.runtime import INLINE_S
 
 _HERE_BYTES = 1 << 29  # what takes more memory runs in a process of its own
 _MOST_SHOTS = 1e30  # of which it makes no difference how many more there are
-_SAMPLED = 5  # contractions of a sampled run, about: the values, their gradients, the shots of two rounds
+_CONTRACTIONS = 5  # of a sampled run, about: the values, their gradients, the shots of two rounds
+_ROUNDS = ROUNDS_VARIANT_S, ROUNDS_OUTCOME_S
+_ERRORS = ERRORS_VARIANT_S, ERRORS_OUTCOME_S
 
 
 @dataclass(frozen=True)
@@ -103,10 +116,32 @@ def predicted_spending(plan: Plan, devices: Sequence[Device], shots: float | Non
         total += work_seconds(chosen, work) - chosen.speed.job
         price += work_price(chosen, work)
     busiest = max((max(units) for units in free.values()), default=0.0)
-    rounds = 0 if shots is None else 2
     if done_here(plan, devices, shots):
-        busiest = total + len(works) * INLINE_FRAGMENT_S  # done here, one after the other
-        busiest += bool(rounds) * (len(works) * ROUNDS_FRAGMENT_S + variants * ROUNDS_VARIANT_S)
-    if rounds:
-        contraction = _SAMPLED * contraction + variants * VARIANT_ERROR_S
+        if shots is None:
+            busiest = total + INLINE_RUN_S + len(works) * INLINE_FRAGMENT_S + numbers * INLINE_NUMBER_S
+        else:
+            busiest = total + ROUNDS_RUN_S + len(works) * ROUNDS_FRAGMENT_S + _evaluated(plan, works, *_ROUNDS)
+    if shots is None:
+        contraction += JOIN_RUN_S
+    else:
+        contraction = _CONTRACTIONS * greedy_flops(plan) / CONTRACTION_FLOPS
+        contraction += ERRORS_RUN_S + len(works) * ERRORS_FRAGMENT_S + _evaluated(plan, works, *_ERRORS)
     return Spending(busiest, contraction, price, tuple(refused))
+
+
+def _evaluated(plan: Plan, works: Sequence[Work], variant: float, outcome: float) -> float:
+    """Seconds that evaluating counts takes.
+
+    Args:
+        plan: the plan.
+        works: its fragments, with the shots of a variant.
+        variant: seconds of each.
+        outcome: seconds of a distinct one.
+    """
+    seconds = 0.0
+    for work in works:
+        places = 2.0**work.measured if work.measured <= ERRORS_PLACE_BITS else 0.0
+        terms = places * (ERRORS_PLACE_TERMS + len(plan.factor_index))
+        seen = min(float(work.shots), 2.0**work.measured)
+        seconds += work.variants * (variant + outcome * seen + terms * ERRORS_PLACE_S)
+    return seconds
