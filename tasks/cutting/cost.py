@@ -25,6 +25,7 @@ from scheduler_policies.machine import (
     JOIN_NUMBER_S,
     PART,
     PAULI_ROW_S,
+    PAULI_STEP_S,
     RUN_BITS,
     TYPICAL_CPU,
 )
@@ -42,9 +43,9 @@ from tasks.cutting.variants import count_variants, leg_choices, measurement_grou
 MAX_VARIANTS = 4096  # of one fragment: beyond this a leg's cheaper settings are taken, where it has some
 _SIMULATED = 48  # qubits: no machine holds the state of more, and a program for it is not worth its time
 _MOST = 2**1000  # opt_einsum counts in integers of any size
-_WIDE = 16  # qubits from which a way without all amplitudes can be the quicker one by much
-_WORTH_S = 0.05  # of all amplitudes: below, no other way is looked for
-_CLEARLY = 3.0
+WIDE = 16  # qubits from which a way without all amplitudes can be the quicker one by much
+WORTH_S = 0.05  # of all amplitudes: below, no other way is looked for
+CLEARLY = 3.0
 _ENDED = -(1 << 20)
 _STABILISER_BYTES = 1 << 23  # Paulis of the variants that are followed together
 _SHOTS_A_VARIANT = 32  # fewer than this and circuits are better spent on shots
@@ -178,14 +179,19 @@ def measured_qubits(fragment: Fragment) -> int:
 @once_a_fragment
 def cheaper_way(fragment: Fragment) -> ConeProgram | ProductProgram | PauliProgram | None:
     """The program of a way to the whole tensor that takes clearly less than all amplitudes do; None where none does."""
-    if fragment.num_qubits < _WIDE:
+    if fragment.num_qubits < WIDE:
         return None
     amplitudes = _amplitudes_seconds(fragment)
-    if amplitudes <= _WORTH_S:
+    if amplitudes <= WORTH_S:
         return None
-    programs = (product_program(fragment), pauli_program(fragment), cone_program(fragment, amplitudes / _CLEARLY))
+    programs = (product_program(fragment), pauli_program(fragment), cone_program(fragment, amplitudes / CLEARLY))
     way = min((p for p in programs if p is not None), key=lambda p: p.seconds, default=None)
-    return None if way is None or _CLEARLY * way.seconds > amplitudes else way
+    return None if way is None or CLEARLY * way.seconds > amplitudes else way
+
+
+def pauli_seconds(steps: int, numbers: float) -> float:
+    """About how long a tensor takes whose Paulis are followed through so many gates and legs, none of them a sum."""
+    return steps * (PAULI_STEP_S + numbers * PAULI_ROW_S)
 
 
 def exact_fragment_seconds(fragment: Fragment) -> float:
@@ -219,11 +225,11 @@ def stabiliser_seconds(fragment: Fragment, variants: int, shots: int = 0) -> flo
         variants: how many it has in all.
         shots: of one.
     """
-    if fragment.num_qubits < _WIDE or not is_clifford(fragment):
+    if fragment.num_qubits < WIDE or not is_clifford(fragment):
         return 0.0
     bits = measured_qubits(fragment) + sum(leg.kind.measures_midway or leg.kind.ancillas > 0 for leg in fragment.legs)
     each = bits * len(fragment.circuit.data) * PAULI_ROW_S + bits**2 * COIN_PAIR_S
-    if _CLEARLY * each * variants > _drawn_seconds(fragment, variants, 0):
+    if CLEARLY * each * variants > _drawn_seconds(fragment, variants, 0):
         return 0.0
     return each + shots * bits * COIN_S
 

@@ -167,3 +167,25 @@ def test_no_seconds_for_the_search_still_give_a_plan(shots):
     problem = problem_of(mixed_circuit(12, 20, 2), ["Z" * 12], np.ones((1, 1)))
     plan = make_plan(problem, max_qubits=6, shots=shots, plan_seconds=0)
     assert max(f.width for f in plan.fragments) <= 6
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.3])
+def test_a_search_knows_wide_fragments_of_clifford_gates(angle):
+    """Two halves of 22 qubits: by Paulis milliseconds, with all amplitudes seconds."""
+    circuit, rng = QuantumCircuit(44), np.random.default_rng(8)
+    for _ in range(12):
+        for q in range(44):
+            circuit.h(q)
+            circuit.s(q)
+        for half in (0, 22):
+            for a, b in rng.permutation(22).reshape(-1, 2).tolist():
+                circuit.cx(half + a, half + b)
+    circuit.cz(21, 22)
+    if angle:
+        circuit.rz(angle, 3)
+        circuit.h(3)
+    problem = problem_of(circuit, ["Z" * 44], np.ones((1, 1)))
+    seen, qubits = next(views(problem, np.ones(len(circuit.data), dtype=bool), OBJECTIVES["work"], runs=True))
+    sketch = seen.sketch((qubits >= 22).reshape(-1).astype(int), 22)
+    assert sorted(fragment.compact_seconds > 0 for fragment in sketch.fragments) == [not angle, True]
+    assert (sketch.seconds > 1) == bool(angle)

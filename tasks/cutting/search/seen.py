@@ -16,6 +16,8 @@ from tasks.cutting.search.ends import GateEnds
 from tasks.cutting.search.sketch import UNCUTTABLE, Circuit, EndCosts, end_costs
 from tasks.model.problem import Problem
 
+_CLIFFORD = {"id", "x", "y", "z", "h", "s", "sdg", "sx", "sxdg", "cx", "cy", "cz", "swap", "iswap", "ecr", "dcx"}
+
 STAYS_WHOLE = 1e6
 """Weight of a gate that cannot be cut: above any sum of the others, small enough to add exactly."""
 _LONGEST = 32  # gates of a run: what its matrix is multiplied from
@@ -192,7 +194,19 @@ def _circuit(
                 alone[last[qubit]], waiting[qubit] = waiting[qubit], 0
     for qubit in touched:
         alone[last[qubit]] += waiting[qubit]
+    known = np.array([operation.name in _CLIFFORD for operation, _ in instructions], dtype=bool)
+    other = np.zeros(2 * len(named), dtype=bool)  # whether a node or what is alone before it is no Clifford gate
+    seen = [-1] * problem.num_qubits
+    for i in np.flatnonzero(matters).tolist()[::-1]:
+        on = instructions[i][1]
+        if i in number:
+            for end, qubit in enumerate(on):
+                seen[qubit] = 2 * number[i] + end
+                other[seen[qubit]] |= not all(known[list(gates[number[i]].members)])
+        elif not known[i]:
+            for qubit in on:
+                other[seen[qubit] if seen[qubit] >= 0 else last[qubit]] |= last[qubit] >= 0
     terms = problem.terms
     letters = (terms.x[:, touched] + 2 * terms.z[:, touched]).astype(np.int8)
     runs = np.array([run for gate in gates for run in gate.runs], dtype=np.int64).reshape(-1, len(AXES))
-    return Circuit(ends, tuple(costs), alone, letters, runs, objective.gate(Copied())), qubits
+    return Circuit(ends, tuple(costs), alone, letters, runs, objective.gate(Copied()), other), qubits

@@ -7,7 +7,7 @@ one of an assignment of gate ends to blocks; both count the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
@@ -20,6 +20,9 @@ from scipy.sparse.csgraph import connected_components
 from scheduler_policies.cost import exact_seconds
 from scheduler_policies.machine import TYPICAL_CPU
 from tasks.cutting.cost import (
+    CLEARLY,
+    WIDE,
+    WORTH_S,
     GreedyContraction,
     cheaper_way,
     contraction_of,
@@ -27,6 +30,7 @@ from tasks.cutting.cost import (
     factors_of_x_parts,
     joining_seconds,
     open_legs,
+    pauli_seconds,
 )
 from tasks.cutting.kinds import SCHEMES, cut_kind
 from tasks.cutting.partition import Partition
@@ -160,6 +164,13 @@ def sketch_of(found: Partition) -> Sketch:
     return Sketch(tuple(sketches), log2(found.sampling_overhead), len(found.factor_index))
 
 
+def _by_paulis(fragment: FragmentSketch) -> FragmentSketch:
+    """A fragment of Clifford gates, followed back as Paulis where that takes clearly less (see ``cheaper_way``)."""
+    seconds = pauli_seconds(fragment.gates + len(fragment.cuts), fragment.numbers)
+    worth = fragment.width >= WIDE and fragment.seconds > max(WORTH_S, CLEARLY * seconds)
+    return replace(fragment, compact_seconds=seconds) if worth else fragment
+
+
 @dataclass(frozen=True)
 class EndCosts:
     """What severing a gate or a wire means for the two fragments that it leaves ends on.
@@ -212,6 +223,7 @@ class Circuit:
         runs: (node, axis) int, equal for gate ends on one wire where all that acts from the first of them to the last
             is diagonal along the axis: one copy of the qubit serves them all; -1 where the gate is not.
         copy_weight: what a cut by a copy costs.
+        other: (node,) bool, whether the gate, or a one-qubit gate counted with it, is not known as a Clifford gate.
     """
 
     ends: GateEnds
@@ -220,6 +232,7 @@ class Circuit:
     letters: np.ndarray
     runs: np.ndarray
     copy_weight: float
+    other: np.ndarray
 
     @cached_property
     def _hashes(self) -> tuple[np.ndarray, np.ndarray]:
@@ -366,6 +379,8 @@ class Circuit:
             )
             for f in range(number)
         )  # fmt: skip
+        others = np.bincount(part[stretch], self.other, minlength=number)
+        fragments = tuple(one if others[f] else _by_paulis(one) for f, one in enumerate(fragments))
         alike_overhead = _WIRE_COSTS.overhead * len(broken) + _COPY_COSTS.overhead * len(copied)
         overhead = float(overheads[apart].sum() + alike_overhead)
         return Sketch(fragments, overhead, len(self.letters))
