@@ -27,7 +27,7 @@ from tasks.model.tensor import VariantCounts
 
 # Seconds that an execution is held beside its simulation, generations of each workload, and how often it is measured.
 PACES = ((0.0, (3, 15, 15), 9), (0.01, (6, 15, 15), 3), (0.05, (3, 15, 15), 1), (0.3, (2, 7, 7), 1))
-ON_QPU = (2, 7, 7)
+ON_QPU, QPU_SHOTS = (2, 7, 7), 400
 _TRIED = 20
 
 
@@ -114,5 +114,5 @@ def on_qpu(quick: bool, peer: str | None) -> dict:
             circuits = [circuit for part in rounds for circuit in part]
             found = iter(peer_keys(peer, circuits))
             keys = [[next(found) for _ in part] for part in rounds]
-        out[name] = generations_on_emulator(rounds, SHOTS, wrong_values, keys)
+        out[name] = generations_on_emulator(rounds, QPU_SHOTS, wrong_values, keys)
     return out
