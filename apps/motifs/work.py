@@ -41,7 +41,7 @@ def layered(qubits: int, depth: int, angles: np.ndarray) -> QuantumCircuit:
 @task(returns=1)
 def expect(qubits: int, depth: int, angles: np.ndarray, terms: list[str], before: Any) -> Outcome:
     """Mean of an observable's terms on a layered circuit; with what a task gave before, its value shifts the angles."""
-    return contained(_timed, _expectation, qubits, depth, angles, terms, before)
+    return isolated(_timed, _expectation, qubits, depth, angles, terms, before)
 
 
 def expect_bound(
@@ -69,7 +69,7 @@ def expect_on(device: Device) -> Callable[..., Any]:
 @task(returns=1)
 def compress(qubits: int, depth: int, image: np.ndarray) -> Outcome:
     """Angles of the layered circuit whose state is nearest to an image's amplitudes, and how near."""
-    return contained(_timed, _compression, qubits, depth, image)
+    return isolated(_timed, _compression, qubits, depth, image)
 
 
 @constraint(processors=CPU)
