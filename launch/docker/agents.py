@@ -27,6 +27,7 @@ REST_PORT, COMM_PORT = 46101, 46102
 PAIRS = ROOT / "launch/docker/resources"
 OPERATION = "apps.agent.run"
 _LOOK_S = 0.1
+_UNBEGUN_S = 60.0  # before the caller is told what it is waiting for
 _NO_ANSWER = "does not answer: is the agent up, and is this its REST port?"
 
 
@@ -137,7 +138,12 @@ def call(agent: str, operation: str, arguments: Sequence[str]) -> None:
 
 
 def run(
-    agent: str, arguments: Sequence[str], answers: Path, operation: str = OPERATION, limit_s: float = 86400.0
+    agent: str,
+    arguments: Sequence[str],
+    answers: Path,
+    operation: str = OPERATION,
+    limit_s: float = 86400.0,
+    silent_s: float = 120.0,
 ) -> int:
     """Have an agent run a ``qompass`` command line, and pass on what it says.
 
@@ -147,16 +153,36 @@ def run(
         answers: a folder that the agent and this process share.
         operation: what to run instead.
         limit_s: how long to wait.
+        silent_s: how long a command that has begun may give no sign of life.
 
     Returns:
         the command's exit status.
+
+    Raises:
+        AgentError: the agent or the command's process has died, or it takes too long.
     """
     answer = Path(tempfile.mkdtemp(prefix="answer-", dir=answers))
     call(agent, operation, [str(answer), json.dumps(list(arguments))])
-    end = time.monotonic() + limit_s
+    began = seen = time.monotonic()
+    beat, told = "", False
     while not (answer / "status").exists():
-        if time.monotonic() > end:
+        now = time.monotonic()
+        if now - began > limit_s:
             raise AgentError(f"{agent}: no answer after {limit_s:g} s; its log may say why")
+        last, beat = beat, _content(answer / "beat") or beat
+        seen = now if beat != last else seen
+        if beat and now - seen > silent_s and not (answer / "status").exists():
+            raise AgentError(
+                f"{agent}: the command's process has died: its log may say why, `qompass resume` goes on with what"
+                f" the run has stored; what it said is in {answer}"
+            )
+        if not beat and not told and now - began > _UNBEGUN_S:
+            told = True
+            print(
+                f"agents: {agent} has not begun in {_UNBEGUN_S:g} s: it is busy, or does not see {answers} or Qompass:"
+                " its log says which",
+                file=sys.stderr,
+            )
         _ask(agent, "GET", "test/")  # an agent that has died answers nobody
         time.sleep(_LOOK_S)
     sys.stderr.write((answer / "errors").read_text())
@@ -164,6 +190,14 @@ def run(
     status = int((answer / "status").read_text())
     shutil.rmtree(answer)
     return status
+
+
+def _content(file: Path) -> str:
+    """What is in a file, "" where there is none."""
+    try:
+        return file.read_text()
+    except OSError:
+        return ""
 
 
 def stop(agent: str) -> None:
