@@ -1,7 +1,9 @@
 """QCut's values of one cut circuit, in an interpreter that has it: JSON on standard input, JSON on standard output.
 
 Asked: {"qubits", "gates": [[name, parameters, qubits], ...], "cut": [instruction, ...], "wires": [[instruction, qubit],
-...], "observable": label, "shots": in all, "seeds", "joint", "communicating"}. Answer: {"values", "circuits", "gamma"}.
+...], "parts": [[qubit, ...], ...], "observable": label, "shots": in all, "seeds", "seconds", "joint",
+"communicating"}; barriers on each of the parts keep gates that are cut side by side. Answer: {"values", "circuits",
+"gamma"}.
 """
 
 import json
@@ -25,8 +27,11 @@ def main() -> None:
         max_exact_groups=100_000,
     )
     plain, marked = QuantumCircuit(asked["qubits"]), QuantumCircuit(asked["qubits"])
+    first, last = (min(asked["cut"]), max(asked["cut"])) if asked["cut"] else (-1, -1)
     for number, (name, parameters, qubits) in enumerate(asked["gates"]):
         getattr(plain, name)(*parameters, *qubits)
+        for part in asked["parts"] if number in (first, last + 1) else []:
+            marked.barrier(part)
         for q in [q for place, q in asked["wires"] if place == number]:
             marked.append(QCut.cut(), [q])
         if number in asked["cut"]:
