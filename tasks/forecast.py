@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log2
 from typing import Any
 
@@ -18,7 +18,7 @@ from scheduler_policies import Device, Kind
 from scheduler_policies.cost import exact_seconds, state_bytes
 from scheduler_policies.machine import CONTRACTION_FLOPS, TYPICAL_CPU
 from tasks.cut import asked_of_plan, chosen_plan
-from tasks.cutting import CuttingError, Plan, make_plans
+from tasks.cutting import CuttingError, Plan, make_plan, make_plans
 from tasks.cutting.cone_program import cone_program
 from tasks.cutting.cost import exact_fragment_seconds
 from tasks.cutting.objectives.error import log_variance
@@ -171,9 +171,20 @@ def forecast(
 
 
 def planned(problem: Problem, options: Options, devices: Sequence[Device]) -> tuple[Plan, float]:
-    """The plan that a run would follow, and the seconds that planning took."""
+    """The plan that a run would follow, and the seconds that planning took.
+
+    Where every plan takes more memory than there is, it is the least bad one, with the refusal of a run as its note.
+    """
     began = time.perf_counter()
-    plan = chosen_plan(problem, options.cuts, asked_of_plan(options, devices))
+    asked = asked_of_plan(options, devices)
+    try:
+        plan = chosen_plan(problem, options.cuts, asked)
+    except CuttingError as refusal:
+        if refusal.field != "memory_bytes":
+            raise
+        asked.pop("minimise")
+        plan = make_plan(problem, cuts=options.cuts, **asked, over_memory=True)
+        plan = replace(plan, notes=(*plan.notes, f"a run here would be refused: {refusal}"))
     return plan, time.perf_counter() - began
 
 

@@ -57,7 +57,7 @@ def plan(arguments: argparse.Namespace) -> int:
     for note in problem.notes:
         print(f"Note: {flagged(note)}")
     print(uncut_text(whole, known, options.memory_bytes, len(made.cuts)))
-    print(plan_text(document))
+    print(plan_text(flagged_notes(document)))
     print(f"\n{forecast_text(known, problem.names, [device.name for device in devices])}")
     if arguments.explain:
         print(f"\n{candidates_text(made, compared, options.minimise)}")

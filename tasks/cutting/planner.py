@@ -54,6 +54,7 @@ def make_plans(
     cuts: tuple[Cut, ...] | None = None,
     shots: int | None = None,
     memory_bytes: int | None = None,
+    over_memory: bool = False,
     mid_circuit_measurement: bool = True,
     devices: Sequence[Device] = (),
     objective: str | None = None,
@@ -70,6 +71,7 @@ def make_plans(
         cuts: cut here; None searches for cuts (none, when the circuit fits and is no quicker in pieces).
         shots: total shots of the sampled path, None for the exact path: decides what is cheap.
         memory_bytes: of this machine: refuse plans that need more at their peak; None refuses none.
+        over_memory: refuse none for its memory, as long as a machine could hold it: a plan to be looked at, not run.
         mid_circuit_measurement: whether the devices of the sampled path can read a bit in mid-circuit: where one
             cannot, a bit takes an ancilla anyway, and every cut without a kind gets the one of least variance.
         devices: of the run: what a QPU runs takes no memory here, and every fragment needs one that it fits on.
@@ -88,7 +90,7 @@ def make_plans(
         raise CuttingError(f"`max_qubits` {max_qubits}: a fragment has at least 1 qubit", field="max_qubits")
     search = partial(
         _plans, problem, cuts=cuts, shots=shots, memory_bytes=memory_bytes, objective=objective, seed=seed,
-        mid_circuit_measurement=mid_circuit_measurement, runs=runs,
+        mid_circuit_measurement=mid_circuit_measurement, runs=runs, over_memory=over_memory,
     )  # fmt: skip
     try:
         return search(max_qubits=max_qubits, devices=devices, plan_seconds=plan_seconds, most=most)
@@ -111,6 +113,7 @@ def _plans(
     cuts: tuple[Cut, ...] | None,
     shots: int | None,
     memory_bytes: int | None,
+    over_memory: bool,
     mid_circuit_measurement: bool,
     devices: Sequence[Device],
     objective: str | None,
@@ -123,7 +126,8 @@ def _plans(
         if shots is not None and not mid_circuit_measurement:
             found = _of_cheapest_kinds(problem, found)
         _refuse_too_large_an_array(found, shots)
-        return _checked(_costed(found, shots, memory_bytes), shots, max_qubits, memory_bytes, devices)
+        bound = None if over_memory else memory_bytes
+        return _checked(_costed(found, shots, memory_bytes), shots, max_qubits, bound, devices)
 
     if cuts is not None:
         given = partition(problem, cuts)

@@ -53,6 +53,17 @@ def test_an_exact_plan_has_no_error_and_a_target_is_what_is_aimed_at(chain, caps
     assert "Infinity" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("more", [[], ["--shots", "100000"]])
+def test_what_this_machine_cannot_run_is_planned_with_its_time_and_refused_when_run(chain, capsys, more):
+    words = [chain, "--observable", "Z0 Z15", "--max-qubits", "6", "--memory", "1 kB", *more]
+    assert main(["plan", *words]) == 0
+    shown = capsys.readouterr().out
+    assert "fragments of at most" in shown and "\nExpect: " in shown and " on " in shown.split("\nExpect: ")[1]
+    assert "a run here would be refused: the plan needs" in shown and "raise --memory" in shown
+    assert main(["run", *words]) == 2
+    assert "the plan needs" in capsys.readouterr().err
+
+
 def test_no_seconds_for_the_search_and_bad_ones(chain, capsys):
     assert main(["plan", chain, "--max-qubits", "6", "--plan-seconds", "0"]) == 0
     assert "fragments of at most" in capsys.readouterr().out

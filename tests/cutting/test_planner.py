@@ -10,6 +10,7 @@ import pytest
 from qiskit import QuantumCircuit
 from qiskit.circuit.library import CCXGate
 
+from scheduler_policies.machine import CONTRACTION_FLOPS, JOIN_NUMBER_S
 from tasks.cutting import CuttingError, GateCut, WireCut, make_plan, predicted_bytes
 from tasks.cutting.cuts import cuts_from
 from tasks.cutting.document import plan_document
@@ -85,6 +86,36 @@ def test_limits_that_no_plan_keeps_are_said_with_numbers():
         make_plan(problem, max_qubits=6, cuts=())
     with pytest.raises(CuttingError, match=r"`shots` 3: the plan has \d+ distinct variants"):
         make_plan(problem, max_qubits=6, shots=3)
+
+
+def test_a_plan_to_be_looked_at_may_take_more_memory_than_there_is():
+    problem = line(12, ["Z" * 12], layers=6)
+    plan = make_plan(problem, max_qubits=6, memory_bytes=1000, over_memory=True)
+    assert predicted_bytes(plan) > 1000 and max(f.width for f in plan.fragments) <= 6
+
+
+def test_what_no_machine_joins_is_refused_with_its_shots_and_years():
+    """31 CX between two qubits: two tensors of 4**31 numbers, and 9.25 shots for each of their ends."""
+    circuit = QuantumCircuit(2)
+    cuts = []
+    for k in range(31):
+        circuit.ry(0.1 + k, [0, 1])
+        cuts.append(GateCut(len(circuit.data)))
+        circuit.cx(0, 1)
+    problem = problem_of(circuit, ["ZZ"], np.ones((1, 1)))
+    year = 365.25 * 24 * 3600
+    reading = 2 * 4.0**31 * JOIN_NUMBER_S / year
+    joining = reading + 4 * 4.0**31 / CONTRACTION_FLOPS / year
+    with pytest.raises(CuttingError, match=r"fragment 0 has 31 cut ends: .* 2\*\*62 numbers \(of the") as refused:
+        make_plan(problem, cuts=tuple(cuts), shots=10**6)
+    words = re.search(
+        r"order of (\S+) shots for an error of 0.01, then 2\*\*(\d+) years of one core", str(refused.value)
+    )
+    shots, years = float(words[1]), 2.0 ** int(words[2])
+    assert 0.9 < shots / (4 * 9.25**31 / 0.01**2) < 1.2, "two fragments alike, a variance of 9.25**31 / shots each"
+    assert reading / 2 < years < 2 * joining
+    with pytest.raises(CuttingError, match=r"2\*\*62 numbers \(2\*\*\d+ years of one core\)"):
+        make_plan(problem, cuts=tuple(cuts))
 
 
 def test_fewer_shots_mean_cheaper_settings():
