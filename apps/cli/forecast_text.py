@@ -41,8 +41,8 @@ def forecast_text(known: Forecast, names: Sequence[str], devices: Sequence[str])
         number, why = known.spent.unplaced[0]
         return f"Expect: no device runs fragment {number}: {why}"
     price = f", price {known.spent.price:,.4g}" if known.spent.price else ""
-    total = known.cut_seconds + known.spent.execute + known.spent.reconstruct
-    took = f"{span_text(total)} on {where}{price}"
+    planning = f" after {span_text(known.cut_seconds)} of planning" if known.cut_seconds else ""
+    took = f"{span_text(known.spent.execute + known.spent.reconstruct)} on {where}{price}{planning}"
     if known.shots_for is None:
         return f"Expect: exact values in {took}"
     about = "" if known.computed else "about (an order of magnitude) "
