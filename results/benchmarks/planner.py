@@ -191,8 +191,8 @@ def predicted(errors: list[dict[str, Any]]) -> list[str]:
         " pairs differ by less than these seeds tell.",
         "",
         "Rank correlation of predicted and measured within the problems whose measurement, split into two halves,"
-        " repeats itself at all (in brackets: of the measurement with the truth, by how far its halves agree, which is the most"
-        f" that any prediction can reach): {told}; median {median(rank for rank, _ in ranks.values()):.2f}"
+        " repeats itself at all (in brackets: of the measurement with the truth, by how far its halves agree, which is the"
+        f" most that any prediction can reach): {told}; median {median(rank for rank, _ in ranks.values()):.2f}"
         f" ({median(most for _, most in ranks.values()):.2f}).",
         "",
         "| predictor | median of predicted / measured | least | most | rank correlation over all plans |",
