@@ -39,7 +39,7 @@ ERRORS_OUTCOME_S = 8.5e-8
 # In both: what each outcome that a variant can have is worth to a term asked for; all of them counted as so many more.
 ERRORS_PLACE_S = 1.25e-8
 ERRORS_PLACE_TERMS = 4
-ERRORS_PLACE_BITS = 16  # of a variant with more bits only the outcomes seen are looked at
+ERRORS_PLACE_BITS = 14  # of a variant with more bits only the outcomes seen are looked at
 
 # Of Paulis in an open state: a turn into another basis, an amplitude and a qubit; a pass, an amplitude and a branch (at
 # 16 branches 2 ns); of a pass, an amplitude at least.

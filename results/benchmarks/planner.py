@@ -41,6 +41,7 @@ PEERS = ("find_cuts", "Mt-KaHyPar", *planner_plans.ELSEWHERE.values())
 _MOST_BITS = 40  # of a fragment tensor: 8 TiB
 _FEWEST, _REPEATS = 4, 0.5  # plans of a problem, and rank correlation of its measurement's halves, that ranks are of
 _DEVIATIONS = 3.0
+_MANY = 1000  # variants
 
 
 def main() -> None:
@@ -191,8 +192,8 @@ def predicted(errors: list[dict[str, Any]]) -> list[str]:
         " pairs differ by less than these seeds tell.",
         "",
         "Rank correlation of predicted and measured within the problems whose measurement, split into two halves,"
-        " repeats itself at all (in brackets: of the measurement with the truth, by how far its halves agree, which is the"
-        f" most that any prediction can reach): {told}; median {median(rank for rank, _ in ranks.values()):.2f}"
+        " repeats itself at all (in brackets: of the measurement with the truth, by how far its halves agree, which"
+        f" is the most that any prediction can reach): {told}; median {median(rank for rank, _ in ranks.values()):.2f}"
         f" ({median(most for _, most in ranks.values()):.2f}).",
         "",
         "| predictor | median of predicted / measured | least | most | rank correlation over all plans |",
@@ -260,6 +261,12 @@ def in_time(rows: list[dict[str, Any]]) -> list[str]:
         f" {right[held].min():.0f} %; the others, median {np.median(right[~held]):.0f} %, at least"
         f" {right[~held].min():.0f} %. A model of two constants (a circuit, a gate on an amplitude), fitted to all"
         f" these very runs: median {np.median(theirs[held]):.0f} % and {np.median(theirs[~held]):.0f} %.",
+        "",
+        *[
+            f"Sampling alone of {row['problem']}, {row['circuits']:,} variants: {row['drawn']:.1f} s of a processor."
+            for row in rows
+            if row["circuits"] > _MANY
+        ],
         "",
         "| run | held out | predicted, s | measured, s | accuracy | two constants, s |",
         "|---|---|---:|---:|---:|---:|",

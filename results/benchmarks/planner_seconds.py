@@ -9,6 +9,7 @@ and a gate's on an amplitude, fitted to the very runs that it is judged by.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ from results.benchmarks.planner_problems import (
     w_state,
 )
 from tasks.cut import chosen_plan
+from tasks.cutting import GateCut
+from tasks.execution.jobs import run_job, sampled_jobs, uniform_shots
 from tasks.execution.run_devices import run_devices
 from tasks.forecast import asked_of_plan
 from tasks.inputs.validation import make_problem
@@ -95,6 +98,11 @@ def problems() -> Iterator[Run]:
     ):
         yield f"{name}, sampled", build, ["Z0 Z1", "Z" * build().num_qubits], {"max_qubits": width, "shots": 10**6}
 
+    wide = w_state(100)
+    pairs = [(i, *sorted(wide.find_bit(q).index for q in item.qubits)) for i, item in enumerate(wide.data)]
+    severed = tuple(GateCut(i) for i, low, *high in pairs if high and low % 15 == 14)
+    yield "w 100 by 12 cut gates, sampled", lambda: wide, ["Z0 Z1", "Z" * 100], {"cuts": severed, "shots": 10**6}
+
 
 def held_out() -> Iterator[Run]:
     """As ``problems``, of families and sizes that no constant was chosen by."""
@@ -158,6 +166,13 @@ def measured(circuit: QuantumCircuit, observables: list[str], given: dict[str, A
             seen.append(dict(run(problem, options, directory).record["timings"]))
     least = {stage: min(one[stage] for one in seen[1:]) for stage in ("execute", "reconstruct")}
     variants = sum(cost.variants for cost in plan.costs) if options.shots else len(plan.fragments)
+    drawn = 0.0
+    if options.shots:
+        jobs = sampled_jobs(plan, uniform_shots(plan, options.shots), 0)
+        began = time.process_time()
+        for job in jobs:
+            run_job(job)
+        drawn = time.process_time() - began
     work = sum(
         (cost.variants if options.shots else 1) * len(fragment.circuit.data) * 2.0**cost.width
         for fragment, cost in zip(plan.fragments, plan.costs, strict=True)
@@ -165,6 +180,7 @@ def measured(circuit: QuantumCircuit, observables: list[str], given: dict[str, A
     return {
         "predicted": {"execute": spent.execute, "reconstruct": spent.reconstruct},
         "measured": least,
+        "drawn": drawn,
         "circuits": variants,
         "gates_on_amplitudes": work,
     }
