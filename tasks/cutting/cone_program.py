@@ -170,7 +170,7 @@ def _seen(fragment: Fragment, qubits: Sequence[list[int]]) -> tuple[np.ndarray, 
             seen[position] = changed[sets]
             for k, q in enumerate(own):
                 acting[q] = after[k, sets]
-                reached[q] |= acting[q] > 0
+                reached[q] |= (acting[q] > 0) | seen[position]  # a gate may change a sign alone
         for leg in legs.get(position, ()):
             acting[leg.qubit] = _table(leg_map(leg.kind))[1][0, acting[leg.qubit]]
             reached[leg.qubit] = True

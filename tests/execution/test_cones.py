@@ -73,6 +73,21 @@ def test_it_gives_the_tensor_of_the_state_vector():
     assert kinds == {"gate", "wire_in", "wire_out"}
 
 
+@pytest.mark.parametrize("name", ["rzz", "rxx", "crz"])
+def test_a_gate_that_changes_nothing_but_a_sign_is_in_the_cone_with_both_its_qubits(name):
+    circuit = QuantumCircuit(4)
+    circuit.h(circuit.qubits)
+    circuit.rzz(0.3, 2, 3)
+    getattr(circuit, name)(2 * np.pi if name == "crz" else np.pi, 0, 1)
+    circuit.ry(0.4, 0)
+    circuit.rx(0.2, 1)
+    labels = ["IIIX", "IIYI", "IIZZ", "YIIX", "IIIZ"]
+    for fragment in make_plan(problem_of(circuit, labels, np.ones((1, len(labels)))), cuts=()).fragments:
+        program = cone_program(fragment)
+        found = cone_tensor(fragment, program, [whole_tensor(part.of(fragment)) for part in program.parts])
+        np.testing.assert_allclose(found, exact_tensor(fragment, open_state(fragment)), atol=1e-11)
+
+
 def qaoa(graph, gamma, beta, crossing=()):
     """One layer of MaxCut on a graph; ``crossing``: nodes joined to one more qubit by a gate that is severed."""
     nodes, cuts = graph.number_of_nodes(), []

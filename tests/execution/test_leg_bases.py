@@ -57,6 +57,37 @@ def test_entries_of_many_legs_on_one_wire(legs, gates, wire):
     assert shared == (legs if not wire else 4)
 
 
+def two_wires(legs, seed, bare):
+    """Qubits 0 and 1, all of whose gates with qubit 2 are severed; ``bare``: 0 is still |0> at the first four."""
+    rng = np.random.default_rng([seed, *legs])
+    circuit, cuts = QuantumCircuit(3), []
+    for qubit, number in enumerate(legs):
+        for k in range(number):
+            if not (bare and qubit == 0 and k < 4):
+                circuit.u(*rng.uniform(0, 3, 3), qubit)
+            circuit.u(*rng.uniform(0, 3, 3), 2)
+            cuts.append(GateCut(len(circuit.data)))
+            circuit.cz(qubit, 2)
+    circuit.cx(0, 1)
+    circuit.u(*rng.uniform(0, 3, 3), 0)
+    circuit.u(*rng.uniform(0, 3, 3), 1)
+    labels = ["IIX", "IYI", "IZZ", "IXY"]
+    return make_plan(problem_of(circuit, labels, np.ones((1, 4))), cuts=tuple(cuts)).fragments
+
+
+@pytest.mark.parametrize("bare", [False, True])
+@pytest.mark.parametrize("legs", [(5, 1), (1, 5), (6, 2), (5, 5)])
+def test_entries_of_many_legs_on_one_wire_beside_another(legs, bare):
+    several = 0
+    for fragment in two_wires(legs, 7, bare):
+        state = open_state(fragment)
+        found = exact_tensor(fragment, state)
+        expected = pauli_tensor(fragment, pauli_program(fragment))
+        np.testing.assert_allclose(found, expected, atol=1e-11, err_msg="seed 7")
+        several = max(several, len(state.branchings))
+    assert several == 2
+
+
 def test_nine_legs_on_one_wire_take_the_memory_predicted():
     fragment = max(fragments_of(9, 6), key=lambda one: one.num_qubits)
     state = open_state(fragment)

@@ -98,51 +98,49 @@ class LegBases:
         entries = grams.reshape(count, *self._ranks, *self._ranks)
         entries = entries.transpose(0, *(axis for k in range(1, number + 1) for axis in (k, number + k)))
         before, after = count, prod(rank**2 for rank in self._ranks)
-        for change, last in self._changes:
-            after //= change.shape[1]
-            entries = np.matmul(change, entries.reshape(before, change.shape[1], after))
-            if last:
-                before *= change.shape[0]
-            else:
-                after *= change.shape[0]
+        for changes in self._changes:
+            after //= changes[0].shape[1]
+            for change in changes:
+                entries = np.matmul(change, entries.reshape(before, change.shape[1], -1))
+            before = entries.size // after
         return entries.real.reshape(count, *self._dimensions).transpose(*self._places, 0)
 
 
-def _changes(legs: Sequence[Leg], branchings: Sequence[Branching]) -> list[tuple[np.ndarray, bool]]:
-    """Matrices that make leg entries of pairs of branches, axis by axis; neighbouring small ones joined.
+def _changes(legs: Sequence[Leg], branchings: Sequence[Branching]) -> list[list[np.ndarray]]:
+    """Matrices that make leg entries of pairs of branches, branching by branching; small neighbours as one.
 
     Returns:
-        (rows, columns) complex, and whether its rows are entries; else they are pairs for the next matrix, the entries
-        that it has made behind them.
+        for each the matrices of ``_chain``.
     """
-    joined: list[tuple[np.ndarray, bool]] = []
+    joined: list[list[np.ndarray]] = []
     for one in branchings:
         changes = _chain([legs[k] for k in one.legs], one.spread)
-        (change, last), *_ = changes
-        if last and joined and max(joined[-1][0].shape[1] * change.shape[1], 1) <= _FACTOR:
-            joined[-1] = np.kron(joined[-1][0], change), True
+        alone = len(changes) == 1 and bool(joined) and len(joined[-1]) == 1
+        if alone and joined[-1][0].shape[1] * changes[0].shape[1] <= _FACTOR:
+            joined[-1] = [np.kron(joined[-1][0], changes[0])]
         else:
-            joined += changes
+            joined.append(changes)
     return joined
 
 
-def _chain(legs: Sequence[Leg], spread: np.ndarray) -> list[tuple[np.ndarray, bool]]:
+def _chain(legs: Sequence[Leg], spread: np.ndarray) -> list[np.ndarray]:
     """The matrices of one branching: of many legs on one wire a few at a time, the last of them first.
 
     What many legs do to one qubit is a product of matrices that are no larger than 4 x 4, found by singular value
-    decompositions: a matrix for all their entries at once would be sixteen times as large as what it makes.
+    decompositions: a matrix for all their entries at once would be sixteen times as large as what it makes. Each makes
+    pairs for the next one and, behind them, the entries of its own legs.
     """
     rank = spread.shape[1]
     if spread.shape[0] == rank and len(legs) == 1 and np.array_equal(spread, np.eye(rank)):
-        return [(legs[0].kind.basis_change(), True)]
-    found: list[tuple[np.ndarray, bool]] = []
+        return [legs[0].kind.basis_change()]
+    found: list[np.ndarray] = []
     parts, bond, rest = [legs[k : k + _LEGS] for k in range(0, len(legs), _LEGS)], 1, spread
     for own in parts[:-1]:
         left, sizes, right = np.linalg.svd(rest.reshape(bond * prod(leg.rank for leg in own), -1), full_matrices=False)
         kept = int((sizes > _NEGLIGIBLE * sizes[0]).sum())
-        found.append((_change(own, (left[:, :kept] * sizes[:kept]).reshape(bond, -1, kept)), bond == 1))
+        found.append(_change(own, (left[:, :kept] * sizes[:kept]).reshape(bond, -1, kept)))
         bond, rest = kept, right[:kept]
-    found.append((_change(parts[-1], rest.reshape(bond, -1, rank)), bond == 1))
+    found.append(_change(parts[-1], rest.reshape(bond, -1, rank)))
     return found[::-1]
 
 
