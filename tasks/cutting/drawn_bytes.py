@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 
 import numpy as np
@@ -17,7 +19,7 @@ from scheduler_policies.machine import (
     SHARED,
     TABLE_BYTES,
 )
-from tasks.cutting.kinds import Scheme
+from tasks.cutting.kinds import LegKind, Scheme, Setting
 from tasks.cutting.open_program import OpenProgram, open_program
 from tasks.cutting.plan import Fragment
 from tasks.cutting.variants import leg_choices, measurement_groups
@@ -115,13 +117,18 @@ def table_length(
     return min(lengths, key=cost)
 
 
-def _bits(fragment: Fragment, schemes: tuple[Scheme, ...]) -> list[list[int]]:
+def _bits(fragment: Fragment, schemes: tuple[Scheme, ...]) -> list[tuple[int, ...]]:
     """For each leg and setting 1 where a bit is read."""
     legs = zip(fragment.legs, leg_choices(fragment, schemes), strict=True)
-    return [[int(leg.kind.rows(setting)[1] is not None) for setting in choice] for leg, choice in legs]
+    return [_read(leg.kind, choice) for leg, choice in legs]
 
 
-def _found(measured: int, bits: list[list[int]], shots: int) -> float:
+@lru_cache(maxsize=64)
+def _read(kind: LegKind, settings: tuple[Setting, ...]) -> tuple[int, ...]:
+    return tuple(int(kind.rows(setting)[1] is not None) for setting in settings)
+
+
+def _found(measured: int, bits: Sequence[tuple[int, ...]], shots: int) -> float:
     """Different outcomes of a typical variant's shots, of a distribution as a random circuit has."""
     outcomes = 2.0 ** (measured + sum(sum(own) / len(own) for own in bits))
     return outcomes * shots / (outcomes + shots)
@@ -134,7 +141,7 @@ def _moved(program: OpenProgram, bases: np.ndarray) -> bool:
 
 
 def _group_bytes(
-    fragment: Fragment, program: OpenProgram, bits: list[list[int]], shots: int, room: Room, measured: int, moved: bool
+    fragment: Fragment, program: OpenProgram, bits: Sequence[tuple[int, ...]], shots: int, room: Room, measured: int, moved: bool
 ) -> float:
     """Beside the state: of the variants of one measurement group of so many qubits."""
     variants = prod(len(own) for own in bits)
@@ -185,7 +192,7 @@ def _group_bytes(
     return max(float(opening), float(tabled), copy + table + laws + max(making, shared + drawing))
 
 
-def _applied_bytes(fragment: Fragment, program: OpenProgram, bits: list[list[int]]) -> float:
+def _applied_bytes(fragment: Fragment, program: OpenProgram, bits: Sequence[tuple[int, ...]]) -> float:
     """Of the amplitudes with the settings of the later legs applied, where variants share these."""
     legs = len(fragment.legs)
     for cut in sorted(range(1, legs), key=lambda cut: abs(2 * cut - legs)):
