@@ -285,7 +285,7 @@ def regretted(rows: list[dict[str, Any]]) -> list[str]:
         "",
         f"The plan taken beside up to {planner_regret.CANDIDATES} candidates. Sampled: root mean square error of four"
         f" observables at {planner_regret.SHOTS:,} even shots by the exact tensors, and over {planner_regret.SEEDS}"
-        " seeds of the plan taken and its best rival; exact: processor seconds. 1 is the best candidate.",
+        " seeds of the plan taken and its best rival; exact: seconds of whole runs. 1 is the best candidate.",
         "",
     ]
     table = []
@@ -295,7 +295,7 @@ def regretted(rows: list[dict[str, Any]]) -> list[str]:
         ("exact", "exact", "measured"),
     )
     for words, mode, key in told:
-        ratios = [regret(row[mode], key) for row in rows if isinstance(row[mode], list)]
+        ratios = [regret(row[mode], key) for row in rows if isinstance(row.get(mode), list)]
         near = sum(ratio <= 1.1 for ratio in ratios)
         lines.append(
             f"* {words}: {len(ratios)} problems, within 10 % of the best in {near}, median {median(ratios):.2f}, at"
@@ -304,12 +304,12 @@ def regretted(rows: list[dict[str, Any]]) -> list[str]:
     for row in rows:
         cells = [f"| {row['problem']} | {row['width']} |"]
         for mode, key in (("sampled", "known"), ("exact", "measured")):
-            own = row[mode]
+            own = row.get(mode)
             seen = [one[key] for one in own if key in one] if isinstance(own, list) else []
             cells.append(f" {own[0][key]:.3g} | {min(seen):.3g} | {regret(own, key):.2f} |" if seen else " | | |")
         simulated = (
             [one["measured"] / one["known"] for one in row["sampled"] if "measured" in one]
-            if (isinstance(row["sampled"], list))
+            if isinstance(row.get("sampled"), list)
             else []
         )
         cells.append(f" {', '.join(f'{ratio:.2f}' for ratio in simulated)} |")
@@ -442,7 +442,7 @@ def draw(
     axes[3].xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
     axes[3].legend()
     for mode, key in (("sampled", "known"), ("exact", "measured")):
-        ratios = sorted(regret(row[mode], key) for row in regret_of if isinstance(row[mode], list))
+        ratios = sorted(regret(row[mode], key) for row in regret_of if isinstance(row.get(mode), list))
         axes[4].plot(
             np.arange(1, len(ratios) + 1), ratios, ".", label="error, sampled" if key == "known" else "seconds, exact"
         )

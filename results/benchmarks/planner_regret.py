@@ -1,13 +1,15 @@
 """Regret: the plan that is chosen beside all candidates, by what is measured of each; part of ``planner.py``.
 
 Sampled, even shots, as many for every candidate: the root mean square error over seeds where that is done in time, and
-what the exact tensors say of the error. Exact: seconds of the fragments' tensors and of the contraction.
+what the exact tensors say of the error. Exact: seconds of whole runs, from the plan on.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,12 @@ from tasks.cutting import CuttingError, Plan, make_plans, structure_of
 from tasks.execution.jobs import exact_jobs, fragment_tensor, run_job, sampled_jobs, uniform_shots
 from tasks.inputs.validation import make_problem
 from tasks.model.problem import Problem
+from tasks.options import options_of
 from tasks.prediction import predicted_spending, shot_variances
 from tasks.reconstruction import estimate_values
+from tasks.runs import RunDirectory
+from tasks.runs.temporary import temporary_runs
+from tasks.workflow import run
 
 DATA = Path(__file__).with_name("planner_regret.json")
 SEEDS, SHOTS, CANDIDATES = 24, 10**6, 8
@@ -40,35 +46,35 @@ WIDTHS = {
 }  # fmt: skip
 
 
-def main() -> None:
-    """Measure what is not there yet, one problem after the other."""
+def main(modes: Sequence[str] = ("sampled", "exact")) -> None:
+    """Measure what is not there yet, one problem after the other; only exact runs need a machine that is quiet."""
     rows: list[dict[str, Any]] = json.loads(DATA.read_text()) if DATA.exists() else []
-    done = {(row["problem"], row["width"]) for row in rows}
-    for name, build, _ in FAMILIES:
-        for width in WIDTHS.get(name, ()):
-            if (name, width) not in done:
-                row = {"problem": name, "width": width, **compared(build(), width)}
-                rows.append(row)
-                DATA.write_text(json.dumps(rows, indent=1) + "\n")
-                print(row, flush=True)
+    known = {(row["problem"], row["width"]): row for row in rows}
+    for mode in modes:
+        for name, build, _ in FAMILIES:
+            for width in WIDTHS.get(name, ()):
+                if (name, width) not in known:
+                    known[name, width] = {"problem": name, "width": width}
+                    rows.append(known[name, width])
+                row = known[name, width]
+                if mode not in row:
+                    row[mode] = compared(build(), width, None if mode == "exact" else SHOTS)
+                    DATA.write_text(json.dumps(rows, indent=1) + "\n")
+                    print(row, flush=True)
 
 
-def compared(circuit: QuantumCircuit, width: int) -> dict[str, Any]:
+def compared(circuit: QuantumCircuit, width: int, shots: int | None) -> Any:
     """What is measured of the plan chosen, first, and of all others."""
     qubits = circuit.num_qubits
     problem = make_problem(circuit, ["Z" * qubits, f"Z0 Z{qubits - 1}", "X0 X1", "0.5*Z0 + 0.5*Z1 Z2 - 0.3*Z3"])
-    found: dict[str, Any] = {}
-    for mode, shots in (("sampled", SHOTS), ("exact", None)):
-        limits: dict[str, Any] = {"max_qubits": width, "shots": shots, "memory_bytes": None, "seed": 0}
-        try:
-            chosen = chosen_plan(problem, None, {**limits, "plan_seconds": None})
-            others = make_plans(problem, **limits, most=CANDIDATES)
-        except CuttingError as refusal:
-            found[mode] = {"refused": str(refusal)[:200]}
-            continue
-        plans = [chosen, *(plan for plan in others if plan.cuts != chosen.cuts)]
-        found[mode] = seconds_of(problem, plans) if shots is None else errors_of(problem, plans)
-    return found
+    limits: dict[str, Any] = {"max_qubits": width, "shots": shots, "memory_bytes": None, "seed": 0}
+    try:
+        chosen = chosen_plan(problem, None, {**limits, "plan_seconds": None})
+        others = make_plans(problem, **limits, most=CANDIDATES)
+    except CuttingError as refusal:
+        return {"refused": str(refusal)[:200]}
+    plans = [chosen, *(plan for plan in others if plan.cuts != chosen.cuts)]
+    return seconds_of(problem, plans) if shots is None else errors_of(problem, plans)
 
 
 def errors_of(problem: Problem, plans: list[Plan]) -> list[dict[str, Any]]:
@@ -106,7 +112,7 @@ def _measured(problem: Problem, plan: Plan) -> float:
 
 
 def seconds_of(problem: Problem, plans: list[Plan]) -> list[dict[str, Any]]:
-    """Processor seconds of an exact run of each, in turn, the least of a few; none predicted to take long."""
+    """Seconds of an exact run of each, in turn, the least of a few; none predicted to take long."""
     spent = [predicted_spending(plan, (TYPICAL_CPU,), None) for plan in plans]
     rows: list[dict[str, Any]] = [
         {
@@ -128,12 +134,12 @@ def seconds_of(problem: Problem, plans: list[Plan]) -> list[dict[str, Any]]:
 
 
 def _took(problem: Problem, plan: Plan) -> float:
-    structure = structure_of(problem, plan)
-    began = time.process_time()
-    jobs = zip(plan.fragments, plan.schemes, exact_jobs(plan), strict=True)
-    estimate_values(structure, [fragment_tensor(f, s, [(job, run_job(job))]) for f, s, job in jobs])
-    return time.process_time() - began
+    """Of a whole run, from its plan on."""
+    options = options_of({"cuts": plan.cuts, "cache": "off"})
+    with temporary_runs() as parent, RunDirectory.create(parent, {"seed": 0}, problem) as directory:
+        timings = run(problem, options, directory).record["timings"]
+    return float(timings["execute"] + timings["reconstruct"])
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:] or ("sampled", "exact"))
