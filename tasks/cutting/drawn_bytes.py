@@ -141,7 +141,13 @@ def _moved(program: OpenProgram, bases: np.ndarray) -> bool:
 
 
 def _group_bytes(
-    fragment: Fragment, program: OpenProgram, bits: Sequence[tuple[int, ...]], shots: int, room: Room, measured: int, moved: bool
+    fragment: Fragment,
+    program: OpenProgram,
+    bits: Sequence[tuple[int, ...]],
+    shots: int,
+    room: Room,
+    measured: int,
+    moved: bool,
 ) -> float:
     """Beside the state: of the variants of one measurement group of so many qubits."""
     variants = prod(len(own) for own in bits)
