@@ -81,8 +81,10 @@ def _finish(
         with directory, _bar(len(rows) - len(broken)) as told:
             good, bad = sweep(directory, groups, broken, options, head, told)
             table = list(table_rows(rows, broken, directory.path))
-            write(directory.path, TABLE_NAME, csv_text(table).encode())
-            directory.finish("done", sweep={"rows": len(rows), "values": good, "broken": bad, "groups": len(groups)})
+            content = csv_text(table).encode()
+            write(directory.path, TABLE_NAME, content)
+            counts = {"rows": len(rows), "values": good, "broken": bad, "groups": len(groups)}
+            directory.finish("done", sweep=counts, table={"sha256": hashlib.sha256(content).hexdigest()})
     except KeyboardInterrupt:
         say(f"interrupted; `qompass resume {shown_path(directory.path)}` goes on from here")
         return INTERRUPTED

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import io
+import itertools
 import json
 import re
 from collections.abc import Sequence
@@ -18,7 +22,8 @@ from apps.report import charts
 from apps.report.command import command_again
 from apps.report.drawing import drawing, problem_layout, rendered
 from tasks.cutting.cuts import cuts_from
-from tasks.errors import QompassError
+from tasks.errors import InputError, QompassError
+from tasks.inputs.files import read_bytes
 from tasks.runs import RunRecordError, read_record, stored_problem
 from tasks.runs.comparison import compared_values, differing
 from tasks.runs.journal import read_journal
@@ -37,8 +42,12 @@ _CONFIG: dict[str, Any] = {
 }
 # What a run that has not come so far has none of.
 _ABSENT = dict.fromkeys(
-    ("plan", "notes", "moves", "cache", "devices", "tasks", "engine", "versions", "inputs", "seed", "timings")
-)
+    (
+        "plan", "notes", "moves", "cache", "devices", "tasks", "engine", "versions", "inputs", "seed", "timings",
+        "optimum", "sweep",
+    )
+)  # fmt: skip
+_ROWS = 200
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,7 @@ def _run_page(path: Path) -> dict[str, Any]:
         return {
             "run": Summary(path, path.name, UNREADABLE, error=str(error)), "record": _ABSENT, "why": [], "uses": {},
             "figures": {}, "command": "", "rows": [], "fragments": [], "engine_files": [], "calibrated": {},
-            "worst": "",
+            "worst": "", "table": None,
         }  # fmt: skip
     rows, run = task_rows(read_events(path)), summary_of(path, record)
     live = LiveRun(path)
@@ -132,7 +141,7 @@ def _run_page(path: Path) -> dict[str, Any]:
     return {
         "run": run, "record": {**_ABSENT, **record}, "figures": figures, "rows": rows, "fragments": fragments,
         "why": why, "uses": device_uses(rows), "command": command_again(record), "engine_files": engine_files(record),
-        "worst": worst,
+        "worst": worst, "table": _table(path, record),
         "calibrated": {name: own for name, own in (record.get("devices") or {}).items() if "errors" in own},
     }  # fmt: skip
 
@@ -156,6 +165,17 @@ def _comparison_page(paths: Sequence[Path]) -> dict[str, Any]:
         "differs": [", ".join(differing(first, record)) or "nothing" for _, record in found],
         "figures": {name: _figure(name, caption, chart, False) for name, caption, chart in made if chart is not None},
     }
+
+
+def _table(path: Path, record: Any) -> list[list[str]] | None:
+    """The first rows of a sweep's table, its head among them; None where it is not as the sweep wrote it."""
+    try:
+        content = read_bytes(path / "table.csv", "a table")
+    except InputError:
+        return None
+    if hashlib.sha256(content).hexdigest() != (record.get("table") or {}).get("sha256"):
+        return None
+    return list(itertools.islice(csv.reader(io.StringIO(content.decode())), 1 + _ROWS))
 
 
 def _circuit(path: Path, record: Any) -> alt.TopLevelMixin | None:

@@ -208,6 +208,12 @@ def _of_time(record: RunRecord, rows: Sequence[TaskRow], uses: Mapping[str, Devi
 
 
 def _question(record: RunRecord) -> str:
+    asked, inputs = record.get("asked") or {}, record["inputs"]
+    if record.get("program") == "sweep" and "table" in inputs:
+        return f"{Path(inputs['table']['path']).name}: {asked.get('rows', 0):,} rows"
+    if record.get("program") == "optimise" and record.get("problem"):
+        qubits = record["problem"]["qubits"]
+        return f"{asked.get('hamiltonian')} ({qubits} qubits): lowest energy, {asked.get('optimiser')}"
     given = record["inputs"].get("circuit", {})
     circuit = Path(given["path"]).name if isinstance(given, dict) and "path" in given else "a circuit"
     problem = record.get("problem")

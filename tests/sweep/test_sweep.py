@@ -267,6 +267,24 @@ def test_a_sweep_without_any_value_ends_with_a_status_of_its_own(grid, capsys):
     assert "0 of 16 rows have a value" in capsys.readouterr().out
 
 
+def test_the_report_of_a_sweep_shows_its_table_as_it_was_written_only(grid, capsys, tmp_path):
+    pytest.importorskip("altair")
+    found = swept(capsys, grid, "--max-qubits", "2", "--out", "runs")
+    (run,) = (tmp_path / "runs").iterdir()
+    assert main(["report", str(run)]) == 0
+    page = (run / "report.html").read_text()
+    assert "grid.json: 16 rows" in page and "16 of 16 rows have a value" in page
+    for row in found["table_rows"]:
+        assert f"<td>{row['value']}</td>" in page
+    table = (run / "table.csv").read_text()
+    (run / "table.csv").write_text(table.replace("0.", "1.", 1))
+    assert main(["report", str(run)]) == 0
+    page = (run / "report.html").read_text()
+    assert "missing or was changed" in page and '<table class="sorted" id="rows"' not in page
+    assert main(["resume", str(run)]) == 0 and (run / "table.csv").read_text() == table
+    assert main(["report", str(run)]) == 0 and "missing" not in (run / "report.html").read_text()
+
+
 @pytest.mark.slow
 def test_ten_thousand_problems_take_bounded_memory(tmp_path, capsys):
     import tracemalloc

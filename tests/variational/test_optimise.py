@@ -86,6 +86,9 @@ def test_an_interrupted_optimisation_is_resumed_to_the_same_end(ring, capsys, mo
     assert main(["report", str(run)]) == 0
     page = (run / "report.html").read_text()
     assert "How the energy fell" in page and "red: the lowest so far" in page
+    for name, value in whole["parameters"].items():
+        assert f'<td>{name}</td><td class="n" data-value="{value}"' in page
+    assert f"<code>{whole['bits']}</code>" in page and "ring.txt (8 qubits): lowest energy, cobyla" in page
 
 
 def test_a_loop_that_fails_keeps_what_it_has(ring, capsys, monkeypatch, tmp_path):
