@@ -1,7 +1,7 @@
-"""Calls and answers between a process and its child: small ones as pickles, large arrays in memory that both see.
+"""Calls and answers between a process and its child: small ones through a socket, large ones in memory that both see.
 
-A large array is copied once, into anonymous memory whose descriptor goes along with the pickle; whoever receives it
-reads it there. Through the socket it would be copied four times, 3 ms a megabyte.
+A large array, and a large pickle, is copied once, into anonymous memory whose descriptor goes along; whoever receives
+it reads it there. Through the socket it would be copied four times, 3 ms a megabyte.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _HAS_SHARED = hasattr(os, "memfd_create")  # Linux
 class Message:
     """A value on its way: a pickle, and the large buffers that it leaves out."""
 
-    body: bytes
+    body: bytes | memoryview
     buffers: Sequence[memoryview] = ()
 
     def value(self) -> Any:
@@ -53,19 +53,22 @@ def send(connection: Connection, ready: Message) -> None:
     Raises:
         OSError: nobody listens, or there is no memory for it.
     """
-    sizes = [buffer.nbytes for buffer in ready.buffers]
-    head = struct.pack(f"<{1 + len(sizes)}Q", len(sizes), *sizes)
+    # A pickle of many arrays that are small, each of them, is large, too.
+    along = len(ready.body) < _LARGE or not _HAS_SHARED
+    buffers = ready.buffers if along else [*ready.buffers, memoryview(ready.body)]
+    sizes = [buffer.nbytes for buffer in buffers]
+    content = struct.pack(f"<Q?{len(sizes)}Q", len(sizes), along, *sizes) + (ready.body if along else b"")
     if not sizes:
-        connection.send_bytes(head + ready.body)
+        connection.send_bytes(content)
         return
     shared = os.memfd_create("qompass", os.MFD_CLOEXEC)
     try:
         places = _places(sizes)
         os.ftruncate(shared, places[-1])
         with mmap.mmap(shared, places[-1]) as memory:
-            for place, size, buffer in zip(places, sizes, ready.buffers, strict=False):
+            for place, size, buffer in zip(places, sizes, buffers, strict=False):
                 memory[place : place + size] = buffer
-        connection.send_bytes(head + ready.body)
+        connection.send_bytes(content)
         send_handle(connection, shared, 0)
     finally:
         os.close(shared)
@@ -78,9 +81,9 @@ def receive(connection: Connection) -> Message:
         EOFError, OSError: the other side is gone.
     """
     content = connection.recv_bytes()
-    (count,) = struct.unpack_from("<Q", content)
-    sizes = struct.unpack_from(f"<{count}Q", content, 8)
-    body = content[8 * (1 + count) :]
+    count, along = struct.unpack_from("<Q?", content)
+    sizes = struct.unpack_from(f"<{count}Q", content, 9)
+    body = content[9 + 8 * count :]
     if not sizes:
         return Message(body)
     shared = recv_handle(connection)
@@ -89,7 +92,8 @@ def receive(connection: Connection) -> Message:
         memory = memoryview(mmap.mmap(shared, places[-1], access=mmap.ACCESS_COPY))  # ours to write to
     finally:
         os.close(shared)
-    return Message(body, [memory[place : place + size] for place, size in zip(places, sizes, strict=False)])
+    buffers = [memory[place : place + size] for place, size in zip(places, sizes, strict=False)]
+    return Message(body, buffers) if along else Message(buffers[-1], buffers[:-1])
 
 
 def _places(sizes: Sequence[int]) -> list[int]:

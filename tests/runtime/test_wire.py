@@ -99,5 +99,16 @@ def test_large_arrays_do_not_go_through_the_socket():
     assert not small.buffers and np.array_equal(pickle.loads(small.body), np.ones(8))
 
 
+def test_a_large_pickle_of_small_arrays_does_not_go_through_the_socket():
+    sent = [np.full(1 << 10, float(k)) for k in range(1 << 9)]
+    ready = packed(sent)
+    assert not ready.buffers and len(ready.body) > 4 << 20
+    ours, theirs = Pipe()
+    send(ours, ready)  # nobody reads
+    found = receive(theirs).value()
+    assert all((a == b).all() for a, b in zip(found, sent, strict=True))
+    found[3][0] = 7.0
+
+
 def teardown_module() -> None:
     end_children()
