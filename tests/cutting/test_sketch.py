@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import combinations, pairwise, permutations
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from tasks.cutting.partition import partition
 from tasks.cutting.search.candidates import candidate_cuts, forget
 from tasks.cutting.search.ends import GateEnds
 from tasks.cutting.search.multilevel import multilevel_blocks
-from tasks.cutting.search.seen import gate_ends, views
+from tasks.cutting.search.seen import views
 from tasks.cutting.search.sketch import sketch_of
 from tests.oracles import problem_of
 
@@ -30,6 +30,19 @@ def mixed_circuit(qubits, gates, seed):
         a, b = rng.choice(qubits, 2, replace=False).tolist()
         circuit.u(*rng.uniform(0, 3, 3), a)
         rng.choice([circuit.cz, circuit.cx, circuit.swap, lambda x, y: circuit.rzz(0.4, x, y)])(a, b)
+    circuit.ry(0.3, range(qubits))
+    return circuit
+
+
+def commuting_circuit(qubits, gates, seed):
+    """Many gates that a copy of a qubit may serve, or that are one on their pair; few that turn a qubit away."""
+    rng = np.random.default_rng([seed, qubits, 3])
+    circuit = QuantumCircuit(qubits)
+    for _ in range(gates):
+        a, b = rng.choice(qubits, 2, replace=False).tolist()
+        rng.choice([circuit.cz, circuit.cx, lambda x, y: circuit.cp(0.9, x, y)])(a, b)
+        if rng.random() < 0.4:
+            circuit.u(*rng.uniform(0, 3, 3), a)
     circuit.ry(0.3, range(qubits))
     return circuit
 
@@ -90,56 +103,108 @@ def test_a_renumbered_circuit_gets_the_same_plan(shots, seed):
     assert again == found[0]
 
 
-def least_overhead(circuit, width):
-    """log2 of the least product of kappa**2, proven by CP-SAT: gate ends in blocks of at most ``width`` stretches."""
-    problem = problem_of(circuit, ["Z" * circuit.num_qubits], np.ones((1, 1)))
-    matters = np.ones(len(circuit.data), dtype=bool)
-    ends = gate_ends(problem.circuit, matters, OBJECTIVES["overhead"])
-    nodes, wires = 2 * len(ends.weights), ends.wires()
-    blocks = circuit.num_qubits
+A_CUT = 0.1  # that weights have more than the overhead: of equal plans the fewer cuts
+
+
+def a_better_plan(seen, width, overhead):
+    """Whether gate ends in blocks of at most ``width`` qubits at once can have less, by CP-SAT, copies among the cuts.
+
+    Each gate cut is paid for by itself or by a copy of one of its qubits: one for the ends of a run on an unbroken
+    stretch of wire in one block whose other ends are in another block.
+    """
+    ends = seen.ends
+    nodes, wires, gates = 2 * len(ends.weights), ends.wires(), len(ends.weights)
+    blocks = len(wires)
     model = cp_model.CpModel()
-    at = [[model.new_bool_var("") for _ in range(blocks)] for _ in range(nodes)]
+
+    def boolean():
+        return model.new_bool_var("")
+
+    at = [[boolean() for _ in range(blocks)] for _ in range(nodes)]
     for node in range(nodes):
         model.add_exactly_one(at[node])
         for b in range(node + 1, blocks):  # blocks are named in the order in which nodes take them
             model.add(at[node][b] == 0)
 
     def parted(one, other):
-        cut = model.new_bool_var("")
+        cut = boolean()
         for b in range(blocks):
             model.add(at[one][b] - at[other][b] <= cut)
         return cut
 
-    terms = [(round(1000 * w), parted(2 * g, 2 * g + 1)) for g, w in enumerate(ends.weights)]
+    terms, served, alive = [], [[] for _ in range(gates)], [[[] for _ in range(gates)] for _ in range(blocks)]
+    for run in np.unique(seen.runs[seen.runs >= 0]).tolist():
+        ends_of_run = np.flatnonzero((seen.runs == run).any(axis=1)).tolist()
+        for home, b in permutations(range(blocks), 2) if len(ends_of_run) > 1 else ():
+            used = boolean()
+            terms.append((seen.copy_weight - A_CUT, used))
+            own = []
+            for node in ends_of_run:
+                serves = boolean()
+                model.add(serves <= at[node][home])
+                model.add(serves <= at[node ^ 1][b])
+                model.add(serves <= used)
+                served[node >> 1].append(serves)
+                own.append((node >> 1, serves))
+            line = next(line for line in wires if ends_of_run[0] in line)
+            for (one, first), (other, last) in combinations(zip(ends_of_run, own, strict=True), 2):
+                for node in line[line.index(one) + 1 : line.index(other)]:
+                    model.add(first[1] + last[1] - 1 <= at[node][home])
+            for gate in range(own[0][0], own[-1][0] + 1):
+                begun, goes_on, there = boolean(), boolean(), boolean()
+                for other, serves in own:
+                    if other <= gate:
+                        model.add(serves <= begun)
+                    if other >= gate:
+                        model.add(serves <= goes_on)
+                model.add(begun + goes_on - 1 <= there)
+                alive[b][gate].append(there)
+    for gate, weight in enumerate(ends.weights):
+        alone = boolean()
+        model.add(alone >= parted(2 * gate, 2 * gate + 1) - sum(served[gate]))
+        terms.append((weight - A_CUT, alone))
     for b in range(blocks):
         begun = [at[line[0]][b] for line in wires]
         for line in wires:
             for earlier, later in pairwise(line):
-                new = model.new_bool_var("")
+                new = boolean()
                 model.add(new >= at[later][b] - at[earlier][b])
                 begun.append(new)
-        model.add(sum(begun) <= width)
+        for gate in range(gates):
+            model.add(sum(begun) + sum(alive[b][gate]) <= width)
     for line in wires:
-        terms += [(round(1000 * ends.wire_weight), parted(a, b)) for a, b in pairwise(line)]
-    model.minimize(sum(weight * cut for weight, cut in terms))
+        terms += [(ends.wire_weight - A_CUT, parted(a, b)) for a, b in pairwise(line)]
+    model.add(sum(round(1000 * weight) * cut for weight, cut in terms) <= round(1000 * overhead) - 20)
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
-    solver.parameters.max_time_in_seconds = 60
-    assert solver.solve(model) == cp_model.OPTIMAL
-    return solver.objective_value / 1000
+    solver.parameters.max_deterministic_time = 60
+    found = solver.solve(model)
+    assert found in (cp_model.OPTIMAL, cp_model.FEASIBLE, cp_model.INFEASIBLE), "not proven either way"
+    return found != cp_model.INFEASIBLE
 
 
-SMALL = [(6, 12, 3), (6, 14, 4), (7, 12, 4)]
+SIZES = ((6, 12, 3), (6, 14, 4))
+SMALL = [(kind, *size, seed) for kind in (mixed_circuit, commuting_circuit) for size in SIZES for seed in (0, 1)]
+LARGER = [(kind, 8, 20, 5, 0) for kind in (mixed_circuit, commuting_circuit)]
+MISSED = pytest.mark.xfail(strict=True, reason="a copy that alone joins the qubits of its fragment is not looked for")
 
 
-@pytest.mark.parametrize("qubits, gates, width", [*SMALL, pytest.param(10, 24, 6, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("seed", range(2))
-def test_small_plans_have_the_least_overhead_there_is(qubits, gates, width, seed):
-    circuit = mixed_circuit(qubits, gates, seed)
-    problem = problem_of(circuit, ["Z" * qubits], np.ones((1, 1)))
+@pytest.mark.parametrize(
+    "circuit, qubits, gates, width, seed",
+    [
+        *SMALL,
+        (mixed_circuit, 7, 12, 4, 1),
+        (commuting_circuit, 7, 12, 4, 0),
+        pytest.param(commuting_circuit, 7, 12, 4, 1, marks=MISSED),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in LARGER),
+    ],
+)
+def test_small_plans_have_the_least_overhead_there_is(circuit, qubits, gates, width, seed):
+    problem = problem_of(circuit(qubits, gates, seed), ["Z" * qubits], np.ones((1, 1)))
     plan = make_plan(problem, max_qubits=width, shots=10**10)
-    cuts = len(plan.cuts)
-    assert np.log2(plan.sampling_overhead) + 0.1 * cuts <= least_overhead(circuit, width) + 0.01, f"seed {seed}"
+    matters = light_cone(problem.circuit, np.asarray(problem.terms.support.any(axis=0)))
+    for seen, _ in views(problem, matters, OBJECTIVES["overhead"], runs=True):
+        assert not a_better_plan(seen, width, np.log2(plan.sampling_overhead)), f"seed {seed}"
 
 
 def test_without_the_library_for_graphs_other_splits_are_taken(monkeypatch):
