@@ -22,6 +22,8 @@ from tasks.execution.simulators.passes import Pass
 from tasks.execution.simulators.products import patterns
 
 _RUN = 12  # log2 of the numbers of a run of rows that are multiplied together
+_MANY = 12  # patterns of signs from which their sums are made in two steps
+_LOW = 4  # bits of the first
 _SHORT = 4  # log2 of the rows of a run that is worth more than a longer one that is copied
 
 
@@ -73,7 +75,9 @@ def _add_sums(amplitudes: np.ndarray, one: Pass, outer: Sequence[int], inner: Se
     within, blocks = patterns(run[::-1]), patterns(loose[::-1])
     turn = 1.0 - 2.0 * (np.bitwise_count(within & common) & 1)[:, None]
     distinct, which = np.unique(one.masks_z & sum(loose), return_inverse=True)
-    signs = 1.0 - 2.0 * (np.bitwise_count(blocks & distinct[:, None]) & 1)
+    sums_of = _SignedSums(loose, distinct)
+    # Of two equal factors numpy makes half a product, by a routine that takes twice as long for small ones.
+    halves = (slice(None),) if one.mask_x else (slice(branches), slice(branches, None))
     whole = (*[2] * len(loose), len(within), 2 * branches)
     products = np.empty((*[2] * len(loose), 2 * branches, 2 * branches))
     copy = np.empty((len(blocks) * len(within) if turned else 0, 2 * branches))
@@ -89,12 +93,47 @@ def _add_sums(amplitudes: np.ndarray, one: Pass, outer: Sequence[int], inner: Se
             bra *= turn
         else:
             bra = _rows(axes, base ^ one.mask_x, one.mask_x, loose, run).reshape(whole, copy=False)
-        np.matmul(ket.swapaxes(-1, -2), bra, out=products)
-        parts = np.matmul(signs, products.reshape(len(blocks), -1)).reshape(-1, branches, 2, branches, 2)
+        for half in halves:
+            np.matmul(ket.swapaxes(-1, -2), bra[..., half], out=products[..., half])
+        parts = sums_of(products.reshape(len(blocks), -1)).reshape(-1, branches, 2, branches, 2)
         sums = np.empty((len(distinct), branches, branches), dtype=complex)
         np.add(parts[:, :, 0, :, 0], parts[:, :, 1, :, 1], out=sums.real)
         np.subtract(parts[:, :, 1, :, 0], parts[:, :, 0, :, 1], out=sums.imag)
         _add(sums, which, 1.0 - 2.0 * (np.bitwise_count(base & one.masks_z) & 1), out)
+
+
+class _SignedSums:
+    """Sums over blocks with the signs that Z parts give them: over the lowest bits first, each sum of these once.
+
+    Args:
+        bits: that tell blocks apart, the highest first.
+        masks: (pattern,) Z parts on these bits.
+    """
+
+    def __init__(self, bits: Sequence[int], masks: np.ndarray):
+        self._signs = [_signs(masks, bits)]
+        self._members: list[np.ndarray] = []
+        if len(masks) > _MANY:
+            low, high = bits[-_LOW:], bits[:-_LOW]
+            first, which = np.unique(masks & sum(low), return_inverse=True)
+            self._members = [np.flatnonzero(which == k) for k in range(len(first))]
+            self._signs = [_signs(first, low), *(_signs(masks[own], high) for own in self._members)]
+
+    def __call__(self, blocks: np.ndarray) -> np.ndarray:
+        """From (block, entry) to (pattern, entry)."""
+        first, *others = self._signs
+        if not others:
+            return np.matmul(first, blocks)
+        partial = np.matmul(first, blocks.reshape(-1, first.shape[1], blocks.shape[1]))
+        sums = np.empty((sum(map(len, self._members)), blocks.shape[1]))
+        for k, (own, signs) in enumerate(zip(self._members, others, strict=True)):
+            sums[own] = np.matmul(signs, partial[:, k])
+        return sums
+
+
+def _signs(masks: np.ndarray, bits: Sequence[int]) -> np.ndarray:
+    """(mask, combination of bits) 1 or -1."""
+    return 1.0 - 2.0 * (np.bitwise_count(patterns(bits[::-1]) & masks[:, None]) & 1)
 
 
 def _run(inner: Sequence[int], turned: int, most: int) -> tuple[list[int], bool]:
