@@ -7,7 +7,7 @@ import json
 import struct
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 from qiskit import QuantumCircuit
@@ -52,7 +52,7 @@ class Target:
 
     def digest_material(self) -> bytes:
         """Return the target as bytes."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":")).encode()
+        return json.dumps(vars(self), sort_keys=True, separators=(",", ":")).encode()
 
 
 @dataclass(frozen=True)
