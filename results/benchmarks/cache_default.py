@@ -43,6 +43,19 @@ def _ising(qubits: int, steps: int, *, rewritten: bool = False) -> QuantumCircui
     return circuit
 
 
+def _communities(qubits: int, layers: int, *, rewritten: bool = False) -> QuantumCircuit:
+    """Three chains, each joined to the next in one layer only: every fragment is a whole chain, and sees all of it."""
+    third = qubits // 3
+    circuit = QuantumCircuit(qubits)
+    circuit.h(range(qubits))
+    for layer in range(layers):
+        for a in range(qubits - 1):
+            if a % third != third - 1 or layer == layers // 2:
+                circuit.rzz(0.7, a, a + 1)
+        _mix(circuit, 0.5, rewritten)
+    return circuit
+
+
 def _mix(circuit: QuantumCircuit, angle: float, rewritten: bool) -> None:
     if not rewritten:
         circuit.rx(angle, range(circuit.num_qubits))
@@ -62,12 +75,16 @@ def _jobs(circuit: QuantumCircuit, width: int) -> list[FragmentJob]:
 
 def measure(quick: bool) -> dict[str, dict[str, float]]:
     """CPU seconds and hits for each circuit and way."""
-    cases = {"QAOA, 2 layers": (_qaoa, 2), "Ising, 3 steps": (_ising, 3)}
-    qubits, width, rounds = (24, 9, 1) if quick else (48, 17, 2)
+    small, large, rounds = ((24, 9), (24, 8), 1) if quick else ((48, 17), (66, 22), 2)
+    cases = {
+        "QAOA, 2 layers": (_qaoa, 2, *small), "Ising, 3 steps": (_ising, 3, *small),
+        "QAOA on communities, 8 layers": (_communities, 8, *large),
+    }  # fmt: skip
     out = {}
-    for name, (make, depth) in cases.items():
+    for name, (make, depth, qubits, width) in cases.items():
         plain, other = (_jobs(make(qubits, depth, rewritten=how), width) for how in (False, True))
-        row: dict[str, float] = {"fragments": len(plain), "predicted": sum(map(predicted_seconds, plain))}
+        row: dict[str, float] = {"qubits": qubits, "width": width, "fragments": len(plain)}
+        row["predicted"] = sum(map(predicted_seconds, plain))
         for _ in range(rounds):
             with tempfile.TemporaryDirectory() as folder:
                 where = str(Path(folder) / "cache")

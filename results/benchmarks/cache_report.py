@@ -251,15 +251,15 @@ def _default(numbers: Numbers) -> str:
     for name, row in numbers.items():
         if isinstance(row, dict):
             rows.append(
-                [name, row["fragments"], f"{row['off']:.2f}", f"{row['cold']:.2f}", f"{row['warm']:.3f}",
-                 f"{row['rewritten']:.2f}", f"{row['rewritten, hits']:.0f} of {row['fragments']}"]
+                [name, row["qubits"], row["width"], row["fragments"], f"{row['off']:.2f}", f"{row['cold']:.2f}",
+                 f"{row['warm']:.3f}", f"{row['rewritten']:.2f}", f"{row['rewritten, hits']:.0f} of {row['fragments']}"]
             )  # fmt: skip
-    head = ["circuit, 48 qubits in fragments of 17", "fragments", "off", "cold", "again", "rewritten", "found"]
+    head = ["circuit", "qubits", "at most", "fragments", "off", "cold", "again", "rewritten", "found"]
     return (
         "## 6. A default run, exact\n\nCPU seconds of one process. *Rewritten* is the circuit in other gates, when "
         "the first is cached: rotations about X as H RZ H, barriers between layers; no fragment of it is found as "
-        "written. A key by meaning is made where the fragment is predicted to take twenty times as long.\n\n"
-        + _table(head, rows)
+        "written. A key by meaning is made where the fragment is predicted to take twenty times as long; below 10 ms "
+        "nothing is looked for.\n\n" + _table(head, rows)
     )
 
 
