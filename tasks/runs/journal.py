@@ -101,7 +101,8 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], list[str], int]:
     for line in content.splitlines(keepends=True):
         seal, _, text = line.decode("utf-8", "replace").rstrip("\n").partition(" ")
         if not line.endswith(b"\n") or seal != _seal(seals[-1], text):
-            logger.warning("%s is damaged after %d evaluations: later ones are made again", path, len(entries) - 1)
+            done = max(0, len(entries) - 1)  # the first line says whose journal it is
+            logger.warning("%s is damaged after %d evaluations: later ones are made again", path, done)
             break
         entries.append(json.loads(text))
         seals.append(seal)

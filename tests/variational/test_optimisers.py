@@ -179,6 +179,12 @@ def test_a_damaged_journal_is_believed_up_to_the_damage(damage, tmp_path, caplog
     assert [entry["value"] for entry in read_journal(tmp_path)] == [0, 1 / 3, 7]
 
 
+def test_a_journal_whose_first_line_is_damaged_has_no_evaluations(tmp_path, caplog):
+    (tmp_path / JOURNAL_NAME).write_text("x\n")
+    assert read_journal(tmp_path) == []
+    assert "damaged after 0 evaluations" in caplog.text
+
+
 class Scripted(Measure):
     """Energies that are given."""
 
