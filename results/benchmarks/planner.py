@@ -49,14 +49,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--report", action="store_true", help="only write the tables and the figure again")
     parser.add_argument("--again", type=int, nargs=2, metavar=("FIRST", "LAST"), help="plan these cases anew first")
+    parser.add_argument("--price-again", action="store_true", help="ask peers for the plans they had, price them anew")
     for name, peer in planner_plans.ELSEWHERE.items():
         parser.add_argument(f"--{name}", metavar="PYTHON", help=f"an interpreter that has {peer}")
     chosen = parser.parse_args()
     if chosen.again:
         planner_plans.plan_again(*chosen.again)
+    interpreters = {name: own for name in planner_plans.ELSEWHERE if (own := getattr(chosen, name))}
+    if chosen.price_again:
+        planner_plans.price_again(interpreters)
     if not chosen.report:
         planner_plans.main()
-        planner_plans.ask_elsewhere({name: own for name in planner_plans.ELSEWHERE if (own := getattr(chosen, name))})
+        planner_plans.ask_elsewhere(interpreters)
         planner_errors.main()
         planner_seconds.main()
         planner_regret.main()
@@ -104,8 +108,7 @@ def compared(plans: list[dict[str, Any]]) -> list[str]:
         " the qubit graph split by Mt-KaHyPar 1.7 into as few blocks as fit, or one more. A plan of a"
         " peer whose fragments are too wide, or with a tensor of more than 2^40 numbers, does not count. QCut 2.2,"
         " Qdislib 1.0.1 and PennyLane 0.45 with KaHyPar (wires only) ran the circuits of up to 100 qubits as they were"
-        " built, each with its own search for cuts, for up to 6 s; their plans are priced as ours,"
-        " all seconds in this table by the constants that Qompass had before its exact path was measured anew.",
+        " built, each with its own search for cuts, for up to 6 s; their plans are priced as ours.",
         "",
         "| | with a peer's plan | ahead | equal | behind | largest lead (powers of 2) | median of those ahead |",
         "|---|---|---|---|---|---|---|",
