@@ -25,6 +25,7 @@ JOIN_NUMBER_S = 1.5e-8  # and for each number of the fragments' tensors, read an
 INLINE_RUN_S = 1.6e-3
 INLINE_FRAGMENT_S = 1.9e-3
 INLINE_NUMBER_S = 2.7e-8
+ENGINE_RUN_S = 1.5  # of a run that is not: an engine and its first process start
 # Of a sampled one, in two rounds of shots: the run, a fragment, a variant, a distinct outcome of one.
 ROUNDS_RUN_S = 9e-3
 ROUNDS_FRAGMENT_S = 5.2e-3

@@ -32,7 +32,7 @@ from tasks.workflow import run
 
 DATA = Path(__file__).with_name("planner_regret.json")
 SEEDS, SHOTS, CANDIDATES = 24, 10**6, 8
-_MOST_VARIANTS = 300  # of a plan whose error is simulated
+_MOST_VARIANTS = 50  # of a plan whose error is simulated
 _MOST_S = 2.0  # of one exact run, and about of all of a problem
 _TURNS, _SHORT_S = 40, 0.3
 WIDTHS = {

@@ -11,6 +11,7 @@ from scheduler_policies import Device, Kind, Work
 from scheduler_policies.cost import why_not, work_price, work_seconds
 from scheduler_policies.machine import (
     CONTRACTION_FLOPS,
+    ENGINE_RUN_S,
     ERRORS_FRAGMENT_S,
     ERRORS_OUTCOME_S,
     ERRORS_PLACE_BITS,
@@ -116,11 +117,12 @@ def predicted_spending(plan: Plan, devices: Sequence[Device], shots: float | Non
         total += work_seconds(chosen, work) - chosen.speed.job
         price += work_price(chosen, work)
     busiest = max((max(units) for units in free.values()), default=0.0)
-    if done_here(plan, devices, shots):
+    if all(device.kind is Kind.CPU for device in devices):
+        busiest = total if done_here(plan, devices, shots) else busiest + ENGINE_RUN_S
         if shots is None:
-            busiest = total + INLINE_RUN_S + len(works) * INLINE_FRAGMENT_S + numbers * INLINE_NUMBER_S
+            busiest += INLINE_RUN_S + len(works) * INLINE_FRAGMENT_S + numbers * INLINE_NUMBER_S
         else:
-            busiest = total + ROUNDS_RUN_S + len(works) * ROUNDS_FRAGMENT_S + _evaluated(plan, works, *_ROUNDS)
+            busiest += ROUNDS_RUN_S + len(works) * ROUNDS_FRAGMENT_S + _evaluated(plan, works, *_ROUNDS)
     if shots is None:
         contraction += JOIN_RUN_S
     else:
