@@ -79,5 +79,6 @@ TABLE_BYTES = 1 << 26
 JOINT_BITS = 11  # up to here legs and qubits are drawn at once, beyond the qubits first
 SHARED = 4  # variants with the same settings on some legs from which these are applied once for all of them
 DRAWN_SHOTS = 1000  # of a variant, where nobody says how many
-# Amplitudes from which a state is simulated on a GPU where there is one: below, starting its operations takes longer.
+# Amplitudes from which a state is simulated on a GPU where there is one: below, starting its operations should take
+# longer. Not measured: results/benchmarks/gpu.py says where it pays.
 GPU_FROM = 1 << 17
