@@ -82,6 +82,10 @@ class FirstLaws:
     def __init__(self, table: np.ndarray, rows: Sequence[SettingRows], measured: int | None, room: Room):
         self._table, self._rows, self._measured, self._room = table, rows, measured, room
         self._held = np.empty(0)
+        self._readable = np.array([int(one.bits.max()) for one in rows], dtype=np.int64)  # bits of legs, if any is
+        bits = int(self._readable.sum())
+        self._few = measured is not None and bits + measured <= JOINT_BITS
+        self._few = self._few and table.shape[-1] << bits <= _FEW_PLACES
 
     def each(self, settings: np.ndarray) -> Iterator[Drawing]:
         """The distributions of variants, as many at a time as there is room for.
@@ -94,10 +98,11 @@ class FirstLaws:
         joint = np.zeros(len(settings), dtype=bool)
         if self._measured is not None:
             joint = reads.sum(axis=1) + self._measured <= JOINT_BITS
-        # Drawn together are those that read the same bits, or all where bits that some do not read cost less.
+        # Drawn together are those that read the same bits, or all where bits that some do not read cost less. This is
+        # decided for all settings that there are: counts must not change with the variants that are drawn beside.
         apart = reads
-        if joint.all() and length << int(reads.any(axis=0).sum()) <= _FEW_PLACES:
-            apart = np.broadcast_to(reads.any(axis=0), reads.shape)
+        if self._few:
+            apart = np.broadcast_to(self._readable, reads.shape)
         patterns = joint * (1 + 2 * (apart @ (1 << np.arange(legs))))
         for pattern in np.unique(patterns).tolist():
             members = np.flatnonzero(patterns == pattern)
