@@ -314,7 +314,9 @@ def regretted(rows: list[dict[str, Any]]) -> list[str]:
         "",
         f"The plan taken beside up to {planner_regret.CANDIDATES} candidates. Sampled: root mean square error of four"
         f" observables at {planner_regret.SHOTS:,} even shots by the exact tensors, and over {planner_regret.SEEDS}"
-        " seeds of the plan taken and its best rival; exact: seconds of whole runs. 1 is the best candidate.",
+        " seeds of the plan taken and its best rival; exact: processor seconds of whole"
+        " runs by given cuts, least of two or more turns, uncertain by a fifth or more; the sampled half"
+        " is of an earlier search. 1 is the best candidate.",
         "",
     ]
     table = []
