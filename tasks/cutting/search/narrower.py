@@ -47,4 +47,6 @@ def exact_cuts(
             ways = candidate_cuts(problem, limit, objective, seed=seed, runs=runs)
         except CuttingError:  # gates that cannot be cut keep more together
             break
-    return [cuts for *_, cuts in sorted(counted, key=lambda item: item[:2])] + others[_COUNTED:]
+    # Equal ones stay in the order that they came in, which the order of sums does not change.
+    best = sorted(counted, key=lambda item: (item[0], round(item[1], 9)))
+    return [cuts for *_, cuts in best] + others[_COUNTED:]
