@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from dataclasses import asdict
 from typing import Any
 
 from apps.cli.chosen import checked_cache
-from apps.cli.tables import bytes_text, seconds_text
+from apps.cli.tables import seconds_text
 from apps.cli.terminal import SCHEMA
 from tasks.errors import InputError
 from tasks.execution.cache.entry_store import EntryStore, open_entries
 from tasks.execution.cache.errors import CacheError
 from tasks.execution.cache.maintenance import export_entries, import_entries, prune, statistics, verify
+from tasks.model.sizes import bytes_text
 
 _DAY_S = 86_400.0
 
@@ -21,6 +23,10 @@ _DAY_S = 86_400.0
 def cache(arguments: argparse.Namespace) -> int:
     """Do one thing with the cache; ``verify`` ends with status 2 when it finds unsound entries."""
     where = checked_cache(arguments.cache)
+    if where == "off":
+        raise InputError("--cache off: names no cache: name a directory or a URL")
+    if arguments.action != "import" and "://" not in where and not (os.path.isdir(where) and os.listdir(where)):
+        raise InputError(f"cache {where}: there is none yet: runs make it, or name another with --cache")
     try:
         document = _act(open_entries(where), arguments)
     except (CacheError, OSError) as error:
@@ -44,8 +50,7 @@ def _act(store: EntryStore, arguments: argparse.Namespace) -> dict[str, Any]:
         return {"removed": prune(store, older_than=None if days is None else days * _DAY_S)}
     if arguments.action == "export":
         return {"written": export_entries(store, arguments.file)}
-    stored, refused = import_entries(store, arguments.file)
-    return {"stored": stored, "refused": refused}
+    return asdict(import_entries(store, arguments.file))
 
 
 def _shown(name: str, value: Any) -> str:

@@ -17,9 +17,10 @@ from importlib import metadata
 from pathlib import Path
 
 from apps.cli.groups import DEFAULT_OUT
-from apps.cli.tables import bytes_text, table
+from apps.cli.tables import table
 from apps.cli.terminal import SCHEMA
 from tasks.errors import QompassError
+from tasks.model.sizes import bytes_text
 from tasks.runtime.machine import free_memory, usable_cores
 from tasks.runtime.ranks import mpirun_path
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import log2
 
-from apps.cli.tables import bytes_text, seconds_text, table
+from apps.cli.tables import seconds_text, table
 from tasks.cutting import Plan
 from tasks.forecast import Forecast, Uncut
+from tasks.model.sizes import bytes_text
 
 _LONG_S = 365.25 * 24 * 3600
 

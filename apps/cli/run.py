@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import io
 import json
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +100,7 @@ def resume(arguments: argparse.Namespace) -> int:
     path = run_path(arguments.run, arguments.out)
     job = is_name(path.resolve().name) and not (path / "record.json").exists()
     if job and (parts := sorted(path.glob("*/record.json"))):
-        runs = (argparse.Namespace(**{**vars(arguments), "run": str(part.parent)}) for part in parts)
-        return max([resume(one) for one in runs])  # all runs of a primitive's job
+        return _resume_job([part.parent for part in parts], arguments)
     record = read_record(path)
     if record.get("program") == "optimise":
         from apps.cli.optimise import resume as resume_optimisation
@@ -117,6 +118,21 @@ def resume(arguments: argparse.Namespace) -> int:
         report(path.resolve(), record, arguments.json)
         return 0
     return reconstruct(arguments)
+
+
+def _resume_job(runs: Sequence[Path], arguments: argparse.Namespace) -> int:
+    """Finish all runs of a primitive's job; its JSON document is of what each of them alone prints."""
+    documents = []
+    for run in runs:
+        one = argparse.Namespace(**{**vars(arguments), "run": str(run)})
+        with contextlib.redirect_stdout(io.StringIO() if arguments.json else sys.stdout) as printed:
+            status = resume(one)
+        if status != 0:
+            return status
+        documents.append(printed.getvalue() if isinstance(printed, io.StringIO) else "")
+    if arguments.json:
+        print(json.dumps({"schema": SCHEMA, "runs": [json.loads(text) for text in documents]}, indent=2))
+    return 0
 
 
 def reconstruct(arguments: argparse.Namespace) -> int:

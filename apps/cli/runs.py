@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from apps.cli.paths import run_path
-from apps.cli.tables import bytes_text, estimates_table, seconds_text, stages_text, table, value_and_error
+from apps.cli.tables import estimates_table, seconds_text, stages_text, table, value_and_error
 from apps.cli.terminal import SCHEMA, say
 from tasks.model.problem import Estimate
+from tasks.model.sizes import bytes_text
 from tasks.runs import RunDirectory, RunRecordError, read_record
 from tasks.runs.comparison import ValueComparison, compared_values, differing
 from tasks.runs.summary import UNREADABLE, Summary, device_uses, engine_files, reasons, summaries, summary_of

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tasks.model.problem import Estimate
+from tasks.model.sizes import bytes_text
 
 
 def estimates_table(estimates: Iterable[Estimate]) -> str:
@@ -88,15 +89,6 @@ def table(names: Sequence[str], rows: Sequence[Sequence[str]], right: Iterable[i
         for row in [names, ["-" * width for width in widths], *rows]
     ]
     return "\n".join(lines)
-
-
-def bytes_text(size: float) -> str:
-    """A size in the unit that suits it."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.3g} {unit}"
-        size /= 1024
-    return f"{size:,.3g} TiB"
 
 
 def stages_text(record: Mapping[str, Any]) -> str:

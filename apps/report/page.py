@@ -17,13 +17,14 @@ import altair as alt
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from apps.cli.tables import bytes_text, seconds_text, value_and_error
+from apps.cli.tables import seconds_text, value_and_error
 from apps.report import charts
 from apps.report.command import command_again
 from apps.report.drawing import drawing, problem_layout, rendered
 from tasks.cutting.cuts import cuts_from
 from tasks.errors import InputError, QompassError
 from tasks.inputs.files import read_bytes
+from tasks.model.sizes import bytes_text
 from tasks.runs import RunRecordError, read_record, stored_problem
 from tasks.runs.comparison import compared_values, differing
 from tasks.runs.journal import read_journal

@@ -16,6 +16,7 @@ from apps.variational.ansatz import ANSATZE, Ansatz
 from apps.variational.energies import Hamiltonian
 from apps.variational.search import Search
 from tasks.errors import InputError
+from tasks.model.sizes import bytes_text
 from tasks.options import MAX_SHOTS, Options, options_document
 from tasks.runs import RunRecordError
 
@@ -97,8 +98,8 @@ class Settings:
         need = _MEMBER_COPIES * 8 * self.population * (len(found.start) + 1)
         if evolving and room is not None and need > room:
             raise InputError(
-                f"`population`: {self.population:,} members of {len(found.start)} parameters take {need >> 20:,} MiB, "
-                f"and {room >> 20:,} MiB are free: take fewer",
+                f"`population`: {self.population:,} members of {len(found.start)} parameters take {bytes_text(need)}, "
+                f"and {bytes_text(room)} may be used: take fewer",
                 field="population",
             )
         return Search(found.start, found.bounds, self.iterations, self.tolerance, self.population, self.options.seed)

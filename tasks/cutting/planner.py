@@ -27,6 +27,7 @@ from tasks.cutting.search.narrower import exact_cuts
 from tasks.cutting.search.sketch import MOST_TENSOR_BITS, Sketch, sketch_of
 from tasks.cutting.variants import count_variants, measurement_groups
 from tasks.model.problem import Problem
+from tasks.model.sizes import bytes_text
 from tasks.model.tensor import Structure
 
 _WORTH_CUTTING_S = 1.0  # a simulation of the whole that takes longer may be quicker in pieces
@@ -375,8 +376,8 @@ def _checked(
     need = predicted_bytes(plan, devices, shots)
     if memory_bytes is not None and need > memory_bytes:
         raise CuttingError(
-            f"the plan needs {_gib(need)} of memory and {_gib(memory_bytes)} may be used; allow more qubits a "
-            "fragment, ask fewer observables, cut elsewhere or raise `memory_bytes`",
+            f"the plan needs {bytes_text(need)} of memory and {bytes_text(memory_bytes)} may be used; allow more "
+            "qubits a fragment, ask fewer observables, cut elsewhere or raise `memory_bytes`",
             field="memory_bytes",
         )
     variants = sum(c.variants for c in plan.costs)
@@ -395,7 +396,3 @@ def _checked(
             )
             return replace(plan, notes=(*plan.notes, note))
     return plan
-
-
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.3g} GiB"

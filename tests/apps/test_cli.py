@@ -17,7 +17,7 @@ import pytest
 from apps.cli.arguments import build_parser
 from apps.cli.doctor import doctor
 from apps.cli.main import main
-from tasks.runs import read_record
+from tasks.runs import RunDirectory, read_record
 
 ROOT = Path(__file__).resolve().parents[2]
 CIRCUITS = ROOT / "apps" / "circuits"
@@ -216,6 +216,35 @@ def test_a_folder_of_runs_that_is_no_job_is_not_resumed_whole(
     job = tmp_path / "results/20261128-074431-8c0a17"
     (tmp_path / "results/runs").rename(job)
     assert main(["resume", str(job)]) == 0 and "Z0" in capsys.readouterr().out
+
+
+def test_a_job_of_several_runs_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
+    job = Path("20261128-074431-8c0a17")
+    printed = []
+    for name in ("Z0 Z1", "X0 X1"):
+        assert main(["run", GHZ, "--observable", name, "--max-qubits", "6", "--json", "--out", str(job)]) == 0
+        printed.append(json.loads(capsys.readouterr().out))
+    assert main(["resume", str(job), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found == {"schema": 1, "runs": sorted(printed, key=lambda own: own["run"])}
+
+
+def test_a_job_that_is_interrupted_goes_on_with_none_of_its_runs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+
+    def interrupted(problem: object, options: object, directory: RunDirectory, progress: object) -> None:
+        begun.append(directory.path.name)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("apps.cli.run.workflow.run", interrupted)
+    job = "20261128-074431-8c0a17"
+    for _ in range(2):
+        assert main(["run", GHZ, "--observable", "Z0 Z1", "--max-qubits", "6", "--out", job]) == 130
+    capsys.readouterr()
+    assert main(["resume", job, "--json"]) == 130
+    assert begun[2:] == [min(begun[:2])] and capsys.readouterr().out == ""
 
 
 class TestInterruption:

@@ -151,14 +151,27 @@ def test_the_cache_is_counted_checked_pruned_and_moved(tmp_path: Path, capsys: p
     assert act("export", "out.bin", "--cache", "store")[1]["written"] == 0  # what is unsound stays behind
     assert act("prune", "--cache", "store")[1]["removed"] == 1
     assert act("verify", "--cache", "store")[0] == 0
-    assert act("import", "out.bin", "--cache", "other")[1]["stored"] == 0
+    assert act("import", "out.bin", "--cache", "other")[1] == {
+        "schema": 1, "cache": "other", "stored": 0, "there_already": 0, "refused": 0
+    }  # fmt: skip
+
+
+def test_there_is_no_cache_until_something_made_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    for where in ("missing", "empty"):
+        for action in (["stats"], ["verify"], ["prune"], ["export", "out.bin"]):
+            assert main(["cache", *action, "--cache", where]) == 2
+            assert f"cache {where}: there is none yet" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir() if "." not in path.name) == ["empty"]
+    assert main(["cache", "import", "out.bin", "--cache", "off"]) == 2
+    assert "names no cache" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         (["cache", "export"], "needs a FILE"),
-        (["cache", "import", "none.bin"], "No such file"),
+        (["cache", "import", "none.bin"], "No such file or directory: name a readable cache export"),
         (["cache", "fly"], "invalid choice"),
         (["sample", "none.qasm"], "none.qasm"),
         (["sample", GHZ, "--top", "0"], "from 1 to"),

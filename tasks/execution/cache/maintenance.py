@@ -51,6 +51,21 @@ class Statistics:
     remembered_forms: int
 
 
+@dataclass(frozen=True)
+class Imported:
+    """What became of the entries in a file.
+
+    Attributes:
+        stored: how many are in the store now that were not.
+        there_already: how many the store had, with as many shots or more.
+        refused: how many are damaged, or sealed with another key than the one in force.
+    """
+
+    stored: int
+    there_already: int
+    refused: int
+
+
 def statistics(store: EntryStore) -> Statistics:
     """Count what a store holds.
 
@@ -126,19 +141,16 @@ def export_entries(store: EntryStore, path: Path) -> int:
     return written
 
 
-def import_entries(store: EntryStore, path: Path) -> tuple[int, int]:
-    """Read entries from a file; each is checked before it is stored, and none replaces one with more shots.
+def import_entries(store: EntryStore, path: Path) -> Imported:
+    """Read entries from a file; each is checked before it is stored, and none replaces one with as many shots.
 
     Only entries that are sealed with the key in force are taken: whoever made the others may have made them up.
-
-    Returns:
-        (stored, refused or superfluous).
 
     Raises:
         InputError: the file cannot be read, or is not an export.
     """
-    stored = refused = 0
-    with open_named(path, "export of a cache") as source:
+    stored = there_already = refused = 0
+    with open_named(path, "cache export") as source:
         if source.read(len(_EXPORT_MAGIC)) != _EXPORT_MAGIC:
             raise InputError(f"{path}: not a cache export of this version: name one that `qompass cache export` wrote")
         while head := source.read(_RECORD.size):
@@ -149,12 +161,14 @@ def import_entries(store: EntryStore, path: Path) -> tuple[int, int]:
                 raise InputError(f"{path}: an entry of {length} bytes; the file is damaged: export it again")
             data = source.read(length)
             entry = store.checked(address, data)
-            if isinstance(entry, CorruptEntry) or _known_shots(store, address) >= entry.shots:
+            if isinstance(entry, CorruptEntry):
                 refused += 1
-                continue
-            store.store.put(address, data, entry.expires)
-            stored += 1
-    return stored, refused
+            elif _known_shots(store, address) >= entry.shots:
+                there_already += 1
+            else:
+                store.store.put(address, data, entry.expires)
+                stored += 1
+    return Imported(stored, there_already, refused)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from tasks.execution.cache.entry import Entry
 from tasks.execution.cache.entry_store import open_entries
 from tasks.execution.cache.errors import StoreUnavailable
 from tasks.execution.cache.keys import KeyMaker, Target
-from tasks.execution.cache.maintenance import export_entries, import_entries, prune, statistics, verify
+from tasks.execution.cache.maintenance import Imported, export_entries, import_entries, prune, statistics, verify
 from tasks.execution.cache.requests import CountsRequest, MissingShots
 from tasks.execution.cache.stores import registry
 from tasks.model.counts import merge_counts
@@ -268,7 +268,7 @@ def test_maintenance_counts_verifies_prunes_exports_and_imports(where: str, tmp_
     assert set(unsound) == {victim.hex(), other.hex()}
     assert "seal" in unsound[victim.hex()] and "content is another key's" in unsound[other.hex()]
     assert prune(store) == 2 and store.store.get(victim) is None
-    assert import_entries(store, tmp_path / "out") == (2, 4)
+    assert import_entries(store, tmp_path / "out") == Imported(2, there_already=4, refused=0)
     assert cache.counts([CountsRequest(bell(0.2), 100)], IDEAL, run)[0] is not None and len(run.jobs) == 3
     cache.close()
     store.close()

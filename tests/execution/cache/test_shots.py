@@ -10,7 +10,7 @@ from tasks.execution.cache.entry import Entry
 from tasks.execution.cache.entry_store import EntryStore
 from tasks.execution.cache.form_memo import memo_entry, memo_key, remembered_form
 from tasks.execution.cache.keys import AS_WRITTEN, make_key
-from tasks.execution.cache.maintenance import export_entries, import_entries, prune, statistics
+from tasks.execution.cache.maintenance import Imported, export_entries, import_entries, prune, statistics
 from tasks.execution.cache.seal import Seal
 from tasks.execution.cache.semantic import canonical_form
 from tasks.execution.cache.shots import from_canonical, shares, take, to_canonical
@@ -77,7 +77,7 @@ def test_upkeep_removes_what_is_old_or_expired_and_import_replaces_nothing_that_
     put("few", 5, now)
     put("new", 11, now)
     assert prune(store) == 1 and prune(store, older_than=4 * 86_400) == 0 and prune(store, older_than=2 * 86_400) == 1
-    assert import_entries(store, tmp_path / "out") == (3, 1), "all but what has more shots here"
+    assert import_entries(store, tmp_path / "out") == Imported(3, 1, 0), "all but what has more shots here"
     shots = {name: store.get(key.digest) for name, key in keys.items()}
     assert {name: entry.shots for name, entry in shots.items() if entry} == {
         "new": 11,

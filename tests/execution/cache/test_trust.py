@@ -13,7 +13,7 @@ from tasks.execution.cache.cache import Cache, open_cache
 from tasks.execution.cache.entry import Entry, encode
 from tasks.execution.cache.entry_store import OLDEST_CLAIM, EntryStore, open_entries
 from tasks.execution.cache.errors import StoreUnavailable
-from tasks.execution.cache.maintenance import export_entries, import_entries, prune, statistics, verify
+from tasks.execution.cache.maintenance import Imported, export_entries, import_entries, prune, statistics, verify
 from tasks.execution.cache.requests import CountsRequest
 from tasks.execution.cache.seal import ID_BYTES, KEY_VARIABLE, Seal, open_seal, own_key
 from tasks.execution.cache.single_flight import SingleFlight
@@ -95,7 +95,7 @@ def test_holders_of_two_keys_neither_share_nor_disturb_each_other(where: str, tm
     for store in (ours, theirs):
         assert statistics(store).entries == 1 and statistics(store).of_other_keys == 2
         assert verify(store) == {} and prune(store) == 0 and export_entries(store, tmp_path / "out") == 2
-    assert import_entries(ours, tmp_path / "out") == (0, 2), "what others made may be made up"
+    assert import_entries(ours, tmp_path / "out") == Imported(0, 0, refused=2), "what others made may be made up"
     ours.close()
     theirs.close()
 
