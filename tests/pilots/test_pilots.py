@@ -112,6 +112,16 @@ def test_runs_share_a_pilot_and_find_what_one_machine_finds(pilots, alone):
     assert len(pilot_status("one").nodes) == 2
 
 
+def test_a_motif_runs_on_a_pilot_with_all_of_its_units(pilots):
+    start_pilot("one", "local", 2, 600, units={"CPU": 1})
+    command = ["motif", "chain", "--qubits", "4", "--depth", "1", "--entries", "2", "--length", "3", "--units", "1"]
+    done = run(pilots, *QOMPASS, *command, "--pilot", "one", "--to", pilots / "tables", "--json")
+    assert done.returncode == 0, done.stderr
+    (found,) = json.loads(done.stdout)["motifs"]
+    assert (found["motif"], found["engine"], found["units"], found["tasks"]) == ("chain", "pilot", 2, 6)
+    assert found["work"] > 0 and "pilot" in (pilots / "tables" / "chain.csv").read_text()
+
+
 def test_work_that_waits_goes_to_a_node_that_comes_and_one_that_leaves_loses_none(pilots):
     start_pilot("one", "local", 1, 600, units={"CPU": 1})
     with client("one") as engine:
