@@ -257,26 +257,38 @@ class Circuit:
             block: (node,) int.
             most: qubits at once that a copy may make a fragment have.
         """
-        return [nodes >> 1 for nodes in self._copied(block, *self._parts(block)[:2], most)]
+        return [nodes >> 1 for nodes in self._copied(block, *self._parts(block)[:2], most)[0]]
 
-    def _copied(self, block: np.ndarray, stretch: np.ndarray, part: np.ndarray, most: int) -> list[np.ndarray]:
+    def _copied(
+        self, block: np.ndarray, stretch: np.ndarray, part: np.ndarray, most: int
+    ) -> tuple[list[np.ndarray], np.ndarray]:
         """Sets of gate ends on the copied qubit, in order: greedily those that save most, where there is room.
 
-        The gates of a set act on one unbroken stretch of wire and lead to one fragment.
+        The gates of a set act on one unbroken stretch of wire and lead to one block. Where that block is in several
+        parts, the copy joins those that the gates lead to: returned, too, is (part,) the fragment of each.
         """
-        room = most - np.bincount(part)
+        size = np.bincount(part).tolist()
+        home = list(range(len(size)))
+
+        def owner(one: int) -> int:
+            while home[one] != one:
+                one = home[one]
+            return one
+
         spans = self.ends.spans
         alive: dict[int, list[tuple[int, int]]] = {}  # of each fragment, from when to when its copies are there
         apart = np.flatnonzero(block[0::2] != block[1::2])
         nodes = np.concatenate([2 * apart, 2 * apart + 1])
         sets: dict[tuple[int, int, int, int], list[int]] = {}
-        far = part[stretch[nodes ^ 1]]
+        far = part[stretch[nodes ^ 1]].tolist()
+        blocks = (len(size) + block[nodes ^ 1]).tolist()
         for axis in range(self.runs.shape[1]):
             own = self.runs[nodes, axis]
-            keys = zip(own.tolist(), stretch[nodes].tolist(), far.tolist(), nodes.tolist(), strict=True)
-            for run, line, owner, node in keys:
+            keys = zip(own.tolist(), stretch[nodes].tolist(), far, blocks, nodes.tolist(), strict=True)
+            for run, line, one, whole, node in keys:
                 if run >= 0:
-                    sets.setdefault((axis, run, line, owner), []).append(node)
+                    sets.setdefault((axis, run, line, one), []).append(node)
+                    sets.setdefault((axis, run, line, whole), []).append(node)
         weights = self.ends.weights.tolist()
         taken: set[int] = set()
 
@@ -295,14 +307,18 @@ class Circuit:
             if now < -gain - _GAIN:
                 heappush(heap, (-now, free[0], free))
                 continue
-            own = int(part[stretch[free[0] ^ 1]])
-            there = [*alive.get(own, ()), (spans[free[0] >> 1][0], max(spans[node >> 1][1] for node in free))]
-            if _at_once(there) > room[own]:
+            first, *others = sorted({owner(int(part[stretch[node ^ 1]])) for node in free})
+            there = [span for one in (first, *others) for span in alive.get(one, ())]
+            there.append((spans[free[0] >> 1][0], max(spans[node >> 1][1] for node in free)))
+            joint = size[first] + sum(size[one] for one in others)
+            if joint + _at_once(there) > most:
                 continue
-            alive[own] = there
+            alive[first], size[first] = there, joint
+            for one in others:
+                home[one] = first
             chosen.append(np.array(free))
             taken.update(node >> 1 for node in free)
-        return chosen
+        return chosen, np.array([owner(one) for one in home], dtype=np.int64)
 
     def _parts(self, block: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
         """(node,) its stretch, (stretch,) its fragment, (place,) its stretch and whether it begins one; fragments."""
@@ -326,7 +342,9 @@ class Circuit:
         order, firsts = self.ends.along
         a, b = stretch[0::2], stretch[1::2]
         joined = block[0::2] == block[1::2]
-        copied = self._copied(block, stretch, part, most)
+        copied, home = self._copied(block, stretch, part, most)
+        fragments_of, joint = np.unique(home, return_inverse=True)
+        part, number = joint.reshape(-1)[part], len(fragments_of)
         held = np.concatenate([np.zeros(0, dtype=np.int64), *copied])  # ends on the copied qubits
         near = part[stretch[np.array([nodes[0] for nodes in copied], dtype=np.int64)]]
         far = part[stretch[np.array([nodes[0] ^ 1 for nodes in copied], dtype=np.int64)]]
