@@ -49,7 +49,7 @@ class Contraction:
     """
 
     def __init__(self, structure: Structure, seed: int = 0) -> None:
-        self._legs = structure.legs
+        self._legs, self._num_factors = structure.legs, structure.num_factors
         network = network_of(structure)
         asked = structure.legs and structure.coefficients.nnz
         self._tree = bind(structure, network, find_paths(network, seed=seed)[0]) if asked else None
@@ -139,8 +139,8 @@ class Contraction:
         """Zeros for the factors that no observable asks for."""
         assert self._tree is not None
         return [
-            own if np.array_equal(used, np.arange(len(used))) else _gathered(own, used, int(used.max()) + 1, axis=-1)
-            for own, used in zip(gradients, self._tree.factors, strict=True)
+            own if np.array_equal(used, np.arange(count)) else _gathered(own, used, count, axis=-1)
+            for own, used, count in zip(gradients, self._tree.factors, self._num_factors, strict=True)
         ]
 
     def _absorbed(self, number: int, leaf: np.ndarray, bonds: Sequence[np.ndarray]) -> np.ndarray:

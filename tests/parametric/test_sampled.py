@@ -16,7 +16,7 @@ from tasks.execution.simulators.sampled import pack_outcomes
 from tasks.model.tensor import FragmentTensor, VariantCounts
 from tasks.parametric.sampled import SampledPlan
 from tasks.reconstruction import estimate_values, tensor_values
-from tests.parametric.circuits import parametric, random_circuit, random_operators
+from tests.parametric.circuits import parametric, random_circuit, random_operators, uncut
 
 OPERATORS = [SparsePauliOp(["ZIIIIZ", "XXIIII"], [1, 0.5]), SparsePauliOp("IIZZYI"), SparsePauliOp("IIIIII")]
 SU2 = efficient_su2(6, reps=1, entanglement="circular")
@@ -46,6 +46,23 @@ def as_stored(sampled: SampledPlan, number: int, counts):
         found.append(VariantCounts(pack_outcomes(value[order], meaning.num_bits), row[seen][order], meaning.num_bits))
     data = sampled_data(fragment, schemes, variants, found)
     return FragmentTensor(fragment.index, tensor_values(data, fragment.num_factors), data)
+
+
+def test_terms_without_a_coefficient_cost_nothing_and_stop_nothing():
+    circuit = QuantumCircuit(4)
+    angle = Parameter("a")
+    for qubit in range(4):
+        circuit.ry(angle, qubit)
+    for qubit in range(3):
+        circuit.cx(qubit, qubit + 1)
+    operators = [SparsePauliOp("ZZII"), SparsePauliOp(["XXYI", "IYZX", "ZIIX"], [0, 0, 0])]
+    plan = parametric(circuit, operators, 2, shots=10**6)
+    values, errors = SampledPlan(plan, 3).values(np.array([[0.4], [1.1]]), shots=200_000)
+    wanted = np.pad(uncut(circuit, operators[:1], np.array([[0.4], [1.1]])), ((0, 0), (0, 1)))
+    assert (np.abs(values - wanted) <= 5 * errors).all() and (errors[:, 0] > 0).all() and not errors[:, 1].any()
+    slopes = plan.gradients(np.array([[0.4]]))[1]
+    difference = plan.values(np.array([[0.4 + 1e-5]])) - plan.values(np.array([[0.4 - 1e-5]]))
+    np.testing.assert_allclose(slopes[:, 0, 0], difference[0] / 2e-5, atol=1e-8)
 
 
 @pytest.mark.parametrize("seed", range(6))
