@@ -59,6 +59,10 @@ def _no_gpu() -> str:
     return ""
 
 
+def _missing(module: str) -> str:
+    return "" if importlib.util.find_spec(module) else f"{module.replace('_', '-')} is not installed"
+
+
 def _no_prometheus() -> str:
     missing = [name for name in ("prometheus", "promtool") if shutil.which(name) is None]
     return f"{missing[0]} is not on the PATH" if missing else ""
@@ -87,6 +91,8 @@ SERVICES: dict[str, Callable[[], str]] = {
     "Slurm": _no_slurm,
     "QPU emulator": lambda: "" if importlib.util.find_spec("qrmi") else "qrmi is not installed",
     "GPU": _no_gpu,
+    "strict arrays": lambda: _missing("array_api_strict"),
+    "PyTorch": lambda: _missing("torch") or _missing("array_api_compat"),
     "Prometheus": _no_prometheus,
     "browser": lambda: "" if browser() else "no Chromium is on the PATH",
     "container builds": _no_container_builds,

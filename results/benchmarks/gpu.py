@@ -49,7 +49,7 @@ def main() -> None:
         print(f"gpu.py: nothing is measured: {error}", file=sys.stderr)
         sys.exit(2)
     ends = time.monotonic() + _ALL_S
-    open_state.GPU_FROM = 1
+    gpu.smallest = 1
     threads = usable_cores()
     aer = "GPU" if "GPU" in AerSimulator().available_devices() else ""
     rows = []

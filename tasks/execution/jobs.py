@@ -244,14 +244,14 @@ def run_job(
     gpu = accelerator() if device == "GPU" else None
     if isinstance(job, ExactJob):
         if job.outputs:
-            return {"values": exact_outputs(fragment, open_state(fragment, threads=threads, gpu=gpu).here()).values}
+            return {"values": exact_outputs(fragment, open_state(fragment, threads=threads, gpu=gpu)).values}
         return {"values": whole_tensor(fragment, threads=threads, gpu=gpu)}
     if stabiliser_seconds(fragment, count_variants(fragment, job.schemes)):
         return pack_counts(stabiliser_counts(fragment, job.schemes, job.variants, job.shots, job.streams))
     together = fragment.open_qubits <= MOST_OPEN_QUBITS
     room = room_within(fragment, job.schemes, memory_bytes) if together else None
     if room is not None:
-        state = open_state(fragment, threads=threads, gpu=gpu).here()
+        state = open_state(fragment, threads=threads, gpu=gpu)
         return sample_open(fragment, job.schemes, state, job.variants, job.shots, job.streams, room)
     from qiskit_aer import AerSimulator  # takes long to import, and few fragments are that wide
 

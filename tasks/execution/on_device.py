@@ -19,7 +19,7 @@ from tasks.runs.storage import pack, unpack
 
 logger = logging.getLogger(__name__)
 
-_SIMULATOR = "3"  # raised whenever the same job gets other counts or values: older ones are not found then
+_SIMULATOR = "4"  # raised whenever the same job gets other counts or values: older ones are not found then
 _DEFAULTS = ExecutionOptions()
 
 

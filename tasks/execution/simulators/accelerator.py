@@ -1,7 +1,7 @@
 """A fragment's open-leg state and Gram matrices on a GPU, through the array API standard: CuPy, or PyTorch.
 
 The same steps as on a CPU (``open_state``, ``gram``), each as one operation on the whole array: a GPU has no use for
-parts that fit a cache. What comes back to the host is the state, or products that are as small as Gram matrices.
+parts that fit a cache. What comes back to the host is as small as Gram matrices, or distributions to draw from.
 """
 
 from __future__ import annotations
@@ -13,44 +13,33 @@ from typing import Any
 
 import numpy as np
 
+from scheduler_policies.machine import GPU_FROM
 from tasks.cutting.open_program import Branch, Grow, Multiply, OpenProgram
 from tasks.execution.errors import ExecutionError
 from tasks.execution.simulators.products import patterns
-
-PART = 1 << 22
-"""Amplitudes that a product on a GPU takes at a time."""
+from tasks.model.arrays import Arrays
 
 
-class Accelerator:
-    """An array library on one device.
+class Accelerator(Arrays):
+    """A GPU.
 
     Args:
         library: a namespace of the array API standard.
         device: of that library; None takes its usual one.
+        smallest: numbers from which work on them is done there.
     """
 
-    def __init__(self, library: Any, device: Any = None):
-        self._library = library
-        self._device = device
-
-    def put(self, array: np.ndarray) -> Any:
-        """An array of the host on the device."""
-        return self._library.asarray(array, device=self._device)
-
-    def fetch(self, array: Any) -> np.ndarray:
-        """An array of the device on the host."""
-        if hasattr(array, "get"):  # CuPy
-            return np.asarray(array.get())
-        return np.asarray(array.cpu().numpy() if hasattr(array, "cpu") else array)
+    def __init__(self, library: Any, device: Any = None, *, smallest: float = GPU_FROM):
+        super().__init__(library, device)
+        self.smallest = smallest
 
     def state(self, program: OpenProgram) -> Any:
         """Carry out a program: (2**rest, branch) complex on the device."""
-        xp = self._library
+        xp = self.xp
         array = self.put(np.ones(1, dtype=complex))
         for step in program.steps:
             if isinstance(step, Multiply):
-                matrix = self.put(step.matrix())
-                array = xp.matmul(matrix, xp.reshape(array, (-1, matrix.shape[0], step.after)))
+                array = self.multiplied(array, step.matrix(), step.after)
             elif isinstance(step, Branch):
                 rank = len(step.operators)
                 operators = self.put(step.operators.reshape(2 * rank, 2))
@@ -64,14 +53,19 @@ class Accelerator:
             array = xp.reshape(array, (-1,))
         return xp.reshape(array, (1 << len(program.rest), program.branches))
 
+    def multiplied(self, array: Any, matrix: np.ndarray, after: int) -> Any:
+        """(before, size, after), of an array of that shape or flat, with the matrix applied to its middle axis."""
+        own = self.put(matrix)
+        return self.xp.matmul(own, self.xp.reshape(array, (-1, own.shape[0], after)))
+
     def block_sums(
         self, amplitudes: Any, mask_x: int, outer: Sequence[int], inner: Sequence[int], mask_z: int
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """What ``gram`` sums on a CPU: (block,) outer bits, and (block, branch, branch') on the host."""
-        xp = self._library
+        xp = self.xp
         within, blocks = patterns(inner), patterns(outer)
         signs = self.put((1.0 - 2.0 * (np.bitwise_count(within & mask_z) & 1)).astype(complex)[:, None])
-        step = max(1, PART // (amplitudes.shape[1] * len(within)))
+        step = max(1, self.part // (amplitudes.shape[1] * len(within)))
         for start in range(0, len(blocks), step):
             own = blocks[start : start + step]
             rows = own[:, None] | within

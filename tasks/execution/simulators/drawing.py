@@ -9,6 +9,7 @@ import numpy as np
 from tasks.model.tensor import VariantCounts
 
 _ROUNDING = 1e-12  # a probability below this would not be noticed in any number of shots
+_STEPS = 2.0**40  # of probabilities that are whole multiples of one that small
 _FEW_PLACES, _COUNTED = 16, 32  # below these, comparing with all beats a search, counting all beats sorting
 _BLOCK = 16
 _UP_TO = np.triu(np.ones((_BLOCK, _BLOCK)))
@@ -30,13 +31,14 @@ def draw_counts(probabilities: np.ndarray, shots: int, rng: np.random.Generator)
 
 
 def normalise(laws: np.ndarray) -> np.ndarray:
-    """Scale weights in place so that their sums over the last axis are 1, what is rounding set to 0.
+    """Scale weights in place so that their sums over the last axis are 1, rounded to multiples of 2**-40.
 
-    A zero draws no random number and what is nearly zero does: without the cut the counts of impossible outcomes'
-    neighbours would depend on the order of sums, and so on the machine.
+    A zero draws no random number and what is nearly zero does, and numpy draws in another way above 1/2 than below:
+    counts would depend on the order of sums, and so on the machine and on the library that made the weights. Sums of
+    whole numbers do not.
     """
-    laws /= laws.sum(axis=-1, keepdims=True)
-    laws[laws < _ROUNDING] = 0.0
+    laws *= _STEPS / laws.sum(axis=-1, keepdims=True)
+    np.rint(laws, out=laws)
     laws /= laws.sum(axis=-1, keepdims=True)
     return laws
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from tasks.execution.simulators.open_state import OpenState
 from tasks.execution.simulators.passes import Pass, exchange_bits, passes_of
 from tasks.execution.simulators.products import Workers
 from tasks.execution.simulators.turns import turn
+from tasks.model.arrays import HERE, Arrays
 
 _FACTOR = 16  # changes of basis are joined up to matrices of this size
 _LEGS = 4  # on one wire whose change of basis is one matrix
@@ -76,16 +78,23 @@ def exact_tensor(fragment: Fragment, state: OpenState, *, threads: int = 1) -> n
 
 
 class LegBases:
-    """How products of branches become entries in the legs' bases."""
+    """How products of branches become entries in the legs' bases.
 
-    def __init__(self, legs: Sequence[Leg], branchings: Sequence[Branching]):
-        self._changes = _changes(legs, branchings)
+    Args:
+        legs: of the fragment.
+        branchings: of its state.
+        arrays: those that the products are of.
+    """
+
+    def __init__(self, legs: Sequence[Leg], branchings: Sequence[Branching], arrays: Arrays = HERE):
+        self._xp = arrays.xp
+        self._changes = [[arrays.put(change) for change in own] for own in _changes(legs, branchings)]
         self._ranks = [one.rank for one in branchings]
         order = [k for one in branchings for k in one.legs]
         self._dimensions = [legs[k].dimension for k in order]
         self._places = [1 + order.index(k) for k in range(len(legs))]
 
-    def entries(self, grams: np.ndarray) -> np.ndarray:
+    def entries(self, grams: Any) -> Any:
         """Entries in the legs' bases.
 
         Args:
@@ -94,16 +103,17 @@ class LegBases:
         Returns:
             (leg_0, ..., leg_k, k) float64.
         """
-        count, number = len(grams), len(self._ranks)
-        entries = grams.reshape(count, *self._ranks, *self._ranks)
-        entries = entries.transpose(0, *(axis for k in range(1, number + 1) for axis in (k, number + k)))
+        xp = self._xp
+        count, number = grams.shape[0], len(self._ranks)
+        entries = xp.reshape(grams, (count, *self._ranks, *self._ranks))
+        entries = xp.permute_dims(entries, (0, *(axis for k in range(1, number + 1) for axis in (k, number + k))))
         before, after = count, prod(rank**2 for rank in self._ranks)
         for changes in self._changes:
             after //= changes[0].shape[1]
             for change in changes:
-                entries = np.matmul(change, entries.reshape(before, change.shape[1], -1))
-            before = entries.size // after
-        return entries.real.reshape(count, *self._dimensions).transpose(*self._places, 0)
+                entries = xp.matmul(change, xp.reshape(entries, (before, change.shape[1], -1)))
+            before = prod(entries.shape) // after
+        return xp.permute_dims(xp.reshape(xp.real(entries), (count, *self._dimensions)), (*self._places, 0))
 
 
 def _changes(legs: Sequence[Leg], branchings: Sequence[Branching]) -> list[list[np.ndarray]]:

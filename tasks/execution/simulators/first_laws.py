@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 
 from scheduler_policies.machine import JOINT_BITS, LAW_PART
 from tasks.cutting.drawn_bytes import Room
 from tasks.execution.simulators.measured import SettingRows
+from tasks.model.arrays import HERE, Arrays
 
 _FEW_PLACES = 64  # so many take no longer to draw from than to tell variants apart by the bits that they read
 
@@ -77,10 +79,14 @@ class FirstLaws:
         rows: the settings of every leg.
         measured: qubits of the group, or None where the table does not have all their bits.
         room: what may be held.
+        arrays: those that the table is of.
     """
 
-    def __init__(self, table: np.ndarray, rows: Sequence[SettingRows], measured: int | None, room: Room):
+    def __init__(
+        self, table: Any, rows: Sequence[SettingRows], measured: int | None, room: Room, arrays: Arrays = HERE
+    ):
         self._table, self._rows, self._measured, self._room = table, rows, measured, room
+        self._arrays = arrays
         self._held = np.empty(0)
         self._readable = np.array([int(one.bits.max()) for one in rows], dtype=np.int64)  # bits of legs, if any is
         bits = int(self._readable.sum())
@@ -125,13 +131,14 @@ class FirstLaws:
             self._held = np.empty(len(settings) * length << sum(lengths))
         laws = self._held[: len(settings) * length << sum(lengths)].reshape(len(settings), length, -1)
         # Of the places as many as stay in the cache.
-        entries, largest = prod(self._table.shape[:-1]), 1
+        entries = largest = prod(self._table.shape[:-1])
         for leg, one in zip(range(len(shared), 0, -1), shared, strict=True):
             entries //= self._table.shape[leg - 1]
             largest = max(largest, entries * one.combinations << sum(lengths[leg - 1 :]))
-        width = max(1, LAW_PART // max(self._table.size // length, largest))
+        width = max(1, (self._arrays.part or LAW_PART) // largest)
         for a in range(0, length, width):
-            value = self._applied(self._table[..., a : a + width], shared)
+            part = self._table[..., a : min(a + width, length)]
+            value = self._arrays.fetch(self._applied(part, shared))
             laws[:, a : a + width] = value if which is None else value[which]
         return laws.reshape(len(settings), -1)
 
@@ -152,25 +159,26 @@ class FirstLaws:
         same = combinations == len(codes) and bool((codes[1:] > codes[:-1]).all())
         return shared, None if same else codes
 
-    def _applied(self, table: np.ndarray, shared: Sequence[_Shared]) -> np.ndarray:
+    def _applied(self, table: Any, shared: Sequence[_Shared]) -> Any:
         """(combination of settings, x, bits of the legs) from (leg entry.., x)."""
+        xp, put = self._arrays.xp, self._arrays.put
         width, bits = table.shape[-1], 1
         entries = list(table.shape[:-1])
-        value: np.ndarray = table.reshape(-1, width)
+        value = xp.reshape(table, (-1, width))
         combinations = 1
         for one in shared:
             entry = entries.pop()
             before = prod(entries)
-            value = value.reshape(before, entry, combinations, bits * width).swapaxes(1, 2)
-            value = np.matmul(one.matrix, value)  # (before, combination, row, bits of later legs, x)
+            value = xp.permute_dims(xp.reshape(value, (before, entry, combinations, bits * width)), (0, 2, 1, 3))
+            value = xp.matmul(put(one.matrix), value)  # (before, combination, row, bits of later legs, x)
             if one.rows > 1:
-                value = value.reshape(before, -1, 2, bits, width).swapaxes(2, 3)
+                value = xp.permute_dims(xp.reshape(value, (before, -1, 2, bits, width)), (0, 1, 3, 2, 4))
                 bits *= 2
-            value = value.reshape(before, -1, bits * width)
+            value = xp.reshape(value, (before, -1, bits * width))
             if one.kept is not None:
-                value = value[:, one.kept]
+                value = xp.take(value, put(one.kept), axis=1)
             combinations = one.combinations
-        return value.reshape(combinations, bits, width).swapaxes(1, 2)
+        return xp.matrix_transpose(xp.reshape(value, (combinations, bits, width)))
 
 
 def _numbered(values: np.ndarray, end: int) -> tuple[np.ndarray, np.ndarray]:

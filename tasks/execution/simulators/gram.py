@@ -16,7 +16,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from scheduler_policies.machine import GRAM_PRODUCTS, PART, RUN_BITS
-from tasks.execution.simulators import accelerator
 from tasks.execution.simulators.accelerator import Accelerator
 from tasks.execution.simulators.passes import Pass
 from tasks.execution.simulators.products import patterns
@@ -42,7 +41,7 @@ def half_grams(amplitudes: np.ndarray, one: Pass, gpu: Accelerator | None = None
     free = [bit for bit in (1 << k for k in range(rows.bit_length() - 1)) if bit != one.pivot]
     outer, inner = [bit for bit in free if bit & one.inside], [bit for bit in free if not bit & one.inside]
     if gpu is not None:  # a block of any length would be gathered whole
-        most = max(0, accelerator.PART // branches).bit_length() - 1
+        most = max(0, gpu.part // branches).bit_length() - 1
         outer, inner = outer + inner[max(most, 0) :], inner[: max(most, 0)]
     out = np.zeros((len(one.masks_z), branches, branches), dtype=complex)
     if gpu is None:

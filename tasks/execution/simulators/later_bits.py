@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from scheduler_policies.machine import LAW_PART, SHARED
 from tasks.cutting.open_program import Branching
 from tasks.execution.simulators.drawing import draw_within
 from tasks.execution.simulators.measured import SettingRows, setting_operator
+from tasks.model.arrays import HERE, Arrays
 
 
 class LaterBits:
@@ -22,22 +24,30 @@ class LaterBits:
         branchings: of the state.
         rows: the settings of every leg.
         settings: (variant, leg) those that will be drawn.
+        arrays: those that the amplitudes are of.
+        table_arrays: those that the table is of.
     """
 
     def __init__(
         self,
-        amplitudes: np.ndarray,
-        table: np.ndarray,
+        amplitudes: Any,
+        table: Any,
         branchings: Sequence[Branching],
         rows: Sequence[SettingRows],
         settings: np.ndarray,
+        arrays: Arrays = HERE,
+        table_arrays: Arrays = HERE,
     ):
         self._amplitudes, self._table, self._branchings, self._rows = amplitudes, table, branchings, rows
-        self._whole = table.shape[-1] == len(amplitudes)
-        self._by_outcome: np.ndarray | None = None
+        self._arrays, self._table_arrays = arrays, table_arrays
+        self._high, self._entries = table.shape[-1], prod(table.shape[:-1])
+        self._outcomes, self._others, self._branches = amplitudes.shape
+        self._whole = self._high == self._outcomes
+        self._by_outcome: Any = None
+        self._parts: Any = None
         self._later = _later_legs(branchings, settings)
-        self._operators: dict[bytes, np.ndarray] = {}
-        self._applied: tuple[bytes, np.ndarray] = (b"", amplitudes)
+        self._operators: dict[bytes, Any] = {}
+        self._applied: tuple[bytes, Any] = (b"", None)
 
     def drawn(
         self, settings: np.ndarray, places: np.ndarray, found: np.ndarray, rng: np.random.Generator
@@ -45,8 +55,7 @@ class LaterBits:
         """Outcomes and their counts, from the first places drawn: the bits that are still open are drawn for each."""
         if self._whole and not any(one.bits[s] for one, s in zip(self._rows, settings, strict=True)):
             return places, found
-        per_place = self._amplitudes.size // self._table.shape[-1]
-        if self._whole and per_place > self._table.size // self._table.shape[-1]:
+        if self._whole and self._others * self._branches > self._entries:
             weights = self._from_table(settings, places)
         else:
             weights = self._from_amplitudes(settings, places)
@@ -56,36 +65,45 @@ class LaterBits:
 
     def _from_table(self, settings: np.ndarray, places: np.ndarray) -> np.ndarray:
         """(place, bits of the legs) at outcomes of the qubits."""
+        arrays = self._table_arrays
+        xp = arrays.xp
         if self._by_outcome is None:
-            self._by_outcome = np.ascontiguousarray(np.moveaxis(self._table, -1, 0))
-        value = self._by_outcome.take(places, axis=0)
+            self._by_outcome = xp.reshape(xp.moveaxis(self._table, -1, 0), (self._high, -1))
+        value = xp.take(self._by_outcome, arrays.put(places), axis=0)
+        before, after = len(places), self._entries
         for k, one in enumerate(self._rows):
-            value = _on_axis(one.of_setting(settings[k]), value, 1 + k)
-        return value.transpose(0, *reversed(range(1, value.ndim))).reshape(len(places), -1)
+            own = one.of_setting(settings[k])
+            after //= own.shape[1]
+            value = xp.matmul(arrays.put(own), xp.reshape(value, (before, own.shape[1], after)))
+            before *= len(own)
+        bits = [1 + one.bits[setting] for one, setting in zip(self._rows, settings, strict=True)]
+        value = xp.permute_dims(xp.reshape(value, (len(places), *bits)), (0, *range(len(bits), 0, -1)))
+        return arrays.fetch(xp.reshape(value, (len(places), -1)))
 
     def _from_amplitudes(self, settings: np.ndarray, places: np.ndarray) -> np.ndarray:
         """(place, lower bits and bits of the legs) at outcomes of the highest bits."""
+        arrays = self._arrays
+        xp = arrays.xp
         operator = self._first_operator(settings)
-        amplitudes = self._with_later(settings)
-        high = self._table.shape[-1]
-        low, others = len(amplitudes) // high, amplitudes.shape[1]
-        blocks = amplitudes.reshape(high, -1).view(np.float64)
-        own = blocks.shape[1] // operator.shape[1]  # lower outcomes, others, bits of the later legs
-        bits = own // (low * others) * len(operator) // 2
-        step = max(1, LAW_PART // blocks.shape[1])
+        rows, inner = operator.shape
+        low, others = self._outcomes // self._high, self._others
+        blocks = xp.reshape(self._with_later(settings), (self._high, -1))
+        own = blocks.shape[1] // inner  # lower outcomes, others, bits of the later legs
+        bits = own // (low * others) * rows // 2
+        step = max(1, (arrays.part or LAW_PART) // blocks.shape[1])
         weights = np.empty((len(places), low * bits))
         for start in range(0, len(places), step):
-            part = blocks.take(places[start : start + step], axis=0).reshape(-1, operator.shape[1])
+            taken = xp.take(blocks, arrays.put(places[start : start + step]), axis=0)
             # All real parts, then all imaginary ones, so that their squares are added in long rows.
-            parts = np.matmul(operator, part.T)
+            parts = xp.matmul(operator, xp.matrix_transpose(xp.reshape(taken, (-1, inner))))
             parts *= parts
-            squares = (parts[: len(operator) // 2] + parts[len(operator) // 2 :]).T
+            squares = xp.matrix_transpose(parts[: rows // 2, :] + parts[rows // 2 :, :])
             if others > 1:
-                squares = squares.reshape(-1, others, bits).sum(axis=1)
-            weights[start : start + step] = squares.reshape(-1, low * bits)
+                squares = xp.sum(xp.reshape(squares, (-1, others, bits)), axis=1)
+            weights[start : start + step] = arrays.fetch(xp.reshape(squares, (-1, low * bits)))
         return weights
 
-    def _first_operator(self, settings: np.ndarray) -> np.ndarray:
+    def _first_operator(self, settings: np.ndarray) -> Any:
         """(real, then imaginary parts of bits, parts of branches in turn): the settings applied to each place."""
         own = settings if self._later is None else settings[: self._later]
         key = own.tobytes()
@@ -93,7 +111,8 @@ class LaterBits:
         if found is None:
             first = [one for one in self._branchings if not self._is_later(one)]
             whole = setting_operator(first, self._rows, settings)
-            found = _on_parts(whole).reshape(len(whole), 2, -1).swapaxes(0, 1).reshape(2 * len(whole), -1)
+            parts = _on_parts(whole).reshape(len(whole), 2, -1).swapaxes(0, 1).reshape(2 * len(whole), -1)
+            found = self._arrays.put(parts)
             if self._later is not None:  # else few variants share one
                 self._operators[key] = found
         return found
@@ -101,10 +120,12 @@ class LaterBits:
     def _is_later(self, one: Branching) -> bool:
         return self._later is not None and one.legs[0] >= self._later
 
-    def _with_later(self, settings: np.ndarray) -> np.ndarray:
-        """(outcome, others, bits of the later legs x other branches): their settings applied, for all variants."""
+    def _with_later(self, settings: np.ndarray) -> Any:
+        """(row, parts of bits of the later legs x other branches): their settings applied, for all variants."""
+        if self._parts is None:
+            self._parts = self._arrays.real_parts(self._amplitudes)
         if self._later is None:
-            return self._amplitudes
+            return self._parts
         key = settings[self._later :].tobytes()
         if self._applied[0] != key:
             later = [k for k, one in enumerate(self._branchings) if self._is_later(one)]
@@ -117,10 +138,10 @@ class LaterBits:
             )
             order = [1 + (later + first).index(k) for k in range(len(ranks))]
             matrix = _on_parts(whole.transpose(0, *order).reshape(len(whole), -1)).T
-            self._applied = b"", self._amplitudes  # what others share is given back before
-            rows = self._amplitudes.reshape(-1, prod(ranks)).view(np.float64)
-            applied = np.matmul(rows, matrix).view(complex)
-            self._applied = key, applied.reshape(*self._amplitudes.shape[:2], -1)
+            self._applied = b"", None  # what others share is given back before
+            xp = self._arrays.xp
+            rows = xp.reshape(self._parts, (-1, 2 * self._branches))
+            self._applied = key, xp.matmul(rows, self._arrays.put(matrix))
         return self._applied[1]
 
 
@@ -139,9 +160,3 @@ def _later_legs(branchings: Sequence[Branching], settings: np.ndarray) -> int | 
         if apart and len(settings) >= SHARED * len(np.unique(settings[:, cut:], axis=0)):
             return cut
     return None
-
-
-def _on_axis(matrix: np.ndarray, value: np.ndarray, axis: int) -> np.ndarray:
-    shape = value.shape
-    view = value.reshape(prod(shape[:axis]), shape[axis], -1)
-    return np.matmul(matrix, view).reshape(*shape[:axis], len(matrix), *shape[axis + 1 :])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from tasks.cutting.plan import Leg
 from tasks.execution.simulators.exact import LegBases
 from tasks.execution.simulators.open_state import OpenState
 from tasks.execution.simulators.products import Workers, multiply_axis, patterns
+from tasks.model.arrays import HERE, Arrays
 
 _ROTATED = 5  # qubits that one product turns into their bases
 _ROTATIONS = {0: np.eye(2), 1: gate_product(("h",)), 2: gate_product(("sdg", "h")), 3: np.eye(2)}
@@ -56,7 +58,7 @@ class SettingRows:
         return self.by_bit[setting, 1 - self.bits[setting] :]
 
 
-def measured_rows(state: OpenState, bases: np.ndarray) -> np.ndarray:
+def measured_rows(state: OpenState, bases: np.ndarray) -> Any:
     """The amplitudes in the bases measured.
 
     Args:
@@ -73,26 +75,32 @@ def measured_rows(state: OpenState, bases: np.ndarray) -> np.ndarray:
     others = [q for q in reversed(state.rest) if not bases[q]]
     order = (patterns([bit_of[q] for q in asked])[:, None] | patterns([bit_of[q] for q in others])).reshape(-1)
     turned = bool(((bases == 1) | (bases == 2)).any())
+    arrays, rows = state.arrays, state.amplitudes
     if not np.array_equal(order, np.arange(len(order))):
-        rows = np.take(state.amplitudes, order, axis=0)
-    else:
-        rows = state.amplitudes.copy() if turned else state.amplitudes
+        rows = arrays.xp.take(rows, arrays.put(order), axis=0)
+    elif turned and state.gpu is None:
+        rows = rows.copy()
     for start in range(0, len(asked), _ROTATED):
         own = asked[start : start + _ROTATED]
         if any(bases[q] in (1, 2) for q in own):
-            matrix = reduce(np.kron, [_ROTATIONS[int(bases[q])] for q in reversed(own)])
-            multiply_axis(rows, matrix.astype(complex), (rows.size >> len(asked)) << start, Workers())
-    return rows.reshape(1 << len(asked), -1, branches)
+            matrix = reduce(np.kron, [_ROTATIONS[int(bases[q])] for q in reversed(own)]).astype(complex)
+            after = (len(order) * branches >> len(asked)) << start
+            if state.gpu is None:
+                multiply_axis(rows, matrix, after, Workers())
+            else:
+                rows = state.gpu.multiplied(rows, matrix, after)
+    return arrays.xp.reshape(rows, (1 << len(asked), -1, branches))
 
 
 def leg_table(
-    rows: np.ndarray,
+    rows: Any,
     legs: Sequence[Leg],
     branchings: Sequence[Branching],
     variants: int = 1,
     read: int = 0,
     allowed: int = TABLE_BYTES,
-) -> np.ndarray:
+    arrays: Arrays = HERE,
+) -> Any:
     """Leg entries of the projectors onto the measured bits, or onto the highest of them where that is cheaper.
 
     Args:
@@ -102,28 +110,36 @@ def leg_table(
         variants: how many variants share the table.
         read: how many bits at most are read at the legs.
         allowed: bytes that the table may take, if the state takes no more.
+        arrays: those that the rows are of.
 
     Returns:
-        (leg_0, ..., leg_k, 2**high) float64.
+        (leg_0, ..., leg_k, 2**high) float64, where the rows are.
     """
     dimensions = [leg.dimension for leg in legs]
-    branches = rows.shape[2]
-    high = table_length(len(rows), rows.size, prod(dimensions), variants, allowed, read=read)
-    blocks = rows.reshape(high, -1, branches)
-    table = np.empty((*dimensions, high))
-    bases = LegBases(legs, branchings)
-    length = blocks.shape[1]
-    step, most = max(1, PART // max(length * branches, branches**2)), max(1, PART // branches)
-    for start in range(0, high, step):
-        part = blocks[start : start + step]
+    outcomes, _, branches = rows.shape
+    high = table_length(outcomes, prod(rows.shape), prod(dimensions), variants, allowed, read=read)
+    return leg_entries(arrays.xp.reshape(rows, (high, -1, branches)), legs, branchings, arrays)
+
+
+def leg_entries(blocks: Any, legs: Sequence[Leg], branchings: Sequence[Branching], arrays: Arrays) -> Any:
+    """(leg_0, ..., leg_k, block) float64: of the sums over the projectors onto a block's (row, branch) rows."""
+    xp = arrays.xp
+    count, length, branches = blocks.shape
+    table = arrays.empty((*(leg.dimension for leg in legs), count))
+    bases = LegBases(legs, branchings, arrays)
+    numbers = arrays.part or PART
+    step, most = max(1, numbers // max(length * branches, branches**2)), max(1, numbers // branches)
+    for start in range(0, count, step):
+        stop = min(start + step, count)
+        part = blocks[start:stop, ...]
         if length == 1:
-            grams = part.transpose(0, 2, 1) * part.conj()
+            grams = xp.matrix_transpose(part) * xp.conj(part)
         else:
             grams = sum(
-                np.matmul(own.transpose(0, 2, 1), own.conj())
-                for own in (part[:, a : a + most] for a in range(0, length, most))
+                xp.matmul(xp.matrix_transpose(own), xp.conj(own))
+                for own in (part[:, a : min(a + most, length), :] for a in range(0, length, most))
             )
-        table[..., start : start + step] = bases.entries(grams)
+        table[..., start:stop] = bases.entries(grams)
     return table
 
 

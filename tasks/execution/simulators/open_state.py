@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scheduler_policies.machine import GPU_FROM, PART
+from scheduler_policies.machine import PART
 from tasks.cutting.open_program import Branch, Branching, Grow, Multiply, open_program
 from tasks.cutting.plan import Fragment
 from tasks.execution.errors import ExecutionError
 from tasks.execution.simulators.accelerator import Accelerator
 from tasks.execution.simulators.products import Workers, multiply_axis
+from tasks.model.arrays import HERE, Arrays
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class OpenState:
     rest: tuple[int, ...]
     branchings: tuple[Branching, ...]
     gpu: Accelerator | None = None
+
+    @property
+    def arrays(self) -> Arrays:
+        """Those that the amplitudes are of."""
+        return self.gpu or HERE
 
     def here(self) -> OpenState:
         """The state on the host."""
@@ -55,7 +61,7 @@ def open_state(fragment: Fragment, *, threads: int = 1, gpu: Accelerator | None 
         ExecutionError: there is not enough memory.
     """
     program = open_program(fragment)
-    if gpu is not None and program.amplitudes >= GPU_FROM:
+    if gpu is not None and program.amplitudes >= gpu.smallest:
         return OpenState(gpu.state(program), program.rest, program.branchings, gpu)
     array = np.ones(1, dtype=complex)
     try:

@@ -25,6 +25,7 @@ from tasks.execution.simulators.first_laws import FirstLaws, read_bits
 from tasks.execution.simulators.later_bits import LaterBits
 from tasks.execution.simulators.measured import SettingRows, leg_table, measured_rows, setting_operator
 from tasks.execution.simulators.open_state import OpenState
+from tasks.model.arrays import HERE
 from tasks.model.streams import Streams
 
 _PACKED = 64  # variants whose outcomes are packed together
@@ -78,15 +79,19 @@ class _Seen:
         room: Room = ROOMS[0],
     ):
         amplitudes = measured_rows(state, measurement_groups(fragment)[group].bases)
+        arrays = table_arrays = state.arrays
         table = leg_table(
             amplitudes, fragment.legs, state.branchings, prod(len(one.bits) for one in rows),
-            sum(int(one.bits.max()) for one in rows), room.table,
+            sum(int(one.bits.max()) for one in rows), room.table, arrays,
         )  # fmt: skip
+        if state.gpu is not None and prod(table.shape) < state.gpu.smallest:
+            table, table_arrays = state.gpu.fetch(table), HERE
         self._rows = rows
-        self._measured = len(amplitudes).bit_length() - 1
-        whole = table.shape[-1] == len(amplitudes)
-        self.first = FirstLaws(table, rows, self._measured if whole else None, room)
-        self._later = LaterBits(amplitudes, table, state.branchings, rows, settings)
+        outcomes = amplitudes.shape[0]
+        self._measured = outcomes.bit_length() - 1
+        whole = table.shape[-1] == outcomes
+        self.first = FirstLaws(table, rows, self._measured if whole else None, room, table_arrays)
+        self._later = LaterBits(amplitudes, table, state.branchings, rows, settings, arrays, table_arrays)
 
     def bits(self, settings: np.ndarray) -> np.ndarray:
         """(variant,) int, how many bits are read under (variant, leg) settings."""
@@ -149,6 +154,7 @@ def variant_distributions(
 
     From all amplitudes: cheapest when the variants come sorted by group.
     """
+    state = state.here()
     rows = setting_rows(fragment, schemes)
     groups = measurement_groups(fragment)
     group, amplitudes = -1, np.zeros((0, 0, 0), dtype=complex)
