@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from tasks.cutting.plan import Fragment
 from tasks.parametric.combined import Sum
+from tasks.parametric.flips import FlipSymmetry, both_halves
 from tasks.parametric.late import PAIRS, LateLegs
 from tasks.parametric.linear import along
 from tasks.parametric.program import Prepared
@@ -96,6 +97,15 @@ def _grouped(
     return found
 
 
+def _alike(letters: np.ndarray, owner: np.ndarray, odd: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Strings with the same letters on late qubits, and none both odd and even of one factor."""
+    for own in sorted(set(letters.tolist())):
+        inside = np.flatnonzero(letters == own)
+        parts = [inside[odd[inside] == parity] for parity in (0, 1)]
+        mixed = np.intersect1d(*(owner[part] for part in parts)).size
+        yield from ((own, part) for part in (parts if mixed else [inside]))
+
+
 def _summed(
     places: np.ndarray, x: np.ndarray, z: np.ndarray, weights: np.ndarray
 ) -> list[tuple[int, np.ndarray | None, np.ndarray]]:
@@ -108,9 +118,11 @@ def _summed(
         signs = weight * (1.0 - 2.0 * parity) * 1j ** int((own_x & own_z).sum())
         found[place, flips] = found.get((place, flips), 0.0) + signs
     return [
-        (place, index ^ flips if flips else None, signs if signs.imag.any() else signs.real)
+        # A single amplitude need not lie so that it can be seen as two real numbers.
+        (place, index ^ flips if flips else None,
+         signs if signs.imag.any() or len(index) == 1 else np.repeat(signs.real, 2))
         for (place, flips), signs in found.items()
-    ]
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -124,7 +136,9 @@ class _Asked:
             branch, other late qubits ..., qubits that stay).
         together: those of one string of Z on few qubits, numbered within this group as all others are.
         single: the others.
-        strings: (place in ``single``, where each amplitude is taken from, None for itself, and its weight).
+        signs: (factor, early branch, early branch) of a program that holds half of the amplitudes, see ``both_halves``.
+        strings: (place in ``single``, where each amplitude is taken from, None for itself, and its weight: complex, or
+            real, then twice, for its real and its imaginary part).
     """
 
     factors: np.ndarray
@@ -132,6 +146,7 @@ class _Asked:
     order: tuple[int, ...]
     together: list[_Together]
     single: np.ndarray
+    signs: np.ndarray | None
     strings: list[tuple[int, np.ndarray | None, np.ndarray]]
 
     @property
@@ -159,17 +174,22 @@ class _Asked:
             if self.single.size:
                 bra = branches[part].conj().swapaxes(-1, -2)
                 gram[part, self.single] = np.matmul(self._applied(branches[part]), bra[:, None])
-        return gram
+        return self._whole(gram)
 
     def adjoint(self, branches: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """(set, branch, amplitude): the sum over the factors of their weights (set, factor, b, b') times P|b'>."""
-        found = np.zeros_like(branches)
+        found, weights = np.zeros_like(branches), self._whole(weights)
         for part in self._parts(*branches.shape):
             for group in self.together:
                 found[part] += group.adjoint(branches[part], weights[part])
             if self.single.size:
                 found[part] += np.matmul(weights[part][:, self.single], self._applied(branches[part])).sum(axis=1)
         return found
+
+    def _whole(self, grams: np.ndarray) -> np.ndarray:
+        if self.signs is None:
+            return grams
+        return both_halves(grams, self.signs, len(self.plain), len(self.turned))
 
     def _parts(self, sets: int, size: int, length: int) -> list[slice]:
         """Sets that are computed together."""
@@ -182,11 +202,13 @@ class _Asked:
         found = np.empty((sets, len(self.single), size, length), dtype=complex)
         begun = set()
         for place, source, weights in self.strings:
-            taken = branches if source is None else branches[:, :, source]
+            taken, own = branches if source is None else np.take(branches, source, axis=2), found[:, place]
+            if not np.iscomplexobj(weights):  # in half the time of a product of complex numbers
+                taken, own = taken.view(np.float64), own.view(np.float64)
             if place in begun:
-                found[:, place] += taken * weights
+                own += taken * weights
             else:
-                np.multiply(taken, weights, out=found[:, place])
+                np.multiply(taken, weights, out=own)
                 begun.add(place)
         return found
 
@@ -238,9 +260,9 @@ class Grams:
         self._size = int(np.prod(self._ranks, dtype=np.int64))
         self._changes = [legs[number].kind.basis_change() for number in self._early]
         self._late = LateLegs(program.late, [leg.kind for leg in legs])
-        self._asked = self._groups(late)
+        self._asked = self._groups(late, program.flip)
 
-    def _groups(self, late: list[int]) -> list[_Asked]:
+    def _groups(self, late: list[int], flip: FlipSymmetry | None) -> list[_Asked]:
         strings, owners = [number for own in self._sums for number, _ in own], []
         for number, own in enumerate(self._sums):
             owners += [number] * len(own)
@@ -248,9 +270,13 @@ class Grams:
         weights, owner = np.array([weight for own in self._sums for _, weight in own]), np.array(owners)
         codes = x[:, late] + 2 * z[:, late].astype(int)
         letters = np.array(["".join("IXZY"[code] for code in own) for own in codes])
+        # What flipping all bits turns the string on the other qubits by.
+        odd = np.delete(z, late, axis=1).sum(axis=1) % 2
+        branches = np.ones(1)
+        for number in self._early if flip is not None else ():
+            branches = np.kron(branches, flip.signs[number])
         made = []
-        for own in sorted(set(letters.tolist())):
-            inside = np.flatnonzero(letters == own)
+        for word, inside in _alike(letters, owner, odd if flip is not None else np.zeros_like(odd)):
             factors, place, counts = np.unique(owner[inside], return_inverse=True, return_counts=True)
             rest = np.ix_(inside, np.array(self.rest, dtype=np.int64))
             alone = counts[place] == 1
@@ -259,10 +285,15 @@ class Grams:
             wanted = np.isin(place, single)
             index = np.searchsorted(single, place[wanted])
             summed = _summed(index, x[rest][wanted], z[rest][wanted], weights[inside][wanted])
-            plain = [2 + place for place, letter in enumerate(own) if letter == "I"]
-            turned = [2 + place for place, letter in enumerate(own) if letter != "I"]
+            plain = [2 + place for place, letter in enumerate(word) if letter == "I"]
+            turned = [2 + place for place, letter in enumerate(word) if letter != "I"]
             order = (0, *plain, 1, *turned, 2 + len(late))
-            made.append(_Asked(factors, own, order, together, single, summed))
+            signs = None
+            if flip is not None:
+                turns = np.ones(len(factors))
+                turns[place] = 1.0 - 2.0 * odd[inside]
+                signs = turns[:, None, None] * np.outer(branches, branches)
+            made.append(_Asked(factors, word, order, together, single, signs, summed))
         return made
 
     def tensors(self, states: np.ndarray, angles: np.ndarray) -> np.ndarray:

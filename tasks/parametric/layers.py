@@ -46,12 +46,13 @@ Item = Fixed | Phase | Opened
 Layer = Fixed | Opened | Turned | tuple[Phase, ...]
 
 
-def layers_of(items: Sequence[Item], widest: int) -> list[Layer]:
+def layers_of(items: Sequence[Item], widest: int, apart: int | None = None) -> list[Layer]:
     """Put items into layers that do the same.
 
     Args:
         items: in time order.
         widest: most qubits of a block of fixed gates.
+        apart: a qubit whose own gates join no block, fixed ones included.
     """
     waiting: dict[int, deque[int]] = {}
     for place, own in enumerate(items):
@@ -79,7 +80,7 @@ def layers_of(items: Sequence[Item], widest: int) -> list[Layer]:
             take(number)
         if phases:
             layers.append(tuple(phases))
-        elif runs := _runs(items, waiting):
+        elif runs := _runs(items, waiting, apart):
             layers.append(Turned(runs))
         elif first(Fixed) is not None:
             layers.append(_block(items, waiting, ready, take, widest))
@@ -93,8 +94,8 @@ def layers_of(items: Sequence[Item], widest: int) -> list[Layer]:
     return layers
 
 
-def _runs(items: Sequence[Item], waiting: dict[int, deque[int]]) -> dict[int, tuple[Part, ...]]:
-    """What comes next on each qubit alone, where an angle is in it, up to the last fixed gate; taken."""
+def _runs(items: Sequence[Item], waiting: dict[int, deque[int]], apart: int | None) -> dict[int, tuple[Part, ...]]:
+    """What comes next on each qubit alone, where an angle is in it or it is apart, up to the last fixed gate; taken."""
     found = {}
     for qubit, places in waiting.items():
         parts: list[Part] = []
@@ -105,7 +106,7 @@ def _runs(items: Sequence[Item], waiting: dict[int, deque[int]]) -> dict[int, tu
             parts.append(item)
         while parts and isinstance(parts[-1], Phase):
             parts.pop()  # the next layer of phases takes it
-        if any(isinstance(part, Phase) for part in parts):
+        if any(isinstance(part, Phase) or qubit == apart for part in parts):
             found[qubit] = tuple(parts)
             for _ in parts:
                 places.popleft()

@@ -9,7 +9,7 @@ arXiv:2009.02823).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from tasks.cutting.plan import Fragment
 from tasks.parametric.elementary import Fixed, Phase, parts_of
+from tasks.parametric.flips import FlipSymmetry, FlipTurn, flip_symmetry, left_out
 from tasks.parametric.late import put_off
 from tasks.parametric.layers import Item, Layer, Opened, Turned, layers_of
 from tasks.parametric.rotations import Rotations
@@ -181,7 +182,8 @@ class Prepared:
     Args:
         fragment: of a plan of the template's problem.
         template: says which of its angles are free.
-        late: legs that can wait for the end are not laid open.
+        late: legs that can wait for the end are not laid open, and of a fragment that flipping all bits leaves as it is
+            half of the amplitudes are held.
 
     Attributes:
         fragment: the fragment.
@@ -189,6 +191,7 @@ class Prepared:
         gaps: (phase,) the one frequency with which a value depends on each.
         opened: legs in the order in which their branches were opened.
         late: the qubits whose last legs were not.
+        flip: the symmetry by which one qubit is left out of the state; None where none is.
         layout: qubits in the order of the state's axes, the most significant first.
         amplitudes: of one open state.
     """
@@ -217,18 +220,40 @@ class Prepared:
         opened = [item.leg for item in items if isinstance(item, Opened)]
         size = fragment.num_qubits + sum(fragment.legs[k].rank.bit_length() - 1 for k in opened)
         widest = next((block for limit, block in _BLOCKS if size <= limit), _WIDEST_BLOCK)
-        self.amplitudes = 1 << size
         ends = {leg.qubit for leg in fragment.legs}  # in front, so that what is done to the others is in one piece
         self.layout = sorted(range(fragment.num_qubits), key=lambda qubit: (qubit not in ends, -qubit))
         self.opened: list[int] = []
         items, begun = _begun(items, fragment.num_qubits)
-        self._start = reduce(np.kron, [begun[qubit] for qubit in self.layout], np.ones(1, dtype=complex))
-        self._steps = [self._step(layer) for layer in layers_of(items, min(widest, max(1, fragment.num_qubits)))]
+        widest = min(widest, max(1, fragment.num_qubits))
+        self.flip: FlipSymmetry | None = None
+        layers: list[Layer] = []
+        if late and (out := left_out(items, begun, fragment, {own.qubit for own in self.late})) is not None:
+            layers = layers_of(items, widest, apart=out)
+            self.flip = flip_symmetry(layers, begun, out)
+        if self.flip is None:
+            layers = layers_of(items, widest)
+        first = np.ones(1, dtype=complex)
+        if self.flip is not None:
+            self.layout.remove(self.flip.qubit)
+            size, first = size - 1, begun[self.flip.qubit, :1]
+        self.amplitudes = 1 << size
+        self._start = reduce(np.kron, [begun[qubit] for qubit in self.layout], first)
+        self._steps = [step for layer in layers for step in self._steps_of(layer)]
 
     @property
     def depth(self) -> int:
         """How many layers it has."""
         return len(self._steps)
+
+    def _steps_of(self, layer: Layer) -> Iterator[_Turn | _Phases | _Branch | _Rotation | FlipTurn]:
+        flip = self.flip
+        if flip is None or not isinstance(layer, Turned) or flip.qubit not in layer.runs:
+            yield self._step(layer)
+            return
+        signs = reduce(np.kron, [flip.signs[leg] for leg in self.opened], np.array([flip.start]))
+        yield FlipTurn(Rotations([layer.runs[flip.qubit]]), signs[:, None])
+        if rest := {qubit: run for qubit, run in layer.runs.items() if qubit != flip.qubit}:
+            yield self._step(Turned(rest))
 
     def _step(self, layer: Layer) -> _Turn | _Phases | _Branch | _Rotation:
         if isinstance(layer, Fixed):
@@ -254,9 +279,12 @@ class Prepared:
         return _Phases(np.array([phase.angle for phase in layer]), np.array(patterns))
 
     def _bits(self) -> np.ndarray:
-        """(qubit, amplitude) int: the value of each qubit."""
-        index = np.arange(1 << len(self.layout))
-        return np.array([(index >> (len(self.layout) - 1 - self.layout.index(q))) & 1 for q in sorted(self.layout)])
+        """(qubit, amplitude) int: the value of each qubit, 0 of the one that is left out."""
+        width = len(self.layout)
+        found = np.zeros((self.fragment.num_qubits, 1 << width), dtype=np.int64)
+        for place, qubit in enumerate(self.layout):
+            found[qubit] = (np.arange(1 << width) >> (width - 1 - place)) & 1
+        return found
 
     def _rotation(self, layer: Turned) -> _Rotation:
         width = len(self.layout)
