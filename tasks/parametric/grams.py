@@ -273,8 +273,9 @@ class Grams:
         # What flipping all bits turns the string on the other qubits by.
         odd = np.delete(z, late, axis=1).sum(axis=1) % 2
         branches = np.ones(1)
-        for number in self._early if flip is not None else ():
-            branches = np.kron(branches, flip.signs[number])
+        if flip is not None:
+            for number in self._early:
+                branches = np.kron(branches, flip.signs[number])
         made = []
         for word, inside in _alike(letters, owner, odd if flip is not None else np.zeros_like(odd)):
             factors, place, counts = np.unique(owner[inside], return_inverse=True, return_counts=True)
