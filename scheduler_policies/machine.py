@@ -19,7 +19,7 @@ TYPICAL_CPU = Device("cpu", Kind.CPU, speed=CPU_SPEED)
 
 CONTRACTION_FLOPS = 5e10  # operations a second of contractions on one core, as a greedy path counts them
 JOIN_FRAGMENT_S = 5e-4  # of a contraction, for each fragment
-JOIN_NUMBER_S = 1.5e-8  # and for each number of the fragments' tensors, read and put in order
+JOIN_NUMBER_S = 8e-9  # and for each number of the fragments' tensors, read and put in order
 
 # Beside its work, of a run that is done in one process: the run, a fragment, a number of its tensors, which are stored.
 INLINE_RUN_S = 1.6e-3

@@ -13,11 +13,12 @@ from scheduler_policies.device import Price
 from scheduler_policies.machine import QPU_SPEED, TYPICAL_CPU
 from tasks.cut import chosen_plan
 from tasks.cutting import CuttingError, GateCut, WireCut, make_plan, make_plans, structure_of
+from tasks.cutting.cost import exact_fragment_seconds, greedy_contraction
 from tasks.cutting.variants import measurement_groups
-from tasks.execution.jobs import fragment_tensor, run_job, sampled_jobs, uniform_shots
-from tasks.prediction import predicted_spending, shot_variances
+from tasks.execution.jobs import equal_jobs, exact_jobs, fragment_tensor, run_job, sampled_jobs, uniform_shots
+from tasks.prediction import greedy_flops, predicted_spending, shot_variances
 from tasks.reconstruction import contract, estimate_values
-from tests.oracles import brickwork, problem_of
+from tests.oracles import brickwork, problem_of, random_labels
 
 QPU = Device("QPU_A", Kind.QPU, qubits=30, speed=QPU_SPEED, price=Price(per_shot=0.001))
 
@@ -141,6 +142,51 @@ def test_of_several_exact_plans_the_one_that_a_run_is_done_with_soonest_is_taken
     plans = make_plans(problem, **limits, most=8)
     assert len({took(plan) for plan in plans}) > 1
     assert took(chosen_plan(problem, None, limits)) == min(map(took, plans))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_step_of_the_contraction_counts_once_for_all_terms_that_ask_the_same_of_its_fragments(seed):
+    rng = np.random.default_rng([seed, 11])
+    labels = [f"{'I' * k}ZZ{'I' * (10 - k)}" for k in range(11)] + random_labels(rng, 12, 5)
+    problem = problem_of(brickwork(12, 3, rng), labels, np.eye(len(labels)))
+    plan = make_plan(problem, max_qubits=4)
+    found = greedy_contraction(plan.fragments, plan.bonds)
+    apart = [{tuple(row) for row in plan.factor_index[:, own].tolist()} for _, own in found.steps]
+    flops = sum(each * len(rows) for (each, _), rows in zip(found.steps, apart, strict=True))
+    assert greedy_flops(plan) == flops < found.flops * len(plan.factor_index), f"seed {seed}"
+    one = replace(plan, factor_index=np.repeat(plan.factor_index[:1], 5, axis=0))
+    assert greedy_flops(one) == found.flops, "five times the same is asked once"
+    whole = make_plan(problem, cuts=())
+    assert greedy_flops(whole) == len(whole.factor_index) * len(whole.fragments)
+
+
+def test_equal_fragments_of_an_exact_run_are_predicted_once_as_they_are_run_once():
+    """Four blocks of four qubits in a line, whose two inner ones differ by nothing or by one angle."""
+
+    def planned(angle):
+        circuit = QuantumCircuit(16)
+        for layer in range(6):
+            circuit.ry(0.3 + layer, range(16))
+            for q in range(15):
+                if q % 4 != 3:
+                    circuit.rzz(0.4, q, q + 1)
+        circuit.ry(0.7, 5)
+        circuit.ry(0.7 + angle, 9)
+        severed = tuple(GateCut(len(circuit.data) + k) for k in range(3))
+        for q in (3, 7, 11):
+            circuit.rzz(0.8, q, q + 1)
+        circuit.ry(0.2, range(16))
+        return make_plan(problem_of(circuit, ["Z" * 16], np.ones((1, 1))), cuts=severed)
+
+    alike, other = planned(0.0), planned(0.1)
+    assert sorted(map(len, equal_jobs(exact_jobs(alike)))) == [1, 1, 2]
+    assert sorted(map(len, equal_jobs(exact_jobs(other)))) == [1, 1, 1, 1]
+    spent, more = (predicted_spending(plan, (TYPICAL_CPU,), None) for plan in (alike, other))
+    inner = next(fragment for fragment in other.fragments if len(fragment.legs) == 2)
+    assert more.execute - spent.execute > exact_fragment_seconds(inner)
+    assert more.reconstruct == spent.reconstruct, "tensors are joined one by one"
+    sampled = [predicted_spending(plan, (TYPICAL_CPU,), 10**6).execute for plan in (alike, other)]
+    assert sampled[0] == sampled[1], "shots are one fragment's alone"
 
 
 def wide_line(qubits):

@@ -10,6 +10,7 @@ from math import ceil, log2, prod
 
 import numpy as np
 import opt_einsum
+from opt_einsum.helpers import flop_count
 
 from scheduler_policies.cost import exact_seconds, sampled_seconds
 from scheduler_policies.machine import (
@@ -248,10 +249,17 @@ def joining_seconds(flops: float, fragments: int, numbers: float) -> float:
 
 @dataclass(frozen=True)
 class GreedyContraction:
-    """Of one greedy path and one Pauli term; what a plan needs to know before a better path is searched."""
+    """Of one greedy path and one Pauli term; what a plan needs to know before a better path is searched.
+
+    Attributes:
+        flops: floating-point operations.
+        largest: numbers of the largest array.
+        steps: those of each step, and the tensors that it is made of.
+    """
 
     flops: float
     largest: float
+    steps: tuple[tuple[float, tuple[int, ...]], ...] = ()
 
 
 def greedy_contraction(fragments: Sequence[Fragment], bonds: Sequence[np.ndarray]) -> GreedyContraction:
@@ -272,19 +280,29 @@ def contraction_of(tensors: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...])
             of its end 0, so both ends share one index.
     """
     operands: list = []
+    parts: list[tuple[int, ...]] = []
     # In the order of their cuts, so that ties of the greedy path do not depend on how qubits are numbered.
-    for dimensions, cuts in sorted(tensors, key=lambda tensor: sorted(tensor[1])):
+    for number in sorted(range(len(tensors)), key=lambda number: sorted(tensors[number][1])):
+        dimensions, cuts = tensors[number]
         size = dict(zip(cuts, dimensions, strict=True))
         # Both ends of a cut on one fragment: a trace, done first.
         once = sorted(cut for cut in cuts if cuts.count(cut) == 1)
         if cuts:
             operands += [tuple(size[cut] for cut in once), once]
+            parts.append((number,))
     if not operands:
         return GreedyContraction(float(len(tensors)), 1.0)
     symbols = {c: opt_einsum.get_symbol(k) for k, c in enumerate(sorted({c for _, cuts in tensors for c in cuts}))}
     equation = ",".join("".join(symbols[c] for c in operands[i]) for i in range(1, len(operands), 2)) + "->"
     _, info = opt_einsum.contract_path(equation, *operands[0::2], shapes=True, optimize="greedy")
-    return GreedyContraction(_as_float(info.opt_cost), _as_float(info.largest_intermediate))
+    steps = []
+    for taken, removed, einsum, *_ in info.contraction_list:
+        indices = frozenset(einsum.replace(",", "").split("->")[0])
+        flops = flop_count(indices, bool(removed), len(taken), info.size_dict)
+        own = tuple(sorted(part for place in sorted(taken, reverse=True) for part in parts.pop(place)))
+        parts.append(own)
+        steps.append((_as_float(flops), own))
+    return GreedyContraction(_as_float(info.opt_cost), _as_float(info.largest_intermediate), tuple(steps))
 
 
 def _as_float(count: float) -> float:

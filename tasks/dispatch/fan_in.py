@@ -10,7 +10,7 @@ from tasks.cutting import Plan
 from tasks.dispatch.errors import RunError
 from tasks.dispatch.events import work_ended
 from tasks.execute import Payload
-from tasks.execution.jobs import ExactJob, FragmentJob, SampledJob
+from tasks.execution.jobs import FragmentJob, SampledJob, equal_jobs
 from tasks.execution.pieces import Piece
 from tasks.runs import RunDirectory
 from tasks.runtime import Next, Outcome, Reason, RetryPolicy, limits, next_step, raise_defect, wait_on
@@ -53,21 +53,12 @@ class FanIn:
 
     def once(self, pieces: Sequence[Piece]) -> list[Piece]:
         """Pieces to run for these results: of equal exact ones a single one, whose job then is for all of them."""
-        alike: dict[tuple[int, ...], list[ExactJob]] = {}
-        for piece in pieces:
-            if piece.exact:
-                job = self.job(piece).as_exact()
-                size = (job.fragment.num_qubits, len(job.fragment.circuit.data), len(job.fragment.legs))
-                alike.setdefault(size, []).append(job)
-        same: dict[str, list[ExactJob]] = {}
-        for jobs in alike.values():
-            for job in jobs if len(jobs) > 1 else ():
-                same.setdefault(job.digest, []).append(job)
         others = set()
-        for first, *rest in same.values():
-            also = tuple(job.fragment.index for job in rest)
-            self._asked[first.fragment.index][first.piece.round_index] = replace(first, also=also)
-            others |= set(also)
+        for first, *rest in equal_jobs(self.job(piece).as_exact() for piece in pieces if piece.exact):
+            if rest:
+                also = tuple(job.fragment.index for job in rest)
+                self._asked[first.fragment.index][first.piece.round_index] = replace(first, also=also)
+                others |= set(also)
         return [piece for piece in pieces if not piece.exact or piece.fragment not in others]
 
     def find(self, piece: Piece, arrays: Any) -> None:

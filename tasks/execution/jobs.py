@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -166,6 +166,21 @@ def plan_digest(plan: Plan) -> str:
 def exact_jobs(plan: Plan, *, outputs: bool = False) -> list[ExactJob]:
     """One job for each fragment: its whole tensor, of its observable factors or of its output bits."""
     return [ExactJob(f, s, outputs) for f, s in zip(plan.fragments, plan.schemes, strict=True)]
+
+
+def equal_jobs(jobs: Iterable[ExactJob]) -> list[list[ExactJob]]:
+    """Jobs in groups of which one result is all of theirs, each in the order given."""
+    sizes: dict[tuple[int, ...], list[ExactJob]] = {}
+    for job in jobs:
+        size = (job.fragment.num_qubits, len(job.fragment.circuit.data), len(job.fragment.legs))
+        sizes.setdefault(size, []).append(job)
+    groups = []
+    for alike in sizes.values():
+        same: dict[str, list[ExactJob]] = {}
+        for job in alike:
+            same.setdefault(job.digest if len(alike) > 1 else "", []).append(job)
+        groups += same.values()
+    return groups
 
 
 def sampled_jobs(

@@ -35,6 +35,8 @@ from tasks.cutting.cost import (
     joining_seconds,
     sampled_fragment_seconds,
 )
+from tasks.cutting.plan import Fragment
+from tasks.execution.jobs import equal_jobs, exact_jobs
 from tasks.execution.works import works_of
 from tasks.runtime import INLINE_S
 
@@ -63,8 +65,23 @@ class Spending:
 
 
 def greedy_flops(plan: Plan) -> float:
-    """Floating-point operations of the contraction along a path that is found in milliseconds."""
-    return greedy_contraction(plan.fragments, plan.bonds).flops * len(plan.factor_index)
+    """Floating-point operations of the contraction along a path that is found in milliseconds.
+
+    A step is done once for all terms that ask the same of the fragments that it joins.
+    """
+    found, terms = greedy_contraction(plan.fragments, plan.bonds), len(plan.factor_index)
+    if not found.steps:
+        return found.flops * terms
+    factors = max(fragment.num_factors for fragment in plan.fragments)
+    # Random numbers whose sums are equal where, in practice, all factors are.
+    table = np.random.default_rng(0).integers(0, 2**63, size=(len(plan.fragments), factors), dtype=np.uint64)
+    asked = table[np.arange(len(plan.fragments)), plan.factor_index]
+    return sum(flops * len(np.unique(asked[:, own].sum(axis=1))) for flops, own in found.steps)
+
+
+def once_each(plan: Plan) -> list[Fragment]:
+    """Fragments of which an exact run simulates one each: those that are equal have one result."""
+    return [first.fragment for first, *_ in equal_jobs(exact_jobs(plan))]
 
 
 def done_here(plan: Plan, devices: Sequence[Device], shots: float | None) -> bool:
@@ -80,7 +97,7 @@ def done_here(plan: Plan, devices: Sequence[Device], shots: float | None) -> boo
     if sum(cost.exact_bytes for cost in plan.costs) > _HERE_BYTES:
         return False
     contraction = greedy_flops(plan) / CONTRACTION_FLOPS
-    seconds = sum(map(exact_fragment_seconds, plan.fragments)) + contraction
+    seconds = sum(map(exact_fragment_seconds, once_each(plan) if shots is None else plan.fragments)) + contraction
     if shots is not None:
         each = min(shots, _MOST_SHOTS) / max(1, sum(cost.variants for cost in plan.costs))
         jobs = zip(plan.fragments, plan.schemes, plan.costs, strict=True)
@@ -102,6 +119,9 @@ def predicted_spending(plan: Plan, devices: Sequence[Device], shots: float | Non
     variants = sum(cost.variants for cost in plan.costs)
     each = 1 if shots is None else max(1, round(min(shots, _MOST_SHOTS) / max(1, variants)))
     works = [replace(work, whole=shots is None) for work in works_of(plan, each)]
+    if shots is None:
+        simulated = {fragment.index for fragment in once_each(plan)}
+        works = [work for work in works if work.fragment in simulated]
     free = {device.name: [0.0] * max(1, device.units) for device in devices}
     price, refused, total = 0.0, [], 0.0
     order = sorted(works, key=lambda work: -min((work_seconds(d, work) for d in devices), default=0.0))
@@ -120,7 +140,8 @@ def predicted_spending(plan: Plan, devices: Sequence[Device], shots: float | Non
     if all(device.kind is Kind.CPU for device in devices):
         busiest = total if done_here(plan, devices, shots) else busiest + ENGINE_RUN_S
         if shots is None:
-            busiest += INLINE_RUN_S + len(works) * INLINE_FRAGMENT_S + numbers * INLINE_NUMBER_S
+            stored = sum(work.numbers for work in works)
+            busiest += INLINE_RUN_S + len(works) * INLINE_FRAGMENT_S + stored * INLINE_NUMBER_S
         else:
             busiest += ROUNDS_RUN_S + len(works) * ROUNDS_FRAGMENT_S + _evaluated(plan, works, *_ROUNDS)
     if shots is None:

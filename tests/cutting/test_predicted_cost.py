@@ -304,5 +304,12 @@ def test_a_predicted_contraction_does_not_depend_on_the_order_of_fragments():
         for fragment in rng.choice(12, 2, replace=False):
             ends[fragment].append(cut)
     tensors = [((4,) * len(cuts), tuple(cuts)) for cuts in ends]
-    found = {contraction_of(tuple(tensors[k] for k in rng.permutation(12))) for _ in range(8)}
-    assert len(found) == 1
+    orders = [rng.permutation(12) for _ in range(8)]
+    found = [contraction_of(tuple(tensors[k] for k in order)) for order in orders]
+    assert len({(one.flops, one.largest) for one in found}) == 1
+    steps = {
+        tuple(sorted((flops, tuple(sorted(order[list(own)].tolist()))) for flops, own in one.steps))
+        for order, one in zip(orders, found, strict=True)
+    }
+    assert len(steps) == 1, "the same fragments are joined, whatever they are numbered"
+    assert sum(flops for flops, _ in found[0].steps) == found[0].flops
