@@ -174,7 +174,7 @@ def equal_jobs(jobs: Iterable[ExactJob]) -> list[list[ExactJob]]:
     for job in jobs:
         size = (job.fragment.num_qubits, len(job.fragment.circuit.data), len(job.fragment.legs))
         sizes.setdefault(size, []).append(job)
-    groups = []
+    groups: list[list[ExactJob]] = []
     for alike in sizes.values():
         same: dict[str, list[ExactJob]] = {}
         for job in alike:
