@@ -24,7 +24,8 @@ from scheduler_policies.machine import AMPLITUDE_BYTES, CONE_GATE_S, TYPICAL_CPU
 from tasks.cutting.pauli_program import PauliMap, leg_map, unitary_map
 from tasks.cutting.plan import Fragment, Leg
 
-_SETS = np.array([0, 1, 2, 4], dtype=np.uint8)  # (code,) of a letter alone; codes as in ``pauli_program``
+LETTER_SETS = np.array([0, 1, 2, 4], dtype=np.uint8)
+"""(code,) of a letter alone; codes as in ``pauli_program``."""
 _ROUNDING = 1e-12
 _MOST_CONES = 1000  # distinct ones of a fragment; with more, other ways are the quicker ones
 _STATES = 2.5  # held at a time while a part's legs are opened, with what its Gram matrices take
@@ -151,7 +152,7 @@ def _qubits(fragment: Fragment) -> list[list[int]]:
 def _seen(fragment: Fragment, qubits: Sequence[list[int]]) -> tuple[np.ndarray, np.ndarray]:
     """(instruction, factor) and (qubit, factor) bool: what each factor, and the legs, see of the fragment."""
     x, z = fragment.factors_x.T, fragment.factors_z.T
-    acting = _SETS[x + 2 * z]
+    acting = LETTER_SETS[x + 2 * z]
     reached = acting > 0
     seen = np.zeros((len(qubits), acting.shape[1]), dtype=bool)
     legs: dict[int, list[Leg]] = {}
@@ -164,7 +165,7 @@ def _seen(fragment: Fragment, qubits: Sequence[list[int]]) -> tuple[np.ndarray, 
             matrix = fragment.circuit.data[position].matrix
             key = matrix.tobytes()
             if key not in tables:
-                tables[key] = _table(unitary_map(matrix))
+                tables[key] = letter_table(unitary_map(matrix))
             changed, after = tables[key]
             sets = acting[own[0]] + 8 * acting[own[1]] if len(own) == 2 else acting[own[0]]
             seen[position] = changed[sets]
@@ -172,12 +173,12 @@ def _seen(fragment: Fragment, qubits: Sequence[list[int]]) -> tuple[np.ndarray, 
                 acting[q] = after[k, sets]
                 reached[q] |= (acting[q] > 0) | seen[position]  # a gate may change a sign alone
         for leg in legs.get(position, ()):
-            acting[leg.qubit] = _table(leg_map(leg.kind))[1][0, acting[leg.qubit]]
+            acting[leg.qubit] = letter_table(leg_map(leg.kind))[1][0, acting[leg.qubit]]
             reached[leg.qubit] = True
     return seen, reached
 
 
-def _table(found: PauliMap) -> tuple[np.ndarray, np.ndarray]:
+def letter_table(found: PauliMap) -> tuple[np.ndarray, np.ndarray]:
     """What becomes of sets of letters, those of a second qubit counting eight times.
 
     Returns:
@@ -187,11 +188,11 @@ def _table(found: PauliMap) -> tuple[np.ndarray, np.ndarray]:
     there = np.arange(found.most) < found.count[:, None]
     same = (found.count == 1) & (found.codes[:, 0] == codes) & (np.abs(found.coefficients[:, 0] - 1) < _ROUNDING)
     shifts = range(0, 2 * (len(codes) // 8) + 1, 2)
-    letters = [np.bitwise_or.reduce(np.where(there, _SETS[found.codes >> k & 3], 0), axis=1) for k in shifts]
+    letters = [np.bitwise_or.reduce(np.where(there, LETTER_SETS[found.codes >> k & 3], 0), axis=1) for k in shifts]
     sets = np.arange(8 ** len(letters))
     member = np.ones((len(sets), len(codes)), dtype=bool)
     for k, shift in enumerate(shifts):
-        own = _SETS[codes >> shift & 3]
+        own = LETTER_SETS[codes >> shift & 3]
         member &= (own & ~(sets >> 3 * k & 7)[:, None]) == 0
     after = np.array([np.bitwise_or.reduce(np.where(member, own, 0), axis=1) for own in letters], dtype=np.uint8)
     return (member & ~same).any(axis=1), after

@@ -14,7 +14,7 @@ which gates are shared out between processors (Eisert, Jacobs, Papadopoulos, Ple
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -103,16 +103,30 @@ def lasting_axes(gate: Gate, end: int) -> tuple[bool, ...]:
     return _lasting(gate.base_class, len(gate.params), end) if _has_angles(gate) else _axes(_raw(gate), end)
 
 
+def generic(gate: Gate) -> Gate:
+    """The gate at angles that leave it nothing that others do not; itself where it has none, or is more than these."""
+    return (_generic(gate.base_class, len(gate.params)) if _has_angles(gate) else None) or gate
+
+
 def _has_angles(gate: Gate) -> bool:
     return 0 < len(gate.params) <= len(_GENERIC) and all(isinstance(value, int | float) for value in gate.params)
 
 
 @lru_cache(maxsize=512)
-def _lasting(kind: type[Gate], angles: int, end: int) -> tuple[bool, ...]:
+def _generic(kind: Hashable, angles: int) -> Gate | None:
+    assert isinstance(kind, type)
     try:
-        return _axes(_raw(kind(*_GENERIC[:angles])), end)
+        gate: Gate = kind(*_GENERIC[:angles])
+        gate.to_matrix()
     except (TypeError, AttributeError):  # a gate that is not made of its angles alone
-        return (False,) * len(AXES)
+        return None
+    return gate
+
+
+@lru_cache(maxsize=512)
+def _lasting(kind: Hashable, angles: int, end: int) -> tuple[bool, ...]:
+    gate = _generic(kind, angles)
+    return (False,) * len(AXES) if gate is None else _axes(_raw(gate), end)
 
 
 def _is_diagonal(instruction: Acting, qubit: int, axis: int) -> bool:

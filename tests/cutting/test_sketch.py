@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import replace
 from itertools import combinations, pairwise, permutations
 
 import numpy as np
@@ -9,8 +11,11 @@ import pytest
 from ortools.sat.python import cp_model
 from qiskit import QuantumCircuit
 
+from results.benchmarks.planner_problems import grid
 from scheduler_policies.machine import TYPICAL_CPU
 from tasks.cutting import make_plan
+from tasks.cutting.cone_program import cone_program
+from tasks.cutting.cuts import GateCut
 from tasks.cutting.lightcone import light_cone
 from tasks.cutting.objectives import OBJECTIVES
 from tasks.cutting.partition import partition
@@ -84,6 +89,47 @@ def test_a_sketch_counts_what_the_fragments_have(circuit, seed):
     lone = len(built.fragments) - len(touching(built))
     seconds = built.seconds - lone * TYPICAL_CPU.speed.job
     assert mine.seconds == pytest.approx(seconds, rel=0.2), "but for the one-qubit gates of severed ones"
+
+
+@pytest.mark.parametrize("circuit", [mixed_circuit, commuting_circuit])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_sketch_counts_the_light_cones_of_its_fragments(circuit, seed, monkeypatch):
+    """Whatever all amplitudes take; but for one-qubit gates of severed ones, and terms that see part of another's."""
+    for name, value in (("WIDE", 0), ("WORTH_S", -1.0), ("CLEARLY", 0.0)):
+        monkeypatch.setattr(f"tasks.cutting.search.circuit.{name}", value)
+    rng = np.random.default_rng([seed, 9])
+    given = sorted({"".join(rng.choice(list("IIIIXYZ"), 9)) for _ in range(1 + 5 * (seed % 2))})
+    problem = problem_of(circuit(9, 14, seed), given, np.ones((1, len(given))))
+    matters = light_cone(problem.circuit, np.asarray(problem.terms.support.any(axis=0)))
+    seen, qubits = next(views(problem, matters, OBJECTIVES["work"], runs=True))
+    seen = replace(seen, other=np.ones_like(seen.other))
+    block = rng.integers(0, 3, 9)[seen.ends.qubits].reshape(-1)
+    block[rng.integers(0, len(block), 4)] = 1
+    own = seen.ends
+    ends = GateEnds(own.instructions, qubits, own.weights, own.wire_weight, own.members)
+    if not ends.keeps_runs(block):
+        pytest.skip(f"seed {seed}: a wire is severed inside of a run")
+    sketch, built = seen.sketch(block, 9), partition(problem, ends.cuts(block, seen.copies(block, 9)))
+    mine, true = defaultdict(list), defaultdict(list)
+    for one in sketch.fragments:
+        mine[one.width, tuple(sorted(one.dimensions))].append(one.compact_seconds)
+    for fragment in built.fragments:
+        if fragment.num_qubits > 1 or fragment.legs:
+            dimensions = sorted(leg.dimension for leg in fragment.legs)
+            true[fragment.num_qubits, tuple(dimensions)].append(cone_program(fragment).seconds)
+    assert mine.keys() == true.keys(), f"seed {seed}"
+    for key, seconds in true.items():
+        assert sorted(mine[key]) == pytest.approx(sorted(seconds), rel=0.7), f"seed {seed}: {key}"
+
+
+def test_an_exact_plan_of_a_shallow_grid_counts_on_light_cones():
+    """CZ, and observables that are diagonal as it is: gates count from cut ends only: two wide halves take little."""
+    circuit = grid(6, 1)
+    problem = problem_of(circuit, ["Z" * 36], np.ones((1, 1)))
+    qubits = [[circuit.find_bit(q).index // 18 for q in item.qubits] for item in circuit.data]
+    halves = partition(problem, tuple(GateCut(i) for i, own in enumerate(qubits) if len(set(own)) == 2))
+    plan = make_plan(problem, max_qubits=18)
+    assert sketch_of(partition(problem, plan.cuts)).seconds < 1.01 * sketch_of(halves).seconds < 0.03
 
 
 @pytest.mark.parametrize("shots", [None, 10**6])

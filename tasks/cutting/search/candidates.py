@@ -18,9 +18,10 @@ from tasks.cutting.errors import CuttingError
 from tasks.cutting.lightcone import light_cone
 from tasks.cutting.objectives import Objective
 from tasks.cutting.search.annealing import TOO_WIDE, anneal
+from tasks.cutting.search.circuit import Circuit
 from tasks.cutting.search.ends import GateEnds
 from tasks.cutting.search.seen import STAYS_WHOLE, views
-from tasks.cutting.search.sketch import Circuit, Sketch
+from tasks.cutting.search.sketch import Sketch
 from tasks.cutting.search.splits import Splits
 from tasks.model.problem import Problem
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -12,8 +13,9 @@ from qiskit import QuantumCircuit
 from tasks.cutting.joined import AXES, Acting, lasting_axes, run_matrix
 from tasks.cutting.objectives import Objective
 from tasks.cutting.schmidt import Copied, SchmidtForm, find_form, form_of_matrix
+from tasks.cutting.search.circuit import UNCUTTABLE, Circuit, EndCosts, end_costs
+from tasks.cutting.search.cones import letter_maps
 from tasks.cutting.search.ends import GateEnds
-from tasks.cutting.search.sketch import UNCUTTABLE, Circuit, EndCosts, end_costs
 from tasks.model.problem import Problem
 
 _CLIFFORD = {"id", "x", "y", "z", "h", "s", "sdg", "sx", "sxdg", "cx", "cy", "cz", "swap", "iswap", "ecr", "dcx"}
@@ -180,20 +182,22 @@ def _circuit(
         if id(gate.form) not in kinds:
             kinds[id(gate.form)] = UNCUTTABLE if gate.form is None else end_costs(gate.form)
         costs.append(kinds[id(gate.form)])
-    alone, waiting = np.zeros(2 * len(named), dtype=np.int64), [0] * problem.num_qubits
+    before: list[list[int]] = [[] for _ in range(2 * len(named))]
+    waiting: list[list[int]] = [[] for _ in range(problem.num_qubits)]
     last = [-1] * problem.num_qubits
     number = {gate.members[0]: k for k, gate in enumerate(gates)}
     inside = {i for gate in gates for i in (*gate.members[1:], *gate.absorbed)}
     for i in np.flatnonzero(matters).tolist():
         on = instructions[i][1]
         if len(on) == 1:
-            waiting[on[0]] += i not in inside
+            waiting[on[0]] += [i] if i not in inside else []
         elif i in number:
             for end, qubit in enumerate(on):
                 last[qubit] = 2 * number[i] + end
-                alone[last[qubit]], waiting[qubit] = waiting[qubit], 0
+                before[last[qubit]], waiting[qubit] = waiting[qubit], []
+    alone = np.array([len(many) for many in before], dtype=np.int64)
     for qubit in touched:
-        alone[last[qubit]] += waiting[qubit]
+        alone[last[qubit]] += len(waiting[qubit])
     known = np.array([operation.name in _CLIFFORD for operation, _ in instructions], dtype=bool)
     other = np.zeros(2 * len(named), dtype=bool)  # whether a node or what is alone before it is no Clifford gate
     seen = [-1] * problem.num_qubits
@@ -209,4 +213,7 @@ def _circuit(
     terms = problem.terms
     letters = (terms.x[:, touched] + 2 * terms.z[:, touched]).astype(np.int8)
     runs = np.array([run for gate in gates for run in gate.runs], dtype=np.int64).reshape(-1, len(AXES))
-    return Circuit(ends, tuple(costs), alone, letters, runs, objective.gate(Copied()), other), qubits
+    severable = [(sorted([*gate.members, *gate.absorbed]), gate.qubits, gate.form) for gate in gates]
+    behind = [waiting[qubit] for qubit in touched]
+    maps = partial(letter_maps, instructions, severable, named, before, behind)
+    return Circuit(ends, tuple(costs), alone, letters, runs, objective.gate(Copied()), other, maps), qubits

@@ -10,10 +10,10 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from tasks.cutting.search.blocks import qubit_blocks
+from tasks.cutting.search.circuit import Circuit
 from tasks.cutting.search.ends import end_blocks
 from tasks.cutting.search.linear import spectral_order
 from tasks.cutting.search.multilevel import multilevel_blocks, multilevel_nets
-from tasks.cutting.search.sketch import Circuit
 
 # What steps take on a typical core, in seconds; a step is as good as its cost on any machine.
 _SPLIT_S, _QUBIT_S, _NODE_S = 5e-3, 1e-4, 1e-4
