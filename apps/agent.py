@@ -11,16 +11,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from apps.cli.main import main
 from tasks.reconstruct import RANKS_VARIABLE
 from tasks.runtime import task
-
-BEAT_S = 5.0
+from tasks.runtime.heartbeat import beating
 
 
 @task()
@@ -38,7 +36,7 @@ def run(folder, arguments):
 def answer(folder: str, program: Callable[[], int | None]) -> None:
     """Run a program and put into ``folder`` what it says and its exit status."""
     where, status = Path(folder), 1
-    with _beating(where / "beat"), (where / "output").open("w") as output, (where / "errors").open("w") as errors:
+    with beating(where / "beat"), (where / "output").open("w") as output, (where / "errors").open("w") as errors:
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
             try:
                 status = program() or 0
@@ -49,25 +47,3 @@ def answer(folder: str, program: Callable[[], int | None]) -> None:
     partial = where / "ending"
     partial.write_text(str(status))
     partial.replace(where / "status")
-
-
-@contextlib.contextmanager
-def _beating(file: Path) -> Iterator[None]:
-    """Change a file every few seconds while the block lasts."""
-    over = threading.Event()
-    file.write_text("0")
-
-    def beat() -> None:
-        number = 0
-        while not over.wait(BEAT_S):
-            number += 1
-            with contextlib.suppress(OSError):  # a file server that is away for a moment
-                file.write_text(str(number))
-
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()

@@ -97,16 +97,16 @@ def _executed(
     limits: Limits,
     ticket: Ticket,
 ) -> tuple[Outcome, Payload]:
-    ticket.begin()
-    outcome = isolated(
-        run_jobs, jobs, device, options, folder, ticket.attempt,
-        limits=limits, device=device.name, attempt=ticket.attempt,
-    )  # fmt: skip
-    payload: Payload = ()
-    if outcome.failure is None:
-        report, payload = outcome.value
-        outcome = replace(outcome, value=report)
-    ticket.end(outcome_document(outcome))
+    with ticket.held():
+        outcome = isolated(
+            run_jobs, jobs, device, options, folder, ticket.attempt,
+            limits=limits, device=device.name, attempt=ticket.attempt,
+        )  # fmt: skip
+        payload: Payload = ()
+        if outcome.failure is None:
+            report, payload = outcome.value
+            outcome = replace(outcome, value=report)
+        ticket.end(outcome_document(outcome))
     return outcome, payload
 
 

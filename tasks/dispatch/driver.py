@@ -190,6 +190,8 @@ class Driver:
 
     def _end(self, number: int, outcome: Outcome, stage: Stage) -> None:
         submit, _, _ = self._running.pop(number)
+        if not outcome.device:  # nobody was left to say where it was
+            outcome = replace(outcome, device=submit.device.name)
         self._task_seconds.append(outcome.seconds)
         task_ended(self._directory, submit, outcome)
         report: Report = outcome.value or Report()

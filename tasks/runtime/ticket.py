@@ -2,20 +2,28 @@
 
 COMPSs has no call that waits for any one of several tasks, and every wait is a synchronisation of the whole graph.
 Where the folder is shared with the nodes that execute tasks, what a task has to say is read from it as soon as it is
-there: a slow task holds nothing back, and the graph is not interrupted.
+there: a slow task holds nothing back, and the graph is not interrupted. A task whose process has died is never heard of
+again where COMPSs' agents execute it; its file then changes no more, which is a failure like any other.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
+import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasks.runtime.heartbeat import beating
+from tasks.runtime.outcome import Failure, Outcome, Reason
+
 _LOOK_S = 0.02
+_SIGNS_S = 1.0  # signs of life are read so often; a look counts for twice that at most: this process may stand still
+_SILENT_S = 60.0  # a task that shows no sign of life for so long shows none any more
 _UNSEEN_S = 10.0  # tasks that have left no mark for so long run where the folder is not seen
 
 
@@ -33,11 +41,15 @@ class Ticket:
     number: int
     attempt: int = 0
 
-    def begin(self) -> None:
-        """Say that the task has begun."""
-        if self.folder:
-            with contextlib.suppress(OSError):  # not seen from here: the application then waits in order
-                self._path("begun").touch()
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Say that the task has begun, where, and for as long as the block lasts that its process lives."""
+        if not self.folder:
+            yield
+            return
+        # Not seen from here, nothing is written: the application then waits in order.
+        with beating(self._path("begun"), _this_process()):
+            yield
 
     def end(self, document: Mapping[str, Any]) -> None:
         """Say how it has ended, in JSON values."""
@@ -47,10 +59,6 @@ class Ticket:
                 partial.write_text(json.dumps(document))
                 partial.replace(self._path("ended"))
 
-    def begun(self) -> bool:
-        """Whether it has begun, as far as is seen."""
-        return self._path("begun").exists()
-
     def ended(self) -> dict[str, Any] | None:
         """How it has ended, as far as is seen."""
         try:
@@ -58,8 +66,34 @@ class Ticket:
         except OSError:
             return None
 
+    def sign(self) -> str:
+        """What changes while the task's process lives, which its first line names; "" where nothing is seen of it."""
+        try:
+            return self._path("begun").read_text()
+        except OSError:
+            return ""
+
+    def give_up(self, process: str) -> None:
+        """Remember that the task is waited for no more, since its process was not heard of for too long."""
+        with contextlib.suppress(OSError):
+            self._path("given-up").write_text(f"{process} has ended or hangs")
+
+    def given_up(self) -> str:
+        """Why the task is waited for no more, "" where it is not given up."""
+        try:
+            return self._path("given-up").read_text()
+        except OSError:
+            return ""
+
     def _path(self, what: str) -> Path:
         return Path(self.folder) / f"{self.number}-{what}"
+
+
+def _this_process() -> str:
+    """In words; agents, of which a node may have several, have names of their own."""
+    agent = os.environ.get("COMPSS_HOSTNAMES", "")  # COMPSs tells a task so
+    node = platform.node()
+    return f"process {os.getpid()} on {agent if agent in ('', node) else f'{agent} ({node})'}"
 
 
 def in_order_of_end(
@@ -70,6 +104,10 @@ def in_order_of_end(
 ) -> Iterator[tuple[int, Any]]:
     """(position, result) of each future, those first whose tasks have ended; in the order given where none is seen.
 
+    A task that shows no sign of life any more gives the outcome that its process was killed. From then on none of the
+    same folder is waited for in the engine, which may be waiting for the dead one's unit: what no process takes for as
+    long has the same outcome.
+
     Args:
         futures: of the tasks.
         tickets: of the same tasks.
@@ -77,20 +115,73 @@ def in_order_of_end(
         read: makes a result of what a ticket says.
     """
     pending = dict(enumerate(futures))
-    seen, since = False, time.monotonic()
+    signs = _Signs(tickets)
     while pending:
-        before = len(pending)
-        for position in list(pending):
-            document = tickets[position].ended()
-            if document is not None:
-                del pending[position]
-                yield position, read(document)
-        if len(pending) < before:
-            seen = True
-            continue
-        seen = seen or any(tickets[position].begun() for position in pending)
-        if not seen and time.monotonic() - since > _UNSEEN_S:
+        ended = {position: tickets[position].ended() for position in pending}
+        found = {position: read(document) for position, document in ended.items() if document is not None}
+        if found:
+            signs.seen()
+        else:
+            lost = signs.lost(pending)
+            found = {own: Outcome(failure=failure, attempt=tickets[own].attempt) for own, failure in lost.items()}
+        if not found and signs.unseen(pending):
             position = next(iter(pending))
-            yield position, wait_on(pending.pop(position))
-            continue
-        time.sleep(_LOOK_S)
+            found = {position: wait_on(pending[position])}
+        for position, result in found.items():
+            del pending[position]
+            yield position, result
+        if pending and not found:
+            time.sleep(_LOOK_S)
+
+
+class _Signs:
+    """What is seen of tasks, and for how long nothing new was, by this process's own clock."""
+
+    def __init__(self, tickets: Sequence[Ticket]) -> None:
+        self._tickets = tickets
+        self._looked = time.monotonic()
+        self._quiet = 0.0  # for how long no task was seen to begin, live or end
+        self._heard: dict[int, tuple[str, float]] = {}  # by position: the last sign, and how long it has been the last
+        self._seen = False
+
+    def seen(self) -> None:
+        """A task has begun, lives or has ended."""
+        self._seen, self._quiet = True, 0.0
+
+    def unseen(self, pending: Collection[int]) -> bool:
+        """Whether the pending tasks run, if they do, where their folder is not seen."""
+        if self._heard.keys() & set(pending):
+            return False
+        return self._quiet > (_SILENT_S if self._seen else _UNSEEN_S) and not self._given_up()
+
+    def lost(self, pending: Collection[int]) -> dict[int, Failure]:
+        """What happened to pending tasks that are not worth waiting for, by position; looks once a second."""
+        now = time.monotonic()
+        passed = min(now - self._looked, 2 * _SIGNS_S)
+        if passed < _SIGNS_S:
+            return {}
+        self._looked = now
+        self._quiet += passed
+        for position in pending:
+            sign, (last, silent) = self._tickets[position].sign(), self._heard.get(position, ("", 0.0))
+            if sign and sign != last:
+                self._heard[position] = sign, 0.0
+                self.seen()
+            elif sign:  # a file that cannot be read now says nothing
+                self._heard[position] = sign, silent + passed
+                if silent + passed > _SILENT_S:
+                    self._tickets[position].give_up(sign.partition("\n")[0])
+        lost = {position: f"{who}: no sign of life for {_SILENT_S:.0f} s"
+                for position in pending if (who := self._tickets[position].given_up())}  # fmt: skip
+        if not lost and self._quiet > _SILENT_S and (who := self._given_up()):
+            text = f"{who}, and no other takes it: start that worker again, or tell COMPSs that it is lost"
+            lost = dict.fromkeys(pending, text)
+        return {position: Failure(Reason.KILLED, text) for position, text in lost.items()}
+
+    def _given_up(self) -> str:
+        """Why some task of the folder is waited for no more, "" where there is none."""
+        folder = self._tickets[0].folder
+        with contextlib.suppress(OSError):
+            for file in Path(folder).glob("*-given-up"):
+                return file.read_text()
+        return ""

@@ -16,6 +16,7 @@ import pytest
 
 import apps.agent
 from launch.docker import agents
+from tasks.runtime import heartbeat
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = {
@@ -95,7 +96,7 @@ def test_a_command_that_has_not_begun_is_told_of_once(
 
 
 def test_a_command_shows_that_it_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apps.agent, "BEAT_S", 0.01)
+    monkeypatch.setattr(heartbeat, "BEAT_S", 0.01)
     seen: set[str] = set()
 
     def watch() -> int:

@@ -76,6 +76,23 @@ def test_a_tensor_whose_task_dies_always_ends_the_run_with_its_reason(problem, t
             run(problem, OPTIONS, directory)
 
 
+def test_a_task_whose_process_is_not_heard_of_any_more_is_done_again(problem, expected, tmp_path, monkeypatch):
+    real, lost = driver_module.as_completed, []
+
+    def losing(futures, *more):
+        if not lost:
+            lost.append(Outcome(failure=Failure(Reason.KILLED, "process 7 on a node: no sign of life for 60 s")))
+            yield 0, lost[0]
+        yield from real(futures, *more)
+
+    monkeypatch.setattr(driver_module, "as_completed", losing)
+    with RunDirectory.create(tmp_path, {}, problem) as directory:
+        result = run(problem, OPTIONS, directory)
+        log = (directory.path / "log.jsonl").read_text()
+    assert result.estimates == expected
+    assert lost and "no sign of life for 60 s; trying again" in log
+
+
 def test_shots_that_two_stored_results_share_count_once(problem, tmp_path):
     """A task that died may have left a part of what was then cut anew and done again."""
     plan = make_plan(problem, max_qubits=4, shots=60_000)
