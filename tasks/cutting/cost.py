@@ -110,7 +110,7 @@ def exact_bytes(program: OpenProgram, factors: np.ndarray, tensor_bytes: int) ->
     together = max(1, int(factors.max(initial=1)), turned)
     together = min(together, 1 << (width - min(RUN_BITS, width // 3)))  # as many as one pass can tell apart
     grams = pairs * min(together, max(1, GRAM_ENTRIES // pairs))
-    held = min(GRAM_PRODUCTS, program.amplitudes)
+    held = min(GRAM_PRODUCTS, max(program.amplitudes, min(PART, 4 * program.branches * program.amplitudes)))
     products = 8 * max(4 * pairs, held) + 3 * AMPLITUDE_BYTES * pairs * min(together, max(1, held // (4 * pairs)))
     parts = AMPLITUDE_BYTES * min(PART, program.amplitudes)
     simulation = AMPLITUDE_BYTES * program.peak + 4 * parts

@@ -54,3 +54,26 @@ def test_gram_matrices_are_those_of_the_paulis(branches, sizes, monkeypatch):
                 np.testing.assert_allclose(turned + turned.conj().T, expected, atol=1e-9, err_msg=labels[k])
                 met.append(k)
     assert sorted(met) == list(range(len(labels)))
+
+
+@pytest.mark.parametrize("width", range(8))
+@pytest.mark.parametrize("branches", [1, 2, 16, 33, 64])
+def test_gram_matrices_of_small_states_of_many_branches(width, branches):
+    """Products of several blocks of rows are held at once, more than the state has amplitudes."""
+    rng = np.random.default_rng([23, width, branches])
+    state = rng.normal(size=(1 << width, branches)) + 1j * rng.normal(size=(1 << width, branches))
+    masks = np.unique(rng.integers(0, 1 << width, size=(60, 2)), axis=0)
+    paulis = [Pauli(([bool(z >> q & 1) for q in range(width)], [bool(x >> q & 1) for q in range(width)]))
+              for x, z in masks.tolist()] if width else []  # fmt: skip
+    own, met = state.copy(), []
+    for start, passes in passes_of(masks[:, 0], masks[:, 1], width, branches, most=50).items():
+        if start:
+            exchange_bits(own, start)
+        for one in passes:
+            for k, half in zip(one.members.tolist(), half_grams(own, one), strict=True):
+                turned = 1j ** int(masks[k, 0] & masks[k, 1]).bit_count() * half
+                shown = paulis[k].to_matrix(sparse=True) @ state if width else state
+                expected = (state.conj().T @ shown).T
+                np.testing.assert_allclose(turned + turned.conj().T, expected, atol=1e-10, err_msg=f"{masks[k]}")
+                met.append(k)
+    assert sorted(met) == list(range(len(masks)))

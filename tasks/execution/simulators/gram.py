@@ -68,7 +68,8 @@ def _add_sums(amplitudes: np.ndarray, one: Pass, outer: Sequence[int], inner: Se
         run, turned = sorted(inner)[:longest][::-1], True
     bits = sorted((bit for bit in (*outer, *inner) if bit not in run), reverse=True)
     copied = max(1, 2 * PART // (2 * branches << len(run))) if turned else GRAM_PRODUCTS
-    held = min(GRAM_PRODUCTS, real.size // 2)
+    # As many products as the state has amplitudes; of a small state more, which cost less than doing few at a time.
+    held = min(GRAM_PRODUCTS, max(real.size // 2, min(PART, 2 * branches * real.size)))
     many = min(copied, max(1, held // (2 * branches) ** 2)).bit_length() - 1
     fixed, loose = bits[: max(0, len(bits) - many)], bits[max(0, len(bits) - many) :]
     within, blocks = patterns(run[::-1]), patterns(loose[::-1])
