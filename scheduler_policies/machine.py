@@ -79,6 +79,8 @@ TABLE_BYTES = 1 << 26
 JOINT_BITS = 11  # up to here legs and qubits are drawn at once, beyond the qubits first
 SHARED = 4  # variants with the same settings on some legs from which these are applied once for all of them
 DRAWN_SHOTS = 1000  # of a variant, where nobody says how many
-# Amplitudes from which a state is simulated on a GPU where there is one: below, starting its operations should take
-# longer. Not measured: results/benchmarks/gpu.py says where it pays.
+# Where there is a GPU: amplitudes from which a state is simulated there, and floating-point operations from which a
+# network is contracted there. Below, starting operations and moving arrays should take longer. Nobody has measured
+# these: `qompass calibrate` does, where a GPU is, and what it finds is used instead.
 GPU_FROM = 1 << 17
+GPU_FLOPS = 1e10

@@ -4,6 +4,7 @@ Ctrl-C reaches the programs that tests start, also where the tests run in the ba
 """
 
 import functools
+import importlib
 import importlib.util
 import os
 import shutil
@@ -11,8 +12,12 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tasks.execution.simulators.accelerator import Accelerator
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -114,6 +119,23 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("uses"):
         if reason := _why_not(mark.args[0]):
             pytest.skip(reason)
+
+
+@pytest.fixture(
+    params=[pytest.param(name, marks=pytest.mark.uses(name)) for name in ("strict arrays", "PyTorch", "GPU")]
+)
+def gpu(request: pytest.FixtureRequest) -> "Accelerator":
+    """What stands for a GPU: an array library on the CPU, and a GPU where there is one. Nothing is too small for it."""
+    from tasks.execution.simulators.accelerator import Accelerator, accelerator
+
+    if request.param == "strict arrays":
+        found = Accelerator(importlib.import_module("array_api_strict"))
+    elif request.param == "PyTorch":
+        found = Accelerator(importlib.import_module("array_api_compat.torch"), "cpu")
+    else:
+        found = accelerator()
+    found.smallest, found.smallest_flops = 1, 0
+    return found
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ class Arrays:
     Args:
         library: a namespace of the array API standard.
         device: of that library; None takes its usual one.
+        smallest: numbers from which work on an array pays there.
+        smallest_flops: floating-point operations from which a contraction does.
 
     Attributes:
         xp: the library's functions.
@@ -24,8 +26,9 @@ class Arrays:
 
     part: int | None = 1 << 22
 
-    def __init__(self, library: Any, device: Any = None):
+    def __init__(self, library: Any, device: Any = None, *, smallest: float = 0.0, smallest_flops: float = 0.0):
         self.xp = library
+        self.smallest, self.smallest_flops = smallest, smallest_flops
         self._device = device
 
     def put(self, array: np.ndarray) -> Any:

@@ -7,7 +7,6 @@ many GPUs are used through.
 from __future__ import annotations
 
 import copy
-from importlib import import_module
 
 import numpy as np
 import pytest
@@ -17,25 +16,12 @@ from tasks.cutting.drawn_bytes import Room
 from tasks.cutting.variants import enumerate_variants
 from tasks.execution.jobs import exact_jobs, run_job, sampled_jobs, uniform_shots
 from tasks.execution.simulators import first_laws, sampled
-from tasks.execution.simulators.accelerator import Accelerator, accelerator
+from tasks.execution.simulators.accelerator import Accelerator
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
 from tasks.execution.simulators.outputs import exact_outputs
 from tests.execution.test_distributions import mixed_plan
 from tests.oracles import brickwork, random_problem
-
-LIBRARIES = {
-    "strict arrays": lambda: Accelerator(import_module("array_api_strict")),
-    "PyTorch": lambda: Accelerator(import_module("array_api_compat.torch"), "cpu"),
-    "GPU": accelerator,
-}
-
-
-@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.uses(name)) for name in LIBRARIES])
-def gpu(request):
-    found = LIBRARIES[request.param]()
-    found.smallest = 1
-    return found
 
 
 def plan_of(gate="cz", terms=6):

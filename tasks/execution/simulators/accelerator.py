@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from scheduler_policies.machine import GPU_FROM
+from scheduler_policies.machine import GPU_FLOPS, GPU_FROM
 from tasks.cutting.open_program import Branch, Grow, Multiply, OpenProgram
 from tasks.execution.errors import ExecutionError
 from tasks.execution.simulators.products import patterns
@@ -21,17 +21,12 @@ from tasks.model.arrays import Arrays
 
 
 class Accelerator(Arrays):
-    """A GPU.
+    """A GPU; arguments as for ``Arrays``."""
 
-    Args:
-        library: a namespace of the array API standard.
-        device: of that library; None takes its usual one.
-        smallest: numbers from which work on them is done there.
-    """
-
-    def __init__(self, library: Any, device: Any = None, *, smallest: float = GPU_FROM):
-        super().__init__(library, device)
-        self.smallest = smallest
+    def __init__(
+        self, library: Any, device: Any = None, *, smallest: float = GPU_FROM, smallest_flops: float = GPU_FLOPS
+    ):
+        super().__init__(library, device, smallest=smallest, smallest_flops=smallest_flops)
 
     def state(self, program: OpenProgram) -> Any:
         """Carry out a program: (2**rest, branch) complex on the device."""

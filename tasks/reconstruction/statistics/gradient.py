@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
 
+from tasks.model.arrays import HERE, Arrays
 from tasks.model.tensor import Structure
-from tasks.reconstruction.contraction.contraction import as_matrices, leaf_arrays, slice_arrays
+from tasks.reconstruction.contraction.contraction import as_matrices, leaf_arrays, library_for, slice_arrays
 from tasks.reconstruction.contraction.kernel import summed_products
 from tasks.reconstruction.contraction.network import Network
 from tasks.reconstruction.contraction.path import Tree
@@ -49,6 +51,7 @@ def gradients(
     fragments: Sequence[int],
     *,
     adjoint_bytes: int = _ADJOINT_BYTES,
+    gpu: Arrays | None = None,
 ) -> Iterator[tuple[np.ndarray, list[LeafGradient]]]:
     """All gradients, a block of observables at a time.
 
@@ -59,23 +62,25 @@ def gradients(
         values: (fragment,) the tensors' values.
         fragments: the fragments wanted.
         adjoint_bytes: roughly what the adjoints of a block may take; one observable at least is taken at a time.
+        gpu: where it is done if it is large enough; None: here.
 
     Yields:
         The observables of a block, ascending, with one LeafGradient for each fragment that matters to any of them.
     """
-    every = [leaf_arrays(network, tree, values) for tree in plan.trees]
+    library = library_for(plan, gpu)
+    every = [leaf_arrays(network, tree, values, library) for tree in plan.trees]
     kept = None
     if plan.cost.units == 1 and plan.trees[0].terms.size:
-        kept = next(iter(slice_arrays(plan, plan.trees[0], every[0], ((),), keep=True)))
+        kept = next(iter(slice_arrays(plan, plan.trees[0], every[0], ((),), keep=True, library=library)))
     for observables in _blocks(structure, plan, adjoint_bytes):
         pieces: dict[int, list[LeafGradient]] = {}
         for tree, leaves in zip(plan.trees, every, strict=True):
             if tree.terms.size == 0:
                 continue
             whole: dict[int, LeafGradient] = {}
-            states = [kept] if kept is not None else slice_arrays(plan, tree, leaves, plan.slices, keep=True)
-            for fixed, arrays in zip(plan.slices, states, strict=True):
-                for found in backward(structure, plan.sliced_sizes, tree, arrays, fragments, observables):
+            sliced = slice_arrays(plan, tree, leaves, plan.slices, keep=True, library=library)
+            for fixed, arrays in zip(plan.slices, sliced if kept is None else [kept], strict=True):
+                for found in backward(structure, plan.sliced_sizes, tree, arrays, fragments, observables, library):
                     _place(whole, found, plan, tree, fixed)
             for fragment, found in whole.items():
                 pieces.setdefault(fragment, []).append(found)
@@ -93,9 +98,10 @@ def backward(
     structure: Structure,
     sizes: Sequence[int],
     tree: Tree,
-    arrays: Sequence[np.ndarray],
+    arrays: Sequence[Any],
     fragments: Sequence[int],
     observables: np.ndarray,
+    library: Arrays = HERE,
 ) -> Iterator[LeafGradient]:
     """Yield the gradient of some observables with respect to the leaves of ``fragments``.
 
@@ -106,7 +112,9 @@ def backward(
         arrays: every node's array.
         fragments: the leaves wanted.
         observables: (observable,) int, which observables, ascending.
+        library: what the arrays are of.
     """
+    xp = library.xp
     wanted = set(fragments)
     num_leaves = len(tree.factors)
     by_out = {step.out: step for step in tree.steps}
@@ -114,14 +122,16 @@ def backward(
     for step in sorted(tree.steps, key=lambda step: step.out):
         below[step.out] = below[step.left] or below[step.right]
 
-    stack = [(tree.root, *_root_adjoint(structure, tree, observables))]
+    *pairs, coefficients = _root_adjoint(structure, tree, observables)
+    stack = [(tree.root, *pairs, library.put(coefficients))]
     while stack:
         node, pair_observables, pair_rows, adjoint = stack.pop()
         if not below[node]:
             continue
-        adjoint = adjoint.reshape(pair_rows.size, *(sizes[i] for i in tree.indices[node]))
+        adjoint = xp.reshape(adjoint, (pair_rows.size, *(sizes[i] for i in tree.indices[node])))
         if node < num_leaves:
-            yield LeafGradient(node, observables[pair_observables], tree.factors[node][pair_rows], adjoint)
+            gradient = library.fetch(adjoint)
+            yield LeafGradient(node, observables[pair_observables], tree.factors[node][pair_rows], gradient)
             continue
         step = by_out[node]
         for child, other, kept, other_kept, own_rows, other_rows in (
@@ -133,16 +143,17 @@ def backward(
             size = tree.counts[child]
             targets, inverse = np.unique(pair_observables * size + own_rows[pair_rows], return_inverse=True)
             product = summed_products(
-                as_matrices(adjoint, tree.indices[node], kept, other_kept),
-                as_matrices(arrays[other], tree.indices[other], step.summed, other_kept),
+                as_matrices(adjoint, tree.indices[node], kept, other_kept, library),
+                as_matrices(arrays[other], tree.indices[other], step.summed, other_kept, library),
                 np.arange(pair_rows.size),
                 other_rows[pair_rows],
                 inverse.ravel(),
                 targets.size,
+                library,
             )
             own = (*kept, *step.summed)
-            product = product.reshape(targets.size, *(sizes[i] for i in own))
-            product = np.transpose(product, [0, *(1 + own.index(i) for i in tree.indices[child])])
+            product = xp.reshape(product, (targets.size, *(sizes[i] for i in own)))
+            product = xp.permute_dims(product, (0, *(1 + own.index(i) for i in tree.indices[child])))
             stack.append((child, targets // size, targets % size, product))
 
 

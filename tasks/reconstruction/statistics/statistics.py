@@ -23,6 +23,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.sparse import csr_array
 
+from tasks.model.arrays import Arrays
 from tasks.model.tensor import FragmentTensor, Structure
 from tasks.reconstruction.contraction.contraction import contract
 from tasks.reconstruction.contraction.layout import Path
@@ -68,14 +69,17 @@ def estimate_with_shares(
     *,
     memory_bytes: int | None = None,
     paths: Sequence[Path] | None = None,
+    gpu: Arrays | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """As ``estimate_values``, and where the variance comes from.
+    """As ``estimate_values`` (on a GPU where one is given and it is large enough), and where the variance comes from.
 
     Returns:
         values and standard errors, and (fragment, observable) float64: how much of the sample variance of each
         observable the shots of each fragment bring; columns sum to 1, or to 0 where there is none.
     """
-    values, variances_, seen = _values_and_variances(structure, tensors, memory_bytes=memory_bytes, paths=paths)
+    values, variances_, seen = _values_and_variances(
+        structure, tensors, memory_bytes=memory_bytes, paths=paths, gpu=gpu
+    )
     return values, np.sqrt(variances_), shares_of(seen)
 
 
@@ -99,20 +103,21 @@ def _values_and_variances(
     memory_bytes: int | None,
     seed: int = 0,
     paths: Sequence[Path] | None = None,
+    gpu: Arrays | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Values and variances, (observable,) each, and the (fragment, observable) parts seen of the latter."""
     samples = {tensor.fragment: tensor.samples for tensor in tensors if tensor.samples is not None}
     num_observables = structure.coefficients.shape[0]
     seen = np.zeros((len(tensors), num_observables))
     if not samples:
-        values = contract(structure, tensors, memory_bytes=memory_bytes, seed=seed, paths=paths)
+        values = contract(structure, tensors, memory_bytes=memory_bytes, seed=seed, paths=paths, gpu=gpu)
         return values, np.zeros(num_observables), seen
     network = network_of(structure)
     entries_of = values_by_fragment(structure, network, tensors)
     plan = schedule(structure, network, memory_bytes=memory_bytes, gradients=True, seed=seed, paths=paths)
     estimates, known = np.zeros(num_observables), Uncertainty.none(num_observables)
     some = next(iter(samples))
-    for _, found in gradients(structure, network, plan, entries_of, tuple(samples)):
+    for _, found in gradients(structure, network, plan, entries_of, tuple(samples), gpu=gpu):
         for piece in found:
             if piece.fragment == some:  # multilinear: the gradient along the tensor itself is the value
                 entries = np.moveaxis(entries_of[some], -1, 0)[piece.factors]
