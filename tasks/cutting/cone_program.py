@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import log2, prod
 
 import numpy as np
@@ -185,10 +186,19 @@ def letter_table(found: PauliMap) -> tuple[np.ndarray, np.ndarray]:
         (sets,) bool whether any Pauli of theirs is changed, (qubit, sets) uint8 the sets afterwards.
     """
     codes = np.arange(len(found.count))
-    there = np.arange(found.most) < found.count[:, None]
     same = (found.count == 1) & (found.codes[:, 0] == codes) & (np.abs(found.coefficients[:, 0] - 1) < _ROUNDING)
+    return _table_of(found.count.tobytes(), found.codes.tobytes(), same.tobytes())
+
+
+@lru_cache(maxsize=1024)
+def _table_of(raw_count: bytes, raw_codes: bytes, raw_same: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Gates of many angles have few tables."""
+    count, same = np.frombuffer(raw_count, dtype=np.int64), np.frombuffer(raw_same, dtype=bool)
+    codes = np.arange(len(count))
+    found = np.frombuffer(raw_codes, dtype=np.uint8).reshape(len(count), -1)
+    there = np.arange(found.shape[1]) < count[:, None]
     shifts = range(0, 2 * (len(codes) // 8) + 1, 2)
-    letters = [np.bitwise_or.reduce(np.where(there, LETTER_SETS[found.codes >> k & 3], 0), axis=1) for k in shifts]
+    letters = [np.bitwise_or.reduce(np.where(there, LETTER_SETS[found >> k & 3], 0), axis=1) for k in shifts]
     sets = np.arange(8 ** len(letters))
     member = np.ones((len(sets), len(codes)), dtype=bool)
     for k, shift in enumerate(shifts):

@@ -35,7 +35,7 @@ from tasks.cutting.drawn_bytes import MOST_OPEN_QUBITS, ROOMS, drawn_bytes, room
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.once import once_a_fragment
 from tasks.cutting.open_program import OpenProgram, open_program
-from tasks.cutting.pauli_bases import bases_of
+from tasks.cutting.pauli_bases import bases_of, most_passes
 from tasks.cutting.pauli_program import PauliProgram, is_clifford, pauli_program
 from tasks.cutting.plan import Fragment, FragmentCost, Leg
 from tasks.cutting.product_program import ProductProgram, product_program
@@ -180,14 +180,15 @@ def measured_qubits(fragment: Fragment) -> int:
 @once_a_fragment
 def cheaper_way(fragment: Fragment) -> ConeProgram | ProductProgram | PauliProgram | None:
     """The program of a way to the whole tensor that takes clearly less than all amplitudes do; None where none does."""
-    if fragment.num_qubits < WIDE:
+    if fragment.num_qubits < WIDE or (most := _most_amplitudes_seconds(fragment)) <= WORTH_S:
         return None
-    amplitudes = _amplitudes_seconds(fragment)
-    if amplitudes <= WORTH_S:
-        return None
-    programs = (product_program(fragment), pauli_program(fragment), cone_program(fragment, amplitudes / CLEARLY))
+    # What cannot be chosen is not looked at to its end, nor is a program for all amplitudes made to compare it with.
+    within = most / CLEARLY
+    programs = (product_program(fragment, within), pauli_program(fragment, within), cone_program(fragment, within))
     way = min((p for p in programs if p is not None), key=lambda p: p.seconds, default=None)
-    return None if way is None or CLEARLY * way.seconds > amplitudes else way
+    if way is None or way.seconds > within or (amplitudes := _amplitudes_seconds(fragment)) <= WORTH_S:
+        return None
+    return None if CLEARLY * way.seconds > amplitudes else way
 
 
 def pauli_seconds(steps: int, numbers: float) -> float:
@@ -207,6 +208,14 @@ def _amplitudes_seconds(fragment: Fragment) -> float:
     branches, outputs = simulated_legs(fragment)
     gates = len(fragment.circuit.data)
     sizes = fragment.num_factors, gates, gram_passes(fragment), tensor_numbers(fragment)
+    return exact_seconds(TYPICAL_CPU, fragment.num_qubits, 0, branches, outputs, *sizes)
+
+
+def _most_amplitudes_seconds(fragment: Fragment) -> float:
+    """The same at most, from counts: no leg shares its branches and no factor a pass with those of other X parts."""
+    branches, outputs = open_legs(fragment)
+    gates, factors = len(fragment.circuit.data), fragment.num_factors
+    sizes = factors, gates, most_passes(factors), tensor_numbers(fragment)
     return exact_seconds(TYPICAL_CPU, fragment.num_qubits, 0, branches, outputs, *sizes)
 
 

@@ -18,12 +18,13 @@ def light_cone(circuit: QuantumCircuit, support: np.ndarray) -> np.ndarray:
     Returns:
         (instruction,) bool.
     """
-    seen = np.array(support, dtype=bool, copy=True)
     index = {bit: i for i, bit in enumerate(circuit.qubits)}
+    seen = support.tolist()
     matters = np.zeros(len(circuit.data), dtype=bool)
     for i in range(len(circuit.data) - 1, -1, -1):
         qubits = [index[q] for q in circuit.data[i].qubits]
-        if seen[qubits].any():
+        if any(seen[q] for q in qubits):
             matters[i] = True
-            seen[qubits] = True
+            for q in qubits:
+                seen[q] = True
     return matters

@@ -389,7 +389,12 @@ def _take_ready(left: Sequence[Gate | Opening], out: list, allowed: set[int]) ->
 
 def line_order(qubits: int, items: Sequence[Gate | Opening]) -> tuple[int, ...]:
     """(qubit,) its place in an order that keeps neighbours near."""
-    pairs = np.array([item.qubits for item in items if len(item.qubits) == 2], dtype=np.int64).reshape(-1, 2)
+    return line_of_pairs(qubits, [item.qubits for item in items if len(item.qubits) == 2])
+
+
+def line_of_pairs(qubits: int, joined_pairs: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """The same, of the pairs of qubits that gates join."""
+    pairs = np.array(joined_pairs, dtype=np.int64).reshape(-1, 2)
     joined = np.concatenate([pairs, pairs[:, ::-1]])
     graph = csr_array((np.ones(len(joined)), joined.T), shape=(qubits, qubits))
     order = reverse_cuthill_mckee(graph, symmetric_mode=True) if qubits else np.zeros(0, dtype=int)
@@ -401,14 +406,14 @@ def line_order(qubits: int, items: Sequence[Gate | Opening]) -> tuple[int, ...]:
 def _fused(items: Sequence[Gate | Opening], most: int, place_of: Sequence[int]) -> list[Opening | list[Gate]]:
     """Openings, and lists of gates that act together on at most ``most`` qubits."""
     out: list[Opening | list[Gate]] = []
-    run: list[Gate] = []
+    run: list[_Placed] = []
     for item in (*items, None):
         if isinstance(item, Gate):
-            run.append(item)
+            run.append((sum(1 << place_of[q] for q in item.qubits), item))
             continue
         left = run
         while left:
-            block, left = _next_block(left, most, place_of)
+            block, left = _next_block(left, most, (1 << len(place_of)) - 1)
             out.append(block)
         run = []
         if item is not None:
@@ -416,27 +421,32 @@ def _fused(items: Sequence[Gate | Opening], most: int, place_of: Sequence[int]) 
     return out
 
 
-def _next_block(gates: Sequence[Gate], most: int, place_of: Sequence[int]) -> tuple[list[Gate], list[Gate]]:
+_Placed: TypeAlias = tuple[int, Gate]  # a gate, behind the bits of its qubits' places
+
+
+def _next_block(gates: Sequence[_Placed], most: int, everywhere: int) -> tuple[list[Gate], list[_Placed]]:
     """As many of the gates as can come first on a window of ``most`` neighbouring qubits, and the others."""
-    block, rest = [gates[0]], []
-    support, blocked = set(gates[0].qubits), set[int]()
-    width = len(place_of)
-    for number, gate in enumerate(gates[1:], start=1):
-        own = gate.qubits
-        free = not any(q in blocked for q in own)
-        if free and all(q in support for q in own):
-            block.append(gate)
-            continue
-        if free and len(support) < most:
-            union = support.union(own)
-            places = [place_of[q] for q in union]
-            if len(union) <= most and (max(places) - min(places) < most or not support.isdisjoint(own)):
-                support = union
+    support, first = gates[0]
+    block, rest = [first], []
+    blocked = 0
+    for number in range(1, len(gates)):
+        own, gate = gates[number]
+        if not own & blocked:
+            union = support | own
+            if union == support:
                 block.append(gate)
                 continue
-        blocked.update(own)
-        rest.append(gate)
-        if len(blocked) == width:
+            if union.bit_count() <= most:
+                window = union.bit_length() - (union & -union).bit_length()
+                if window < most or own & support:
+                    support = union
+                    block.append(gate)
+                    continue
+        blocked |= own
+        rest.append(gates[number])
+        # Where nothing is free of what no room is left for, no gate that follows can come first.
+        free = everywhere if support.bit_count() < most else support
+        if not free & ~blocked:
             rest.extend(gates[number + 1 :])
             break
     return block, rest

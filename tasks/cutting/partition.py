@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from sys import float_info
 
 import numpy as np
 from qiskit import QuantumCircuit
-from qiskit.circuit import Gate
+from qiskit.circuit import CircuitInstruction, Gate
 from qiskit.circuit.library import HGate, UGate
 from qiskit.synthesis import OneQubitEulerDecomposer
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from tasks.cutting.cuts import Cut, GateCut
 from tasks.cutting.errors import CuttingError
 from tasks.cutting.joined import Together, joined_gates
 from tasks.cutting.kinds import CutKind, cut_kind
 from tasks.cutting.lightcone import light_cone
+from tasks.cutting.once import once_a_problem
 from tasks.cutting.plan import Fragment, Leg, Plan
 from tasks.cutting.schmidt import TO_Z, Copied, SchmidtForm, schmidt_form
 from tasks.model.problem import Problem
 
 _EULER = OneQubitEulerDecomposer("U")
+_KEPT = 8
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,23 @@ def partition(problem: Problem, cuts: tuple[Cut, ...]) -> Partition:
     Raises:
         CuttingError: a cut names no such gate or wire.
     """
-    circuit = problem.circuit
-    operations, matters = _instructions(problem)
+    kept = _kept(problem)
+    if cuts not in kept:
+        made = _partition(problem, cuts)
+        if len(kept) == _KEPT:
+            del kept[next(iter(kept))]
+        kept[cuts] = made
+    return kept[cuts]
+
+
+@once_a_problem
+def _kept(problem: Problem) -> dict[tuple[Cut, ...], Partition]:
+    """What it was split into of late: a plan that has been compared with others is made of the same fragments."""
+    return {}
+
+
+def _partition(problem: Problem, cuts: tuple[Cut, ...]) -> Partition:
+    operations, matters = instructions_of(problem)
     _check(operations, cuts)
     notes = []
     dropped = int((~matters).sum())
@@ -78,13 +97,23 @@ def partition(problem: Problem, cuts: tuple[Cut, ...]) -> Partition:
     distinct = {(cut.instruction, cut.wire): cut for cut in seen}
     # Gates first, then wires, each in the order of their instructions.
     order = sorted(distinct, key=lambda place: (place[1] is not None, place[0], place[1] or ()))
-    kept = tuple(distinct[place] for place in order if matters[place[0]])
-    ignored = len(distinct) - len(kept)
+    held = tuple(distinct[place] for place in order if matters[place[0]])
+    ignored = len(distinct) - len(held)
     if ignored:
         notes.append(f"{ignored} cuts lie where no observable can see them and are left out")
-    pieces, bonds, overhead = _grow(circuit.num_qubits, operations, matters, kept)
+    pieces, bonds, overhead = _grow(problem.num_qubits, operations, matters, held)
     fragments, factor_index, term_scale = _ask(problem, pieces)
-    return Partition(kept, fragments, bonds, factor_index, term_scale, overhead, tuple(notes))
+    return Partition(held, fragments, bonds, factor_index, term_scale, overhead, tuple(notes))
+
+
+def widest_part(problem: Problem) -> int:
+    """Qubits of the widest fragment without any cut."""
+    operations, matters = instructions_of(problem)
+    seen = [qubits for (_, qubits), counts in zip(operations, matters.tolist(), strict=True) if counts]
+    pairs = np.array([(qubits[0], qubits[-1]) for qubits in seen], dtype=np.int64).reshape(-1, 2)
+    size = problem.num_qubits
+    number, part = connected_components(coo_array((np.ones(len(pairs)), pairs.T), shape=(size, size)), directed=False)
+    return int(np.bincount(part[np.unique(pairs)], minlength=number).max(initial=0))
 
 
 def severed_form(problem: Problem, cut: Cut) -> SchmidtForm | Copied | None:
@@ -95,22 +124,25 @@ def severed_form(problem: Problem, cut: Cut) -> SchmidtForm | Copied | None:
     """
     if cut.wire is not None:
         return None
-    operations, matters = _instructions(problem)
+    operations, matters = instructions_of(problem)
     return _form(operations, cut, matters)
 
 
-def _form(operations: list[tuple[Gate, list[int]]], cut: Cut, matters: np.ndarray) -> SchmidtForm | Copied:
+def _form(operations: list[tuple[Gate, Sequence[int]]], cut: Cut, matters: np.ndarray) -> SchmidtForm | Copied:
     if len(cut.instructions) > 1:
         return joined_gates(operations, cut.instructions, matters).form
     gate, qubits = operations[cut.instruction]
     return schmidt_form(gate, f"instruction {cut.instruction} ({gate.name} on qubits {qubits})")
 
 
-def _instructions(problem: Problem) -> tuple[list[tuple[Gate, list[int]]], np.ndarray]:
+@once_a_problem
+def instructions_of(problem: Problem) -> tuple[list[tuple[Gate, Sequence[int]]], np.ndarray]:
     """What acts on which qubits, and what of it matters."""
     circuit = problem.circuit
     index = {bit: q for q, bit in enumerate(circuit.qubits)}
-    operations = [(item.operation, [index[bit] for bit in item.qubits]) for item in circuit.data]
+    operations: list[tuple[Gate, Sequence[int]]] = [
+        (item.operation, [index[bit] for bit in item.qubits]) for item in circuit.data
+    ]
     return operations, light_cone(circuit, np.asarray(problem.terms.support.any(axis=0)))
 
 
@@ -122,7 +154,7 @@ def _seen(cut: Cut, matters: np.ndarray) -> Cut:
     return cut
 
 
-def _check(operations: list[tuple[Gate, list[int]]], cuts: tuple[Cut, ...]) -> None:
+def _check(operations: list[tuple[Gate, Sequence[int]]], cuts: tuple[Cut, ...]) -> None:
     first: dict[int, int] = {}  # qubit -> its first instruction
     for i, (_, qubits) in enumerate(operations):
         for q in qubits:
@@ -144,7 +176,7 @@ def _check(operations: list[tuple[Gate, list[int]]], cuts: tuple[Cut, ...]) -> N
 
 
 def _grow(
-    num_qubits: int, operations: list[tuple[Gate, list[int]]], matters: np.ndarray, cuts: tuple[Cut, ...]
+    num_qubits: int, operations: list[tuple[Gate, Sequence[int]]], matters: np.ndarray, cuts: tuple[Cut, ...]
 ) -> tuple[list[_Piece], tuple[np.ndarray, ...], float]:
     cut_of_gate = {c.instruction: k for k, c in enumerate(cuts) if c.wire is None}
     ones = {k: joined_gates(operations, c.instructions, matters) for k, c in enumerate(cuts) if len(c.instructions) > 1}
@@ -165,7 +197,7 @@ def _grow(
 
     depth = [0] * num_qubits
 
-    def own_segments(i: int, qubits: list[int]) -> list[tuple[int, int]]:
+    def own_segments(i: int, qubits: Sequence[int]) -> list[tuple[int, int]]:
         """Of an instruction, the copy in the place of what it copies."""
         cut = copied.get(i)
         copy = None if cut is None else copies[cut].qubits[0]
@@ -188,6 +220,7 @@ def _grow(
         for segments in sorted(groups.values())
     ]
     piece_of = {s: piece for piece in pieces for s in piece.segments}
+    bits = {s: bit for piece in pieces for s, bit in zip(piece.segments, piece.circuit.qubits, strict=True)}
 
     # Second pass: lay the instructions and legs into their pieces.
     bonds: dict[int, np.ndarray] = {}
@@ -195,8 +228,7 @@ def _grow(
     depth = [0] * num_qubits
 
     def place(operation: Gate, segments: list[tuple[int, int]]) -> None:
-        piece = piece_of[segments[0]]
-        piece.circuit.append(operation, [piece.local[s] for s in segments], copy=False)
+        piece_of[segments[0]].circuit._append(CircuitInstruction(operation, [bits[s] for s in segments]))
 
     def kind_of(cut: int, form: SchmidtForm | Copied | None) -> CutKind:
         nonlocal overhead

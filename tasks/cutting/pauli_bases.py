@@ -134,6 +134,11 @@ def run_length(width: int) -> int:
     return min(RUN_BITS, width // 3)
 
 
+def most_passes(paulis: int) -> int:
+    """No number of Paulis takes more (see ``PauliBasis.passes``)."""
+    return 2 * min(1 + paulis // _TOLD_APART, 3) * paulis
+
+
 def _passes(masks_x: np.ndarray, most: int) -> float:
     """About how many passes Paulis take: three of them, of twice the work, where they have no X part."""
     parts, sizes = np.unique(masks_x, return_counts=True)

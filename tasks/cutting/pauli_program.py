@@ -11,7 +11,7 @@ Letters are coded 0, 1, 2, 3 for I, X, Z, Y (the X part, and twice the Z part); 
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from math import log2
@@ -90,16 +90,24 @@ ROWS_AT_ONCE = 1 << 16
 """Paulis that are followed together, where one factor does not need more."""
 
 
-@once_a_fragment
-def pauli_program(fragment: Fragment) -> PauliProgram | None:
-    """The program of a fragment, None where sums may become too long."""
-    steps = _backwards(fragment)
+def pauli_program(fragment: Fragment, most: float = np.inf) -> PauliProgram | None:
+    """The program of a fragment.
+
+    Args:
+        fragment: the fragment.
+        most: seconds.
+
+    Returns:
+        None where it takes more than that, or sums may become too long.
+    """
+    steps: list[PauliStep] = []
     support = fragment.factors_x.T | fragment.factors_z.T  # (qubit, factor)
     rows = np.zeros(fragment.num_factors)
     opened = 0.0
     total = float(fragment.num_factors)
-    seconds = len(steps) * PAULI_STEP_S
-    for step in steps:
+    seconds = (len(fragment.circuit.data) + len(fragment.legs)) * PAULI_STEP_S
+    for step in _backwards(fragment):
+        steps.append(step)
         own = list(step.qubits)
         if step.leg is not None:
             opened += log2(step.map.most)
@@ -115,6 +123,8 @@ def pauli_program(fragment: Fragment) -> PauliProgram | None:
                 return None
             total = float(np.exp2(rows).sum())
         seconds += total * PAULI_ROW_S * (1.0 if step.map.most == 1 else fragment.num_qubits / 4)
+        if seconds > most:
+            return None
     held = max(float(np.exp2(rows.max(initial=0.0))), min(ROWS_AT_ONCE, total))
     clifford = all(step.map.most == 1 for step in steps if step.leg is None)
     size = int(3 * held * (fragment.num_qubits + 24))
@@ -127,26 +137,20 @@ def is_clifford(fragment: Fragment) -> bool:
     return all(unitary_map(item.matrix).most == 1 for item in fragment.circuit.data)
 
 
-def _backwards(fragment: Fragment) -> list[PauliStep]:
-    """Gates and legs, the last first."""
+def _backwards(fragment: Fragment) -> Iterator[PauliStep]:
+    """Gates and legs, the last first; each is looked at when it is asked for."""
     number = {bit: q for q, bit in enumerate(fragment.circuit.qubits)}
-    order = sorted(range(len(fragment.legs)), key=lambda k: (fragment.legs[k].position, k))
-    positions = [fragment.legs[k].position for k in order]
-    steps: list[PauliStep] = []
-    for position, item in enumerate(fragment.circuit.data):
-        steps += [_leg_step(fragment, k) for k in order[_between(positions, position)]]
-        steps.append(PauliStep(tuple(number[bit] for bit in item.qubits), unitary_map(item.matrix)))
-    steps += [_leg_step(fragment, k) for k in order[_between(positions, len(fragment.circuit.data))]]
-    return steps[::-1]
-
-
-def _between(positions: list[int], position: int) -> slice:
-    return slice(bisect_left(positions, position), bisect_left(positions, position + 1))
-
-
-def _leg_step(fragment: Fragment, k: int) -> PauliStep:
-    leg = fragment.legs[k]
-    return PauliStep((leg.qubit,), leg_map(leg.kind), k)
+    legs_at: dict[int, list[int]] = {}
+    for k, leg in enumerate(fragment.legs):
+        legs_at.setdefault(leg.position, []).append(k)
+    data = fragment.circuit.data
+    for position in range(len(data), -1, -1):
+        if position < len(data):
+            item = data[position]
+            yield PauliStep(tuple(number[bit] for bit in item.qubits), unitary_map(item.matrix))
+        for k in reversed(legs_at.get(position, ())):
+            leg = fragment.legs[k]
+            yield PauliStep((leg.qubit,), leg_map(leg.kind), k)
 
 
 def unitary_map(matrix: np.ndarray) -> PauliMap:
@@ -186,11 +190,11 @@ def leg_map(kind: LegKind) -> PauliMap:
 
 def _sparse(spread: np.ndarray) -> PauliMap:
     """From (before, after, entry) float64."""
-    kept = [np.argwhere(np.abs(own) > _ROUNDING) for own in spread]
-    most = max(1, max(len(own) for own in kept))
-    shape = len(spread), most
+    kept = np.abs(spread) > _ROUNDING
+    before, after, entry = np.nonzero(kept)
+    count = np.bincount(before, minlength=len(spread))
+    shape = len(spread), max(1, int(count.max()))
+    place = np.arange(len(before)) - (np.cumsum(count) - count)[before]
     codes, entries, values = np.zeros(shape, dtype=np.uint8), np.zeros(shape, dtype=np.int64), np.zeros(shape)
-    for code, own in enumerate(kept):
-        codes[code, : len(own)], entries[code, : len(own)] = own[:, 0], own[:, 1]
-        values[code, : len(own)] = spread[code, own[:, 0], own[:, 1]]
-    return PauliMap(np.array([len(own) for own in kept]), codes, values, entries)
+    codes[before, place], entries[before, place], values[before, place] = after, entry, spread[kept]
+    return PauliMap(count, codes, values, entries)

@@ -13,18 +13,18 @@ from scipy.sparse import csr_array
 
 from scheduler_policies.device import Device
 from scheduler_policies.machine import AMPLITUDE_BYTES
-from tasks.cutting.cost import choose_schemes, fragment_cost, greedy_contraction, stabiliser_seconds
+from tasks.cutting.cost import cheaper_way, choose_schemes, fragment_cost, greedy_contraction, stabiliser_seconds
 from tasks.cutting.cuts import Cut
 from tasks.cutting.errors import CuttingError
 from tasks.cutting.kinds import cheapest_kind, cut_kind
 from tasks.cutting.objectives import find_objective
 from tasks.cutting.objectives.error import log_variance
-from tasks.cutting.partition import Partition, partition, partition_of, severed_form
+from tasks.cutting.partition import Partition, partition, partition_of, severed_form, widest_part
 from tasks.cutting.plan import Fragment, Plan
 from tasks.cutting.refusal import price_of, with_narrowest
 from tasks.cutting.search.candidates import candidate_cuts
 from tasks.cutting.search.narrower import exact_cuts
-from tasks.cutting.search.sketch import MOST_TENSOR_BITS, Sketch, sketch_of
+from tasks.cutting.search.sketch import MOST_TENSOR_BITS, sketch_of
 from tasks.cutting.variants import count_variants, measurement_groups
 from tasks.model.problem import Problem
 from tasks.model.sizes import bytes_text
@@ -135,16 +135,13 @@ def _plans(
         _refuse_too_many_ends(given, shots)
         return [finished(given)]
     aim = find_objective(objective or ("work" if shots is None else "overhead"))
-    whole = partition(problem, ())
-    width = _widest(whole.fragments)
-    sketch = sketch_of(whole)
-    if _without_amplitudes(whole, sketch, shots, devices):
-        limit = min(width, max_qubits or width)  # its memory is looked at by itself
-    else:
-        limit = min(width, _widest_allowed(max_qubits, shots, memory_bytes, devices))
-    slow = shots is None and sketch.seconds > _WORTH_CUTTING_S
-    if limit == width and not slow:
-        return [finished(whole)]
+    width = widest_part(problem)
+    asked = min(width, max_qubits or width)
+    limit = min(asked, _widest_allowed(max_qubits, shots, memory_bytes, devices))
+    if limit < asked and _without_amplitudes(partition(problem, ()), shots, devices):
+        limit = asked  # its memory is looked at by itself
+    if limit == width and (shots is not None or sketch_of(partition(problem, ())).seconds <= _WORTH_CUTTING_S):
+        return [finished(partition(problem, ()))]
     ways: list[tuple[Cut, ...]] = [()] if limit == width else []
     try:
         if shots is None:
@@ -170,13 +167,14 @@ def _plans(
             raise refusal from None
 
 
-def _without_amplitudes(whole: Partition, sketch: Sketch, shots: int | None, devices: Sequence[Device]) -> bool:
+def _without_amplitudes(whole: Partition, shots: int | None, devices: Sequence[Device]) -> bool:
     """Whether a simulator runs the uncut circuit in a way that its width hardly matters to."""
     if shots is None:
-        return any(one.compact_seconds for one in sketch.fragments)
+        return any(cheaper_way(fragment) is not None for fragment in whole.fragments)
     if devices and not any(device.exact for device in devices):
         return False
-    wide = [fragment for fragment in whole.fragments if fragment.num_qubits == sketch.width]
+    widest = max((fragment.width for fragment in whole.fragments), default=0)
+    wide = [fragment for fragment in whole.fragments if fragment.num_qubits == widest]
     return bool(wide) and all(stabiliser_seconds(f, len(measurement_groups(f))) for f in wide)
 
 

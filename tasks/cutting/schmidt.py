@@ -13,10 +13,12 @@ ordered R_00 ... R_rr, then R+_jk, R-_jk for (j, k) = (0, 1), (0, 2), ...; rank 
 
 from __future__ import annotations
 
+from cmath import phase, rect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain, combinations
+from itertools import chain, combinations, product
+from math import atan2, cos, hypot, sin, sqrt
 
 import numpy as np
 from qiskit.circuit import Gate
@@ -76,7 +78,7 @@ class SchmidtForm:
 
     def rebuilt(self) -> np.ndarray:
         """(4, 4) complex: the gate as the form has it, qubit 0 the right factor of each product."""
-        zero, one = (self.after[end] @ self.sigmas @ self.before[end] for end in (0, 1))
+        zero, one = self.after[:, None] @ self.sigmas @ self.before[:, None]
         return np.einsum("j,jab,jcd->acbd", self.coefficients, one, zero).reshape(4, 4)
 
     def kappa(self) -> float:
@@ -158,7 +160,7 @@ def form_of_matrix(unitary: np.ndarray) -> SchmidtForm | None:
     return _form_of_matrix(np.ascontiguousarray(unitary, dtype=complex).tobytes())
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1 << 14)
 def _form_of_matrix(raw: bytes) -> SchmidtForm | None:
     # A circuit has many gates of few kinds, so forms are kept by matrix.
     given = np.frombuffer(raw, dtype=complex).reshape(4, 4)
@@ -183,38 +185,38 @@ def _controlled_form(unitary: np.ndarray) -> Iterator[SchmidtForm]:
     however near a multiple of pi: C(A^dagger B) = phase . w . exp(-i omega/2 Z_t) exp(i omega/2 Z_c Z_t) . w^dagger.
     """
     whole = unitary.reshape(2, 2, 2, 2)  # rows (qubit 1, qubit 0), columns (qubit 1, qubit 0)
-    for control in (0, 1):
+    for control, number in product((0, 1), range(len(TO_Z))):
+        axis = TO_Z[number]
         ordered = whole if control else whole.transpose(1, 0, 3, 2)
-        for axis in TO_Z:
-            parts = np.einsum("ab,bcde,fd->acfe", axis, ordered, axis.conj())
-            if max(np.abs(parts[0, :, 1]).max(), np.abs(parts[1, :, 0]).max()) > _BLOCK_TO:
-                continue
-            one, other = parts[0, :, 0], parts[1, :, 1]
-            relative = one.conj().T @ other
-            alpha = np.angle(np.linalg.det(relative)) / 2
-            special = np.exp(-1j * alpha) * relative
-            vector = np.einsum("kij,ji->k", PAULIS[1:], special).imag / -2
-            omega, w = _eigenbasis(vector, float(special.trace().real) / 2)
-            before = [axis, w.conj().T]
-            after = [
-                axis.conj().T @ np.diag([1, np.exp(1j * alpha)]),
-                one @ w @ np.diag(np.exp([-0.5j * omega, 0.5j * omega])),
-            ]
-            turned = slice(None) if control == 0 else slice(None, None, -1)
-            coefficients = np.array([np.cos(omega / 2), 1j * np.sin(omega / 2)])
-            yield SchmidtForm(2, coefficients, np.stack(before[turned]), np.stack(after[turned]))
-            return
+        parts = np.einsum("ab,bcde,fd->acfe", axis, ordered, axis.conj()) if number else ordered
+        if max(np.abs(parts[0, :, 1]).max(), np.abs(parts[1, :, 0]).max()) > _BLOCK_TO:
+            continue
+        one = parts[0, :, 0]
+        (a, b), (c, d) = (one.conj().T @ parts[1, :, 1]).tolist()
+        alpha = phase(a * d - b * c) / 2
+        turn = rect(1.0, -alpha)
+        a, b, c, d = turn * a, turn * b, turn * c, turn * d
+        omega, w = _eigenbasis(((b + c).imag / -2, (b - c).real / -2, (a - d).imag / -2), (a + d).real / 2)
+        before = [axis, w.conj().T]
+        after = [
+            axis.conj().T * np.array([1, rect(1.0, alpha)]),
+            (one @ w) * np.array([rect(1.0, -omega / 2), rect(1.0, omega / 2)]),
+        ]
+        turned = slice(None) if control == 0 else slice(None, None, -1)
+        coefficients = np.array([cos(omega / 2), 1j * sin(omega / 2)])
+        yield SchmidtForm(2, coefficients, np.array(before[turned]), np.array(after[turned]))
+        return
 
 
-def _eigenbasis(vector: np.ndarray, cosine: float) -> tuple[float, np.ndarray]:
+def _eigenbasis(vector: tuple[float, float, float], cosine: float) -> tuple[float, np.ndarray]:
     """Omega and w of cosine - i (vector . sigma) = w exp(-i omega Z) w^dagger."""
-    sine = float(np.linalg.norm(vector))
+    sine = hypot(*vector)
     if sine == 0:
-        return float(np.arctan2(0.0, cosine)), np.eye(2, dtype=complex)
+        return atan2(0.0, cosine), np.eye(2, dtype=complex)
     sign = -1.0 if vector[2] < 0 else 1.0
-    x, y, z = sign * vector / sine
-    w = np.array([[1 + z, -(x - 1j * y)], [x + 1j * y, 1 + z]]) / np.sqrt(2 * (1 + z))
-    return float(np.arctan2(sign * sine, cosine)), w
+    x, y, z = (sign * part / sine for part in vector)
+    w = np.array([[1 + z, -(x - 1j * y)], [x + 1j * y, 1 + z]]) / sqrt(2 * (1 + z))
+    return atan2(sign * sine, cosine), w
 
 
 def _weyl_forms(unitary: np.ndarray, dropped: float) -> Iterator[SchmidtForm]:
@@ -224,13 +226,15 @@ def _weyl_forms(unitary: np.ndarray, dropped: float) -> Iterator[SchmidtForm]:
         weyl = TwoQubitWeylDecomposition(unitary, fidelity=None)
     except QiskitError:  # its search for a common eigenbasis failed
         return
-    phase = np.exp(1j * weyl.global_phase)
-    before, after = np.stack([weyl.K2r, weyl.K2l]), np.stack([weyl.K1r * phase, weyl.K1l])
+    turn = rect(1.0, weyl.global_phase)
+    before, after = np.stack([weyl.K2r, weyl.K2l]), np.stack([weyl.K1r * turn, weyl.K1l])
     if max(abs(weyl.b), abs(weyl.c)) < dropped:  # one angle: exp(i a XX), turned to ZZ
         one = np.array([np.cos(weyl.a), 1j * np.sin(weyl.a)])
         yield SchmidtForm(2, one, _HADAMARD @ before, after @ _HADAMARD)
     # exp(i a XX) exp(i b YY) exp(i c ZZ) multiplied out, with XX.YY = -ZZ and so on.
-    cos, sin = np.cos([weyl.a, weyl.b, weyl.c]), np.sin([weyl.a, weyl.b, weyl.c])
-    all_cos, all_sin = cos.prod(), sin.prod()
-    others = [1j * sin[k] * cos[k - 2] * cos[k - 1] + cos[k] * sin[k - 2] * sin[k - 1] for k in range(3)]
+    cosines, sines = np.cos([weyl.a, weyl.b, weyl.c]), np.sin([weyl.a, weyl.b, weyl.c])
+    all_cos, all_sin = cosines.prod(), sines.prod()
+    others = [
+        1j * sines[k] * cosines[k - 2] * cosines[k - 1] + cosines[k] * sines[k - 2] * sines[k - 1] for k in range(3)
+    ]
     yield SchmidtForm(4, np.array([all_cos + 1j * all_sin, *others]), before, after)

@@ -99,9 +99,15 @@ class LegKind(ABC):
             weight: (this leg, far leg) float64, the cut's bond.
             scheme: of its settings.
         """
-        spanning = self.spanning(scheme)
-        gradient = (spanning.inverse.T @ weight) * self.typical()
-        return float(spanning.num_settings * (gradient**2).sum())
+        many, gradient, typical = _gradients(self, scheme)
+        return float(many * ((gradient @ weight * typical) ** 2).sum())
+
+
+@lru_cache(maxsize=64)
+def _gradients(kind: LegKind, scheme: Scheme) -> tuple[int, np.ndarray, np.ndarray]:
+    """Of ``LegKind.cost``: how many settings, what makes raw gradients of a bond, and what these are multiplied by."""
+    spanning = kind.spanning(scheme)
+    return spanning.num_settings, spanning.inverse.T, kind.typical()
 
 
 @lru_cache(maxsize=64)

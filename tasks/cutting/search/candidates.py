@@ -15,8 +15,8 @@ import numpy as np
 
 from tasks.cutting.cuts import Cut
 from tasks.cutting.errors import CuttingError
-from tasks.cutting.lightcone import light_cone
 from tasks.cutting.objectives import Objective
+from tasks.cutting.partition import instructions_of
 from tasks.cutting.search.annealing import TOO_WIDE, anneal
 from tasks.cutting.search.circuit import Circuit
 from tasks.cutting.search.ends import GateEnds
@@ -71,7 +71,7 @@ def candidate_cuts(
     Raises:
         CuttingError: only gates that cannot be cut would part the circuit so far.
     """
-    matters = light_cone(problem.circuit, np.asarray(problem.terms.support.any(axis=0)))
+    _, matters = instructions_of(problem)
     found: list[tuple[float, tuple[Cut, ...]]] = []
     kept: set[int] = set()
     starts: dict[tuple[int, int], np.ndarray] = {}  # of an instruction's end, its blocks in what was found first

@@ -12,6 +12,7 @@ from qiskit import QuantumCircuit
 
 from tasks.cutting.joined import AXES, Acting, lasting_axes, run_matrix
 from tasks.cutting.objectives import Objective
+from tasks.cutting.partition import instructions_of
 from tasks.cutting.schmidt import Copied, SchmidtForm, find_form, form_of_matrix
 from tasks.cutting.search.circuit import UNCUTTABLE, Circuit, EndCosts, end_costs
 from tasks.cutting.search.cones import letter_maps
@@ -48,7 +49,7 @@ def views(
         objective: what the cuts are to make cheap.
         runs: whether gates may be seen as one.
     """
-    instructions = _instructions(problem.circuit)
+    instructions, _ = instructions_of(problem)
     gates, dearer = _gates(instructions, matters, objective, runs)
     yield _circuit(problem, instructions, matters, objective, gates)
     if dearer:
