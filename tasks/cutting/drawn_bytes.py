@@ -182,9 +182,9 @@ def _group_bytes(
             shared = table
             drawing = max(drawing, 1.5 * _NUMBER * first * entries)
         else:
-            shared = _applied_bytes(fragment, program, bits)
-            part = max(each, min(LAW_PART, first * each))
-            drawing = max(drawing, part * (16.0 + 40.0 * min(1.0, read / program.branches)) + _NUMBER * weights)
+            shared = _applied_bytes(fragment, program, bits, length)
+            part = max(each, min(PART, first * each))
+            drawing = max(drawing, part * (16.0 + 24.0 * min(1.0, read / program.branches)) + _NUMBER * weights)
     found = _found(measured, bits, shots)
     counts = found * (_NUMBER + 2)
     numbers = found * _NUMBER
@@ -198,12 +198,13 @@ def _group_bytes(
     return max(float(opening), float(tabled), copy + table + laws + max(making, shared + drawing))
 
 
-def _applied_bytes(fragment: Fragment, program: OpenProgram, bits: Sequence[tuple[int, ...]]) -> float:
+def _applied_bytes(fragment: Fragment, program: OpenProgram, bits: Sequence[tuple[int, ...]], places: int) -> float:
     """Of the amplitudes with the settings of the later legs applied, where variants share these."""
+    read = min(1.0, DRAWN_SHOTS / places)
     legs = len(fragment.legs)
     for cut in sorted(range(1, legs), key=lambda cut: abs(2 * cut - legs)):
         apart = all((one.legs[0] >= cut) == (k >= cut) for one in program.branchings for k in one.legs)
-        if apart and prod(len(own) for own in bits[:cut]) >= SHARED:
+        if apart and read * prod(len(own) for own in bits[:cut]) >= SHARED:
             ranks = prod(one.rank for one in program.branchings if one.legs[0] >= cut)
             return AMPLITUDE_BYTES * program.amplitudes * 2.0 ** sum(map(max, bits[cut:])) / ranks
     return 0.0

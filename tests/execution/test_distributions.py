@@ -15,7 +15,7 @@ from tasks.cutting import GateCut, WireCut, make_plan
 from tasks.cutting.drawn_bytes import Room, table_length
 from tasks.cutting.variants import VariantBuilder, enumerate_variants
 from tasks.execution.packed_counts import unpack_counts
-from tasks.execution.simulators import first_laws, sampled
+from tasks.execution.simulators import first_laws, later_bits, sampled
 from tasks.execution.simulators.drawing import draw_places, draw_within
 from tasks.execution.simulators.open_state import open_state
 from tasks.execution.simulators.sampled import sample_open, variant_distributions
@@ -127,6 +127,56 @@ def test_places_without_weight_are_never_drawn(shots):
     inner, drawn = draw_within(laws, np.array([shots, 3, 2]), np.random.default_rng(2))
     assert set(inner.tolist()) <= {1, 4, 64 + 59, 64 + 62, 191}
     assert [drawn[inner // 64 == row].sum() for row in range(3)] == [shots, 3, 2]
+
+
+@pytest.mark.parametrize("gate", ["cz", "swap"])
+def test_settings_applied_once_for_many_variants_draw_what_they_draw_one_by_one(gate, monkeypatch):
+    rng = np.random.default_rng(31)
+    circuit = brickwork(6, 4, rng, gate=gate)
+    middle = set(circuit.qubits[2:4])
+    two = [i for i, item in enumerate(circuit.data) if set(item.qubits) == middle]
+    plan = make_plan(random_problem(circuit, rng), cuts=tuple(map(GateCut, two)), shots=10**6)
+    for fragment, schemes in zip(plan.fragments, plan.schemes, strict=True):
+        variants = enumerate_variants(fragment, schemes)[:400]
+        found = []
+        for least in (0, 10**9):
+            monkeypatch.setattr(later_bits, "SHARED", least)
+            monkeypatch.setattr(first_laws, "JOINT_BITS", 0)
+            names = [f"{k}" for k in range(len(variants))]
+            state = open_state(fragment)
+            room = room_of("highest bits first")
+            drawn = sample_open(fragment, schemes, state, variants, [50] * len(variants), names, room)
+            found.append([(c.outcomes.tolist(), c.counts.tolist()) for c in unpack_counts(drawn)])
+        assert len(fragment.legs) > 1 and found[0] == found[1], "seed 31"
+
+
+@pytest.mark.parametrize("width", [32, 64, 1024])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_shot_finds_the_place_where_the_running_sum_passes_it(seed, width):
+    """Against the definition, shot by shot; a third of the weights are none, and whole blocks and ends of rows."""
+    rng = np.random.default_rng([seed, width])
+    laws = rng.random((23, width)) * (rng.random((23, width)) < 0.66)
+    laws[3, 16:] = laws[5, :-16] = laws[7, 8:24] = 0.0
+    counts = rng.integers(1, 4, size=23)
+    found, drawn = draw_within(laws.copy(), counts, np.random.default_rng(seed))
+    expected = []
+    uniform = iter(np.random.default_rng(seed).random(int(counts.sum())))
+    for row, (law, shots) in enumerate(zip(laws, counts, strict=True)):
+        for _ in range(shots):
+            expected.append(row * width + int(np.flatnonzero(law.cumsum() > next(uniform) * law.sum())[0]))
+    assert np.repeat(found, drawn).tolist() == sorted(expected), f"seed {seed}"
+    assert (laws.reshape(-1)[found] > 0).all()
+
+
+def test_the_end_of_a_row_is_its_last_place_with_weight():
+    class Ends:
+        def random(self, shots):
+            return np.resize([1 - 2.0**-53, 0.0], shots)
+
+    laws = np.zeros((20_000, 32))
+    laws[:, 3] = laws[:, 20] = 0.1
+    found, drawn = draw_within(laws, np.full(20_000, 2), Ends())
+    assert (found.reshape(-1, 2) % 32 == [3, 20]).all() and (drawn == 1).all()
 
 
 def test_a_generator_that_is_set_gives_the_streams_of_new_ones():

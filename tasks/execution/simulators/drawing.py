@@ -123,15 +123,27 @@ def draw_within(laws: np.ndarray, counts: np.ndarray, rng: np.random.Generator) 
         for below in sums[:-1]:
             found += below.take(row) <= uniform
     else:
-        sums = np.cumsum(laws, axis=1)
-        sums /= sums[:, -1:]
-        sums += np.arange(rows, dtype=np.float64)[:, None]
-        found = np.searchsorted(sums.reshape(-1), row + uniform, side="right")
+        found = _searched(laws, row, uniform)
     if laws.size <= _COUNTED * shots:
         drawn = np.bincount(found, minlength=laws.size)
         found = (drawn > 0).nonzero()[0]
         return found, drawn[found]
     return np.unique(found, return_counts=True)
+
+
+def _searched(laws: np.ndarray, row: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+    """(shot,) ``row * places + place`` of each shot in its row of (row, place) weights: first its block, then in it."""
+    sums = laws.reshape(-1, _BLOCK) @ _UP_TO
+    ends = sums[:, -1].reshape(len(laws), -1).cumsum(axis=1)
+    total = ends[:, -1:]
+    upto = ends / total + np.arange(len(laws), dtype=np.float64)[:, None]
+    within = np.minimum(row + uniform, np.nextafter(row + 1.0, 0.0))
+    block = np.searchsorted(upto.reshape(-1), within, side="right")
+    inside = sums.take(block, axis=0)
+    before = np.where(block % ends.shape[1] > 0, ends.take(block - 1), 0.0)
+    # Rounding must not carry a shot over an end of its row or block, where places may have no weight.
+    left = np.clip(uniform * total[:, 0].take(row) - before, 0.0, _BELOW_ONE * inside[:, -1])
+    return _BLOCK * block + (inside <= left[:, None]).sum(axis=1)
 
 
 def many_shots(shots: int, places: int) -> bool:

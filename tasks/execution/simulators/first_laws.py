@@ -101,15 +101,15 @@ class FirstLaws:
         """
         legs, length = len(self._rows), self._table.shape[-1]
         reads = read_bits(self._rows, settings)
-        joint = np.zeros(len(settings), dtype=bool)
-        if self._measured is not None:
-            joint = reads.sum(axis=1) + self._measured <= JOINT_BITS
         # Drawn together are those that read the same bits, or all where bits that some do not read cost less. This is
         # decided for all settings that there are: counts must not change with the variants that are drawn beside.
-        apart = reads
+        own = 1 << np.arange(1, 1 + legs)
+        patterns = np.zeros(len(settings), dtype=np.int64)
         if self._few:
-            apart = np.broadcast_to(self._readable, reads.shape)
-        patterns = joint * (1 + 2 * (apart @ (1 << np.arange(legs))))
+            patterns += 1 + self._readable @ own
+        elif self._measured is not None:
+            joint = reads.sum(axis=1) + self._measured <= JOINT_BITS
+            patterns[joint] = 1 + reads[joint] @ own
         for pattern in np.unique(patterns).tolist():
             members = np.flatnonzero(patterns == pattern)
             if legs:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from scheduler_policies.machine import LAW_PART, SHARED
+from scheduler_policies.machine import DRAWN_SHOTS, PART, SHARED
 from tasks.cutting.open_program import Branching
 from tasks.execution.simulators.drawing import draw_within
 from tasks.execution.simulators.measured import SettingRows, setting_operator
@@ -45,7 +45,7 @@ class LaterBits:
         self._whole = self._high == self._outcomes
         self._by_outcome: Any = None
         self._parts: Any = None
-        self._later = _later_legs(branchings, settings)
+        self._later = _later_legs(branchings, settings, self._high)
         self._operators: dict[bytes, Any] = {}
         self._applied: tuple[bytes, Any] = (b"", None)
 
@@ -85,34 +85,32 @@ class LaterBits:
         arrays = self._arrays
         xp = arrays.xp
         operator = self._first_operator(settings)
-        rows, inner = operator.shape
+        inner, columns = operator.shape
         low, others = self._outcomes // self._high, self._others
         blocks = xp.reshape(self._with_later(settings), (self._high, -1))
         own = blocks.shape[1] // inner  # lower outcomes, others, bits of the later legs
-        bits = own // (low * others) * rows // 2
-        step = max(1, (arrays.part or LAW_PART) // blocks.shape[1])
+        bits = own // (low * others) * columns // 2
+        step = max(1, (arrays.part or 2 * PART) // blocks.shape[1])
         weights = np.empty((len(places), low * bits))
         for start in range(0, len(places), step):
             taken = xp.take(blocks, arrays.put(places[start : start + step]), axis=0)
-            # All real parts, then all imaginary ones, so that their squares are added in long rows.
-            parts = xp.matmul(operator, xp.matrix_transpose(xp.reshape(taken, (-1, inner))))
-            parts *= parts
-            squares = xp.matrix_transpose(parts[: rows // 2, :] + parts[rows // 2 :, :])
+            squares = xp.reshape(xp.matmul(xp.reshape(taken, (-1, inner)), operator), (-1,))
+            squares *= squares
+            found = squares[0::2] + squares[1::2]
             if others > 1:
-                squares = xp.sum(xp.reshape(squares, (-1, others, bits)), axis=1)
-            weights[start : start + step] = arrays.fetch(xp.reshape(squares, (-1, low * bits)))
+                found = xp.sum(xp.reshape(found, (-1, others, bits)), axis=1)
+            weights[start : start + step] = arrays.fetch(xp.reshape(found, (-1, low * bits)))
         return weights
 
     def _first_operator(self, settings: np.ndarray) -> Any:
-        """(real, then imaginary parts of bits, parts of branches in turn): the settings applied to each place."""
+        """(parts of branches in turn, parts of bits in turn): the settings applied to each place."""
         own = settings if self._later is None else settings[: self._later]
         key = own.tobytes()
         found = self._operators.get(key)
         if found is None:
             first = [one for one in self._branchings if not self._is_later(one)]
-            whole = setting_operator(first, self._rows, settings)
-            parts = _on_parts(whole).reshape(len(whole), 2, -1).swapaxes(0, 1).reshape(2 * len(whole), -1)
-            found = self._arrays.put(parts)
+            parts = _on_parts(setting_operator(first, self._rows, settings))
+            found = self._arrays.put(np.ascontiguousarray(parts.T))
             if self._later is not None:  # else few variants share one
                 self._operators[key] = found
         return found
@@ -132,17 +130,26 @@ class LaterBits:
             first = [k for k in range(len(self._branchings)) if k not in later]
             operator = setting_operator([self._branchings[k] for k in later], self._rows, settings)
             ranks = [one.rank for one in self._branchings]
-            beside = prod(ranks[k] for k in first)
-            whole = np.kron(operator, np.eye(beside)).reshape(
-                -1, *(ranks[k] for k in later), *(ranks[k] for k in first)
-            )
-            order = [1 + (later + first).index(k) for k in range(len(ranks))]
-            matrix = _on_parts(whole.transpose(0, *order).reshape(len(whole), -1)).T
             self._applied = b"", None  # what others share is given back before
-            xp = self._arrays.xp
-            rows = xp.reshape(self._parts, (-1, 2 * self._branches))
-            self._applied = key, xp.matmul(rows, self._arrays.put(matrix))
+            self._applied = key, self._products(operator, ranks, first, later)
         return self._applied[1]
+
+    def _products(self, operator: np.ndarray, ranks: Sequence[int], first: Sequence[int], later: Sequence[int]) -> Any:
+        """(row, bit, other branches, part) from (row, branches, part): the operator on the later branchings."""
+        arrays = self._arrays
+        xp = arrays.xp
+        rows = xp.reshape(self._parts, (-1, *ranks, 2))
+        own, matrix = 2 * operator.shape[1], arrays.put(np.ascontiguousarray(_on_parts(operator).T))
+        beside = 2 * self._branches // own
+        applied = arrays.empty((rows.shape[0], len(operator), beside, 2))
+        order = (0, *(1 + k for k in (*first, *later)), 1 + len(ranks))
+        step = max(1, (arrays.part or 2 * PART) // (2 * self._branches))
+        for start in range(0, rows.shape[0], step):
+            end = min(start + step, rows.shape[0])
+            part = xp.reshape(xp.permute_dims(rows[start:end, ...], order), (-1, own))
+            products = xp.reshape(xp.matmul(part, matrix), (-1, beside, len(operator), 2))
+            applied[start:end, ...] = xp.permute_dims(products, (0, 2, 1, 3))
+        return applied
 
 
 def _on_parts(operator: np.ndarray) -> np.ndarray:
@@ -152,11 +159,14 @@ def _on_parts(operator: np.ndarray) -> np.ndarray:
     return parts.reshape(rows, columns, 2, 2).swapaxes(1, 2).reshape(2 * rows, 2 * columns)
 
 
-def _later_legs(branchings: Sequence[Branching], settings: np.ndarray) -> int | None:
-    """The leg from which on settings are applied once for all variants that share them; None where none pays."""
-    legs = settings.shape[1]
+def _later_legs(branchings: Sequence[Branching], settings: np.ndarray, places: int) -> int | None:
+    """The leg from which on settings are applied once for all variants that share them; None where none pays.
+
+    It is done for all of the places, so those that share them must read most of these in all.
+    """
+    legs, read = settings.shape[1], min(1.0, DRAWN_SHOTS / places)
     for cut in sorted(range(1, legs), key=lambda cut: abs(2 * cut - legs)):
         apart = all((one.legs[0] >= cut) == (k >= cut) for one in branchings for k in one.legs)
-        if apart and len(settings) >= SHARED * len(np.unique(settings[:, cut:], axis=0)):
+        if apart and read * len(settings) >= SHARED * len(np.unique(settings[:, cut:], axis=0)):
             return cut
     return None
