@@ -12,7 +12,8 @@ from scheduler_policies import CPU_SPEED
 from scheduler_policies.machine import CONTRACTION_FLOPS
 from tasks.errors import QompassError
 from tasks.execution.calibration import calibrate as measure
-from tasks.execution.calibration import calibration_path, refined, write_calibration
+from tasks.execution.calibration import refined
+from tasks.execution.calibration_file import calibration_path, write_calibration
 from tasks.runs import read_record
 
 
@@ -42,6 +43,12 @@ def calibrate(arguments: argparse.Namespace) -> int:
     ]
     rows.append(("contraction, flops/s", f"{found.contraction_flops:.3g}", f"{CONTRACTION_FLOPS:.3g}"))
     print(table(("seconds of", "this machine", "typical"), rows, right=(1, 2)))
+    if found.gpu is not None:
+        states, networks = (
+            "never" if least is None else f"from {least:.3g} {what} on"
+            for least, what in ((found.gpu.amplitudes, "amplitudes"), (found.gpu.flops, "operations"))
+        )
+        print(f"\n{found.gpu.gpu}: quicker than a core with fragments {states}, with contractions {networks}")
     print(f"\n{found.machine}: the fit is right to {found.accuracy:.0f} % (median of 100 min/max)")
     print(f"Written to {path} in {time.perf_counter() - began:.0f} s; runs and plans use it from now on.")
     return 0

@@ -1,21 +1,13 @@
-"""The cost model's constants of this machine, measured: fragments of several sizes are run and the model is fitted.
-
-The file is the user's own, under ``$XDG_CONFIG_HOME``; it says which machine and which version it is of, and is not
-used on another.
-"""
+"""The cost model's constants of this machine, measured: fragments of several sizes are run and the model is fitted."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import os
-import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -28,118 +20,19 @@ from scheduler_policies.device import Speed
 from tasks.cutting import Fragment, GateCut, Plan, make_plan
 from tasks.cutting.cost import gram_passes, measured_qubits, simulated_legs
 from tasks.errors import QompassError
+from tasks.execution.calibration_file import Calibration, machine_name, read_calibration
+from tasks.execution.gpu_crossover import gpu_crossover
 from tasks.execution.jobs import exact_jobs, run_job, sampled_jobs, uniform_shots
 from tasks.inputs.validation import make_problem
 
-logger = logging.getLogger(__name__)
-
-VERSION = 3
-_NUMBERS = ("contraction_flops", "accuracy", "waited")
 _REPEATS, _LONG_S = 9, 1.0  # of a measurement: at most, and the seconds after which it is not repeated
 _SHOTS = (20, 2000)  # a variant
 _SIDE = 256
-# Processor time tells how long the work takes beside other work too, but not what that drives from the caches.
-_MOST_WAITED = 0.25
-_LEAST_ACCURACY = 65.0  # on a quiet machine 80 to 90
 _SIZES = ((6, 1, 4), (6, 3, 8), (12, 2, 20), (16, 1, 30), (16, 3, 10), (20, 2, 12), (22, 0, 10))  # half, cuts, layers
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """What was measured.
-
-    Attributes:
-        machine: processor and cores.
-        speed: of one core.
-        contraction_flops: floating-point operations a second of contractions.
-        accuracy: median over the measurements of 100 min / max of predicted and measured seconds.
-        waited: part of the time measured in which the processor did other work than this.
-    """
-
-    machine: str
-    speed: Speed
-    contraction_flops: float
-    accuracy: float
-    waited: float = 0.0
-
-    @property
-    def doubt(self) -> str:
-        """Why the constants should not be used, in words; empty where they may be."""
-        if self.waited > _MOST_WAITED:
-            return f"this machine is busy: {100 * self.waited:.0f} % of the time measured went to other work"
-        if self.accuracy < _LEAST_ACCURACY:
-            return f"the measurements contradict each other: the fit is right to {self.accuracy:.0f} % only"
-        return ""
-
-    def document(self) -> dict[str, Any]:
-        """As the file has it."""
-        return {"version": VERSION, **asdict(self)}
-
-
-def calibration_path() -> Path:
-    """Where the user's own file is."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "qompass" / "calibration.json"
-
-
-def machine_name() -> str:
-    """Processor and cores, as far as the system says."""
-    names = [platform.machine(), platform.processor()]
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names += [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line][
-            :1
-        ]
-    return f"{' '.join(dict.fromkeys(name for name in names if name))}, {os.cpu_count()} cores"
-
-
-def read_calibration(path: Path | None = None) -> Calibration | None:
-    """The calibration of this machine, None where there is none; one that cannot be used is said and left alone."""
-    file = path or calibration_path()
-    try:
-        document = json.loads(file.read_text())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        _say_unused(file, f"it cannot be read ({type(error).__name__})")
-        return None
-    if not isinstance(document, dict) or document.get("version") != VERSION:
-        _say_unused(file, "it is of another version")
-        return None
-    if document.get("machine") != machine_name():
-        _say_unused(file, f"it is of another machine ({str(document.get('machine'))[:80]})")
-        return None
-    try:
-        speed = Speed(**{name: float(value) for name, value in document["speed"].items()})
-        flops, accuracy, waited = (float(document.get(name, 0.0)) for name in _NUMBERS)
-        found = Calibration(document["machine"], speed, flops, accuracy, waited)
-        numbers = np.array([*vars(speed).values(), found.contraction_flops])
-        if not (np.isfinite(numbers).all() and (numbers >= 0).all() and found.contraction_flops > 0):
-            raise ValueError("a number is out of range")
-    except (KeyError, TypeError, ValueError, AttributeError):
-        _say_unused(file, "its content is damaged")
-        return None
-    return found
-
-
-def write_calibration(found: Calibration, path: Path | None = None) -> Path:
-    """Write the user's own file, whole or not at all.
-
-    Raises:
-        QompassError: it cannot be written.
-    """
-    file = path or calibration_path()
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = file.with_name(f"{file.name}.{os.getpid()}.partial")
-        unfinished.write_text(json.dumps(found.document(), indent=1))
-        os.replace(unfinished, file)
-    except OSError as error:
-        raise QompassError(f"{file}: cannot be written ({error.strerror})") from error
-    return file
-
-
 def calibrate() -> Calibration:
-    """Measure this machine; takes about a minute."""
+    """Measure this machine, and its GPU where it has one; takes about a minute."""
     clock = _Clock()
     exact: list[tuple[_Known, float]] = []
     sampled: list[tuple[_Known, float]] = []
@@ -161,7 +54,7 @@ def calibrate() -> Calibration:
     seen = [(exact_seconds(device, *k.sizes, k.outputs, k.factors, k.gates, k.passes), s) for k, s in exact]
     seen += [(sampled_seconds(device, *k.sizes, k.variants, k.shots, k.gates, k.measured), s) for k, s in sampled]
     accuracy = median(100 * min(both) / max(both) for both in seen)
-    return Calibration(machine_name(), speed, _flops(clock), accuracy, clock.waited)
+    return Calibration(machine_name(), speed, _flops(clock), accuracy, clock.waited, gpu_crossover())
 
 
 def constants_name(speed: Speed) -> str:
@@ -194,7 +87,8 @@ def refined(records: Sequence[Mapping[str, Any]]) -> tuple[Calibration, int]:
     faster = Speed(**{name: value * factor for name, value in vars(speed).items()})
     accuracy = median(100 * min(p * factor, m) / max(p * factor, m) for p, m in pairs)
     flops = _flops(_Clock()) if known is None else known.contraction_flops
-    return Calibration(machine_name(), faster, flops, accuracy), len(pairs)
+    gpu = None if known is None else known.gpu
+    return Calibration(machine_name(), faster, flops, accuracy, gpu=gpu), len(pairs)
 
 
 def _predicted_and_measured(record: Mapping[str, Any], constants: str) -> tuple[float, float] | None:
@@ -329,7 +223,3 @@ def _fitted(counted: Sequence[dict[str, float]], seconds: np.ndarray) -> dict[st
     scale = np.maximum(columns.max(axis=0), 1e-300)
     found, _ = nnls(columns / scale, np.ones(len(seconds)))
     return {name: max(float(v), getattr(CPU_SPEED, name) / 10) for v, name in zip(found / scale, names, strict=True)}
-
-
-def _say_unused(file: Path, why: str) -> None:
-    logger.warning("%s is not used, typical values are: %s; `qompass calibrate` makes it anew", file, why)

@@ -14,7 +14,7 @@ from resources_xml import Need, ResourcesError, devices_of, needs_of_devices, re
 from scheduler_policies import CPU_SPEED, GPU_SPEED, QPU_SPEED, Device, DeviceState, Kind
 from scheduler_policies.device import Speed
 from tasks.cutting.plan import Plan
-from tasks.execution.calibration import calibration_path, read_calibration
+from tasks.execution.calibration_file import calibration_path, read_calibration
 from tasks.execution.leases import open_leases
 from tasks.runtime import units_now
 from tasks.runtime.machine import usable_cores

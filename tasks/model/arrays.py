@@ -21,6 +21,7 @@ class Arrays:
 
     Attributes:
         xp: the library's functions.
+        device: of the library.
         part: numbers that an operation takes at a time, or None: as many as stay in a core's cache.
     """
 
@@ -29,11 +30,11 @@ class Arrays:
     def __init__(self, library: Any, device: Any = None, *, smallest: float = 0.0, smallest_flops: float = 0.0):
         self.xp = library
         self.smallest, self.smallest_flops = smallest, smallest_flops
-        self._device = device
+        self.device = device
 
     def put(self, array: np.ndarray) -> Any:
         """An array of the host on the device."""
-        return self.xp.asarray(array, device=self._device)
+        return self.xp.asarray(array, device=self.device)
 
     def fetch(self, array: Any) -> np.ndarray:
         """An array of the device on the host."""
@@ -43,7 +44,7 @@ class Arrays:
 
     def empty(self, shape: tuple[int, ...]) -> Any:
         """Numbers (float64) that nobody has set."""
-        return self.xp.empty(shape, dtype=self.xp.float64, device=self._device)
+        return self.xp.empty(shape, dtype=self.xp.float64, device=self.device)
 
     def real_parts(self, array: Any) -> Any:
         """(.., 2 n) float64 of (.., n) complex: real and imaginary parts in turn."""

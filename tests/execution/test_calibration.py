@@ -14,17 +14,17 @@ import pytest
 from apps.cli.main import main
 from scheduler_policies import CPU_SPEED
 from tasks.errors import QompassError
-from tasks.execution import calibration
-from tasks.execution.calibration import (
+from tasks.execution import calibration, calibration_file, gpu_crossover
+from tasks.execution.calibration import calibrate, constants_name, refined
+from tasks.execution.calibration_file import (
     Calibration,
-    calibrate,
-    constants_name,
+    GpuCrossover,
     machine_name,
     read_calibration,
-    refined,
     write_calibration,
 )
 from tasks.execution.run_devices import run_devices
+from tasks.execution.simulators import accelerator as gpus
 
 
 @pytest.fixture
@@ -53,6 +53,8 @@ def test_what_is_written_is_read_again_and_used(kept):
         ({"speed": {"wings": 3}}, "damaged"),
         ({"contraction_flops": -1}, "damaged"),
         ({"speed": None}, "damaged"),
+        ({"gpu": {"gpu": "abacus", "amplitudes": -1, "flops": None}}, "damaged"),
+        ({"gpu": {"wings": 3}}, "damaged"),
         ([1, 2], "of another version"),
     ],
 )
@@ -74,6 +76,33 @@ def test_a_small_measurement_gives_constants_of_a_machine(monkeypatch):
     assert found.machine == machine_name() and 0 < found.accuracy <= 100
     assert all(value > 0 for name, value in vars(found.speed).items() if name != "layer")
     assert found.contraction_flops > 1e6
+
+
+def test_from_where_on_a_gpu_is_quicker_is_measured_kept_and_used(kept, gpu, monkeypatch):
+    monkeypatch.setattr(gpu_crossover, "_WIDTHS", (4, 6))
+    monkeypatch.setattr(gpu_crossover, "_SIDES", (8, 16))
+    gpu.name = "abacus, wires"
+    monkeypatch.setattr(gpus, "_libraries", lambda: iter([gpu]))
+    gpus._measured_crossover.cache_clear()
+    found = gpu_crossover.gpu_crossover()
+    assert found is not None and found.gpu == gpu.name and gpu.smallest == 1
+    assert found.amplitudes in (None, 2.0**6, 2.0**8) and found.flops in (None, 2.0 * 8**3, 2.0 * 16**3)
+    known = GpuCrossover(gpu.name, 5e5, None)
+    write_calibration(replace(FOUND, gpu=known))
+    assert read_calibration() == replace(FOUND, gpu=known)
+    for name, amplitudes, flops in (("abacus, wires", 5e5, np.inf), ("abacus, wood", 1, 0)):
+        gpus._measured_crossover.cache_clear()
+        gpu.name, gpu.smallest, gpu.smallest_flops = name, 1, 0
+        assert gpus.accelerator() is gpu and (gpu.smallest, gpu.smallest_flops) == (amplitudes, flops)
+    gpus._measured_crossover.cache_clear()
+
+
+def test_a_gpu_pays_from_the_size_from_which_it_is_never_slower():
+    first = gpu_crossover._first_quicker
+    assert first(iter([(1, 2, 1), (2, 1, 2), (4, 3, 2), (8, 5, 1)])) == 4
+    assert first(iter([(1, 1, 2), (2, 1, 1)])) is None
+    assert first(iter([(1, 2, 1), (2, 3, 1)])) == 1
+    assert first(iter([(1, 9, 1), (2, 1, 3)])) == 1, "nothing larger follows what takes long"
 
 
 def record_of(predicted, measured, **changed):
@@ -132,7 +161,7 @@ def test_other_work_on_the_processor_is_noticed_and_not_measured():
         sum(range(20_000))
         waiting.wait(0.02)
 
-    assert clock.seconds(work) < 0.02 and clock.waited > calibration._MOST_WAITED
+    assert clock.seconds(work) < 0.02 and clock.waited > calibration_file._MOST_WAITED
 
 
 @pytest.mark.parametrize(

@@ -8,25 +8,43 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import cache
 from importlib import import_module
+from math import inf
 from typing import Any
 
 import numpy as np
 
 from scheduler_policies.machine import GPU_FLOPS, GPU_FROM
 from tasks.cutting.open_program import Branch, Grow, Multiply, OpenProgram
+from tasks.execution.calibration_file import GpuCrossover, read_calibration
 from tasks.execution.errors import ExecutionError
 from tasks.execution.simulators.products import patterns
 from tasks.model.arrays import Arrays
 
 
 class Accelerator(Arrays):
-    """A GPU; arguments as for ``Arrays``."""
+    """A GPU.
+
+    Args:
+        library: as for ``Arrays``.
+        device: as for ``Arrays``.
+        smallest: as for ``Arrays``.
+        smallest_flops: as for ``Arrays``.
+        name: of the GPU, and the library that it is used through.
+    """
 
     def __init__(
-        self, library: Any, device: Any = None, *, smallest: float = GPU_FROM, smallest_flops: float = GPU_FLOPS
+        self,
+        library: Any,
+        device: Any = None,
+        *,
+        smallest: float = GPU_FROM,
+        smallest_flops: float = GPU_FLOPS,
+        name: str = "",
     ):
         super().__init__(library, device, smallest=smallest, smallest_flops=smallest_flops)
+        self.name = name
 
     def state(self, program: OpenProgram) -> Any:
         """Carry out a program: (2**rest, branch) complex on the device."""
@@ -71,12 +89,16 @@ class Accelerator(Arrays):
 
 
 def accelerator() -> Accelerator:
-    """The GPU of this process.
+    """The GPU of this process; work that is too small for it, as far as that was measured, is not done there.
 
     Raises:
         ExecutionError: there is none, or no library that can use it; what to install.
     """
     for found in _libraries():
+        known = _measured_crossover()
+        if known is not None and known.gpu == found.name:
+            found.smallest = inf if known.amplitudes is None else known.amplitudes
+            found.smallest_flops = inf if known.flops is None else known.flops
         return found
     raise ExecutionError(
         "no library here finds a GPU: install array-api-compat, and cupy or torch for its version of CUDA, or leave "
@@ -84,13 +106,20 @@ def accelerator() -> Accelerator:
     )
 
 
+@cache
+def _measured_crossover() -> GpuCrossover | None:
+    found = read_calibration()
+    return None if found is None else found.gpu
+
+
 def _libraries() -> Iterator[Accelerator]:
     # A driver that is missing or broken raises what it likes.
     with suppress(Exception):
         cupy: Any = import_module("array_api_compat.cupy")
         if cupy.cuda.runtime.getDeviceCount():
-            yield Accelerator(cupy)
+            known = cupy.cuda.runtime.getDeviceProperties(0)
+            yield Accelerator(cupy, name=f"{known['name'].decode()}, CuPy")
     with suppress(Exception):
         torch: Any = import_module("array_api_compat.torch")
         if torch.cuda.is_available():
-            yield Accelerator(torch, torch.device("cuda"))
+            yield Accelerator(torch, torch.device("cuda"), name=f"{torch.cuda.get_device_name()}, PyTorch")

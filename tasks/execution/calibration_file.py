@@ -1,0 +1,144 @@
+"""The user's own file of what was measured of this machine, under ``$XDG_CONFIG_HOME``.
+
+It says which machine and which version it is of, and is not used on another.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scheduler_policies.device import Speed
+from tasks.errors import QompassError
+
+logger = logging.getLogger(__name__)
+
+VERSION = 3
+_NUMBERS = ("contraction_flops", "accuracy", "waited")
+# Processor time tells how long the work takes beside other work too, but not what that drives from the caches.
+_MOST_WAITED = 0.25
+_LEAST_ACCURACY = 65.0  # on a quiet machine 80 to 90
+
+
+@dataclass(frozen=True)
+class GpuCrossover:
+    """From where on a GPU is quicker than a core.
+
+    Attributes:
+        gpu: its name, and the library that it is used through.
+        amplitudes: of a state and all that is made of it; None: it never was.
+        flops: floating-point operations of a contraction; None: it never was.
+    """
+
+    gpu: str
+    amplitudes: float | None
+    flops: float | None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was measured.
+
+    Attributes:
+        machine: processor and cores.
+        speed: of one core.
+        contraction_flops: floating-point operations a second of contractions.
+        accuracy: median over the measurements of 100 min / max of predicted and measured seconds.
+        waited: part of the time measured in which the processor did other work than this.
+        gpu: of the GPU; None where none was here.
+    """
+
+    machine: str
+    speed: Speed
+    contraction_flops: float
+    accuracy: float
+    waited: float = 0.0
+    gpu: GpuCrossover | None = None
+
+    @property
+    def doubt(self) -> str:
+        """Why the constants should not be used, in words; empty where they may be."""
+        if self.waited > _MOST_WAITED:
+            return f"this machine is busy: {100 * self.waited:.0f} % of the time measured went to other work"
+        if self.accuracy < _LEAST_ACCURACY:
+            return f"the measurements contradict each other: the fit is right to {self.accuracy:.0f} % only"
+        return ""
+
+    def document(self) -> dict[str, Any]:
+        """As the file has it."""
+        return {"version": VERSION, **asdict(self)}
+
+
+def calibration_path() -> Path:
+    """Where the user's own file is."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "qompass" / "calibration.json"
+
+
+def machine_name() -> str:
+    """Processor and cores, as far as the system says."""
+    names = [platform.machine(), platform.processor()]
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names += [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line][
+            :1
+        ]
+    return f"{' '.join(dict.fromkeys(name for name in names if name))}, {os.cpu_count()} cores"
+
+
+def read_calibration(path: Path | None = None) -> Calibration | None:
+    """The calibration of this machine, None where there is none; one that cannot be used is said and left alone."""
+    file = path or calibration_path()
+    try:
+        document = json.loads(file.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        _say_unused(file, f"it cannot be read ({type(error).__name__})")
+        return None
+    if not isinstance(document, dict) or document.get("version") != VERSION:
+        _say_unused(file, "it is of another version")
+        return None
+    if document.get("machine") != machine_name():
+        _say_unused(file, f"it is of another machine ({str(document.get('machine'))[:80]})")
+        return None
+    try:
+        speed = Speed(**{name: float(value) for name, value in document["speed"].items()})
+        flops, accuracy, waited = (float(document.get(name, 0.0)) for name in _NUMBERS)
+        gpu = None if document.get("gpu") is None else GpuCrossover(**document["gpu"])
+        found = Calibration(document["machine"], speed, flops, accuracy, waited, gpu)
+        crossings = [] if gpu is None else [float(v) for v in (gpu.amplitudes, gpu.flops) if v is not None]
+        numbers = np.array([*vars(speed).values(), found.contraction_flops, *crossings])
+        if not (np.isfinite(numbers).all() and (numbers >= 0).all() and found.contraction_flops > 0):
+            raise ValueError("a number is out of range")
+    except (KeyError, TypeError, ValueError, AttributeError):
+        _say_unused(file, "its content is damaged")
+        return None
+    return found
+
+
+def write_calibration(found: Calibration, path: Path | None = None) -> Path:
+    """Write the user's own file, whole or not at all.
+
+    Raises:
+        QompassError: it cannot be written.
+    """
+    file = path or calibration_path()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = file.with_name(f"{file.name}.{os.getpid()}.partial")
+        unfinished.write_text(json.dumps(found.document(), indent=1))
+        os.replace(unfinished, file)
+    except OSError as error:
+        raise QompassError(f"{file}: cannot be written ({error.strerror})") from error
+    return file
+
+
+def _say_unused(file: Path, why: str) -> None:
+    logger.warning("%s is not used, typical values are: %s; `qompass calibrate` makes it anew", file, why)
