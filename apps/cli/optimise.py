@@ -33,7 +33,7 @@ from apps.variational.settings import Settings, most_shots
 from tasks.errors import InputError
 from tasks.inputs.files import read_json
 from tasks.inputs.observables import real
-from tasks.runs import RunDirectory, read_record
+from tasks.runs import RunDirectory, RunRecordError, read_record
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 60
@@ -68,7 +68,10 @@ def resume(arguments: argparse.Namespace) -> int:
     path = run_path(arguments.run, arguments.out)
     record = read_record(path)
     if record["status"] == "done" and "optimum" in record:
-        _report(path.resolve(), dict(record), arguments.json)
+        try:
+            _report(path.resolve(), dict(record), arguments.json)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RunRecordError(f"{path} says of no usable optimum ({error!r}): start anew") from error
         return 0
     directory, settings = reopen(path, given_options(arguments))
     return _finish(directory, settings, arguments.json)
@@ -103,7 +106,7 @@ def _finish(directory: RunDirectory, settings: Settings, as_json: bool) -> int:
 def _report(path: Path, record: dict[str, Any], as_json: bool) -> None:
     optimum = record["optimum"]
     if as_json:
-        notes = {name: record[name] for name in ("seed", "timings", "notes")}
+        notes = {name: record[name] for name in ("seed", "timings", "notes") if name in record}
         print(json.dumps({"schema": SCHEMA, **optimum, "run": shown_path(path), **notes}, indent=2))
         return
     energy, error = value_and_error(optimum["energy"], optimum["std_error"])

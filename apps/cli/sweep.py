@@ -33,6 +33,7 @@ from tasks.errors import InputError, QompassError
 from tasks.options import Options, options_again, options_document
 from tasks.runs import RunDirectory, RunRecordError, read_record
 from tasks.runs.results import write
+from tasks.runs.settings import settings_digest
 
 _SAID = 5  # broken rows
 USER_ERROR = 2
@@ -76,7 +77,7 @@ def _finish(
     directory: RunDirectory, rows: Sequence[Row], groups: Sequence[Group], broken: Mapping[int, str], options: Options,
     arguments: argparse.Namespace,
 ) -> int:  # fmt: skip
-    head = hashlib.sha256((directory.path / "sweep.json").read_bytes()).hexdigest()
+    head = settings_digest(read_sweep(directory.path))
     try:
         with directory, _bar(len(rows) - len(broken)) as told:
             good, bad = sweep(directory, groups, broken, options, head, told)

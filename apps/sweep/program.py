@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,12 +29,13 @@ from tasks.options import Options
 from tasks.runs import RunDirectory, RunRecordError
 from tasks.runs.journal import RunJournal, read_journal
 from tasks.runs.results import write
+from tasks.runs.settings import settings_bytes, stored_settings
 from tasks.runtime import shared_engine
 
 PROGRAM = "sweep"
 SETTINGS_NAME = "sweep.json"
 TABLE_NAME = "table.csv"
-_FORMAT = 1
+_FORMAT = 2
 _TOGETHER = 256  # rows between two lines of the journal
 _CIRCUITS_KEPT = 64
 _NAMED = re.compile(rb"\{([A-Za-z_]\w*)\}")
@@ -171,7 +171,7 @@ def begin(file: Path, rows: Sequence[Row], groups: Sequence[Group], options: Opt
         "circuits": dict(digests), "options": {name: own for name, own in document.items() if name != "memory_bytes"},
     }  # fmt: skip
     try:
-        write(directory.path, SETTINGS_NAME, json.dumps(settings, indent=1).encode())
+        write(directory.path, SETTINGS_NAME, settings_bytes(settings))
     except BaseException:
         directory.discard()
         raise
@@ -183,15 +183,11 @@ def read_sweep(path: Path) -> dict[str, Any]:
 
     Raises:
         RunRecordError: it cannot be used, or the table is no longer the one that was begun.
+        InputError: the table cannot be read.
     """
-    try:
-        settings = json.loads((path / SETTINGS_NAME).read_bytes())
-        table = Path(settings["file"])
-        if settings["format"] != _FORMAT:
-            raise RunRecordError(f"{path} is a sweep of another version: start anew")
-        now = hashlib.sha256(table.read_bytes()).hexdigest()
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunRecordError(f"{path / SETTINGS_NAME} cannot be used ({error}): start anew") from error
+    settings = stored_settings(path / SETTINGS_NAME, _FORMAT)
+    table = Path(settings["file"])
+    now = hashlib.sha256(read_bytes(table, "table of a sweep")).hexdigest()
     if now != settings["sha256"]:
         raise RunRecordError(f"{table} has changed since {path} was begun: start anew, or bring it back")
     return settings

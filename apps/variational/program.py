@@ -17,7 +17,7 @@ from apps.variational.loop import JournalledObjective, LoopError, State
 from apps.variational.measure import Measure, Measured
 from apps.variational.optimisers import OPTIMISERS
 from apps.variational.search import Found, Search
-from apps.variational.settings import SETTINGS_NAME, Settings, digest_of, read_settings, seal, settings_of
+from apps.variational.settings import SETTINGS_NAME, Settings, read_settings, settings_of
 from resources_xml import units_of
 from tasks.cutting.document import plan_document
 from tasks.dispatch.errors import BudgetError
@@ -27,6 +27,7 @@ from tasks.options import options_again
 from tasks.runs import RunDirectory
 from tasks.runs.journal import RunJournal
 from tasks.runs.results import write
+from tasks.runs.settings import settings_bytes, settings_digest
 from tasks.runtime import shared_engine
 
 PROGRAM = "optimise"
@@ -88,7 +89,7 @@ def begin(settings: Settings, out: Path, inputs: dict[str, Any]) -> RunDirectory
     }  # fmt: skip
     directory = RunDirectory.create(out, fields, problem)
     try:
-        write(directory.path, SETTINGS_NAME, seal(document))
+        write(directory.path, SETTINGS_NAME, settings_bytes(document))
     except BaseException:
         directory.discard()
         raise
@@ -118,7 +119,7 @@ def optimise(directory: RunDirectory, settings: Settings, told: Told) -> Optimum
         QompassError: with one line that says what to do; what was found so far stays in the run.
     """
     search, measure = settings.search(), _measure(settings)
-    journal = RunJournal(directory.path, digest_of(read_settings(directory.path)))
+    journal = RunJournal(directory.path, settings_digest(read_settings(directory.path)))
     window = min(_MOST_WINDOW, max(_LEAST_WINDOW, len(search.start)))
     events = _Events(directory, told)
     budget = settings.options.budget

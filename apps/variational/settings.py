@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +16,7 @@ from apps.variational.search import Search
 from tasks.errors import InputError
 from tasks.model.sizes import bytes_text
 from tasks.options import MAX_SHOTS, Options, options_document
-from tasks.runs import RunRecordError
+from tasks.runs.settings import stored_settings
 
 SETTINGS_NAME = "optimise.json"
 _FORMAT = 1
@@ -132,35 +130,13 @@ def settings_of(document: dict[str, Any], options: Options) -> Settings:
     return Settings(hamiltonian, start=None if start is None else tuple(start), options=options, **rest)
 
 
-def seal(document: dict[str, Any]) -> bytes:
-    """The file's content: the settings and a checksum of them."""
-    return json.dumps({"sha256": digest_of(document), "settings": document}, indent=1).encode()
-
-
 def read_settings(run: Path) -> dict[str, Any]:
     """The settings in a run's folder.
 
     Raises:
         RunRecordError: there are none, they are damaged, or of another version.
     """
-    path = run / SETTINGS_NAME
-    try:
-        found = json.loads(path.read_bytes())
-        document = found["settings"]
-        if found["sha256"] != digest_of(document):
-            raise ValueError("its checksum does not fit")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunRecordError(
-            f"{path} cannot be used ({error}): the optimisation cannot be resumed; start anew"
-        ) from error
-    if document.get("format") != _FORMAT:
-        raise RunRecordError(f"{path} is of format {document.get('format')}, this version reads {_FORMAT}: start anew")
-    return document
-
-
-def digest_of(document: dict[str, Any]) -> str:
-    """SHA-256 of settings, in hexadecimal."""
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+    return stored_settings(run / SETTINGS_NAME, _FORMAT)
 
 
 def most_shots(options: Options, asked: int | None) -> int:

@@ -210,6 +210,14 @@ def test_a_sweep_whose_table_or_circuit_changed_is_not_gone_on_with(grid, capsys
     (tmp_path / "grid.json").write_text("{}")
     assert main(["resume", str(run)]) == 2
     assert "grid.json has changed since" in capsys.readouterr().err
+    for old, new in (("circuits", "circuiTs"), ('"seed": 0', '"seed": 1'), ('"format"', '"formaT"')):
+        damaged = (text := (run / "sweep.json").read_text()).replace(old, new)
+        assert damaged != text
+        (run / "sweep.json").write_text(damaged)
+        assert main(["resume", str(run)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "sweep.json cannot be used" in line
+        (run / "sweep.json").write_text(text)
 
 
 @pytest.mark.parametrize(
