@@ -22,7 +22,7 @@ from tasks.reconstruction.contraction.network import network_of
 from tasks.reconstruction.contraction.network_files import write_network
 from tasks.reconstruction.contraction.schedule import schedule
 from tasks.reconstruction.statistics.allocation import allocate_shots
-from tasks.runtime import COLLECTION_IN, Limits, Outcome, constraint, contained, isolated, mpi, task
+from tasks.runtime import COLLECTION_IN, Limits, Outcome, Ticket, constraint, contained, isolated, mpi, task
 from tasks.runtime.ranks import mpirun_path
 
 _WORTH_RANKS = 1e11  # floating-point operations: some seconds of one core, against two until ranks have started
@@ -74,16 +74,16 @@ def reconstruct(
     tensors: list[FragmentTensor],
     memory_bytes: int | None,
     limits: Limits,
-    attempt: int,
+    ticket: Ticket,
     path: ContractionPath | None = None,
 ) -> Outcome:
     """Contract the network; the value is an Answer.
 
     ``path``: the order found by ``contraction_search``; None searches one.
     """
-    return isolated(
-        contract_network, structure, tensors, memory_bytes, path, limits=limits, device="CPU", attempt=attempt
-    )
+    with ticket.held():
+        return isolated(contract_network, structure, tensors, memory_bytes, path, limits=limits, device="CPU",
+                        attempt=ticket.attempt)  # fmt: skip
 
 
 def contract_network(
@@ -120,7 +120,7 @@ def worth_ranks(flops: float) -> bool:
 @constraint(computing_units="1")
 @task(returns=1, tensors=COLLECTION_IN)
 def write_for_ranks(
-    folder: str, structure: Structure, tensors: list[Any], memory_bytes: int | None, attempt: int
+    folder: str, structure: Structure, tensors: list[Any], memory_bytes: int | None, ticket: Ticket
 ) -> Outcome:
     """Put a network where every rank can read it, in place of what an interrupted run may have left there.
 
@@ -129,9 +129,10 @@ def write_for_ranks(
         structure: how the fragments are joined.
         tensors: one FragmentTensor a fragment.
         memory_bytes: what all ranks together may use.
-        attempt: which try it is.
+        ticket: says when the task begins and has ended, and which try it is.
     """
-    return contained(_written, folder, structure, tensors, memory_bytes, device="CPU", attempt=attempt)
+    with ticket.held():
+        return contained(_written, folder, structure, tensors, memory_bytes, device="CPU", attempt=ticket.attempt)
 
 
 def _written(folder: str, structure: Structure, tensors: Sequence[FragmentTensor], memory_bytes: int | None) -> str:
@@ -172,7 +173,7 @@ def allocate(
     rounds: int,
     tell: bool,
     limits: Limits,
-    attempt: int,
+    ticket: Ticket,
 ) -> Outcome:
     """Shots still to take after so many rounds, and what those taken say; the value is an Allocation.
 
@@ -186,12 +187,11 @@ def allocate(
         rounds: how many there were.
         tell: whether the estimates so far are wanted, for whoever watches.
         limits: what the task may use.
-        attempt: which try it is.
+        ticket: says when the task begins and has ended, and which try it is.
     """
-    return isolated(
-        shots_and_estimates, structure, tensors, shots, target_error, prices, memory_bytes, rounds, tell,
-        limits=limits, device="CPU", attempt=attempt,
-    )  # fmt: skip
+    with ticket.held():
+        return isolated(shots_and_estimates, structure, tensors, shots, target_error, prices, memory_bytes, rounds,
+                        tell, limits=limits, device="CPU", attempt=ticket.attempt)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from tasks.reconstruction.distribution.whole import MOST_VECTOR_BITS, Distributi
 from tasks.reconstruction.errors import DistributionError
 from tasks.runs import RunDirectory
 from tasks.runs.temporary import temporary_runs
-from tasks.runtime import COLLECTION_IN, Limits, Outcome, constraint, isolated, limits, task
+from tasks.runtime import COLLECTION_IN, Limits, Outcome, Ticket, constraint, isolated, limits, task
 from tasks.tensors import outputs
 
 
@@ -129,8 +129,8 @@ def run_sample(
         driver = stack.enter_context(started(problem, options, directory, shown, outputs))
         joined = structure_of(problem, driver.plan)
 
-        def submit(found: list[Any], attempt: int) -> Any:
-            return answer(joined, found, problem.num_qubits, problem.readout, question, options.seed, limits(), attempt)
+        def submit(found: list[Any], ticket: Ticket) -> Any:
+            return answer(joined, found, problem.num_qubits, problem.readout, question, options.seed, limits(), ticket)
 
         if options.shots is None:
             jobs: Sequence[FragmentJob] = exact_jobs(driver.plan, outputs=True)
@@ -158,11 +158,12 @@ def answer(
     question: Question,
     seed: int,
     limits: Limits,
-    attempt: int,
+    ticket: Ticket,
 ) -> Outcome:
     """What the outputs of all fragments say; the value of the outcome is an Answer."""
-    return isolated(answer_question, joined, found, num_qubits, readout, question, seed, limits=limits, device="CPU",
-                    attempt=attempt)  # fmt: skip
+    with ticket.held():
+        return isolated(answer_question, joined, found, num_qubits, readout, question, seed, limits=limits,
+                        device="CPU", attempt=ticket.attempt)  # fmt: skip
 
 
 def answer_question(

@@ -29,7 +29,7 @@ from tasks.reconstruction.distribution.drawing import Outcomes
 from tasks.reconstruction.distribution.outputs import Outputs
 from tasks.runs import RunDirectory
 from tasks.runs.temporary import temporary_runs
-from tasks.runtime import COLLECTION_IN, Limits, Outcome, constraint, isolated, limits, shared_engine, task
+from tasks.runtime import COLLECTION_IN, Limits, Outcome, Ticket, constraint, isolated, limits, shared_engine, task
 from tasks.sample import Question, answer_question, shots_of
 from tasks.tensors import outputs
 
@@ -336,8 +336,8 @@ def _parts(problem: Problem, readings: Readings, plan: Plan) -> list[_Part]:
 def _answered(
     parts: Sequence[_Part], jobs: Sequence[FragmentJob], driver: Driver, shown: Progress
 ) -> list[list[Outcomes]]:
-    def submit(found: list[Any], attempt: int) -> Any:
-        return strings(tuple(parts), found, limits(), attempt)
+    def submit(found: list[Any], ticket: Ticket) -> Any:
+        return strings(tuple(parts), found, limits(), ticket)
 
     run_round("execute", jobs, driver, shown, submit)
     answered: list[list[Outcomes]] = driver.value_of("the strings", submit)
@@ -346,9 +346,10 @@ def _answered(
 
 @constraint(computing_units="1")
 @task(returns=1, found=COLLECTION_IN)
-def strings(parts: tuple[_Part, ...], found: list[Any], limits: Limits, attempt: int) -> Outcome:
+def strings(parts: tuple[_Part, ...], found: list[Any], limits: Limits, ticket: Ticket) -> Outcome:
     """Strings of all circuits of a run: the value of the outcome is, for each part, Outcomes of each set."""
-    return isolated(draw_parts, parts, found, limits=limits, device="CPU", attempt=attempt)
+    with ticket.held():
+        return isolated(draw_parts, parts, found, limits=limits, device="CPU", attempt=ticket.attempt)
 
 
 def draw_parts(parts: Sequence[_Part], found: Sequence[Outputs]) -> list[list[Outcomes]]:

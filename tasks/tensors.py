@@ -14,7 +14,7 @@ from tasks.execution.packed_counts import unpack_counts
 from tasks.execution.samples import sampled_data
 from tasks.model.tensor import FragmentTensor
 from tasks.reconstruction.distribution.outputs import ExactOutputs, Outputs, SampledOutputs
-from tasks.runtime import COLLECTION_IN, Limits, Outcome, constraint, isolated, task
+from tasks.runtime import COLLECTION_IN, Limits, Outcome, Ticket, constraint, isolated, task
 
 
 @constraint(computing_units="1")
@@ -26,7 +26,7 @@ def tensor(
     found: Payload,
     payloads: list[Payload],
     limits: Limits,
-    attempt: int,
+    ticket: Ticket,
 ) -> Outcome:
     """Build a fragment's tensor.
 
@@ -37,13 +37,14 @@ def tensor(
         found: results that an earlier process of the run has left.
         payloads: of the tasks; what they hold of other fragments is not looked at.
         limits: what it may use.
-        attempt: which try it is.
+        ticket: says when the task begins and has ended, and which try it is.
 
     Returns:
         An outcome whose value is a FragmentTensor.
     """
-    return isolated(build_tensor, fragment, schemes, jobs, found, payloads, limits=limits, device="CPU",
-                    attempt=attempt)  # fmt: skip
+    with ticket.held():
+        return isolated(build_tensor, fragment, schemes, jobs, found, payloads, limits=limits, device="CPU",
+                        attempt=ticket.attempt)  # fmt: skip
 
 
 def build_tensor(
@@ -66,11 +67,12 @@ def outputs(
     found: Payload,
     payloads: list[Payload],
     limits: Limits,
-    attempt: int,
+    ticket: Ticket,
 ) -> Outcome:
     """What a fragment says about bit strings: the value of the outcome is its Outputs; arguments as for ``tensor``."""
-    return isolated(build_outputs, fragment, schemes, jobs, found, payloads, limits=limits, device="CPU",
-                    attempt=attempt)  # fmt: skip
+    with ticket.held():
+        return isolated(build_outputs, fragment, schemes, jobs, found, payloads, limits=limits, device="CPU",
+                        attempt=ticket.attempt)  # fmt: skip
 
 
 def build_outputs(

@@ -42,7 +42,7 @@ from tasks.reconstruct import (
 )
 from tasks.runs import RunDirectory, RunRecord
 from tasks.runs.temporary import temporary_runs
-from tasks.runtime import limits, wait_on
+from tasks.runtime import Ticket, limits, wait_on
 
 __all__ = ["Options", "Progress", "Quiet", "Result", "RunError", "Stage", "estimate", "plan_problem", "run"]
 
@@ -217,10 +217,10 @@ def _end(structure: Structure, driver: Driver, options: Options) -> TakesTensors
     # A greedy path is found in milliseconds; only where that says many operations a better one is searched, by a task.
     search = contraction_search(structure, room) if worth_ranks(greedy_flops(driver.plan)) else None
 
-    def submit(tensors: list[Any], attempt: int) -> Any:
+    def submit(tensors: list[Any], ticket: Ticket) -> Any:
         flops, path = (0.0, None) if search is None else wait_on(search).value or (0.0, None)
         if not worth_ranks(flops):
-            return reconstruct(structure, tensors, room, limits(), attempt, path)
-        return write_for_ranks(str(driver.directory.path / "network"), structure, tensors, room, attempt)
+            return reconstruct(structure, tensors, room, limits(), ticket, path)
+        return write_for_ranks(str(driver.directory.path / "network"), structure, tensors, room, ticket)
 
     return submit

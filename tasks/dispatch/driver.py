@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -34,7 +33,7 @@ from tasks.runtime import (
     is_inline,
     limits,
     raise_defect,
-    ticket_folder,
+    tickets_in,
 )
 from tasks.runtime.batching import TaskStatistics, task_statistics
 
@@ -76,10 +75,10 @@ class Driver:
     ):
         self.plan, self._directory, self._options, self._read_state = plan, directory, options, read_state
         self._brought = brought
-        self._fan_in, self._trouble = FanIn(plan, fan_in, directory), trouble
+        self._tickets = tickets_in(directory.path)
+        self._fan_in, self._trouble = FanIn(plan, fan_in, directory, self._tickets), trouble
         self.state = State(pool, works, norm, self._predicted, engine_info().overhead_s)
         self._running: dict[int, tuple[Submit, Ticket, Any]] = {}  # with the future of the report
-        self._tickets = ticket_folder(directory.path)
         self._task_seconds: list[float] = []
         self._wall_s = 0.0
 
@@ -100,8 +99,7 @@ class Driver:
 
     def close(self) -> None:
         """Remove what only a running process needs."""
-        if self._tickets:
-            shutil.rmtree(self._tickets, ignore_errors=True)
+        self._tickets.close()
 
     def run(self, jobs: Sequence[FragmentJob], stage: Stage, ahead: TakesTensors | None = None) -> None:
         """See to it that every job has its result, in the run's folder or from tasks.
@@ -175,7 +173,7 @@ class Driver:
 
     def _submit(self, submit: Submit) -> None:
         task = execute_on(submit.device, late=submit.late)
-        ticket = Ticket(self._tickets, submit.number, submit.attempt)
+        ticket = self._tickets.next(submit.attempt)
         jobs = tuple(self._fan_in.job(piece) for piece in submit.pieces)
         options = replace(self._options, placed=submit.placed)
         folder = str(self._directory.path)

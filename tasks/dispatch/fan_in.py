@@ -13,10 +13,10 @@ from tasks.execute import Payload
 from tasks.execution.jobs import FragmentJob, SampledJob, equal_jobs
 from tasks.execution.pieces import Piece
 from tasks.runs import RunDirectory
-from tasks.runtime import Next, Outcome, Reason, RetryPolicy, limits, next_step, raise_defect, wait_on
+from tasks.runtime import Next, Outcome, Reason, RetryPolicy, Ticket, Tickets, limits, next_step, raise_defect, wait_on
 
-TakesTensors = Callable[[list[Any], int], Any]
-"""Submits a task that takes the futures of all tensors, and which try it is; gives the future of its outcome."""
+TakesTensors = Callable[[list[Any], Ticket], Any]
+"""Submits a task that takes the futures of all tensors, with its ticket; gives the future of its outcome."""
 
 
 class FanIn:
@@ -26,15 +26,16 @@ class FanIn:
         plan: the plan that the jobs belong to.
         task: makes one value of all results of a fragment.
         directory: of the run; its log is told of what ended.
+        tickets: for the tasks.
     """
 
-    def __init__(self, plan: Plan, task: Callable[..., Any], directory: RunDirectory):
-        self._plan, self._task, self._directory = plan, task, directory
+    def __init__(self, plan: Plan, task: Callable[..., Any], directory: RunDirectory, tickets: Tickets):
+        self._plan, self._task, self._directory, self._tickets = plan, task, directory, tickets
         self._asked: dict[int, dict[int, FragmentJob]] = {f.index: {} for f in plan.fragments}  # by fragment and round
         self._found: dict[int, list[tuple[Piece, Any]]] = {f.index: [] for f in plan.fragments}
         self._payloads: dict[int, dict[int, Any]] = {f.index: {} for f in plan.fragments}  # futures, by task
-        self._tensors: dict[int, Any] = {}  # futures; of what is in work, too
-        self._ahead: tuple[TakesTensors, Any] | None = None  # what was submitted to take the tensors, and its future
+        self._tensors: dict[int, tuple[Any, Ticket]] = {}  # with their futures; of what is in work, too
+        self._ahead: tuple[TakesTensors, Any, Ticket] | None = None  # what takes the tensors: its future
 
     def ask(self, job: FragmentJob) -> None:
         """A job is wanted: what its fragment's tensor was made of is not all of it any more."""
@@ -100,7 +101,7 @@ class FanIn:
             if index not in open_ones and index not in self._tensors:
                 self._submit(index)
         if ahead is not None and not waiting and self._ahead is None:
-            self._ahead = (ahead, ahead(self._all(), 0))
+            self._ahead = ahead, *self._take(ahead, 0)
 
     def value_of(self, what: str, submit: TakesTensors) -> Any:
         """The value of a task that takes all tensors; it and they are tried again as often as other work.
@@ -115,9 +116,9 @@ class FanIn:
         """
         history: list[Outcome] = []
         while True:
-            future = self._ahead[1] if self._ahead and self._ahead[0] == submit else None
-            self._ahead = None
-            outcome: Outcome = wait_on(future or submit(self._all(), len(history)))
+            ahead, self._ahead = self._ahead, None
+            future, ticket = ahead[1:] if ahead and ahead[0] == submit else self._take(submit, len(history))
+            outcome: Outcome = wait_on(future, ticket, [needed for _, needed in self._tensors.values()])
             work_ended(self._directory, outcome, list(self._asked))
             failure = outcome.failure
             if failure is None:
@@ -127,22 +128,27 @@ class FanIn:
                 raise RunError(failure.message)  # it says all that there is to say
             history.append(outcome)
             if failure.reason is Reason.DEPENDENCY and len(history) < RetryPolicy().attempts_per_device:
-                for index, fan_in in list(self._tensors.items()):
-                    found: Outcome = wait_on(fan_in)
-                    self._tensors[index] = found  # COMPSs knows the future no more
+                for index, (fan_in, ticket) in list(self._tensors.items()):
+                    found: Outcome = wait_on(fan_in, ticket)
+                    self._tensors[index] = found, ticket  # COMPSs knows the future no more
                     raise_defect(found, f"the tensor of fragment {index}")
                     if found.failure is not None:
                         self._submit(index, len(history))
             elif next_step(history, RetryPolicy()) is Next.GIVE_UP:
                 raise RunError(f"{what}: {failure.message}")
 
-    def _submit(self, index: int, attempt: int = 0) -> Any:
-        self._tensors[index] = self._task(
+    def _submit(self, index: int, attempt: int = 0) -> None:
+        ticket = self._tickets.next(attempt)
+        future = self._task(
             self._plan.fragments[index], self._plan.schemes[index], tuple(self._asked[index].values()),
-            tuple(self._found[index]), list(self._payloads[index].values()), limits(), attempt,
+            tuple(self._found[index]), list(self._payloads[index].values()), limits(), ticket,
         )  # fmt: skip
-        return self._tensors[index]
+        self._tensors[index] = future, ticket
 
-    def _all(self) -> list[Any]:
-        """The futures of all fragment tensors, in the order of the fragments."""
-        return [self._tensors[index] if index in self._tensors else self._submit(index) for index in self._asked]
+    def _take(self, submit: TakesTensors, attempt: int) -> tuple[Any, Ticket]:
+        """Submit a task that takes all fragment tensors, in the order of the fragments: its future and ticket."""
+        for index in self._asked:
+            if index not in self._tensors:
+                self._submit(index)
+        ticket = self._tickets.next(attempt)
+        return submit([self._tensors[index][0] for index in self._asked], ticket), ticket

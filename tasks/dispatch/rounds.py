@@ -26,7 +26,7 @@ from tasks.model.tensor import Structure
 from tasks.prediction import greedy_flops
 from tasks.reconstruct import Allocation, allocate
 from tasks.reconstruction.statistics.allocation import FIRST_ROUND
-from tasks.runtime import limits
+from tasks.runtime import Ticket, limits
 
 _SHOTS_FOR_ROUNDS = 100  # a variant: with fewer, a first round says too little and starves what looks certain
 _FIRST_SHOTS = 400  # a variant, in the first round towards a target error
@@ -171,12 +171,12 @@ class _Allocation:
     rounds: int
     tell: bool
 
-    def submit(self, tensors: list[Any], attempt: int) -> Any:
+    def submit(self, tensors: list[Any], ticket: Ticket) -> Any:
         """(half, variant) shots still to take, by fragment."""
         cost = {f.index: _mean_price(self.driver.state.shots_of(f.index), self.prices) for f in self.plan.fragments}
         return allocate(
             self.structure, tensors, self.shots, self.target_error, cost, self.memory_bytes, self.rounds, self.tell,
-            limits(), attempt,
+            limits(), ticket,
         )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from tasks.runtime.engine import (
     start_engine,
     stop_engine,
     task,
-    ticket_folder,
+    tickets_in,
     under_compss,
     units_now,
     wait_on,
@@ -33,7 +33,7 @@ from tasks.runtime.inline import INLINE_S, inline, is_inline
 from tasks.runtime.isolation import contained, isolated
 from tasks.runtime.limits import Limits
 from tasks.runtime.outcome import Failure, Next, Outcome, Reason, RetryPolicy, Span, next_step, raise_defect
-from tasks.runtime.ticket import Ticket
+from tasks.runtime.ticket import Ticket, Tickets
 
 __all__ = [
     "COLLECTION_IN",
@@ -53,6 +53,7 @@ __all__ = [
     "RetryPolicy",
     "Span",
     "Ticket",
+    "Tickets",
     "as_completed",
     "cancel",
     "constraint",
@@ -74,7 +75,7 @@ __all__ = [
     "start_engine",
     "stop_engine",
     "task",
-    "ticket_folder",
+    "tickets_in",
     "under_compss",
     "units_now",
     "wait_on",

@@ -19,8 +19,9 @@ import tasks.runtime.compss as compss
 from tasks.runtime.children import end_children
 from tasks.runtime.errors import EngineError
 from tasks.runtime.limits import Limits
+from tasks.runtime.outcome import Outcome
 from tasks.runtime.scratch import scratch_folder
-from tasks.runtime.ticket import Ticket, in_order_of_end
+from tasks.runtime.ticket import Ticket, Tickets, in_order_of_end, until_end
 
 _backend: Any
 if compss.active():
@@ -202,15 +203,25 @@ def limits(seconds: float | None = None, memory_bytes: int | None = None, thread
     return Limits(seconds, memory_bytes, engine_info().cancel_file, threads)
 
 
-def wait_on(value: Any) -> Any:
-    """The result behind a future, or behind the futures in a list, tuple or dictionary, however deep."""
+def wait_on(value: Any, ticket: Ticket | None = None, needs: Sequence[Ticket] = ()) -> Any:
+    """The result behind a future, or behind the futures in a list, tuple or dictionary, however deep.
+
+    While COMPSs waits, no signal and no other thread of this process is heard. With tickets that is but for a moment:
+
+    Args:
+        value: what holds futures.
+        ticket: of the task whose outcome ``value`` is; its process may have died, and the outcome then says so.
+        needs: tickets of the tasks whose results that one takes.
+    """
     engine_info()
+    if ticket is not None and (failure := until_end(ticket, needs)) is not None:
+        return Outcome(failure=failure, attempt=ticket.attempt)
     return _backend.wait_on(value)
 
 
-def ticket_folder(shared: Path) -> str:
-    """A new folder for the tickets of tasks whose results go into ``shared``; "" where the engine needs none."""
-    return tempfile.mkdtemp(prefix="tasks-", dir=shared) if under_compss() else ""
+def tickets_in(shared: Path) -> Tickets:
+    """Tickets for tasks whose results go into ``shared``, in a folder of their own where the engine needs them."""
+    return Tickets(tempfile.mkdtemp(prefix="tasks-", dir=shared) if under_compss() else "")
 
 
 def as_completed(

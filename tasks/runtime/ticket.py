@@ -9,9 +9,11 @@ again where COMPSs' agents execute it; its file then changes no more, which is a
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import platform
+import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ _LOOK_S = 0.02
 _SIGNS_S = 1.0  # signs of life are read so often; a look counts for twice that at most: this process may stand still
 _SILENT_S = 60.0  # a task that shows no sign of life for so long shows none any more
 _UNSEEN_S = 10.0  # tasks that have left no mark for so long run where the folder is not seen
+_UNTAKEN_S = 2.0  # one that the application only waits for may run on its own unit, which COMPSs has while it waits
 
 
 @dataclass(frozen=True)
@@ -43,13 +46,15 @@ class Ticket:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Say that the task has begun, where, and for as long as the block lasts that its process lives."""
+        """Say that the task has begun, where, for as long as the block lasts that its process lives, and its end."""
         if not self.folder:
             yield
             return
         # Not seen from here, nothing is written: the application then waits in order.
         with beating(self._path("begun"), _this_process()):
             yield
+        if not self._path("ended").exists():
+            self.end({})
 
     def end(self, document: Mapping[str, Any]) -> None:
         """Say how it has ended, in JSON values."""
@@ -134,6 +139,54 @@ def in_order_of_end(
             time.sleep(_LOOK_S)
 
 
+def until_end(ticket: Ticket, needs: Sequence[Ticket]) -> Failure | None:
+    """Wait until a task has ended, or may do so where its folder is not seen; the failure that it never will.
+
+    Args:
+        ticket: of the task.
+        needs: tickets of the tasks whose results it takes.
+    """
+    tickets = [ticket, *needs]
+    pending = set(range(len(tickets))) if ticket.folder else set()
+    signs = _Signs(tickets)
+    while 0 in pending:
+        ended = {position for position in pending if tickets[position].ended() is not None}
+        pending -= ended
+        if ended:
+            signs.seen()
+            continue
+        lost = signs.lost(pending)
+        if 0 in lost:
+            return lost[0]
+        for failure in lost.values():
+            return Failure(Reason.DEPENDENCY, f"needs a result that failed: {failure.message}")
+        if signs.unseen(pending, _UNTAKEN_S):
+            return None
+        time.sleep(_LOOK_S)
+    return None
+
+
+class Tickets:
+    """The tickets of a run's tasks.
+
+    Args:
+        folder: where, "" where nobody looks.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._numbers = itertools.count()
+
+    def next(self, attempt: int = 0) -> Ticket:
+        """A ticket for the next task."""
+        return Ticket(self._folder, next(self._numbers), attempt)
+
+    def close(self) -> None:
+        """Remove them; all that waited for them have ended."""
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
 class _Signs:
     """What is seen of tasks, and for how long nothing new was, by this process's own clock."""
 
@@ -148,11 +201,12 @@ class _Signs:
         """A task has begun, lives or has ended."""
         self._seen, self._quiet = True, 0.0
 
-    def unseen(self, pending: Collection[int]) -> bool:
-        """Whether the pending tasks run, if they do, where their folder is not seen."""
+    def unseen(self, pending: Collection[int], seconds: float | None = None) -> bool:
+        """Whether the pending tasks run, if they do, where their folder is not seen: nothing was for so long."""
         if self._heard.keys() & set(pending):
             return False
-        return self._quiet > (_SILENT_S if self._seen else _UNSEEN_S) and not self._given_up()
+        most = seconds or (_SILENT_S if self._seen else _UNSEEN_S)
+        return self._quiet > most and not self._given_up()
 
     def lost(self, pending: Collection[int]) -> dict[int, Failure]:
         """What happened to pending tasks that are not worth waiting for, by position; looks once a second."""

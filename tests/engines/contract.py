@@ -22,6 +22,7 @@ from tasks.runtime import (
     Outcome,
     Reason,
     RetryPolicy,
+    Ticket,
     as_completed,
     cancel,
     engine_info,
@@ -263,7 +264,7 @@ def reconstruction_in_ranks() -> None:
         for job, schemes in zip(exact_jobs(plan), plan.schemes, strict=True)
     ]
     with tempfile.TemporaryDirectory() as folder:
-        written = wait_on(write_for_ranks(str(Path(folder) / "network"), structure, tensors, None, 0))
+        written = wait_on(write_for_ranks(str(Path(folder) / "network"), structure, tensors, None, Ticket("", 0)))
         found = wait_on(reconstruct_in_ranks(written.value))
     np.testing.assert_allclose(found[0][0], uncut_values(problem), atol=1e-9)
     np.testing.assert_allclose(found[0][:2], estimate_values(structure, tensors), atol=1e-12)

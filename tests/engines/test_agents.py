@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,11 +15,15 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from qiskit import qasm2
 
 from launch.docker import agents
+from tasks.runs import read_record
 from tests.engines.ask_agents import contract, truth
 from tests.engines.launching import ROOT, environment, needs_runcompss, run
+from tests.oracles import brickwork
 
 PAIRS = ROOT / "launch/docker/resources"
 LONG = [ROOT / "apps/circuits/qaoa40.qasm", "--observable", "Z0 Z1 Z20", "--max-qubits", "6", "--shots", "4000000"]
@@ -77,7 +82,8 @@ class Agents:
     def run(self, *arguments):
         """Status and standard output of a qompass command."""
         output = io.StringIO()
-        command = [*map(str, arguments), "--out", str(self.folder / "runs")]
+        out = ["--out", str(self.folder / "runs")] if arguments[0] == "run" else []
+        command = [*map(str, arguments), *out]
         with contextlib.redirect_stdout(output):
             return agents.run(self.master, command, self.folder, limit_s=300), output.getvalue()
 
@@ -112,6 +118,7 @@ def pool(tmp_path):
 
 
 def on_this_machine(folder, *arguments):
+    folder.mkdir(exist_ok=True)
     done = run(folder, sys.executable, "-m", "apps.cli", "run", *arguments)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)["estimates"]
@@ -185,6 +192,49 @@ def test_an_agent_that_is_not_there_is_one_line_and_status_2(tmp_path):
     for verb in (["add"], ["lost"], ["remove"]):
         done = run(tmp_path, sys.executable, ROOT / "launch/docker/agents.py", *verb, f"127.0.0.1:{port}", "worker")
         assert done.returncode == 2 and done.stderr.count("\n") == 1 and "does not answer" in done.stderr
+
+
+def working(pool, results):
+    """The process id of a task's Python on a worker once so many results are stored; it stands still from now on."""
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline:
+        stored = len(list(pool.folder.glob("runs/*/fragments/*.npz")))
+        for begun in pool.folder.glob("runs/*/tasks-*/*-begun") if stored >= results else ():
+            ended = begun.with_name(begun.name.replace("begun", "ended"))
+            with contextlib.suppress(OSError, AttributeError):
+                process = int(re.match(r"process (\d+) on 127.0.0.2", begun.read_text())[1])
+                os.kill(process, signal.SIGSTOP)
+                if not ended.exists():
+                    return process
+                os.kill(process, signal.SIGCONT)
+        time.sleep(0.01)
+    raise AssertionError("no task was caught at its work")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("results", [0, 1], ids=["the first task", "a later one"])
+def test_a_task_whose_python_is_killed_is_not_waited_for_and_the_run_goes_on_elsewhere(tmp_path, pool, results):
+    """COMPSs tells nobody of it, and counts its unit as taken until it is told that the agent is lost."""
+    pool.add("one")
+    (tmp_path / "circuit.qasm").write_text(qasm2.dumps(brickwork(36, 4, np.random.default_rng(3))))
+    circuit = [tmp_path / "circuit.qasm", "--observable", "Z0 Z1 Z20", "--max-qubits", "12", "--shots", "400000000"]
+    wanted = on_this_machine(tmp_path / "alone", *circuit, *OPTIONS)
+    running = InBackground(pool, *circuit, *OPTIONS)
+    process = working(pool, results)
+    os.kill(process, signal.SIGKILL)
+    running.join(timeout=400)
+    (path,) = (pool.folder / "runs").iterdir()
+    assert running.found == (2, "")
+    record = read_record(path)
+    assert record["status"] == "failed" and f"process {process} on 127.0.0.2" in record["error"]
+    assert "start that worker again, or tell COMPSs that it is lost" in record["error"]
+    kept = {file.name for file in path.glob("fragments/*.npz")}
+    assert len(kept) >= results
+    agents.lost(pool.master, pool.hosts["one"])
+    pool.add("two")
+    status, output = pool.run("resume", path, "--json")
+    assert status == 0 and json.loads(output)["estimates"] == wanted
+    assert kept <= {file.name for file in path.glob("fragments/*.npz")}
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tasks.runtime import Reason, Ticket, heartbeat, ticket
-from tasks.runtime.ticket import in_order_of_end
+from tasks.runtime.ticket import in_order_of_end, until_end
 
 
 class Clock:
@@ -172,6 +172,47 @@ def test_silence_counts_only_while_somebody_listens(tmp_path, clock):
     assert [*waited([one], [])] == [(0, {"value": 1})]
 
 
+def test_a_task_is_waited_for_until_its_ticket_says_so(tmp_path, clock):
+    own, needed = Ticket(str(tmp_path), 0), Ticket(str(tmp_path), 1)
+
+    def then(now):
+        if now < 100:
+            begin(needed, int(now / 5))
+        elif now < 200:
+            needed.end({})
+            begin(own, int(now / 5))
+        else:
+            own.end({})
+
+    clock.then = then
+    assert until_end(own, [needed]) is None and clock.now >= 200
+
+
+def test_a_task_that_needs_a_dead_one_or_is_dead_has_failed(tmp_path, clock):
+    own, needed, living = (Ticket(str(tmp_path), number) for number in range(3))
+    begin(needed)
+    clock.then = lambda now: begin(living, int(now / 5))
+    failure = until_end(own, [needed, living])
+    assert failure.reason is Reason.DEPENDENCY and "process 7 on node-1 has ended or hangs" in failure.message
+    needed.end({})
+    begin(own)
+    failure = until_end(own, [needed, living])
+    assert failure.reason is Reason.KILLED and "process 7 on node-0 has ended or hangs" in failure.message
+
+
+def test_the_engine_waits_for_a_task_that_nobody_is_seen_to_take(tmp_path, clock):
+    """It may run on the application's own unit, or where the folder is not seen."""
+    assert until_end(Ticket("", 0), []) is None and clock.now == 0
+    assert until_end(Ticket(str(tmp_path), 0), []) is None and 2 < clock.now < 5
+
+
+def test_nor_does_it_once_a_process_has_died(tmp_path, clock):
+    begin(Ticket(str(tmp_path), 0))
+    assert until_end(Ticket(str(tmp_path), 0), []).reason is Reason.KILLED
+    failure = until_end(Ticket(str(tmp_path), 1), [])
+    assert failure.reason is Reason.KILLED and "no other takes it" in failure.message
+
+
 HOLDING = "import sys, time; from tasks.runtime import Ticket\nwith Ticket(sys.argv[1], 3).held(): time.sleep(1000)"
 
 
@@ -200,6 +241,7 @@ def test_a_task_beats_while_it_works_and_names_its_agent(tmp_path, monkeypatch):
         while len(seen) < 4:
             seen.add(one.sign())
     assert all(f"process {os.getpid()} on agent-7 (" in sign for sign in seen if sign)
+    assert one.ended() == {}
 
 
 def test_an_end_is_seen_whole_or_not_at_all(tmp_path, monkeypatch):
