@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -205,6 +206,7 @@ def run_together(
     folders: Sequence[Path] | None = None,
     share: float = 1.0,
     paid: Callable[[float], object] = float,
+    promised: Callable[[float], object] = float,
 ) -> list[Evaluated]:
     """Run circuits: as many as go together in one run.
 
@@ -217,6 +219,7 @@ def run_together(
         folders: what ``kept_run`` made for each of ``shared_runs``; None keeps nothing.
         share: of the budget, what the policy is to keep to (``run``).
         paid: called with the price of every run, also of one that fails or is interrupted.
+        promised: called before each task with what all runs will then have paid, at most; where devices have prices.
 
     Returns:
         one for each that is wanted.
@@ -229,7 +232,7 @@ def run_together(
     units = units_of(run_devices(options.resources, {}))
     with contextlib.ExitStack() as engine:
         engine.enter_context(shared_engine(options.engine, units=units))
-        left, sets = options.budget, sum(len(own.problems) for own in wanted)
+        left, sets, before = options.budget, sum(len(own.problems) for own in wanted), 0.0
         for place, shared in enumerate(shared_runs(wanted, options)):
             chosen = shared.with_cuts(options, plans)
             if left is not None:
@@ -243,15 +246,20 @@ def run_together(
                     directory.update(options=options_document(chosen))
                 try:
                     with directory:
-                        result = run(shared.beside.problem, chosen, directory, progress or Quiet(), share=share)
+                        result = run(shared.beside.problem, chosen, directory, progress or Quiet(), share=share,
+                                     promised=partial(_with_others, promised, before))  # fmt: skip
                 finally:
                     price = directory.record.get("price") or 0.0
                     paid(price)
-            left, sets = None if left is None else left - price, sets - shared.sets
+            left, sets, before = None if left is None else left - price, sets - shared.sets, before + price
             if not any(isinstance(cut, GateCut) and cut.joined for cut in result.plan.cuts):
                 plans.setdefault(shared.entries[0].alike, result.plan)
             _share_out(shared, result, made, plans, () if folders is None else (str(folders[place]),))
     return [own.evaluated() for own in made]
+
+
+def _with_others(promised: Callable[[float], object], before: float, own: float) -> None:
+    promised(before + own)
 
 
 class _Answers:

@@ -83,6 +83,7 @@ class Evaluator:
         options: Options | None = None,
         share: float = 1.0,
         paid: Callable[[float], object] = float,
+        promised: Callable[[float], object] = float,
     ) -> Evaluated:
         """Values and standard errors.
 
@@ -93,6 +94,7 @@ class Evaluator:
             options: how to run these instead: with other shots or another budget.
             share: of the budget, which is for all sets, what the policy is to keep to.
             paid: called with the price of every run, also of one that fails or is interrupted.
+            promised: called before each task with what will then have been paid, at most; where devices have prices.
 
         Raises:
             InputError: a value is not finite, or the circuit or an observable cannot be used.
@@ -107,7 +109,8 @@ class Evaluator:
             return in_step(self._device, [self.steps(values, target_error)])[0]
         if self.here(values, target_error):
             return self._evaluate_here(values, options, progress or Quiet())
-        return run_together([self.wanted(values, target_error)], asked, progress, share=share, paid=paid)[0]
+        wanted = [self.wanted(values, target_error)]
+        return run_together(wanted, asked, progress, share=share, paid=paid, promised=promised)[0]
 
     def here(self, values: np.ndarray, target_error: float | None = None) -> bool:
         """Whether ``evaluate`` needs no run: nothing is asked, or this process or the device given does it."""

@@ -172,7 +172,8 @@ def run_jobs(
 
     found = run_on_device(left, device, options, keep)
     size = sum(array.nbytes for _, arrays in payload for array in arrays.values())
-    return Report(tuple(done), found.notes, found.failure, found.left, found.waited, found.cache, size), tuple(payload)
+    said = found.notes, found.failure, found.left, found.waited, found.cache
+    return Report(tuple(done), *said, size, found.readout_shots), tuple(payload)
 
 
 # COMPSs workers find a task by its name in this module, so the tasks of all declared devices are made on import.

@@ -109,6 +109,7 @@ def run(
     driver: Callable[..., Driver] = Driver,
     choose: Callable[[list[Device]], list[Device]] = list,
     share: float = 1.0,
+    promised: Callable[[float], object] = float,
 ) -> Result:
     """Run a problem, or finish it: results that ``directory`` already holds are not computed again.
 
@@ -120,6 +121,7 @@ def run(
         driver: makes what sees to it that jobs have results (`tasks.stages` has one that waits for other processes).
         choose: which of the run's devices to use.
         share: of the budget, what the policy is to keep to; the rest is there for policies that do not.
+        promised: called before each task with what the run will then have paid, at most; where devices have prices.
 
     Raises:
         QompassError: with one line that says what to do; everything completed so far stays in ``directory``.
@@ -127,6 +129,7 @@ def run(
     shown = LoggedProgress(progress or Quiet(), directory)
     with started(problem, options, directory, shown, driver=driver, choose=choose) as runs, _priced(runs, directory):
         plan, structure = runs.plan, structure_of(problem, runs.plan)
+        runs.promised = promised
         end = _end(structure, runs, options)
         with directory.timing("execute"):
             _execute(structure, options, runs, shown, end, share)

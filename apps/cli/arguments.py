@@ -168,7 +168,7 @@ def _add_optimise(parser: argparse.ArgumentParser) -> None:
                        help="members of a generation (default 24)")  # fmt: skip
     group.add_argument("--start", type=Path, metavar="FILE.json", help="parameter values to start from")
     group.add_argument("--most-shots", type=converter(FIELDS["shots"]), metavar="N",
-                       help="shots that an evaluation grows to (default: 16 times --shots)")  # fmt: skip
+                       help="with --shots: those that an evaluation grows to (default: 16 times as many)")  # fmt: skip
     group.add_argument("--draws", type=count, default=1000, metavar="N",
                        help="bit strings drawn at the end of QAOA (default 1000; 0: none)")  # fmt: skip
     _add_precision(parser)

@@ -8,7 +8,7 @@ import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +215,9 @@ def sweep(
         how many rows have a value, and how many have not.
     """
     journal = RunJournal(directory.path, head)
+    if journal.promised:  # by a process that was killed
+        journal.append({"rows": [], "values": [], "std_errors": [], "shots": [], "errors": [],
+                        "price": journal.promised})  # fmt: skip
     done = {number for entry in journal.entries for number in entry["rows"]}
     bad = dict(broken)
     bad.update({n: e for entry in journal.entries for n, e in zip(entry["rows"], entry["errors"], strict=True) if e})
@@ -230,7 +233,7 @@ def sweep(
                     if set(rows) <= done:
                         continue
                     budget = _part_of(options.budget, paid, len(rows) / max(1, waiting))
-                    entry = _evaluated(evaluator, rows, angles, budget)
+                    entry = _evaluated(evaluator, rows, angles, budget, journal.promise)
                     paid, waiting = paid + entry["price"], waiting - len(rows)
                     journal.append(entry)
                     bad.update({n: e for n, e in zip(rows, entry["errors"], strict=True) if e})
@@ -251,13 +254,22 @@ def _part_of(budget: float | None, paid: float, part: float) -> float | None:
     return None if budget is None else max((budget - paid) * min(part, 1.0), 1e-12)
 
 
-def _evaluated(evaluator: Evaluator, rows: list[int], angles: np.ndarray, budget: float | None) -> dict[str, Any]:
+def _evaluated(
+    evaluator: Evaluator,
+    rows: list[int],
+    angles: np.ndarray,
+    budget: float | None,
+    promised: Callable[[float], object],
+) -> dict[str, Any]:
     """Results of a part; where it fails as a whole each row is tried for itself, so that one takes no other along."""
+    prices: list[float] = []
     try:
         ready = evaluator.prepared()
         if ready is not None:
             ready.forget()  # the same numbers whatever came before
-        found = evaluator.evaluate(angles.reshape(len(rows), -1), options=replace(evaluator.options, budget=budget))
+        options = replace(evaluator.options, budget=budget)
+        points = angles.reshape(len(rows), -1)
+        found = evaluator.evaluate(points, options=options, paid=prices.append, promised=promised)
         values, errors = found.values[:, 0].tolist(), found.std_errors[:, 0].tolist()
         each = found.shots // len(rows)
         return {"rows": rows, "values": values, "std_errors": errors, "shots": [each] * len(rows),
@@ -265,14 +277,18 @@ def _evaluated(evaluator: Evaluator, rows: list[int], angles: np.ndarray, budget
     except QompassError as error:
         if len(rows) == 1:
             return {"rows": rows, "values": [None], "std_errors": [None], "shots": [0], "errors": [str(error)],
-                    "price": 0.0}  # fmt: skip
-    parts, paid = list[dict[str, Any]](), 0.0
+                    "price": sum(prices)}  # fmt: skip
+    parts, paid = list[dict[str, Any]](), sum(prices)
     for k, row in enumerate(rows):
         own = _part_of(budget, paid, 1 / (len(rows) - k))
-        parts.append(_evaluated(evaluator, [row], angles[k : k + 1], own))
+        parts.append(_evaluated(evaluator, [row], angles[k : k + 1], own, partial(_with_others, promised, paid)))
         paid += parts[-1]["price"]
     joined = {name: [part[name][0] for part in parts] for name in parts[0] if name != "price"}
     return {**joined, "price": paid}
+
+
+def _with_others(promised: Callable[[float], object], paid: float, own: float) -> None:
+    promised(paid + own)
 
 
 def table_rows(rows: Sequence[Row], broken: Mapping[int, str], run: Path) -> Iterator[dict[str, Any]]:

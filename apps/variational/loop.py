@@ -79,6 +79,7 @@ class JournalledObjective:
         self._budget = budget
         self.state = State()
         self._place = 0  # of the next answer in the journal
+        self._killed = journal.promised  # what an earlier process may have paid without an answer
 
     def values(self, points: np.ndarray) -> np.ndarray:
         """See ``Objective``."""
@@ -153,6 +154,9 @@ class JournalledObjective:
             self._take_lost(float(lost["price"]))
             if lost["refused"]:
                 raise BudgetError(lost["refused"])
+        if self._place == len(entries):  # nobody answered it yet
+            killed, self._killed = self._killed, 0.0
+            self._lose(question, killed, "")
 
     def _take_lost(self, price: float) -> None:
         self.state.price += price

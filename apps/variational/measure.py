@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -58,6 +59,7 @@ class Measure:
 
     Attributes:
         paid: by all evaluations, also by those that failed or were interrupted.
+        promised: called before devices are asked with what an evaluation will then have paid, at most.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Measure:
     ) -> None:
         self.ansatz, self.operator, self.options, self._progress = ansatz, operator, options, progress
         self._most, self.paid = most_shots, 0.0
+        self.promised: Callable[[float], object] = float
         if options.target_error is not None:
             self.levels = levels_between(1.0, _FIRST_ERROR**2)
         else:
@@ -153,7 +156,8 @@ class Measure:
         if allowed is not None:
             options = replace(options, budget=allowed.budget, shots=shots or options.shots)
         share = 1.0 if allowed is None else allowed.share
-        found = evaluator.evaluate(points, progress=self._progress, options=options, share=share, paid=self._pay)
+        found = evaluator.evaluate(points, progress=self._progress, options=options, share=share, paid=self._pay,
+                                   promised=self.promised)  # fmt: skip
         return Measured(found.values[:, 0], found.std_errors[:, 0], found.shots, None, found.price, found.readout_price)
 
 

@@ -120,6 +120,7 @@ def optimise(directory: RunDirectory, settings: Settings, told: Told) -> Optimum
     """
     search, measure = settings.search(), _measure(settings)
     journal = RunJournal(directory.path, settings_digest(read_settings(directory.path)))
+    measure.promised = journal.promise
     window = min(_MOST_WINDOW, max(_LEAST_WINDOW, len(search.start)))
     events = _Events(directory, told)
     budget = settings.options.budget

@@ -143,8 +143,11 @@ def most_shots(options: Options, asked: int | None) -> int:
     """Shots that an evaluation may grow to: those asked for, else 16 times the first.
 
     Raises:
-        InputError: fewer than the first.
+        InputError: fewer than the first, or an evaluation does not begin with a number of shots.
     """
+    if asked is not None and options.shots is None:
+        why = "an evaluation takes as many as its error asks for" if options.sampled else "nothing takes shots"
+        raise InputError(f"`most_shots`: {why}: give `shots` too, or leave out `most_shots`", field="most_shots")
     first = options.shots or 0
     if asked is not None and asked < first:
         raise InputError(f"`most_shots`: {asked:,} are fewer than the {first:,} an evaluation begins with: take more",

@@ -58,6 +58,10 @@ class Driver:
         fan_in: the task that makes one value of all results of a fragment.
         trouble: what is wrong with QPUs, by name; ``read_state`` may say more there.
         brought: devices that have come since the run began, given the names of those it has.
+
+    Attributes:
+        promised: called before a task is submitted with what the run will then have paid, at most; where devices have
+            prices.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class Driver:
         self._running: dict[int, tuple[Submit, Ticket, Any]] = {}  # with the future of the report
         self._task_seconds: list[float] = []
         self._wall_s = 0.0
+        self.promised: Callable[[float], object] = float
 
     @property
     def directory(self) -> RunDirectory:
@@ -177,6 +182,8 @@ class Driver:
         jobs = tuple(self._fan_in.job(piece) for piece in submit.pieces)
         options = replace(self._options, placed=submit.placed)
         folder = str(self._directory.path)
+        if (price := self.state.pool.committed) is not None:
+            self.promised(price)
         task_submitted(self._directory, submit, sum(map(self._predicted, submit.pieces)))
         report, payload = task(jobs, submit.device, options, folder, self._limits(submit), ticket)
         self._running[submit.number] = (submit, ticket, report)

@@ -130,6 +130,8 @@ class State:
         self.pool.ended(number, submit.device.name)
         device = self.pool.devices.get(outcome.device, submit.device)  # another one where the engine bound late
         report: Report = outcome.value if outcome.failure is None else Report(failure=outcome.failure.message)
+        if report.readout_shots:
+            self.pool.read_out(device.name, report.readout_shots)
         for done in report.done:
             self._count(device.name, done.piece)
             self.pool.read_out(device.name, done.readout_shots)

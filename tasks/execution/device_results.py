@@ -64,6 +64,7 @@ class DeviceResults:
         left: why what is missing was cancelled before it started, to go elsewhere, "" where it was not.
         waited: seconds spent waiting, for a unit of the device and in its queue.
         cache: what the cache did for them (``Cache.numbers``).
+        readout_shots: that measured a QPU's readout, where no result bears them.
     """
 
     results: tuple[JobResult, ...]
@@ -72,6 +73,7 @@ class DeviceResults:
     left: str = ""
     waited: float = 0.0
     cache: Mapping[str, float] = field(default_factory=dict)
+    readout_shots: int = 0
 
 
 def numbers_since(before: Mapping[str, float], cache: str) -> dict[str, float]:

@@ -68,7 +68,8 @@ def run_on_qpu(jobs: Sequence[FragmentJob], device: Device, options: ExecutionOp
     done = _job_results(sampled, run, options.mitigation)
     left = [error for error in run.failures if error.fault is Fault.LEFT]
     failed = [error for error in run.failures if error.fault is not Fault.LEFT]
-    if failed and not done and not any(error.fault.again for error in failed):
+    readout_shots = 0 if done else run.readout_shots  # else the first result bears them
+    if failed and not done and not readout_shots and not any(error.fault.again for error in failed):
         raise failed[0]
     return DeviceResults(
         tuple(done),
@@ -77,6 +78,7 @@ def run_on_qpu(jobs: Sequence[FragmentJob], device: Device, options: ExecutionOp
         left=str(left[0]) if left and not failed else "",
         waited=waited + run.waited,
         cache=numbers_since(before, options.cache),
+        readout_shots=readout_shots,
     )
 
 

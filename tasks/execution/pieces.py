@@ -119,6 +119,7 @@ class Report:
         waited: seconds spent waiting, for a unit of the device and in its queue.
         cache: what the cache did (``Cache.numbers``).
         bytes: of all results together, in memory.
+        readout_shots: that measured a QPU's readout, where nothing that is done bears them.
     """
 
     done: tuple[Done, ...] = ()
@@ -128,6 +129,7 @@ class Report:
     waited: float = 0.0
     cache: Mapping[str, float] = field(default_factory=dict)
     bytes: int = 0
+    readout_shots: int = 0
 
 
 def outcome_document(outcome: Outcome) -> dict[str, Any]:

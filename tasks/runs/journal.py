@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 JOURNAL_NAME = "journal.jsonl"
 JOURNAL_FORMAT = 1
 _DIGITS = 32  # of a checksum
+_PROMISED = "promised"
 
 
 class RunJournal:
@@ -33,6 +34,7 @@ class RunJournal:
 
     Attributes:
         entries: what is in it, the oldest first.
+        promised: what was promised since the last entry: of a process that was killed, what it may have paid.
 
     Raises:
         RunRecordError: it cannot be written, or belongs to another loop or version.
@@ -40,7 +42,7 @@ class RunJournal:
 
     def __init__(self, run: Path, head: str) -> None:
         self.path = run / JOURNAL_NAME
-        found, seals, good = _read(self.path)
+        found, seals, good, self.promised = _read(self.path)
         begin = {"format": JOURNAL_FORMAT, "head": head}
         if found and found[0] != begin:
             if found[0].get("format") != JOURNAL_FORMAT:
@@ -52,7 +54,7 @@ class RunJournal:
             self._file = open(self.path, "ab")
             self._file.truncate(good)
             if not found:
-                self._append(begin)
+                self._written(begin)
         except OSError as error:
             raise RunRecordError(f"cannot write {self.path}: {error.strerror}: make it writable") from error
 
@@ -62,14 +64,28 @@ class RunJournal:
         Raises:
             RunRecordError: it cannot be written.
         """
+        self.entries.append(self._append(entry))
+        self.promised = 0.0
+
+    def promise(self, price: float) -> None:
+        """Before devices are asked: what will have been paid for the next entry, at most. The entry says what was.
+
+        Raises:
+            RunRecordError: it cannot be written.
+        """
+        if price != self.promised:
+            self._append({_PROMISED: price})
+            self.promised = price
+
+    def _append(self, entry: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            self.entries.append(self._append(entry))
+            return self._written(entry)
         except OSError as error:
             raise RunRecordError(
                 f"cannot write {self.path}: {error.strerror}: mend that, then `qompass resume {self.path.parent}`"
             ) from error
 
-    def _append(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+    def _written(self, entry: Mapping[str, Any]) -> dict[str, Any]:
         text = json.dumps(dict(entry), default=plain, separators=(",", ":"))
         self._seal = _seal(self._seal, text)
         self._file.write(f"{self._seal} {text}\n".encode())
@@ -87,10 +103,10 @@ def read_journal(run: Path) -> list[dict[str, Any]]:
     return _read(run / JOURNAL_NAME)[0][1:]
 
 
-def _read(path: Path) -> tuple[list[dict[str, Any]], list[str], int]:
-    """Entries, their seals, and how many bytes they take."""
+def _read(path: Path) -> tuple[list[dict[str, Any]], list[str], int, float]:
+    """Entries, the lines' seals, how many bytes they take, and what was promised after the last entry."""
     entries: list[dict[str, Any]] = []
-    seals = [""]
+    promised, seals = 0.0, [""]
     good = 0
     try:
         content = read_stored(path)
@@ -104,10 +120,15 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], list[str], int]:
             done = max(0, len(entries) - 1)  # the first line says whose journal it is
             logger.warning("%s is damaged after %d evaluations: later ones are made again", path, done)
             break
-        entries.append(json.loads(text))
+        entry = json.loads(text)
+        if _PROMISED in entry:
+            promised = float(entry[_PROMISED])
+        else:
+            entries.append(entry)
+            promised = 0.0
         seals.append(seal)
         good += len(line)
-    return entries, seals, good
+    return entries, seals, good, promised
 
 
 def _seal(before: str, text: str) -> str:

@@ -207,6 +207,14 @@ def test_money_is_spent_from_submission_on_and_not_for_what_the_cache_gave():
         assert [submit.device.name for submit in run.place()] == [second]
 
 
+def test_readout_that_a_failed_task_measured_is_paid():
+    run = script(a_qpu("A", price=0.01), CPU, policy=everything_on("A"), goal=Goal(1e9, 1000.0))
+    run.state.ask([counts(0)])
+    (first,) = run.place()
+    run.end(first.number, Outcome(Report(failure="it broke", readout_shots=200), device="A", seconds=1.0))
+    assert run.state.pool.price == run.state.pool.readout_price == pytest.approx(2.0)
+
+
 def cheapest_within(name):
     """A device while the budget allows it, else whatever costs nothing."""
 

@@ -247,7 +247,7 @@ def test_a_table_that_is_none_is_said_in_one_line(name, text, said, tmp_path):
 def test_a_budget_is_for_all_rows_and_what_is_not_spent_goes_on(grid, capsys, monkeypatch):
     given, evaluate = [], Evaluator.evaluate
 
-    def priced(self, values, *, options):
+    def priced(self, values, *, options, **told):
         given.append(options.budget)
         return replace(evaluate(self, values), price=1.0)
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import networkx as nx
 import numpy as np
@@ -14,11 +17,14 @@ from apps.variational.budget import BudgetSpentError, LoopBudget
 from apps.variational.effort import Effort
 from apps.variational.loop import JournalledObjective
 from apps.variational.measure import Measured
+from apps.variational.settings import read_settings, settings_digest
+from launch.emulator.jobs import COMPLETED
 from tasks.dispatch.errors import BudgetError
 from tasks.runs.journal import RunJournal
 
 pytest.importorskip("qrmi")
 
+from tests.execution.qpu.conftest import until
 from tests.execution.qpu.test_qpu_run import ROOT, qpus
 
 __all__ = ["qpus"]  # a fixture
@@ -57,12 +63,14 @@ class Priced:
     """Energies that fall by one a call, at a price each."""
 
     levels, paid = 0, 0.0
+    promised = staticmethod(float)
 
     def __init__(self, price):
         self.price, self.allowed = price, []
 
     def values(self, points, level, allowed):
         self.allowed.append(allowed)
+        self.promised(self.price + 0.2)
         return Measured(np.full(len(points), -1.0 * len(self.allowed)), np.full(len(points), 0.1), 10, price=self.price)
 
     def final(self, point, allowed):
@@ -155,6 +163,25 @@ def test_what_an_interrupted_evaluation_was_paid_is_not_there_for_the_resumed_lo
     assert objective.state.price == pytest.approx(3 * 0.7 + 0.25)
 
 
+def test_what_a_killed_process_had_promised_counts_as_paid_and_no_more_once_it_is_told(tmp_path):
+    journal, measure = RunJournal(tmp_path, ""), Priced(0.7)
+    objective = JournalledObjective(measure, journal, Effort(0, 1), lambda state: None, LoopBudget(4.0, 100))
+    measure.promised = journal.promise
+    objective.values(np.zeros((1, 1)))
+    assert objective.state.price == pytest.approx(0.7), "less than was promised"
+    journal.promise(0.25)
+    journal.promise(0.5)
+    journal.close()  # as SIGKILL leaves it
+    for more in (1, 2):  # resumed, and once more
+        journal = RunJournal(tmp_path, "")
+        assert journal.promised == (0.5 if more == 1 else 0.0)
+        objective = JournalledObjective(Priced(0.7), journal, Effort(0, 1), lambda state: None, LoopBudget(4.0, 100))
+        for number in range(1 + more):
+            objective.values(np.full((1, 1), float(number)))
+        assert objective.state.price == pytest.approx(0.7 * (1 + more) + 0.5) and objective.state.replayed == more
+        journal.close()
+
+
 PRICES = {"QPU_A": 3e-4, "QPU_B": 5e-5}  # of a shot
 _PROCESSOR = """<Processor Name="{name}"><ComputingUnits>1</ComputingUnits><Type>OTHER</Type><ProcessorProperty>
 <Key>qompass</Key><Value>qubits=27 type={kind} price_per_shot={price}</Value></ProcessorProperty></Processor>"""
@@ -178,17 +205,21 @@ def priced(qpus, tmp_path):
     (folder / "resources.xml").write_text("<ResourcesList/>")
     nx.write_edgelist(nx.cycle_graph(6), tmp_path / "ring.txt", data=False)
 
-    def ask(*more):
-        command = [
+    def command(*more):
+        return [
             sys.executable, "-m", "apps.cli", "optimise", str(tmp_path / "ring.txt"), "--max-qubits", "4",
             "--optimiser", "cobyla", "--iterations", "8", "--shots", "2000", "--most-shots", "2000", "--draws", "0",
             "--mitigation", "none", "--resources", str(folder), "--out", str(run.out), "--engine", "embedded",
             "--cache", "off", "--json", *more,
         ]  # fmt: skip
-        done = subprocess.run(command, cwd=ROOT, env=run.environ, capture_output=True, text=True, timeout=300)
+
+    def ask(*more, whole=None):
+        called = whole or command(*more)
+        done = subprocess.run(called, cwd=ROOT, env=run.environ, capture_output=True, text=True, timeout=300)
         shots = {name: sum(n for job in d.jobs.values() for _, n in job.work) for name, d in emulator.devices.items()}
         return done, shots
 
+    ask.command = command
     return ask
 
 
@@ -231,3 +262,31 @@ def test_what_measures_the_readout_is_paid_from_the_budget_and_refused_where_it_
     paid = sum(PRICES[name] * count for name, count in shots.items())
     assert 2 * 8192 * PRICES["QPU_B"] < paid <= found["price"] * (1 + 1e-9) <= 3, (paid, found)
     assert found["evaluations"] > 1, "the readout is not expected to be measured again"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_what_a_loop_that_was_killed_had_asked_of_devices_is_paid_when_it_is_resumed(priced, qpus):
+    emulator, run = qpus
+    for device in emulator.devices.values():
+        device.options = replace(device.options, queue=1.0)
+    command = priced.command("--policy", "availability", "--budget", "3", "--iterations", "2")
+    process = subprocess.Popen(command, cwd=ROOT, env=run.environ, start_new_session=True)
+    until(
+        lambda: any(job.status == COMPLETED for device in emulator.devices.values() for job in device.jobs.values()),
+        100,
+    )
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for device in emulator.devices.values():
+        device.options = replace(device.options, queue=0.0)
+    (folder,) = run.out.iterdir()
+    before = {name: sum(n for job in d.jobs.values() for _, n in job.work) for name, d in emulator.devices.items()}
+    promised = RunJournal(folder, settings_digest(read_settings(folder)))
+    promised.close()
+    assert promised.promised >= sum(PRICES[name] * count for name, count in before.items()) > 0 or promised.entries
+    done, shots = priced(whole=[sys.executable, "-m", "apps.cli", "resume", str(folder), "--json"])
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    paid = sum(PRICES[name] * count for name, count in shots.items())
+    assert paid <= found["price"] * (1 + 1e-9) <= 3 * (1 + 1e-9), (paid, found)

@@ -115,6 +115,8 @@ def test_a_loop_that_fails_keeps_what_it_has(ring, capsys, monkeypatch, tmp_path
         (["--optimiser", "de", "--population", "4"], "takes 5 members or more"),
         (["--optimiser", "de", "--population", "1000000", "--memory", "100MiB"], "members of 2 parameters take"),
         (["--shots", "1000", "--most-shots", "10"], "--most-shots: 10 are fewer than the 1,000"),
+        (["--most-shots", "10"], "--most-shots: nothing takes shots: give --shots too"),
+        (["--target-error", "0.1", "--most-shots", "10"], "--most-shots: an evaluation takes as many as its error"),
         (["--ansatz", "hamiltonian", "--layers", "0"], "'0' is not a whole number from 1"),
         (["--layers", "1000000"], "--layers: 1,000,000 of them are about"),
         (["--target-error", "1e-300"], "'1e-300' is not a number from 1e-100 to 1e+100"),
