@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -34,7 +33,7 @@ from tasks.cutting.cone_program import ConeProgram, cone_program
 from tasks.cutting.drawn_bytes import MOST_OPEN_QUBITS, ROOMS, drawn_bytes, room_within
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.once import once_a_fragment
-from tasks.cutting.open_program import OpenProgram, open_program
+from tasks.cutting.open_program import OpenProgram, open_program, opened_steps
 from tasks.cutting.pauli_bases import bases_of, most_passes
 from tasks.cutting.pauli_program import PauliProgram, is_clifford, pauli_program
 from tasks.cutting.plan import Fragment, FragmentCost, Leg
@@ -47,7 +46,6 @@ _MOST = 2**1000  # opt_einsum counts in integers of any size
 WIDE = 16  # qubits from which a way without all amplitudes can be the quicker one by much
 WORTH_S = 0.05  # of all amplitudes: below, no other way is looked for
 CLEARLY = 3.0
-_ENDED = -(1 << 20)
 _STABILISER_BYTES = 1 << 23  # Paulis of the variants that are followed together
 _SHOTS_A_VARIANT = 32  # fewer than this and circuits are better spent on shots
 
@@ -120,35 +118,15 @@ def exact_bytes(program: OpenProgram, factors: np.ndarray, tensor_bytes: int) ->
     return max(simulation, AMPLITUDE_BYTES * (program.amplitudes + grams) + max(products, bases) + tensor_bytes)
 
 
-def open_legs(fragment: Fragment) -> tuple[int, int]:
-    """Of the open-leg simulation: log2 of its branches at most, and legs that leave their own qubit open.
-
-    Legs on one qubit with no two-qubit gate between them share their branches: four at most, two where the qubit is
-    still |0>, none of their own where an outgoing wire ends it (``open_program``).
-    """
-    number = {bit: q for q, bit in enumerate(fragment.circuit.qubits)}
-    gates: list[list[int]] = [[] for _ in number]
-    if fragment.legs:
-        for position, item in enumerate(fragment.circuit.data):
-            if len(item.qubits) == 2:
-                for bit in item.qubits:
-                    gates[number[bit]].append(position)
-    bits: dict[tuple[int, int], int] = {}
-    for leg in fragment.legs:
-        stretch = leg.qubit, bisect_left(gates[leg.qubit], leg.position)
-        own = _ENDED if leg.kind.opens_qubit else leg.kind.open_ancillas
-        bits[stretch] = bits.get(stretch, 0) + own
-    branches = sum(min(own, 2 if before else 1) for (_, before), own in bits.items() if own > 0)
-    return branches, sum(leg.kind.opens_qubit for leg in fragment.legs)
-
-
 def simulated_legs(fragment: Fragment) -> tuple[int, int]:
-    """The same, of the program that is run: legs that are diagonal along one axis share their branches too."""
-    if fragment.num_qubits > _SIMULATED:
-        return open_legs(fragment)
-    program = open_program(fragment)
-    branches = max(0, ceil(log2(program.amplitudes)) - fragment.num_qubits)
-    return branches, max(0, ceil(log2(program.branches)) - branches)
+    """Of the open-leg simulation: log2 of its branches, and of those more that outgoing wires' basis states are.
+
+    Legs on one qubit with no two-qubit gate between them share their branches, as many as are independent: four at
+    most, two where the qubit is still |0> or all is diagonal along one axis (``open_program``).
+    """
+    _, branchings = opened_steps(fragment)
+    branches = ceil(log2(prod(one.rank for one in branchings if one.qubit is None)))
+    return branches, sum(one.qubit is not None for one in branchings)
 
 
 def factors_of_x_parts(fragment: Fragment) -> np.ndarray:
@@ -212,8 +190,8 @@ def _amplitudes_seconds(fragment: Fragment) -> float:
 
 
 def _most_amplitudes_seconds(fragment: Fragment) -> float:
-    """The same at most, from counts: no leg shares its branches and no factor a pass with those of other X parts."""
-    branches, outputs = open_legs(fragment)
+    """The same at most, without a program: no factor shares a pass with those of other X parts."""
+    branches, outputs = simulated_legs(fragment)
     gates, factors = len(fragment.circuit.data), fragment.num_factors
     sizes = factors, gates, most_passes(factors), tensor_numbers(fragment)
     return exact_seconds(TYPICAL_CPU, fragment.num_qubits, 0, branches, outputs, *sizes)

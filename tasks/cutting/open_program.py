@@ -265,6 +265,7 @@ class _Layout:
         return OpenProgram(tuple(self._steps), rest, (*opened, *ends), self._size, self._peak)
 
 
+@once_a_fragment
 def opened_steps(fragment: Fragment) -> tuple[list[Gate | Opening], list[Branching]]:
     """Gates and openings in the order of the circuit, the stretches of wire that hold legs made into one step each."""
     legs_at: dict[int, list[int]] = {}

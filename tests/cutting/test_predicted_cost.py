@@ -19,7 +19,7 @@ from tasks.cutting.cost import (
     fragment_cost,
     gram_passes,
     greedy_contraction,
-    open_legs,
+    simulated_legs,
 )
 from tasks.cutting.drawn_bytes import ROOMS, Room, drawn_bytes, least_bytes, room_within
 from tasks.cutting.open_program import open_program
@@ -197,7 +197,7 @@ def test_seconds_count_the_simulation_and_every_pair_of_branches():
     plan = make_plan(problem, cuts=severed)
     fragment = plan.fragments[0]
     gates, factors = len(fragment.circuit.data), fragment.num_factors
-    assert open_legs(fragment) == (2, 0) and fragment.open_qubits == 6
+    assert simulated_legs(fragment) == (2, 0) and fragment.open_qubits == 6
     speed = CPU_SPEED
     simulated = speed.circuit + gates * (speed.gate + 2**6 * speed.amplitude_gate)
     assert factors_of_x_parts(fragment).tolist() == [2, 1] and factors == 3, "Z and I together, X"
@@ -221,6 +221,7 @@ def test_branches_are_those_of_the_simulation(seed):
             circuit.u(*rng.uniform(0, 3, 3), q)
         a, b = rng.choice(5, 2, replace=False).tolist()
         rng.choice([circuit.cz, circuit.swap, lambda x, y: circuit.rzz(0.4, x, y)])(a, b)
+        circuit.rzz(0.3, a, int(rng.choice([q for q in range(5) if q != a])))
     two = [i for i, item in enumerate(circuit.data) if len(item.qubits) == 2]
     cuts = {GateCut(i) for i in rng.choice(two, 3, replace=False).tolist()}
     for i in rng.choice(two[3:], 3, replace=False).tolist():
@@ -229,7 +230,7 @@ def test_branches_are_those_of_the_simulation(seed):
             cuts.add(WireCut(i, qubit))
     plan = make_plan(problem_of(circuit, ["ZZZZZ"], np.ones((1, 1))), cuts=tuple(cuts))
     for fragment in plan.fragments:
-        branches, outputs = open_legs(fragment)
+        branches, outputs = simulated_legs(fragment)
         rank = open_program(fragment).branches
         assert 2 ** (branches + outputs - 1) < rank <= 2 ** (branches + outputs), f"seed {seed}"
 

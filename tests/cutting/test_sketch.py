@@ -24,6 +24,7 @@ from tasks.cutting.search.ends import GateEnds
 from tasks.cutting.search.multilevel import multilevel_blocks
 from tasks.cutting.search.seen import views
 from tasks.cutting.search.sketch import sketch_of
+from tests.cutting.test_joined import mixture
 from tests.oracles import problem_of
 
 
@@ -52,13 +53,18 @@ def commuting_circuit(qubits, gates, seed):
     return circuit
 
 
+def turned_circuit(qubits, gates, seed):
+    """Qubits in |+>, gates that are diagonal along Z or X, several on one pair."""
+    return mixture(qubits, gates, seed).circuit
+
+
 def labels(qubits, count, seed):
     rng = np.random.default_rng([seed, 5])
     return sorted({"".join(rng.choice(list("IXYZ"), qubits)) for _ in range(count)} | {"Z" * qubits})
 
 
-@pytest.mark.parametrize("circuit", [mixed_circuit, commuting_circuit])
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("circuit", [mixed_circuit, commuting_circuit, turned_circuit])
+@pytest.mark.parametrize("seed", range(10))
 def test_a_sketch_counts_what_the_fragments_have(circuit, seed):
     problem = problem_of(circuit(7, 12, seed), given := labels(7, 5, seed), np.ones((1, len(given))))
     matters = light_cone(problem.circuit, np.asarray(problem.terms.support.any(axis=0)))

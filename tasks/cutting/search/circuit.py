@@ -87,6 +87,7 @@ class Circuit:
         letters: (term, wire) int8, the observables' Paulis on each wire's end, wires as ``ends.wires()`` has them.
         runs: (node, axis) int, equal for gate ends on one wire where all that acts from the first of them to the last
             is diagonal along the axis: one copy of the qubit serves them all; -1 where the gate is not.
+        fresh: (node,) bool, whether the gate, as those before it on the wire, leaves the state that its qubit is in.
         copy_weight: what a cut by a copy costs.
         other: (node,) bool, whether the gate, or a one-qubit gate counted with it, is not known as a Clifford gate.
         letter_maps: what its gates do to sets of letters, made where it is asked for.
@@ -97,6 +98,7 @@ class Circuit:
     alone: np.ndarray
     letters: np.ndarray
     runs: np.ndarray
+    fresh: np.ndarray
     copy_weight: float
     other: np.ndarray
     letter_maps: Callable[[], LetterMaps]
@@ -313,11 +315,20 @@ class Circuit:
             broken: places before which a wire is severed.
             stays: (place,) bool, where a gate stays.
             bits: (place,) of the leg that a severed gate leaves there.
+
+        Legs that are diagonal along one axis, as all between them is, share their branches; those that leave a state
+        of one qubit as it is have none.
         """
         before = np.append(False, stays[:-1])
         slot = np.cumsum(begins.astype(np.int64) + before)  # between two gates that stay, on one stretch
         number = int(slot[-1]) + 2
-        sums = np.bincount(slot, np.where(stays, 0, bits), minlength=number)
+        order, firsts = self.ends.along
+        legs = np.flatnonzero(bits)
+        own, runs = bits[legs], self.runs[order[legs]]
+        shared = ((runs[1:] == runs[:-1]) & (runs[1:] >= 0)).any(axis=1) & (slot[legs[1:]] == slot[legs[:-1]])
+        own[1:][shared] = 0
+        own[self.fresh[order[legs]] & np.isin(slot[legs], slot[firsts])] = 0
+        sums = np.bincount(slot[legs], own, minlength=number)
         sums[slot[broken]] += 1
         most = np.full(number, 2)
         most[slot[begins]] = 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
@@ -13,7 +13,7 @@ from qiskit import QuantumCircuit
 from tasks.cutting.joined import AXES, Acting, lasting_axes, run_matrix
 from tasks.cutting.objectives import Objective
 from tasks.cutting.partition import instructions_of
-from tasks.cutting.schmidt import Copied, SchmidtForm, find_form, form_of_matrix
+from tasks.cutting.schmidt import TO_Z, Copied, SchmidtForm, find_form, form_of_matrix
 from tasks.cutting.search.circuit import UNCUTTABLE, Circuit, EndCosts, end_costs
 from tasks.cutting.search.cones import letter_maps
 from tasks.cutting.search.ends import GateEnds
@@ -23,6 +23,8 @@ _CLIFFORD = {"id", "x", "y", "z", "h", "s", "sdg", "sx", "sxdg", "cx", "cy", "cz
 
 STAYS_WHOLE = 1e6
 """Weight of a gate that cannot be cut: above any sum of the others, small enough to add exactly."""
+_ZERO = np.array([1.0, 0.0])
+_ROUNDING = 1e-9
 _LONGEST = 32  # gates of a run: what its matrix is multiplied from
 
 
@@ -65,6 +67,7 @@ class _Gate:
     axes: list[list[bool]]  # (end, axis)
     absorbed: list[int] = field(default_factory=list)
     runs: list[list[int]] = field(default_factory=lambda: [[-1] * len(AXES) for _ in range(2)])
+    fresh: list[bool] = field(default_factory=lambda: [False] * 2)  # (end,) whether its qubit is still in one state
 
 
 def _instructions(circuit: QuantumCircuit) -> list[Acting]:
@@ -128,6 +131,7 @@ def _number_runs(instructions: list[Acting], matters: np.ndarray, gates: list[_G
     first = {gate.members[0]: gate for gate in gates}
     inside = {i for gate in gates for i in (*gate.members[1:], *gate.absorbed)}
     current: dict[tuple[int, int], int] = {}
+    alone: dict[int, np.ndarray | None] = {}  # the states of qubits that are still in one
     count = 0
     for i in np.flatnonzero(matters).tolist():
         if i in inside:
@@ -136,6 +140,12 @@ def _number_runs(instructions: list[Acting], matters: np.ndarray, gates: list[_G
         gate = first.get(i)
         for end, qubit in enumerate(qubits):
             axes = gate.axes[end] if gate else lasting_axes(operation, 0)
+            state = alone.setdefault(qubit, _ZERO)
+            if state is not None and gate:
+                gate.fresh[end] = _stays(state, axes)
+                alone[qubit] = state if gate.fresh[end] else None
+            elif state is not None:
+                alone[qubit] = np.asarray(operation.to_matrix(), dtype=complex) @ state
             for axis in AXES:
                 if not axes[axis]:
                     current.pop((qubit, axis), None)
@@ -144,6 +154,12 @@ def _number_runs(instructions: list[Acting], matters: np.ndarray, gates: list[_G
                         current[qubit, axis] = count
                         count += 1
                     gate.runs[end][axis] = current[qubit, axis]
+
+
+def _stays(state: np.ndarray, axes: Sequence[bool]) -> bool:
+    """Whether a qubit's state, (2,) complex, stays as it is where all is diagonal along the axes."""
+    turned = [TO_Z[axis] @ state for axis in AXES if axes[axis]]
+    return any(min(abs(own)) < _ROUNDING for own in turned)
 
 
 def _along_axes(instructions: list[Acting], gates: list[_Gate], objective: Objective) -> list[_Gate]:
@@ -217,4 +233,5 @@ def _circuit(
     severable = [(sorted([*gate.members, *gate.absorbed]), gate.qubits, gate.form) for gate in gates]
     behind = [waiting[qubit] for qubit in touched]
     maps = partial(letter_maps, instructions, severable, named, before, behind)
-    return Circuit(ends, tuple(costs), alone, letters, runs, objective.gate(Copied()), other, maps), qubits
+    fresh = np.array([one for gate in gates for one in gate.fresh], dtype=bool)
+    return Circuit(ends, tuple(costs), alone, letters, runs, fresh, objective.gate(Copied()), other, maps), qubits

@@ -19,7 +19,7 @@ from tasks.cutting.cost import (
     end_cost,
     factors_of_x_parts,
     joining_seconds,
-    open_legs,
+    simulated_legs,
 )
 from tasks.cutting.kinds import SCHEMES
 from tasks.cutting.partition import Partition
@@ -128,7 +128,7 @@ def sketch_of(found: Partition) -> Sketch:
     """The sketch of finished fragments."""
     sketches = []
     for fragment in found.fragments:
-        branches, outputs = open_legs(fragment)
+        branches, outputs = simulated_legs(fragment)
         way = cheaper_way(fragment)
         costs = [min(end_cost(leg, found.bonds[leg.cut], s) for s in SCHEMES) for leg in fragment.legs]
         sketches.append(
