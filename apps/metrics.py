@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from apps.extras import INSTALL_EXTRAS
 from tasks.errors import QompassError
 from tasks.runs import RunRecordError, read_record
 from tasks.runs.live import LiveRun
@@ -117,9 +118,7 @@ def registry_of(run: Path) -> Any:
     try:
         from prometheus_client import CollectorRegistry
     except ImportError as error:
-        raise QompassError(
-            "metrics need prometheus-client: .venv/bin/pip install -r launch/requirements-extras.txt (extra `metrics`)"
-        ) from error
+        raise QompassError(f"metrics need prometheus-client: {INSTALL_EXTRAS} (the extra `metrics`)") from error
     registry = CollectorRegistry(auto_describe=False)
     registry.register(RunCollector(run))
     return registry

@@ -19,6 +19,7 @@ from pathlib import Path
 from apps.cli.groups import DEFAULT_OUT
 from apps.cli.tables import table
 from apps.cli.terminal import SCHEMA
+from apps.extras import INSTALL_EXTRAS
 from tasks.errors import QompassError
 from tasks.model.sizes import bytes_text
 from tasks.runtime.machine import free_memory, usable_cores
@@ -140,7 +141,7 @@ def check_gpu() -> Finding:
 
 def check_qpus() -> Finding:
     """QPUs that QRMI can reach from here."""
-    how = ".venv/bin/pip install -r launch/requirements-extras.txt (Python >= 3.11)"
+    how = f"{INSTALL_EXTRAS} (Python >= 3.11)"
     if importlib.util.find_spec("qrmi") is None:
         return Finding("QPUs", False, "qrmi is not installed", how)
     from tasks.execution.qpu import qpu_resources
@@ -160,7 +161,7 @@ def check_cache() -> Finding:
     kinds = ["folder (lmdb)"] if importlib.util.find_spec("lmdb") else []
     if importlib.util.find_spec("redis"):
         return Finding("cache stores", True, ", ".join([*kinds, "Redis"]))
-    how = "for one shared between machines: .venv/bin/pip install -r launch/requirements-extras.txt"
+    how = f"for one shared between machines: {INSTALL_EXTRAS}"
     return Finding("cache stores", bool(kinds), ", ".join(kinds) or "none", how)
 
 

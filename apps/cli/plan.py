@@ -16,7 +16,7 @@ from apps.cli.forecast_text import candidates_text, forecast_text, uncut_text
 from apps.cli.interruption import reading
 from apps.cli.tables import plan_text, table
 from apps.cli.terminal import SCHEMA
-from apps.report.style import EXTRA_MISSING
+from apps.extras import EXTRA_MISSING
 from tasks.cutting import Plan, with_known_error
 from tasks.cutting.document import plan_document
 from tasks.errors import QompassError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from apps.cli.paths import run_path
 from apps.cli.terminal import SCHEMA
-from apps.report.style import EXTRA_MISSING
+from apps.extras import EXTRA_MISSING
 from tasks.errors import QompassError
 from tasks.runs import RunRecordError
 

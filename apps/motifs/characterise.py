@@ -177,7 +177,7 @@ def page(found: Sequence[Characterised]) -> Any:
     try:
         import altair as alt
     except ModuleNotFoundError as error:
-        from apps.report.style import EXTRA_MISSING
+        from apps.extras import EXTRA_MISSING
 
         raise QompassError(f"{EXTRA_MISSING} ({error.name} is missing)") from error
     values = [{**asdict(one), "on": f"{one.engine}, {one.device}"} for one in found]

@@ -8,7 +8,7 @@ from typing import Any
 
 from qiskit import QuantumCircuit
 
-from apps.report.style import EXTRA_MISSING
+from apps.extras import EXTRA_MISSING
 from tasks.cutting import Plan
 from tasks.errors import InputError, QompassError
 from tasks.inputs.operators import Observables

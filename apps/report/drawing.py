@@ -10,8 +10,9 @@ from typing import Any
 import altair as alt
 import numpy as np
 
+from apps.extras import EXTRA_MISSING
 from apps.report.layout import NO_FRAGMENT, CircuitLayout, GateMark, circuit_layout
-from apps.report.style import CUT_COLOUR, EXTRA_MISSING, UNSEEN_COLOUR, fragment_colours
+from apps.report.style import CUT_COLOUR, UNSEEN_COLOUR, fragment_colours
 from tasks.cutting.cuts import Cut
 from tasks.cutting.lightcone import light_cone
 from tasks.errors import QompassError

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-EXTRA_MISSING = (
-    "pictures and reports need Altair: .venv/bin/pip install -r launch/requirements-extras.txt (the extra `report`)"
-)
 CUT_COLOUR = "#d62839"
 UNSEEN_COLOUR = "#8a9098"
 

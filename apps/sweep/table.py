@@ -104,7 +104,8 @@ def _axis(path: Path, name: str, given: Any) -> Sequence[Any]:
         steps = numbers.pop()
         ends = [number_of(n, name) for n in numbers]
         if isinstance(steps, int) and not isinstance(steps, bool) and 1 <= steps <= MAX_ROWS:
-            return np.linspace(ends[0], ends[1], steps).tolist()
+            between = np.linspace(ends[0], ends[1], steps)[1:-1].tolist()
+            return [ends[0], *(float(f"{value:.15g}") for value in between), *ends[1:]][:steps]  # 0.3, not what adds up
     raise InputError(f'{path}: {name} of a grid are a list, or {{"from": 0, "to": 1, "steps": 11}}: correct the file')
 
 

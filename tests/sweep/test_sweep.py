@@ -60,6 +60,19 @@ def truth(theta, phi, observable):
     return Statevector(circuit).expectation_value(SparsePauliOp.from_list(terms)).real
 
 
+def test_the_steps_of_a_grid_are_written_as_one_would_write_them(tmp_path):
+    for (start, stop, steps), wanted in (
+        ((0, 1, 11), [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1]),
+        ((-np.pi, np.pi, 3), [-np.pi, 0, np.pi]),
+        ((0.1, 0.7, 2), [0.1, 0.7]),
+        ((0.1, 0.7, 1), [0.1]),
+    ):
+        parameters = {"theta": {"from": start, "to": stop, "steps": steps}}
+        document = {"circuits": ["c.qasm"], "observables": ["Z0"], "parameters": parameters}
+        (tmp_path / "grid.json").write_text(json.dumps(document))
+        assert [row.parameters["theta"] for row in read_table(tmp_path / "grid.json")] == wanted
+
+
 def test_a_grid_has_a_row_for_each_combination_with_the_whole_circuits_value(grid, capsys):
     found = swept(capsys, grid, "--max-qubits", "2")
     rows = found["table_rows"]
