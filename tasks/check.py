@@ -6,6 +6,7 @@ distributions give: the way of the sampled path with infinitely many shots.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +33,20 @@ from tasks.model.tensor import VariantCounts
 from tasks.options import Options, plan_limits
 from tasks.reconstruction import tensor_values
 from tasks.runs import RunDirectory, RunRecordError
-from tasks.runtime import INLINE_S, Limits, Outcome, constraint, inline, isolated, limits, shared_engine, task, wait_on
+from tasks.runtime import (
+    INLINE_S,
+    Limits,
+    Outcome,
+    Ticket,
+    constraint,
+    inline,
+    isolated,
+    limits,
+    shared_engine,
+    task,
+    tickets_in,
+    wait_on,
+)
 
 _CHANCE = 1e-6  # a fragment as unlikely as this was not sampled from its distribution
 _FEWEST = 5.0  # expected counts of an outcome; rarer ones are looked at together
@@ -86,12 +100,18 @@ def check(problem: Problem, options: Options, directory: RunDirectory, noisy: Se
     plan = _plan_again(problem, options, stored)
     found = _found(plan, options, directory)
     seconds = sum(predicted_seconds(job) for job in exact_jobs(plan)) + sum(cost.variants for cost in plan.costs) * 1e-3
-    with shared_engine(options.engine), inline(seconds <= INLINE_S):
+    with (
+        shared_engine(options.engine),
+        inline(seconds <= INLINE_S),
+        contextlib.closing(tickets_in(directory.path)) as tickets,
+    ):
         futures = [
-            check_fragment(fragment, schemes, own, tuple(noisy), limits())
+            (check_fragment(fragment, schemes, own, tuple(noisy), limits(), ticket := tickets.next()), ticket)
             for fragment, schemes, own in zip(plan.fragments, plan.schemes, found, strict=True)
         ]
-        return [value_of(wait_on(future), f"fragment {index}") for index, future in enumerate(futures)]
+        return [
+            value_of(wait_on(future, ticket), f"fragment {index}") for index, (future, ticket) in enumerate(futures)
+        ]
 
 
 def _plan_again(problem: Problem, options: Options, stored: Mapping[str, Any]) -> Plan:
@@ -137,10 +157,16 @@ def _found(plan: Plan, options: Options, directory: RunDirectory) -> list[Found]
 @constraint(computing_units="1")
 @task(returns=1)
 def check_fragment(
-    fragment: Fragment, schemes: tuple[Scheme, ...], found: Found, noisy: tuple[str, ...], limits: Limits
+    fragment: Fragment,
+    schemes: tuple[Scheme, ...],
+    found: Found,
+    noisy: tuple[str, ...],
+    limits: Limits,
+    ticket: Ticket,
 ) -> Outcome:
     """Check one fragment; the value is a `Checked`."""
-    return isolated(compare, fragment, schemes, found, noisy, limits=limits, device="CPU")
+    with ticket.held():
+        return isolated(compare, fragment, schemes, found, noisy, limits=limits, device="CPU")
 
 
 def compare(fragment: Fragment, schemes: tuple[Scheme, ...], found: Found, noisy: tuple[str, ...]) -> Checked:

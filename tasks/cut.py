@@ -13,7 +13,7 @@ from tasks.cutting import Cut, Plan, make_plan, make_plans
 from tasks.cutting.cost import exact_fragment_seconds
 from tasks.model.problem import Problem
 from tasks.options import Options, plan_limits
-from tasks.runtime import Outcome, constraint, contained, task
+from tasks.runtime import Outcome, Ticket, constraint, contained, task
 
 _COMPARED = 8  # plans
 _COMPARED_INSTRUCTIONS = 8_000  # in all: building the fragments of large circuits takes long
@@ -26,9 +26,10 @@ _CLEARLY = 0.97  # a plan that the search ranked lower has to be better by more 
 
 @constraint(computing_units="1")
 @task(returns=1)
-def cut(problem: Problem, cuts: tuple[Cut, ...] | None, limits: dict[str, Any]) -> Outcome:
+def cut(problem: Problem, cuts: tuple[Cut, ...] | None, limits: dict[str, Any], ticket: Ticket) -> Outcome:
     """Plan a problem; ``limits`` are the keyword arguments of ``make_plan``."""
-    return contained(_plan, problem, cuts, limits)
+    with ticket.held():
+        return contained(_plan, problem, cuts, limits)
 
 
 def plan_problem(problem: Problem, options: Options, *, runs: bool = True) -> Plan:

@@ -84,9 +84,10 @@ def simulate(
 
 @constraint(computing_units="1")
 @task(returns=1)
-def fidelities(plan: Plan, devices: list[Device], mitigation: str) -> Outcome:
+def fidelities(plan: Plan, devices: list[Device], mitigation: str, ticket: Ticket) -> Outcome:
     """What to expect of QPUs: the value is, for a fragment, (QPU, fidelity along its transpiled circuit)."""
-    return contained(fidelities_of, plan, devices, mitigation)
+    with ticket.held():
+        return contained(fidelities_of, plan, devices, mitigation)
 
 
 def _executed(

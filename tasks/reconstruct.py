@@ -102,9 +102,10 @@ def answer_of(values: np.ndarray, errors: np.ndarray, shares: np.ndarray) -> Ans
 
 @constraint(computing_units="1")
 @task(returns=1)
-def contraction_search(structure: Structure, memory_bytes: int | None) -> Outcome:
+def contraction_search(structure: Structure, memory_bytes: int | None, ticket: Ticket) -> Outcome:
     """The order to contract the network in: the value is (floating-point operations, path)."""
-    return contained(_searched, structure, memory_bytes, device="CPU")
+    with ticket.held():
+        return contained(_searched, structure, memory_bytes, device="CPU")
 
 
 def _searched(structure: Structure, memory_bytes: int | None) -> tuple[float, ContractionPath]:

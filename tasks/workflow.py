@@ -218,10 +218,11 @@ def _end(structure: Structure, driver: Driver, options: Options) -> TakesTensors
     """From the tensors to values and standard errors, or to a folder for MPI ranks where those are sooner."""
     room = options.room
     # A greedy path is found in milliseconds; only where that says many operations a better one is searched, by a task.
-    search = contraction_search(structure, room) if worth_ranks(greedy_flops(driver.plan)) else None
+    searching = driver.tickets.next()
+    search = contraction_search(structure, room, searching) if worth_ranks(greedy_flops(driver.plan)) else None
 
     def submit(tensors: list[Any], ticket: Ticket) -> Any:
-        flops, path = (0.0, None) if search is None else wait_on(search).value or (0.0, None)
+        flops, path = (0.0, None) if search is None else wait_on(search, searching).value or (0.0, None)
         if not worth_ranks(flops):
             return reconstruct(structure, tensors, room, limits(), ticket, path)
         return write_for_ranks(str(driver.directory.path / "network"), structure, tensors, room, ticket)

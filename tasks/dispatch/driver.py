@@ -79,8 +79,8 @@ class Driver:
     ):
         self.plan, self._directory, self._options, self._read_state = plan, directory, options, read_state
         self._brought = brought
-        self._tickets = tickets_in(directory.path)
-        self._fan_in, self._trouble = FanIn(plan, fan_in, directory, self._tickets), trouble
+        self.tickets = tickets_in(directory.path)
+        self._fan_in, self._trouble = FanIn(plan, fan_in, directory, self.tickets), trouble
         self.state = State(pool, works, norm, self._predicted, engine_info().overhead_s)
         self._running: dict[int, tuple[Submit, Ticket, Any]] = {}  # with the future of the report
         self._task_seconds: list[float] = []
@@ -104,7 +104,7 @@ class Driver:
 
     def close(self) -> None:
         """Remove what only a running process needs."""
-        self._tickets.close()
+        self.tickets.close()
 
     def run(self, jobs: Sequence[FragmentJob], stage: Stage, ahead: TakesTensors | None = None) -> None:
         """See to it that every job has its result, in the run's folder or from tasks.
@@ -178,7 +178,7 @@ class Driver:
 
     def _submit(self, submit: Submit) -> None:
         task = execute_on(submit.device, late=submit.late)
-        ticket = self._tickets.next(submit.attempt)
+        ticket = self.tickets.next(submit.attempt)
         jobs = tuple(self._fan_in.job(piece) for piece in submit.pieces)
         options = replace(self._options, placed=submit.placed)
         folder = str(self._directory.path)

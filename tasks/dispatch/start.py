@@ -36,7 +36,7 @@ from tasks.model.progress import Progress
 from tasks.options import Options, plan_limits
 from tasks.prediction import done_here
 from tasks.runs import RunDirectory
-from tasks.runtime import inline, prepare_engine, shared_engine, wait_on
+from tasks.runtime import inline, prepare_engine, shared_engine, tickets_in, wait_on
 from tasks.runtime.machine import usable_cores
 from tasks.tensors import tensor
 
@@ -96,7 +96,9 @@ def started(
         stack.enter_context(inline(_small(plan, options, devices)))
         known = None
         if options.sampled and any(device.kind is Kind.QPU for device in devices):
-            outcome = wait_on(fidelities(plan, devices, options.mitigation))
+            with contextlib.closing(tickets_in(directory.path)) as tickets:
+                ticket = tickets.next()
+                outcome = wait_on(fidelities(plan, devices, options.mitigation, ticket), ticket)
             work_ended(directory, outcome)
             known = value_of(outcome, "the QPUs' fidelities")
         made = driver(
@@ -172,8 +174,9 @@ def _planned(problem: Problem, options: Options, directory: RunDirectory, device
     if problem.num_qubits > _SURELY_LARGE_QUBITS:
         prepare_engine()
     began = time.perf_counter()
-    with inline(True):  # nothing can begin before it, and it cannot die
-        outcome = wait_on(cut(problem, cuts, asked))
+    with inline(True), contextlib.closing(tickets_in(directory.path)) as tickets:  # nothing can begin before it
+        ticket = tickets.next()
+        outcome = wait_on(cut(problem, cuts, asked, ticket), ticket)
     work_ended(directory, outcome)
     plan: Plan = value_of(outcome, "the plan")
     cut_seconds = time.perf_counter() - began

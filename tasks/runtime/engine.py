@@ -221,7 +221,11 @@ def wait_on(value: Any, ticket: Ticket | None = None, needs: Sequence[Ticket] = 
 
 def tickets_in(shared: Path) -> Tickets:
     """Tickets for tasks whose results go into ``shared``, in a folder of their own where the engine needs them."""
-    return Tickets(tempfile.mkdtemp(prefix="tasks-", dir=shared) if under_compss() else "")
+    folder = ""
+    if under_compss():
+        with contextlib.suppress(OSError):  # a run of somebody else: what COMPSs says of the tasks is enough
+            folder = tempfile.mkdtemp(prefix="tasks-", dir=shared)
+    return Tickets(folder)
 
 
 def as_completed(
