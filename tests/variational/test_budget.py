@@ -17,10 +17,11 @@ from apps.variational.budget import BudgetSpentError, LoopBudget
 from apps.variational.effort import Effort
 from apps.variational.loop import JournalledObjective
 from apps.variational.measure import Measured
-from apps.variational.settings import read_settings, settings_digest
+from apps.variational.settings import read_settings
 from launch.emulator.jobs import COMPLETED
 from tasks.dispatch.errors import BudgetError
 from tasks.runs.journal import RunJournal
+from tasks.runs.settings import settings_digest
 
 pytest.importorskip("qrmi")
 
