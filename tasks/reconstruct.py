@@ -6,15 +6,20 @@ import os
 import shutil
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import FunctionType
+from typing import Any, cast
 
 import numpy as np
 
 from resources_xml import read_nodes
-from tasks.execution.run_devices import RESOURCES_VARIABLE
+from scheduler_policies import Device, Kind
+from scheduler_policies.machine import GPU_FLOPS
+from tasks.execution.calibration_file import calibration_path, read_calibration
+from tasks.execution.run_devices import RESOURCES_VARIABLE, declared_devices
+from tasks.execution.simulators.accelerator import accelerator
 from tasks.model.tensor import FragmentTensor, Structure
 from tasks.reconstruction import estimate_values, estimate_with_shares
 from tasks.reconstruction.contraction.layout import Path as ContractionPath
@@ -22,7 +27,18 @@ from tasks.reconstruction.contraction.network import network_of
 from tasks.reconstruction.contraction.network_files import write_network
 from tasks.reconstruction.contraction.schedule import schedule
 from tasks.reconstruction.statistics.allocation import allocate_shots
-from tasks.runtime import COLLECTION_IN, Limits, Outcome, Ticket, constraint, contained, isolated, mpi, task
+from tasks.runtime import (
+    COLLECTION_IN,
+    Limits,
+    Outcome,
+    Ticket,
+    constraint,
+    contained,
+    device_tasks,
+    isolated,
+    mpi,
+    task,
+)
 from tasks.runtime.ranks import mpirun_path
 
 _WORTH_RANKS = 1e11  # floating-point operations: some seconds of one core, against two until ranks have started
@@ -86,12 +102,63 @@ def reconstruct(
                         attempt=ticket.attempt)  # fmt: skip
 
 
+def reconstruct_bound(
+    structure: Structure,
+    tensors: list[FragmentTensor],
+    memory_bytes: int | None,
+    limits: Limits,
+    ticket: Ticket,
+    device: Device,
+) -> Outcome:
+    """The body of the tasks that are bound to one GPU: as ``reconstruct``, there."""
+    with ticket.held():
+        return isolated(contract_network, structure, tensors, memory_bytes, None, device, limits=limits,
+                        device=device.name, attempt=ticket.attempt)  # fmt: skip
+
+
+# COMPSs workers find a task by its name in this module, so the tasks of all declared GPUs are made on import.
+_BODY = cast(FunctionType, reconstruct_bound)
+_DIRECTIONS = {"returns": 1, "tensors": COLLECTION_IN}
+_bound: dict[str, Callable[..., Any]] = device_tasks(
+    _BODY, [device for device in declared_devices() if device.kind is Kind.GPU], globals(), **_DIRECTIONS
+)
+
+
+def reconstruct_on(gpu: Device) -> Callable[..., Any]:
+    """The task ``reconstruct`` of a GPU."""
+    if gpu.name not in _bound:
+        _bound.update(device_tasks(_BODY, [gpu], globals(), **_DIRECTIONS))
+    return _bound[gpu.name]
+
+
+def worth_gpu(flops: float) -> bool:
+    """Whether a contraction is so large that a GPU is quicker, as far as that was measured on this machine."""
+    known = read_calibration() if calibration_path().exists() else None
+    least: float | None = GPU_FLOPS if known is None or known.gpu is None else known.gpu.flops
+    return least is not None and flops >= least
+
+
 def contract_network(
-    structure: Structure, tensors: list[FragmentTensor], memory_bytes: int | None, path: ContractionPath | None
+    structure: Structure,
+    tensors: list[FragmentTensor],
+    memory_bytes: int | None,
+    path: ContractionPath | None,
+    device: Device | None = None,
 ) -> Answer:
-    """The work itself, in a child process of the task."""
+    """The work itself, in a child process of the task, on a GPU if one is given.
+
+    Raises:
+        OSError: the GPU does not do it; another try, on a CPU, says what is wrong with the network if anything is.
+    """
     paths = None if path is None else (path,)
-    return answer_of(*estimate_with_shares(structure, tensors, memory_bytes=memory_bytes, paths=paths))
+    if device is None:
+        return answer_of(*estimate_with_shares(structure, tensors, memory_bytes=memory_bytes, paths=paths))
+    room = min((own for own in (memory_bytes, device.memory_bytes) if own is not None), default=None)
+    try:
+        gpu = accelerator()
+        return answer_of(*estimate_with_shares(structure, tensors, memory_bytes=room, paths=paths, gpu=gpu))
+    except Exception as error:  # libraries raise what they like where memory or a driver is missing
+        raise OSError(f"device {device.name}: the network is not contracted there: {error}") from error
 
 
 def answer_of(values: np.ndarray, errors: np.ndarray, shares: np.ndarray) -> Answer:

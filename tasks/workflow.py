@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from qiskit import QuantumCircuit
 
-from scheduler_policies import Device
+from scheduler_policies import Device, Kind
 from tasks.cut import plan_problem
 from tasks.cutting import Plan, structure_of
 from tasks.dispatch.driver import Driver
@@ -37,6 +37,8 @@ from tasks.reconstruct import (
     contraction_search,
     reconstruct,
     reconstruct_in_ranks,
+    reconstruct_on,
+    worth_gpu,
     worth_ranks,
     write_for_ranks,
 )
@@ -216,13 +218,22 @@ def _execute(
 
 def _end(structure: Structure, driver: Driver, options: Options) -> TakesTensors:
     """From the tensors to values and standard errors, or to a folder for MPI ranks where those are sooner."""
-    room = options.room
-    # A greedy path is found in milliseconds; only where that says many operations a better one is searched, by a task.
-    searching = driver.tickets.next()
-    search = contraction_search(structure, room, searching) if worth_ranks(greedy_flops(driver.plan)) else None
+    room, greedy = options.room, greedy_flops(driver.plan)
+    gpu = next((device for device in driver.devices.values() if device.kind is Kind.GPU), None)
+    there = gpu is not None and worth_gpu(greedy)
+
+    def searched() -> tuple[Any, Ticket] | None:
+        # A greedy path is found in milliseconds; only where that says many operations a better one is searched.
+        ticket = driver.tickets.next()
+        return (contraction_search(structure, room, ticket), ticket) if worth_ranks(greedy) else None
+
+    ahead = None if there else searched()
 
     def submit(tensors: list[Any], ticket: Ticket) -> Any:
-        flops, path = (0.0, None) if search is None else wait_on(search, searching).value or (0.0, None)
+        if gpu is not None and there and ticket.attempt == 0:
+            return reconstruct_on(gpu)(structure, tensors, room, limits(), ticket, gpu)
+        search = searched() if there else ahead
+        flops, path = (0.0, None) if search is None else wait_on(*search).value or (0.0, None)
         if not worth_ranks(flops):
             return reconstruct(structure, tensors, room, limits(), ticket, path)
         return write_for_ranks(str(driver.directory.path / "network"), structure, tensors, room, ticket)
