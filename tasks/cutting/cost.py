@@ -33,7 +33,7 @@ from tasks.cutting.cone_program import ConeProgram, cone_program
 from tasks.cutting.drawn_bytes import MOST_OPEN_QUBITS, ROOMS, drawn_bytes, room_within
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.once import once_a_fragment
-from tasks.cutting.open_program import OpenProgram, open_program, opened_steps
+from tasks.cutting.open_program import OpenProgram, branch_ranks, open_program
 from tasks.cutting.pauli_bases import bases_of, most_passes
 from tasks.cutting.pauli_program import PauliProgram, is_clifford, pauli_program
 from tasks.cutting.plan import Fragment, FragmentCost, Leg
@@ -118,15 +118,15 @@ def exact_bytes(program: OpenProgram, factors: np.ndarray, tensor_bytes: int) ->
     return max(simulation, AMPLITUDE_BYTES * (program.amplitudes + grams) + max(products, bases) + tensor_bytes)
 
 
+@once_a_fragment
 def simulated_legs(fragment: Fragment) -> tuple[int, int]:
     """Of the open-leg simulation: log2 of its branches, and of those more that outgoing wires' basis states are.
 
     Legs on one qubit with no two-qubit gate between them share their branches, as many as are independent: four at
     most, two where the qubit is still |0> or all is diagonal along one axis (``open_program``).
     """
-    _, branchings = opened_steps(fragment)
-    branches = ceil(log2(prod(one.rank for one in branchings if one.qubit is None)))
-    return branches, sum(one.qubit is not None for one in branchings)
+    ranks, ends = branch_ranks(fragment)
+    return ceil(log2(prod(ranks))), ends
 
 
 def factors_of_x_parts(fragment: Fragment) -> np.ndarray:

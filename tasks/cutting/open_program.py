@@ -8,7 +8,7 @@ they share one axis, and ``Branching.spread`` says what each combination of thei
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import TypeAlias
@@ -268,14 +268,30 @@ class _Layout:
 @once_a_fragment
 def opened_steps(fragment: Fragment) -> tuple[list[Gate | Opening], list[Branching]]:
     """Gates and openings in the order of the circuit, the stretches of wire that hold legs made into one step each."""
+    items: list[Gate | Opening] = []
+    branchings: list[Branching] = []
+    for part in _parts(fragment):
+        if isinstance(part, Gate):
+            items.append(part)
+        else:
+            part.close(items, branchings)
+    return items, branchings
+
+
+def branch_ranks(fragment: Fragment) -> tuple[list[int], int]:
+    """Branches of each opening, and how many outgoing wires are left open; legs are not multiplied out for it."""
+    stretches = [part for part in _parts(fragment) if isinstance(part, _Stretch) and part.has_legs]
+    return [own.rank() for own in stretches if not own.ends], sum(own.ends for own in stretches)
+
+
+def _parts(fragment: Fragment) -> Iterator[Gate | _Stretch]:
+    """Two-qubit gates, and what happens on a qubit between two of them, in an order that keeps each qubit's."""
     legs_at: dict[int, list[int]] = {}
     for k, leg in sorted(enumerate(fragment.legs), key=lambda pair: (pair[1].position, pair[0])):
         legs_at.setdefault(leg.position, []).append(k)
     data = fragment.circuit.data
     number = {bit: q for q, bit in enumerate(fragment.circuit.qubits)}
-    items: list[Gate | Opening] = []
-    branchings: list[Branching] = []
-    stretches = [_Stretch(q) for q in range(fragment.num_qubits)]
+    stretches = [_Stretch(q, first=True) for q in range(fragment.num_qubits)]
     for position in range(len(data) + 1):
         for k in legs_at.get(position, ()):
             leg = fragment.legs[k]
@@ -288,25 +304,26 @@ def opened_steps(fragment: Fragment) -> tuple[list[Gate | Opening], list[Branchi
             stretches[qubits[0]].add_gate(instruction.operation)
             continue
         for q in qubits:
-            stretches[q].close(items, branchings)
-        items.append(Gate(qubits[::-1], (instruction.operation,)))  # Qiskit numbers bits from the first qubit up
-    for stretch in stretches:
-        stretch.close(items, branchings)
-    return items, branchings
+            yield stretches[q]
+            stretches[q] = _Stretch(q, first=False)
+        yield Gate(qubits[::-1], (instruction.operation,))  # Qiskit numbers bits from the first qubit up
+    yield from stretches
 
 
 class _Stretch:
     """What happens on a qubit between two of its two-qubit gates."""
 
-    def __init__(self, qubit: int):
+    def __init__(self, qubit: int, *, first: bool):
         self._qubit = qubit
-        self._first = True
-        self._start()
-
-    def _start(self) -> None:
+        self._first = first
         self._legs: list[int] = []
         self._events: list[Operation | LegKind] = []
-        self._ends = False
+        self.ends = False
+
+    @property
+    def has_legs(self) -> bool:
+        """Whether there are any."""
+        return bool(self._legs)
 
     def add_gate(self, operation: Operation) -> None:
         """A one-qubit gate."""
@@ -316,11 +333,11 @@ class _Stretch:
         """Leg k."""
         self._legs.append(k)
         self._events.append(kind)
-        self._ends |= kind.opens_qubit
+        self.ends |= kind.opens_qubit
 
     def close(self, items: list[Gate | Opening], branchings: list[Branching]) -> None:
-        """The stretch as one step, appended where it has any; the next one begins."""
-        if self._ends:
+        """The stretch as one step, appended where it has any."""
+        if self.ends:
             # (branches, end, start): the open qubit's own basis states are the branches.
             branchings.append(Branching(tuple(self._legs), self._products().reshape(-1, 2), self._qubit))
         elif self._legs:
@@ -336,8 +353,17 @@ class _Stretch:
             branchings.append(Branching(tuple(self._legs), spread))
         elif self._events:
             items.append(Gate((self._qubit,), tuple(self._events)))
-        self._first = False
-        self._start()
+
+    def rank(self) -> int:
+        """Independent ones of the branches of its legs."""
+        spanned = np.eye(2, dtype=complex)[None, :, : 1 if self._first else 2]
+        for event in self._events:
+            if not isinstance(event, LegKind):
+                spanned = np.asarray(event.to_matrix(), dtype=complex) @ spanned
+            else:
+                products = np.einsum("jab,ibc->ijac", event.branch_operators(), spanned)
+                spanned = _independent(products.reshape(-1, 2 * spanned.shape[2]))[1].reshape(-1, *spanned.shape[1:])
+        return len(spanned)
 
     def _products(self) -> np.ndarray:
         """(branches of the legs, 2, 2) complex: what all of it does to the qubit."""

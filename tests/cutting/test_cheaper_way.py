@@ -108,6 +108,21 @@ def test_counted_legs_are_those_simulated():
             assert program.branches <= 2 ** (branches + outputs) < 2 * program.branches
 
 
+def test_many_legs_on_one_stretch_are_counted_without_all_their_branches():
+    """A hub that is cut from forty others: two branches along one axis, four beside a turn."""
+    circuit = QuantumCircuit(41)
+    circuit.h(0)
+    circuit.ry(0.3, range(1, 41))
+    for q in range(1, 41):
+        circuit.cz(0, q)
+        if q == 20:
+            circuit.u(0.3, 0.4, 0.5, 0)
+    circuit.rx(0.2, range(41))
+    cuts = tuple(GateCut(i) for i, item in enumerate(circuit.data) if len(item.qubits) == 2)
+    hub = partition(problem_of(circuit, ["Z" * 41], np.ones((1, 1))), cuts).fragments[0]
+    assert len(hub.legs) == 40 and simulated_legs(hub) == (1, 0), "the qubit begins in one state"
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_blocks_of_gates_hold_every_gate_once_and_keep_the_order_on_each_qubit(seed):
     for fragment in some_fragments(seed):
