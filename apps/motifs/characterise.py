@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.motifs.couplings import MOTIFS, Ran, Size
+from apps.motifs.mini_apps import MINI_APP_COLUMNS
 from scheduler_policies import Device, Kind
 from tasks.errors import QompassError
 from tasks.runtime import engine, engine_info, under_compss, units_now
@@ -137,24 +138,33 @@ def _characterised(name: str, size: Size, where: Where, to: Path, told: Callable
     ran = MOTIFS[name].run(size)
     seconds = time.perf_counter() - began
     label = where.label or engine_info().name
-    _append(to / f"{name}.csv", _row(ran, seconds, size, f"{label}, {executed}"))
+    _append(to / f"{name}.csv", _row(name, ran, seconds, size, f"{label}, {executed}"))
     beside = max(0.0, number * seconds - ran.work) / ran.tasks
     used = min(1.0, ran.work / (number * seconds))
     rate = ran.tasks / seconds
     return Characterised(name, label, device, number, ran.tasks, seconds, ran.work, rate, beside, used, 1.0)
 
 
-def _row(ran: Ran, seconds: float, size: Size, executed: str) -> dict[str, Any]:
-    """The mini-app's columns, else what there is of them for a coupling; who ran it, last."""
+def _row(name: str, ran: Ran, seconds: float, size: Size, executed: str) -> dict[str, Any]:
+    """The mini-app's columns in its order, empty where there is nothing of the kind here, then what it has none for."""
     now = datetime.datetime.now().strftime("%Y-%m-%dT%H:%M:%S")
     own = ran.row or {"num_qubits": size.qubits, "n_entries": size.entries, "circuit_depth": size.depth,
                       "length": size.length, "compute_time_sec": seconds}  # fmt: skip
-    return {"timestamp": now, **own, "cluster_info": executed}
+    known = {"timestamp": now, **own, "cluster_info": executed}
+    return {column: known.get(column, "") for column in MINI_APP_COLUMNS.get(name, "").split()} | known
 
 
 def _append(path: Path, row: dict[str, Any]) -> None:
+    """Add a row to a table.
+
+    Raises:
+        QompassError: there is one with other columns.
+    """
     new = not path.exists()
-    with open(path, "a", newline="") as file:
+    with open(path, "a+", newline="") as file:
+        file.seek(0)
+        if not new and next(csv.reader(file), []) != list(row):
+            raise QompassError(f"{path}: has other columns: name another folder with --to")
         writer = csv.DictWriter(file, list(row))
         if new:
             writer.writeheader()

@@ -14,12 +14,17 @@ from qiskit.quantum_info import SparsePauliOp
 from apps.motifs.work import compress, expect, expect_on, layered, state_vector_rank, total
 from apps.variational.spsa import walk
 from scheduler_policies import Device
+from tasks.cutting import GateCut
 from tasks.errors import InputError
 from tasks.evaluate import Evaluator
+from tasks.inputs.validation import make_problem
+from tasks.model.problem import Problem
 from tasks.options import Options
+from tasks.runs import RunDirectory
+from tasks.runs.temporary import temporary_runs
 from tasks.runtime import raise_defect, wait_on
 from tasks.runtime.ranks import mpirun_path, run_ranks
-from tasks.workflow import estimate
+from tasks.workflow import Result, run
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Ran:
         tasks: how many.
         work: seconds inside of them.
         values: what came out, for whoever checks it.
-        row: the columns of the mini-app that it mirrors, in order.
+        row: what it knows of the columns of the mini-app that it mirrors.
     """
 
     tasks: int = 0
@@ -80,10 +85,13 @@ def circuit_execution(size: Size) -> Ran:
     """Independent circuits, a task each."""
     ran = Ran()
     began = time.perf_counter()
-    ran.values = ran.take([_expect(size, angles) for angles in _angles(size)])
+    submitted = [_expect(size, angles) for angles in _angles(size)]
+    waits = time.perf_counter()
+    ran.values = ran.take(submitted)
+    ended = time.perf_counter()
     ran.row = {
         "num_qubits": size.qubits, "n_entries": size.entries, "circuit_depth": size.depth, "size_of_observable": 1,
-        "depth_of_recursion": 1, "compute_time_sec": time.perf_counter() - began,
+        "depth_of_recursion": 1, "tasks_wait_time": ended - waits, "total_run_time": ended - began,
         "quantum_options": "statevector" if size.device is None else f"{size.device.name}, {size.shots} shots",
     }  # fmt: skip
     return ran
@@ -139,20 +147,34 @@ def pipeline(size: Size) -> Ran:
 def circuit_cutting(size: Size) -> Ran:
     """A circuit in two fragments beside the same circuit whole."""
     circuit = layered(size.qubits, size.depth, _angles(size)[0])
-    observable = "Z0 Z" + str(size.qubits - 1)
-    began = time.perf_counter()
-    cut = estimate(circuit, observable, max_qubits=(size.qubits + 1) // 2, cache="off", seed=size.seed)[0]
-    took = time.perf_counter() - began
-    whole = estimate(circuit, observable, cache="off", seed=size.seed)[0]
-    full = time.perf_counter() - began - took
+    problem = make_problem(circuit, "Z0 Z" + str(size.qubits - 1))
+    fragment = (size.qubits + 1) // 2
+    (cut, took), (whole, full) = (_seen(problem, qubits, size.seed) for qubits in (fragment, None))
+    (value,), (true,) = ([one.value for one in result.estimates] for result in (cut, whole))
+    planned = cut.plan.cuts
+    seconds, whole_seconds = cut.record["timings"], whole.record["timings"]
+    gates = sum(isinstance(one, GateCut) for one in planned)
     row = {
-        "subcircuit_size": (size.qubits + 1) // 2, "base_qubits": size.qubits, "observables": observable,
-        "scale_factor": 1, "num_samples": "all", "circuit_cutting_total_runtime_secs": took,
-        "full_circuit_total_runtime_secs": full, "circuit_cutting_expval": cut.value,
-        "full_circuit_expval": whole.value,
-        "error_in_estimation": abs(cut.value - whole.value), "scenario_label": "exact",
+        "experiment_start_time": time.time() - took - full, "subcircuit_size": fragment, "base_qubits": size.qubits,
+        "circuit_type": "layered", "circuit_depth": size.depth, "observables": problem.names[0], "scale_factor": 1,
+        "num_samples": "all", "number_of_tasks": len(cut.plan.fragments), "find_cuts_time": seconds["cut"],
+        "circuit_cutting_exec_time_secs": seconds["execute"],
+        "circuit_cutting_reconstruct_time_secs": seconds["reconstruct"], "circuit_cutting_total_runtime_secs": took,
+        "full_circuit_exec_time_secs": whole_seconds["execute"], "full_circuit_total_runtime_secs": full,
+        "circuit_cutting_expval": value, "full_circuit_expval": true, "error_in_estimation": value - true,
+        "scenario_label": "exact", "num_cuts": len(planned), "sampling_overhead": cut.plan.sampling_overhead,
+        "actual_speedup": full / took, "gpu_mode": False, "num_slots": size.units, "num_gate_cuts": gates,
+        "num_wire_cuts": len(planned) - gates, "num_nodes": 1, "cores_per_node": size.units, "gpus_per_node": 0,
     }  # fmt: skip
-    return Ran(2, took + full, [cut.value, whole.value], row)
+    return Ran(2, took + full, [value, true], row)
+
+
+def _seen(problem: Problem, max_qubits: int | None, seed: int) -> tuple[Result, float]:
+    """A run of a problem, and its seconds."""
+    began = time.perf_counter()
+    with temporary_runs() as parent, RunDirectory.create(parent, {"seed": seed}, problem) as directory:
+        result = run(problem, Options(max_qubits=max_qubits, cache="off", seed=seed), directory)
+    return result, time.perf_counter() - began
 
 
 def distributed_state_vector(size: Size) -> Ran:
@@ -160,8 +182,11 @@ def distributed_state_vector(size: Size) -> Ran:
     if mpirun_path() is None:
         raise InputError("there is no mpirun: pip install mpi4py mpich")
     ranks = 1 << (size.units.bit_length() - 1)
+    began = time.perf_counter()
     found = run_ranks(state_vector_rank, [size.qubits, size.depth, _angles(size)[0]], {}, ranks)
-    row = {"num_gpus": ranks, "wires": size.qubits, "layers": size.depth, "time": max(took for _, took in found)}
+    whole, took = time.perf_counter() - began, max(took for _, took in found)
+    row = {"num_gpus": ranks, "wires": size.qubits, "layers": size.depth, "time": took, "expval": found[0][0],
+           "enable_jacobian": False, "enable_qjit": False, "mpi_startup_time": whole - took}  # fmt: skip
     return Ran(1, sum(took for _, took in found), [value for value, _ in found], row)
 
 

@@ -11,21 +11,45 @@ import pytest
 
 from apps.cli.main import main
 from apps.motifs.couplings import MOTIFS
+from tasks.runtime.ranks import mpirun_path
 from tests.engines.launching import ROOT, needs_runcompss, on_compss
 from tests.execution.qpu.test_qpu_run import only_qpus, qpus
 
 __all__ = ["qpus"]  # a fixture
 
+# Of the tables that Pilot-Quantum's mini-apps write (radical-cybertools/quantum-mini-apps, January 2026), then ours.
 COLUMNS = {
     "circuit-execution": "timestamp num_qubits n_entries circuit_depth size_of_observable depth_of_recursion"
-                         " compute_time_sec quantum_options cluster_info",
-    "qml-compression": "timestamp n_samples number_of_nodes cores_per_node compute_time_sec cluster_info",
-    "qml-classifier": "timestamp column_1 compute_time_sec cluster_info",
+                         " tasks_wait_time total_run_time + quantum_options cluster_info",
+    "circuit-cutting": "experiment_start_time subcircuit_size base_qubits circuit_type circuit_depth observables"
+                       " scale_factor num_samples number_of_tasks metadata cluster_config full_circuit_qiskit_options"
+                       " circuit_cutting_qiskit_options circuit_cutting_task_resources full_circuit_task_resources"
+                       " find_cuts_time circuit_cutting_transpile_time_secs circuit_cutting_exec_time_secs"
+                       " circuit_cutting_reconstruct_time_secs circuit_cutting_total_runtime_secs"
+                       " full_circuit_transpile_time_secs full_circuit_exec_time_secs full_circuit_total_runtime_secs"
+                       " circuit_cutting_expval full_circuit_expval error_in_estimation scenario_label num_cuts"
+                       " sampling_overhead predicted_speedup actual_speedup speedup_error prediction_accuracy_pct"
+                       " gpu_mode gpu_fraction gpu_type num_slots num_gate_cuts num_wire_cuts num_nodes cores_per_node"
+                       " gpus_per_node task_runtimes + timestamp cluster_info",
+    "distributed-state-vector": "timestamp num_gpus wires layers time expval enable_jacobian enable_qjit"
+                                " mpi_startup_time + cluster_info",
+    "qml-compression": "n_samples number_of_nodes cores_per_node compute_time_sec + timestamp cluster_info",
+    "qml-training": "timestamp scenario_label num_qubits compute_time_sec parameters cluster_info +",
+    "qml-classifier": "column_1 compute_time_sec + timestamp cluster_info",
+}  # fmt: skip
+# Of these nothing is known here: no backend is configured, nothing transpiled or predicted for it, no task timed alone.
+EMPTY = {
+    "circuit-cutting": "metadata cluster_config full_circuit_qiskit_options circuit_cutting_qiskit_options"
+                       " circuit_cutting_task_resources full_circuit_task_resources circuit_cutting_transpile_time_secs"
+                       " full_circuit_transpile_time_secs predicted_speedup speedup_error prediction_accuracy_pct"
+                       " gpu_fraction gpu_type task_runtimes",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", COLUMNS)
 def test_the_table_has_the_mini_apps_columns_and_the_summary_adds_up(name, tmp_path, monkeypatch, capsys):
+    if name == "distributed-state-vector" and mpirun_path() is None:
+        pytest.skip("there is no mpirun")
     monkeypatch.chdir(tmp_path)
     size = ["--qubits", "4", "--depth", "1", "--entries", "2", "--length", "2"]
     assert main(["motif", name, *size, "--units", "1", "2", "--to", "out", "--json"]) == 0
@@ -33,12 +57,23 @@ def test_the_table_has_the_mini_apps_columns_and_the_summary_adds_up(name, tmp_p
     with open(f"out/{name}.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     tried = [1] if MOTIFS[name].alone else [1, 2]
-    assert list(rows[0]) == COLUMNS[name].split() and len(rows) == len(tried)
+    assert list(rows[0]) == COLUMNS[name].replace("+", "").split() and len(rows) == len(tried)
+    for row in rows:
+        assert {column for column, value in row.items() if not value} == set(EMPTY.get(name, "").split())
     assert [one["units"] for one in found] == tried and found[0]["scaling"] == 1
     for one in found:
         assert one["throughput"] == pytest.approx(one["tasks"] / one["seconds"])
         assert one["overhead"] == pytest.approx(max(0, one["units"] * one["seconds"] - one["work"]) / one["tasks"])
         assert 0 <= one["utilisation"] <= 1
+
+
+def test_a_table_with_other_columns_is_left_as_it_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "qml-classifier.csv").write_text("timestamp,column_1,compute_time_sec,cluster_info\n1,2,3,4\n")
+    size = ["--qubits", "4", "--depth", "1", "--entries", "2"]
+    assert main(["motif", "qml-classifier", *size, "--units", "1", "--to", "."]) == 2
+    assert "qml-classifier.csv: has other columns: name another folder with --to" in capsys.readouterr().err
+    assert (tmp_path / "qml-classifier.csv").read_text().splitlines()[1:] == ["1,2,3,4"]
 
 
 def test_a_motif_that_is_none_is_said(capsys, tmp_path, monkeypatch):
