@@ -109,12 +109,15 @@ def exact_bytes(program: OpenProgram, factors: np.ndarray, tensor_bytes: int) ->
     together = min(together, 1 << (width - min(RUN_BITS, width // 3)))  # as many as one pass can tell apart
     grams = pairs * min(together, max(1, GRAM_ENTRIES // pairs))
     held = min(GRAM_PRODUCTS, max(program.amplitudes, min(PART, 4 * program.branches * program.amplitudes)))
-    products = 8 * max(4 * pairs, held) + 3 * AMPLITUDE_BYTES * pairs * min(together, max(1, held // (4 * pairs)))
+    blocks = max(1, held // (4 * pairs))
+    sums = 3 * min(together, blocks) if blocks > 1 else 1
     parts = AMPLITUDE_BYTES * min(PART, program.amplitudes)
+    products = parts + 8 * max(4 * pairs, held) + AMPLITUDE_BYTES * pairs * sums
     simulation = AMPLITUDE_BYTES * program.peak + 4 * parts
     entries = tensor_bytes // 8 // max(1, int(factors.sum()))  # of a factor; more than pairs where legs share branches
     changed = max(1, min(together, 2 * PART // max(pairs, entries)))  # factors whose bases are changed at a time
-    bases = AMPLITUDE_BYTES * changed * (pairs + 2 * max(pairs, entries))
+    grown = 10 * entries if entries > pairs else 0  # with what the last ones are made of
+    bases = changed * max(2 * AMPLITUDE_BYTES * pairs, grown)
     return max(simulation, AMPLITUDE_BYTES * (program.amplitudes + grams) + max(products, bases) + tensor_bytes)
 
 

@@ -122,6 +122,8 @@ class _SignedSums:
     def __call__(self, blocks: np.ndarray) -> np.ndarray:
         """From (block, entry) to (pattern, entry)."""
         first, *others = self._signs
+        if first.size == 1:  # one block, whose signs are none
+            return blocks
         if not others:
             return np.matmul(first, blocks)
         partial = np.matmul(first, blocks.reshape(-1, first.shape[1], blocks.shape[1]))
@@ -187,6 +189,10 @@ def _add_signed(products: np.ndarray, blocks: np.ndarray, masks: np.ndarray, out
 
 def _add(sums: np.ndarray, which: np.ndarray, signs: np.ndarray, out: np.ndarray) -> None:
     """Add to every Pauli its sum with its sign."""
+    if out[0].size > PART:
+        for own, k, sign in zip(out, which.tolist(), signs.tolist(), strict=True):
+            (np.add if sign > 0 else np.subtract)(own, sums[k], out=own)
+        return
     step = max(1, PART // out[0].size)
     for start in range(0, len(out), step):
         part = slice(start, start + step)

@@ -15,7 +15,7 @@ from tasks.cutting.drawn_bytes import table_length
 from tasks.cutting.kinds import LegKind, Setting, gate_product
 from tasks.cutting.open_program import Branching
 from tasks.cutting.plan import Leg
-from tasks.execution.simulators.exact import LegBases
+from tasks.execution.simulators.leg_bases import LegBases
 from tasks.execution.simulators.open_state import OpenState
 from tasks.execution.simulators.products import Workers, multiply_axis, patterns
 from tasks.model.arrays import HERE, Arrays

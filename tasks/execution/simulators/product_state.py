@@ -15,7 +15,7 @@ import numpy as np
 from tasks.cutting.open_program import Gate, Opening
 from tasks.cutting.plan import Fragment
 from tasks.cutting.product_program import ProductProgram
-from tasks.execution.simulators.exact import LegBases
+from tasks.execution.simulators.leg_bases import LegBases
 
 _ROUNDING = 1e-13  # of a singular value, relative to the largest
 _PAULIS = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[1, 0], [0, -1]], [[0, -1j], [1j, 0]]])
