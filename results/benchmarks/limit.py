@@ -18,6 +18,8 @@ from math import log2
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from results.benchmarks.limit_frame import frame
 from results.benchmarks.limit_page import LONGEST_S, figure, table
 from results.benchmarks.reconstruction_scale import chain, grid, network, tree
@@ -113,9 +115,9 @@ plain = job.fragment.circuit.copy()
 plain.save_statevector()
 print(flush=True)
 for line in sys.stdin:
-    began = time.perf_counter()
+    began, before = time.perf_counter(), time.process_time()
     run_job(job, threads=int(line)) if int(line) else simulator.run(plain, shots=1).result().data(0)
-    print(time.perf_counter() - began, flush=True)
+    print(time.perf_counter() - began, time.process_time() - before, flush=True)
 """
 
 
@@ -130,11 +132,15 @@ def cores() -> list[dict[str, Any]]:
         for _ in range(2)
     ]  # fmt: skip
 
-    def ask(worker: subprocess.Popen[str], threads: int) -> float:
+    def ask_both(worker: subprocess.Popen[str], threads: int) -> tuple[float, float]:
         assert worker.stdin is not None and worker.stdout is not None
         worker.stdin.write(f"{threads}\n")
         worker.stdin.flush()
-        return float(worker.stdout.readline())
+        wall, processor = map(float, worker.stdout.readline().split())
+        return wall, processor
+
+    def ask(worker: subprocess.Popen[str], threads: int) -> float:
+        return ask_both(worker, threads)[0]
 
     rows = []
     try:
@@ -142,7 +148,10 @@ def cores() -> list[dict[str, Any]]:
             assert worker.stdout is not None
             worker.stdout.readline()
             ask(worker, 1)
-        alone = min(ask(workers[0], 1) for _ in range(3))
+        # In turn, so that what else the machine does meets both alike.
+        turns = [(ask_both(workers[0], 1), ask_both(workers[0], 2)) for _ in range(9)]
+        pairs = [(one, two) for (one, _), (two, _) in turns]
+        alone = min(one for one, _ in pairs)
         peer = min(ask(workers[0], 0) for _ in range(2))
         with ThreadPoolExecutor(2) as pool:
             beside = min(max(pool.map(lambda w: ask(w, 0), workers)) for _ in range(2))
@@ -160,6 +169,10 @@ def cores() -> list[dict[str, Any]]:
                     times.append(time.perf_counter() - began)
                 row[f"efficiency_{threads}"] = fragments * alone / (2 * min(times))
             rows.append(row)
+        rows[1] |= {
+            "walls": [float(np.median(own)) for own in zip(*pairs, strict=True)],
+            "processors": [float(np.median([turn[k][1] for turn in turns])) for k in (0, 1)],
+        }
     finally:
         for worker in workers:
             worker.kill()

@@ -133,7 +133,25 @@ def table(results: dict[str, Any]) -> list[str]:
     for row in results["cores"]:
         one, lent = (f"{row[key]:.2f}" if row[key] else "-" for key in ("efficiency_1", "efficiency_2"))
         lines.append(f"| {row['fragments']} | {one} | {lent} |")
-    return lines + frame_lines(results.get("frame"))
+    return [*lines, *_one_on_two(results["cores"]), *frame_lines(results.get("frame"))]
+
+
+def _one_on_two(rows: list[dict[str, Any]]) -> list[str]:
+    """Where the time of one fragment on two cores goes."""
+    row = next((row for row in rows if "walls" in row), None)
+    if row is None:
+        return []
+    (one, two), (alone, both) = row["walls"], row["processors"]
+    waited = 2 * two - both
+    return [
+        "",
+        f"One fragment, one core and two in turn, medians: {1e3 * one:,.0f} and {1e3 * two:,.0f} ms, a parallel "
+        f"efficiency of {one / (2 * two):.2f}. Of the two cores' {2e3 * two:,.0f} ms the work takes "
+        f"{1e3 * both:,.0f}, {both / alone:.2f} times what one core needs for it (both read and write one state, and a "
+        f"second thread's new pages are cleared by the system), and {1e3 * waited:,.0f} are waited: the first gates of "
+        "a small state, matrices of gates and what comes before and after are done by one thread, and each of some 70 "
+        "steps ends when its last part does.",
+    ]
 
 
 _GROWTH = [

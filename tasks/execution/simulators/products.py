@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 
@@ -51,11 +51,15 @@ class Workers:
                 work(iter(parts))
                 return
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._cores.most)
+                self._pool = ThreadPoolExecutor(self._cores.most - 1)
             waiting = iter(parts)
-            shares = [_in_turn(waiting) for _ in range(threads)]
-            for done in [self._pool.submit(work, share) for share in shares]:
-                done.result()
+            others = [self._pool.submit(work, _in_turn(waiting)) for _ in range(threads - 1)]
+            try:
+                work(_in_turn(waiting))  # this thread's share: waiting for others would cost two changes of threads
+            finally:
+                wait(others)
+            for other in others:
+                other.result()
 
 
 def _in_turn(parts: Iterator[slice]) -> Iterator[slice]:
