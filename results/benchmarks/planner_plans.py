@@ -40,6 +40,8 @@ SHOTS = 10**10
 PEER_S = 4.0
 ELSEWHERE = {"qcut": "QCut", "qdislib": "Qdislib", "pennylane": "PennyLane"}
 GRAPHS = {"Mt-KaHyPar": "mt", "KaHyPar": "kahypar"}
+MODES = {"sampled": ("overhead", "kappa^2"), "exact": ("seconds", "predicted seconds")}
+_MOST_BITS = 40  # of a fragment tensor: 8 TiB
 _ELSEWHERE_S = 6.0
 _MOST_QUBITS = 100
 
@@ -295,6 +297,16 @@ def _find_cuts(circuit: QuantumCircuit, width: int, results: Any) -> None:
             cuts.append(GateCut(done))
         done += 1
     results.put(tuple(cuts))
+
+
+def best_peer(row: dict[str, Any], key: str) -> float | None:
+    """Of those whose fragments keep the width and have tensors that can be held at all."""
+    return min((peer[key] for peer in row["peers"].values() if fits(peer, row)), default=None)
+
+
+def fits(peer: dict[str, Any] | None, row: dict[str, Any]) -> bool:
+    """Whether a peer has a plan of the case's width."""
+    return bool(peer) and "why" not in peer and peer["width"] <= row["width"] and peer.get("bits", 0.0) <= _MOST_BITS
 
 
 if __name__ == "__main__":

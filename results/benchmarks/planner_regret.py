@@ -36,7 +36,7 @@ DATA = Path(__file__).with_name("planner_regret.json")
 SEEDS, SHOTS, CANDIDATES = 24, 10**6, 8
 _MOST_VARIANTS = 50  # of a plan whose error is simulated
 _TURNS, _MOST_S = 60, 8.0  # of a problem's exact runs; of all of them, about
-_HOPELESS = {4: 1.6, 12: 1.3}  # after so many turns: times the least
+_HOPELESS = {1: 3.0, 4: 1.6, 12: 1.3}  # after so many turns: times the least
 WIDTHS = {
     "w 20": (6, 10), "cuccaro 12": (7, 8), "swap test 13": (5, 7), "qaoa 3-regular 16": (8, 10),
     "tfim line 20, 3 steps": (5, 10), "brickwork 12, 4 layers": (4, 6), "bernstein-vazirani 30": (12, 16),
@@ -170,6 +170,17 @@ def _took(problem: Problem, plan: Plan) -> float:
     with temporary_runs() as parent, _Clocked.create(parent, {"seed": 0}, problem) as directory:
         run(problem, options, directory)
         return directory.processor_seconds
+
+
+def regret(candidates: list[dict[str, Any]], key: str) -> float:
+    """Of the first over the best one."""
+    return float(candidates[0][key] / min(one[key] for one in candidates if key in one))
+
+
+def of_taken(row: dict[str, Any], mode: str) -> dict[str, Any]:
+    """What is known of the plan taken; nothing where it was refused or takes too long."""
+    own = row.get(mode)
+    return own[0] if isinstance(own, list) else {}
 
 
 if __name__ == "__main__":
