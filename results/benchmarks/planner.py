@@ -111,7 +111,8 @@ def compared(plans: list[dict[str, Any]]) -> list[str]:
     lines = [
         "# The planner",
         "",
-        "`python -m results.benchmarks.planner` ([figure](planner.png)); 2 shared cores, process seconds of planning.",
+        "`python -m results.benchmarks.planner` ([figure](planner.png), [the law of error](planner_law.png)); 2 shared"
+        " cores, process seconds of planning.",
         "",
         f"{len(plans)} (circuit, width) cases of {len({row['case'] for row in plans})} circuits, half with other"
         " qubit numbers. Peers: qiskit-addon-cutting 0.10 `find_cuts` with its defaults (up to 4 s), and"
@@ -331,7 +332,9 @@ def regretted(rows: list[dict[str, Any]]) -> list[str]:
         f" {planner_regret.SEEDS} seeds of the plan taken and its best rival. Exact: processor seconds of execution and"
         " reconstruction in whole runs by given cuts (what every plan of a problem takes, its search and its record, is"
         " not counted), all candidates in turn in one process, in an order drawn anew each time: the least of"
-        f" {_turns(exact)} turns, other programs on the machine. They make a turn up to half as long again; the least"
+        f" {_turns(exact)} turns (fewer of those that are far from the best; candidates that would start an engine, of"
+        " more than a second of work, are left out), other programs on the machine. They make a turn up to half as long"
+        " again; the least"
         f" of every second turn and that of the others differ by {100 * np.median(apart):.0f} % in the median and"
         f" {100 * np.quantile(apart, 0.9):.0f} % in one of ten, so that a ratio below about"
         f" {1 + np.quantile(apart, 0.68):.2f} cannot be told from 1.",
@@ -398,7 +401,8 @@ def by_cuts(rows: list[dict[str, Any]]) -> list[str]:
         "",
         f"Fragments of three qubits, an rzz(0.8) cut on every edge, {planner_law.SHOTS:,} even shots in all,"
         f" {planner_law.SEEDS} seeds, six to eight one- and two-body observables: the root mean square error grows with"
-        " about the root of the number of cuts, kappa / sqrt(shots) exponentially. Predicted over measured:"
+        " about the root of the number of cuts, kappa / sqrt(shots) exponentially ([figure](planner_law.png); in a tree"
+        " observables see ever fewer of the cuts, and kappa counts what they see). Predicted over measured:"
         f" median {median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f}; one error bar holds the true value in"
         f" {100 * coverage:.0f} %.",
         "",
