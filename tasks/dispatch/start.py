@@ -95,7 +95,8 @@ def started(
             step.advance()
         stack.enter_context(inline(_small(plan, options, devices)))
         known = None
-        if options.sampled and any(device.kind is Kind.QPU for device in devices):
+        choice = len(devices) > 1 or options.budget is not None or options.scheduler
+        if options.sampled and choice and any(device.kind is Kind.QPU for device in devices):
             with contextlib.closing(tickets_in(directory.path)) as tickets:
                 ticket = tickets.next()
                 outcome = wait_on(fidelities(plan, devices, options.mitigation, ticket), ticket)

@@ -77,10 +77,15 @@ def test_workers_come_and_go_and_nothing_is_lost_or_computed_twice(tmp_path, alo
     """One that is killed takes what it had made with it; one that is told to leave hands it on first."""
     with running_cluster(tmp_path / "cluster", {"CPU": 1}) as processes:
         process = started(tmp_path, tmp_path / "cluster")
-        before = {path: path.stat().st_mtime_ns for path in first_results(tmp_path, process)}
+        first = processes[1]
+        files = first_results(tmp_path, process)
+        first.send_signal(signal.SIGSTOP)  # or the run might be over before the other has come
+        before = {path: path.stat().st_mtime_ns for path in files}
         processes.append(member("worker", "--folder", tmp_path / "cluster", "--units", "CPU=1"))
         said(processes[-1], "offers CPU=1")
-        processes[1].send_signal(number)
+        assert process.poll() is None
+        first.send_signal(number)
+        first.send_signal(signal.SIGCONT)
         out, err = process.communicate(timeout=200)
         assert process.returncode == 0, err
         assert json.loads(out)["estimates"] == alone
