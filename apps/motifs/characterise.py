@@ -203,6 +203,8 @@ def page(found: Sequence[Characterised]) -> Any:
         ("utilisation", "work inside of tasks over the units' time; 1 is best", alt.Scale(domain=[0, 1]), None),
         ("scaling", "throughput over that with the fewest units; as many as units is best", alt.Scale(), None),
     ):  # fmt: skip
+        if name == "scaling" and not scaled:
+            continue  # one number of units is all that was tried, or, on COMPSs, that there is
         axis = alt.Axis() if ticks is None else alt.Axis(values=ticks, format=".6~g")
         panels.append(
             alt.Chart(alt.Data(values=scaled if name == "scaling" else values))
@@ -218,5 +220,5 @@ def page(found: Sequence[Characterised]) -> Any:
         )
     about = [f"{name}: {MOTIFS[name].about}" for name in order]
     title = alt.TitleParams("Execution motifs: how tasks are coupled", subtitle=about, anchor="start", offset=16)
-    rows = alt.hconcat(panels[0], panels[1]), alt.hconcat(panels[2], panels[3])
+    rows = [alt.hconcat(*panels[first : first + 2]) for first in range(0, len(panels), 2)]
     return alt.vconcat(*rows).properties(title=title)

@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 KINDS = ("cpu", "gpu", "qpu")
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
 _CONFIG = "QOMPASS_QRMI_CONFIG"
-_WORTH_RANKS = 1e10  # floating-point operations, as tasks/reconstruct.py has it
+_WORTH_RANKS = 1e11  # floating-point operations, as tasks/reconstruct.py has it
 
 
 def qompass(*arguments: str) -> tuple[int, str]:

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from apps.cli.main import main
+from apps.motifs.characterise import Characterised, page
 from apps.motifs.couplings import MOTIFS
 from tasks.runtime.ranks import mpirun_path
 from tests.engines.launching import ROOT, needs_runcompss, on_compss
@@ -159,3 +160,11 @@ def test_motifs_follow_each_other_on_compss_with_the_units_of_its_resources_file
         with open(tmp_path / name / "motifs.csv", newline="") as file:
             (row,) = csv.DictReader(file)
         assert (row["motif"], row["engine"], row["units"], row["tasks"]) == (name, "compss", "2", str(tasks))
+
+
+@pytest.mark.parametrize(("units", "panels"), [((1,), 3), ((1, 2), 4)])
+def test_scaling_is_drawn_where_several_numbers_of_units_were_tried(units, panels):
+    pytest.importorskip("altair", reason="Altair is not installed")
+    found = [Characterised("chain", "compss", "CPU", own, 4, 2.0, 1.0, 2.0, 0.25, 0.5, 1.0) for own in units]
+    drawn = page(found).to_dict()
+    assert sum(len(row["hconcat"]) for row in drawn["vconcat"]) == panels

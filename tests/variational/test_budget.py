@@ -257,7 +257,7 @@ def test_what_measures_the_readout_is_paid_from_the_budget_and_refused_where_it_
     done, shots = priced("--policy", "availability", "--budget", "3", "--mitigation", "readout")
     assert done.returncode == 2 and "--budget" in done.stderr, done.stderr
     assert not any(shots.values()), "QPU_A's readout alone takes 2 * 8,192 shots for 4.9"
-    done, shots = priced("--policy", "balanced", "--budget", "3", "--mitigation", "readout")
+    done, shots = priced("--policy", "balanced", "--budget", "3", "--mitigation", "readout", "--iterations", "3")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     paid = sum(PRICES[name] * count for name, count in shots.items())
