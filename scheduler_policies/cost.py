@@ -235,7 +235,7 @@ def expected_fidelity(device: Device, state: DeviceState, work: Work) -> float:
 
 def mean_fidelity(device: Device, one_qubit_gates: int, two_qubit_gates: int, measured: int) -> float:
     """Fidelity of a circuit known only by its counts, from the device's mean errors."""
-    routed = two_qubit_gates * (1.0 if device.coupling is None else ROUTED_TWO_QUBIT_GATES)
+    routed = two_qubit_gates * (ROUTED_TWO_QUBIT_GATES if device.routes else 1.0)
     logarithm = one_qubit_gates * _log_success(device.one_qubit_error)
     logarithm += routed * _log_success(device.two_qubit_error)
     logarithm += measured * _log_success(device.readout_error)

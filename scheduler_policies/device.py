@@ -170,6 +170,12 @@ class Device:
         return self.kind is not Kind.QPU
 
     @cached_property
+    def routes(self) -> bool:
+        """Whether some pairs of its qubits have no two-qubit gate, so that circuits are routed."""
+        pairs = {frozenset(pair) for pair in self.coupling or ()}
+        return self.coupling is not None and 2 * len(pairs) < (self.qubits or 0) * ((self.qubits or 0) - 1)
+
+    @cached_property
     def one_qubit_error(self) -> float:
         """Mean calibrated error of its one-qubit gates; 0 where it has none."""
         return _mean([gate.error for gate in self.gates if len(gate.qubits) == 1])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 from typing import Any
 
 import numpy as np
 
 from scheduler_policies.device import Device
 from scheduler_policies.machine import TYPICAL_CPU
-from tasks.cutting import Cut, Plan, make_plan, make_plans
+from tasks.cutting import Cut, CuttingError, Plan, make_plan, make_plans
 from tasks.cutting.cost import exact_fragment_seconds
 from tasks.model.problem import Problem
 from tasks.options import Options, plan_limits
@@ -22,6 +23,8 @@ _ALWAYS_S = 0.15
 _VARIANCES = 3.0  # times as long as the exact tensors of a plan, what its shots are worth takes
 _LONGER = 1.25  # a plan of less error may take so many times the seconds of the first
 _CLEARLY = 0.97  # a plan that the search ranked lower has to be better by more than predictions are uncertain
+_NARROWER = (0.75, 0.5)  # of the width allowed, where noise may make narrower fragments pay
+_MOST_WIDTHS, _OF_A_WIDTH = 3, 2
 
 
 @constraint(computing_units="1")
@@ -67,7 +70,8 @@ def chosen_plan(problem: Problem, cuts: tuple[Cut, ...] | None, limits: Mapping[
     """The best of the plans that the search finds, by what is predicted of each.
 
     Exact runs are compared by their seconds. Errors are predicted where simulating the candidates takes little beside
-    the run, of the first and then of those that take least; elsewhere the search's order is kept.
+    the run, of the first and then of those that take least; elsewhere the search's order is kept. Where only QPUs with
+    errors run, plans of narrower fragments are compared too, and the bias that the QPUs bring is part of the error.
 
     Raises:
         CuttingError: there is none within the limits.
@@ -79,31 +83,77 @@ def chosen_plan(problem: Problem, cuts: tuple[Cut, ...] | None, limits: Mapping[
     if cuts is not None or asked["plan_seconds"] == 0:
         return make_plan(problem, cuts=cuts, **asked)
     most = min(_COMPARED, _COMPARED_INSTRUCTIONS // max(1, len(problem.circuit.data)))
-    plans = make_plans(problem, **asked, most=max(1, most))
+    plans = compared_plans(problem, asked, max(1, most))
     if len(plans) == 1:
         return plans[0]
-    from tasks.prediction import predicted_spending, shot_variances  # loads the simulator
+    from tasks.prediction import predicted_spending  # loads the simulator
 
     if aim in ("time", "cost"):
         spent = [predicted_spending(plan, devices or (TYPICAL_CPU,), shots) for plan in plans]
         keys = [(one.price if aim == "cost" else 0.0, one.execute + one.reconstruct) for one in spent]
         return plans[min(range(len(plans)), key=lambda k: keys[k])]
-    spent = [predicted_spending(plan, (TYPICAL_CPU,), shots) for plan in plans]
+    noisy = only_noisy(devices)
+    spent = [predicted_spending(plan, devices if noisy else (TYPICAL_CPU,), shots) for plan in plans]
     took = [one.execute + one.reconstruct for one in spent]
-    simulated = [_VARIANCES * sum(map(exact_fragment_seconds, plan.fragments)) for plan in plans]
+    simulated = [(_VARIANCES + noisy) * sum(map(exact_fragment_seconds, plan.fragments)) for plan in plans]
     left = _WORTH * took[0] + _ALWAYS_S
     kept = []
     for k in sorted(range(len(plans)), key=lambda k: (k > 0, simulated[k])):
         left -= simulated[k]
         if left < 0:
             break
-        if took[k] <= _LONGER * took[0]:
+        if noisy or took[k] <= _LONGER * took[0]:  # no time that is saved makes up for bias
             kept.append(k)
     if len(kept) < 2:
         return plans[0]
-    errors = [float(shot_variances(problem, plans[k], shots=shots).std_errors(shots).max(initial=0.0)) for k in kept]
+    errors = [_predicted_error(problem, plans[k], shots, devices if noisy else ()) for k in kept]
     best = int(np.argmin(errors))
     return plans[kept[best if errors[best] < _CLEARLY * errors[0] else 0]]
+
+
+def only_noisy(devices: Sequence[Device]) -> bool:
+    """Whether whatever runs has errors that a calibration tells: there are QPUs only, and not all of them perfect."""
+    errors = (max(device.one_qubit_error, device.two_qubit_error, device.readout_error) for device in devices)
+    return bool(devices) and not any(device.exact for device in devices) and max(errors) > 0
+
+
+def compared_plans(problem: Problem, limits: Mapping[str, Any], most: int) -> list[Plan]:
+    """Plans that the search finds, in its order; on QPUs with errors then those of narrower fragments, too.
+
+    Args:
+        problem: the problem.
+        limits: the keyword arguments of ``make_plans``.
+        most: how many of the width allowed.
+
+    Raises:
+        CuttingError: there is none within the limits.
+    """
+    plans, devices = make_plans(problem, **limits, most=most), limits.get("devices", ())
+    if limits["shots"] is None or not only_noisy(devices):
+        return plans
+    sizes = {device.qubits for device in devices if device.qubits is not None}
+    widest = min(max(sizes), problem.num_qubits, limits["max_qubits"] or problem.num_qubits)
+    smaller = sorted((size for size in sizes if size < widest), reverse=True)
+    widths = dict.fromkeys([*smaller, *(ceil(share * widest) for share in _NARROWER)])
+    known = {plan.cuts for plan in plans}
+    for width in [width for width in widths if 1 < width < widest][:_MOST_WIDTHS]:
+        try:
+            found = make_plans(problem, **{**limits, "max_qubits": width}, most=_OF_A_WIDTH)
+        except CuttingError:  # too many cuts for the shots
+            continue
+        plans += [plan for plan in found if plan.cuts not in known]
+        known.update(plan.cuts for plan in found)
+    return plans
+
+
+def _predicted_error(problem: Problem, plan: Plan, shots: int, devices: Sequence[Device]) -> float:
+    """Of the observable that errs most: the standard error that shots give, and the bias that devices bring."""
+    from tasks.prediction import noise_biases, shot_variances
+
+    errors = shot_variances(problem, plan, shots=shots).std_errors(shots)
+    if devices:
+        errors = np.hypot(errors, noise_biases(problem, plan, devices))
+    return float(errors.max(initial=0.0))
 
 
 def _plan(problem: Problem, cuts: tuple[Cut, ...] | None, limits: dict[str, Any]) -> Any:

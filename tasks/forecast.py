@@ -17,8 +17,8 @@ import numpy as np
 from scheduler_policies import Device, Kind
 from scheduler_policies.cost import exact_seconds, state_bytes
 from scheduler_policies.machine import CONTRACTION_FLOPS, TYPICAL_CPU
-from tasks.cut import asked_of_plan, chosen_plan
-from tasks.cutting import CuttingError, Plan, make_plan, make_plans
+from tasks.cut import asked_of_plan, chosen_plan, compared_plans, only_noisy
+from tasks.cutting import CuttingError, Plan, make_plan
 from tasks.cutting.cone_program import cone_program
 from tasks.cutting.cost import exact_fragment_seconds
 from tasks.cutting.objectives.error import log_variance
@@ -31,7 +31,7 @@ from tasks.cutting.search.sketch import sketch_of
 from tasks.execution.calibration import constants_name
 from tasks.model.problem import Problem
 from tasks.options import Options
-from tasks.prediction import Spending, predicted_spending, shot_variances, variances_seconds
+from tasks.prediction import Spending, noise_biases, predicted_spending, shot_variances, variances_seconds
 
 _SIMULATED_S = 5.0  # the errors of a plan whose fragments take longer are guessed from its cut ends
 _COMPARED = 6
@@ -77,6 +77,8 @@ class Forecast:
         for_wanted: what as many shots take.
         bytes: peak memory here.
         constants: the name of the CPUs' constants that seconds were predicted with, "" without CPUs.
+        biases: (observable,) by how much the devices' errors shift the estimates, by their calibrations; empty where
+            simulators run fragments, too, or that is not known.
     """
 
     cut_seconds: float
@@ -88,6 +90,7 @@ class Forecast:
     for_wanted: Spending | None
     bytes: int
     constants: str
+    biases: tuple[float, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """As ``plan.predicted`` of ``qompass plan --json``."""
@@ -96,6 +99,7 @@ class Forecast:
             "seconds": {**seconds, "total": sum(seconds.values())},
             "std_error": list(self.std_errors),
             "std_error_is": "computed" if self.computed else "an order of magnitude",
+            "bias": list(self.biases),
             "bytes": self.bytes,
             "price": self.spent.price,
             "constants": self.constants,
@@ -144,6 +148,7 @@ def forecast(
         and (options.memory_bytes is None or predicted_bytes(plan) <= options.memory_bytes)
     )
     needed: float | None = None
+    biases = noise_biases(problem, plan, devices, options.memory_bytes) if computed and only_noisy(devices) else ()
     if computed:
         known = shot_variances(problem, plan, options.memory_bytes)
         needed = known.shots_for(wanted) if within is None or options.target_error is not None else None
@@ -167,6 +172,7 @@ def forecast(
         None if needed is None else predicted_spending(plan, devices, needed),
         predicted_bytes(plan, devices, int(min(shots, 1e15))),
         constants,
+        tuple(map(float, biases)),
     )
 
 
@@ -195,7 +201,7 @@ def others(problem: Problem, options: Options, devices: Sequence[Device]) -> lis
     asked = asked_of_plan(options, devices)
     asked.pop("minimise")
     try:
-        return make_plans(problem, **asked, most=_COMPARED)
+        return compared_plans(problem, asked, _COMPARED)
     except CuttingError:
         return []
 

@@ -49,6 +49,10 @@ def forecast_text(known: Forecast, names: Sequence[str], devices: Sequence[str])
     about = "" if known.computed else "about (an order of magnitude) "
     worst = max(range(len(names)), key=lambda k: known.std_errors[k])
     lines = [f"Expect: standard error {about}{known.std_errors[worst]:.2g} of {names[worst][:40]}, in {took}"]
+    if known.biases:
+        shifted = max(range(len(names)), key=lambda k: abs(known.biases[k]))
+        by = f"{known.biases[shifted]:+.2g}"
+        lines.append(f"        the devices' errors shift {names[shifted][:40]} by about {by}, which no shots lower")
     if known.for_wanted is not None:
         more = f", price {known.for_wanted.price:,.4g}" if known.for_wanted.price else ""
         seconds = known.for_wanted.execute + known.for_wanted.reconstruct
@@ -62,6 +66,7 @@ def forecast_text(known: Forecast, names: Sequence[str], devices: Sequence[str])
 def candidates_text(chosen: Plan, compared: Sequence[tuple[Plan, Forecast]], minimise: str | None = None) -> str:
     """The plans that were found, and why one of them was taken."""
     rows = []
+    biased = any(known.biases for _, known in compared)
     for plan, known in compared:
         widest = max((fragment.width for fragment in plan.fragments), default=0)
         error = max(known.std_errors, default=0.0)
@@ -74,18 +79,21 @@ def candidates_text(chosen: Plan, compared: Sequence[tuple[Plan, Forecast]], min
                 f"2^{log2(plan.sampling_overhead):.1f}",
                 f"{sum(cost.variants for cost in plan.costs):,}",
                 f"{error:.2g}{'' if known.computed else ' (magnitude)'}" if error else "exact",
+                *([f"{max(map(abs, known.biases), default=0.0):.2g}"] if biased else []),
                 span_text(known.spent.execute + known.spent.reconstruct),
             )
         )
-    names = ("plan", "fragments", "widest", "cuts", "kappa^2", "variants", "error", "time")
+    bias = ("bias",) if biased else ()
+    names = ("plan", "fragments", "widest", "cuts", "kappa^2", "variants", "error", *bias, "time")
     errors = [max(known.std_errors, default=0.0) for _, known in compared]
     if minimise == "cost" and any(known.spent.price for _, known in compared):
         why = "taken: the least predicted price, and of equal ones the least time"
     elif any(errors) and minimise not in ("time", "cost"):
-        why = "taken: the least predicted error, or the first where others are within 3 % or too large to simulate"
+        what = "predicted error, that of the shots and the devices' bias together" if biased else "predicted error"
+        why = f"taken: the least {what}, or the first where others are within 3 % or too large to simulate"
     else:
         why = "taken: the least predicted time"
-    return f"{table(names, rows, right=range(1, 8))}\n{why}"
+    return f"{table(names, rows, right=range(1, len(names)))}\n{why}"
 
 
 def span_text(seconds: float) -> str:

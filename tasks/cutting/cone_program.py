@@ -108,7 +108,7 @@ def cone_program(fragment: Fragment, most: float = np.inf) -> ConeProgram | None
         None where it takes more than that.
     """
     qubits = _qubits(fragment)
-    seen, reached = _seen(fragment, qubits)
+    seen, reached, _ = seen_by_factors(fragment)
     kinds, which = np.unique(np.packbits(np.concatenate([seen, reached]), axis=0), axis=1, return_inverse=True)
     if kinds.shape[1] > _MOST_CONES:
         return None
@@ -150,12 +150,18 @@ def _qubits(fragment: Fragment) -> list[list[int]]:
     return [[number[bit] for bit in item.qubits] for item in fragment.circuit.data]
 
 
-def _seen(fragment: Fragment, qubits: Sequence[list[int]]) -> tuple[np.ndarray, np.ndarray]:
-    """(instruction, factor) and (qubit, factor) bool: what each factor, and the legs, see of the fragment."""
+def seen_by_factors(fragment: Fragment) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What each factor, and the legs, see of a fragment.
+
+    Returns:
+        (instruction, factor) and (qubit, factor) bool, what is seen; (instruction, factor) bool, whether anything acts
+        on its qubits behind it, though it may commute with all of that.
+    """
+    qubits = _qubits(fragment)
     x, z = fragment.factors_x.T, fragment.factors_z.T
     acting = LETTER_SETS[x + 2 * z]
     reached = acting > 0
-    seen = np.zeros((len(qubits), acting.shape[1]), dtype=bool)
+    seen, touched = (np.zeros((len(qubits), acting.shape[1]), dtype=bool) for _ in range(2))
     legs: dict[int, list[Leg]] = {}
     for leg in fragment.legs:
         legs.setdefault(leg.position, []).append(leg)
@@ -163,6 +169,7 @@ def _seen(fragment: Fragment, qubits: Sequence[list[int]]) -> tuple[np.ndarray, 
     for position in range(len(qubits), -1, -1):
         if position < len(qubits):
             own = qubits[position]
+            touched[position] = (acting[own] > 0).any(axis=0)
             matrix = fragment.circuit.data[position].matrix
             key = matrix.tobytes()
             if key not in tables:
@@ -176,7 +183,7 @@ def _seen(fragment: Fragment, qubits: Sequence[list[int]]) -> tuple[np.ndarray, 
         for leg in legs.get(position, ()):
             acting[leg.qubit] = letter_table(leg_map(leg.kind))[1][0, acting[leg.qubit]]
             reached[leg.qubit] = True
-    return seen, reached
+    return seen, reached, touched
 
 
 def letter_table(found: PauliMap) -> tuple[np.ndarray, np.ndarray]:
