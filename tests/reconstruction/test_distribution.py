@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
@@ -73,6 +75,23 @@ def test_drawn_strings_follow_the_uncut_distribution(seed: int) -> None:
     keep = expected > 0
     assert chisquare(seen[keep], expected[keep] * seen.sum() / expected.sum()).pvalue > 1e-4, f"seed {seed}"
     assert 0.5 * np.abs(counts / shots - exact).sum() < 3 * 0.5 * np.sqrt(2**7 / shots), f"seed {seed}"
+
+
+def test_a_part_of_which_nothing_is_asked_is_drawn_as_no_bits() -> None:
+    """As where one qubit of two fragments without a cut between them is measured."""
+    circuit = QuantumCircuit(3)
+    circuit.h(0)
+    circuit.cx(0, 1)
+    circuit.ry(0.3, 2)
+    problem = problem_of(circuit, ["IZZ", "ZII"], np.ones((1, 2)))
+    plan = make_plan(problem)
+    outputs = [exact_outputs(f, open_state(f)) for f in plan.fragments]
+    unread = [replace(own, qubits=(), values=own.values.sum(axis=-1, keepdims=True)) if 2 in own.qubits else own
+              for own in outputs]  # fmt: skip
+    assert sorted(len(own.qubits) for own in unread) == [0, 2]
+    found = draw_strings(structure_of(problem, plan), unread, 3, 400, seed=3)
+    assert sorted({tuple(bits) for bits in found.bits[:, :2].tolist()}) == [(0, 0), (1, 1)]
+    assert found.counts.sum() == 400
 
 
 def test_sixty_four_qubits_of_ghz_are_all_equal() -> None:

@@ -85,7 +85,7 @@ class ExactOutputs:
     def projectors(self, fixed: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """See ``Outputs``."""
         legs = self.values.shape[:-1]
-        bits = self.values.reshape(*legs, *(2,) * len(self.qubits))  # the last bit is the first axis
+        bits = self.values.reshape((*legs, *(2,) * len(self.qubits)))  # the last bit is the first axis
         free = tuple(len(legs) + len(self.qubits) - 1 - int(bit) for bit in np.flatnonzero(~fixed))
         return np.ascontiguousarray(bits.sum(axis=free).reshape(*legs, -1)[..., codes])
 
