@@ -123,9 +123,9 @@ def planned(case: Case) -> dict[str, Any]:
 def ours(case: Case) -> dict[str, Any]:
     """Plans for both ways through execution."""
     circuit, width = case.circuit, case.width
-    problem = make_problem(circuit, ["Z" * circuit.num_qubits])
     row: dict[str, Any] = {"case": case.name, "qubits": circuit.num_qubits, "width": width, "copy": case.copy}
     for mode, shots in (("sampled", SHOTS), ("exact", None)):
+        problem = make_problem(circuit, ["Z" * circuit.num_qubits])  # a new one: what is known of it is kept with it
         forget()
         began = time.process_time()
         try:

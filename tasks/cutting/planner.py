@@ -102,7 +102,7 @@ def make_plans(
 
         def plan_at(width: int, aim: str | None) -> Plan:
             own = objective if aim is None else aim
-            return search(max_qubits=width, devices=(), plan_seconds=_SHORT_S, most=1, objective=own)[0]
+            return search(max_qubits=width, devices=(), plan_seconds=_SHORT_S, most=1, objective=own, priced=False)[0]
 
         raise with_narrowest(refusal, problem, plan_at, min(limit, problem.num_qubits), shots) from None
 
@@ -122,17 +122,26 @@ def _plans(
     plan_seconds: float | None,
     runs: bool,
     most: int,
+    priced: bool = True,
 ) -> list[Plan]:
+    said: list[str] = []
+
+    def price(found: Partition) -> str:
+        """Of the first refusal: no other is read."""
+        if not said:
+            said.append(price_of(sketch_of(found), shots) if priced else "dear")
+        return said[0]
+
     def finished(found: Partition) -> Plan:
         if shots is not None and not mid_circuit_measurement:
             found = _of_cheapest_kinds(problem, found)
-        _refuse_too_large_an_array(found, shots)
+        _refuse_too_large_an_array(found, price)
         bound = None if over_memory else memory_bytes
         return _checked(_costed(found, shots, memory_bytes), shots, max_qubits, bound, devices)
 
     if cuts is not None:
         given = partition(problem, cuts)
-        _refuse_too_many_ends(given, shots)
+        _refuse_too_many_ends(given, price)
         return [finished(given)]
     aim = find_objective(objective or ("work" if shots is None else "overhead"))
     width = widest_part(problem)
@@ -154,7 +163,7 @@ def _plans(
     if len(ways) > 1 and not ways[0]:
         ways.sort(key=lambda own: aim.score(sketch_of(partition(problem, own)), shots))
     try:
-        return _first_within(problem, ways, limit, shots, finished, most)
+        return _first_within(problem, ways, limit, price, finished, most)
     except CuttingError as refusal:
         if shots is None or refusal.field == "shots" or aim.name == "work":
             raise
@@ -162,7 +171,7 @@ def _plans(
         quickest = find_objective("work")
         ways = candidate_cuts(problem, limit, quickest, seed=seed, seconds=plan_seconds, runs=runs)
         try:
-            return _first_within(problem, ways, limit, shots, finished, most)
+            return _first_within(problem, ways, limit, price, finished, most)
         except CuttingError:
             raise refusal from None
 
@@ -191,7 +200,7 @@ def _first_within(
     problem: Problem,
     ways: Sequence[tuple[Cut, ...]],
     limit: int,
-    shots: int | None,
+    price: Callable[[Partition], str],
     finished: Callable[[Partition], Plan],
     most: int,
 ) -> list[Plan]:
@@ -221,7 +230,7 @@ def _first_within(
             field="max_qubits",
         )
     best = min(within, key=_tensor_bits)
-    _refuse_too_many_ends(best, shots)
+    _refuse_too_many_ends(best, price)
     raise AssertionError("a plan within all limits was left out")
 
 
@@ -268,25 +277,25 @@ def _tensor_bits(candidate: Partition) -> int:
     return max((sum(2 * (leg.rank.bit_length() - 1) for leg in f.legs) for f in candidate.fragments), default=0)
 
 
-def _refuse_too_many_ends(candidate: Partition, shots: int | None) -> None:
+def _refuse_too_many_ends(candidate: Partition, price: Callable[[Partition], str]) -> None:
     """Before anything is counted in numbers that a machine cannot hold."""
     if _tensor_bits(candidate) > MOST_TENSOR_BITS:
         worst = max(candidate.fragments, key=lambda f: sum(leg.rank for leg in f.legs))
         raise CuttingError(
             f"fragment {worst.index} has {len(worst.legs)} cut ends: its tensor alone would have "
-            f"2**{_tensor_bits(candidate)} numbers ({price_of(sketch_of(candidate), shots)}); "
+            f"2**{_tensor_bits(candidate)} numbers ({price(candidate)}); "
             "allow more qubits a fragment or cut elsewhere",
             field="max_qubits",
         )
 
 
-def _refuse_too_large_an_array(found: Partition, shots: int | None) -> None:
+def _refuse_too_large_an_array(found: Partition, price: Callable[[Partition], str]) -> None:
     """Before the fragments' costs are counted, which may take long where there are so many cuts."""
     largest = greedy_contraction(found.fragments, found.bonds).largest
     if largest > 2.0**MOST_TENSOR_BITS:
         raise CuttingError(
             f"joining the {len(found.fragments)} fragments over {len(found.cuts)} cuts would take an array of "
-            f"2**{log2(largest):.0f} numbers ({price_of(sketch_of(found), shots)}); "
+            f"2**{log2(largest):.0f} numbers ({price(found)}); "
             "allow more qubits a fragment or cut elsewhere",
             field="max_qubits",
         )

@@ -9,7 +9,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from tasks.cutting import GateCut, WireCut
-from tasks.cutting.search.annealing import _stretch, _target, anneal
+from tasks.cutting.search.annealing import anneal
 from tasks.cutting.search.blocks import _refine, crossing, qubit_blocks
 from tasks.cutting.search.ends import GateEnds, end_blocks
 from tasks.cutting.search.linear import linear_orders, spectral_order, split_order
@@ -179,24 +179,68 @@ def test_annealing_finds_the_best_assignment_of_a_small_circuit(seed):
     )
 
 
-def test_a_move_takes_a_part_of_the_stretch_around_its_node():
-    nodes, block = [10, 11, 12, 13, 14], {10: 0, 11: 1, 12: 1, 13: 1, 14: 2}
-    assert _stretch(block, nodes, 2, 0.1) == (2, 3), "just the node"
-    assert _stretch(block, nodes, 2, 0.3) == (1, 3), "up to it"
-    assert _stretch(block, nodes, 2, 0.6) == (1, 4), "all of it"
-    assert _stretch(block, nodes, 2, 0.8) == (2, 4), "from it on"
-    assert _stretch({n: 0 for n in nodes}, nodes, 2, 0.6) == (0, 5)
+def moved_stretch(block, nodes, position, form):
+    """All of the unbroken stretch around a position, from it on, up to it, or just it."""
+    own, first, last = block[nodes[position]], position, position + 1
+    while 0.25 <= form < 0.75 and first > 0 and block[nodes[first - 1]] == own:
+        first -= 1
+    while form >= 0.5 and last < len(nodes) and block[nodes[last]] == own:
+        last += 1
+    return nodes[first:last]
 
 
-def test_a_move_goes_to_the_block_of_a_neighbour():
-    block = [0, 1, 2, 3, 4, 5, 6, 7]
-    nodes = [0, 2, 4]
-    assert _target(block, nodes, 1, 2, 0.4) == 3, "the gate's other end"
-    assert _target(block, nodes, 1, 2, 0.6) == 0, "the end before"
-    assert _target(block, nodes, 1, 2, 0.9) == 4, "the end after"
-    assert _target(block, nodes, 0, 0, 0.6) == 2, "the first has only one after"
-    assert _target(block, nodes, 2, 4, 0.9) == 2, "the last only one before"
-    assert _target(block, [4], 0, 4, 0.9) == 5, "alone on its wire"
+def moved_to(block, nodes, position, toward):
+    """The block of the gate's other end, or of the end before or after on the wire."""
+    if toward < 0.5 or len(nodes) == 1:
+        return block[nodes[position] ^ 1]
+    before = (toward < 0.75 and position > 0) or position + 1 == len(nodes)
+    return block[nodes[position - 1 if before else position + 1]]
+
+
+def annealed_by_counting(ends, start, most, *, seed, moves, heat):
+    """What ``anneal`` does, move by move, all costs and widths counted anew after each."""
+    rng, block, lines = np.random.default_rng(seed), start.copy(), ends.wires()
+    place = {node: (nodes, k) for nodes in lines for k, node in enumerate(nodes)}
+    wire, spare, dear = ends.wire_weight, int(start.max()) + 1, 3.0 * ends.wire_weight
+
+    def over(own):
+        return int(np.maximum(end_widths(ends, own) - most, 0).sum())
+
+    best_cost, best = (end_cost(ends, block) if over(block) == 0 else np.inf), block.copy()
+    each = max(1, moves // 40)
+    for step in range(0, moves, each):
+        earlier, later = ends.stretches
+        apart = np.repeat(block[0::2] != block[1::2], 2)
+        for ones in (earlier, later):
+            apart[ones[block[earlier] != block[later]]] = True
+        movable = np.flatnonzero(apart)
+        if not len(movable):
+            return best
+        temperature = heat * wire * (0.05 / heat) ** (step / moves)
+        picks, shapes = rng.integers(0, len(movable), size=each), rng.random((each, 2))
+        bars = -temperature * np.log1p(-rng.random(each))
+        for pick, (toward, form), bar in zip(picks, shapes, bars, strict=True):
+            nodes, position = place[int(movable[pick])]
+            target = spare if toward > 0.97 else moved_to(block, nodes, position, toward)
+            trial = block.copy()
+            trial[moved_stretch(block, nodes, position, form)] = target
+            more = dear * (over(trial) - over(block))
+            if target == block[nodes[position]] or end_cost(ends, trial) - end_cost(ends, block) + more > bar:
+                continue
+            spare += target == spare
+            block = trial
+            if over(block) == 0 and end_cost(ends, block) < best_cost - 1e-9:
+                best_cost, best = end_cost(ends, block), block.copy()
+    return best
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_annealing_counts_what_every_move_changes(seed):
+    rng = np.random.default_rng([8, seed])
+    ends = random_ends(rng, 5, 12)
+    start = rng.integers(0, 3, size=24)
+    given = {"seed": seed, "moves": 400, "heat": 1.0}
+    assert anneal(ends, start, 3, **given).tolist() == annealed_by_counting(ends, start, 3, **given).tolist()
 
 
 def weighted(size, edges):

@@ -34,7 +34,7 @@ def search_of(qubits, max_qubits):
     for q in range(qubits - 1):
         circuit.cx(q, q + 1)
     problem = problem_of(circuit, ["Z" * qubits], np.ones((1, 1)))
-    seen, _ = next(views(problem, np.ones(qubits - 1, dtype=bool), OBJECTIVES["work"], runs=True))
+    seen, _ = views(problem, OBJECTIVES["work"], runs=True)[0]
     return _Search(seen, max_qubits, OBJECTIVES["work"], shots=None, seed=0, seconds=None)
 
 

@@ -16,7 +16,6 @@ from scheduler_policies.machine import TYPICAL_CPU
 from tasks.cutting import make_plan
 from tasks.cutting.cone_program import cone_program
 from tasks.cutting.cuts import GateCut
-from tasks.cutting.lightcone import light_cone
 from tasks.cutting.objectives import OBJECTIVES
 from tasks.cutting.partition import partition
 from tasks.cutting.search.candidates import candidate_cuts, forget
@@ -67,8 +66,7 @@ def labels(qubits, count, seed):
 @pytest.mark.parametrize("seed", range(10))
 def test_a_sketch_counts_what_the_fragments_have(circuit, seed):
     problem = problem_of(circuit(7, 12, seed), given := labels(7, 5, seed), np.ones((1, len(given))))
-    matters = light_cone(problem.circuit, np.asarray(problem.terms.support.any(axis=0)))
-    circuit, qubits = next(views(problem, matters, OBJECTIVES["work"], runs=True))
+    circuit, qubits = views(problem, OBJECTIVES["work"], runs=True)[0]
     rng = np.random.default_rng([seed, 8])
     block = rng.integers(0, 3, 7)[circuit.ends.qubits].reshape(-1)
     block[rng.integers(0, len(block), 4)] = 1
@@ -106,8 +104,7 @@ def test_a_sketch_counts_the_light_cones_of_its_fragments(circuit, seed, monkeyp
     rng = np.random.default_rng([seed, 9])
     given = sorted({"".join(rng.choice(list("IIIIXYZ"), 9)) for _ in range(1 + 5 * (seed % 2))})
     problem = problem_of(circuit(9, 14, seed), given, np.ones((1, len(given))))
-    matters = light_cone(problem.circuit, np.asarray(problem.terms.support.any(axis=0)))
-    seen, qubits = next(views(problem, matters, OBJECTIVES["work"], runs=True))
+    seen, qubits = views(problem, OBJECTIVES["work"], runs=True)[0]
     seen = replace(seen, other=np.ones_like(seen.other))
     block = rng.integers(0, 3, 9)[seen.ends.qubits].reshape(-1)
     block[rng.integers(0, len(block), 4)] = 1
@@ -254,8 +251,7 @@ LARGER = [(kind, 8, 20, 5, 0) for kind in (mixed_circuit, commuting_circuit)]
 def test_small_plans_have_the_least_overhead_there_is(circuit, qubits, gates, width, seed):
     problem = problem_of(circuit(qubits, gates, seed), ["Z" * qubits], np.ones((1, 1)))
     plan = make_plan(problem, max_qubits=width, shots=10**10)
-    matters = light_cone(problem.circuit, np.asarray(problem.terms.support.any(axis=0)))
-    for seen, _ in views(problem, matters, OBJECTIVES["overhead"], runs=True):
+    for seen, _ in views(problem, OBJECTIVES["overhead"], runs=True):
         assert not a_better_plan(seen, width, np.log2(plan.sampling_overhead)), f"seed {seed}"
 
 
@@ -302,7 +298,7 @@ def test_a_search_knows_wide_fragments_of_clifford_gates(angle):
         circuit.rz(angle, 3)
         circuit.h(3)
     problem = problem_of(circuit, ["Z" * 44], np.ones((1, 1)))
-    seen, qubits = next(views(problem, np.ones(len(circuit.data), dtype=bool), OBJECTIVES["work"], runs=True))
+    seen, qubits = views(problem, OBJECTIVES["work"], runs=True)[0]
     sketch = seen.sketch((qubits >= 22).reshape(-1).astype(int), 22)
     assert sorted(fragment.compact_seconds > 0 for fragment in sketch.fragments) == [not angle, True]
     assert (sketch.seconds > 1) == bool(angle)

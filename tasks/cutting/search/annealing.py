@@ -28,69 +28,97 @@ def anneal(
         (node,) int, the cheapest assignment seen of those within ``max_width``; the start where none was.
     """
     rng = np.random.default_rng(seed)
-    wires = ends.wires()
-    line_of, at = [0] * len(start), [0] * len(start)
-    for line, nodes in enumerate(wires):
-        for position, node in enumerate(nodes):
-            line_of[node], at[node] = line, position
-    block = start.tolist()
-    width = {b: int(count) for b, count in enumerate(ends.widths(start))}
+    before, after = _neighbours(ends)
+    block = [*start.tolist(), -1]  # the last one: that of no node, which lies before and after every wire
+    width = [int(count) for count in ends.widths(start)]
     weights, wire_weight = ends.weights.tolist(), ends.wire_weight
     dear = TOO_WIDE * wire_weight
-    over = sum(max(0, count - max_width) for count in width.values())
+    over = sum(max(0, count - max_width) for count in width)
     cost = 0.0  # relative to the start
     best_cost, best = (0.0, list(block)) if over == 0 else (float("inf"), list(block))
     hot, cold = heat * wire_weight, 0.05 * wire_weight
-    spare = max(width) + 1  # a block without nodes
+    spare = len(width)  # a block without nodes
+    width.append(0)
     each = max(1, moves // _EPOCHS)
     for first_step in range(0, moves, each):
-        movable = _beside_a_cut(ends, np.array(block)).tolist()
+        movable = _beside_a_cut(ends, np.array(block[:-1])).tolist()
         if not movable and over > 0 and best_cost < float("inf"):  # all in one block: from the best again, stricter
             block, cost, over, dear = list(best), best_cost, 0, 2 * dear
-            width = {b: int(count) for b, count in enumerate(ends.widths(np.array(best)))}
-            movable = _beside_a_cut(ends, np.array(block)).tolist()
+            counts = ends.widths(np.array(best[:-1])).tolist()
+            width = [*counts, *[0] * (spare + 1 - len(counts))]
+            movable = _beside_a_cut(ends, np.array(block[:-1])).tolist()
         if not movable:
             break
         temperature = hot * (cold / hot) ** (first_step / moves)
         picks = rng.integers(0, len(movable), size=each).tolist()
-        shapes = rng.random((each, 2)).tolist()
+        shapes = rng.random((each, 2))
         bars = (-temperature * np.log1p(-rng.random(each))).tolist()  # a change up to its bar is accepted
-        for pick, (toward, form), bar in zip(picks, shapes, bars, strict=True):
+        for pick, toward, form, bar in zip(picks, shapes[:, 0].tolist(), shapes[:, 1].tolist(), bars, strict=True):
             node = movable[pick]
-            nodes, position = wires[line_of[node]], at[node]
-            target = spare if toward > _TO_A_NEW_ONE else _target(block, nodes, position, node, toward)
+            first, last = before[node], after[node]
+            # To the block of a neighbour: the gate's other end, or the end before or after on the wire.
+            if toward > _TO_A_NEW_ONE:
+                target = spare
+            elif toward < 0.5 or first == last:
+                target = block[node ^ 1]
+            else:
+                target = block[first if (toward < 0.75 and first >= 0) or last < 0 else last]
             own = block[node]
             if target == own:
                 continue
-            first, last = _stretch(block, nodes, position, form)
+            # Part of the unbroken stretch around it: all of it, from the node on, up to it, or just it.
+            moved = [node]
+            if 0.25 <= form < 0.75:
+                while block[first] == own:
+                    moved.append(first)
+                    first = before[first]
+            if form >= 0.5:
+                while block[last] == own:
+                    moved.append(last)
+                    last = after[last]
             # The stretch lies in one block, so only its two borders change.
-            before = block[nodes[first - 1]] if first > 0 else -1
-            after = block[nodes[last]] if last < len(nodes) else -1
-            broken = (first > 0) * ((before != target) - (before != own))
-            broken += (last < len(nodes)) * ((after != target) - (after != own))
-            change = wire_weight * broken
-            for k in range(first, last):
-                node = nodes[k]
-                other = block[node ^ 1]
-                change += weights[node >> 1] * ((other != target) - (other != own))
+            left, right = block[first], block[last]
+            change = 0.0
+            if left >= 0:
+                change += wire_weight * ((left != target) - (left != own))
+            if right >= 0:
+                change += wire_weight * ((right != target) - (right != own))
+            for one in moved:
+                other = block[one ^ 1]
+                if other == target:
+                    change -= weights[one >> 1]
+                elif other == own:
+                    change += weights[one >> 1]
             # The target gains a stretch unless it joins one or two; its own block loses one, or gains by being split.
-            gain = 1 - (before == target) - (after == target)
-            loss = 1 - (before == own) - (after == own)
-            wide, narrow = width.get(target, 0), width[own]
-            excess = max(0, wide + gain - max_width) - max(0, wide - max_width)
-            excess += max(0, narrow - loss - max_width) - max(0, narrow - max_width)
+            gain = 1 - (left == target) - (right == target)
+            loss = 1 - (left == own) - (right == own)
+            wide, narrow = width[target], width[own]
+            excess = 0
+            if wide + gain > max_width or wide > max_width:
+                excess = max(0, wide + gain - max_width) - max(0, wide - max_width)
+            if narrow - loss > max_width or narrow > max_width:
+                excess += max(0, narrow - loss - max_width) - max(0, narrow - max_width)
             if change + dear * excess > bar:
                 continue
             width[target], width[own] = wide + gain, narrow - loss
-            for k in range(first, last):
-                block[nodes[k]] = target
+            for one in moved:
+                block[one] = target
             if target == spare:
-                spare = max(width) + 1
+                spare = len(width)
+                width.append(0)
             cost += change
             over += excess
             if over == 0 and cost < best_cost - 1e-9:
                 best_cost, best = cost, list(block)
-    return np.array(best)
+    return np.array(best[:-1])
+
+
+def _neighbours(ends: GateEnds) -> tuple[list[int], list[int]]:
+    """(node,) the node before and the node after it on its wire, -1 where there is none."""
+    before, after = np.full((2, 2 * len(ends.weights)), -1)
+    earlier, later = ends.stretches
+    before[later], after[earlier] = earlier, later
+    return before.tolist(), after.tolist()
 
 
 def _beside_a_cut(ends: GateEnds, block: np.ndarray) -> np.ndarray:
@@ -102,26 +130,3 @@ def _beside_a_cut(ends: GateEnds, block: np.ndarray) -> np.ndarray:
     broken = block[earlier] != block[later]
     beside[earlier[broken]] = beside[later[broken]] = True
     return np.flatnonzero(beside)
-
-
-def _target(block: list[int], nodes: list[int], position: int, node: int, pick: float) -> int:
-    """The block of a neighbour: the gate's other end, or the end before or after on the wire."""
-    if pick < 0.5 or len(nodes) == 1:
-        return block[node ^ 1]
-    beside = position - 1 if (pick < 0.75 and position > 0) or position + 1 == len(nodes) else position + 1
-    return block[nodes[beside]]
-
-
-def _stretch(block: list[int], nodes: list[int], position: int, pick: float) -> tuple[int, int]:
-    """Part of the unbroken stretch around a position: all of it, from the position on, up to it, or just it."""
-    own = block[nodes[position]]
-    first, last = position, position + 1
-    if pick < 0.25:
-        return first, last
-    if pick < 0.75:
-        while first > 0 and block[nodes[first - 1]] == own:
-            first -= 1
-    if pick >= 0.5:
-        while last < len(nodes) and block[nodes[last]] == own:
-            last += 1
-    return first, last

@@ -7,7 +7,7 @@ and a renumbered circuit gives it too, since qubits are looked at in the order i
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from math import ceil, inf
 
@@ -16,7 +16,6 @@ import numpy as np
 from tasks.cutting.cuts import Cut
 from tasks.cutting.errors import CuttingError
 from tasks.cutting.objectives import Objective
-from tasks.cutting.partition import instructions_of
 from tasks.cutting.search.annealing import TOO_WIDE, anneal
 from tasks.cutting.search.circuit import Circuit
 from tasks.cutting.search.ends import GateEnds
@@ -71,11 +70,10 @@ def candidate_cuts(
     Raises:
         CuttingError: only gates that cannot be cut would part the circuit so far.
     """
-    _, matters = instructions_of(problem)
     found: list[tuple[float, tuple[Cut, ...]]] = []
     kept: set[int] = set()
     starts: dict[tuple[int, int], np.ndarray] = {}  # of an instruction's end, its blocks in what was found first
-    for circuit, qubits in views(problem, matters, objective, runs=runs):
+    for circuit, qubits in views(problem, objective, runs=runs):
         own = circuit.ends
         ends = GateEnds(own.instructions, qubits, own.weights, own.wire_weight, own.members)
         whole = own.weights == STAYS_WHOLE
@@ -174,6 +172,7 @@ class _Search:
     round: int = 0
     found: dict[bytes, _Found] = field(default_factory=dict)
     wide: dict[bytes, np.ndarray] = field(default_factory=dict)
+    costs: dict[bytes, tuple[float, np.ndarray]] = field(default_factory=dict)  # of either, and widths of the blocks
 
     def run(self, splits: Splits) -> None:
         """Splits of qubits, then of gate ends, each followed by annealing; all while it is worth its cost."""
@@ -303,18 +302,20 @@ class _Search:
         weights = ends.weights.copy()
         for gates in copies:
             weights[gates] = self.circuit.copy_weight / len(gates)
-        return replace(ends, weights=weights)
+        return ends.weighted(weights)
 
     def _pool(self, width: int, most: int) -> list[np.ndarray]:
         """The assignments that look best, too wide ones among them for what narrowing them may cost."""
         ends = self.circuit.ends
-        blocks = [item.block for item in self.found.values()] + list(self.wide.values())
+        blocks = {name: item.block for name, item in self.found.items()} | self.wide
 
-        def looks(block: np.ndarray) -> float:
-            over = np.maximum(ends.widths(block) - width, 0).sum()
-            return self._with_copies(block).cost(block) + TOO_WIDE * ends.wire_weight * float(over)
+        def looks(name: bytes) -> float:
+            if name not in self.costs:
+                self.costs[name] = self._with_copies(blocks[name]).cost(blocks[name]), ends.widths(blocks[name])
+            cost, widths = self.costs[name]
+            return cost + TOO_WIDE * ends.wire_weight * float(np.maximum(widths - width, 0).sum())
 
-        return sorted(blocks, key=looks)[:most]
+        return [blocks[name] for name in sorted(blocks, key=looks)[:most]]
 
     def _least(self) -> float:
         return min((item.score for item in self.found.values()), default=inf)

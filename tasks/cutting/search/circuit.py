@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from heapq import heapify, heappop, heappush
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from math import inf, log2
 
 import numpy as np
@@ -73,7 +73,7 @@ _GAIN = 1e-6  # less than this and gates are severed one by one
 def _at_once(spans: Sequence[tuple[int, int]]) -> int:
     """How many of these overlap at most."""
     steps = sorted([(first, 1) for first, _ in spans] + [(last + 1, -1) for _, last in spans])
-    return max(np.cumsum([step for _, step in steps]).tolist(), default=0)
+    return max(accumulate(step for _, step in steps), default=0)
 
 
 @dataclass(frozen=True)
@@ -165,16 +165,17 @@ class Circuit:
         weights = self.ends.weights.tolist()
         taken: set[int] = set()
 
-        def left(many: list[int]) -> tuple[float, list[int]]:
-            free = [node for node in many if node >> 1 not in taken]
-            return sum(weights[node >> 1] for node in free) - self.copy_weight, sorted(free)
+        def saved(many: list[int]) -> float:
+            return sum([weights[node >> 1] for node in many]) - self.copy_weight
 
-        heap = [(-left(many)[0], min(many), many) for many in sets.values() if len(many) > 1]
+        several = [many for many in sets.values() if len(many) > 1]
+        heap = [(-gain, min(many), many) for many in several if (gain := saved(many)) > _GAIN]
         heapify(heap)
         chosen = []
         while heap:
             gain, _, many = heappop(heap)
-            now, free = left(many)
+            free = sorted(node for node in many if node >> 1 not in taken)
+            now = saved(free)
             if now <= _GAIN or len(free) < 2:
                 continue
             if now < -gain - _GAIN:

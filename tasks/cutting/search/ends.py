@@ -8,7 +8,7 @@ a block's width is the number of its unbroken stretches of wire.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -36,6 +36,12 @@ class GateEnds:
     weights: np.ndarray
     wire_weight: float
     members: tuple[tuple[int, ...], ...] = ()
+
+    def weighted(self, weights: np.ndarray) -> GateEnds:
+        """The same gates with other weights."""
+        made = replace(self, weights=weights)
+        vars(made)["along"] = self.along
+        return made
 
     def wires(self) -> list[list[int]]:
         """For each qubit that has gates, its nodes in time order."""
@@ -65,7 +71,7 @@ class GateEnds:
         costs = np.concatenate([self.weights, np.full(len(earlier), self.wire_weight)])
         return _symmetric(np.concatenate([gates, earlier]), np.concatenate([gates + 1, later]), costs, 2 * len(gates))
 
-    @property
+    @cached_property
     def stretches(self) -> tuple[np.ndarray, np.ndarray]:
         """(stretch,) the nodes at the earlier and at the later end of each stretch of wire between two gates."""
         order, firsts = self.along

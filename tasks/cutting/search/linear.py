@@ -7,6 +7,7 @@ from scipy.sparse import csgraph, csr_array, diags_array
 from scipy.sparse.linalg import eigsh
 
 _DENSE = 400  # from this many nodes on the Fiedler vector is found by Lanczos iteration
+_ROUNDED = 2.0**-20
 _MOST_STEPS = 1_000_000  # of one split: bounds the length of a block of very long orders
 
 
@@ -68,36 +69,34 @@ def split_order(
     place[order] = np.arange(size)
     entries = weights.tocoo()
     row, column = place[entries.coords[0]], place[entries.coords[1]]
-    near: list[list[tuple[int, float]]] = [[] for _ in range(size)]
-    for a, b, w in zip(row.tolist(), column.tolist(), entries.data.tolist(), strict=True):
-        if a != b:
+    near: list[list[tuple[int, float]]] = [[] for _ in range(size)]  # of each place, those before it
+    parted = np.rint(entries.data / _ROUNDED) * _ROUNDED  # their sums are exact, and equal costs equal numbers
+    for a, b, w in zip(row.tolist(), column.tolist(), parted.tolist(), strict=True):
+        if b < a:
             near[a].append((b, w))
-    later: list[list[int]] = [[] for _ in range(size)]  # joined nodes, at the earlier of the two
+    earlier: list[list[int]] = [[] for _ in range(size)]  # joined nodes, at the later of the two
     slack = 0
     if joined is not None:
         for a, b in zip(place[joined[0]].tolist(), place[joined[1]].tolist(), strict=True):
-            later[min(a, b)].append(max(a, b))
+            earlier[max(a, b)].append(min(a, b))
         slack = max_width  # an earlier node can join two later ones, so a block may narrow again
     longest = max(2 * max_width, _MOST_STEPS // max(1, size))
-    best = [0.0] + [np.inf] * size
-    came = [0] * (size + 1)
+    best, came = np.full(size + 1, np.inf), [0] * (size + 1)
+    best[0] = 0.0
+    outside, width = np.zeros(size), np.zeros(size, dtype=np.int64)  # of [start, stop), the former to what is before it
     for stop in range(1, size + 1):
-        # Grow the block [start, stop) downwards; `outside` is its weight to earlier positions.
-        outside, width = 0.0, 0
-        for start in range(stop - 1, max(-1, stop - 1 - longest), -1):
-            for other, weight in near[start]:
-                if other < start:
-                    outside += weight
-                elif other < stop:
-                    outside -= weight
-            width += 1 - sum(other < stop for other in later[start])
-            if width > max_width:
-                if width > max_width + slack:
-                    break
-                continue
-            cost = best[start] + outside + 1e-9
-            if cost < best[stop]:
-                best[stop], came[stop] = cost, start
+        last = stop - 1
+        for other, weight in near[last]:
+            outside[other + 1 : stop] += weight
+        width[:stop] += 1
+        for other in earlier[last]:
+            width[: other + 1] -= 1
+        first = max(0, stop - longest)
+        wide = np.flatnonzero(width[first:stop] > max_width + slack)
+        first += int(wide[-1]) + 1 if len(wide) else 0
+        cost = np.where(width[first:stop] > max_width, np.inf, best[first:stop] + outside[first:stop])
+        came[stop] = last - int(cost[::-1].argmin())  # of equal ones the shortest block
+        best[stop] = cost[came[stop] - first] + _ROUNDED / 2**10
     blocks = np.empty(size, dtype=np.int64)
     stop, label = size, 0
     while stop:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
@@ -12,6 +12,7 @@ from qiskit import QuantumCircuit
 
 from tasks.cutting.joined import AXES, Acting, lasting_axes, run_matrix
 from tasks.cutting.objectives import Objective
+from tasks.cutting.once import once_a_problem
 from tasks.cutting.partition import instructions_of
 from tasks.cutting.schmidt import TO_Z, Copied, SchmidtForm, find_form, form_of_matrix
 from tasks.cutting.search.circuit import UNCUTTABLE, Circuit, EndCosts, end_costs
@@ -37,9 +38,7 @@ def gate_ends(circuit: QuantumCircuit, matters: np.ndarray, objective: Objective
     return GateEnds(np.array(gates, dtype=np.int64), qubits, np.array(weights), objective.wire)
 
 
-def views(
-    problem: Problem, matters: np.ndarray, objective: Objective, *, runs: bool
-) -> Iterator[tuple[Circuit, np.ndarray]]:
+def views(problem: Problem, objective: Objective, *, runs: bool) -> list[tuple[Circuit, np.ndarray]]:
     """The circuits to search, each with (gate, 2) the problem's qubits of its gates.
 
     Where a run is dearer than one of its gates, the circuit is looked at with all gates one by one, too: a wire severed
@@ -47,16 +46,25 @@ def views(
 
     Args:
         problem: validated.
-        matters: (instruction,) bool.
         objective: what the cuts are to make cheap.
         runs: whether gates may be seen as one.
     """
-    instructions, _ = instructions_of(problem)
-    gates, dearer = _gates(instructions, matters, objective, runs)
-    yield _circuit(problem, instructions, matters, objective, gates)
-    if dearer:
-        single, _ = _gates(instructions, matters, objective, False)
-        yield _circuit(problem, instructions, matters, objective, single)
+    known = _known(problem)
+    if (objective.name, runs) not in known:
+        instructions, matters = instructions_of(problem)
+        gates, dearer = _gates(instructions, matters, objective, runs)
+        found = [_circuit(problem, instructions, matters, objective, gates)]
+        if dearer:
+            single, _ = _gates(instructions, matters, objective, False)
+            found.append(_circuit(problem, instructions, matters, objective, single))
+        known[objective.name, runs] = found
+    return known[objective.name, runs]
+
+
+@once_a_problem
+def _known(problem: Problem) -> dict[tuple[str, bool], list[tuple[Circuit, np.ndarray]]]:
+    """By objective, and whether gates are seen as one: searches at several widths see the same."""
+    return {}
 
 
 @dataclass
