@@ -122,20 +122,22 @@ def in_order_of_end(
     pending = dict(enumerate(futures))
     signs = _Signs(tickets)
     while pending:
-        ended = {position: tickets[position].ended() for position in pending}
-        found = {position: read(document) for position, document in ended.items() if document is not None}
-        if found:
+        before = len(pending)
+        for position in list(pending):
+            document = tickets[position].ended()
+            if document is not None:
+                del pending[position]
+                yield position, read(document)
+        if len(pending) < before:
             signs.seen()
-        else:
-            lost = signs.lost(pending)
-            found = {own: Outcome(failure=failure, attempt=tickets[own].attempt) for own, failure in lost.items()}
-        if not found and signs.unseen(pending):
-            position = next(iter(pending))
-            found = {position: wait_on(pending[position])}
-        for position, result in found.items():
+            continue
+        for position, failure in signs.lost(pending).items():
             del pending[position]
-            yield position, result
-        if pending and not found:
+            yield position, Outcome(failure=failure, attempt=tickets[position].attempt)
+        if len(pending) == before and signs.unseen(pending):
+            position = next(iter(pending))
+            yield position, wait_on(pending.pop(position))
+        elif pending:
             time.sleep(_LOOK_S)
 
 
