@@ -239,7 +239,7 @@ def as_completed(
     words that ``read`` makes a result of; without tickets it is in the order given.
     """
     engine_info()
-    if under_compss() and tickets:
+    if under_compss() and any(ticket.folder for ticket in tickets):
         yield from in_order_of_end(futures, tickets, _backend.wait_on, read)
     else:
         yield from _backend.as_completed(futures)
