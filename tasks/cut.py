@@ -22,6 +22,7 @@ _WORTH = 0.1  # of a run's seconds, computing the errors of its plans may take
 _ALWAYS_S = 0.15
 _VARIANCES = 3.0  # times as long as the exact tensors of a plan, what its shots are worth takes
 _LONGER = 1.25  # a plan of less error may take so many times the seconds of the first
+_ROOM_BYTES = 1 << 31  # for the errors of one plan
 _CLEARLY = 0.97  # a plan that the search ranked lower has to be better by more than predictions are uncertain
 _NARROWER = (0.75, 0.5)  # of the width allowed, where noise may make narrower fragments pay
 _MOST_WIDTHS, _OF_A_WIDTH = 3, 2
@@ -86,7 +87,7 @@ def chosen_plan(problem: Problem, cuts: tuple[Cut, ...] | None, limits: Mapping[
     plans = compared_plans(problem, asked, max(1, most))
     if len(plans) == 1:
         return plans[0]
-    from tasks.prediction import predicted_spending  # loads the simulator
+    from tasks.prediction import predicted_spending, variances_bytes  # loads the simulator
 
     if aim in ("time", "cost"):
         spent = [predicted_spending(plan, devices or (TYPICAL_CPU,), shots) for plan in plans]
@@ -97,12 +98,14 @@ def chosen_plan(problem: Problem, cuts: tuple[Cut, ...] | None, limits: Mapping[
     took = [one.execute + one.reconstruct for one in spent]
     simulated = [(_VARIANCES + noisy) * sum(map(exact_fragment_seconds, plan.fragments)) for plan in plans]
     left = _WORTH * took[0] + _ALWAYS_S
+    room = min(_ROOM_BYTES, asked.get("memory_bytes") or _ROOM_BYTES)
     kept = []
     for k in sorted(range(len(plans)), key=lambda k: (k > 0, simulated[k])):
         left -= simulated[k]
-        if left < 0:
+        if left < 0 or (k == 0 and variances_bytes(plans[0]) > room):
             break
-        if noisy or took[k] <= _LONGER * took[0]:  # no time that is saved makes up for bias
+        quick = noisy or took[k] <= _LONGER * took[0]  # no time that is saved makes up for bias
+        if quick and variances_bytes(plans[k]) <= room:
             kept.append(k)
     if len(kept) < 2:
         return plans[0]

@@ -31,9 +31,17 @@ from tasks.cutting.search.sketch import sketch_of
 from tasks.execution.calibration import constants_name
 from tasks.model.problem import Problem
 from tasks.options import Options
-from tasks.prediction import Spending, noise_biases, predicted_spending, shot_variances, variances_seconds
+from tasks.prediction import (
+    Spending,
+    noise_biases,
+    predicted_spending,
+    shot_variances,
+    variances_bytes,
+    variances_seconds,
+)
 
 _SIMULATED_S = 5.0  # the errors of a plan whose fragments take longer are guessed from its cut ends
+_ROOM_BYTES = 1 << 31  # and of those that take more memory
 _COMPARED = 6
 _BOND_FLOPS = 60.0  # of a gate on a matrix product state, times the bond's dimension to the third power
 _MOST_BOND = 2.0**40
@@ -145,6 +153,7 @@ def forecast(
     computed = (
         sum(map(exact_fragment_seconds, plan.fragments)) <= may_take  # known, where what follows is worked out
         and variances_seconds(plan) <= may_take
+        and variances_bytes(plan) <= min(_ROOM_BYTES, options.memory_bytes or _ROOM_BYTES)
         and (options.memory_bytes is None or predicted_bytes(plan) <= options.memory_bytes)
     )
     needed: float | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +23,7 @@ from tasks.execution.simulators.as_circuits import run_circuits
 from tasks.forecast import forecast
 from tasks.model.tensor import FragmentTensor, SampledData, VariantData
 from tasks.options import Options
-from tasks.prediction import greedy_flops, noise_biases, predicted_spending, shot_variances
+from tasks.prediction import greedy_flops, noise_biases, predicted_spending, shot_variances, variances_bytes
 from tasks.reconstruction import contract, estimate_values
 from tasks.reconstruction.statistics.counts_to_tensor import tensor_values
 from tests.oracles import brickwork, problem_of, random_labels, uncut_values
@@ -136,6 +137,28 @@ def test_of_several_plans_the_one_of_least_error_is_taken(monkeypatch):
     spent = [predicted_spending(plan, (TYPICAL_CPU,), 100_000) for plan in plans]
     took = predicted_spending(quick, (TYPICAL_CPU,), 100_000)
     assert took.execute + took.reconstruct == min(one.execute + one.reconstruct for one in spent)
+
+
+def test_errors_are_predicted_only_where_there_is_memory_for_it(monkeypatch):
+    """A plan with a dozen legs on one fragment took 22 GB and the machine with it."""
+    problem = problem_of(brickwork(8, 12, np.random.default_rng(4), gate="rzz"), ["Z" * 8, "XX" + "I" * 6], np.eye(2))
+    data, circuit = problem.circuit.data, problem.circuit
+    middle = [i for i, item in enumerate(data) if [circuit.find_bit(q).index for q in item.qubits] == [3, 4]]
+    plan = make_plan(problem, cuts=tuple(map(GateCut, middle)), shots=10**6)
+    assert [len(fragment.legs) for fragment in plan.fragments] == [6, 6]
+    tracemalloc.start()
+    shot_variances(problem, plan)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 0.5 < variances_bytes(plan) / peak < 3, f"{variances_bytes(plan)} predicted, {peak} measured"
+
+    problem = problem_of(brickwork(8, 3, np.random.default_rng(4), gate="rzz"), ["Z" * 8], np.ones((1, 1)))
+    limits = {"max_qubits": 5, "shots": 100_000, "memory_bytes": None, "seed": 0, "plan_seconds": None}
+    first, *others = make_plans(problem, **limits, most=4)
+    monkeypatch.setattr("tasks.cut._ALWAYS_S", 100.0)
+    monkeypatch.setattr("tasks.cut._ROOM_BYTES", 1)
+    monkeypatch.setattr("tasks.prediction.shot_variances", lambda *_, **__: pytest.fail("its memory was not asked"))
+    assert others and chosen_plan(problem, None, limits).cuts == first.cuts
 
 
 def test_of_several_exact_plans_the_one_that_a_run_is_done_with_soonest_is_taken():

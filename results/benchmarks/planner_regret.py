@@ -26,7 +26,7 @@ from tasks.execution.jobs import exact_jobs, fragment_tensor, run_job, sampled_j
 from tasks.inputs.validation import make_problem
 from tasks.model.problem import Problem
 from tasks.options import options_of
-from tasks.prediction import done_here, predicted_spending, shot_variances
+from tasks.prediction import done_here, predicted_spending, shot_variances, variances_bytes
 from tasks.reconstruction import estimate_values
 from tasks.runs import RunDirectory
 from tasks.runs.temporary import temporary_runs
@@ -34,6 +34,7 @@ from tasks.workflow import run
 
 DATA = Path(__file__).with_name("planner_regret.json")
 SEEDS, SHOTS, CANDIDATES = 24, 10**6, 8
+_ROOM_BYTES = 1 << 30  # for a candidate's errors; those that take more have hundreds of thousands of variants
 _MOST_VARIANTS = 50  # of a plan whose error is simulated
 _TURNS, _MOST_S = 60, 8.0  # of a problem's exact runs; of all of them, about
 _HOPELESS = {1: 3.0, 4: 1.6, 12: 1.3}  # after so many turns: times the least
@@ -82,6 +83,7 @@ def compared(circuit: QuantumCircuit, width: int, shots: int | None) -> Any:
 def errors_of(problem: Problem, plans: list[Plan]) -> list[dict[str, Any]]:
     """Root mean square errors at even shots, by the exact tensors; of the first and its rival by seeds too."""
     rows = []
+    plans = [plan for plan in plans if variances_bytes(plan) < _ROOM_BYTES]
     for plan in plans:
         known = shot_variances(problem, plan)
         even = np.concatenate(uniform_shots(plan, SHOTS), axis=1)[0] if plan.fragments else np.ones(0)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import prod
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from tasks.cutting.variants import MeasurementGroup, measurement_groups
 from tasks.execution.simulators.whole import whole_tensor
 
 _MOST_PRODUCTS = 256  # of two factors of a fragment; beyond, factors count as if they were independent
+_COPIES = 5.0  # of what is asked, while it is worked out
 _SHORT_S = 0.01  # of a fragment: no other way is looked for
 _X, _Y = 1, 2
 
@@ -128,6 +130,14 @@ def fragment_outcomes(fragment: Fragment, schemes: tuple[Scheme, ...]) -> Fragme
 def outcomes_seconds(fragment: Fragment) -> float:
     """How long the simulations of ``fragment_outcomes`` are likely to take on one typical core."""
     return sum(exact_fragment_seconds(question.fragment) for question in _questions(fragment))
+
+
+def outcomes_bytes(fragment: Fragment, schemes: tuple[Scheme, ...]) -> float:
+    """About what its outcomes take, and what is made of them: every outcome of every leg, for all that is asked."""
+    outcomes = prod(
+        float(len(LegOutcomes.of(leg.kind, s).chance)) for leg, s in zip(fragment.legs, schemes, strict=True)
+    )
+    return 8.0 * _COPIES * outcomes * sum(question.fragment.num_factors for question in _questions(fragment))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,13 @@ import numpy as np
 from tasks.cutting import Plan, structure_of
 from tasks.model.problem import Problem
 from tasks.model.tensor import FragmentTensor
-from tasks.prediction.shot_outcomes import FragmentOutcomes, along_legs, fragment_outcomes, outcomes_seconds
+from tasks.prediction.shot_outcomes import (
+    FragmentOutcomes,
+    along_legs,
+    fragment_outcomes,
+    outcomes_bytes,
+    outcomes_seconds,
+)
 from tasks.prediction.whole_variance import whole_variance
 from tasks.reconstruction.contraction.network import network_of, values_by_fragment
 from tasks.reconstruction.contraction.schedule import schedule
@@ -131,6 +137,11 @@ def variances_seconds(plan: Plan) -> float:
         cost.variants * fragment.num_factors for cost, fragment in zip(plan.costs, plan.fragments, strict=True)
     )
     return sum(map(outcomes_seconds, plan.fragments)) + numbers * _NUMBER_S
+
+
+def variances_bytes(plan: Plan) -> float:
+    """About what memory ``shot_variances`` takes: beyond a dozen legs on one fragment more than any machine has."""
+    return sum(map(outcomes_bytes, plan.fragments, plan.schemes))
 
 
 def _add_variances(rows: np.ndarray, shown: FragmentOutcomes, piece: LeafGradient) -> None:
