@@ -173,5 +173,7 @@ class SampledPlan:
             again = [[draws.tensor(draws.again(own, rng)) for own in counts] for _ in range(_RESAMPLINGS)]
             tensors.append(np.mean(again, axis=1))
         found = self._contraction.contract(tensors, bonds).values
+        if len(found) < _RESAMPLINGS:  # nothing is asked of any fragment
+            return np.zeros(found.shape[1])
         spread = found.var(axis=0, ddof=1)
         return np.where(spread > (_ROUNDING * np.abs(found).max(axis=0)) ** 2, spread, 0.0)

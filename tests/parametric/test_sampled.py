@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
@@ -63,6 +65,20 @@ def test_terms_without_a_coefficient_cost_nothing_and_stop_nothing():
     slopes = plan.gradients(np.array([[0.4]]))[1]
     difference = plan.values(np.array([[0.4 + 1e-5]])) - plan.values(np.array([[0.4 - 1e-5]]))
     np.testing.assert_allclose(slopes[:, 0, 0], difference[0] / 2e-5, atol=1e-8)
+
+
+def test_constants_alone_are_known_without_a_doubt_or_a_warning():
+    circuit = QuantumCircuit(3)
+    circuit.ry(Parameter("a"), 0)
+    circuit.cx(0, 1)
+    circuit.cx(1, 2)
+    plan = parametric(circuit, [SparsePauliOp(["III", "ZZX"], [0.5, 0]), SparsePauliOp("XIZ", [0])], 2, shots=10**6)
+    assert plan.programs, "a term without a coefficient is seen by fragments"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        values, errors = SampledPlan(plan, 3).values(np.array([[0.4], [1.1]]), shots=20_000)
+    np.testing.assert_array_equal(values, [[0.5, 0], [0.5, 0]])
+    assert not errors.any()
 
 
 @pytest.mark.parametrize("seed", range(6))
