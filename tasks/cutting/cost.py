@@ -41,6 +41,7 @@ from tasks.cutting.product_program import ProductProgram, product_program
 from tasks.cutting.variants import count_variants, leg_choices, measurement_groups
 
 MAX_VARIANTS = 4096  # of one fragment: beyond this a leg's cheaper settings are taken, where it has some
+_BLOCKS = 1.25  # times what blocks of gates are counted with: what they took, at 16 and 18 qubits
 _SIMULATED = 48  # qubits: no machine holds the state of more, and a program for it is not worth its time
 _MOST = 2**1000  # opt_einsum counts in integers of any size
 WIDE = 16  # qubits from which a way without all amplitudes can be the quicker one by much
@@ -182,7 +183,7 @@ def exact_fragment_seconds(fragment: Fragment) -> float:
     way = cheaper_way(fragment)
     if way is not None:
         return way.seconds + tensor_numbers(fragment) * TYPICAL_CPU.speed.number
-    return _amplitudes_seconds(fragment)
+    return _amplitudes_seconds(fragment) + _scattered_seconds(fragment)
 
 
 def _amplitudes_seconds(fragment: Fragment) -> float:
@@ -190,6 +191,15 @@ def _amplitudes_seconds(fragment: Fragment) -> float:
     gates = len(fragment.circuit.data)
     sizes = fragment.num_factors, gates, gram_passes(fragment), tensor_numbers(fragment)
     return exact_seconds(TYPICAL_CPU, fragment.num_qubits, 0, branches, outputs, *sizes)
+
+
+def _scattered_seconds(fragment: Fragment) -> float:
+    """What the gates take beyond what the model says for so many: between qubits all over, few of them act as one."""
+    if fragment.num_qubits > _SIMULATED:
+        return 0.0
+    program, speed = open_program(fragment), TYPICAL_CPU.speed
+    counted = len(fragment.circuit.data) * (speed.gate + program.amplitudes * speed.amplitude_gate)
+    return max(0.0, _BLOCKS * program.seconds - counted)
 
 
 def _most_amplitudes_seconds(fragment: Fragment) -> float:
@@ -229,7 +239,8 @@ def _drawn_seconds(fragment: Fragment, variants: int, shots: int) -> float:
     """The same from all amplitudes."""
     gates = len(fragment.circuit.data)
     width, branches, measured = fragment.num_qubits, simulated_legs(fragment)[0], measured_qubits(fragment)
-    return sampled_seconds(TYPICAL_CPU, width, 0, branches, variants, shots, gates, measured)
+    drawn = sampled_seconds(TYPICAL_CPU, width, 0, branches, variants, shots, gates, measured)
+    return drawn + _scattered_seconds(fragment)
 
 
 def joining_seconds(flops: float, fragments: int, numbers: float) -> float:

@@ -151,6 +151,7 @@ class OpenProgram:
         branchings: what its columns stand for, row-major.
         amplitudes: of the last array.
         peak: amplitudes held at a time, at most, parts in a cache not counted.
+        seconds: that its blocks of gates and its moves of axes take on one 2 GHz core.
     """
 
     steps: tuple[Step, ...]
@@ -158,6 +159,7 @@ class OpenProgram:
     branchings: tuple[Branching, ...]
     amplitudes: int
     peak: int
+    seconds: float
 
     @property
     def branches(self) -> int:
@@ -262,7 +264,7 @@ class _Layout:
         if order != list(range(width + 1)):
             self._reorder(order)
         rest = tuple(self._order[axis] for axis in kept)
-        return OpenProgram(tuple(self._steps), rest, (*opened, *ends), self._size, self._peak)
+        return OpenProgram(tuple(self._steps), rest, (*opened, *ends), self._size, self._peak, 1e-9 * self.nanoseconds)
 
 
 @once_a_fragment

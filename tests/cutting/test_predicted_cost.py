@@ -235,6 +235,25 @@ def test_branches_are_those_of_the_simulation(seed):
         assert 2 ** (branches + outputs - 1) < rank <= 2 ** (branches + outputs), f"seed {seed}"
 
 
+def test_gates_between_qubits_all_over_count_for_more_than_as_many_between_neighbours():
+    """The simulation takes hundreds of the latter in a few blocks, and a block for every two or three of the former."""
+    seconds = []
+    for reach in (1, 15):
+        rng, circuit = np.random.default_rng(5), QuantumCircuit(16)
+        for _ in range(400):
+            a = int(rng.integers(0, 16 - reach)) if reach == 1 else int(rng.integers(0, 16))
+            b = a + 1 if reach == 1 else int((a + rng.integers(1, 16)) % 16)
+            circuit.ry(float(rng.uniform(0, 3)), a)
+            circuit.rzz(float(rng.uniform(0, 3)), a, b)
+        (fragment,) = make_plan(problem_of(circuit, ["Z" * 16], np.ones((1, 1)))).fragments
+        seconds.append(exact_fragment_seconds(fragment))
+        program = open_program(fragment)
+        # Each block passes over the state once: as many passes as blocks and moves, a few nanoseconds an amplitude.
+        passes = len([step for step in program.steps if not hasattr(step, "operators")])
+        assert 0.5e-9 < program.seconds / passes / program.amplitudes < 16e-9
+    assert 2 * seconds[0] < seconds[1] < 8 * seconds[0]
+
+
 def test_a_contraction_multiplies_out_what_it_says():
     """A chain of three fragments over one leg each: 4 x 4 products twice; both ends on one fragment are a trace."""
     circuit = QuantumCircuit(3)
