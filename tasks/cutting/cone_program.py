@@ -21,7 +21,7 @@ import numpy as np
 from qiskit import QuantumCircuit
 
 from scheduler_policies.cost import exact_seconds
-from scheduler_policies.machine import AMPLITUDE_BYTES, CONE_GATE_S, TYPICAL_CPU
+from scheduler_policies.machine import AMPLITUDE_BYTES, CONE_GATE_S, CONE_PART_S, TYPICAL_CPU
 from tasks.cutting.pauli_program import PauliMap, leg_map, unitary_map
 from tasks.cutting.plan import Fragment, Leg
 
@@ -263,7 +263,7 @@ def _seconds(fragment: Fragment, gates: np.ndarray, own: np.ndarray, factors: in
     legs = _legs_on(fragment, own)
     numbers = prod(fragment.legs[k].dimension for k in legs) * factors
     sizes = len(own), 0, *_opened(fragment, legs), factors, len(gates), None, numbers
-    return len(gates) * CONE_GATE_S + exact_seconds(TYPICAL_CPU, *sizes)
+    return CONE_PART_S + len(gates) * CONE_GATE_S + exact_seconds(TYPICAL_CPU, *sizes)
 
 
 def _bytes(fragment: Fragment, part: ConePart) -> int:

@@ -7,16 +7,24 @@ nor than all that stands on one side, which is what is counted here: shallow fra
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log2
 
 import numpy as np
 
-from scheduler_policies.machine import AMPLITUDE_BYTES, PRODUCT_FLOPS, PRODUCT_STEP_S
+from scheduler_policies.machine import (
+    AMPLITUDE_BYTES,
+    PRODUCT_FLOPS,
+    PRODUCT_GRAM_FLOPS,
+    PRODUCT_SITE_S,
+    PRODUCT_STEP_S,
+)
 from tasks.cutting.open_program import Branching, Gate, Opening, line_of_pairs, line_order, opened_steps
 from tasks.cutting.plan import Fragment
 from tasks.cutting.schmidt import find_form
 
+_SPLIT = 160.0  # operations a number of a site's tensor and a bond, of QR and SVD of what a gate makes of two sites
 _MOST_BITS = 10.0  # of a bond; what would need more is no matrix product state of use
 
 
@@ -54,27 +62,32 @@ def product_program(fragment: Fragment, most: float = np.inf) -> ProductProgram 
     if (least := _at_least(fragment)) == np.inf or least > most:
         return None
     steps, branchings = opened_steps(fragment)
-    places = line_order(fragment.num_qubits, steps)
-    crossed = np.zeros(max(0, fragment.num_qubits - 1))
+    places = _legs_last(line_order(fragment.num_qubits, steps), steps, branchings)
     extra = np.zeros(fragment.num_qubits)
-    hops = 0
     for step in steps:
         if isinstance(step, Opening):
             extra[places[step.qubits[0]]] += log2(len(step.operators))
-        elif len(step.qubits) == 2:
+    sides = 1.0 + extra
+    beside = np.minimum(np.cumsum(sides)[:-1], np.cumsum(sides[::-1])[::-1][1:])
+    crossed = np.zeros(max(0, fragment.num_qubits - 1))
+    opened = np.maximum(extra[:-1], extra[1:])
+    hops, products = 0, 0.0
+    for step in steps:
+        if not isinstance(step, Opening) and len(step.qubits) == 2:
             low, high = sorted(places[q] for q in step.qubits)
             form = find_form(step.operations[0]) if len(step.operations) == 1 else None
             crossed[low:high] += 2.0 if form is None else log2(form.rank)
             hops += high - low
-    sides = 1.0 + extra
-    before, after = np.cumsum(sides)[:-1], np.cumsum(sides[::-1])[::-1][1:]
-    bonds = np.minimum(crossed, np.minimum(before, after))
+            own = 3.0 * np.minimum(crossed[low:high], beside[low:high]) + opened[low:high]
+            products += _SPLIT * float(np.exp2(own).sum())
+    bonds = np.minimum(crossed, beside)
     widest = float(bonds.max(initial=0.0))
     if widest > _MOST_BITS:
         return None
     pairs = 4.0 ** sum(log2(one.rank) for one in branchings)
     size = 2.0 ** (widest + float(extra.max(initial=0.0)))
-    seconds = _seconds(fragment, len(steps), hops, widest, size, pairs)
+    seconds = _gates_seconds(len(steps), hops, products)
+    seconds += _grams_seconds(fragment, places, branchings, extra, bonds)
     held = fragment.num_qubits * 2.0 * size * 2.0**widest + 4.0 * pairs * 4.0**widest + 16.0 * size * 4.0**widest
     return ProductProgram(tuple(steps), tuple(branchings), places, bonds, seconds, int(AMPLITUDE_BYTES * held))
 
@@ -92,21 +105,50 @@ def _at_least(fragment: Fragment) -> float:
     widest = float(np.minimum(np.cumsum(counts)[:-1], np.minimum(sides, sides[::-1])).max(initial=0))
     if widest > _MOST_BITS:
         return np.inf
-    return _seconds(fragment, len(pairs), hops, widest, 2.0**widest, 1.0)
+    both = places, len(places) - 1 - places
+    sites = min(float(sites_contracted(fragment, one).sum()) for one in both) * PRODUCT_SITE_S
+    return _gates_seconds(len(pairs), hops, _SPLIT * 8.0**widest if hops else 0.0) + sites
 
 
-def _seconds(fragment: Fragment, steps: int, hops: int, widest: float, size: float, pairs: float) -> float:
+def _legs_last(
+    places: tuple[int, ...], steps: Sequence[Gate | Opening], branchings: Sequence[Branching]
+) -> tuple[int, ...]:
+    """The order, or its reverse: factors are contracted from the first site on, with all pairs that were opened."""
+    opened = [(step.qubits[0], len(step.operators)) for step in steps if isinstance(step, Opening)]
+    opened += [(one.qubit, one.rank) for one in branchings if one.qubit is not None]
+    early = sum(log2(rank) * (len(places) - 1 - 2 * places[qubit]) for qubit, rank in opened) > 0
+    return tuple(len(places) - 1 - place for place in places) if early else places
+
+
+def _gates_seconds(steps: int, hops: int, products: float) -> float:
     """What so many steps take.
 
     Args:
-        fragment: the fragment.
         steps: gates and openings.
         hops: sites that the gates on two qubits reach over, in all.
-        widest: log2 of the largest bond.
-        size: of that bond with the branches of a site.
-        pairs: of branches.
+        products: operations on the numbers of what the gates make of their sites.
     """
-    gates = hops * 40.0 * 4.0 * size * 4.0**widest  # QR and SVD of what a gate makes of its sites
-    grams = fragment.num_factors * fragment.num_qubits
-    products = gates + grams * 16.0 * pairs * 8.0**widest
-    return (steps + 3 * hops + grams) * PRODUCT_STEP_S + products / PRODUCT_FLOPS
+    return (steps + 3 * hops) * PRODUCT_STEP_S + products / PRODUCT_FLOPS
+
+
+def _grams_seconds(
+    fragment: Fragment, places: Sequence[int], branchings: Sequence[Branching], extra: np.ndarray, bonds: np.ndarray
+) -> float:
+    """What the factors' Gram matrices take, site by site: pairs of branches are only those opened so far."""
+    opened = extra.copy()
+    for one in branchings:
+        if one.qubit is not None:
+            opened[places[one.qubit]] += 1.0
+    pairs, own = 4.0 ** (np.cumsum(opened) - opened), 2.0**opened
+    left, right = 2.0 ** np.append(0.0, bonds)[: len(own)], 2.0 ** np.append(bonds, 0.0)[: len(own)]
+    products = 16.0 * pairs * own * left * right * (left + own * right)
+    return float(sites_contracted(fragment, places) @ (PRODUCT_SITE_S + products / PRODUCT_GRAM_FLOPS))
+
+
+def sites_contracted(fragment: Fragment, places: Sequence[int] | np.ndarray) -> np.ndarray:
+    """(site,) how many factors it is contracted for: those whose neighbour in order differs there or before."""
+    letters = (fragment.factors_x + 2 * fragment.factors_z).astype(np.int64)[:, np.argsort(places)]
+    letters = letters[np.lexsort(letters.T[::-1])]
+    differs = np.ones(letters.shape, dtype=bool)
+    differs[1:] = np.logical_or.accumulate(letters[1:] != letters[:-1], axis=1)
+    return np.asarray(differs.sum(axis=0))

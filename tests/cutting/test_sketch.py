@@ -132,7 +132,7 @@ def test_an_exact_plan_of_a_shallow_grid_counts_on_light_cones():
     qubits = [[circuit.find_bit(q).index // 18 for q in item.qubits] for item in circuit.data]
     halves = partition(problem, tuple(GateCut(i) for i, own in enumerate(qubits) if len(set(own)) == 2))
     plan = make_plan(problem, max_qubits=18)
-    assert sketch_of(partition(problem, plan.cuts)).seconds < 1.01 * sketch_of(halves).seconds < 0.03
+    assert sketch_of(partition(problem, plan.cuts)).seconds < 1.01 * sketch_of(halves).seconds < 0.05
 
 
 @pytest.mark.parametrize("shots", [None, 10**6])

@@ -7,10 +7,14 @@ import pytest
 from qiskit import QuantumCircuit
 
 from tasks.cutting import GateCut, WireCut, make_plan
-from tasks.cutting.product_program import product_program
+from tasks.cutting.cone_program import cone_program
+from tasks.cutting.cost import cheaper_way
+from tasks.cutting.product_program import ProductProgram, product_program, sites_contracted
+from tasks.execution.simulators.cones import cone_tensor
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
 from tasks.execution.simulators.product_state import _Line, product_tensor
+from tasks.execution.simulators.whole import whole_tensor
 from tasks.workflow import estimate
 from tests.oracles import problem_of
 
@@ -91,3 +95,32 @@ def test_bonds_are_no_larger_than_counted():
         bonds = [site.shape[3] for site in state._sites[:-1]]
         assert len(bonds) == len(program.bonds)
         assert all(bond <= 2**bound + 1e-9 for bond, bound in zip(bonds, program.bonds.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("end", [0, 19])
+def test_sites_with_legs_come_last_whichever_end_they_are_at(end):
+    """A line with a leg a layer at one of its ends: the pairs of branches are carried through no other site."""
+    circuit, cuts = QuantumCircuit(21), []
+    for _ in range(4):
+        for first in (0, 1):
+            for q in range(first, 19, 2):
+                circuit.rzz(0.3, q, q + 1)
+        cuts.append(GateCut(len(circuit.data)))
+        circuit.rzz(0.3, end, 20)
+        circuit.rx(0.5, circuit.qubits)
+    labels = ["I" * (20 - q) + "Z" + "I" * q for q in range(20)]
+    plan = make_plan(problem_of(circuit, labels, np.ones((1, 20))), cuts=tuple(cuts))
+    fragment = max(plan.fragments, key=lambda one: one.num_qubits)
+    program = product_program(fragment)
+    assert {program.places[leg.qubit] for leg in fragment.legs} == {19}
+    assert isinstance(cheaper_way(fragment), ProductProgram), "quicker than all amplitudes and light cones"
+    cones = cone_program(fragment)
+    expected = cone_tensor(fragment, cones, [whole_tensor(part.of(fragment)) for part in cones.parts])
+    np.testing.assert_allclose(product_tensor(fragment, program), expected, atol=1e-11)
+
+
+def test_a_factor_is_contracted_from_where_it_differs_from_its_neighbour():
+    circuit = line(4, 2)
+    labels = ["IIIZ", "IIXZ", "ZIXZ", "ZIXY"]
+    (fragment,) = make_plan(problem_of(circuit, labels, np.ones((1, 4))), cuts=()).fragments
+    assert sites_contracted(fragment, range(4)).tolist() == [2, 3, 3, 4]

@@ -15,7 +15,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from scheduler_policies.cost import exact_seconds
-from scheduler_policies.machine import CONE_GATE_S, TYPICAL_CPU
+from scheduler_policies.machine import CONE_GATE_S, CONE_PART_S, TYPICAL_CPU
 from tasks.cutting.cone_program import LETTER_SETS, letter_table
 from tasks.cutting.joined import AXES, Acting, generic, run_matrix
 from tasks.cutting.kinds import cut_kind
@@ -217,7 +217,8 @@ def cone_seconds(
                 seconds[fragment[part]] = inf
                 continue
             sizes = many, gates_there, None, 2.0**dimension * many
-            one = gates_there * CONE_GATE_S + exact_seconds(TYPICAL_CPU, wide, 0, bits, opened, *sizes)
+            one = exact_seconds(TYPICAL_CPU, wide, 0, bits, opened, *sizes)
+            one += CONE_PART_S + gates_there * CONE_GATE_S
             seconds[fragment[part]] += one
         return seconds
 
