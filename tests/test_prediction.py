@@ -24,6 +24,7 @@ from tasks.forecast import forecast
 from tasks.model.tensor import FragmentTensor, SampledData, VariantData
 from tasks.options import Options
 from tasks.prediction import greedy_flops, noise_biases, predicted_spending, shot_variances, variances_bytes
+from tasks.prediction.shot_outcomes import outcomes_bytes
 from tasks.reconstruction import contract, estimate_values
 from tasks.reconstruction.statistics.counts_to_tensor import tensor_values
 from tests.oracles import brickwork, problem_of, random_labels, uncut_values
@@ -151,6 +152,10 @@ def test_errors_are_predicted_only_where_there_is_memory_for_it(monkeypatch):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert 0.5 < variances_bytes(plan) / peak < 3, f"{variances_bytes(plan)} predicted, {peak} measured"
+
+    chain = wide_line(24)
+    joined = make_plan(chain, max_qubits=4, shots=10**6)
+    assert variances_bytes(joined) > sum(map(outcomes_bytes, joined.fragments, joined.schemes)), "arrays joined, too"
 
     problem = problem_of(brickwork(8, 3, np.random.default_rng(4), gate="rzz"), ["Z" * 8], np.ones((1, 1)))
     limits = {"max_qubits": 5, "shots": 100_000, "memory_bytes": None, "seed": 0, "plan_seconds": None}

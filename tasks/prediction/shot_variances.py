@@ -18,6 +18,7 @@ from functools import cached_property
 import numpy as np
 
 from tasks.cutting import Plan, structure_of
+from tasks.cutting.cost import greedy_contraction
 from tasks.model.problem import Problem
 from tasks.model.tensor import FragmentTensor
 from tasks.prediction.shot_outcomes import (
@@ -39,6 +40,7 @@ _BEYOND_SHOTS = 1000  # a variant, at which what is beyond first order is comput
 _MOST_BEYOND = 100.0  # about, for an observable of norm 1
 _ROUNDING = 1e-12
 _NUMBER_S = 1e-7
+_ARRAYS = 4  # of the largest size, for each term, that the gradients hold together
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,9 @@ def variances_seconds(plan: Plan) -> float:
 
 def variances_bytes(plan: Plan) -> float:
     """About what memory ``shot_variances`` takes: beyond a dozen legs on one fragment more than any machine has."""
-    return sum(map(outcomes_bytes, plan.fragments, plan.schemes))
+    largest = greedy_contraction(plan.fragments, plan.bonds).largest
+    joined = 8.0 * _ARRAYS * largest * len(plan.factor_index) if plan.bonds else 0.0
+    return sum(map(outcomes_bytes, plan.fragments, plan.schemes)) + joined
 
 
 def _add_variances(rows: np.ndarray, shown: FragmentOutcomes, piece: LeafGradient) -> None:
