@@ -15,10 +15,12 @@ class Objective(ABC):
     Attributes:
         name: by which it is chosen.
         wire: what cutting one wire costs, in the unit of ``gate``.
+        joins: whether a copy may join parts of fragments that no gate joins: fewer cuts for wider fragments.
     """
 
     name: ClassVar[str]
     wire: ClassVar[float]
+    joins: ClassVar[bool] = True
 
     @abstractmethod
     def gate(self, form: SchmidtForm | Copied) -> float:

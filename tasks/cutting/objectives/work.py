@@ -15,6 +15,7 @@ class LeastWork(Objective):
 
     name: ClassVar[str] = "work"
     wire: ClassVar[float] = 2.2
+    joins: ClassVar[bool] = False
 
     def gate(self, form: SchmidtForm | Copied) -> float:
         """See ``Objective``."""

@@ -89,6 +89,7 @@ class Circuit:
             is diagonal along the axis: one copy of the qubit serves them all; -1 where the gate is not.
         fresh: (node,) bool, whether the gate, as those before it on the wire, leaves the state that its qubit is in.
         copy_weight: what a cut by a copy costs.
+        joins: whether copies may join parts of a block.
         other: (node,) bool, whether the gate, or a one-qubit gate counted with it, is not known as a Clifford gate.
         letter_maps: what its gates do to sets of letters, made where it is asked for.
     """
@@ -100,6 +101,7 @@ class Circuit:
     runs: np.ndarray
     fresh: np.ndarray
     copy_weight: float
+    joins: bool
     other: np.ndarray
     letter_maps: Callable[[], LetterMaps]
 
@@ -137,8 +139,8 @@ class Circuit:
     ) -> tuple[list[np.ndarray], np.ndarray]:
         """Sets of gate ends on the copied qubit, in order: greedily those that save most, where there is room.
 
-        The gates of a set act on one unbroken stretch of wire and lead to one block. Where that block is in several
-        parts, the copy joins those that the gates lead to: returned, too, is (part,) the fragment of each.
+        The gates of a set act on one unbroken stretch of wire and lead to one part, or several of a block that the copy
+        then joins: returned, too, is (part,) the fragment of each.
         """
         size = np.bincount(part).tolist()
         home = list(range(len(size)))
@@ -161,7 +163,8 @@ class Circuit:
             for run, line, one, whole, node in keys:
                 if run >= 0:
                     sets.setdefault((axis, run, line, one), []).append(node)
-                    sets.setdefault((axis, run, line, whole), []).append(node)
+                    if self.joins:
+                        sets.setdefault((axis, run, line, whole), []).append(node)
         weights = self.ends.weights.tolist()
         taken: set[int] = set()
 

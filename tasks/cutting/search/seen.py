@@ -242,4 +242,5 @@ def _circuit(
     behind = [waiting[qubit] for qubit in touched]
     maps = partial(letter_maps, instructions, severable, named, before, behind)
     fresh = np.array([one for gate in gates for one in gate.fresh], dtype=bool)
-    return Circuit(ends, tuple(costs), alone, letters, runs, fresh, objective.gate(Copied()), other, maps), qubits
+    weight = objective.gate(Copied())
+    return Circuit(ends, tuple(costs), alone, letters, runs, fresh, weight, objective.joins, other, maps), qubits
