@@ -24,6 +24,7 @@ from tasks.execution.on_device import forget_stored
 from tasks.execution.pieces import Done, Piece, Report, outcome_from
 from tasks.model.progress import Stage
 from tasks.runs import RunDirectory
+from tasks.runs.results import has_results
 from tasks.runtime import (
     Limits,
     Outcome,
@@ -254,7 +255,7 @@ class Driver:
 
     def _how_to_go_on(self) -> str:
         """Only where something was kept: a run without results leaves no folder."""
-        kept = self._directory.record.get("results") and "options" in self._directory.record
+        kept = has_results(self._directory.path) and "options" in self._directory.record
         return f"; `qompass resume {self._directory.path}` goes on from here" if kept else "; nothing was kept"
 
 

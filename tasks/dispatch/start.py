@@ -36,7 +36,7 @@ from tasks.model.progress import Progress
 from tasks.options import Options, plan_limits
 from tasks.prediction import done_here
 from tasks.runs import RunDirectory
-from tasks.runtime import inline, prepare_engine, shared_engine, tickets_in, wait_on
+from tasks.runtime import Reason, RetryPolicy, inline, prepare_engine, shared_engine, tickets_in, wait_on
 from tasks.runtime.machine import usable_cores
 from tasks.tensors import tensor
 
@@ -176,8 +176,11 @@ def _planned(problem: Problem, options: Options, directory: RunDirectory, device
         prepare_engine()
     began = time.perf_counter()
     with inline(True), contextlib.closing(tickets_in(directory.path)) as tickets:  # nothing can begin before it
-        ticket = tickets.next()
-        outcome = wait_on(cut(problem, cuts, asked, ticket), ticket)
+        for attempt in range(RetryPolicy().attempts_per_device):
+            ticket = tickets.next(attempt)
+            outcome = wait_on(cut(problem, cuts, asked, ticket), ticket)
+            if outcome.failure is None or outcome.failure.reason is not Reason.KILLED:
+                break
     work_ended(directory, outcome)
     plan: Plan = value_of(outcome, "the plan")
     cut_seconds = time.perf_counter() - began

@@ -216,7 +216,10 @@ def wait_on(value: Any, ticket: Ticket | None = None, needs: Sequence[Ticket] = 
     engine_info()
     if ticket is not None and (failure := until_end(ticket, needs)) is not None:
         return Outcome(failure=failure, attempt=ticket.attempt)
-    return _backend.wait_on(value)
+    found = _backend.wait_on(value)
+    if ticket is not None:
+        ticket.waited_for()
+    return found
 
 
 def tickets_in(shared: Path) -> Tickets:

@@ -27,7 +27,9 @@ _LOOK_S = 0.02
 _SIGNS_S = 1.0  # signs of life are read so often; a look counts for twice that at most: this process may stand still
 _SILENT_S = 60.0  # a task that shows no sign of life for so long shows none any more
 _UNSEEN_S = 10.0  # tasks that have left no mark for so long run where the folder is not seen
-_UNTAKEN_S = 2.0  # one that the application only waits for may run on its own unit, which COMPSs has while it waits
+_UNTAKEN_S = 15.0  # the first task of a node waits for its Python; one that nothing takes for longer may be waiting for
+# the application's own unit, which COMPSs lends to others while it waits
+_blind: set[str] = set()  # folders of runs in which tasks have ended without a word: nodes do not see them
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,11 @@ class Ticket:
             return self._path("begun").read_text()
         except OSError:
             return ""
+
+    def waited_for(self) -> None:
+        """The engine says that the task has ended; where that is not seen, nothing is of the run's others either."""
+        if self.folder and self.ended() is None:
+            _blind.add(str(Path(self.folder).parent))
 
     def give_up(self, process: str) -> None:
         """Remember that the task is waited for no more, since its process was not heard of for too long."""
@@ -149,7 +156,8 @@ def until_end(ticket: Ticket, needs: Sequence[Ticket]) -> Failure | None:
         needs: tickets of the tasks whose results it takes.
     """
     tickets = [ticket, *needs]
-    pending = set(range(len(tickets))) if ticket.folder else set()
+    looks = ticket.folder and str(Path(ticket.folder).parent) not in _blind
+    pending = set(range(len(tickets))) if looks else set()
     signs = _Signs(tickets)
     while 0 in pending:
         ended = {position for position in pending if tickets[position].ended() is not None}

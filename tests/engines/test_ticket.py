@@ -203,7 +203,15 @@ def test_a_task_that_needs_a_dead_one_or_is_dead_has_failed(tmp_path, clock):
 def test_the_engine_waits_for_a_task_that_nobody_is_seen_to_take(tmp_path, clock):
     """It may run on the application's own unit, or where the folder is not seen."""
     assert until_end(Ticket("", 0), []) is None and clock.now == 0
-    assert until_end(Ticket(str(tmp_path), 0), []) is None and 2 < clock.now < 5
+    (tmp_path / "run").mkdir()
+    one = Ticket(str(tmp_path / "run"), 0)
+    assert until_end(one, []) is None and 10 < (first := clock.now) < 20
+    one.end({})
+    one.waited_for()
+    assert until_end(Ticket(one.folder, 1), []) is None and clock.now > first + 10, "the folder is seen"
+    Ticket(one.folder, 1).waited_for()
+    before = clock.now
+    assert until_end(Ticket(one.folder, 2), []) is None and clock.now == before, "it is not: that is known by now"
 
 
 def test_nor_does_it_once_a_process_has_died(tmp_path, clock):
