@@ -1,7 +1,7 @@
 """Benchmarks of the semantic cache: ``python -m results.benchmarks.cache [PART ...] [--quick] [--peer PYTHON]``.
 
-Parts: soundness, recall, cost, once, workloads, default, evolution, emulator; all unless named. Each writes a
-cache_PART.json; cache.md and cache.png are made from all parts that have been measured (cache_quick.* with --quick).
+Parts: soundness, recall, cost, once, workloads, default, evolution, emulator, structure; all unless named. Each writes
+a cache_PART.json; cache.md and cache.png are made from all parts that have been measured (cache_quick.* with --quick).
 ``--peer`` names the Python of an environment of its own with qdislib 1.0.1, qiskit, qiskit-aer, lmdb and pyzx; without
 it, Qdislib's columns stay as they were last measured. The soundness part also needs mqt.qcec.
 """
@@ -93,9 +93,16 @@ def emulator(quick: bool, peer: str | None) -> Numbers:
     return on_qpu(quick, peer)
 
 
+def structure(quick: bool, peer: str | None) -> Numbers:
+    """Part 9: what keys by structure would avoid."""
+    from results.benchmarks.cache_structure import measure
+
+    return measure(quick)
+
+
 PARTS: dict[str, Callable[[bool, str | None], Numbers]] = {
     "soundness": soundness, "recall": recall, "cost": cost, "once": once, "workloads": workloads,
-    "default": default, "evolution": evolution, "emulator": emulator,
+    "default": default, "evolution": evolution, "emulator": emulator, "structure": structure,
 }  # fmt: skip
 
 

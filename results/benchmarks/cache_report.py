@@ -12,7 +12,7 @@ Numbers = dict[str, Any]
 def write_report(folder: Path, stem: str) -> None:
     """Write STEM.md and STEM.png from every STEM_PART.json that is there."""
     parts: dict[str, Numbers] = {}
-    for name in ("soundness", "recall", "cost", "workloads", "once", "default", "evolution", "emulator"):
+    for name in ("soundness", "recall", "cost", "workloads", "once", "default", "evolution", "emulator", "structure"):
         path = folder / f"{stem}_{name}.json"
         if path.exists():
             parts[name] = json.loads(path.read_text())
@@ -20,7 +20,7 @@ def write_report(folder: Path, stem: str) -> None:
     text = [f"# The semantic cache, measured\n\nMade by `python -m results.benchmarks.cache{quick}`.\n"]
     writers = {
         "soundness": _soundness, "recall": _recall, "cost": _cost, "workloads": _workloads, "once": _once,
-        "default": _default, "evolution": _evolution, "emulator": _emulator,
+        "default": _default, "evolution": _evolution, "emulator": _emulator, "structure": _structure,
     }  # fmt: skip
     for name, numbers in parts.items():
         text.append(writers[name](numbers))
@@ -108,6 +108,20 @@ def _emulator(numbers: Numbers) -> str:
         " `--share-meaning` says otherwise; equal circuits of one generation are one execution of as many shots as"
         " all ask for. *Qdislib's keys*: what has a new key is executed, the time its keys take is waited for.\n\n"
         + _table(["workload", "cache", "requests", "executed", "avoided", "shots", "seconds", "ratio", "wrong"], rows)
+    )
+
+
+def _structure(numbers: Numbers) -> str:
+    rows: list[list[object]] = [
+        [name, row["requests"], row["written"], row["structure"], row["meaning"], row["outcomes"]]
+        for name, row in numbers.items()
+        if isinstance(row, dict)
+    ]
+    return (
+        "## 9. Keys by structure: executions, counted\n\n*By structure*: circuits equal up to names of qubits, with"
+        " equal angles, are one (an upper bound of what such a key avoids: a hash of the graph of instructions). *By"
+        " outcomes*: no key that permutes and inverts bits could execute fewer.\n\n"
+        + _table(["workload", "requests", "as written", "by structure", "by meaning", "by outcomes"], rows)
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tasks.cutting.plan import Fragment
 from tasks.execution.as_written import fragment_digest
-from tasks.execution.cache.cost_benefit import finding_pays, meaning_of_gates_pays, meaning_pays
+from tasks.execution.cache.cost_benefit import claiming_pays, finding_pays, meaning_of_gates_pays, meaning_pays
 from tasks.execution.cache.entry import Entry
 from tasks.execution.cache.entry_store import open_entries
 from tasks.execution.cache.errors import StoreUnavailable
@@ -97,7 +97,10 @@ class Cache:
             return out
 
         if self.flight is not None and keyed:
-            wants = [Want(_present(keys[members[g][0]]), shots_of(g)) for g in keyed]
+            wants = [
+                Want(_present(keys[group[0]]), shots_of(g), claiming_pays(max(requests[i].seconds for i in group)))
+                for g, group in ((g, members[g]) for g in keyed)
+            ]
             found, produced = self.flight.obtain(
                 wants, lambda todo: run_groups([(keyed[i], stored) for i, stored in todo])
             )

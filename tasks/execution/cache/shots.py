@@ -19,6 +19,8 @@ from tasks.model.tensor import VariantCounts
 
 def to_canonical(counts: VariantCounts, bits: Sequence[int], inverted: Sequence[bool]) -> VariantCounts:
     """Return counts with stored bit ``i`` = the caller's bit ``bits[i]``, XOR ``inverted[i]``."""
+    if _as_they_are(bits, inverted, counts.num_bits):
+        return _in_order(counts.outcomes, counts.counts, counts.num_bits)
     plain = _unpack(counts.outcomes, counts.num_bits)
     return _collect(plain[:, list(bits)] ^ np.asarray(inverted, dtype=np.uint8), counts.counts)
 
@@ -27,6 +29,8 @@ def from_canonical(
     counts: VariantCounts, bits: Sequence[int], inverted: Sequence[bool], num_bits: int
 ) -> VariantCounts:
     """Undo :func:`to_canonical`; bits that are not stored are 0."""
+    if num_bits == counts.num_bits and _as_they_are(bits, inverted, num_bits):
+        return _in_order(counts.outcomes, counts.counts, num_bits)
     stored = _unpack(counts.outcomes, counts.num_bits)
     plain = np.zeros((len(stored), num_bits), dtype=np.uint8)
     plain[:, list(bits)] = stored ^ np.asarray(inverted, dtype=np.uint8)
@@ -76,5 +80,14 @@ def _unpack(outcomes: np.ndarray, num_bits: int) -> np.ndarray:
 def _collect(plain: np.ndarray, counts: np.ndarray) -> VariantCounts:
     num_bits = plain.shape[1]
     packed = np.packbits(plain, axis=1, bitorder="little") if num_bits else np.zeros((len(plain), 1), dtype=np.uint8)
+    return _in_order(packed, counts, num_bits)
+
+
+def _as_they_are(bits: Sequence[int], inverted: Sequence[bool], num_bits: int) -> bool:
+    """Whether bits keep their places and values, as those of circuits found as they are written do."""
+    return num_bits > 0 and list(bits) == list(range(num_bits)) and not any(inverted)
+
+
+def _in_order(packed: np.ndarray, counts: np.ndarray, num_bits: int) -> VariantCounts:
     order = np.lexsort(packed.T[::-1])  # the same rows in the same order, however the bits were permuted
     return VariantCounts(np.ascontiguousarray(packed[order]), counts[order], num_bits)

@@ -32,10 +32,13 @@ class Want:
     Attributes:
         key: of the result.
         shots: how many must be stored for it to suffice; 0 for exact values.
+        claimed: whether it is claimed before it is produced. Not where that costs more than to produce it twice, when
+            two workers want it at the same time: then the store keeps what came last.
     """
 
     key: Key
     shots: int
+    claimed: bool = True
 
 
 Produce = Callable[[list[tuple[int, Entry | None]]], list[Entry | None]]
@@ -85,6 +88,9 @@ class SingleFlight:
             for i in open_wants:
                 entry = self._read(wants[i])
                 if entry is None or entry.shots < wants[i].shots:
+                    if not wants[i].claimed:
+                        mine.append((i, entry))
+                        continue
                     if not self._claim(wants[i].key, token) and time.monotonic() < deadline:
                         waiting.append(i)
                         continue
@@ -135,8 +141,9 @@ class SingleFlight:
         found: list[Entry | None],
         produced: list[bool],
     ) -> None:
-        keys = [wants[i].key for i, _ in mine]
-        self._hold(token, keys)
+        keys = [wants[i].key for i, _ in mine if wants[i].claimed]
+        if keys:
+            self._hold(token, keys)
         try:
             for (i, _), entry in zip(mine, produce(mine), strict=True):
                 found[i] = entry
@@ -145,7 +152,7 @@ class SingleFlight:
                     self._write(wants[i].key, entry)
         finally:
             with self._lock:  # nothing is renewed any more
-                del self._held[token]
+                self._held.pop(token, None)
             for key in keys:
                 self._release(key, token)
 

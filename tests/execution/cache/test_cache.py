@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,27 @@ def test_what_takes_next_to_nothing_is_not_looked_for_and_what_takes_little_only
     costs = 3e-4 + length * 6e-5
     for seconds, pays in ((20.1 * costs, True), (19.9 * costs, False)):
         assert meaning_of_gates_pays(length, seconds) is pays and finding_pays(seconds)
+
+
+@pytest.mark.parametrize(("seconds", "claims"), [(0.049, 0), (0.05, 2)])
+def test_what_takes_little_is_not_claimed_and_two_who_want_it_at_once_both_get_it(seconds, claims, tmp_path) -> None:
+    caches = [open_cache(str(tmp_path / "cache")) for _ in range(2)]
+    asked, made = CountsRequest(bell(), 100, seconds=seconds), []
+    claimed: list[bytes] = []
+    store = caches[0].flight.store
+    claim = store.claim
+    store.claim = lambda digest, *more: claimed.append(digest) or claim(digest, *more)
+
+    def meanwhile(jobs: Sequence[MissingShots]) -> list[VariantCounts]:
+        if not claims:  # the same is wanted elsewhere while this runs
+            made.extend(caches[1].counts([asked], IDEAL, Sampler(2)))
+        return Sampler(1)(jobs)
+
+    made.extend(caches[0].counts([asked], IDEAL, meanwhile))
+    made.extend(caches[0].counts([replace(asked, shots=150)], IDEAL, Sampler(3)))
+    assert all(fits(answer.counts, bell()) > 1e-6 for answer in made) and len(claimed) == claims
+    assert [answer.counts.shots for answer in made] == ([100] if not claims else []) + [100, 150]
+    assert as_dict(caches[1].counts([asked], IDEAL, Sampler(4))[0].counts) == as_dict(made[-1].counts)
 
 
 def test_hits_are_valid_counts_of_the_circuit_that_asked(tmp_path: Path) -> None:

@@ -85,3 +85,17 @@ def test_upkeep_removes_what_is_old_or_expired_and_import_replaces_nothing_that_
         "expired": 30,
         "few": 40,
     }
+
+
+def test_bits_that_keep_their_places_are_sorted_as_any_others_are() -> None:
+    rng = np.random.default_rng(5)
+    for num_bits in (1, 3, 8, 11):
+        plain = np.unique(rng.integers(0, 2, (20, num_bits), dtype=np.uint8), axis=0)
+        packed = np.packbits(plain[rng.permutation(len(plain))], axis=1, bitorder="little")
+        counts = VariantCounts(packed, rng.integers(1, 9, len(plain)), num_bits)
+        own, none = list(range(num_bits)), [False] * num_bits
+        found = to_canonical(counts, own, none)
+        there = to_canonical(counts, own[::-1], [True] * num_bits)
+        back = from_canonical(there, own[::-1], [True] * num_bits, num_bits)
+        for other in (back, from_canonical(found, own, none, num_bits)):
+            assert (found.outcomes == other.outcomes).all() and (found.counts == other.counts).all()
