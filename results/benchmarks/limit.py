@@ -185,7 +185,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="without it what was measured before is kept")
     parser.add_argument(
-        "--part", choices=["exact", "sampled", "rest", "frame", "all"], default="all", help="others are kept"
+        "--part",
+        choices=["exact", "sampled", "cones", "legs", "searches", "cores", "frame", "all"],
+        default="all",
+        help="others are kept",
     )
     options = parser.parse_args()
     data = HERE / "limit.json"
@@ -196,10 +199,14 @@ def main() -> None:
             old = measured(options.before, case, LONGEST_S) if options.before else kept
             results["cases"][name] = (old, measured(ROOT, case))
             data.write_text(json.dumps(results, indent=1) + "\n")
-    if options.part in ("exact", "all"):
+    if options.part in ("cones", "all"):
         results["cones"] = _run_alone(ROOT, [str(HERE / "limit_cones.py")])
-    if options.part in ("rest", "all"):
-        results |= {"searches": searches(), "cores": cores()}
+    if options.part in ("legs", "all"):
+        results["legs"] = _run_alone(ROOT, [str(HERE / "limit_legs.py")])
+    if options.part in ("searches", "all"):
+        results["searches"] = searches()
+    if options.part in ("cores", "all"):
+        results["cores"] = cores()
     if options.part in ("frame", "all"):
         results["frame"] = frame()
     results["cases"] = {name: results["cases"][name] for name in cases() if name in results["cases"]}

@@ -13,6 +13,7 @@ from matplotlib import pyplot
 
 from results.benchmarks.limit_cones import cone_lines
 from results.benchmarks.limit_frame import frame_lines
+from results.benchmarks.limit_legs import legs_lines
 
 HERE = Path(__file__).resolve().parent
 LONGEST_S = 60.0  # a case that takes longer in the other checkout is not waited for
@@ -66,6 +67,7 @@ def table(results: dict[str, Any]) -> list[str]:
         "Gflop, 1.3 s at full speed and 17 times the limit. What is above it: rows in the order of the Pauli are "
         "copied before they are multiplied, a quarter of the time, and products of blocks are smaller; copying and "
         "signing them in one step was no quicker.",
+        *legs_lines(results.get("legs")),
         *cone_lines(results.get("cones")),
         "",
         "## Sampled variants",
