@@ -49,7 +49,10 @@ def main() -> None:
     chosen = parser.parse_args()
     path = _HERE / "variational.json"
     document: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    document["machine"] = {"cores": os.cpu_count(), "python": platform.python_version(), "qiskit": version("qiskit")}
+    document["machine"] = {
+        "cores": os.cpu_count(), "python": platform.python_version(), "qiskit": version("qiskit"),
+        "load": os.getloadavg()[0],
+    }  # fmt: skip
     document["budget_s"] = chosen.budget
     if chosen.only != "vqe":
         graph = communities()
@@ -186,8 +189,8 @@ def _markdown(document: dict[str, Any]) -> str:
         f" Peer: qiskit-addon-cutting 0.10, the same cuts, {_SHOTS:,} shots a sub-experiment,"
         f" {document['budget_s']:g} s (~ extrapolated). Medians; an evaluation and a call were"
         " measured in turn."
-        f" {machine['cores']} cores, Python {machine['python']}, Qiskit {machine['qiskit']},"
-        " busy with other work.",
+        f" {machine['cores']} cores, Python {machine['python']}, Qiskit {machine['qiskit']}; a load of"
+        f" {machine['load']:.1f} when it began.",
     ]
     if "qaoa" in document:
         best = document["best_cut"]
