@@ -61,7 +61,7 @@ class _Piece:
     legs: list[Leg] = field(default_factory=list)
 
 
-def partition(problem: Problem, cuts: tuple[Cut, ...]) -> Partition:
+def partition(problem: Problem, cuts: Sequence[Cut]) -> Partition:
     """Split a problem.
 
     Args:
@@ -71,13 +71,14 @@ def partition(problem: Problem, cuts: tuple[Cut, ...]) -> Partition:
     Raises:
         CuttingError: a cut names no such gate or wire.
     """
-    kept = _kept(problem)
-    if cuts not in kept:
-        made = _partition(problem, cuts)
-        if len(kept) == _KEPT:
-            del kept[next(iter(kept))]
-        kept[cuts] = made
-    return kept[cuts]
+    kept, severed = _kept(problem), tuple(cuts)
+    made = kept.get(severed)
+    if made is None:
+        made = _partition(problem, severed)
+        if len(kept) >= _KEPT:
+            kept.pop(next(iter(kept)), None)  # another thread may have taken it
+        kept[severed] = made
+    return made
 
 
 @once_a_problem
