@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Sequence
-from statistics import median
+from statistics import median, stdev
 
 import numpy as np
 from qiskit import QuantumCircuit
@@ -26,7 +26,7 @@ from tasks.execution.cache.requests import CountsRequest, MissingShots
 from tasks.model.tensor import VariantCounts
 
 # Seconds that an execution is held beside its simulation, generations of each workload, and how often it is measured.
-PACES = ((0.0, (3, 15, 15), 9), (0.01, (6, 15, 15), 3), (0.05, (3, 15, 15), 1), (0.3, (2, 7, 7), 1))
+PACES = ((0.0, (3, 15, 15), 9), (0.01, (6, 15, 15), 5), (0.05, (3, 15, 15), 1), (0.3, (2, 7, 7), 1))
 ON_QPU, QPU_SHOTS = (2, 7, 7), 400
 _TRIED = 20
 
@@ -46,10 +46,12 @@ def measure(quick: bool, peer: str | None) -> dict:
             for turn in range(1 if quick else repeats):
                 with tempfile.TemporaryDirectory() as folder:
                     turns.append(_turn(f"{folder}/cache", rounds, pace, typical, turn))
+            ratios = [own["off"] / own["kept"] for own in turns]
+            error = stdev(ratios) / len(ratios) ** 0.5 if len(ratios) > 1 else None
             out[name].append({
                 "pace": pace, "simulation": typical, "requests": len(circuits), **_distinct(circuits),
                 "off": median(own["off"] for own in turns), "kept": median(own["kept"] for own in turns),
-                "ratio": median(own["off"] / own["kept"] for own in turns), "executed": turns[0]["executed"],
+                "ratio": median(ratios), "ratio_error": error, "executed": turns[0]["executed"],
                 "keys by meaning": turns[0]["meaning"],
                 "wrong": sum(own["wrong"] for own in turns),
             })  # fmt: skip
