@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ SEEDS, SHOTS, CANDIDATES = 24, 10**6, 8
 _ROOM_BYTES = 1 << 30  # for a candidate's errors; those that take more have hundreds of thousands of variants
 _MOST_VARIANTS = 50  # of a plan whose error is simulated
 _TURNS, _MOST_S = 60, 8.0  # of a problem's exact runs; of all of them, about
+LONGER = 1.25  # as ``tasks/cut.py`` has it
 _HOPELESS = {1: 3.0, 4: 1.6, 12: 1.3}  # after so many turns: times the least
 WIDTHS = {
     "w 20": (6, 10), "cuccaro 12": (7, 8), "swap test 13": (5, 7), "qaoa 3-regular 16": (8, 10),
@@ -77,15 +79,21 @@ def compared(circuit: QuantumCircuit, width: int, shots: int | None) -> Any:
     except CuttingError as refusal:
         return {"refused": str(refusal)[:200]}
     plans = [chosen, *(plan for plan in others if plan.cuts != chosen.cuts)]
-    return seconds_of(problem, plans) if shots is None else errors_of(problem, plans)
+    return seconds_of(problem, plans) if shots is None else errors_of(problem, plans, others[0])
 
 
-def errors_of(problem: Problem, plans: list[Plan]) -> list[dict[str, Any]]:
-    """Root mean square errors at even shots, by the exact tensors; of the first and its rival by seeds too."""
+def errors_of(problem: Problem, plans: list[Plan], first: Plan) -> list[dict[str, Any]]:
+    """Root mean square errors at even shots, by the exact tensors; of the first and its rival by seeds too.
+
+    Args:
+        problem: the problem.
+        plans: the one that is taken, and the others.
+        first: that of the search.
+    """
     rows = []
     plans = [plan for plan in plans if variances_bytes(plan) < _ROOM_BYTES]
     for plan in plans:
-        known = shot_variances(problem, plan)
+        known, spent = shot_variances(problem, plan), predicted_spending(plan, (TYPICAL_CPU,), SHOTS)
         even = np.concatenate(uniform_shots(plan, SHOTS), axis=1)[0] if plan.fragments else np.ones(0)
         rows.append(
             {
@@ -94,6 +102,8 @@ def errors_of(problem: Problem, plans: list[Plan]) -> list[dict[str, Any]]:
                 "kappa": float(np.sqrt(plan.sampling_overhead / SHOTS)),
                 "known": float(np.sqrt((known.values / even[:, None]).sum(axis=0).mean())),
                 "allocated": float(known.std_errors(SHOTS).max()),
+                "seconds": spent.execute + spent.reconstruct,
+                "first": plan.cuts == first.cuts,
             }
         )
     rival = min(range(1, len(rows)), key=lambda k: rows[k]["known"], default=0)
@@ -177,6 +187,12 @@ def _took(problem: Problem, plan: Plan) -> float:
 def regret(candidates: list[dict[str, Any]], key: str) -> float:
     """Of the first over the best one."""
     return float(candidates[0][key] / min(one[key] for one in candidates if key in one))
+
+
+def in_time(candidates: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those that the planner may take: a plan of less error may take 1.25 times the seconds of the search's first."""
+    first = next((one["seconds"] for one in candidates if one.get("first")), inf)
+    return [one for one in candidates if one.get("seconds", 0.0) <= LONGER * first]
 
 
 def of_taken(row: dict[str, Any], mode: str) -> dict[str, Any]:
