@@ -156,7 +156,7 @@ def seconds_of(problem: Problem, plans: list[Plan]) -> list[dict[str, Any]]:
             break
     for k, own in took.items():
         rows[k]["measured"] = min(own)
-        rows[k]["halves"] = [min(own[half::2]) for half in (0, 1)]
+        rows[k]["halves"] = [min(own[half::2] or own) for half in (0, 1)]
         rows[k]["turns"] = len(own)
     return rows
 
