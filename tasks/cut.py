@@ -21,7 +21,7 @@ _COMPARED_INSTRUCTIONS = 8_000  # in all: building the fragments of large circui
 _WORTH = 0.1  # of a run's seconds, computing the errors of its plans may take
 _ALWAYS_S = 0.15
 _VARIANCES = 3.0  # times as long as the exact tensors of a plan, what its shots are worth takes
-_LONGER = 1.25  # a plan of less error may take so many times the seconds of the first
+_LONGER = 1.25  # so many times the seconds in which the first plan would reach the same error, a plan may take
 _ROOM_BYTES = 1 << 31  # for the errors of one plan
 _CLEARLY = 0.97  # a plan that the search ranked lower has to be better by more than predictions are uncertain
 _NARROWER = (0.75, 0.5)  # of the width allowed, where noise may make narrower fragments pay
@@ -104,14 +104,20 @@ def chosen_plan(problem: Problem, cuts: tuple[Cut, ...] | None, limits: Mapping[
         left -= simulated[k]
         if left < 0 or (k == 0 and variances_bytes(plans[0]) > room):
             break
-        quick = noisy or took[k] <= _LONGER * took[0]  # no time that is saved makes up for bias
-        if quick and variances_bytes(plans[k]) <= room:
+        if variances_bytes(plans[k]) <= room:
             kept.append(k)
     if len(kept) < 2:
         return plans[0]
-    errors = [_predicted_error(problem, plans[k], shots, devices if noisy else ()) for k in kept]
-    best = int(np.argmin(errors))
-    return plans[kept[best if errors[best] < _CLEARLY * errors[0] else 0]]
+    errors = {k: _predicted_error(problem, plans[k], shots, devices if noisy else ()) for k in kept}
+    worth = [
+        k
+        for k, error in errors.items()
+        if noisy  # no time that is saved makes up for bias
+        or took[k] <= took[0] + _ALWAYS_S
+        or took[k] * error**2 <= _LONGER * took[0] * errors[0] ** 2
+    ]
+    best = min(worth, key=lambda k: errors[k])
+    return plans[best if errors[best] < _CLEARLY * errors[0] else 0]
 
 
 def only_noisy(devices: Sequence[Device]) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import log2
 from typing import Any
@@ -120,6 +120,17 @@ class Forecast:
         }
 
 
+def readouts_due(devices: Sequence[Device], mitigation: str) -> dict[str, int]:
+    """Shots that each QPU with a price takes to measure its readout under ``mitigation``, where that is due."""
+    qpus = [device for device in devices if device.kind is Kind.QPU and device.price.per_shot]
+    if not qpus:
+        return {}
+    from tasks.execution.mitigation.extrapolation import readout_shots_due  # loads what talks to QPUs
+
+    due = {device.name: readout_shots_due(device, mitigation) for device in qpus}
+    return {name: shots for name, shots in due.items() if shots}
+
+
 def forecast(
     problem: Problem,
     plan: Plan,
@@ -128,6 +139,7 @@ def forecast(
     cut_seconds: float = 0.0,
     *,
     within: float | None = None,
+    readouts: Mapping[str, int] | None = None,
 ) -> Forecast:
     """Predict a run of a plan.
 
@@ -139,6 +151,7 @@ def forecast(
         cut_seconds: what planning took.
         within: part of the run's seconds that computing the errors may take, and nothing else is asked; None: a few
             seconds, and what the error wanted takes.
+        readouts: ``readouts_due`` of the devices.
     """
     shots = asked_of_plan(options, devices)["shots"]
     count = problem.terms.coefficients.shape[0]
@@ -148,7 +161,7 @@ def forecast(
         spent = predicted_spending(plan, devices, None)
         size = predicted_bytes(plan, devices)
         return Forecast(cut_seconds, spent, (0.0,) * count, True, None, wanted, None, size, constants)
-    spent = predicted_spending(plan, devices, shots)
+    spent = predicted_spending(plan, devices, shots, readouts)
     may_take = _SIMULATED_S if within is None else within * spent.execute
     computed = (
         sum(map(exact_fragment_seconds, plan.fragments)) <= may_take  # known, where what follows is worked out
@@ -170,7 +183,7 @@ def forecast(
         needed = many * (float(norms.max()) * _root(log_variance(candidate, int(many))) / wanted) ** 2
     if options.target_error is not None and options.shots is None and needed is not None:
         shots, errors = needed, errors * 0 + wanted
-        spent = predicted_spending(plan, devices, shots)
+        spent = predicted_spending(plan, devices, shots, readouts)
     return Forecast(
         cut_seconds,
         spent,
@@ -178,7 +191,7 @@ def forecast(
         computed,
         needed,
         wanted,
-        None if needed is None else predicted_spending(plan, devices, needed),
+        None if needed is None else predicted_spending(plan, devices, needed, readouts),
         predicted_bytes(plan, devices, int(min(shots, 1e15))),
         constants,
         tuple(map(float, biases)),

@@ -23,7 +23,7 @@ from tasks.execution.simulators.as_circuits import run_circuits
 from tasks.forecast import forecast
 from tasks.model.tensor import FragmentTensor, SampledData, VariantData
 from tasks.options import Options
-from tasks.prediction import greedy_flops, noise_biases, predicted_spending, shot_variances, variances_bytes
+from tasks.prediction import Spending, greedy_flops, noise_biases, predicted_spending, shot_variances, variances_bytes
 from tasks.prediction.shot_outcomes import outcomes_bytes
 from tasks.reconstruction import contract, estimate_values
 from tasks.reconstruction.statistics.counts_to_tensor import tensor_values
@@ -138,6 +138,28 @@ def test_of_several_plans_the_one_of_least_error_is_taken(monkeypatch):
     spent = [predicted_spending(plan, (TYPICAL_CPU,), 100_000) for plan in plans]
     took = predicted_spending(quick, (TYPICAL_CPU,), 100_000)
     assert took.execute + took.reconstruct == min(one.execute + one.reconstruct for one in spent)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "error", "taken"),
+    [
+        ((10.0, 39.0), 0.5, 1),
+        ((10.0, 51.0), 0.5, 0),
+        ((10.0, 16.0), 0.9, 0),
+        ((0.1, 0.2), 0.9, 1),
+        ((0.1, 0.2), 0.99, 0),
+    ],
+)
+def test_less_error_may_take_the_time_in_which_more_shots_would_bring_it(seconds, error, taken, monkeypatch):
+    problem = problem_of(brickwork(8, 3, np.random.default_rng(4), gate="rzz"), ["Z" * 8], np.ones((1, 1)))
+    limits = {"max_qubits": 5, "shots": 100_000, "memory_bytes": None, "seed": 0, "plan_seconds": None}
+    plans = make_plans(problem, **limits, most=2)
+    assert len(plans) == 2
+    monkeypatch.setattr("tasks.cut.compared_plans", lambda *_: plans)
+    monkeypatch.setattr("tasks.cut._predicted_error", lambda _, plan, *__: 1.0 if plan is plans[0] else error)
+    spent = {id(plan): Spending(own, 0.0, 0.0) for plan, own in zip(plans, seconds, strict=True)}
+    monkeypatch.setattr("tasks.prediction.predicted_spending", lambda plan, *_: spent[id(plan)])
+    assert chosen_plan(problem, None, limits) is plans[taken]
 
 
 def test_errors_are_predicted_only_where_there_is_memory_for_it(monkeypatch):
@@ -349,6 +371,8 @@ def test_spending_is_by_device():
     plan = make_plan(problem, max_qubits=12, shots=10**5)
     on_qpu = predicted_spending(plan, (QPU,), 10**5)
     assert on_qpu.price == pytest.approx(100, rel=0.01) and on_qpu.execute > 10**5 * QPU_SPEED.shot
+    read = predicted_spending(plan, (QPU,), 10**5, {"QPU_A": 8192, "QPU_B": 8192})
+    assert read.price == pytest.approx(on_qpu.price + 8.192), "a QPU's readout is measured once, of those in use"
     two = predicted_spending(plan, (QPU, replace(QPU, name="QPU_B")), 10**5)
     assert two.execute < 0.7 * on_qpu.execute
     exact = predicted_spending(make_plan(problem, max_qubits=12), (QPU,), None)

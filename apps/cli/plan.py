@@ -21,7 +21,7 @@ from tasks.cutting import Plan, with_known_error
 from tasks.cutting.document import plan_document
 from tasks.errors import QompassError
 from tasks.execution.run_devices import run_devices
-from tasks.forecast import forecast, others, planned, uncut
+from tasks.forecast import forecast, others, planned, readouts_due, uncut
 from tasks.inputs.validation import read_problem
 from tasks.model.problem import Problem
 
@@ -35,12 +35,13 @@ def plan(arguments: argparse.Namespace) -> int:
     options = options_from(arguments, problem)
     devices = run_devices(options.resources)
     made, seconds = planned(problem, options, devices)
-    known, whole = forecast(problem, made, options, devices, seconds), uncut(problem)
+    due = readouts_due(devices, options.mitigation) if options.sampled else {}
+    known, whole = forecast(problem, made, options, devices, seconds, readouts=due), uncut(problem)
     if known.computed:
         made = with_known_error(made, max(known.std_errors, default=0.0))
     document = plan_document(made) | {"predicted": known.document(), "uncut": vars(whole)}
     rivals = others(problem, options, devices) if arguments.explain else []
-    compared = [(rival, forecast(problem, rival, options, devices)) for rival in rivals]
+    compared = [(rival, forecast(problem, rival, options, devices, readouts=due)) for rival in rivals]
     if arguments.draw is not None:
         draw(problem, made, arguments.draw)
     if arguments.json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from importlib.metadata import EntryPoints, entry_points
@@ -30,7 +30,7 @@ from tasks.execution.device_results import ExecutionOptions
 from tasks.execution.held import held_qpus
 from tasks.execution.run_devices import devices_brought, run_devices, state_of
 from tasks.execution.works import works_of
-from tasks.forecast import forecast
+from tasks.forecast import forecast, readouts_due
 from tasks.model.problem import Problem
 from tasks.model.progress import Progress
 from tasks.options import Options, plan_limits
@@ -91,7 +91,8 @@ def started(
         engine = {"name": info.name, "version": info.version} | ({"logs": info.logs} if info.logs else {})
         directory.update(engine=engine, devices=used)
         with directory.timing("cut"), shown.stage("cut", 1) as step:
-            plan = _planned(problem, options, directory, devices)
+            readouts = readouts_due(devices, options.mitigation) if options.sampled else {}
+            plan = _planned(problem, options, directory, devices, readouts)
             step.advance()
         stack.enter_context(inline(_small(plan, options, devices)))
         known = None
@@ -109,7 +110,7 @@ def started(
                 _policy(options.policy),
                 Goal(options.target_error, options.budget),
                 units=usable_cores(),
-                readouts=_readouts(devices, options),
+                readouts=readouts if options.budget is not None else None,
             ),
             works_of(plan, 1, fidelities=known),
             directory,
@@ -129,17 +130,6 @@ def started(
         )
         stack.callback(made.close)
         yield made
-
-
-def _readouts(devices: Sequence[Device], options: Options) -> dict[str, int]:
-    """Shots that QPUs will take to measure their readout, where a budget has to hold them."""
-    qpus = [device for device in devices if device.kind is Kind.QPU and device.price.per_shot]
-    if options.budget is None or not qpus:
-        return {}
-    from tasks.execution.mitigation.extrapolation import readout_shots_due
-
-    due = {device.name: readout_shots_due(device, options.mitigation) for device in qpus}
-    return {name: shots for name, shots in due.items() if shots}
 
 
 def _none(known: Collection[str]) -> Sequence[Device]:
@@ -167,7 +157,13 @@ def _policy(name: str) -> Policy:
     return find_policy(name, _installed() if name in POLICIES else entry_points(group=POLICY_GROUP))
 
 
-def _planned(problem: Problem, options: Options, directory: RunDirectory, devices: Sequence[Device]) -> Plan:
+def _planned(
+    problem: Problem,
+    options: Options,
+    directory: RunDirectory,
+    devices: Sequence[Device],
+    readouts: Mapping[str, int],
+) -> Plan:
     """Plan, or plan again with the cuts that an interrupted run had chosen."""
     stored = directory.record.get("plan")
     cuts = cuts_from(stored["cuts"]) if stored else options.cuts
@@ -184,7 +180,7 @@ def _planned(problem: Problem, options: Options, directory: RunDirectory, device
     work_ended(directory, outcome)
     plan: Plan = value_of(outcome, "the plan")
     cut_seconds = time.perf_counter() - began
-    known = forecast(problem, plan, options, devices, cut_seconds, within=_FORECAST)
+    known = forecast(problem, plan, options, devices, cut_seconds, within=_FORECAST, readouts=readouts)
     plan = with_known_error(plan, max(known.std_errors, default=0.0)) if known.computed else plan
     document = plan_document(plan) | {"predicted": known.document()}
     directory.update(plan=document)

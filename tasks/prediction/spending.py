@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -54,7 +54,7 @@ class Spending:
     Attributes:
         execute: seconds until the last fragment is done.
         reconstruct: seconds of the contractions.
-        price: in the currency of the devices.
+        price: in the currency of the devices; the jobs of a second round are not in it.
         unplaced: (fragment, why) of those that no device can run.
     """
 
@@ -106,13 +106,16 @@ def done_here(plan: Plan, devices: Sequence[Device], shots: float | None) -> boo
     return seconds <= INLINE_S
 
 
-def predicted_spending(plan: Plan, devices: Sequence[Device], shots: float | None) -> Spending:
+def predicted_spending(
+    plan: Plan, devices: Sequence[Device], shots: float | None, readouts: Mapping[str, int] | None = None
+) -> Spending:
     """Put every fragment, the longest first, where it is done soonest.
 
     Args:
         plan: the plan.
         devices: of the run.
         shots: in all, None for an exact run.
+        readouts: by QPU, shots that it takes besides to measure its readout, if it is used at all.
     """
     numbers = sum(cost.tensor_bytes for cost in plan.costs) / 8
     contraction = joining_seconds(greedy_flops(plan), len(plan.fragments), numbers)
@@ -124,6 +127,7 @@ def predicted_spending(plan: Plan, devices: Sequence[Device], shots: float | Non
         works = [work for work in works if work.fragment in simulated]
     free = {device.name: [0.0] * max(1, device.units) for device in devices}
     price, refused, total = 0.0, [], 0.0
+    due = dict(readouts or {})
     order = sorted(works, key=lambda work: -min((work_seconds(d, work) for d in devices), default=0.0))
     for work in order:
         able = [d for d in devices if why_not(d, work) is None and (shots is not None or d.exact)]
@@ -135,7 +139,7 @@ def predicted_spending(plan: Plan, devices: Sequence[Device], shots: float | Non
         unit = int(np.argmin(free[chosen.name]))
         free[chosen.name][unit] += work_seconds(chosen, work)
         total += work_seconds(chosen, work) - chosen.speed.job
-        price += work_price(chosen, work)
+        price += work_price(chosen, work) + chosen.price.per_shot * due.pop(chosen.name, 0)
     busiest = max((max(units) for units in free.values()), default=0.0)
     if all(device.kind is Kind.CPU for device in devices):
         busiest = total if done_here(plan, devices, shots) else busiest + ENGINE_RUN_S
