@@ -38,7 +38,7 @@ SEEDS, SHOTS, CANDIDATES = 24, 10**6, 8
 _ROOM_BYTES = 1 << 30  # for a candidate's errors; those that take more have hundreds of thousands of variants
 _MOST_VARIANTS = 50  # of a plan whose error is simulated
 _TURNS, _MOST_S = 60, 8.0  # of a problem's exact runs; of all of them, about
-LONGER = 1.25  # as ``tasks/cut.py`` has it
+LONGER, ALWAYS_S = 1.25, 0.15  # as ``tasks/cut.py`` has it
 _HOPELESS = {1: 3.0, 4: 1.6, 12: 1.3}  # after so many turns: times the least
 WIDTHS = {
     "w 20": (6, 10), "cuccaro 12": (7, 8), "swap test 13": (5, 7), "qaoa 3-regular 16": (8, 10),
@@ -190,9 +190,14 @@ def regret(candidates: list[dict[str, Any]], key: str) -> float:
 
 
 def in_time(candidates: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those that the planner may take: a plan of less error may take 1.25 times the seconds of the search's first."""
-    first = next((one["seconds"] for one in candidates if one.get("first")), inf)
-    return [one for one in candidates if one.get("seconds", 0.0) <= LONGER * first]
+    """Those that the planner may take, by their seconds and the largest errors of shots as they are shared out."""
+    first = next((one for one in candidates if one.get("first")), {"seconds": inf, "allocated": inf})
+    most = LONGER * first["seconds"] * first["allocated"] ** 2
+    return [
+        one
+        for one in candidates
+        if one["seconds"] <= first["seconds"] + ALWAYS_S or one["seconds"] * one["allocated"] ** 2 <= most
+    ]
 
 
 def of_taken(row: dict[str, Any], mode: str) -> dict[str, Any]:
