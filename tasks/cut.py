@@ -102,10 +102,12 @@ def chosen_plan(problem: Problem, cuts: tuple[Cut, ...] | None, limits: Mapping[
     kept = []
     for k in sorted(range(len(plans)), key=lambda k: (k > 0, simulated[k])):
         left -= simulated[k]
-        if left < 0 or (k == 0 and variances_bytes(plans[0]) > room):
+        if left < 0:
             break
         if variances_bytes(plans[k]) <= room:
             kept.append(k)
+        elif k == 0:  # nothing to compare the others with
+            break
     if len(kept) < 2:
         return plans[0]
     errors = {k: _predicted_error(problem, plans[k], shots, devices if noisy else ()) for k in kept}
