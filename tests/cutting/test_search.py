@@ -12,7 +12,7 @@ from tasks.cutting import GateCut, WireCut
 from tasks.cutting.search.annealing import anneal
 from tasks.cutting.search.blocks import _refine, crossing, qubit_blocks
 from tasks.cutting.search.ends import GateEnds, end_blocks
-from tasks.cutting.search.linear import linear_orders, spectral_order, split_order
+from tasks.cutting.search.linear import _fiedler, linear_orders, spectral_order, split_order
 from tasks.cutting.search.multilevel import multilevel_blocks
 
 
@@ -258,6 +258,17 @@ def test_moves_of_one_round_make_room_for_those_of_the_next():
     assert _refine(weights, start, 3).tolist() == [1, 1, 0, 1]
     assert _refine(weights, start, 4, rounds=1).tolist() == [0, 1, 0, 1]
     assert start.tolist() == [0, 0, 0, 1], "what was given stays as it was"
+
+
+@pytest.mark.parametrize("size", [3, 25, 26, 60])
+def test_the_fiedler_vector_has_the_second_smallest_eigenvalue(size):
+    rng = np.random.default_rng(size)
+    pairs = {(k, k + 1): rng.uniform(0.1, 2.0) for k in range(size - 1)}
+    pairs |= {tuple(sorted(rng.choice(size, 2, replace=False).tolist())): rng.uniform(0.1, 9.0) for _ in range(size)}
+    weights = weighted(size, pairs)
+    laplacian = np.diag(weights.sum(axis=1)) - weights.toarray()
+    values, found = np.linalg.eigvalsh(laplacian), _fiedler(weights)
+    assert np.abs(laplacian @ found - values[1] * found).max() < 1e-9 and np.linalg.norm(found) == pytest.approx(1)
 
 
 def test_full_blocks_swap_the_pair_that_gains_most():

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from tasks.cutting.search.narrower import exact_cuts
 from tasks.cutting.search.seen import views
 from tasks.cutting.search.sketch import sketch_of
 from tasks.cutting.search.splits import Splits
+from tests.cutting.test_joined import mixture
 from tests.oracles import problem_of
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +53,63 @@ def test_gate_ends_are_split_at_the_three_widths_that_did_best(monkeypatch):
     assert asked == [15, 9, 6] * 3, "with none, one and two blocks more than needed"
 
 
+@pytest.mark.parametrize("score, split", [
+    ({20: 1.0, 15: 4.0, 12: 2.0, 9: 4.0, 7: 5.0, 6: 0.0}, [20, 15, 12, 9, 7]),
+    ({20: 1.0, 15: 4.0, 12: inf, 9: 4.0, 7: 2.0, 6: 0.0}, [20, 15, 12, 9, 7, 6]),
+    ({20: 4.0, 15: 1.0, 12: 2.9, 9: 3.1, 7: 3.1, 6: 0.0}, [20, 15, 12, 9, 7]),
+])  # fmt: skip
+def test_narrower_widths_are_left_after_two_that_are_far_behind(monkeypatch, score, split):
+    asked = []
+    monkeypatch.setattr(Splits, "of_qubits", lambda self, width, **_: asked.append(width) or [[(0.0, width)]])
+    monkeypatch.setattr(_Search, "_try", lambda self, cost, split: score[split])
+    monkeypatch.setattr(_Search, "_cannot_win", lambda *_: False)
+    monkeypatch.setattr(_Search, "_anneal_all", lambda *_: False)
+    monkeypatch.setattr(Splits, "of_ends", lambda *_: [])
+    search = search_of(40, 20)
+    search.run(Splits(search.circuit))
+    assert asked == split
+
+
+def test_gate_ends_are_split_at_widths_far_behind_only_while_a_run_takes_long(monkeypatch):
+    tried = {20: 1.0, 15: 2.9, 12: 3.1, 9: inf}
+    monkeypatch.setattr(_Search, "_cannot_win", lambda *_: False)
+    for seconds, widths in ((0.6, [20, 15, 12]), (0.4, [20, 15, 9])):
+        monkeypatch.setattr(_Search, "_quickest", lambda self, seconds=seconds: seconds)
+        assert search_of(40, 20)._promising(tried) == widths
+
+
+def test_widths_are_not_split_whose_fragments_take_longer_whatever_they_are(monkeypatch):
+    asked = []
+    split = Splits.of_qubits
+    monkeypatch.setattr(Splits, "of_qubits", lambda self, width, **k: asked.append(width) or split(self, width, **k))
+    search = search_of(24, 12)
+    search.run(Splits(search.circuit))
+    least = min(item.score for item in search.found.values())
+    assert asked == [12] and OBJECTIVES["work"].least(2) < least < OBJECTIVES["work"].least(3)
+    sampled = replace(search, shots=10**6, found=search.found)
+    assert not sampled._cannot_win(1), "predicted seconds say nothing of its score"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_exact_run_scores_below_what_so_many_fragments_take(seed):
+    rng = np.random.default_rng([seed, 21])
+    problem = mixture(6, 9, seed)
+    circuit, _ = views(problem, OBJECTIVES["work"], runs=True)[0]
+    for parts in (1, 2, 6):
+        sketch = circuit.sketch(rng.integers(0, parts, 2 * len(circuit.costs)), 6)
+        for objective in OBJECTIVES.values():
+            assert objective.score(sketch, None) >= objective.least(len(sketch.fragments)), f"seed {seed}"
+
+
+def test_a_sketch_is_counted_by_the_gate_ends_it_looks_at():
+    spent = {}
+    for qubits in (3, 84, 501):
+        search = search_of(qubits, 2)
+        search._take(search.circuit.ends.qubits.reshape(-1))
+        spent[len(search.circuit.alone)] = search.spent
+    assert spent == {4: pytest.approx(5.4e-4), 166: pytest.approx(2.16e-3), 1000: pytest.approx(1.05e-2)}
+
+
 def test_seeds_are_asked_until_two_agree(monkeypatch):
     asked = []
     found = {0: [0, 1, 1], 1: [0, 0, 1], 2: [1, 0, 0], 3: [0, 1, 2]}  # the third is the first by other names
@@ -76,6 +135,7 @@ def test_a_split_is_made_once_for_all_limits(monkeypatch):
         return split(self, *how)
 
     monkeypatch.setattr(Splits, "_of_qubits", noted)
+    monkeypatch.setattr(_Search, "_cannot_win", lambda *_: False)
     search = search_of(40, 20)
     splits = Splits(search.circuit)
     search.run(splits)

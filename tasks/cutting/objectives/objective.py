@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from math import inf
 from typing import ClassVar
 
 from tasks.cutting.schmidt import Copied, SchmidtForm
@@ -29,3 +30,7 @@ class Objective(ABC):
     @abstractmethod
     def score(self, candidate: Sketch, shots: int | None) -> float:
         """Lower is better; ``shots`` in all, None for an exact run."""
+
+    def least(self, fragments: int) -> float:
+        """What no exact run of so many fragments scores below."""
+        return -inf

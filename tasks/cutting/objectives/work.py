@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import log2
 from typing import ClassVar
 
+from scheduler_policies.machine import JOIN_FRAGMENT_S, TYPICAL_CPU
 from tasks.cutting.objectives.objective import Objective
 from tasks.cutting.schmidt import Copied, SchmidtForm
 from tasks.cutting.search.sketch import Sketch
@@ -24,3 +25,7 @@ class LeastWork(Objective):
     def score(self, candidate: Sketch, shots: int | None) -> float:
         """See ``Objective``."""
         return log2(candidate.seconds)
+
+    def least(self, fragments: int) -> float:
+        """See ``Objective``: a job each, and its place in the contraction."""
+        return log2(fragments * (TYPICAL_CPU.speed.job + JOIN_FRAGMENT_S))

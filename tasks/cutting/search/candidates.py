@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import ceil, inf
 
 import numpy as np
@@ -27,7 +27,7 @@ from tasks.model.problem import Problem
 NARROWEST = 6  # narrower fragments are hardly ever quicker: a task each, and more joining
 _NEXT_WIDTH = 0.75  # of the one before, in one search
 # What steps take on a typical core, in seconds; a step is as good as its cost on any machine.
-_MOVE_S, _SKETCH_S = 1.3e-6, 1e-3
+_MOVE_S, _SKETCH_S, _SKETCH_END_S = 1.3e-6, 5e-4, 1e-5
 _MOST_S = 6.0
 _LEAST_S = 0.5  # spent on any circuit that is cut
 _IDLE_S, _IDLE_SHARE = 0.08, 0.2  # spent on annealing that finds nothing better before it ends, and of all spent
@@ -40,6 +40,8 @@ _KEPT = 8  # candidates handed on
 _POOL = 4  # candidates annealed in a round
 _HEATS = (0.5, 1.0, 0.25)
 _PROMISING = 3  # widths whose gate ends are split
+_FAR, _FAR_WIDTHS = 2.0, 2  # powers of two behind the best width; after so many of these, narrower ones are left
+_SHORT_S = 0.5  # of an exact run: where it takes no longer, gate ends are not split at widths far behind
 _MORE_BLOCKS = 3  # none, one and two blocks more than needed
 _MOST_ROUNDS = 1_000
 _MOVES = (4_000, 60_000)  # of one annealing, at least and at most
@@ -181,8 +183,10 @@ class _Search:
         for start in self.starts:
             self._take(np.frombuffer(start, dtype=np.int64))
         widths = self._widths(int(ends.qubits.max()) + 1)
-        tried = dict.fromkeys(widths, inf)
+        tried, far = dict.fromkeys(widths, inf), 0
         for width in widths:
+            if self._cannot_win(width):
+                continue
             several, exact = width == self.max_qubits and not self.starts, self.shots is None
             for seeds in splits.of_qubits(width, seeds=several, exact=exact, seed=self.seed):
                 for cost, split in seeds:
@@ -192,7 +196,10 @@ class _Search:
                     tried[width] = min(tried[width], self._try(cost, split))
                     if len(self.found) + len(self.wide) == known:
                         break  # where two seeds agree, others hardly ever find better
-        promising = sorted(widths, key=lambda width: tried[width])[:_PROMISING]
+            far = far + 1 if _far_behind(tried, width) else 0
+            if far == _FAR_WIDTHS:
+                break
+        promising = self._promising(tried)
         self.better_at = self.spent
         self._anneal_all(self._pool(promising[0], 1), promising[0])
         for more in range(_MORE_BLOCKS):
@@ -237,11 +244,30 @@ class _Search:
         most = min(_MOST_S, 0.25 + 1.2e-3 * len(self.circuit.alone)) * (_AGAIN if self.starts else 1.0)
         if self.shots is not None:
             return most
-        quickest = min((item.sketch.seconds for item in self.found.values()), default=inf)
+        quickest = self._quickest()
         return min(max(most, min(_MOST_S, _WORTH_LONG * quickest)), max(_LEAST_S, _WORTH * quickest))
 
+    def _quickest(self) -> float:
+        return min((item.sketch.seconds for item in self.found.values()), default=inf)
+
+    @cached_property
+    def _sketch_cost(self) -> float:
+        return _SKETCH_S + _SKETCH_END_S * len(self.circuit.alone)
+
+    def _cannot_win(self, width: int) -> bool:
+        """Whether as many fragments as that width takes are worse than the best found, whatever they are."""
+        fragments = ceil((int(self.circuit.ends.qubits.max()) + 1) / width)
+        return self.shots is None and self.objective.least(fragments) >= self._least()
+
+    def _promising(self, tried: dict[int, float]) -> list[int]:
+        """The widths whose gate ends are split, from the scores of splits of the qubits; the best first."""
+        first, *others = sorted(tried, key=lambda width: tried[width])
+        short = self._quickest() <= _SHORT_S
+        able = [w for w in others if not self._cannot_win(w) and not (short and _far_behind(tried, w))]
+        return [first, *able][:_PROMISING]
+
     def _affords(self, cost: float) -> bool:
-        return self.spent + cost + _SKETCH_S <= self._budget()
+        return self.spent + cost + self._sketch_cost <= self._budget()
 
     def _try(self, cost: float, split: Callable[[], np.ndarray | None]) -> float:
         self.spent += cost
@@ -255,7 +281,7 @@ class _Search:
         name = named.tobytes()
         if name in self.found or name in self.wide:
             return self.found[name].score if name in self.found else inf
-        self.spent += _SKETCH_S
+        self.spent += self._sketch_cost
         sketch = self.circuit.sketch(named, self.max_qubits)
         if sketch.width > self.max_qubits:
             self.wide[name] = named
@@ -319,3 +345,7 @@ class _Search:
 
     def _least(self) -> float:
         return min((item.score for item in self.found.values()), default=inf)
+
+
+def _far_behind(tried: dict[int, float], width: int) -> bool:
+    return min(tried.values()) + _FAR < tried[width] < inf

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.sparse import csgraph, csr_array, diags_array
 from scipy.sparse.linalg import eigsh
 
-_DENSE = 400  # from this many nodes on the Fiedler vector is found by Lanczos iteration
+_DENSE = 25  # with more nodes LAPACK wakes threads, which wait for more to do for 0.1 s of another core
 _ROUNDED = 2.0**-20
 _MOST_STEPS = 1_000_000  # of one split: bounds the length of a block of very long orders
 
@@ -42,7 +42,7 @@ def spectral_order(weights: csr_array) -> np.ndarray:
 def _fiedler(weights: csr_array) -> np.ndarray:
     """(node,) the eigenvector of a connected graph's Laplacian with its second smallest eigenvalue."""
     degree = np.asarray(weights.sum(axis=1)).reshape(-1)
-    if len(degree) < _DENSE:
+    if len(degree) <= _DENSE:
         return np.asarray(np.linalg.eigh(np.diag(degree) - weights.toarray())[1][:, 1])
     laplacian = (diags_array(degree) - weights).tocsc()
     shift = -1e-4 * float(degree.mean())  # the Laplacian itself is singular
