@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import tasks.execute  # noqa: F401 - the processes that execute tasks hold what those of a run do
 from tasks.runtime import constraint, contained, isolated, task
 
 CPU = [{"ProcessorType": "CPU", "ProcessorName": "CPU", "ComputingUnits": "1"}]
@@ -17,6 +18,13 @@ def _variants(seconds: tuple[float, ...]) -> int:
     for each in seconds:
         time.sleep(each)
     return len(seconds)
+
+
+@constraint(processors=CPU)
+@task(returns=1)
+def load(seconds):
+    """Keep the unit for so long."""
+    return contained(time.sleep, seconds)
 
 
 @constraint(processors=CPU)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import subprocess
 import sys
@@ -23,6 +24,7 @@ if active():
     from pycompss.api.on_failure import on_failure
     from pycompss.api.parameter import COLLECTION_IN, DICTIONARY_IN, FILE_IN, IN, INOUT, OUT
     from pycompss.api.task import task
+    from pycompss.util.context import CONTEXT
 
     __all__ = [
         "COLLECTION_IN",
@@ -49,7 +51,12 @@ if active():
 
         A list has blanks in COMPSs' own words, and where tasks submit tasks (agents) COMPSs 3.3 splits these at blanks:
         the task that submits ends without a word to its caller.
+
+        A worker's Python looks twice for garbage after every task, among all that was ever imported: with Qiskit that
+        takes four times as long as the rest of a task's overhead. What is there when a task is declared is left out.
         """
+        if CONTEXT.in_worker():
+            gc.freeze()
         if len(processors) == 1:
             return constraints.constraint(
                 **{_ONE_PROCESSOR[key]: value for key, value in processors[0].items()}, **needs

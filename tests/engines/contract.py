@@ -242,6 +242,12 @@ def threads_of_numerical_libraries() -> None:
     equal(wait_on(work.do("threads", None, limits(), 0)).value, "1")
 
 
+def no_task_pays_for_what_is_imported() -> None:
+    """Where an engine collects garbage after every task, as COMPSs does, it does so without what was imported."""
+    seen, left_out = wait_on(work.garbage()).value
+    true(engine_info().name == "embedded" or seen < left_out / 4, f"{seen} objects are looked at, {left_out} are not")
+
+
 def alternatives_of_a_task() -> None:
     """Either implementation of a task gives its value."""
     equal([outcome.value for outcome in wait_on([work.either(i) for i in range(4)])], [1, 2, 3, 4])
@@ -295,6 +301,7 @@ CHECKS: dict[str, Callable[[], None]] = {
         a_cancelled_run,
         a_thousand_small_tasks,
         threads_of_numerical_libraries,
+        no_task_pays_for_what_is_imported,
         alternatives_of_a_task,
         ranks_of_an_mpi_task,
         reconstruction_in_ranks,

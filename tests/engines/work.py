@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from dataclasses import dataclass
@@ -166,6 +167,17 @@ def hold(seconds):
 
 
 HOLD = device_tasks(hold, DEVICES, globals(), returns=1)
+
+
+def _garbage() -> tuple[int, int]:
+    return len(gc.get_objects()), gc.get_freeze_count()
+
+
+@constraint(processors=[{"ProcessorType": "CPU", "ProcessorName": "CPU", "ComputingUnits": "1"}])
+@task(returns=1)
+def garbage():
+    """Objects among which the process that executes tasks looks for garbage, and those that it leaves out."""
+    return contained(_garbage)
 
 
 @constraint(processors=[{"ProcessorType": "CPU", "ComputingUnits": "1"}])
