@@ -97,10 +97,11 @@ class RunCollector:
         yield gauge("stage_total_steps", "Steps of a stage.", ("stage",),
                     [((stage.name,), float(stage.total)) for stage in live.stages])  # fmt: skip
         latest = live.estimates[-1][1][:MOST_OBSERVABLES] if live.estimates else []
+        named = {own["observable"][:80]: own for own in latest}  # Prometheus refuses the same labels twice
         yield gauge("estimate", "Value of an observable so far.", ("observable",),
-                    [((own["observable"][:80],), float(own["value"])) for own in latest])  # fmt: skip
+                    [((name,), float(own["value"])) for name, own in named.items()])  # fmt: skip
         yield gauge("estimate_std_error", "Its standard error.", ("observable",),
-                    [((own["observable"][:80],), float(own["std_error"])) for own in latest])  # fmt: skip
+                    [((name,), float(own["std_error"])) for name, own in named.items()])  # fmt: skip
         yield gauge("run_status", "1 for the status that the run has.", ("status",),
                     [((status,), float(status == record["status"])) for status in _STATUSES])  # fmt: skip
         yield gauge("run_last_event_timestamp_seconds", "When the run last logged something.", (),

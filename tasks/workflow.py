@@ -135,7 +135,9 @@ def run(
         end = _end(structure, runs, options)
         with directory.timing("execute"):
             _execute(structure, options, runs, shown, end, share)
-        directory.update(tasks=vars(runs.statistics()))
+        executed = runs.statistics()
+        if executed.tasks or "tasks" not in directory.record:  # a repeated reconstruction executes nothing
+            directory.update(tasks=vars(executed))
         with directory.timing("reconstruct"), shown.stage("reconstruct", 1) as step:
             found = runs.value_of("the reconstruction", end)
             if isinstance(found, str):  # where the network is for MPI ranks

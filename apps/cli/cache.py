@@ -57,10 +57,10 @@ def _shown(name: str, value: Any) -> str:
     if name == "bytes_used":
         return bytes_text(value)
     if name == "cost":
-        return f"{seconds_text(value)} of work saved for every full use"
+        return f"{seconds_text(value)} of work, saved each time that all of it is used"
     if name == "unsound" and isinstance(value, dict):
         first = [f"{key[:16]}: {why}" for key, why in list(value.items())[:3]]
         return f"{len(value):,}" + (f" ({'; '.join(first)}); `qompass cache prune` removes them" if value else "")
     if isinstance(value, dict):
-        return ", ".join(f"{key} {count:,}" for key, count in value.items()) or "none"
+        return ", ".join(f"{key}: {count:,}" for key, count in value.items()) or "none"
     return f"{value:,}"

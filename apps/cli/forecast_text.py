@@ -32,7 +32,7 @@ def uncut_text(whole: Uncut, known: Forecast, memory_bytes: int | None, cuts: in
     best = min(ways, key=lambda way: ways[way])
     verdict = "uncut is quicker on a simulator" if ways[best] < pieces else "cutting is quicker"
     pieces_text = f"in pieces {span_text(pieces)}: {verdict}" if cuts else "so it is run, without a cut"
-    return f"Uncut: {', '.join(ways)}\n       {pieces_text}"
+    return "\n       ".join(["Uncut: " + next(iter(ways)), *list(ways)[1:], pieces_text])
 
 
 def forecast_text(known: Forecast, names: Sequence[str], devices: Sequence[str]) -> str:

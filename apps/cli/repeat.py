@@ -13,7 +13,7 @@ from typing import Any
 from apps.cli.paths import run_path, shown_path
 from apps.cli.progress import make_progress
 from apps.cli.run import options_of_run
-from apps.cli.tables import table, value_and_error
+from apps.cli.tables import table, value_text
 from apps.cli.terminal import SCHEMA, say
 from tasks import workflow
 from tasks.cutting.cuts import cuts_from
@@ -45,7 +45,7 @@ def repeat(arguments: argparse.Namespace) -> int:
         print(json.dumps({"schema": SCHEMA, **document, "estimates": made.record["estimates"]}, indent=2))
     else:
         rows = [
-            (own["observable"], *(" ± ".join(value_and_error(e["value"], e["std_error"])) for e in (own, vars(again))))
+            (own["observable"], *(value_text(e["value"], e["std_error"]) for e in (own, vars(again))))
             for own, again in zip(record["estimates"], made.estimates, strict=True)
         ]
         print(table(("observable", record["run"], directory.path.name), rows))

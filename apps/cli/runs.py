@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.cli.paths import run_path
-from apps.cli.tables import estimates_table, seconds_text, stages_text, table, value_and_error
+from apps.cli.tables import estimates_table, seconds_text, stages_text, table, value_and_error, value_text
 from apps.cli.terminal import SCHEMA, say
 from tasks.model.problem import Estimate
 from tasks.model.sizes import bytes_text
@@ -141,7 +141,7 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 
 def _text_of(estimate: Mapping[str, Any] | None) -> str:
-    return "-" if estimate is None else " ± ".join(value_and_error(estimate["value"], estimate["std_error"]))
+    return "-" if estimate is None else value_text(estimate["value"], estimate["std_error"])
 
 
 def _difference_text(one: ValueComparison) -> str:

@@ -30,6 +30,12 @@ def value_and_error(value: float, std_error: float) -> tuple[str, str]:
     return f"{value:.{max(decimals, 0)}f}", f"{std_error:.{max(decimals, 0)}f}"
 
 
+def value_text(value: float, std_error: float) -> str:
+    """A value with its error in one cell."""
+    value_, error = value_and_error(value, std_error)
+    return f"{value_} ({error})" if std_error == 0 else f"{value_} ± {error}"
+
+
 def plan_text(plan: Mapping[str, Any]) -> str:
     """A plan document in words and one table."""
     cuts, fragments = plan["cuts"], plan["fragments"]

@@ -66,16 +66,15 @@ def watch(arguments: argparse.Namespace) -> int:
 def view(run: LiveRun, path: Path, now: float) -> RenderableType:
     """A run as it is now."""
     record = read_record(path)
-    began = now if run.began is None else run.began
-    end = now if run.status == "running" else (run.latest or now)
+    elapsed = run.worked(now if run.status == "running" else (run.latest or now))
     problem = record.get("problem") or {}
     head = Text.assemble(
         ("Run ", "bold"), (record["run"], "bold"), "  ", (run.status, _COLOURS.get(run.status, "yellow")), "  ",
-        seconds_text(end - began), _left(run, now), f"  {problem.get('qubits', '?')} qubits",
+        seconds_text(elapsed), _left(run, now), f"  {problem.get('qubits', '?')} qubits",
     )  # fmt: skip
     parts: list[RenderableType] = [head, _stages(run)]
     if run.devices:
-        parts.append(_devices(run, record, end - began))
+        parts.append(_devices(run, record, elapsed))
     if run.estimates:
         parts.append(_estimates(run))
     parts += [Text(shown(line), style="dim", overflow="ellipsis", no_wrap=True) for line in run.said]

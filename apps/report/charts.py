@@ -1,4 +1,4 @@
-"""The charts of a report, from the rows of a run's trace and its record."""
+"""The charts of a report, from a run's record and the estimates in its log."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ import altair as alt
 import numpy as np
 import rustworkx as rx
 
-from apps.report.style import CUT_COLOUR, DEVICE_COLOURS, UNSEEN_COLOUR, fragment_colours
+from apps.report.style import CUT_COLOUR, DEVICE_COLOURS, UNSEEN_COLOUR, WIDTH, fragment_colours
+from apps.report.task_charts import fragment_seconds
 from tasks.runs.summary import Summary
 from tasks.runs.trace import TaskRow
 
-MOST_TASKS = 3000
-"""Tasks that a timeline shows; of more it shows the longest."""
-_WIDTH = 640
 _MOST_LABELS = 60
 
 
@@ -42,7 +40,7 @@ def optimisation(entries: Sequence[Mapping[str, Any]]) -> alt.TopLevelMixin | No
     )
     bars = base.mark_rule(color=DEVICE_COLOURS[0]).encode(y=alt.Y("low:Q", scale=scale, title="energy"), y2="high:Q")
     line = base.mark_line(interpolate="step-after", color=CUT_COLOUR).encode(y=alt.Y("best:Q", scale=scale))
-    return alt.layer(bars, points, line).properties(width=_WIDTH, height=240)
+    return alt.layer(bars, points, line).properties(width=WIDTH, height=240)
 
 
 def fragment_graph(plan: Mapping[str, Any]) -> alt.TopLevelMixin | None:
@@ -87,7 +85,7 @@ def fragment_graph(plan: Mapping[str, Any]) -> alt.TopLevelMixin | None:
         layers.append(
             alt.Chart(alt.Data(values=nodes)).mark_text(color="white", fontSize=10).encode(x=x, y=y, text="name:N")
         )
-    return alt.layer(*layers).properties(width=_WIDTH, height=360)
+    return alt.layer(*layers).properties(width=WIDTH, height=360)
 
 
 def _places(count: int, joined: Sequence[tuple[int, int]]) -> np.ndarray:
@@ -103,50 +101,6 @@ def _places(count: int, joined: Sequence[tuple[int, int]]) -> np.ndarray:
     flat += np.random.Generator(np.random.Philox(0)).normal(scale=0.01, size=flat.shape)  # none upon another
     eased = rx.spring_layout(graph, pos={k: tuple(own) for k, own in enumerate(flat)}, num_iter=200, seed=0)
     return np.array([eased[number] for number in range(count)])
-
-
-def timeline(rows: Sequence[TaskRow]) -> alt.TopLevelMixin | None:
-    """Tasks as bars, a lane each that is free, by device; before each what it waited, lighter."""
-    ended = sorted((row for row in rows if row.started is not None), key=lambda row: row.started or 0.0)
-    if not ended:
-        return None
-    if len(ended) > MOST_TASKS:
-        longest = sorted(ended, key=lambda row: -(row.seconds or 0.0))[:MOST_TASKS]
-        ended = sorted(longest, key=lambda row: row.started or 0.0)
-    free: dict[str, list[float]] = {}
-    values = []
-    for row in ended:
-        device = row.device if row.stage == "execute" else "other tasks"
-        lanes = free.setdefault(device, [])
-        start, end = row.started or 0.0, row.ended or 0.0
-        lane = next((i for i, until in enumerate(lanes) if until <= start + 1e-3), len(lanes))
-        lanes[lane : lane + 1] = [end]
-        values.append(
-            {
-                "device": device, "lane": f"{device} {lane + 1}", "from": start, "to": end, "stage": row.stage,
-                "submitted": row.submitted if row.submitted is not None else start, "seconds": row.seconds,
-                "wait": row.wait_s, "fragments": row.fragments, "shots": row.shots, "node": row.node,
-                "attempt": row.attempt, "outcome": row.failure or row.error or "done",
-            }
-        )  # fmt: skip
-    order = [f"{device} {lane + 1}" for device, lanes in free.items() for lane in range(len(lanes))]
-    y = alt.Y("lane:N", sort=order, axis=alt.Axis(title=None, labelLimit=160))
-    x = alt.X("from:Q", axis=alt.Axis(title="seconds since the run began"))
-    failed = alt.datum.outcome != "done"
-    stages = list(dict.fromkeys(row.stage for row in ended))
-    scale = alt.Scale(domain=stages, range=list(DEVICE_COLOURS)[: len(stages)])
-    colour = alt.Color("stage:N", scale=scale)
-    tips = ["stage:N", "device:N", "node:N", "fragments:N", "attempt:Q", "shots:Q", "seconds:Q", "wait:Q", "outcome:N"]
-    data = alt.Data(values=values)
-    height = max(60, 18 * len(order))
-    return alt.layer(
-        alt.Chart(data).mark_bar(opacity=0.25, height=4).encode(
-            x=alt.X("submitted:Q"), x2="from:Q", y=y, color=alt.Color("stage:N", scale=scale, legend=None)),
-        alt.Chart(data).mark_bar(height=12).encode(
-            x=x, x2="to:Q", y=y, color=colour, tooltip=tips,
-            stroke=alt.condition(failed, alt.value(CUT_COLOUR), alt.value(None)), strokeWidth=alt.value(2),
-        ),
-    ).properties(width=_WIDTH, height=height)  # fmt: skip
 
 
 def costs(plan: Mapping[str, Any], rows: Sequence[TaskRow]) -> alt.TopLevelMixin | None:
@@ -171,7 +125,7 @@ def costs(plan: Mapping[str, Any], rows: Sequence[TaskRow]) -> alt.TopLevelMixin
             y=alt.Y("seconds:Q", axis=alt.Axis(title="seconds of work")),
             tooltip=["fragment:O", "seconds:Q", "qubits:Q", "variants:Q"],
         )
-        .properties(width=_WIDTH, height=180)
+        .properties(width=WIDTH, height=180)
     )
 
 
@@ -194,7 +148,7 @@ def shots_by_fragment(results: Mapping[str, Mapping[str, Any]]) -> alt.TopLevelM
             color=alt.Color("round:O", scale=alt.Scale(range=list(DEVICE_COLOURS))),
             tooltip=["fragment:O", "round:O", "shots:Q"],
         )
-        .properties(width=_WIDTH, height=180)
+        .properties(width=WIDTH, height=180)
     )
 
 
@@ -219,7 +173,7 @@ def variance_by_fragment(shares: Mapping[str, Sequence[float]]) -> alt.TopLevelM
         y=alt.Y("share:Q", axis=alt.Axis(title="share of the variance", format="%")),
         color=colour,
         tooltip=["observable:N", "fragment:O", alt.Tooltip("share:Q", format=".1%")],
-    ).properties(width=_WIDTH, height=180)
+    ).properties(width=WIDTH, height=180)
 
 
 def convergence(
@@ -243,38 +197,12 @@ def convergence(
     colour = alt.Color("observable:N", scale=alt.Scale(range=list(DEVICE_COLOURS)))
     low = alt.Y("low:Q", title="value", scale=alt.Scale(zero=False))
     return alt.layer(
-        alt.Chart(data).mark_errorbar(ticks=True).encode(x=x, y=low, y2="high:Q", color=colour),
+        alt.Chart(data).mark_errorbar(ticks=alt.MarkConfig(size=10)).encode(x=x, y=low, y2="high:Q", color=colour),
         alt.Chart(data).mark_line(point=True).encode(
             x=x, y="value:Q", color=colour,
             tooltip=["observable:N", "value:Q", "std error:Q"],
         ),
-    ).properties(width=_WIDTH, height=220)  # fmt: skip
-
-
-def predictions(rows: Sequence[TaskRow]) -> alt.TopLevelMixin | None:
-    """Measured against predicted seconds of executions, on the line where both agree."""
-    known = [
-        (row.predicted_s, row.seconds, row)
-        for row in rows
-        if row.stage == "execute" and row.predicted_s and row.seconds and not row.cached and not row.failure
-    ][:MOST_TASKS]
-    if len(known) < 2:
-        return None
-    values = [
-        {"predicted": predicted, "measured": measured, "device": row.device, "fragments": row.fragments}
-        for predicted, measured, row in known
-    ]
-    low = min(min(predicted, measured) for predicted, measured, _ in known)
-    high = max(max(predicted, measured) for predicted, measured, _ in known)
-    scale = alt.Scale(type="log", domain=[low / 1.3, high * 1.3], nice=False)
-    x = alt.X("predicted:Q", scale=scale, axis=alt.Axis(title="predicted seconds", tickCount=4))
-    y = alt.Y("measured:Q", scale=scale, axis=alt.Axis(title="measured seconds", tickCount=4))
-    line = [{"predicted": low / 1.3, "measured": low / 1.3}, {"predicted": high * 1.3, "measured": high * 1.3}]
-    return alt.layer(
-        alt.Chart(alt.Data(values=line)).mark_line(color=UNSEEN_COLOUR, strokeDash=[4, 3]).encode(x=x, y=y),
-        alt.Chart(alt.Data(values=values)).mark_circle(size=40, opacity=0.8, color=DEVICE_COLOURS[0]).encode(
-            x=x, y=y, tooltip=["fragments:N", "device:N", "predicted:Q", "measured:Q"]),
-    ).properties(width=340, height=280)  # fmt: skip
+    ).properties(width=WIDTH, height=220)  # fmt: skip
 
 
 def values_by_run(runs: Sequence[Summary]) -> alt.TopLevelMixin | None:
@@ -297,7 +225,7 @@ def values_by_run(runs: Sequence[Summary]) -> alt.TopLevelMixin | None:
         alt.Chart(data).mark_rule(strokeWidth=2).encode(x=x, x2="high:Q", y=y, yOffset=shift, color=colour),
         alt.Chart(data).mark_point(filled=True, size=50, opacity=1).encode(
             x="value:Q", y=y, yOffset=shift, color=colour, tooltip=["observable:N", "run:N", "value:Q", "std error:Q"]),
-    ).properties(width=_WIDTH)  # fmt: skip
+    ).properties(width=WIDTH)  # fmt: skip
 
 
 def stages_by_run(runs: Sequence[Summary], records: Sequence[Mapping[str, Any]]) -> alt.TopLevelMixin | None:
@@ -313,18 +241,7 @@ def stages_by_run(runs: Sequence[Summary], records: Sequence[Mapping[str, Any]])
     chart = alt.Chart(alt.Data(values=values)).mark_bar()
     y = alt.Y("run:N", sort=None, title=None, axis=alt.Axis(labelLimit=220))
     tips = ["run:N", "stage:N", "seconds:Q"]
-    return chart.encode(x="seconds:Q", y=y, color=colour, tooltip=tips).properties(width=_WIDTH)
-
-
-def fragment_seconds(rows: Sequence[TaskRow]) -> dict[int, float]:
-    """Seconds of work of each fragment's executions; a task that ran several is shared out evenly."""
-    found: dict[int, float] = {}
-    for row in rows:
-        if row.stage == "execute" and row.seconds:
-            own = [int(text) for text in row.fragments.split()]
-            for fragment in own:
-                found[fragment] = found.get(fragment, 0.0) + row.seconds / len(own)
-    return found
+    return chart.encode(x="seconds:Q", y=y, color=colour, tooltip=tips).properties(width=WIDTH)
 
 
 def _fragment_scale(count: int) -> alt.Scale:

@@ -17,8 +17,8 @@ import altair as alt
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from apps.cli.tables import seconds_text, value_and_error
-from apps.report import charts
+from apps.cli.tables import seconds_text, value_and_error, value_text
+from apps.report import charts, task_charts
 from apps.report.command import command_again
 from apps.report.drawing import drawing, problem_layout, rendered
 from tasks.cutting.cuts import cuts_from
@@ -87,7 +87,7 @@ def report(paths: Sequence[Path]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"seconds": seconds_text, "bytes": bytes_text, "pair": _pair}
+    environment.filters |= {"seconds": seconds_text, "bytes": bytes_text, "pair": _pair, "cell": _cell}
     return environment.get_template(template).render(**content, script=_script(content["figures"].values()))
 
 
@@ -103,8 +103,9 @@ def _run_page(path: Path) -> dict[str, Any]:
     rows, run = task_rows(read_events(path)), summary_of(path, record)
     live = LiveRun(path)
     live.read()
+    pauses = [(begin - live.began, end - live.began) for begin, end in live.pauses] if live.began is not None else []
     plan = record.get("plan")
-    seconds = charts.fragment_seconds(rows)
+    seconds = task_charts.fragment_seconds(rows)
     made: list[tuple[str, str, alt.TopLevelMixin | None, bool]] = []
     if plan:
         made += [
@@ -116,7 +117,8 @@ def _run_page(path: Path) -> dict[str, Any]:
         ]  # fmt: skip
     made += [
         ("timeline", "Every task, a bar a task, by device. The thin part before a bar is the wait since its "
-         "submission; a red frame is a failure.", charts.timeline(rows), False),
+         "submission; a red frame is a failure." + (" At a dashed line another process went on with the run; the time "
+         "between is left out." if pauses else ""), task_charts.timeline(rows, pauses), False),
         ("shots", "Shots that each fragment took, by round.", charts.shots_by_fragment(record["results"]), False),
         ("variance", "Whose shots bring the variance of the estimates with the largest errors.",
          charts.variance_by_fragment(record.get("variance_shares") or {}), False),
@@ -125,7 +127,7 @@ def _run_page(path: Path) -> dict[str, Any]:
         ("optimisation", "Energy of each evaluation with its error bar (one standard error); red: the lowest so far.",
          charts.optimisation(read_journal(path)), False),
         ("predictions", "Seconds of executions, measured against predicted; on the line both are equal.",
-         charts.predictions(rows), False),
+         task_charts.predictions(rows), False),
     ]  # fmt: skip
     figures = {name: _figure(name, caption, chart, wide) for name, caption, chart, wide in made if chart is not None}
     worst, shares = next(iter((record.get("variance_shares") or {}).items()), ("", None))  # of the largest error
@@ -215,3 +217,7 @@ def _shots(record: Any, fragment: int) -> int:
 
 def _pair(estimate: Any) -> tuple[str, str]:
     return value_and_error(estimate["value"], estimate["std_error"])
+
+
+def _cell(estimate: Any) -> str:
+    return value_text(estimate["value"], estimate["std_error"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+WIDTH = 640
+"""Of a chart, in pixels."""
+
 CUT_COLOUR = "#d62839"
 UNSEEN_COLOUR = "#8a9098"
 

@@ -77,15 +77,15 @@ def task_ended(directory: RunDirectory, submit: Submit, outcome: Outcome) -> Non
     )  # fmt: skip
 
 
-def work_ended(directory: RunDirectory, outcome: Outcome, fragments: Sequence[int] = ()) -> None:
+def work_ended(directory: RunDirectory, outcome: Outcome, made: Iterable[tuple[int, Span]] = ()) -> None:
     """Another task has ended, and so have the tasks that made the tensors it took.
 
     Args:
         directory: of the run.
         outcome: of the task.
-        fragments: whose tensors it took, in order.
+        made: fragments whose tensors were made for it, with the time and place of that.
     """
-    for fragment, span in zip(fragments, outcome.inputs, strict=False):
+    for fragment, span in made:
         directory.event("task", f"{span.work} of fragment {fragment}", **_placed(span), fragment=fragment)
     error = outcome.failure.message if outcome.failure else ""
     told = f"{outcome.work} took {outcome.seconds:.3f} s{error and ': ' + error}"

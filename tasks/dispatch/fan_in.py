@@ -13,7 +13,19 @@ from tasks.execute import Payload
 from tasks.execution.jobs import FragmentJob, SampledJob, equal_jobs
 from tasks.execution.pieces import Piece
 from tasks.runs import RunDirectory
-from tasks.runtime import Next, Outcome, Reason, RetryPolicy, Ticket, Tickets, limits, next_step, raise_defect, wait_on
+from tasks.runtime import (
+    Next,
+    Outcome,
+    Reason,
+    RetryPolicy,
+    Span,
+    Ticket,
+    Tickets,
+    limits,
+    next_step,
+    raise_defect,
+    wait_on,
+)
 
 TakesTensors = Callable[[list[Any], Ticket], Any]
 """Submits a task that takes the futures of all tensors, with its ticket; gives the future of its outcome."""
@@ -34,6 +46,7 @@ class FanIn:
         self._asked: dict[int, dict[int, FragmentJob]] = {f.index: {} for f in plan.fragments}  # by fragment and round
         self._found: dict[int, list[tuple[Piece, Any]]] = {f.index: [] for f in plan.fragments}
         self._payloads: dict[int, dict[int, Any]] = {f.index: {} for f in plan.fragments}  # futures, by task
+        self._spans: dict[int, Span] = {}  # of the tasks that made tensors, as far as the log has been told of them
         self._tensors: dict[int, tuple[Any, Ticket]] = {}  # with their futures; of what is in work, too
         self._ahead: tuple[TakesTensors, Any, Ticket] | None = None  # what takes the tensors: its future
 
@@ -119,7 +132,10 @@ class FanIn:
             ahead, self._ahead = self._ahead, None
             future, ticket = ahead[1:] if ahead and ahead[0] == submit else self._take(submit, len(history))
             outcome: Outcome = wait_on(future, ticket, [needed for _, needed in self._tensors.values()])
-            work_ended(self._directory, outcome, list(self._asked))
+            spans = zip(self._asked, outcome.inputs, strict=False)
+            made = [(fragment, span) for fragment, span in spans if self._spans.get(fragment) != span]
+            self._spans.update(made)  # a tensor that the next task takes as well was made once
+            work_ended(self._directory, outcome, made)
             failure = outcome.failure
             if failure is None:
                 return outcome.value

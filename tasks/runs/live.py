@@ -71,9 +71,10 @@ class LiveRun:
         status: running until the log says otherwise.
         began: seconds since 1970, of the first event; None before it.
         latest: of the last event.
-        stages: that have begun, in order.
+        pauses: (from, to), seconds since 1970, between the processes of a run that was resumed.
+        stages: that have begun, in order; a process that resumes a run goes through all of them again.
         devices: by name.
-        estimates: (seconds since 1970, estimates) of each time that they were told, oldest first.
+        estimates: (seconds since 1970, estimates) of each time that they changed, oldest first.
         counts: how often each kind of event was seen.
         others: of other tasks than executions, by name of their work: how many have ended well, how many not, seconds.
         said: the last few messages.
@@ -87,6 +88,7 @@ class LiveRun:
         self.status = "running"
         self.began: float | None = None
         self.latest: float | None = None
+        self.pauses: list[tuple[float, float]] = []
         self.stages: list[StageState] = []
         self.devices: dict[str, DeviceQueue] = {}
         self.estimates: list[tuple[float, list[Mapping[str, Any]]]] = []
@@ -94,6 +96,10 @@ class LiveRun:
         self.others: dict[str, tuple[int, int, float]] = {}
         self.said: list[str] = []
         self._submitted: dict[int, tuple[str, float]] = {}
+
+    def worked(self, until: float) -> float:
+        """Seconds from the beginning to ``until`` (seconds since 1970) without the pauses."""
+        return 0.0 if self.began is None else until - self.began - sum(end - begin for begin, end in self.pauses)
 
     def read(self) -> bool:
         """Take the lines that are new; whether there were any. A line that is not whole yet is left for later."""
@@ -118,14 +124,17 @@ class LiveRun:
 
     def _take(self, event: Mapping[str, Any]) -> None:
         self.began = event["time"] if self.began is None else self.began
-        self.latest = event["time"]
         kind = event["event"]
+        if kind == "resume" and self.latest is not None:
+            self.pauses.append((self.latest, event["time"]))
+        self.latest = event["time"]
         self.counts[kind] += 1
         if kind != "message" or event.get("level") not in ("INFO", "DEBUG"):
             self.said = [*self.said[1 - self._SAID :], str(event["message"])]
         match kind:
             case "begin" | "resume":
                 self.status = "running"
+                self.stages.clear()
                 self._submitted.clear()
                 for queue in self.devices.values():
                     queue.running.clear()
@@ -144,11 +153,15 @@ class LiveRun:
                 for name, state in event["devices"].items():
                     self._queue(name).state = state
             case "estimates":
-                self.estimates.append((event["time"], event["estimates"]))
+                self._told(event)
             case "end":
                 self.status = event["status"]
                 if event.get("estimates"):
-                    self.estimates.append((event["time"], event["estimates"]))
+                    self._told(event)
+
+    def _told(self, event: Mapping[str, Any]) -> None:
+        if not self.estimates or self.estimates[-1][1] != event["estimates"]:
+            self.estimates.append((event["time"], event["estimates"]))
 
     def _stage(self, event: Mapping[str, Any]) -> None:
         last = self.stages[-1] if self.stages else None

@@ -30,8 +30,9 @@ def test_a_plan_says_whether_to_cut_what_to_expect_and_why_it_was_taken(chain, c
     assert main(words) == 0
     shown = capsys.readouterr().out
     lines = shown.splitlines()
-    assert lines[0].startswith("Uncut: a statevector ") and "a matrix product state at most" in lines[0]
-    assert "in pieces" in lines[1] and "uncut is quicker" in lines[1]
+    assert lines[0].startswith("Uncut: a statevector ") and "a matrix product state at most" in lines[1]
+    assert any("in pieces" in line and "uncut is quicker" in line for line in lines[2:5])
+    assert max(map(len, lines)) < 120
     assert "taken: the least predicted error" in shown
     assert "Expect: standard error 0.0" in shown and "for an error of 0.01: " in shown and "chosen" in shown
     assert main([*words, "--json"]) == 0
@@ -95,10 +96,11 @@ def test_a_clifford_circuit_is_said_to_need_no_cut(tmp_path, capsys):
     cuts = tmp_path / "cuts.json"
     cuts.write_text(json.dumps({"gates": [90]}))
     assert main(["plan", str(path), "--observable", "X0 Z7 Z31 Z83 Z59", "--cuts", str(cuts)]) == 0
-    first, second, *_ = capsys.readouterr().out.splitlines()
-    assert "stabilisers (all gates are Clifford) " in first and "uncut is quicker" in second
+    lines = capsys.readouterr().out.splitlines()[:5]
+    assert any("stabilisers (all gates are Clifford) " in line for line in lines)
+    assert any("uncut is quicker" in line for line in lines)
     assert main(["plan", str(path), "--observable", "X0 Z7 Z31 Z83 Z59"]) == 0
-    assert "without a cut" in capsys.readouterr().out.splitlines()[1]
+    assert "without a cut" in "".join(capsys.readouterr().out.splitlines()[:5])
 
 
 def test_spans_are_told_in_units_that_people_use():

@@ -191,6 +191,26 @@ def test_a_run_that_is_written_is_followed_line_by_line(tmp_path):
     assert live.status == "done"
 
 
+def test_a_resumed_run_is_shown_as_its_last_process_goes_through_it_without_the_time_between(tmp_path):
+    told = [{"observable": "Z0", "value": 0.25, "std_error": 0.125}]
+    minutes = iter(range(60))
+
+    def event(name: str, **fields: object) -> str:
+        when = f"2026-01-01T00:{next(minutes):02d}:00+00:00"
+        return json.dumps({"time": when, "event": name, "message": "", **fields})
+
+    begun = [event("begin"), event("stage", stage="cut", total=1), event("stage", stage="cut", total=1, done=True)]
+    answered = [event("estimates", estimates=told), event("end", status="done", estimates=told)]
+    for _ in range(30):
+        next(minutes)
+    again = [event("resume"), event("stage", stage="cut", total=1), event("end", status="done", estimates=told)]
+    (tmp_path / LOG_NAME).write_text("\n".join([*begun, *answered, *again]) + "\n")
+    live = LiveRun(tmp_path)
+    live.read()
+    assert [stage.name for stage in live.stages] == ["cut"] and [own for _, own in live.estimates] == [told]
+    assert live.worked(live.latest) == 6 * 60 and [end - begin for begin, end in live.pauses] == [31 * 60]
+
+
 def test_a_terminal_shows_a_run_of_another_process_until_it_ends(tmp_path):
     directory = RunDirectory.create(tmp_path, {}, make_problem(QuantumCircuit(2), "Z0"))
     directory.event("stage", "", stage="execute", total=4)

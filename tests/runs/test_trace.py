@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,8 @@ def test_every_shot_and_every_task_is_in_the_trace(run):
     assert all(row.node and row.seconds is not None and row.ended >= row.started >= 0 for row in rows)
     assert all(row.started >= row.submitted - 0.01 and row.predicted_s > 0 and row.bytes > 0 for row in executed)
     assert [row.task for row in executed] == list(range(len(executed)))
+    made = [(row.fragments, row.started) for row in rows if row.stage == "tensor"]
+    assert len(made) == len(set(made))  # one that several tasks take is told once
 
 
 def test_the_file_has_the_rows_with_a_header(run):
@@ -80,3 +83,12 @@ def test_no_log_is_no_rows_and_a_full_disk_stops_nothing(tmp_path):
         assert directory._log._file is None
         stream.close()
     assert json.loads((directory.path / "record.json").read_text())["status"] == "done"
+
+
+def test_a_repeated_reconstruction_keeps_what_was_measured_of_the_executions(run, tmp_path):
+    shutil.copytree(run, tmp_path / run.name)
+    with RunDirectory.open(tmp_path / run.name) as directory:
+        before = dict(directory.record["tasks"])
+        options = options_of({"max_qubits": 3, "shots": 20_000, "seed": 5})
+        workflow.run(directory.problem(), options, directory)
+        assert directory.record["tasks"] == before and before["tasks"] > 0
