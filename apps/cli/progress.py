@@ -1,15 +1,19 @@
-"""Progress of a run: one bar for each stage on a terminal's stderr, nothing anywhere else."""
+"""Progress of a run on stderr: one bar for each stage on a terminal, elsewhere a line where a stage takes long."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
-from apps.cli.tables import value_and_error
-from apps.cli.terminal import shown
+from apps.cli.tables import seconds_text, value_and_error
+from apps.cli.terminal import say, shown
 from tasks.model.problem import Estimate
 from tasks.model.progress import Progress, Quiet, Stage
+
+_FIRST_S = 10.0  # of a stage that is not done, until a line says so; the next ones come after twice as long each
 
 
 class BarProgress:
@@ -46,6 +50,45 @@ class BarProgress:
             Console(stderr=True).print(shown(text), markup=False, highlight=False)
 
 
-def make_progress() -> Progress:
-    """Bars on a terminal, silence elsewhere."""
-    return BarProgress() if sys.stderr.isatty() else Quiet()
+class LineProgress(Quiet):
+    """A line where a stage takes long, so that a log shows what a run is at.
+
+    Args:
+        record: of the run, where its plan will be.
+    """
+
+    def __init__(self, record: Callable[[], Mapping[str, Any]]):
+        self._record = record
+
+    @contextlib.contextmanager
+    def stage(self, name: str, total: int) -> Iterator[Stage]:
+        """A stage that is watched until it is done."""
+        done, over = [0.0], threading.Event()
+
+        def watch() -> None:
+            waited, pause = 0.0, _FIRST_S
+            while not over.wait(pause):
+                waited += pause
+                pause = waited
+                say(f"{name}: {done[0]:.4g} of {total:,} done after {seconds_text(waited)}{self._predicted()}")
+
+        class Counted:
+            def advance(self, amount: float = 1) -> None:
+                done[0] += amount
+
+        watcher = threading.Thread(target=watch, name=f"watch-{name}", daemon=True)
+        watcher.start()
+        try:
+            yield Counted()
+        finally:
+            over.set()
+            watcher.join()
+
+    def _predicted(self) -> str:
+        predicted = (self._record().get("plan") or {}).get("predicted", {}).get("seconds", {}).get("total")
+        return "" if predicted is None else f"; the run was predicted to take {seconds_text(predicted)} in all"
+
+
+def make_progress(record: Callable[[], Mapping[str, Any]] = dict) -> Progress:
+    """Bars on a terminal, now and then a line elsewhere; ``record``: as for ``LineProgress``."""
+    return BarProgress() if sys.stderr.isatty() else LineProgress(record)

@@ -38,7 +38,7 @@ def repeat(arguments: argparse.Namespace) -> int:
         "options": options_document(options), "inputs": inputs, "repeats": record["run"],
     }  # fmt: skip
     with RunDirectory.create(arguments.out, fields, problem) as directory:
-        made = workflow.run(problem, options, directory, make_progress())
+        made = workflow.run(problem, options, directory, make_progress(lambda: directory.record))
     verdict = compared(record["estimates"], [vars(own) for own in made.estimates])
     if arguments.json:
         document = {"run": shown_path(directory.path), "repeats": record["run"], "verdict": verdict}

@@ -178,7 +178,7 @@ def _finish(directory: RunDirectory, problem: Problem, options: Options, as_json
         say(note)
     try:
         with directory:
-            result = workflow.run(problem, options, directory, make_progress())
+            result = workflow.run(problem, options, directory, make_progress(lambda: directory.record))
     except KeyboardInterrupt:
         say(f"interrupted; `qompass resume {shown_path(directory.path)}` goes on from here")
         return 130

@@ -101,7 +101,7 @@ def resume(arguments: argparse.Namespace) -> int:
     try:
         with directory:
             problem = directory.problem()
-            found = run_strings(problem, options, directory, readings, make_progress())
+            found = run_strings(problem, options, directory, readings, make_progress(lambda: directory.record))
     except KeyboardInterrupt:
         say(f"interrupted; `qompass resume {shown_path(path)}` goes on from here")
         return INTERRUPTED

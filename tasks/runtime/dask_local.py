@@ -5,6 +5,8 @@ Calls and results stay objects of this process, so nothing is serialised twice.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import itertools
 import logging
 import tempfile
@@ -76,9 +78,11 @@ class LocalEngine:
         return self._client.submit(_pick, future, index, key=f"{future.key}-{index}", pure=False, priority=1)
 
     def close(self) -> None:
-        """End scheduler and worker."""
-        self._client.close(timeout=5)
-        self._cluster.close(timeout=10)
+        """End scheduler and worker; a machine too busy to see them end is no reason to fail."""
+        with contextlib.suppress(TimeoutError, asyncio.TimeoutError):  # two classes before Python 3.11
+            self._client.close(timeout=5)
+        with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
+            self._cluster.close(timeout=10)
         self._folder.cleanup()
         _calls.clear()
 

@@ -8,13 +8,15 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from apps.cli import progress
 from apps.cli.main import main
-from apps.cli.terminal import shown
+from apps.cli.terminal import say, shown
 from tasks.errors import system_limit
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,6 +77,28 @@ def test_escape_sequences_in_names_are_spelled_out(arguments, capfd):
         assert leaving.code == 2
     said = capfd.readouterr().err
     assert said.count("\n") == 1 and all(c.isprintable() or c == "\n" for c in said), ascii(said)
+
+
+def test_off_a_terminal_a_line_tells_of_a_stage_that_takes_long(monkeypatch, capsys):
+    record, told = {}, threading.Event()
+    monkeypatch.setattr(progress, "_FIRST_S", 0.01)
+    monkeypatch.setattr(progress, "say", lambda text: (say(text), told.set()))
+    shown_to = progress.make_progress(lambda: record)
+    with shown_to.stage("cut", 1):
+        assert told.wait(60)
+    record["plan"] = {"predicted": {"seconds": {"total": 3.6}}}
+    with shown_to.stage("execute", 7) as stage:
+        stage.advance(2)
+        told.clear()
+        assert told.wait(60)
+    lines = [line.split(" after ") for line in capsys.readouterr().err.splitlines()]
+    assert lines[0] == ["qompass: cut: 0 of 1 done", "10 ms"]
+    assert lines[-1][0] == "qompass: execute: 2 of 7 done"
+    assert lines[-1][1].endswith("ms; the run was predicted to take 3.6 s in all")
+    monkeypatch.undo()
+    with shown_to.stage("reconstruct", 1):
+        pass
+    assert not capsys.readouterr().err, "a short one is not worth a line"
 
 
 def test_what_is_shown_keeps_letters_and_line_ends():

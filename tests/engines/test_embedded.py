@@ -13,6 +13,7 @@ import pytest
 
 from tasks.errors import DefectError
 from tasks.runtime import EngineError, Reason, device_tasks, engine, isolated, start_engine, stop_engine, task, wait_on
+from tasks.runtime.dask_local import LocalEngine
 from tests.engines import work
 from tests.engines.launching import ROOT, environment
 
@@ -112,3 +113,19 @@ def test_stopping_twice_is_stopping_once():
     stop_engine()
     left = [Path(f"/proc/{pid}/cmdline").read_text() for pid in _children(os.getpid())]
     assert not [command for command in left if "tasks.runtime.child" in command]
+
+
+def test_a_machine_too_busy_to_see_its_engine_end_is_no_failure(monkeypatch):
+    from distributed.client import Client
+
+    own, closed = LocalEngine({"CPU": 1}), Client.close
+
+    def late(client, *arguments, **named):
+        closed(client, *arguments, **named)
+        raise TimeoutError("timed out after 5 s.")
+
+    monkeypatch.setattr(Client, "close", late)
+    folder = Path(own._folder.name)
+    assert folder.is_dir()
+    own.close()
+    assert not folder.exists() and own._cluster.status.name == "closed"
