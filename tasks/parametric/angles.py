@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from qiskit.circuit import Parameter, ParameterExpression
 
+_CLOSE = 1e-15
+
 
 class Angles:
     """The angles of a circuit's gates as functions of its parameters.
@@ -36,7 +38,8 @@ class Angles:
 
     def of(self, values: np.ndarray) -> np.ndarray:
         """(set, angle) float64 from (set, parameter)."""
-        angles = values @ self._slope.T + self._offset
+        # A product for each set: whatever else is asked for, the same to the last bit.
+        angles = np.matmul(values[:, None, :], self._slope.T)[:, 0] + self._offset
         for place, expression, _ in self._curved:
             for number, own in enumerate(values):
                 angles[number, place] = float(expression.bind(self._bindings(expression, own)))
@@ -53,6 +56,25 @@ class Angles:
                     else:
                         factor = float(slope)
                     found[..., number, column] += factor * gradient[..., number, place]
+        return found
+
+    def tied(self, numbers: Sequence[int]) -> list[tuple[int, float]]:
+        """For each of some angles the place of the first that it is a multiple of for all parameters, and how many."""
+        curved = {place for place, _, _ in self._curved}
+        found: list[tuple[int, float]] = []
+        firsts: list[tuple[int, np.ndarray]] = []
+        for place, number in enumerate(numbers):
+            own = np.append(self._slope[number], self._offset[number])
+            for first, other in firsts if number not in curved else ():
+                most = np.argmax(np.abs(other))
+                ratio = own[most] / other[most]
+                if np.abs(own - ratio * other).max() <= _CLOSE * np.abs(own).max():
+                    found.append((first, float(ratio)))
+                    break
+            else:
+                found.append((place, 1.0))
+                if number not in curved and own.any():
+                    firsts.append((place, own))
         return found
 
     def jacobian(self, values: np.ndarray) -> np.ndarray:

@@ -108,7 +108,8 @@ def _terms(bonds: Sequence[GateBond], functions: np.ndarray) -> np.ndarray:
     """(bond, set, j, k) complex from (bond and set, function)."""
     weights = np.array([bond.weights for bond in bonds])
     rank = weights.shape[-1]
-    made = functions.reshape(len(bonds), -1, functions.shape[1]) @ weights.reshape(len(bonds), -1, rank**2)
+    values = functions.reshape(len(bonds), -1, 1, functions.shape[1])  # a product for each set
+    made = np.matmul(values, weights.reshape(len(bonds), 1, -1, rank**2))
     return made.reshape(len(bonds), -1, rank, rank)
 
 

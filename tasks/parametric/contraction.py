@@ -84,7 +84,10 @@ class Contraction:
         if tree is None:
             value = np.asarray(self._taken.sum(axis=1), dtype=np.float64).reshape(1, -1)
             return Contracted(value, list(tensors), [], list(bonds))
-        leaves = [np.moveaxis(tensor[..., used], -1, 1) for tensor, used in zip(tensors, tree.factors, strict=True)]
+        leaves = [
+            np.moveaxis(tensor if _is_all(used, tensor.shape[-1]) else tensor[..., used], -1, 1)
+            for tensor, used in zip(tensors, tree.factors, strict=True)
+        ]
         nodes = [self._absorbed(number, leaf, bonds) for number, leaf in enumerate(leaves)]
         nodes += [np.empty(0)] * len(tree.steps)
         for step in tree.steps:

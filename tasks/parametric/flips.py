@@ -15,7 +15,7 @@ import numpy as np
 from tasks.cutting.plan import Fragment
 from tasks.parametric.elementary import Fixed
 from tasks.parametric.layers import Item, Layer, Opened, Turned
-from tasks.parametric.rotations import Rotations
+from tasks.parametric.rotations import Rotations, Turns
 
 _CLOSE = 1e-12
 
@@ -99,28 +99,29 @@ class FlipTurn:
     """A layer: rotations of the qubit that is left out; what it has at 1 is what all bits flipped have at 0.
 
     Attributes:
-        rotations: of that qubit.
+        place: of its rotations among the program's.
         signs: (branch, 1) of the state.
     """
 
-    rotations: Rotations
+    place: int
     signs: np.ndarray
 
-    def forward(self, state: np.ndarray, angles: np.ndarray) -> np.ndarray:
+    def forward(self, state: np.ndarray, turns: Turns) -> np.ndarray:
         """(set, branch, amplitude) after it."""
-        return self._turned(state, self.rotations.unitaries(angles))
+        return self._turned(state, turns.unitaries[:, self.place])
 
-    def backward(self, adjoint: np.ndarray, after: np.ndarray, angles: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+    def backward(self, adjoint: np.ndarray, after: np.ndarray, turns: Turns, gradient: np.ndarray) -> np.ndarray:
         """The adjoint before it; derivatives by its angles join ``gradient``."""
         conjugate = adjoint.conj()
         here = np.einsum("sbx,sbx->s", conjugate, after)
         there = np.einsum("sbx,sbx->s", conjugate, self.signs * after[:, :, ::-1])
-        for columns, generator in zip(self.rotations.columns, self.rotations.generators(angles), strict=True):
-            gradient[:, columns[0]] += 2 * (generator[:, 0, 0, 0] * here + generator[:, 0, 0, 1] * there).real
-        return self._turned(adjoint, self.rotations.unitaries(angles).conj().swapaxes(-1, -2))
+        for columns, generators in zip(turns.rotations.columns, turns.generators, strict=True):
+            own = generators[:, self.place]
+            gradient[:, columns[self.place]] += 2 * (own[:, 0, 0] * here + own[:, 0, 1] * there).real
+        return self._turned(adjoint, turns.unitaries[:, self.place].conj().swapaxes(-1, -2))
 
     def _turned(self, state: np.ndarray, unitary: np.ndarray) -> np.ndarray:
-        stays, moves = unitary[:, 0, 0, 0, None, None], unitary[:, 0, 0, 1, None, None]
+        stays, moves = unitary[:, 0, 0, None, None], unitary[:, 0, 1, None, None]
         return stays * state + moves * self.signs * state[:, :, ::-1]
 
 

@@ -1,24 +1,27 @@
-"""From open-leg states to fragment tensors for many sets of angles at once, and the way back."""
+"""From open-leg states to fragment tensors for many sets of angles at once, and the way back.
+
+A Gram matrix G is Hermitian, so the real matrix Re G + Im G says all of it. It is one real product, of half the work of
+the complex one: with the amplitudes of ket and bra as two real numbers each, the bra's times 1 + i. A leg basis is made
+of matrices that are real and symmetric or imaginary and antisymmetric, so that bases, too, are changed by real
+products, up to a sign.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
 from tasks.cutting.plan import Fragment
+from tasks.parametric.bases import real_bases
 from tasks.parametric.combined import Sum
 from tasks.parametric.flips import FlipSymmetry, both_halves
 from tasks.parametric.late import PAIRS, LateLegs
-from tasks.parametric.linear import along
 from tasks.parametric.program import Prepared
 
 _CHUNK = 1 << 21  # amplitudes that one product may hold
 _FEWEST = 3  # factors that are worth the way of ``_Together``
-_MERGED = 16  # entries of legs whose bases are changed at once
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,11 @@ class _Together:
         order = (0, *(2 + axis for axis in first), 1, *(2 + axis for axis in self.axes[self.size :]))
         return branches.reshape(sets, size, *(2,) * width).transpose(order).reshape(sets, 1 << self.size, size, -1)
 
-    def grams(self, branches: np.ndarray) -> np.ndarray:
-        """(set, factor, b, b') complex."""
-        blocks = self.blocks(branches)
-        each = np.matmul(blocks, blocks.conj().swapaxes(-1, -2))
-        flat = each.reshape(*each.shape[:2], -1).view(np.float64)
-        return np.matmul(self.signs, flat).view(complex).reshape(len(each), len(self.factors), *each.shape[2:])
+    def grams(self, branches: np.ndarray, bras: np.ndarray) -> np.ndarray:
+        """(set, factor, b, b') float64."""
+        each = _products(self.blocks(branches), self.blocks(bras))
+        found = np.matmul(self.signs, each.reshape(*each.shape[:2], -1))
+        return found.reshape(len(each), len(self.factors), *each.shape[2:])
 
     def adjoint(self, branches: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """(set, branch, amplitude): the sum over the factors of their weights (set, factor, b, b') times P|b'>."""
@@ -164,16 +166,21 @@ class _Asked:
         moved = base.transpose(self.order)
         return moved.reshape(len(base) << len(self.plain), base.shape[1] << len(self.turned), -1)
 
-    def grams(self, branches: np.ndarray) -> np.ndarray:
-        """(set, factor, b, b') complex, entry <b'|P|b>."""
+    def grams(self, branches: np.ndarray, bras: np.ndarray) -> np.ndarray:
+        """(set, factor, b, b') float64, of entries <b'|P|b> their real and imaginary part added.
+
+        Args:
+            branches: (set, branch, amplitude) complex.
+            bras: the same times 1 + i.
+        """
         sets, size, length = branches.shape
-        gram = np.empty((sets, len(self.factors), size, size), dtype=complex)
+        gram = np.empty((sets, len(self.factors), size, size))
         for part in self._parts(sets, size, length):
             for group in self.together:
-                gram[part, group.factors] = group.grams(branches[part])
+                gram[part, group.factors] = group.grams(branches[part], bras[part])
             if self.single.size:
-                bra = branches[part].conj().swapaxes(-1, -2)
-                gram[part, self.single] = np.matmul(self._applied(branches[part]), bra[:, None])
+                kets = self._applied(branches[part]).reshape(-1, len(self.single) * size, length)
+                gram[part, self.single] = _products(kets, bras[part]).reshape(-1, len(self.single), size, size)
         return self._whole(gram)
 
     def adjoint(self, branches: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -304,20 +311,24 @@ class Grams:
     def held(self, states: np.ndarray, angles: np.ndarray) -> tuple[np.ndarray, GramsHeld]:
         """Tensors, and what the way back takes."""
         base = self._base(states)
+        bras = base * (1 + 1j)
         turns = self._late.turns(angles)
         pairs, parts = [], []
         for asked in self._asked:
-            pairs.append(self._to_pairs(asked, asked.grams(asked.branches(base))))
+            pairs.append(self._to_pairs(asked, asked.grams(asked.branches(base), asked.branches(bras))))
             parts.append(self._late.expanded(pairs[-1], asked.letters, turns))
         return self._joined(parts, len(states)), GramsHeld(base, pairs)
 
     def _joined(self, parts: list[np.ndarray], sets: int) -> np.ndarray:
-        legs = self.fragment.legs
-        made = np.zeros((sets, len(self._sums), *(leg.rank**2 for leg in legs)))
-        factor = 1 + len(legs) - len(self._early)
+        late = len(self.fragment.legs) - len(self._early)
+        # As the parts are, factors first: whoever takes them moves axes anyway.
+        made = np.zeros((sets, len(self._sums), *(4,) * late, *(rank**2 for rank in self._ranks)))
         for asked, part in zip(self._asked, parts, strict=True):
-            made[:, asked.factors] += part.transpose(0, factor, *self._axes)
-        return np.moveaxis(made, 1, -1)
+            moved = np.moveaxis(part, 1 + late, 1)
+            for place, number in enumerate(asked.factors.tolist()):
+                made[:, number] += moved[:, place]
+        axes = [axis + (axis <= late) for axis in self._axes]
+        return made.transpose(0, *axes, 1)
 
     def outputs(self, states: np.ndarray) -> np.ndarray:
         """(set, legs ..., outcome) float64: projectors onto the outcomes of the qubits that stay; no leg is late.
@@ -329,8 +340,9 @@ class Grams:
         order = [self.rest.index(qubit) for qubit in sorted(self.rest, reverse=True)]
         moved = branches.reshape(*branches.shape[:2], *(2,) * width).transpose(0, 1, *(2 + axis for axis in order))
         columns = np.ascontiguousarray(moved.reshape(*branches.shape[:2], -1).transpose(0, 2, 1))
-        found = _in_bases(columns[:, :, :, None] * columns.conj()[:, :, None, :], self._ranks, self._changes)
-        return np.moveaxis(found, 1, -1)
+        each = columns[:, :, :, None] * columns.conj()[:, :, None, :]
+        found = real_bases(self._changes).entries(each.real + each.imag)
+        return np.moveaxis(found, 1, -1).reshape(len(states), *(rank**2 for rank in self._ranks), -1)
 
     def pull_back(self, gradient: np.ndarray, held: GramsHeld, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The adjoint of the states for ``Prepared.backward``, and derivatives by the angles of the late qubits' tails.
@@ -353,8 +365,9 @@ class Grams:
         for asked, pairs in zip(self._asked, held.pairs, strict=True):
             own = np.take(ordered, asked.factors, axis=1 + late)
             of_pairs = self._late.pulled_back(own, pairs, asked.letters, angles, slopes)
-            entries = self._from_pairs(asked, of_pairs)  # (set, factor, b, b')
-            weights = 0.5 * (entries.conj() + entries.transpose(0, 1, 3, 2))
+            entries = self._from_pairs(asked, of_pairs)
+            turned = entries.transpose(0, 1, 3, 2)
+            weights = 0.5 * (entries + turned) + 0.5j * (entries - turned)
             found = asked.adjoint(asked.branches(base), weights)
             shape = [base.shape[axis] for axis in asked.order]
             adjoint += found.reshape(sets, *shape[1:]).transpose(np.argsort(asked.order))
@@ -375,59 +388,30 @@ class Grams:
     def _to_pairs(self, asked: _Asked, gram: np.ndarray) -> np.ndarray:
         """(set, late qubits ..., factor, early legs ...) float64."""
         plain, turned, early = len(asked.plain), len(asked.turned), len(self._early)
-        found = _in_bases(gram, [*self._ranks, *(2,) * turned], [*self._changes, *(PAIRS,) * turned])
-        found = found.reshape(-1, *(2,) * plain, *found.shape[1:])
+        found = real_bases([*self._changes, *(PAIRS,) * turned]).entries(gram)
+        entries = (*(rank**2 for rank in self._ranks), *(4,) * turned)
+        found = found.reshape(-1, *(2,) * plain, found.shape[1], *entries)
         late = np.argsort([*asked.plain, *asked.turned]).tolist()
         axes = [*range(1, 1 + plain), *range(2 + plain + early, 2 + plain + early + turned)]
         return found.transpose(0, *(axes[place] for place in late), *range(1 + plain, 2 + plain + early))
 
     def _from_pairs(self, asked: _Asked, gradient: np.ndarray) -> np.ndarray:
-        """(set, factor, b, b') complex Y with sum Y gram = sum gradient pairs (its real part)."""
+        """(set, factor, b, b') float64, derivatives by what ``_Asked.grams`` gives."""
         plain, turned, early = len(asked.plain), len(asked.turned), len(self._early)
         rest = range(1 + plain + turned, 2 + plain + turned + early)
         moved = gradient.transpose(0, *(1 + k for k in asked.plain), *rest, *(1 + k for k in asked.turned))
-        moved = moved.reshape(-1, *moved.shape[1 + plain :])
-        return _out_of_bases(moved, [*self._ranks, *(2,) * turned], [*self._changes, *(PAIRS,) * turned])
+        moved = moved.reshape(len(moved) << plain, moved.shape[1 + plain], -1)
+        return real_bases([*self._changes, *(PAIRS,) * turned]).back(moved)
 
 
-def _in_bases(gram: np.ndarray, ranks: list[int], changes: list[np.ndarray]) -> np.ndarray:
-    """(set, factor, legs ...) float64 from (set, factor, b, b') complex, entry <b'|P|b>."""
-    count = len(ranks)
-    head = gram.shape[:2]
-    paired = gram.reshape(*head, *ranks, *ranks)
-    order = [0, 1, *(2 + axis for k in range(count) for axis in (k, count + k))]
-    merged = _merged(changes)
-    entries = paired.transpose(order).reshape(-1, *(len(change) for change in merged))
-    for axis, change in enumerate(merged):
-        entries = along(entries, 1 + axis, change)
-    return entries.real.reshape(*head, *(rank**2 for rank in ranks))
+def _products(kets: np.ndarray, bras: np.ndarray) -> np.ndarray:
+    """(..., b, b') float64 from (..., b, amplitude) and (..., b', amplitude) complex, the bras times 1 + i.
+
+    Re(u v*) + Im(u v*) is the real part of u ((1 + i) v)*, and so a product of real numbers.
+    """
+    return np.matmul(_real(kets), _real(bras).swapaxes(-1, -2))
 
 
-def _out_of_bases(gradient: np.ndarray, ranks: list[int], changes: list[np.ndarray]) -> np.ndarray:
-    """(set, factor, b, b') complex, the way back from (set, factor, legs ...)."""
-    count, head = len(ranks), gradient.shape[:2]
-    merged = _merged(changes)
-    entries = gradient.reshape(-1, *(len(change) for change in merged)).astype(complex)
-    for axis, change in enumerate(merged):
-        entries = along(entries, 1 + axis, change.T)
-    paired = entries.reshape(-1, *(rank for rank in ranks for _ in (0, 1)))
-    order = [0, *(1 + 2 * k for k in range(count)), *(2 + 2 * k for k in range(count))]
-    size = math.prod(ranks)
-    return paired.transpose(order).reshape(*head, size, size)
-
-
-def _merged(changes: list[np.ndarray]) -> list[np.ndarray]:
-    """Changes of neighbouring legs as one, as long as they are small."""
-    return list(_merge(tuple(change.tobytes() for change in changes), tuple(map(len, changes))))
-
-
-@lru_cache(maxsize=256)
-def _merge(raw: tuple[bytes, ...], sizes: tuple[int, ...]) -> tuple[np.ndarray, ...]:
-    found: list[np.ndarray] = []
-    for own, size in zip(raw, sizes, strict=True):
-        change = np.frombuffer(own, dtype=complex).reshape(size, size)
-        if found and len(found[-1]) * size <= _MERGED:
-            found[-1] = np.kron(found[-1], change)
-        else:
-            found.append(change)
-    return tuple(found)
+def _real(array: np.ndarray) -> np.ndarray:
+    """(..., 2 amplitudes) float64."""
+    return np.ascontiguousarray(array).view(np.float64)

@@ -166,7 +166,7 @@ class LateLegs:
     def _map(self, qubit: int, operator: np.ndarray) -> np.ndarray:
         """(set, entries, 4) float64 for an operator (set, bra, ket) on the qubit."""
         pairs = self._values[qubit][None] * operator.swapaxes(1, 2)[:, None]
-        return (pairs.reshape(*pairs.shape[:2], 4) @ _FROM_PAIRS).real
+        return np.ascontiguousarray((pairs.reshape(*pairs.shape[:2], 4) @ _FROM_PAIRS).real)
 
 
 def _mapped(array: np.ndarray, maps: Sequence[np.ndarray | None]) -> np.ndarray:

@@ -16,16 +16,18 @@ from functools import reduce
 import numpy as np
 
 from tasks.cutting.plan import Fragment
-from tasks.parametric.elementary import Fixed, Phase, parts_of
+from tasks.parametric.elementary import Fixed, Part, Phase, parts_of
 from tasks.parametric.flips import FlipSymmetry, FlipTurn, flip_symmetry, left_out
 from tasks.parametric.late import put_off
 from tasks.parametric.layers import Item, Layer, Opened, Turned, layers_of
-from tasks.parametric.rotations import Rotations
+from tasks.parametric.rotations import Rotations, Turns
 from tasks.parametric.template import Template
 
 _BLOCKS = ((10, 6), (13, 5))  # (qubits of the open state, widest block): small states pay calls, large ones products
 _WIDEST_BLOCK = 4
 _WIDEST_TURN = 4  # qubits whose rotations are one product
+_FEW = 4  # amplitudes with the same phases, from where these are made once for all
+_FEW_PATTERNS = 3  # more seldom leave many amplitudes alike
 _FEWEST_COLUMNS = 8  # of a product: with fewer, calls cost more than products with the identity
 
 
@@ -36,16 +38,16 @@ class _Turn:
     order: tuple[int, ...] | None
     matrix: np.ndarray  # (2**k, 2**k), transposed
 
-    def forward(self, state: np.ndarray, angles: np.ndarray) -> np.ndarray:
+    def forward(self, state: np.ndarray, turns: Turns) -> np.ndarray:
         sets, branches, length = state.shape
         if self.order is not None:
             width = len(self.order)
             state = state.reshape((-1,) + (2,) * width).transpose(0, *(1 + axis for axis in self.order))
-        return (state.reshape(-1, len(self.matrix)) @ self.matrix).reshape(sets, branches, length)
+        return (state.reshape(sets, -1, len(self.matrix)) @ self.matrix).reshape(sets, branches, length)
 
-    def backward(self, adjoint: np.ndarray, after: np.ndarray, angles: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+    def backward(self, adjoint: np.ndarray, after: np.ndarray, turns: Turns, gradient: np.ndarray) -> np.ndarray:
         sets, branches, length = adjoint.shape
-        adjoint = adjoint.reshape(-1, len(self.matrix)) @ self.matrix.conj().T
+        adjoint = adjoint.reshape(sets, -1, len(self.matrix)) @ self.matrix.conj().T
         if self.order is not None:
             width = len(self.order)
             back = np.argsort(self.order)
@@ -55,68 +57,73 @@ class _Turn:
 
 @dataclass(frozen=True)
 class _Phases:
-    """All phases of a layer."""
+    """All phases of a layer; those that are multiples of one angle for all parameters are one.
 
-    which: np.ndarray  # (phase,) its column
-    patterns: np.ndarray  # (phase, 2**n), factors included
+    Attributes:
+        which: (phase,) its column.
+        patterns: (phase, value) factors included, one for each that the amplitudes have.
+        values: (2**n,) of each amplitude; None for its own.
+    """
 
-    def forward(self, state: np.ndarray, angles: np.ndarray) -> np.ndarray:
-        return state * self._factors(angles)[:, None, :]
+    which: np.ndarray
+    patterns: np.ndarray
+    values: np.ndarray | None
 
-    def backward(self, adjoint: np.ndarray, after: np.ndarray, angles: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+    def forward(self, state: np.ndarray, turns: Turns) -> np.ndarray:
+        return state * self._factors(turns.angles)[:, None, :]
+
+    def backward(self, adjoint: np.ndarray, after: np.ndarray, turns: Turns, gradient: np.ndarray) -> np.ndarray:
         overlap = np.einsum("sbx,sbx->sx", adjoint.conj(), after).imag
-        gradient[:, self.which] = -2 * overlap @ self.patterns.T
-        return adjoint * self._factors(-angles)[:, None, :]
+        patterns = self.patterns if self.values is None else self.patterns[:, self.values]
+        gradient[:, self.which] = -2 * np.matmul(overlap[:, None, :], patterns.T)[:, 0]
+        return adjoint * self._factors(-turns.angles)[:, None, :]
 
     def _factors(self, angles: np.ndarray) -> np.ndarray:
-        phases = angles[:, self.which] @ self.patterns
+        phases = np.matmul(angles.take(self.which, axis=1)[:, None], self.patterns)[:, 0]
         found = np.empty(phases.shape, dtype=complex)
         np.cos(phases, out=found.real)  # with the sine half the time of a complex exponential
         np.sin(phases, out=found.imag)
-        return found
+        return found if self.values is None else found.take(self.values, axis=1)
 
 
 @dataclass(frozen=True)
 class _Rotation:
-    """One-qubit gates with angles, as products on a few neighbouring axes of the state each."""
+    """One-qubit gates with angles, as products on a few neighbouring axes of the state each.
 
-    rotations: Rotations
-    blocks: tuple[tuple[int, int], ...]  # (first, last) of its qubits
-    after: tuple[int, ...]  # amplitudes that the axes behind each block have
-    traces: tuple[np.ndarray, ...]  # of each block, (2**2k, k 4): the parts on one qubit alone
+    Attributes:
+        blocks: numbers of the program's.
+        spans: (first, last) of each, of the program's rotations.
+        after: amplitudes that the axes behind each have.
+        traces: of each, (2**2k, k 4): the parts on one qubit alone.
+    """
 
-    def forward(self, state: np.ndarray, angles: np.ndarray) -> np.ndarray:
-        each = self.rotations.unitaries(angles)
+    blocks: tuple[int, ...]
+    spans: tuple[tuple[int, int], ...]
+    after: tuple[int, ...]
+    traces: tuple[np.ndarray, ...]
+
+    def forward(self, state: np.ndarray, turns: Turns) -> np.ndarray:
         for block, after in zip(self.blocks, self.after, strict=True):
-            state = _multiplied(state, _product(each, *block), after)
+            state = _multiplied(state, turns.products[block], after)
         return state
 
-    def backward(self, adjoint: np.ndarray, after: np.ndarray, angles: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        each = self.rotations.unitaries(angles)
-        sets = len(angles)
-        overlaps = np.empty((sets, each.shape[1], 2, 2), dtype=complex)  # <adjoint|value x'> <value x|after>
-        for (first, last), behind, trace in zip(self.blocks, self.after, self.traces, strict=True):
+    def backward(self, adjoint: np.ndarray, after: np.ndarray, turns: Turns, gradient: np.ndarray) -> np.ndarray:
+        sets = len(adjoint)
+        for (first, last), behind, trace in zip(self.spans, self.after, self.traces, strict=True):
             size = 1 << (last - first)
             if behind == 1:
                 own = adjoint.reshape(sets, -1, size).conj().swapaxes(1, 2) @ after.reshape(sets, -1, size)
             else:
                 left, right = (array.reshape(sets, -1, size, behind) for array in (adjoint.conj(), after))
                 own = np.matmul(left, right.swapaxes(-1, -2)).sum(axis=1)
-            overlaps[:, first:last] = (own.reshape(sets, -1) @ trace).reshape(sets, last - first, 2, 2)
-        for columns, generator in zip(self.rotations.columns, self.rotations.generators(angles), strict=True):
-            np.add.at(gradient.T, columns, 2 * (overlaps * generator).sum(axis=(-1, -2)).real.T)
+            # (set, qubit, value, value'): <adjoint|value x'> <value x|after>
+            overlaps = np.matmul(own.reshape(sets, 1, -1), trace).reshape(sets, last - first, 2, 2)
+            for columns, generators in zip(turns.rotations.columns, turns.generators, strict=True):
+                slopes = 2 * (overlaps * generators[:, first:last]).sum(axis=(-1, -2)).real
+                np.add.at(gradient.T, columns[first:last], slopes.T)
         for block, behind in zip(self.blocks, self.after, strict=True):
-            adjoint = _multiplied(adjoint, _product(each, *block).conj().swapaxes(1, 2), behind)
+            adjoint = _multiplied(adjoint, turns.products[block].conj().swapaxes(1, 2), behind)
         return adjoint
-
-
-def _product(each: np.ndarray, first: int, last: int) -> np.ndarray:
-    """(set, 2**k, 2**k): a product of (set, qubit, 2, 2), the first qubit the most significant."""
-    total = each[:, first]
-    for place in range(first + 1, last):
-        size = 2 * total.shape[1]
-        total = (total[:, :, None, :, None] * each[:, place][:, None, :, None, :]).reshape(-1, size, size)
-    return total
 
 
 def _multiplied(state: np.ndarray, matrix: np.ndarray, after: int) -> np.ndarray:
@@ -161,12 +168,12 @@ class _Branch:
     source: np.ndarray | None  # None: x itself
     phases: np.ndarray
 
-    def forward(self, state: np.ndarray, angles: np.ndarray) -> np.ndarray:
+    def forward(self, state: np.ndarray, turns: Turns) -> np.ndarray:
         sets, branches, length = state.shape
         read = state[:, :, None] if self.source is None else state[:, :, self.source]
         return (read * self.phases).reshape(sets, branches * len(self.phases), length)
 
-    def backward(self, adjoint: np.ndarray, after: np.ndarray, angles: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+    def backward(self, adjoint: np.ndarray, after: np.ndarray, turns: Turns, gradient: np.ndarray) -> np.ndarray:
         sets, branches, length = adjoint.shape
         rank = len(self.phases)
         own = adjoint.reshape(sets, branches // rank, rank, length) * self.phases.conj()
@@ -182,8 +189,9 @@ class Prepared:
     Args:
         fragment: of a plan of the template's problem.
         template: says which of its angles are free.
-        late: legs that can wait for the end are not laid open, and of a fragment that flipping all bits leaves as it is
-            half of the amplitudes are held.
+        late: legs that can wait for the end are not laid open, of a fragment that flipping all bits leaves as it is
+            half of the amplitudes are held, and of phases of a layer whose angles are multiples of each other for all
+            parameters the first has the derivative of all: no phase may be shifted by itself.
 
     Attributes:
         fragment: the fragment.
@@ -238,7 +246,11 @@ class Prepared:
             size, first = size - 1, begun[self.flip.qubit, :1]
         self.amplitudes = 1 << size
         self._start = reduce(np.kron, [begun[qubit] for qubit in self.layout], first)
+        self._by_number = template.angles if late else None
+        self._runs: list[Sequence[Part]] = []
+        self._blocks: list[tuple[int, int]] = []
         self._steps = [step for layer in layers for step in self._steps_of(layer)]
+        self._rotations = Rotations(self._runs)
 
     @property
     def depth(self) -> int:
@@ -251,7 +263,8 @@ class Prepared:
             yield self._step(layer)
             return
         signs = reduce(np.kron, [flip.signs[leg] for leg in self.opened], np.array([flip.start]))
-        yield FlipTurn(Rotations([layer.runs[flip.qubit]]), signs[:, None])
+        self._runs.append(layer.runs[flip.qubit])
+        yield FlipTurn(len(self._runs) - 1, signs[:, None])
         if rest := {qubit: run for qubit, run in layer.runs.items() if qubit != flip.qubit}:
             yield self._step(Turned(rest))
 
@@ -272,11 +285,25 @@ class Prepared:
             phases = np.stack([op[row, own] for op, own in zip(layer.operators, column.astype(int), strict=True)])
             return _Branch(source if flips.any() else None, phases if phases.imag.any() else phases.real)
         assert isinstance(layer, tuple)
-        patterns = []
-        for phase in layer:
+        return self._phases(layer, bits)
+
+    def _phases(self, layer: Sequence[Phase], bits: np.ndarray) -> _Phases:
+        patterns: dict[int, np.ndarray] = {}
+        numbers = self.angles[[phase.angle for phase in layer]].tolist()
+        ties = [(place, 1.0) for place in range(len(layer))]
+        if self._by_number is not None:
+            ties = self._by_number.tied(numbers)
+        for phase, (first, ratio) in zip(layer, ties, strict=True):
             local = sum(bits[qubit] << place for place, qubit in enumerate(phase.qubits))
-            patterns.append(phase.factor * phase.pattern[local])
-        return _Phases(np.array([phase.angle for phase in layer]), np.array(patterns))
+            own = ratio * phase.factor * phase.pattern[local]
+            patterns[first] = patterns[first] + own if first in patterns else own
+        made = np.array(list(patterns.values()))
+        which = np.array([layer[first].angle for first in patterns])
+        if len(made) <= _FEW_PATTERNS:
+            alike, values = np.unique(made, axis=1, return_inverse=True)
+            if _FEW * alike.shape[1] <= made.shape[1]:
+                return _Phases(which, alike, values.reshape(-1))
+        return _Phases(which, made, None)
 
     def _bits(self) -> np.ndarray:
         """(qubit, amplitude) int: the value of each qubit, 0 of the one that is left out."""
@@ -297,14 +324,13 @@ class Prepared:
             pieces = -(-(last - first) // _WIDEST_TURN)
             ends = [last + (first - last) * k // pieces for k in range(pieces, -1, -1)]  # the last piece is the largest
             blocks += itertools.pairwise(ends)
-        runs = [layer.runs.get(self.layout[place], ()) for place in sorted(places)]
-        index = {place: number for number, place in enumerate(sorted(places))}
-        return _Rotation(
-            Rotations(runs),
-            tuple((index[first], index[last - 1] + 1) for first, last in blocks),
-            tuple(1 << (width - last) for _, last in blocks),
-            tuple(_trace(last - first) for first, last in blocks),
-        )
+        index = {place: len(self._runs) + number for number, place in enumerate(sorted(places))}
+        self._runs += [layer.runs.get(self.layout[place], ()) for place in sorted(places)]
+        spans = tuple((index[first], index[last - 1] + 1) for first, last in blocks)
+        numbers = tuple(range(len(self._blocks), len(self._blocks) + len(blocks)))
+        self._blocks += spans
+        after = tuple(1 << (width - last) for _, last in blocks)
+        return _Rotation(numbers, spans, after, tuple(_trace(last - first) for first, last in blocks))
 
     def _turn(self, block: Fixed) -> _Turn:
         width, size = len(self.layout), len(block.qubits)
@@ -331,15 +357,23 @@ class Prepared:
         """
         state = np.tile(self._start, (len(angles), 1, 1))
         kept = [state]
+        turns = self._turns(angles)
         for step in self._steps:
-            state = step.forward(state, angles)
+            state = step.forward(state, turns)
             if keep:
                 kept.append(state)
         return kept if keep else [state]
 
     def backward(self, adjoint: np.ndarray, states: Sequence[np.ndarray], angles: np.ndarray) -> np.ndarray:
-        """(set, phase) float64: derivatives of f, where df = 2 Re <adjoint|d state>, by the angle of each phase."""
+        """(set, phase) float64: derivatives of f, where df = 2 Re <adjoint|d state>, by the angle of each phase.
+
+        See ``late`` for those that are tied to each other.
+        """
         gradient = np.zeros(angles.shape)
+        turns = self._turns(angles)
         for step, after in zip(reversed(self._steps), reversed(states[1:]), strict=True):
-            adjoint = step.backward(adjoint, after, angles, gradient)
+            adjoint = step.backward(adjoint, after, turns, gradient)
         return gradient
+
+    def _turns(self, angles: np.ndarray) -> Turns:
+        return Turns(self._rotations, tuple(self._blocks), angles)

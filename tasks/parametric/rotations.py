@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -53,3 +55,52 @@ class Rotations:
 
     def _phases(self, angles: np.ndarray, number: int) -> np.ndarray:
         return np.exp(1j * angles[:, self.columns[number], None] * self._patterns[number])
+
+
+@dataclass(frozen=True)
+class Turns:
+    """The rotations of a program at sets of angles, all of them made at once.
+
+    Attributes:
+        rotations: of the program.
+        blocks: (first, last) each, neighbouring qubits that are turned together.
+        angles: (set, column).
+    """
+
+    rotations: Rotations
+    blocks: tuple[tuple[int, int], ...]
+    angles: np.ndarray
+
+    @cached_property
+    def unitaries(self) -> np.ndarray:
+        """(set or 1, qubit, 2, 2) complex."""
+        return self.rotations.unitaries(self.angles)
+
+    @cached_property
+    def generators(self) -> list[np.ndarray]:
+        """(phase,) (set or 1, qubit, 2, 2) complex, see ``Rotations.generators``."""
+        return self.rotations.generators(self.angles)
+
+    @cached_property
+    def products(self) -> list[np.ndarray]:
+        """(block,) (set or 1, 2**k, 2**k) complex, the first qubit the most significant."""
+        alike: dict[int, list[int]] = {}
+        for number, (first, last) in enumerate(self.blocks):
+            alike.setdefault(last - first, []).append(number)
+        found = [np.empty(0)] * len(self.blocks)
+        for width, numbers in alike.items():
+            starts = np.array([self.blocks[number][0] for number in numbers])
+            made = _product(self.unitaries[:, starts[:, None] + np.arange(width)])
+            for place, number in enumerate(numbers):
+                found[number] = made[:, place]
+        return found
+
+
+def _product(each: np.ndarray) -> np.ndarray:
+    """(set, block, 2**k, 2**k) from (set, block, k, 2, 2)."""
+    width = each.shape[2]
+    if width == 1:
+        return each[:, :, 0]
+    left, right = _product(each[:, :, : width // 2]), _product(each[:, :, width // 2 :])
+    size = 1 << width
+    return (left[:, :, :, None, :, None] * right[:, :, None, :, None, :]).reshape(*each.shape[:2], size, size)

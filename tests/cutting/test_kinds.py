@@ -267,6 +267,9 @@ def test_kinds_keep_what_the_rest_of_the_house_asks():
                 assert end.operator(setting).shape[1] == end.rank
                 assert not setting.coupling or end.ancillas == 1
         assert end.basis_change().shape == (end.rank**2, end.rank**2)
+        for own in end.basis_change().reshape(-1, end.rank, end.rank):  # real and symmetric, or i times antisymmetric
+            assert not (own.real.any() and own.imag.any())
+            np.testing.assert_array_equal(own, own.T if not own.imag.any() else -own.T)
         assert end.opens_qubit or 2**end.open_ancillas == end.rank
         assert end.prepares or 2 ** len(end.marks) == end.rank * (2 if end.opens_qubit else 1)
     assert WireCut(3, 1).kind == ""

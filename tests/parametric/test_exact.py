@@ -66,13 +66,50 @@ def test_random_circuits(seed):
     values = rng.uniform(-3, 3, (4, 5))
     wanted = uncut(circuit, operators, values)
     np.testing.assert_allclose(plan.values(values), wanted, atol=1e-9, err_msg=f"seed {seed}")
-    np.testing.assert_allclose(plan.values(values[2:3]), wanted[2:3], atol=1e-9, err_msg=f"seed {seed}")
+    together = plan.values(values)
+    for number in range(4):
+        plan.forget()
+        alone = plan.values(values[number : number + 1])[0]
+        np.testing.assert_array_equal(alone, together[number], err_msg=f"seed {seed}: alone as in company")
     found, slopes = plan.gradients(values)
     np.testing.assert_allclose(found, wanted, atol=1e-9)
     for number in range(5):
         step = 1e-5 * np.eye(5)[number]
         difference = (plan.values(values + step) - plan.values(values - step)) / 2e-5
         np.testing.assert_allclose(slopes[:, :, number].T, difference, atol=1e-6, err_msg=f"seed {seed}")
+
+
+def test_any_cuts_of_any_circuit_alone_as_in_company():
+    legs, shapes = [], set()
+    for seed in range(24):
+        print(f"seed {seed}")
+        rng = np.random.default_rng(seed)
+        qubits = int(rng.integers(2, 7))
+        circuit = random_circuit(rng, qubits, int(rng.integers(1, 4 * qubits)), 4)
+        if seed % 3 == 0:  # a group that nothing joins to the others
+            other = random_circuit(rng, 2, 4, 4)
+            renamed = dict(zip(other.parameters, ParameterVector("q", 4), strict=True))
+            circuit = circuit.tensor(other.assign_parameters(renamed))
+        width = circuit.num_qubits
+        operators = [*random_operators(rng, width, 2), SparsePauliOp("I" * width, [0.3]),
+                     SparsePauliOp.from_sparse_list([("Z", [int(rng.integers(width))], 1.0)], width)]  # fmt: skip
+        numeric = template_of(circuit, operators).problem.circuit
+        two = [(i, [numeric.find_bit(q).index for q in item.qubits]) for i, item in enumerate(numeric.data)
+               if item.operation.num_qubits == 2]  # fmt: skip
+        chosen = [two[k] for k in rng.permutation(len(two))[: int(rng.integers(0, 4))]]
+        cuts = tuple(WireCut(i, own[0]) if rng.random() < 0.3 else GateCut(i) for i, own in chosen)
+        plan = parametric(circuit, operators, None, cuts)
+        legs += [len(fragment.legs) for fragment in plan.plan.fragments]
+        values = rng.uniform(-3, 3, (3, circuit.num_parameters))
+        together = plan.values(values)
+        np.testing.assert_allclose(together, uncut(circuit, operators, values), atol=1e-10, err_msg=f"seed {seed}")
+        np.testing.assert_allclose(plan.gradients(values)[0], together, atol=1e-12)
+        for number in range(3):
+            plan.forget()
+            np.testing.assert_array_equal(plan.values(values[number : number + 1])[0], together[number])
+        shapes |= {leg.kind for fragment in plan.plan.fragments for leg in fragment.legs}
+    assert {0, 1, 2, 3} <= set(legs)
+    assert len(shapes) == 4, "ends of gates of one angle and of any other, and both ends of wires"
 
 
 @pytest.mark.parametrize("name", [name for name in PARTS if GATES[name].num_qubits == 2])

@@ -60,7 +60,10 @@ class LegKind(ABC):
 
     @abstractmethod
     def basis_change(self) -> np.ndarray:
-        """(leg, pair) complex: leg-basis entries from the Gram entries (j, k) = <psi_k| O |psi_j>, row-major."""
+        """(leg, pair) complex: leg-basis entries from the Gram entries (j, k) = <psi_k| O |psi_j>, row-major.
+
+        As a matrix (j, k), each is real and symmetric or imaginary and antisymmetric.
+        """
 
     @abstractmethod
     def settings(self, scheme: Scheme) -> tuple[Setting, ...]:
