@@ -17,7 +17,7 @@ import numpy as np
 from resources_xml import read_nodes
 from scheduler_policies import Device, Kind
 from scheduler_policies.machine import GPU_FLOPS
-from tasks.execution.calibration_file import calibration_path, read_calibration
+from tasks.execution.calibration_file import read_calibration
 from tasks.execution.run_devices import RESOURCES_VARIABLE, declared_devices
 from tasks.execution.simulators.accelerator import accelerator
 from tasks.model.tensor import FragmentTensor, Structure
@@ -133,7 +133,7 @@ def reconstruct_on(gpu: Device) -> Callable[..., Any]:
 
 def worth_gpu(flops: float) -> bool:
     """Whether a contraction is so large that a GPU is quicker, as far as that was measured on this machine."""
-    known = read_calibration() if calibration_path().exists() else None
+    known = read_calibration()
     least: float | None = GPU_FLOPS if known is None or known.gpu is None else known.gpu.flops
     return least is not None and flops >= least
 

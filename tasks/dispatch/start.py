@@ -36,7 +36,7 @@ from tasks.model.progress import Progress
 from tasks.options import Options, plan_limits
 from tasks.prediction import done_here
 from tasks.runs import RunDirectory
-from tasks.runtime import Reason, RetryPolicy, inline, prepare_engine, shared_engine, tickets_in, wait_on
+from tasks.runtime import Reason, RetryPolicy, inline, prepare_engine, shared_engine, tickets_in, units_now, wait_on
 from tasks.runtime.machine import usable_cores
 from tasks.tensors import tensor
 
@@ -87,6 +87,7 @@ def started(
             devices = [
                 d if d.processor or d.kind is not Kind.CPU else replace(d, units=info.units["CPU"]) for d in devices
             ]
+        devices = _with_units(devices, units_now(), directory)
         used = {own.name: {"kind": own.kind.value, "units": own.units, **_calibrated(own)} for own in devices}
         engine = {"name": info.name, "version": info.version} | ({"logs": info.logs} if info.logs else {})
         directory.update(engine=engine, devices=used)
@@ -130,6 +131,24 @@ def started(
         )
         stack.callback(made.close)
         yield made
+
+
+def _with_units(devices: list[Device], units: Mapping[str, int], directory: RunDirectory) -> list[Device]:
+    """Without GPUs of which an engine that ran before has no units, where other simulators do their work.
+
+    Args:
+        devices: of the run.
+        units: of the engine; empty where it does not say them.
+        directory: its record says which are left out.
+    """
+    lacking = [d for d in devices if units and d.kind is Kind.GPU and units.get(d.processor, 0) < d.computing_units]
+    if not any(device.exact and device not in lacking for device in devices):
+        return devices  # the task says what it needs
+    for device in lacking:
+        directory.record.note(
+            f"{device.name} is not used: the engine runs without units of processor {device.processor}"
+        )
+    return [device for device in devices if device not in lacking]
 
 
 def _none(known: Collection[str]) -> Sequence[Device]:

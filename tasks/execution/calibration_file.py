@@ -10,6 +10,7 @@ import logging
 import os
 import platform
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -93,12 +94,22 @@ def machine_name() -> str:
 
 
 def read_calibration(path: Path | None = None) -> Calibration | None:
-    """The calibration of this machine, None where there is none; one that cannot be used is said and left alone."""
+    """The calibration of this machine, None where there is none; one that cannot be used is said and left alone.
+
+    A process reads a file once, and again only where it has changed: runs ask for it.
+    """
     file = path or calibration_path()
     try:
-        document = json.loads(file.read_text())
-    except FileNotFoundError:
+        state = file.stat()
+    except OSError:
         return None
+    return _read(file, (state.st_ino, state.st_mtime_ns, state.st_size))
+
+
+@lru_cache(maxsize=4)
+def _read(file: Path, version: tuple[int, ...]) -> Calibration | None:
+    try:
+        document = json.loads(file.read_text())
     except (OSError, ValueError) as error:
         _say_unused(file, f"it cannot be read ({type(error).__name__})")
         return None

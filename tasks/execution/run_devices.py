@@ -14,7 +14,7 @@ from resources_xml import Need, ResourcesError, devices_of, needs_of_devices, re
 from scheduler_policies import CPU_SPEED, GPU_SPEED, QPU_SPEED, Device, DeviceState, Kind
 from scheduler_policies.device import Speed
 from tasks.cutting.plan import Plan
-from tasks.execution.calibration_file import calibration_path, read_calibration
+from tasks.execution.calibration_file import read_calibration
 from tasks.execution.leases import open_leases
 from tasks.runtime import units_now
 from tasks.runtime.machine import usable_cores
@@ -173,8 +173,6 @@ def _file_devices(resources: Path | None) -> list[Device]:
 
 def _measured_speed() -> Speed:
     """Of one core of this machine, where it was calibrated."""
-    if not calibration_path().exists():
-        return CPU_SPEED
     found = read_calibration()
     return CPU_SPEED if found is None else found.speed
 

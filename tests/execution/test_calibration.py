@@ -43,6 +43,18 @@ def test_what_is_written_is_read_again_and_used(kept):
     assert read_calibration() == faster and run_devices(None)[0].speed.gate == 1e-6
 
 
+def test_a_process_reads_a_file_once_until_it_changes(kept, monkeypatch):
+    reads = []
+    asked = calibration_file.json.loads
+    monkeypatch.setattr(calibration_file.json, "loads", lambda text: reads.append(text) or asked(text))
+    write_calibration(FOUND)
+    assert [run_devices(None)[0].speed for _ in range(3)] == 3 * [CPU_SPEED] and len(reads) == 1
+    write_calibration(replace(FOUND, contraction_flops=3e9))
+    assert read_calibration() == read_calibration() == replace(FOUND, contraction_flops=3e9) and len(reads) == 2
+    kept.unlink()
+    assert read_calibration() is None
+
+
 @pytest.mark.parametrize(
     "change, why",
     [

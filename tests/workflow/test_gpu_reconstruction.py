@@ -12,6 +12,7 @@ from tasks import reconstruct, workflow
 from tasks.execution.calibration_file import Calibration, GpuCrossover, machine_name, write_calibration
 from tasks.execution.errors import ExecutionError
 from tasks.execution.run_devices import run_devices
+from tasks.runtime import engine
 from tests.oracles import brickwork
 from tests.reconstruction.test_batches import sampled_problem
 
@@ -57,6 +58,17 @@ def test_a_run_tries_its_gpu_first_and_a_cpu_after_it(tmp_path, monkeypatch):
     events = [json.loads(line) for line in log.read_text().splitlines()]
     tried = [event["device"] for event in events if str(event.get("work")) == "contract_network"]
     assert tried in (["GPU"], ["GPU", "CPU"]), "with a GPU here it does it"
+
+
+def test_a_program_whose_engine_has_no_gpu_uses_none(tmp_path, monkeypatch):
+    circuit, asked = brickwork(8, 3, np.random.default_rng(3)), ["Z0 Z7", "X3 + 0.5*Z4 Z5"]
+    alone = workflow.estimate(circuit, asked, max_qubits=4, cache="off")
+    monkeypatch.setattr(reconstruct, "GPU_FLOPS", 0.0)
+    with engine("embedded", units={"CPU": 1}):
+        found = workflow.estimate(circuit, asked, resources=LOCAL_GPU, out=tmp_path, max_qubits=4, cache="off")
+    assert found == alone
+    (record,) = tmp_path.glob("*/record.json")
+    assert "GPU is not used: the engine runs without units of processor GPU" in json.loads(record.read_text())["notes"]
 
 
 def test_what_is_large_enough_for_a_gpu_is_what_was_measured(tmp_path, monkeypatch):
