@@ -128,10 +128,14 @@ def jobs_needed(device: Device, work: Work) -> int:
     """How many jobs a piece of work takes on a device that limits circuits and shots a job."""
     if device.exact:
         return 1
-    limits = device.limits
-    repeats = 1 if limits.shots_per_job is None else math.ceil(work.shots / limits.shots_per_job)
-    circuits = work.variants * repeats
-    return 1 if limits.circuits_per_job is None else math.ceil(circuits / limits.circuits_per_job)
+    limit = device.limits.circuits_per_job
+    return 1 if limit is None else math.ceil(work.variants * repeats_needed(device, work) / limit)
+
+
+def repeats_needed(device: Device, work: Work) -> int:
+    """How often a variant is in a job of a device that limits shots a job."""
+    limit = device.limits.shots_per_job
+    return 1 if limit is None else math.ceil(work.shots / limit)
 
 
 def work_seconds(device: Device, work: Work) -> float:

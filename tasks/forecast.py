@@ -181,9 +181,10 @@ def forecast(
         errors = norms * _root(log_variance(candidate, shots))
         many = 1e15
         needed = many * (float(norms.max()) * _root(log_variance(candidate, int(many))) / wanted) ** 2
-    if options.target_error is not None and options.shots is None and needed is not None:
+    target = options.target_error is not None and options.shots is None
+    if target and needed is not None:
         shots, errors = needed, errors * 0 + wanted
-        spent = predicted_spending(plan, devices, shots, readouts)
+        spent = predicted_spending(plan, devices, shots, readouts, target=True)
     return Forecast(
         cut_seconds,
         spent,
@@ -191,7 +192,7 @@ def forecast(
         computed,
         needed,
         wanted,
-        None if needed is None else predicted_spending(plan, devices, needed, readouts),
+        None if needed is None else predicted_spending(plan, devices, needed, readouts, target=target),
         predicted_bytes(plan, devices, int(min(shots, 1e15))),
         constants,
         tuple(map(float, biases)),

@@ -12,7 +12,7 @@ from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error
 
 from scheduler_policies import Device, Kind
-from scheduler_policies.device import GateRate, Price
+from scheduler_policies.device import DeviceLimits, GateRate, Price
 from scheduler_policies.machine import QPU_SPEED, TYPICAL_CPU
 from tasks.cut import asked_of_plan, chosen_plan
 from tasks.cutting import CuttingError, GateCut, WireCut, make_plan, make_plans, structure_of
@@ -373,6 +373,12 @@ def test_spending_is_by_device():
     assert on_qpu.price == pytest.approx(100, rel=0.01) and on_qpu.execute > 10**5 * QPU_SPEED.shot
     read = predicted_spending(plan, (QPU,), 10**5, {"QPU_A": 8192, "QPU_B": 8192})
     assert read.price == pytest.approx(on_qpu.price + 8.192), "a QPU's readout is measured once, of those in use"
+    jobs = replace(QPU, price=Price(per_job=1.0), limits=DeviceLimits(circuits_per_job=7))
+    variants = sum(cost.variants for cost in plan.costs)
+    prices = [predicted_spending(plan, (jobs,), many * variants).price for many in (99, 100)]
+    assert prices == [-(-variants // 7), 2 * -(-variants // 7)], "the jobs of both rounds, where there are two"
+    assert predicted_spending(plan, (jobs,), 200.0 * variants, target=True).price == prices[0], "one round does"
+    assert predicted_spending(plan, (QPU,), 200.0 * variants, target=True).price == pytest.approx(0.4 * variants)
     two = predicted_spending(plan, (QPU, replace(QPU, name="QPU_B")), 10**5)
     assert two.execute < 0.7 * on_qpu.execute
     exact = predicted_spending(make_plan(problem, max_qubits=12), (QPU,), None)

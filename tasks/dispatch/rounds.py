@@ -25,11 +25,9 @@ from tasks.model.progress import Progress
 from tasks.model.tensor import Structure
 from tasks.prediction import greedy_flops
 from tasks.reconstruct import Allocation, allocate
-from tasks.reconstruction.statistics.allocation import FIRST_ROUND
+from tasks.reconstruction.statistics.allocation import first_round_shots
 from tasks.runtime import Ticket, limits
 
-_SHOTS_FOR_ROUNDS = 100  # a variant: with fewer, a first round says too little and starves what looks certain
-_FIRST_SHOTS = 400  # a variant, in the first round towards a target error
 _MOST_ROUNDS = 5
 _FITTINGS = 6  # looks at what a round costs, where the budget does not hold it: prices are not quite linear in shots
 _TOLD_FLOPS = 1e8  # of a contraction: then estimates between rounds, for whoever watches, take a fraction of a second
@@ -37,11 +35,7 @@ _TOLD_FLOPS = 1e8  # of a contraction: then estimates between rounds, for whoeve
 
 def first_round(plan: Plan, shots: int | None) -> list[np.ndarray]:
     """(fragment, half, variant) shots of the first round; ``shots``: all there are, None for as many as it takes."""
-    variants = sum(cost.variants for cost in plan.costs)
-    if shots is None:
-        first = _FIRST_SHOTS * variants
-    else:
-        first = int(FIRST_ROUND * shots) if shots >= _SHOTS_FOR_ROUNDS * variants else shots
+    first = int(first_round_shots(sum(cost.variants for cost in plan.costs), shots))
     return uniform_shots(plan, first, halves=1 if first == shots else 2)
 
 

@@ -31,10 +31,9 @@ from tasks.prediction.shot_outcomes import (
 from tasks.prediction.whole_variance import whole_variance
 from tasks.reconstruction.contraction.network import network_of, values_by_fragment
 from tasks.reconstruction.contraction.schedule import schedule
-from tasks.reconstruction.statistics.allocation import FIRST_ROUND, expected_shots
+from tasks.reconstruction.statistics.allocation import expected_shots, first_round_shots
 from tasks.reconstruction.statistics.gradient import LeafGradient, gradients
 
-_SHOTS_FOR_ROUNDS = 100  # a variant
 _BISECTIONS = 20
 _BEYOND_SHOTS = 1000  # a variant, at which what is beyond first order is computed
 _MOST_BEYOND = 100.0  # about, for an observable of norm 1
@@ -66,7 +65,7 @@ class ShotVariances:
         variants = len(self.fragments)
         if variants == 0:
             return np.zeros(self.values.shape[1])
-        first = FIRST_ROUND * shots if shots >= _SHOTS_FOR_ROUNDS * variants else float(shots)
+        first = first_round_shots(variants, float(shots))
         done = np.full(variants, first / variants)
         taken = done if first == shots else expected_shots(self._worth, done, float(shots))
         return np.sqrt(self.values.T @ (1.0 / taken) + self.beyond * (variants / shots) ** 2)

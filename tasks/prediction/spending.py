@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 
 import numpy as np
 
 from scheduler_policies import Device, Kind, Work
-from scheduler_policies.cost import why_not, work_price, work_seconds
+from scheduler_policies.cost import SHOT_LEVELS, jobs_needed, repeats_needed, why_not, work_price, work_seconds
 from scheduler_policies.machine import (
     CONTRACTION_FLOPS,
     ENGINE_RUN_S,
@@ -38,6 +39,7 @@ from tasks.cutting.cost import (
 from tasks.cutting.plan import Fragment
 from tasks.execution.jobs import equal_jobs, exact_jobs
 from tasks.execution.works import works_of
+from tasks.reconstruction.statistics.allocation import first_round_shots
 from tasks.runtime import INLINE_S
 
 _HERE_BYTES = 1 << 29  # what takes more memory runs in a process of its own
@@ -54,7 +56,7 @@ class Spending:
     Attributes:
         execute: seconds until the last fragment is done.
         reconstruct: seconds of the contractions.
-        price: in the currency of the devices; the jobs of a second round are not in it.
+        price: in the currency of the devices.
         unplaced: (fragment, why) of those that no device can run.
     """
 
@@ -107,61 +109,102 @@ def done_here(plan: Plan, devices: Sequence[Device], shots: float | None) -> boo
 
 
 def predicted_spending(
-    plan: Plan, devices: Sequence[Device], shots: float | None, readouts: Mapping[str, int] | None = None
+    plan: Plan,
+    devices: Sequence[Device],
+    shots: float | None,
+    readouts: Mapping[str, int] | None = None,
+    *,
+    target: bool = False,
 ) -> Spending:
-    """Put every fragment, the longest first, where it is done soonest.
+    """Put every fragment of every round, the longest first, where it is done soonest.
 
     Args:
         plan: the plan.
         devices: of the run.
         shots: in all, None for an exact run.
         readouts: by QPU, shots that it takes besides to measure its readout, if it is used at all.
+        target: whether these are the shots that a target error takes: the first round does not know how many.
     """
-    numbers = sum(cost.tensor_bytes for cost in plan.costs) / 8
-    contraction = joining_seconds(greedy_flops(plan), len(plan.fragments), numbers)
-    variants = sum(cost.variants for cost in plan.costs)
-    each = 1 if shots is None else max(1, round(min(shots, _MOST_SHOTS) / max(1, variants)))
-    works = [replace(work, whole=shots is None) for work in works_of(plan, each)]
+    works = _works(plan, shots, target)
+    price, refused, total, busiest = 0.0, {}, 0.0, 0.0
+    due = dict(readouts or {})
+    for own in works:
+        free = {device.name: [0.0] * max(1, device.units) for device in devices}
+        asked: dict[str, list[Work]] = {}
+        for work in sorted(own, key=lambda work: -min((work_seconds(d, work) for d in devices), default=0.0)):
+            able = [d for d in devices if why_not(d, work) is None and (shots is not None or d.exact)]
+            if not able:
+                reasons = [f"{d.name} {why_not(d, work) or 'takes shots only'}" for d in devices]
+                refused[work.fragment] = "; ".join(reasons)
+                continue
+            chosen = min(able, key=lambda d: min(free[d.name]) + work_seconds(d, work))
+            unit = int(np.argmin(free[chosen.name]))
+            free[chosen.name][unit] += work_seconds(chosen, work)
+            total += work_seconds(chosen, work) - chosen.speed.job
+            price += work_price(chosen, work) - chosen.price.per_job * jobs_needed(chosen, work)
+            asked.setdefault(chosen.name, []).append(work)
+        for device in devices:
+            if device.name in asked:
+                readout = due.pop(device.name, 0)
+                price += device.price.per_shot * readout + device.price.per_job * _jobs(
+                    device, asked[device.name], readout
+                )
+        busiest += max((max(units) for units in free.values()), default=0.0)
+    here, last = all(device.kind is Kind.CPU for device in devices), works[-1]
+    if here:
+        busiest = total if done_here(plan, devices, shots) else busiest + ENGINE_RUN_S
+    if shots is None:
+        numbers = sum(cost.tensor_bytes for cost in plan.costs) / 8
+        contraction = joining_seconds(greedy_flops(plan), len(plan.fragments), numbers) + JOIN_RUN_S
+        if here:
+            stored = sum(work.numbers for work in last)
+            busiest += INLINE_RUN_S + len(last) * INLINE_FRAGMENT_S + stored * INLINE_NUMBER_S
+    else:
+        each = sum(own[0].shots for own in works if own)
+        contraction = _CONTRACTIONS * greedy_flops(plan) / CONTRACTION_FLOPS
+        contraction += ERRORS_RUN_S + len(last) * ERRORS_FRAGMENT_S + _evaluated(plan, last, each, *_ERRORS)
+        if here:
+            busiest += ROUNDS_RUN_S + len(last) * ROUNDS_FRAGMENT_S + _evaluated(plan, last, each, *_ROUNDS)
+    return Spending(busiest, contraction, price, tuple(refused.items()))
+
+
+def _jobs(device: Device, works: Sequence[Work], readout: int) -> int:
+    """Jobs that these works of a round share, with two circuits that measure the readout where these are due."""
+    if device.exact:
+        return len(works)
+    circuits = sum(work.variants * repeats_needed(device, work) for work in works) + (2 if readout else 0)
+    limit = device.limits.circuits_per_job
+    jobs = 1 if limit is None else ceil(circuits / limit)
+    if not device.limits.common_shots:
+        return jobs
+    levels = SHOT_LEVELS if any(work.uneven for work in works) else 1  # each in jobs of its own
+    return min(circuits, max(jobs, levels + (readout > 0)))
+
+
+def _works(plan: Plan, shots: float | None, target: bool) -> list[list[Work]]:
+    """The works of each round; a later round shares its shots out unevenly, in mean as here."""
     if shots is None:
         simulated = {fragment.index for fragment in once_each(plan)}
-        works = [work for work in works if work.fragment in simulated]
-    free = {device.name: [0.0] * max(1, device.units) for device in devices}
-    price, refused, total = 0.0, [], 0.0
-    due = dict(readouts or {})
-    order = sorted(works, key=lambda work: -min((work_seconds(d, work) for d in devices), default=0.0))
-    for work in order:
-        able = [d for d in devices if why_not(d, work) is None and (shots is not None or d.exact)]
-        if not able:
-            reasons = [f"{d.name} {why_not(d, work) or 'takes shots only'}" for d in devices]
-            refused.append((work.fragment, "; ".join(reasons)))
-            continue
-        chosen = min(able, key=lambda d: min(free[d.name]) + work_seconds(d, work))
-        unit = int(np.argmin(free[chosen.name]))
-        free[chosen.name][unit] += work_seconds(chosen, work)
-        total += work_seconds(chosen, work) - chosen.speed.job
-        price += work_price(chosen, work) + chosen.price.per_shot * due.pop(chosen.name, 0)
-    busiest = max((max(units) for units in free.values()), default=0.0)
-    if all(device.kind is Kind.CPU for device in devices):
-        busiest = total if done_here(plan, devices, shots) else busiest + ENGINE_RUN_S
-        if shots is None:
-            stored = sum(work.numbers for work in works)
-            busiest += INLINE_RUN_S + len(works) * INLINE_FRAGMENT_S + stored * INLINE_NUMBER_S
-        else:
-            busiest += ROUNDS_RUN_S + len(works) * ROUNDS_FRAGMENT_S + _evaluated(plan, works, *_ROUNDS)
-    if shots is None:
-        contraction += JOIN_RUN_S
-    else:
-        contraction = _CONTRACTIONS * greedy_flops(plan) / CONTRACTION_FLOPS
-        contraction += ERRORS_RUN_S + len(works) * ERRORS_FRAGMENT_S + _evaluated(plan, works, *_ERRORS)
-    return Spending(busiest, contraction, price, tuple(refused))
+        return [[work for work in works_of(plan, 1) if work.fragment in simulated]]
+    variants = sum(cost.variants for cost in plan.costs)
+    first = first_round_shots(variants, None if target else shots)
+    rounds = [own for own in (first, shots - first) if own > 0]
+    return [
+        [
+            replace(work, whole=False, uneven=number > 0 and work.variants > SHOT_LEVELS)
+            for work in works_of(plan, ceil(min(own, _MOST_SHOTS) / max(1, variants)))
+        ]
+        for number, own in enumerate(rounds)
+    ]
 
 
-def _evaluated(plan: Plan, works: Sequence[Work], variant: float, outcome: float) -> float:
+def _evaluated(plan: Plan, works: Sequence[Work], shots: float, variant: float, outcome: float) -> float:
     """Seconds that evaluating counts takes.
 
     Args:
         plan: the plan.
-        works: its fragments, with the shots of a variant.
+        works: its fragments.
+        shots: of a variant.
         variant: seconds of each.
         outcome: seconds of a distinct one.
     """
@@ -169,6 +212,6 @@ def _evaluated(plan: Plan, works: Sequence[Work], variant: float, outcome: float
     for work in works:
         places = 2.0**work.measured if work.measured <= ERRORS_PLACE_BITS else 0.0
         terms = places * (ERRORS_PLACE_TERMS + len(plan.factor_index))
-        seen = min(float(work.shots), 2.0**work.measured)
+        seen = min(shots, 2.0**work.measured)
         seconds += work.variants * (variant + outcome * seen + terms * ERRORS_PLACE_S)
     return seconds

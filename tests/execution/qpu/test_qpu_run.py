@@ -177,12 +177,27 @@ def test_the_devices_are_listed_with_their_state(qpus):
     assert MARK not in text.stdout + told.stdout
 
 
-def only_qpus(folder, *qpus):
+@pytest.mark.parametrize("shots, rounds, more", [(40_000, 2, ()), (900, 1, ("--mitigation", "none"))])
+def test_the_price_of_a_plan_is_the_bill_of_its_run(qpus, tmp_path, shots, rounds, more):
+    """Shots and jobs of both rounds, where there are two, and the readout where it is measured."""
+    emulator, run = qpus
+    where = only_qpus(tmp_path, "QPU_A", words="qubits=7 price_per_job=0.3 price_per_shot=0.0001")
+    done, (folder,) = run("--resources", str(where), "--shots", str(shots), *more)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((folder / "record.json").read_text())
+    assert {result["round"] for result in record["results"].values()} == set(range(rounds))
+    jobs = [job for device in emulator.devices.values() for job in device.jobs.values()]
+    bill = 0.3 * len(jobs) + 0.0001 * sum(taken for job in jobs for _, taken in job.work)
+    assert record["plan"]["predicted"]["price"] == pytest.approx(bill, rel=1e-3)
+    assert record["price"] >= bill - 1e-9, "at most"
+
+
+def only_qpus(folder, *qpus, words="qubits=7"):
     """A resources file without a processor that could simulate: QPU_A and QPU_B, or those named."""
     named = {"Clients": "CPU"} | dict.fromkeys(qpus or ("QPU_A", "QPU_B"), "OTHER")
     processors = "".join(
         f'<Processor Name="{name}"><ComputingUnits>{3 if kind == "CPU" else 1}</ComputingUnits><Type>{kind}</Type>'
-        f"<ProcessorProperty><Key>qompass</Key><Value>{'clients' if kind == 'CPU' else 'qubits=7'}</Value>"
+        f"<ProcessorProperty><Key>qompass</Key><Value>{'clients' if kind == 'CPU' else words}</Value>"
         "</ProcessorProperty></Processor>"
         for name, kind in named.items()
     )
