@@ -56,6 +56,9 @@ def locked(venv: Path) -> Iterator[None]:
     marker = venv / ".qompass"
     if venv.is_dir() and any(venv.iterdir()) and not marker.is_dir():
         raise SetUpError(f"{venv} was not made by Qompass: move it away, or set QOMPASS_VENV to another folder")
+    owner = checkout_of(marker)
+    if owner is not None and owner != ROOT and (owner / "launch" / "prepare.py").is_file():
+        raise SetUpError(f"{venv} is the environment of {owner}: set QOMPASS_VENV to another folder")
     marker.mkdir(parents=True, exist_ok=True)
     with open(marker / "lock", "w") as lock:
         try:
@@ -110,13 +113,18 @@ def copy_whole(source: Path, target: Path) -> None:
 
 def is_ready(marker: Path, pins: str | None) -> bool:
     """Whether everything in these pins (None: in any version of any pins) was installed for this checkout."""
-    root = marker / "root"
-    if not root.is_file() or root.read_text().strip() != str(ROOT):
+    if checkout_of(marker) != ROOT:
         return False
     if pins is None:
         return any(marker.glob("requirements*.txt")) and (marker.parent / "bin" / "python").exists()
     copy = marker / pins
     return copy.is_file() and copy.read_bytes() == (HERE / pins).read_bytes()
+
+
+def checkout_of(marker: Path) -> Path | None:
+    """The checkout that an environment was made for; None where it was not finished."""
+    root = marker / "root"
+    return Path(root.read_text().strip()) if root.is_file() else None
 
 
 def create(venv: Path) -> None:

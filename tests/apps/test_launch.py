@@ -56,6 +56,19 @@ def test_an_environment_of_somebody_else_is_left_alone(checkout: Path) -> None:
     assert [path.name for path in (checkout / ".venv").iterdir()] == ["theirs"]
 
 
+def test_an_environment_of_another_checkout_is_left_alone(checkout: Path, tmp_path: Path) -> None:
+    other, marker = tmp_path / "another checkout", tmp_path / "venv" / ".qompass"
+    (other / "launch").mkdir(parents=True)
+    shutil.copy(ROOT / "launch" / "prepare.py", other / "launch")
+    marker.mkdir(parents=True)
+    (marker / "root").write_text(f"{other}\n")
+    (marker.parent / "lib").mkdir()
+    where = {"QOMPASS_PYTHON": sys.executable, "QOMPASS_VENV": str(marker.parent)}
+    message = one_line(launched(checkout, **where))
+    assert f"is the environment of {other}" in message and "QOMPASS_VENV" in message
+    assert (marker.parent / "lib").is_dir() and (marker / "root").read_text() == f"{other}\n"
+
+
 def test_an_environment_that_cannot_be_written_is_one_line(checkout: Path) -> None:
     (checkout / "file").write_text("")
     where = str(checkout / "file" / "venv")
