@@ -29,6 +29,7 @@ from tests.kubernetes.container import contained, hand_over, why_no_container
 
 QUEUE = "kueue.x-k8s.io/queue-name"
 _IMAGE = {"HYDRA_LAUNCHER": "fork", "PATH": "/usr/local/bin:/usr/bin:/bin"}
+_UNPACKED: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # Python from 3.10.12, 3.11.4
 _SUFFIXES = {"m": 1e-3, "": 1.0, "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30}
 
 
@@ -252,7 +253,7 @@ class Node:
                 file.write_bytes(content)
             else:
                 with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-                    archive.extractall(pod.folder / "unpacked", filter="data")
+                    archive.extractall(pod.folder / "unpacked", **_UNPACKED)
                 (unpacked,) = (pod.folder / "unpacked").iterdir()
                 shutil.move(unpacked, path)
         if not why_no_container():  # Argo's own container is the same user
