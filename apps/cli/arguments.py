@@ -164,7 +164,7 @@ def _add_optimise(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--iterations", type=one_or_more, metavar="N", help="at most (default: as the optimiser needs)")
     group.add_argument("--tolerance", type=converter(FIELDS["budget"]), default=1e-6, metavar="T",
                        help="of the energy, where to stop (default 1e-6)")  # fmt: skip
-    group.add_argument("--population", type=one_or_more, default=24, metavar="N",
+    group.add_argument("--population", type=one_or_more, metavar="N",
                        help="members of a generation (default 24)")  # fmt: skip
     group.add_argument("--start", type=Path, metavar="FILE.json", help="parameter values to start from")
     group.add_argument("--most-shots", type=converter(FIELDS["shots"]), metavar="N",

@@ -37,6 +37,7 @@ from tasks.runs import RunDirectory, RunRecordError, read_record
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 60
+_MEMBERS = 24  # of a generation, as the help says
 _SHOWN = 12  # parameters in the table at the end
 
 
@@ -47,11 +48,13 @@ def run(arguments: argparse.Namespace) -> int:
         hamiltonian = find_hamiltonian(arguments.hamiltonian, arguments.kind)
         start = None if arguments.start is None else read_start(arguments.start)
     optimiser = arguments.optimiser or ("spsa" if options.sampled else "lbfgsb")
+    if arguments.population is not None and optimiser != "de":
+        raise InputError(f"--population: {optimiser} has no members: give --optimiser de, or leave it out")
     iterations = arguments.iterations or OPTIMISERS[optimiser].iterations
     settings = Settings(
         hamiltonian, arguments.ansatz or suited(hamiltonian), arguments.layers, optimiser, iterations,
-        arguments.tolerance, arguments.population, start, most_shots(options, arguments.most_shots), arguments.draws,
-        options,
+        arguments.tolerance, arguments.population or _MEMBERS, start, most_shots(options, arguments.most_shots),
+        arguments.draws, options,
     )  # fmt: skip
     path = Path(arguments.hamiltonian)
     files = {"hamiltonian": path, "start": arguments.start, "resources": options.resources}

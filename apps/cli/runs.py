@@ -147,7 +147,7 @@ def _text_of(estimate: Mapping[str, Any] | None) -> str:
 def _difference_text(one: ValueComparison) -> str:
     if one.difference is None or one.pull is None:
         return ""
-    return f"{one.difference:.2g}" + (f", {one.pull:.1f} standard errors" if one.pull < math.inf else "")
+    return f"{one.difference:.2g}" + (f", {one.pull:.1f} standard errors" if 0 < one.pull < math.inf else "")
 
 
 def _clean(arguments: argparse.Namespace) -> int:

@@ -42,6 +42,8 @@ USER_ERROR = 2
 def run(arguments: argparse.Namespace) -> int:
     """Run every row of a table that can be run; the others are reported."""
     options = options_of_loop(arguments)
+    if arguments.to is not None and arguments.to.suffix.lower() not in (".csv", ".json"):
+        raise InputError(f"--to {arguments.to}: a table is written as .csv or .json: end the name so")
     if arguments.to is not None and arguments.to.exists() and arguments.to.samefile(arguments.table):
         raise InputError(f"--to {arguments.to}: is the table itself, which would be lost: name another file")
     with reading():

@@ -103,10 +103,14 @@ def _axis(path: Path, name: str, given: Any) -> Sequence[Any]:
         numbers = [given[key] for key in ("from", "to", "steps")]
         steps = numbers.pop()
         ends = [number_of(n, name) for n in numbers]
-        if isinstance(steps, int) and not isinstance(steps, bool) and 1 <= steps <= MAX_ROWS:
-            between = np.linspace(ends[0], ends[1], steps)[1:-1].tolist()
-            return [ends[0], *(float(f"{value:.15g}") for value in between), *ends[1:]][:steps]  # 0.3, not what adds up
-    raise InputError(f'{path}: {name} of a grid are a list, or {{"from": 0, "to": 1, "steps": 11}}: correct the file')
+        if not isinstance(steps, int) or isinstance(steps, bool) or not 1 <= steps <= MAX_ROWS:
+            raise InputError(
+                f"{path}: steps of '{name:.40}': '{steps!s:.40}' is not a whole number from 1 to {MAX_ROWS:,}"
+            )
+        between = np.linspace(ends[0], ends[1], steps)[1:-1].tolist()
+        return [ends[0], *(float(f"{value:.15g}") for value in between), *ends[1:]][:steps]  # 0.3, not what adds up
+    form = 'a list of one or more, or {"from": 0, "to": 1, "steps": 11}'
+    raise InputError(f"{path}: '{name:.40}' of a grid is {form}: correct the file")
 
 
 def _check_names(path: Path, names: Sequence[str]) -> None:

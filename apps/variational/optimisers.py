@@ -29,7 +29,7 @@ def cobyla(objective: Objective, search: Search) -> Found:
         tol=search.tolerance,
         options={"maxiter": search.iterations, "rhobeg": min(0.3, spread)},
     )
-    return Found(found.x, _why(found.message, search))
+    return Found(found.x, _why(found.success, found.nfev >= search.iterations))
 
 
 def lbfgsb(objective: Objective, search: Search) -> Found:
@@ -44,7 +44,7 @@ def lbfgsb(objective: Objective, search: Search) -> Found:
         options={"maxiter": search.iterations, "maxfun": _CALLS * search.iterations, "ftol": search.tolerance / 10,
                  "gtol": search.tolerance},
     )  # fmt: skip
-    return Found(found.x, _why(found.message, search))
+    return Found(found.x, _why(found.success, found.status == 1))
 
 
 def differential_evolution(objective: Objective, search: Search) -> Found:
@@ -67,7 +67,7 @@ def differential_evolution(objective: Objective, search: Search) -> Found:
         tol=search.tolerance,
         rng=np.random.default_rng([search.seed, 1]),
     )
-    return Found(found.x, _why(found.message, search))
+    return Found(found.x, _why(found.success, found.nit >= search.iterations))
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,10 @@ OPTIMISERS = {
 }
 
 
-def _why(message: str, search: Search) -> str:
-    text = " ".join(str(message).split()).rstrip(".")
-    return f"{text[:1].upper()}{text[1:].lower()}" if text.isupper() else text
+def _why(converged: bool, limited: bool) -> str:
+    """Why a search of scipy's ended, in words: its own name variables of its sources."""
+    if converged:
+        return "Converged: no step lowers the energy by more than the tolerance"
+    if limited:
+        return "The iterations allowed are over"
+    return "No lower energy was found: the noise of the shots, or rounding, is larger than the gain"

@@ -243,11 +243,13 @@ def test_a_sweep_whose_table_or_circuit_changed_is_not_gone_on_with(grid, capsys
         ("t.json", '{"circuits": ["a"], "observables": [""], "parameters": {"t": {"from": NaN, "to": 1, "steps": 2}}}',
          "parameter 't': 'nan' is not a finite number"),
         ("t.json", '{"circuits": ["a"], "observables": [""], "parameters": {"t": {"from": 0, "to": 1, "steps": 2.5}}}',
-         "t of a grid are a list"),
+         "steps of 't': '2.5' is not a whole number from 1"),
+        ("t.json", '{"circuits": ["a"], "observables": [""], "parameters": {"t": []}}', "'t' of a grid is a list"),
         ("t.json", "3", "is neither a list of rows nor a grid"),
         ("t.json", '{"circuits": ["a"], "observable": ["Z0"]}', "'observable' is no part of a grid"),
-        ("t.json", '{"circuits": ["a"], "observables": []}', "observables of a grid are a list"),
-        ("t.json", '{"circuits": ["a"], "observables": {"from": 0, "to": 1, "steps": 1e9}}', "observables of a"),
+        ("t.json", '{"circuits": ["a"], "observables": []}', "'observables' of a grid is a list"),
+        ("t.json", '{"circuits": ["a"], "observables": {"from": 0, "to": 1, "steps": 1e9}}',
+         "steps of 'observables': '1000000000.0' is"),
     ],
 )  # fmt: skip
 def test_a_table_that_is_none_is_said_in_one_line(name, text, said, tmp_path):

@@ -113,6 +113,7 @@ def test_a_loop_that_fails_keeps_what_it_has(ring, capsys, monkeypatch, tmp_path
     [
         (["--start", "one.json"], "--start: 1 values for 2 parameters: give one for each of beta[0], gamma[0]"),
         (["--optimiser", "de", "--population", "4"], "takes 5 members or more"),
+        (["--optimiser", "cobyla", "--population", "9"], "--population: cobyla has no members"),
         (["--optimiser", "de", "--population", "1000000", "--memory", "100MiB"], "members of 2 parameters take"),
         (["--shots", "1000", "--most-shots", "10"], "--most-shots: 10 are fewer than the 1,000"),
         (["--most-shots", "10"], "--most-shots: nothing takes shots: give --shots too"),

@@ -126,9 +126,11 @@ def schedule(
             tried = alone
     if not fitting():
         least = min(one.cost.peak_bytes for one in tried)
+        number = len(network.leaves)
         raise MemoryLimitError(
-            f"Contracting {len(network.leaves)} fragments does not fit {memory_bytes:,} bytes however it is sliced; the"
-            f" least that works is {least:,} bytes. Raise `memory_bytes`, or cut elsewhere.",
+            f"Contracting {number} fragment{'s' * (number != 1)} does not fit {memory_bytes:,} bytes however it is"
+            f" sliced; the least that works is {least:,} bytes. Raise `memory_bytes` (a run contracts in half of it),"
+            " or cut elsewhere.",
             least,
         )
     best = min(fitting(), key=lambda one: one.effort)
