@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import TypeAlias
 
@@ -70,18 +71,31 @@ class Branching:
 
     Attributes:
         legs: indices of the legs.
-        spread: (branches of those legs, row-major, rank) complex: what each combination of their branches is made of.
+        chain: for each leg (bond, branch, next bond) complex: what its branches make of what those before it made; the
+            first bond is 1, the last one the axis.
         qubit: the local qubit whose basis states are the branches, where an outgoing wire ends it; else None.
     """
 
     legs: tuple[int, ...]
-    spread: np.ndarray
+    chain: tuple[np.ndarray, ...]
     qubit: int | None = None
 
     @property
     def rank(self) -> int:
         """Size of the axis."""
-        return int(self.spread.shape[1])
+        return int(self.chain[-1].shape[2])
+
+    @cached_property
+    def spread(self) -> np.ndarray:
+        """(branches of the legs, row-major, rank) complex: what each combination of branches is made of.
+
+        As large as the root of what the legs make of a fragment's tensor: nothing for a plan to ask for.
+        """
+        first, *others = self.chain
+        found = first[0]
+        for one in others:
+            found = np.tensordot(found, one, axes=1).reshape(-1, one.shape[2])
+        return found
 
 
 @dataclass(frozen=True)
@@ -339,43 +353,38 @@ class _Stretch:
 
     def close(self, items: list[Gate | Opening], branchings: list[Branching]) -> None:
         """The stretch as one step, appended where it has any."""
-        if self.ends:
-            # (branches, end, start): the open qubit's own basis states are the branches.
-            branchings.append(Branching(tuple(self._legs), self._products().reshape(-1, 2), self._qubit))
-        elif self._legs:
-            products = self._products()
-            rows = products[:, :, 0] if self._first else products.reshape(-1, 4)
-            spread, basis = _independent(rows)
-            operators = np.zeros((len(basis), 2, 2), dtype=complex)
-            if self._first:
-                operators[:, :, 0] = basis  # the qubit is still |0>
-            else:
-                operators[:] = basis.reshape(-1, 2, 2)
-            items.append(Opening(len(branchings), (self._qubit,), operators))
-            branchings.append(Branching(tuple(self._legs), spread))
+        if self._legs:
+            chain, basis = self._spanned()
+            if not self.ends:
+                operators = np.zeros((len(basis), 2, 2), dtype=complex)
+                operators[:, :, : basis.shape[2]] = basis  # only |0> is asked for where the qubit is still in it
+                items.append(Opening(len(branchings), (self._qubit,), operators))
+            branchings.append(Branching(tuple(self._legs), tuple(chain), self._qubit if self.ends else None))
         elif self._events:
             items.append(Gate((self._qubit,), tuple(self._events)))
 
     def rank(self) -> int:
         """Independent ones of the branches of its legs."""
-        spanned = np.eye(2, dtype=complex)[None, :, : 1 if self._first else 2]
-        for event in self._events:
-            if not isinstance(event, LegKind):
-                spanned = np.asarray(event.to_matrix(), dtype=complex) @ spanned
-            else:
-                products = np.einsum("jab,ibc->ijac", event.branch_operators(), spanned)
-                spanned = _independent(products.reshape(-1, 2 * spanned.shape[2]))[1].reshape(-1, *spanned.shape[1:])
-        return len(spanned)
+        return len(self._spanned()[1])
 
-    def _products(self) -> np.ndarray:
-        """(branches of the legs, 2, 2) complex: what all of it does to the qubit."""
-        products = np.eye(2, dtype=complex)[None]
+    def _spanned(self) -> tuple[list[np.ndarray], np.ndarray]:
+        """A chain as ``Branching`` has it, and (rank, 2, start) complex, what its last bond stands for.
+
+        ``start`` is 1 where the qubit is still |0>, else 2. Leg by leg no more is multiplied than is independent.
+        """
+        basis = np.eye(2, dtype=complex)[None, :, : 1 if self._first and not self.ends else 2]
+        chain: list[np.ndarray] = []
         for event in self._events:
             if not isinstance(event, LegKind):
-                products = np.asarray(event.to_matrix(), dtype=complex) @ products
-            elif not event.opens_qubit:
-                products = np.einsum("jab,ibc->ijac", event.branch_operators(), products).reshape(-1, 2, 2)
-        return products
+                basis = np.asarray(event.to_matrix(), dtype=complex) @ basis
+            elif event.opens_qubit:  # (bond, end, start): the open qubit's own basis states are the branches
+                chain.append(basis)
+            else:
+                products = np.einsum("jab,ibc->ijac", event.branch_operators(), basis)
+                spread, rows = _independent(products.reshape(-1, 2 * basis.shape[2]))
+                chain.append(spread.reshape(*products.shape[:2], -1))
+                basis = rows.reshape(-1, *basis.shape[1:])
+        return chain, basis
 
 
 def _independent(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
