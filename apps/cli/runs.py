@@ -7,12 +7,13 @@ import datetime
 import json
 import math
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from apps.cli.paths import run_path
-from apps.cli.tables import estimates_table, seconds_text, stages_text, table, value_and_error, value_text
+from apps.cli.tables import estimates_table, fitting, seconds_text, stages_text, table, value_and_error, value_text
 from apps.cli.terminal import SCHEMA, say
 from tasks.model.problem import Estimate
 from tasks.model.sizes import bytes_text
@@ -20,6 +21,8 @@ from tasks.runs import RunDirectory, RunRecordError, read_record
 from tasks.runs.comparison import ValueComparison, compared_values, differing
 from tasks.runs.summary import UNREADABLE, Summary, device_uses, engine_files, reasons, summaries, summary_of
 from tasks.runs.trace import read_events, task_rows, trace_csv
+
+_LISTED = ("run", "status", "question", "value", "std error", "devices", "shots", "price", "time", "age")
 
 
 def runs(arguments: argparse.Namespace) -> int:
@@ -36,8 +39,13 @@ def _list(arguments: argparse.Namespace) -> int:
     if not found:
         say(f"no such runs in {arguments.out}")
         return 0
-    names = ("run", "status", "question", "value", "std error", "devices", "shots", "price", "time", "age")
-    print(table(names, [_row(own) for own in found], right=(6, 7, 8)))
+    names: Sequence[str] = _LISTED
+    rows: Sequence[Sequence[str]] = [_row(own) for own in found]
+    if sys.__stdout__ is not None and sys.__stdout__.isatty():  # sys.stdout is held until the command ends
+        width = shutil.get_terminal_size().columns
+        names, rows = fitting(names, rows, width, shorten="question", drop=("price", "devices", "shots", "time", "age"))
+    numbers = ("shots", "price", "time")
+    print(table(names, rows, right=[names.index(name) for name in numbers if name in names]))
     return 0
 
 

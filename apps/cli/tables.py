@@ -9,6 +9,8 @@ from typing import Any
 from tasks.model.problem import Estimate
 from tasks.model.sizes import bytes_text
 
+_LEAST = 20  # characters of a text that is cut to make room
+
 
 def estimates_table(estimates: Iterable[Estimate]) -> str:
     """One line for each observable: value, plus or minus, standard error."""
@@ -95,6 +97,35 @@ def table(names: Sequence[str], rows: Sequence[Sequence[str]], right: Iterable[i
         for row in [names, ["-" * width for width in widths], *rows]
     ]
     return "\n".join(lines)
+
+
+def fitting(
+    names: Sequence[str], rows: Sequence[Sequence[str]], width: int, *, shorten: str, drop: Sequence[str]
+) -> tuple[list[str], list[list[str]]]:
+    """Columns whose table is no wider than ``width`` characters, if that can be had without touching the others.
+
+    Args:
+        names: of the columns.
+        rows: their cells.
+        width: in characters.
+        shorten: a column whose cells may be cut to 20 characters; before a column is left out, too.
+        drop: columns that may be left out, the least wanted first.
+    """
+    kept = list(range(len(names)))
+
+    def excess() -> int:
+        return sum(2 + max(len(row[column]) for row in [names, *rows]) for column in kept) - 2 - width
+
+    place = names.index(shorten)
+    longest = max(len(row[place]) for row in rows)
+    for name in drop:
+        if excess() > max(0, longest - _LEAST):
+            kept.remove(names.index(name))
+    over = excess()
+    if over > 0:
+        most = max(_LEAST, longest - over)
+        rows = [[*row[:place], _shortened(row[place], most), *row[place + 1 :]] for row in rows]
+    return [names[column] for column in kept], [[row[column] for column in kept] for row in rows]
 
 
 def stages_text(record: Mapping[str, Any]) -> str:

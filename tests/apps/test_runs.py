@@ -16,6 +16,7 @@ import pytest
 from qiskit import QuantumCircuit, qasm2
 
 from apps.cli.main import main
+from apps.cli.tables import fitting, table
 from tasks.inputs.validation import make_problem
 from tasks.runs import RunDirectory, read_record
 from tasks.runs.live import LiveRun
@@ -159,6 +160,18 @@ def test_clean_removes_only_the_runs_that_are_named_and_goes_on_after_a_link(tmp
     assert main(["runs", "clean", "--yes", "--out", str(own)]) == 0
     said = capsys.readouterr()
     assert "cannot remove" in said.err and "0-link" in said.err and "2 runs removed" in said.out
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+def test_a_list_of_runs_fits_the_terminal_and_keeps_values_with_their_errors(width):
+    names = ("run", "status", "question", "value", "std error", "devices", "shots", "price", "time", "age")
+    row = ("20261128-135115-7fbc91", "done", "a circuit of forty qubits: Z0 Z1", "-0.006198882682", "0.00012",
+           "cpu QPU_A QPU_B", "1,000,000", "12.5", "6.36 s", "12 min ago")  # fmt: skip
+    wanted = ("price", "devices", "shots", "time", "age")
+    kept, rows = fitting(names, [row, row], width, shorten="question", drop=wanted)
+    assert max(map(len, table(kept, rows).splitlines())) <= width
+    assert {"run", "status", "question", "value", "std error"} <= set(kept)
+    assert (tuple(kept) == names) == (width == 200) and all(len(own) == len(kept) for own in rows)
 
 
 def test_names_with_escape_sequences_are_not_obeyed(tmp_path, capsys):
