@@ -71,7 +71,7 @@ GRAM_ENTRIES = 1 << 20
 # Those of Paulis in a turned basis are at most this part of the state, or as many as without it.
 GRAM_SHARE = 16
 # Numbers of the products of blocks of rows that their sums are made of, at least one product.
-GRAM_PRODUCTS = 1 << 18
+GRAM_PRODUCTS = 1 << 17
 # Bits of a run of rows that one product sums over: 32 rows are as quick to multiply as more.
 RUN_BITS = 5
 # Of variants drawn from amplitudes: entries of the distributions that are held at a time (more were no quicker), and

@@ -110,10 +110,18 @@ def exact_bytes(program: OpenProgram, factors: np.ndarray, tensor_bytes: int) ->
     together = min(together, 1 << (width - min(RUN_BITS, width // 3)))  # as many as one pass can tell apart
     grams = pairs * min(together, max(1, GRAM_ENTRIES // pairs))
     held = min(GRAM_PRODUCTS, max(program.amplitudes, min(PART, 4 * program.branches * program.amplitudes)))
-    blocks = max(1, held // (4 * pairs))
-    sums = 3 * min(together, blocks) if blocks > 1 else 1
+    block = 4 * pairs
+    few = together <= 12  # share their blocks, of longer runs of rows
+    blocks = max(1, (1 << width) >> (RUN_BITS + 2 * few))
+    # Of the blocks' sums as many as are held before those of each Pauli are made of them, and these as they are made.
+    if few:
+        blocks = min(blocks, together * -(-blocks * block // max(block, held)))
+    sums = min(4 * GRAM_PRODUCTS, block * blocks)
+    made = 2 * min(GRAM_PRODUCTS, together * block)
+    if 2 * block > GRAM_PRODUCTS:  # added one by one
+        sums, made = 0, block // 2
     parts = AMPLITUDE_BYTES * min(PART, program.amplitudes)
-    products = parts + 8 * max(4 * pairs, held) + AMPLITUDE_BYTES * pairs * sums
+    products = parts + 8 * (max(block, held) + sums + made)
     simulation = AMPLITUDE_BYTES * program.peak + 4 * parts
     entries = tensor_bytes // 8 // max(1, int(factors.sum()))  # of a factor; more than pairs where legs share branches
     changed = max(1, min(together, 2 * PART // max(pairs, entries)))  # factors whose bases are changed at a time

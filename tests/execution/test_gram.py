@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from qiskit.quantum_info import Pauli
 
-from tasks.execution.simulators import gram
-from tasks.execution.simulators.gram import half_grams
+from tasks.execution.simulators import gram, signed_sums
+from tasks.execution.simulators.gram import half_grams, set_apart
 from tasks.execution.simulators.passes import exchange_bits, passes_of
 
 WIDTH = 9
@@ -32,7 +32,8 @@ def labels_of(rng: np.random.Generator) -> list[str]:
 @pytest.mark.parametrize("sizes", ["usual", "one row", "few rows"])
 def test_gram_matrices_are_those_of_the_paulis(branches, sizes, monkeypatch):
     if sizes != "usual":
-        monkeypatch.setattr(gram, "GRAM_PRODUCTS", 1 if sizes == "one row" else 64 * branches**2)
+        for module in (gram, signed_sums):
+            monkeypatch.setattr(module, "GRAM_PRODUCTS", 1 if sizes == "one row" else 64 * branches**2)
         monkeypatch.setattr(gram, "PART", 1 if sizes == "one row" else 16 * branches)
         monkeypatch.setattr(gram, "_RUN", 0 if sizes == "one row" else 4)
     rng = np.random.default_rng([17, branches])
@@ -41,7 +42,7 @@ def test_gram_matrices_are_those_of_the_paulis(branches, sizes, monkeypatch):
     paulis = [Pauli(label) for label in labels]
     weights = 1 << np.arange(WIDTH)
     masks_x, masks_z = np.array([p.x for p in paulis]) @ weights, np.array([p.z for p in paulis]) @ weights
-    own, met = state.copy(), []
+    own, met = set_apart(state.copy()), []
     plan = passes_of(masks_x, masks_z, WIDTH, branches, most=50)
     assert len(plan) == 3, "two orders of the rows besides their own"
     for start, passes in plan.items():
@@ -57,7 +58,7 @@ def test_gram_matrices_are_those_of_the_paulis(branches, sizes, monkeypatch):
 
 
 @pytest.mark.parametrize("width", range(8))
-@pytest.mark.parametrize("branches", [1, 2, 16, 33, 64])
+@pytest.mark.parametrize("branches", [1, 2, 16, 33, 64, 150])
 def test_gram_matrices_of_small_states_of_many_branches(width, branches):
     """Products of several blocks of rows are held at once, more than the state has amplitudes."""
     rng = np.random.default_rng([23, width, branches])
@@ -65,7 +66,7 @@ def test_gram_matrices_of_small_states_of_many_branches(width, branches):
     masks = np.unique(rng.integers(0, 1 << width, size=(60, 2)), axis=0)
     paulis = [Pauli(([bool(z >> q & 1) for q in range(width)], [bool(x >> q & 1) for q in range(width)]))
               for x, z in masks.tolist()] if width else []  # fmt: skip
-    own, met = state.copy(), []
+    own, met = set_apart(state.copy()), []
     for start, passes in passes_of(masks[:, 0], masks[:, 1], width, branches, most=50).items():
         if start:
             exchange_bits(own, start)

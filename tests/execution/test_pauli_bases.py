@@ -10,7 +10,9 @@ from qiskit.quantum_info import Pauli
 
 from tasks.cutting import make_plan, pauli_bases
 from tasks.cutting.pauli_bases import chosen_bases
+from tasks.execution.simulators import turns
 from tasks.execution.simulators.exact import exact_tensor
+from tasks.execution.simulators.gram import set_apart
 from tasks.execution.simulators.open_state import open_state
 from tasks.execution.simulators.passes import passes_of
 from tasks.execution.simulators.products import Workers
@@ -36,8 +38,10 @@ def masks_of(labels):
     return np.array([p.x for p in paulis]) @ weights, np.array([p.z for p in paulis]) @ weights
 
 
+@pytest.mark.parametrize("part", [1 << 15, 8, 64])
 @pytest.mark.parametrize("width, branches", [(6, 1), (5, 3), (7, 2)])
-def test_a_pauli_is_what_its_frame_says_in_the_turned_state(width, branches, monkeypatch):
+def test_a_pauli_is_what_its_frame_says_in_the_turned_state(width, branches, part, monkeypatch):
+    monkeypatch.setattr(turns, "PART", part)
     monkeypatch.setattr(pauli_bases, "TURN_S", 0.0)
     monkeypatch.setattr(pauli_bases, "_passes", lambda masks_x, most: len(np.unique(masks_x)))
     rng = np.random.default_rng([44, width])
@@ -45,11 +49,11 @@ def test_a_pauli_is_what_its_frame_says_in_the_turned_state(width, branches, mon
     labels = [*pairs_of(width, "XYZ"), *("".join(rng.choice(list("IXYZ"), width)) for _ in range(20))]
     found = chosen_bases(*masks_of(labels), width, branches, most=1000)
     assert sorted(k for basis in found for k in basis.members.tolist()) == list(range(len(labels)))
-    own, done = state.copy(), 0
+    apart, done = set_apart(state.copy()), 0
     with Workers() as workers:
         for basis in found:
-            turn(own, range(done, basis.turns), workers)
-            done = basis.turns
+            turn(apart, range(done, basis.turns), workers)
+            done, own = basis.turns, apart[:, :branches] + 1j * apart[:, branches:]
             bits = np.arange(width)
             for k, x, z, sign in zip(basis.members, basis.masks_x, basis.masks_z, basis.signs, strict=True):
                 turned = Pauli(((z >> bits & 1).astype(bool), (x >> bits & 1).astype(bool))).to_matrix()

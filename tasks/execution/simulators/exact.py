@@ -10,7 +10,7 @@ import numpy as np
 from scheduler_policies.machine import PART
 from tasks.cutting.pauli_bases import PauliBasis, bases_of
 from tasks.cutting.plan import Fragment
-from tasks.execution.simulators.gram import half_grams
+from tasks.execution.simulators.gram import half_grams, set_apart
 from tasks.execution.simulators.leg_bases import LegBases
 from tasks.execution.simulators.open_state import OpenState
 from tasks.execution.simulators.passes import Pass, exchange_bits, passes_of
@@ -26,7 +26,8 @@ def exact_tensor(fragment: Fragment, state: OpenState, *, threads: int = 1) -> n
 
     Args:
         fragment: the fragment.
-        state: what ``open_state`` returned for it; what it holds may be overwritten, in another basis and order.
+        state: what ``open_state`` returned for it; what it holds may be overwritten, in another basis and order
+            and with its real and imaginary parts apart.
         threads: how many cores may share the work, while no other work holds them.
 
     Returns:
@@ -51,7 +52,7 @@ def exact_tensor(fragment: Fragment, state: OpenState, *, threads: int = 1) -> n
         phases = 2.0 * basis.signs * 1j ** np.bitwise_count(basis.masks_x & basis.masks_z)
         for part in parts:
             for one in own[part]:
-                grams = half_grams(state.amplitudes, one, state.gpu)
+                grams = half_grams(own_rows, one, state.gpu)
                 for start in range(0, len(grams), batch):
                     some = one.members[start : start + batch]
                     own_grams = grams[start : start + batch]
@@ -60,14 +61,14 @@ def exact_tensor(fragment: Fragment, state: OpenState, *, threads: int = 1) -> n
                 del grams, own_grams  # given back before the next are made
 
     with Workers(threads if worth and here else 1) as workers:
-        turned = 0
+        turned, own_rows = 0, set_apart(state.amplitudes) if here else state.amplitudes
         for basis, plan in zip(chosen, plans, strict=True):
             if basis.turns:
-                turn(state.amplitudes, range(turned, basis.turns), workers)
+                turn(own_rows, range(turned, basis.turns), workers)
                 turned = basis.turns
             for start, own in plan.items():
                 if start:
-                    exchange_bits(state.amplitudes, start)
+                    exchange_bits(own_rows, start)
                 longest_first = sorted(own, key=lambda one: one.mask_x != 0)
                 workers.each(partial(fill, basis, longest_first), len(own), 1, rows * branches)
     return tensor

@@ -12,6 +12,7 @@ where the Pauli turns the bits that tell them apart, or where so few follow each
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 
@@ -19,47 +20,58 @@ from scheduler_policies.machine import GRAM_PRODUCTS, PART, RUN_BITS
 from tasks.execution.simulators.accelerator import Accelerator
 from tasks.execution.simulators.passes import Pass
 from tasks.execution.simulators.products import patterns
+from tasks.execution.simulators.signed_sums import SignedSums
 
 _RUN = 12  # log2 of the numbers of a run of rows that are multiplied together
-_MANY = 12  # patterns of signs from which their sums are made in two steps
-_LOW = 4  # bits of the first
+_ALIKE, _APART = 512, 16  # numbers of a row from which so many more follow it
 _SHORT = 4  # log2 of the rows of a run that is worth more than a longer one that is copied
 
 
-def half_grams(amplitudes: np.ndarray, one: Pass, gpu: Accelerator | None = None) -> np.ndarray:
+def half_grams(state: np.ndarray, one: Pass, gpu: Accelerator | None = None) -> np.ndarray:
     """A, with <psi_b'| P |psi_b> = p A + (p A)^dagger for every Hermitian Pauli P = p X^x Z^z, p = i^|x & z|.
 
     Args:
-        amplitudes: (2**n, branch) complex, on the GPU where one is given; bits exchanged as the pass says.
+        state: (2**n, 2 branch) real of ``set_apart``, or (2**n, branch) complex on the GPU; bits exchanged as the pass
+            says.
         one: the pass.
         gpu: where the products are made; None: here.
 
     Returns:
         (Pauli, branch, branch') complex for the Paulis of the pass.
     """
-    rows, branches = amplitudes.shape
+    rows = state.shape[0]
     free = [bit for bit in (1 << k for k in range(rows.bit_length() - 1)) if bit != one.pivot]
     outer, inner = [bit for bit in free if bit & one.inside], [bit for bit in free if not bit & one.inside]
-    if gpu is not None:  # a block of any length would be gathered whole
-        most = max(0, gpu.part // branches).bit_length() - 1
-        outer, inner = outer + inner[max(most, 0) :], inner[: max(most, 0)]
-    out = np.zeros((len(one.masks_z), branches, branches), dtype=complex)
     if gpu is None:
-        _add_sums(amplitudes, one, outer, inner, out)
-    else:
-        common = int(one.masks_z[0]) & sum(inner)
-        for blocks, products in gpu.block_sums(amplitudes, one.mask_x, outer, inner, common):
-            _add_signed(products, blocks, one.masks_z & ~common, out)
+        return _sums(state, one, outer, inner)
+    branches = state.shape[1]
+    most = max(0, gpu.part // branches).bit_length() - 1  # a block of any length would be gathered whole
+    outer, inner = outer + inner[max(most, 0) :], inner[: max(most, 0)]
+    out = np.zeros((len(one.masks_z), branches, branches), dtype=complex)
+    common = int(one.masks_z[0]) & sum(inner)
+    for blocks, products in gpu.block_sums(state, one.mask_x, outer, inner, common):
+        _add_signed(products, blocks, one.masks_z & ~common, out)
     if not one.mask_x:
         out *= 0.5
     return out
 
 
-def _add_sums(amplitudes: np.ndarray, one: Pass, outer: Sequence[int], inner: Sequence[int], out: np.ndarray) -> None:
-    """Add psi_b[q] conj(psi_b'[q ^ x]) (-1)^(z.q) of all rows to (Pauli, branch, branch')."""
+def set_apart(amplitudes: np.ndarray) -> np.ndarray:
+    """(2**n, 2 branch) real: in every row the real parts before the imaginary ones; in the same memory."""
     rows, branches = amplitudes.shape
-    real = np.ascontiguousarray(amplitudes).view(np.float64)
-    axes = real.reshape((2,) * (rows.bit_length() - 1) + (2 * branches,))
+    real = amplitudes.view(np.float64)
+    step = max(1, PART // branches)
+    for start in range(0, rows, step):
+        part = amplitudes[start : start + step].copy()
+        own = real[start : start + step]
+        own[:, :branches], own[:, branches:] = part.real, part.imag
+    return real
+
+
+def _sums(state: np.ndarray, one: Pass, outer: Sequence[int], inner: Sequence[int]) -> np.ndarray:
+    """psi_b[q] conj(psi_b'[q ^ x]) (-1)^(z.q), summed over all rows: (Pauli, branch, branch') complex."""
+    rows, branches = len(state), state.shape[1] // 2
+    axes = state.reshape((2,) * (rows.bit_length() - 1) + (2 * branches,))
     common = int(one.masks_z[0]) & sum(inner)
     longest = max(_RUN - branches.bit_length(), min(branches.bit_length(), 9))
     run, turned = _run(inner, one.mask_x | common, longest)
@@ -69,73 +81,92 @@ def _add_sums(amplitudes: np.ndarray, one: Pass, outer: Sequence[int], inner: Se
     bits = sorted((bit for bit in (*outer, *inner) if bit not in run), reverse=True)
     copied = max(1, 2 * PART // (2 * branches << len(run))) if turned else GRAM_PRODUCTS
     # As many products as the state has amplitudes; of a small state more, which cost less than doing few at a time.
-    held = min(GRAM_PRODUCTS, max(real.size // 2, min(PART, 2 * branches * real.size)))
-    many = min(copied, max(1, held // (2 * branches) ** 2)).bit_length() - 1
-    fixed, loose = bits[: max(0, len(bits) - many)], bits[max(0, len(bits) - many) :]
+    held = min(GRAM_PRODUCTS, max(state.size // 2, min(PART, 2 * branches * state.size)))
+    many = min(len(bits), min(copied, max(1, held // (2 * branches) ** 2)).bit_length() - 1)
+    fixed, loose = bits[: len(bits) - many], bits[len(bits) - many :]
     within, blocks = patterns(run[::-1]), patterns(loose[::-1])
     turn = 1.0 - 2.0 * (np.bitwise_count(within & common) & 1)[:, None]
-    distinct, which = np.unique(one.masks_z & sum(loose), return_inverse=True)
-    sums_of = _SignedSums(loose, distinct)
-    # Of two equal factors numpy makes half a product, by a routine that takes twice as long for small ones.
-    halves = (slice(None),) if one.mask_x else (slice(branches), slice(branches, None))
-    whole = (*[2] * len(loose), len(within), 2 * branches)
-    products = np.empty((*[2] * len(loose), 2 * branches, 2 * branches))
-    copy = np.empty((len(blocks) * len(within) if turned else 0, 2 * branches))
-    copied_ket = np.empty(copy.shape if short else (0, 0))
+    products = _Products([2] * many, branches, whole=one.mask_x > 0)
+    sums = SignedSums(bits, many, one.masks_z, branches, products.entries, products.joined)
+    shape = (*[2] * many, len(within), 2 * branches)
+    copied_bra = np.empty((len(blocks) * len(within) if turned else 0, 2 * branches))
+    copied_ket = np.empty(copied_bra.shape if short else (0, 0))
+    kets, bras = (_rows(axes, flipped, fixed, loose, run) for flipped in (0, one.mask_x))
     for base in patterns(fixed[::-1]).tolist():
+        index = tuple(int(bool(base & bit)) for bit in fixed)
         own = (blocks[:, None] | within).reshape(-1) ^ base if turned else within
         if short:
-            ket = np.take(real, own, axis=0, out=copied_ket, mode="clip").reshape(whole)
+            ket = np.take(state, own, axis=0, out=copied_ket, mode="clip").reshape(shape)
         else:
-            ket = _rows(axes, base, 0, loose, run).reshape(whole, copy=False)
+            ket = kets[index].reshape(shape, copy=False)
         if turned:
-            bra = np.take(real, own ^ one.mask_x, axis=0, out=copy, mode="clip").reshape(whole)
+            bra = np.take(state, own ^ one.mask_x, axis=0, out=copied_bra, mode="clip").reshape(shape)
             bra *= turn
         else:
-            bra = _rows(axes, base ^ one.mask_x, one.mask_x, loose, run).reshape(whole, copy=False)
-        for half in halves:
-            np.matmul(ket.swapaxes(-1, -2), bra[..., half], out=products[..., half])
-        parts = sums_of(products.reshape(len(blocks), -1)).reshape(-1, branches, 2, branches, 2)
-        sums = np.empty((len(distinct), branches, branches), dtype=complex)
-        np.add(parts[:, :, 0, :, 0], parts[:, :, 1, :, 1], out=sums.real)
-        np.subtract(parts[:, :, 1, :, 0], parts[:, :, 0, :, 1], out=sums.imag)
-        _add(sums, which, 1.0 - 2.0 * (np.bitwise_count(base & one.masks_z) & 1), out)
+            bra = bras[index].reshape(shape, copy=False)
+        sums.add(products.of(ket, bra))
+    return sums.end()
 
 
-class _SignedSums:
-    """Sums over blocks with the signs that Z parts give them: over the lowest bits first, each sum of these once.
+class _Products:
+    """Of blocks of rows, each a row of numbers: the products of all real and imaginary parts, or those that are enough.
+
+    Of a block with itself these are: of the real parts, of the imaginary with the real ones, of the imaginary ones.
 
     Args:
-        bits: that tell blocks apart, the highest first.
-        masks: (pattern,) Z parts on these bits.
+        axes: of the blocks.
+        branches: columns of a block's real parts, and of its imaginary ones.
+        whole: whether blocks are multiplied with others.
     """
 
-    def __init__(self, bits: Sequence[int], masks: np.ndarray):
-        self._signs = [_signs(masks, bits)]
-        self._members: list[np.ndarray] = []
-        if len(masks) > _MANY:
-            low, high = bits[-_LOW:], bits[:-_LOW]
-            first, which = np.unique(masks & sum(low), return_inverse=True)
-            self._members = [np.flatnonzero(which == k) for k in range(len(first))]
-            self._signs = [_signs(first, low), *(_signs(masks[own], high) for own in self._members)]
+    def __init__(self, axes: Sequence[int], branches: int, *, whole: bool):
+        self._branches, self._whole = branches, whole
+        square = branches**2
+        # Of two equal factors numpy makes half a product, by a routine that takes far longer for small ones; so the
+        # imaginary parts are multiplied together with some real ones, whose products stand before and are left out.
+        self._from = 0 if whole else branches // 2
+        self._before = 0 if whole else self._from * branches
+        self.entries = 4 * square if whole else 3 * square
+        width = self._before + self.entries
+        # A few numbers more a row: those below each other would fall into one place of a cache.
+        self._blocks = np.empty((2 ** len(axes), width + (_APART if width % _ALIKE == 0 else 0)))
 
-    def __call__(self, blocks: np.ndarray) -> np.ndarray:
-        """From (block, entry) to (pattern, entry)."""
-        first, *others = self._signs
-        if first.size == 1:  # one block, whose signs are none
-            return blocks
-        if not others:
-            return np.matmul(first, blocks)
-        partial = np.matmul(first, blocks.reshape(-1, first.shape[1], blocks.shape[1]))
-        sums = np.empty((sum(map(len, self._members)), blocks.shape[1]))
-        for k, (own, signs) in enumerate(zip(self._members, others, strict=True)):
-            sums[own] = np.matmul(signs, partial[:, k])
-        return sums
+        def part(first: int, *shape: int) -> np.ndarray:
+            return self._blocks[:, first : first + prod(shape)].reshape(*axes, *shape, copy=False)
 
+        if whole:
+            self._out = [part(0, 2 * branches, 2 * branches)]
+        else:
+            rest = branches + self._from
+            self._out = [part(0, rest, branches), part(rest * branches, 2 * branches, branches)]
 
-def _signs(masks: np.ndarray, bits: Sequence[int]) -> np.ndarray:
-    """(mask, combination of bits) 1 or -1."""
-    return 1.0 - 2.0 * (np.bitwise_count(patterns(bits[::-1]) & masks[:, None]) & 1)
+    def of(self, ket: np.ndarray, bra: np.ndarray) -> np.ndarray:
+        """(block, entry) from (block.., row, real and imaginary part of a branch) twice."""
+        columns, branches = ket.swapaxes(-1, -2), self._branches
+        if self._whole:
+            np.matmul(columns, bra, out=self._out[0])
+        else:
+            np.matmul(columns[..., branches - self._from :, :], bra[..., branches:], out=self._out[0])
+            np.matmul(columns, bra[..., :branches], out=self._out[1])
+        return self._blocks[:, self._before : self._before + self.entries]
+
+    def joined(self, sums: np.ndarray) -> np.ndarray:
+        """(Pauli, branch, branch') complex of sums of (Pauli, entry).
+
+        Of a block with itself what gives them with its adjoint added.
+        """
+        branches = self._branches
+        out = np.empty((len(sums), branches, branches), dtype=complex)
+        if self._whole:
+            parts = sums.reshape(-1, 2, branches, 2, branches)
+            np.add(parts[:, 0, :, 0], parts[:, 1, :, 1], out=out.real)
+            np.subtract(parts[:, 1, :, 0], parts[:, 0, :, 1], out=out.imag)
+        else:
+            parts = sums.reshape(-1, 3, branches, branches)
+            np.add(parts[:, 0], parts[:, 1], out=out.real)
+            out.real *= 0.5
+            out.imag = parts[:, 2]
+        return out
 
 
 def _run(inner: Sequence[int], turned: int, most: int) -> tuple[list[int], bool]:
@@ -162,19 +193,16 @@ def _neighbours(bits: Sequence[int], most: int) -> list[int]:
     return own[:most]
 
 
-def _rows(axes: np.ndarray, base: int, flipped: int, loose: Sequence[int], run: Sequence[int]) -> np.ndarray:
-    """(loose bits.., bits of the run.., entry) view of rows whose other bits are those of ``base``."""
+def _rows(axes: np.ndarray, flipped: int, fixed: Sequence[int], loose: Sequence[int], run: Sequence[int]) -> np.ndarray:
+    """(fixed bits.., loose bits.., bits of the run.., entry) view of the rows without the pivot, some bits flipped."""
     width = axes.ndim - 1
+    order = (*fixed, *loose, *run)
     bits = [1 << (width - 1 - axis) for axis in range(width)]
-    chosen: list[int | slice] = []
-    for bit in bits:
-        if bit in loose:
-            chosen.append(slice(None, None, -1 if bit & flipped else 1))
-        else:
-            chosen.append(slice(None) if bit in run else int(bool(base & bit)))
-    left = [bit for bit in bits if bit in loose or bit in run]
-    view = axes[tuple(chosen)]
-    return view.transpose(*(left.index(bit) for bit in (*loose, *run)), len(left))
+    chosen = [
+        slice(None, None, -1 if bit & flipped else 1) if bit in order else int(bool(bit & flipped)) for bit in bits
+    ]
+    left = [bit for bit in bits if bit in order]
+    return axes[tuple(chosen)].transpose(*(left.index(bit) for bit in order), len(left))
 
 
 def _add_signed(products: np.ndarray, blocks: np.ndarray, masks: np.ndarray, out: np.ndarray) -> None:
