@@ -8,8 +8,10 @@ from typing import Any
 
 from qiskit import QuantumCircuit
 
+from apps.cli.tables import plan_text
 from apps.extras import EXTRA_MISSING
 from tasks.cutting import Plan
+from tasks.cutting.document import plan_document
 from tasks.errors import InputError, QompassError
 from tasks.inputs.operators import Observables
 from tasks.inputs.validation import make_problem
@@ -31,6 +33,10 @@ class CircuitPlan(Plan):
     """
 
     problem: Problem | None = field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        """What `qompass plan` prints of it, for notebooks and prompts."""
+        return plan_text(plan_document(self))
 
     def draw(self, path: str | Path | None = None) -> Any:
         """The circuit with its cuts, fragments in colour; a notebook shows it.

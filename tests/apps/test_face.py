@@ -41,6 +41,8 @@ def test_estimates_are_those_of_the_uncut_circuit(circuit: QuantumCircuit) -> No
 
 def test_a_plan_is_made_without_running_it(circuit: QuantumCircuit) -> None:
     found = plan(circuit, max_qubits=3)
+    shown = repr(found)
+    assert shown.startswith(f"Plan: {len(found.fragments)} fragments of at most 3 qubits") and "array(" not in shown
     assert isinstance(found, Plan) and max(fragment.width for fragment in found.fragments) <= 3
 
 
