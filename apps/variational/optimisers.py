@@ -78,20 +78,18 @@ class Optimiser:
         run: the function.
         iterations: of a search where none are asked for.
         sets: of parameter values that a search asks the energy of at most.
-        asks: what it asks of an objective: "values", "slopes" or "overlaps".
     """
 
     run: Callable[[Objective, Search], Found]
     iterations: int
     sets: Callable[[Search], int]
-    asks: str = "values"
 
 
 OPTIMISERS = {
     "cobyla": Optimiser(cobyla, 500, lambda search: search.iterations),
-    "lbfgsb": Optimiser(lbfgsb, 200, lambda search: _CALLS * search.iterations, "slopes"),
+    "lbfgsb": Optimiser(lbfgsb, 200, lambda search: _CALLS * search.iterations),
     "spsa": Optimiser(spsa, 200, lambda search: 2 * (CALIBRATIONS + search.iterations)),
-    "qnspsa": Optimiser(qnspsa, 150, lambda search: 2 * search.iterations, "overlaps"),
+    "qnspsa": Optimiser(qnspsa, 150, lambda search: 2 * search.iterations),
     "de": Optimiser(differential_evolution, 100, lambda search: search.population * (1 + search.iterations)),
 }
 

@@ -76,7 +76,6 @@ _PLANS: dict[str, tuple[int, list[tuple[int, int]], int, int, int, int]] = {
     "sweep-60/30": (60, chain(60), 2, 30, 2000, 8),
     "sweep-100/34": (100, chain(100), 2, 34, 1000, 5),
 }
-PLAN_NAMES = tuple(_PLANS)
 
 
 @lru_cache

@@ -32,14 +32,12 @@ class NetworkCost:
         flops: floating-point operations, a multiply-add counted as two, all slices together.
         largest_bytes: the largest array of the tree.
         peak_bytes: the most that is alive at one moment, inputs included.
-        input_bytes: the fragment tensors themselves.
         units: independent pieces of work (slices times blocks of terms).
     """
 
     flops: float
     largest_bytes: int
     peak_bytes: int
-    input_bytes: int
     units: int
 
 
@@ -176,7 +174,6 @@ def _sliced(
         flops=2 * choice.work,
         largest_bytes=int(8 * choice.largest),
         peak_bytes=int(min(base + 8 * choice.peak, 2.0**62)),
-        input_bytes=int(8 * inputs),
         units=int(min(choice.units, 2.0**62)),
     )
     return Schedule(network.sizes, choice.sliced, choice.trees, path, cost, choice.effort)
