@@ -14,7 +14,7 @@ from tasks.cutting import Cut, CuttingError, Plan, make_plan, make_plans
 from tasks.cutting.cost import exact_fragment_seconds
 from tasks.model.problem import Problem
 from tasks.options import Options, plan_limits
-from tasks.runtime import Outcome, Ticket, constraint, contained, task
+from tasks.runtime import IN_DELETE, Outcome, Ticket, constraint, contained, task
 
 _COMPARED = 8  # plans
 _COMPARED_INSTRUCTIONS = 8_000  # in all: building the fragments of large circuits takes long
@@ -29,7 +29,7 @@ _MOST_WIDTHS, _OF_A_WIDTH = 3, 2
 
 
 @constraint(computing_units="1")
-@task(returns=1)
+@task(returns=1, limits=IN_DELETE, ticket=IN_DELETE)
 def cut(problem: Problem, cuts: tuple[Cut, ...] | None, limits: dict[str, Any], ticket: Ticket) -> Outcome:
     """Plan a problem; ``limits`` are the keyword arguments of ``make_plan``."""
     with ticket.held():

@@ -23,14 +23,29 @@ from tasks.execution.pieces import Done, Piece, Report, outcome_document
 from tasks.execution.run_devices import declared_devices, fidelities_of
 from tasks.runs import RunRecordError, store_result
 from tasks.runs.results import stored_result
-from tasks.runtime import Limits, Outcome, Ticket, constraint, contained, device_tasks, implement, isolated, task
+from tasks.runtime import (
+    IN_DELETE,
+    Limits,
+    Outcome,
+    Ticket,
+    constraint,
+    contained,
+    device_tasks,
+    implement,
+    isolated,
+    task,
+)
 
 Payload = tuple[tuple[Piece, dict[str, np.ndarray]], ...]
 """The results of a task's jobs: (what was asked, arrays as ``run_job`` returns them)."""
 
 
+# What an execution alone is told is deleted with it; results and what tasks share stay.
+_ONCE = {"jobs": IN_DELETE, "options": IN_DELETE, "limits": IN_DELETE, "ticket": IN_DELETE}
+
+
 @constraint(computing_units="1")
-@task(returns=2)
+@task(returns=2, **_ONCE)
 def execute(
     jobs: tuple[FragmentJob, ...],
     device: Device,
@@ -68,7 +83,7 @@ def execute_bound(
 
 
 @constraint(processors=[{"ProcessorType": "CPU", "ComputingUnits": "1"}])
-@task(returns=2)
+@task(returns=2, **_ONCE)
 def simulate(
     jobs: tuple[FragmentJob, ...],
     device: Device,
@@ -83,7 +98,7 @@ def simulate(
 
 
 @constraint(computing_units="1")
-@task(returns=1)
+@task(returns=1, ticket=IN_DELETE)
 def fidelities(plan: Plan, devices: list[Device], mitigation: str, ticket: Ticket) -> Outcome:
     """What to expect of QPUs: the value is, for a fragment, (QPU, fidelity along its transpiled circuit)."""
     with ticket.held():
@@ -180,7 +195,7 @@ def run_jobs(
 # COMPSs workers find a task by its name in this module, so the tasks of all declared devices are made on import.
 _BODY = cast(FunctionType, execute_bound)
 _devices = declared_devices()
-_bound: dict[str, Callable[..., Any]] = device_tasks(_BODY, _devices, globals(), returns=2)
+_bound: dict[str, Callable[..., Any]] = device_tasks(_BODY, _devices, globals(), returns=2, **_ONCE)
 _DECLARED = {kind: [device for device in _devices if device.kind is kind] for kind in Kind}
 
 if _DECLARED[Kind.CPU] and _DECLARED[Kind.GPU]:
@@ -188,7 +203,7 @@ if _DECLARED[Kind.CPU] and _DECLARED[Kind.GPU]:
 
     @implement(source_class="tasks.execute", method="simulate")
     @constraint(processors=[{"ProcessorType": "GPU", "ProcessorName": _GPU.processor, "ComputingUnits": "1"}])
-    @task(returns=2)
+    @task(returns=2, **_ONCE)
     def simulate_on_gpu(
         jobs: tuple[FragmentJob, ...],
         device: Device,
@@ -213,5 +228,5 @@ def execute_on(device: Device, *, late: bool = False) -> Callable[..., Any]:
     if not device.processor:
         return execute
     if device.name not in _bound:
-        _bound.update(device_tasks(_BODY, [device], globals(), returns=2))
+        _bound.update(device_tasks(_BODY, [device], globals(), returns=2, **_ONCE))
     return _bound[device.name]

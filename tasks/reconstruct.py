@@ -29,6 +29,7 @@ from tasks.reconstruction.contraction.schedule import schedule
 from tasks.reconstruction.statistics.allocation import allocate_shots
 from tasks.runtime import (
     COLLECTION_IN,
+    IN_DELETE,
     Limits,
     Outcome,
     Ticket,
@@ -84,7 +85,7 @@ class Answer:
 
 
 @constraint(computing_units="1")
-@task(returns=1, tensors=COLLECTION_IN)
+@task(returns=1, tensors=COLLECTION_IN, limits=IN_DELETE, ticket=IN_DELETE)
 def reconstruct(
     structure: Structure,
     tensors: list[FragmentTensor],
@@ -118,7 +119,7 @@ def reconstruct_bound(
 
 # COMPSs workers find a task by its name in this module, so the tasks of all declared GPUs are made on import.
 _BODY = cast(FunctionType, reconstruct_bound)
-_DIRECTIONS = {"returns": 1, "tensors": COLLECTION_IN}
+_DIRECTIONS = {"returns": 1, "tensors": COLLECTION_IN, "limits": IN_DELETE, "ticket": IN_DELETE}
 _bound: dict[str, Callable[..., Any]] = device_tasks(
     _BODY, [device for device in declared_devices() if device.kind is Kind.GPU], globals(), **_DIRECTIONS
 )
@@ -168,7 +169,7 @@ def answer_of(values: np.ndarray, errors: np.ndarray, shares: np.ndarray) -> Ans
 
 
 @constraint(computing_units="1")
-@task(returns=1)
+@task(returns=1, ticket=IN_DELETE)
 def contraction_search(structure: Structure, memory_bytes: int | None, ticket: Ticket) -> Outcome:
     """The order to contract the network in: the value is (floating-point operations, path)."""
     with ticket.held():
@@ -186,7 +187,7 @@ def worth_ranks(flops: float) -> bool:
 
 
 @constraint(computing_units="1")
-@task(returns=1, tensors=COLLECTION_IN)
+@task(returns=1, tensors=COLLECTION_IN, ticket=IN_DELETE)
 def write_for_ranks(
     folder: str, structure: Structure, tensors: list[Any], memory_bytes: int | None, ticket: Ticket
 ) -> Outcome:
@@ -230,7 +231,7 @@ def reconstruct_in_ranks(folder: str) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 @constraint(computing_units="1")
-@task(returns=1, tensors=COLLECTION_IN)
+@task(returns=1, tensors=COLLECTION_IN, prices=IN_DELETE, limits=IN_DELETE, ticket=IN_DELETE)
 def allocate(
     structure: Structure,
     tensors: list[FragmentTensor],

@@ -29,7 +29,7 @@ from tasks.reconstruction.distribution.whole import MOST_VECTOR_BITS, Distributi
 from tasks.reconstruction.errors import DistributionError
 from tasks.runs import RunDirectory
 from tasks.runs.temporary import temporary_runs
-from tasks.runtime import COLLECTION_IN, Limits, Outcome, Ticket, constraint, isolated, limits, task
+from tasks.runtime import COLLECTION_IN, IN_DELETE, Limits, Outcome, Ticket, constraint, isolated, limits, task
 from tasks.tensors import outputs
 
 
@@ -149,7 +149,7 @@ def run_sample(
 
 
 @constraint(computing_units="1")
-@task(returns=1, found=COLLECTION_IN)
+@task(returns=1, found=COLLECTION_IN, limits=IN_DELETE, ticket=IN_DELETE)
 def answer(
     joined: Structure,
     found: list[Any],

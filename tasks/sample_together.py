@@ -29,7 +29,18 @@ from tasks.reconstruction.distribution.drawing import Outcomes
 from tasks.reconstruction.distribution.outputs import Outputs
 from tasks.runs import RunDirectory
 from tasks.runs.temporary import temporary_runs
-from tasks.runtime import COLLECTION_IN, Limits, Outcome, Ticket, constraint, isolated, limits, shared_engine, task
+from tasks.runtime import (
+    COLLECTION_IN,
+    IN_DELETE,
+    Limits,
+    Outcome,
+    Ticket,
+    constraint,
+    isolated,
+    limits,
+    shared_engine,
+    task,
+)
 from tasks.sample import Question, answer_question, shots_of
 from tasks.tensors import outputs
 
@@ -345,7 +356,7 @@ def _answered(
 
 
 @constraint(computing_units="1")
-@task(returns=1, found=COLLECTION_IN)
+@task(returns=1, found=COLLECTION_IN, limits=IN_DELETE, ticket=IN_DELETE)
 def strings(parts: tuple[_Part, ...], found: list[Any], limits: Limits, ticket: Ticket) -> Outcome:
     """Strings of all circuits of a run: the value of the outcome is, for each part, Outcomes of each set."""
     with ticket.held():

@@ -14,11 +14,11 @@ from tasks.execution.packed_counts import unpack_counts
 from tasks.execution.samples import sampled_data
 from tasks.model.tensor import FragmentTensor
 from tasks.reconstruction.distribution.outputs import ExactOutputs, Outputs, SampledOutputs
-from tasks.runtime import COLLECTION_IN, Limits, Outcome, Ticket, constraint, isolated, task
+from tasks.runtime import COLLECTION_IN, IN_DELETE, Limits, Outcome, Ticket, constraint, isolated, task
 
 
 @constraint(computing_units="1")
-@task(returns=1, payloads=COLLECTION_IN, priority=True)
+@task(returns=1, payloads=COLLECTION_IN, jobs=IN_DELETE, limits=IN_DELETE, ticket=IN_DELETE, priority=True)
 def tensor(
     fragment: Fragment,
     schemes: tuple[Scheme, ...],
@@ -59,7 +59,7 @@ def build_tensor(
 
 
 @constraint(computing_units="1")
-@task(returns=1, payloads=COLLECTION_IN, priority=True)
+@task(returns=1, payloads=COLLECTION_IN, jobs=IN_DELETE, limits=IN_DELETE, ticket=IN_DELETE, priority=True)
 def outputs(
     fragment: Fragment,
     schemes: tuple[Scheme, ...],

@@ -103,6 +103,10 @@ class Driver:
         """What is or was wrong with devices, by name."""
         return {**self._trouble, **self.state.trouble}
 
+    def release(self) -> None:
+        """Everything has been asked for: what the engine holds of the run's results is not needed any more."""
+        self._fan_in.release()
+
     def close(self) -> None:
         """Remove what only a running process needs."""
         self.tickets.close()

@@ -24,6 +24,7 @@ from tasks.runtime import (
     limits,
     next_step,
     raise_defect,
+    release,
     wait_on,
 )
 
@@ -152,6 +153,11 @@ class FanIn:
                         self._submit(index, len(history))
             elif next_step(history, RetryPolicy()) is Next.GIVE_UP:
                 raise RunError(f"{what}: {failure.message}")
+
+    def release(self) -> None:
+        """Everything has been asked for: the engine may forget payloads and tensors."""
+        release(future for payloads in self._payloads.values() for future in payloads.values())
+        release(future for future, _ in self._tensors.values())
 
     def _submit(self, index: int, attempt: int = 0) -> None:
         ticket = self._tickets.next(attempt)

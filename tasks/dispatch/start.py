@@ -131,6 +131,7 @@ def started(
         )
         stack.callback(made.close)
         yield made
+        made.release()
 
 
 def _with_units(devices: list[Device], units: Mapping[str, int], directory: RunDirectory) -> list[Device]:

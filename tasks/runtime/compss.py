@@ -6,7 +6,7 @@ import gc
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 
@@ -18,11 +18,11 @@ def active() -> bool:
 
 if active():
     from pycompss.api import constraint as constraints
-    from pycompss.api.api import compss_wait_on
+    from pycompss.api.api import compss_delete_object, compss_wait_on
     from pycompss.api.implement import implement
     from pycompss.api.mpi import mpi
     from pycompss.api.on_failure import on_failure
-    from pycompss.api.parameter import COLLECTION_IN, DICTIONARY_IN, FILE_IN, IN, INOUT, OUT
+    from pycompss.api.parameter import COLLECTION_IN, DICTIONARY_IN, FILE_IN, IN, IN_DELETE, INOUT, OUT
     from pycompss.api.task import task
     from pycompss.util.context import CONTEXT
 
@@ -32,6 +32,7 @@ if active():
         "FILE_IN",
         "IN",
         "INOUT",
+        "IN_DELETE",
         "OUT",
         "constraint",
         "implement",
@@ -102,6 +103,11 @@ if active():
         if isinstance(value, dict):
             return {key: wait_on(member) for key, member in value.items()}
         return compss_wait_on(value)
+
+    def drop(futures: Iterable[Any]) -> None:
+        """Have COMPSs forget results: until then it keeps the file of each, and PyCOMPSs the future."""
+        for future in futures:
+            compss_delete_object(future)
 
     def as_completed(futures: Sequence[Any]) -> Iterator[tuple[int, Any]]:
         """(position, result) in the order given."""

@@ -11,7 +11,7 @@ import inspect
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +30,16 @@ if TYPE_CHECKING:  # asyncio and TLS, which only a cluster needs
 IN = "IN"
 OUT = "OUT"
 INOUT = "INOUT"
+IN_DELETE = "IN_DELETE"
 FILE_IN = "FILE_IN"
 COLLECTION_IN = "COLLECTION_IN"
 DICTIONARY_IN = "DICTIONARY_IN"
-_DIRECTIONS = {IN, FILE_IN, COLLECTION_IN, DICTIONARY_IN}
+_DIRECTIONS = {IN, IN_DELETE, FILE_IN, COLLECTION_IN, DICTIONARY_IN}
 _DEFAULT_PROCESSOR = "CPU"
+
+
+def drop(futures: Iterable[Any]) -> None:
+    """Nothing to do: a result is gone with the last reference to its future."""
 
 
 _units: dict[str, int] | None = None  # of the engine that runs; its processes start with the first task

@@ -10,7 +10,7 @@ import contextlib
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ on_failure = _backend.on_failure
 IN = _backend.IN
 OUT = _backend.OUT
 INOUT = _backend.INOUT
+IN_DELETE = _backend.IN_DELETE
 FILE_IN = _backend.FILE_IN
 COLLECTION_IN = _backend.COLLECTION_IN
 DICTIONARY_IN = _backend.DICTIONARY_IN
@@ -220,6 +221,11 @@ def wait_on(value: Any, ticket: Ticket | None = None, needs: Sequence[Ticket] = 
     if ticket is not None:
         ticket.waited_for()
     return found
+
+
+def release(futures: Iterable[Any]) -> None:
+    """Forget results that nobody will ask for any more, so that an application of many runs does not keep them all."""
+    _backend.drop(futures)
 
 
 def tickets_in(shared: Path) -> Tickets:
