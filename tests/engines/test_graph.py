@@ -45,16 +45,27 @@ def test_a_sampled_run_fans_out_and_in_and_waits_only_where_values_decide(tmp_pa
     (dot,) = (tmp_path / "logs").glob(".COMPSs/*/monitor/complete_graph.dot")
     nodes, edges = read_graph(dot)
     count = Counter(nodes.values())
-    assert count["sync"] == 1 + 3, "the program, the plan, the allocation of shots, the end"
+    # What has ended by then is not drawn: the wait for it, or the edge to what takes its result.
+    assert count["sync"] <= 1 + 3, "the program, the plan, the allocation of shots, the end"
     assert count["cut"] == count["allocate"] == count["reconstruct"] == 1
     assert count["tensor"] == 2 * fragments, "one for each fragment and round"
+    assert count["execute"] >= 2 * 2, "both rounds fan out"
+    assert_only_ways_of_data(nodes, edges)
     kinds = Counter((nodes[a], nodes[b]) for a, b in edges)
-    rounds = Counter(a for a, b in edges if nodes[a] == "sync" and nodes[b] == "execute")
-    assert len(rounds) == 2 and min(rounds.values()) >= 2, f"both rounds fan out: {rounds}"
-    # COMPSs draws no edge from a task that had ended when the next was submitted.
     assert kinds["execute", "tensor"] >= fragments, kinds
-    assert kinds["tensor", "reconstruct"] >= fragments - 1, kinds
-    assert kinds["tensor", "allocate"] >= 1, kinds
+
+
+# Which task may take a result of which; everything else would be a wait that nobody needs.
+WAYS = {
+    ("execute", "tensor"), ("tensor", "allocate"), ("tensor", "reconstruct"),
+    ("cut", "sync"), ("allocate", "sync"), ("reconstruct", "sync"),
+}  # fmt: skip
+
+
+def assert_only_ways_of_data(nodes: dict[str, str], edges: list[tuple[str, str]]) -> None:
+    """No task waits for another but where it takes its result."""
+    kinds = {(nodes[a], nodes[b]) for a, b in edges if nodes[a] != "sync"}
+    assert kinds <= WAYS, kinds - WAYS
 
 
 PUBS = """
@@ -97,5 +108,6 @@ def test_all_pubs_of_a_job_are_one_graph(tmp_path):
     nodes, edges = read_graph(dot)
     count = Counter(nodes.values())
     assert count["cut"] == count["reconstruct"] == 1 and count["tensor"] == fragments, count
-    kinds = Counter((nodes[a], nodes[b]) for a, b in edges)
-    assert kinds["tensor", "reconstruct"] >= fragments - 1, kinds
+    assert count["sync"] <= 1 + 2, "the program, the plan, the end"
+    assert_only_ways_of_data(nodes, edges)
+    assert ("tensor", "reconstruct") in {(nodes[a], nodes[b]) for a, b in edges}
