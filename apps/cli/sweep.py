@@ -17,17 +17,8 @@ from apps.cli.interruption import INTERRUPTED, reading
 from apps.cli.paths import run_path, shown_path
 from apps.cli.tables import seconds_text
 from apps.cli.terminal import SCHEMA, say
-from apps.sweep.program import (
-    TABLE_NAME,
-    Group,
-    Reader,
-    begin,
-    csv_text,
-    grouped,
-    read_sweep,
-    sweep,
-    table_rows,
-)
+from apps.sweep.groups import Group, Reader, grouped
+from apps.sweep.program import TABLE_NAME, begin, csv_text, read_sweep, sweep, table_rows
 from apps.sweep.table import Row, read_table
 from tasks.errors import InputError, QompassError
 from tasks.options import Options, options_again, options_document

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from apps.motifs.couplings import MOTIFS, Ran, Size
+from apps.motifs.couplings import MOTIFS
 from apps.motifs.mini_apps import MINI_APP_COLUMNS
+from apps.motifs.size import Ran, Size
 from scheduler_policies import Device, Kind
 from tasks.errors import QompassError
 from tasks.runtime import engine, engine_info, under_compss, units_now

@@ -30,7 +30,7 @@ import numpy as np
 from qiskit.quantum_info import SparsePauliOp, Statevector
 from qompass import estimate
 
-from apps.sweep.program import Reader
+from apps.sweep.groups import Reader
 from apps.sweep.table import Row, read_table
 from results.benchmarks.speed_peers import addon_times
 from results.benchmarks.speed_problems import Case

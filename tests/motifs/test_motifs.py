@@ -6,21 +6,15 @@ import numpy as np
 import pytest
 from qiskit.quantum_info import SparsePauliOp, Statevector
 
-from apps.motifs.couplings import (
-    Size,
-    _angles,
-    chain,
+from apps.motifs.couplings import chain, circuit_execution, fan_in, loop_ensemble, pipeline, variational_loop
+from apps.motifs.programs import (
     circuit_cutting,
-    circuit_execution,
     distributed_state_vector,
-    fan_in,
-    loop_ensemble,
-    pipeline,
     qml_classifier,
     qml_compression,
     qml_training,
-    variational_loop,
 )
+from apps.motifs.size import Size
 from apps.motifs.work import layered, state_vector_rank
 from apps.variational.spsa import walk
 from tasks.runtime import engine
@@ -42,14 +36,14 @@ def expectation(angles) -> float:
 
 def test_independent_circuits(running):
     ran = circuit_execution(SIZE)
-    assert ran.values == pytest.approx([expectation(own) for own in _angles(SIZE)], abs=1e-12)
+    assert ran.values == pytest.approx([expectation(own) for own in SIZE.angles()], abs=1e-12)
     assert ran.tasks == 3 and ran.work > 0
 
 
 def test_a_chain_passes_its_value_on(running):
     ran = chain(SIZE)
     wanted = []
-    for own in _angles(SIZE):
+    for own in SIZE.angles():
         value = 0.0
         for _ in range(3):
             value = expectation(own + value)
@@ -60,7 +54,7 @@ def test_a_chain_passes_its_value_on(running):
 def test_a_fan_in_adds_up(running):
     ran = fan_in(SIZE)
     assert ran.values[-1] == pytest.approx(sum(ran.values[:-1]), abs=1e-12)
-    assert ran.values[-1] == pytest.approx(sum(map(expectation, _angles(SIZE))), abs=1e-12) and ran.tasks == 4
+    assert ran.values[-1] == pytest.approx(sum(map(expectation, SIZE.angles())), abs=1e-12) and ran.tasks == 4
 
 
 @pytest.mark.parametrize(("motif", "loops"), [(variational_loop, 1), (loop_ensemble, 3)])
@@ -85,7 +79,7 @@ def test_a_pipeline_hands_each_item_from_stage_to_stage(running):
 
 def test_a_cut_circuit_beside_the_whole_one(running):
     ran = circuit_cutting(SIZE)
-    assert ran.values == pytest.approx([expectation(_angles(SIZE)[0])] * 2, abs=1e-10)
+    assert ran.values == pytest.approx([expectation(SIZE.angles()[0])] * 2, abs=1e-10)
     assert abs(ran.row["error_in_estimation"]) < 1e-10
     assert ran.row["num_cuts"] == ran.row["num_gate_cuts"] + ran.row["num_wire_cuts"] > 0
 
@@ -122,7 +116,7 @@ class Alone:
 
 
 def test_a_state_on_one_rank_and_on_two_is_qiskits():
-    angles = _angles(SIZE)[0]
+    angles = SIZE.angles()[0]
     truth = float(Statevector(layered(4, 2, angles)).expectation_value(SparsePauliOp("ZIII")).real)
     assert state_vector_rank(4, 2, angles, Alone())[0] == pytest.approx(truth, abs=1e-12)
     if mpirun_path() is None:
