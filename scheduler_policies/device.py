@@ -299,7 +299,11 @@ class Work:
         return self.one_qubit_gates + self.two_qubit_gates
 
     def share(self, first: int, variants: int) -> Work:
-        """The same fragment, variants ``first`` to ``first + variants - 1`` only; its weight falls with its size."""
+        """The same fragment, variants ``first`` to ``first + variants - 1`` only; its weight falls with its size.
+
+        Raises:
+            PolicyError: it has not all of them.
+        """
         if not self.first <= first <= first + variants <= self.first + self.variants:
             raise PolicyError(
                 f"fragment {self.fragment}: variants {first} to {first + variants - 1} are not all among "

@@ -151,7 +151,11 @@ class Evaluator:
             raise InputError(f"a backend cannot run this circuit: {unsuited}: bind its parameters") from unsuited
 
     def steps(self, values: np.ndarray, target_error: float | None = None) -> Steps[Evaluated]:
-        """As ``evaluate``, on the device given, in jobs that it may share with others (``in_step``)."""
+        """As ``evaluate``, on the device given, in jobs that it may share with others (``in_step``).
+
+        Raises:
+            InputError: no number of shots is said, and the device takes shots.
+        """
         device = self._device
         assert device is not None
         options = self.options if target_error is None else replace(self.options, target_error=target_error)

@@ -21,7 +21,11 @@ _DAY_S = 86_400.0
 
 
 def cache(arguments: argparse.Namespace) -> int:
-    """Do one thing with the cache; ``verify`` ends with status 2 when it finds unsound entries."""
+    """Do one thing with the cache; ``verify`` ends with status 2 when it finds unsound entries.
+
+    Raises:
+        InputError: there is no such cache, or it cannot be used.
+    """
     where = checked_cache(arguments.cache)
     if where == "off":
         raise InputError("--cache off: names no cache: name a directory or a URL")

@@ -22,7 +22,11 @@ _MOST_SCALING = 1.5  # times the units: caches and turbo clocks give a little mo
 
 
 def motif(arguments: argparse.Namespace) -> int:
-    """Run motifs with one unit and with all, write their tables and draw the page."""
+    """Run motifs with one unit and with all, write their tables and draw the page.
+
+    Raises:
+        InputError: there is no such motif, or it is too large for this machine.
+    """
     names = list(MOTIFS) if arguments.name == "all" else [arguments.name]
     if arguments.name != "all" and arguments.name not in MOTIFS:
         raise InputError(f"'{arguments.name:.40}' is no motif: all, {', '.join(MOTIFS)}")

@@ -42,7 +42,11 @@ _SHOWN = 12  # parameters in the table at the end
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Optimise what a file or a name states; the run's folder is made once it is known to be good."""
+    """Optimise what a file or a name states; the run's folder is made once it is known to be good.
+
+    Raises:
+        InputError: something given cannot be used.
+    """
     options = options_of_loop(arguments)
     with reading():
         hamiltonian = find_hamiltonian(arguments.hamiltonian, arguments.kind)
@@ -67,7 +71,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def resume(arguments: argparse.Namespace) -> int:
-    """Finish an optimisation along the path it had taken; a finished one is only shown again."""
+    """Finish an optimisation along the path it had taken; a finished one is only shown again.
+
+    Raises:
+        RunRecordError: the run cannot be used.
+    """
     path = run_path(arguments.run, arguments.out)
     record = read_record(path)
     if record["status"] == "done" and "optimum" in record:

@@ -26,7 +26,11 @@ _MOST_PULL = 4.0  # standard errors: chance goes beyond that once in 16,000 obse
 
 
 def repeat(arguments: argparse.Namespace) -> int:
-    """Run it again with the same cuts, options and seed, without the cache; status 2 where the answers disagree."""
+    """Run it again with the same cuts, options and seed, without the cache; status 2 where the answers disagree.
+
+    Raises:
+        RunRecordError: it has no answer to compare with.
+    """
     path = run_path(arguments.run, arguments.out).resolve()
     record = read_record(path)
     if record["status"] != "done" or not record.get("estimates") or not record.get("plan"):

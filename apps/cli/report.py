@@ -14,7 +14,12 @@ from tasks.runs import RunRecordError
 
 
 def report(arguments: argparse.Namespace) -> int:
-    """Write the page and say where."""
+    """Write the page and say where.
+
+    Raises:
+        RunRecordError: a folder is no run.
+        QompassError: the extra `report` is not installed, or the file cannot be written.
+    """
     try:
         from apps.report.page import report as page
     except ModuleNotFoundError as error:

@@ -32,7 +32,11 @@ _SHOWN = 20
 
 
 def sample(arguments: argparse.Namespace) -> int:
-    """Run the fragments, then draw ``--shots`` strings, list the ``--top`` most likely or write the ``--vector``."""
+    """Run the fragments, then draw ``--shots`` strings, list the ``--top`` most likely or write the ``--vector``.
+
+    Raises:
+        InputError: something given cannot be used.
+    """
     if arguments.fragment_shots and not (arguments.top or arguments.vector):
         raise InputError("--fragment-shots: strings are drawn from exact fragments; add --top K or --vector FILE.npz")
     if arguments.vector:

@@ -31,7 +31,11 @@ USER_ERROR = 2
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run every row of a table that can be run; the others are reported."""
+    """Run every row of a table that can be run; the others are reported.
+
+    Raises:
+        InputError: the table cannot be read, no row of it can be run, or ``--to`` cannot be used.
+    """
     options = options_of_loop(arguments)
     if arguments.to is not None and arguments.to.suffix.lower() not in (".csv", ".json"):
         raise InputError(f"--to {arguments.to}: a table is written as .csv or .json: end the name so")
@@ -48,7 +52,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def resume(arguments: argparse.Namespace) -> int:
-    """Run the rows of a sweep that have no value yet."""
+    """Run the rows of a sweep that have no value yet.
+
+    Raises:
+        RunRecordError: the run cannot be used, or a circuit has changed.
+    """
     path = run_path(arguments.run, arguments.out)
     settings = read_sweep(path)
     rows, reader, groups, broken = _read(Path(settings["file"]))

@@ -56,7 +56,11 @@ def _seen(problem: Problem, max_qubits: int | None, seed: int) -> tuple[Result, 
 
 
 def distributed_state_vector(size: Size) -> Ran:
-    """One state over MPI ranks, as many as the largest power of two in the units."""
+    """One state over MPI ranks, as many as the largest power of two in the units.
+
+    Raises:
+        InputError: there is no mpirun.
+    """
     if mpirun_path() is None:
         raise InputError("there is no mpirun: pip install mpi4py mpich")
     ranks = 1 << (size.units.bit_length() - 1)

@@ -63,7 +63,11 @@ class Ran:
     row: dict[str, Any] = field(default_factory=dict)
 
     def take(self, outcomes: Sequence[Any]) -> list[float]:
-        """Wait for tasks, and add up what they did."""
+        """Wait for tasks, and add up what they did.
+
+        Raises:
+            InputError: one of them failed.
+        """
         found = []
         for outcome in wait_on(list(outcomes)):
             if outcome.failure is not None:

@@ -76,7 +76,11 @@ def write_drawing(problem: Problem, cuts: Sequence[Cut], path: Path) -> None:
 
 
 def rendered(spec: dict[str, Any], kind: str) -> bytes:
-    """A chart, as Vega-Lite, as an SVG, PNG or PDF file's content; nothing is fetched for it."""
+    """A chart, as Vega-Lite, as an SVG, PNG or PDF file's content; nothing is fetched for it.
+
+    Raises:
+        QompassError: the extra `report` is not installed.
+    """
     try:
         import vl_convert
     except ImportError as error:

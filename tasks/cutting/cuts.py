@@ -42,7 +42,11 @@ class WireCut:
         return replace(self, instruction=self.instruction + instructions, qubit=self.qubit + qubits)
 
     def check(self, operation: Operation, qubits: Sequence[int], first: Mapping[int, int]) -> None:
-        """Refuse what is no wire to sever; ``first``: qubit -> its first instruction."""
+        """Refuse what is no wire to sever; ``first``: qubit -> its first instruction.
+
+        Raises:
+            CuttingError: the instruction does not act on the qubit, or is the first to do so.
+        """
         if self.qubit not in qubits:
             raise CuttingError(
                 f"wire cut at instruction {self.instruction}: {operation.name} acts on qubits {list(qubits)}, not on "
@@ -90,7 +94,11 @@ class GateCut:
         return replace(self, instruction=self.instruction + instructions, joined=joined)
 
     def check(self, operation: Operation, qubits: Sequence[int], first: Mapping[int, int]) -> None:
-        """Refuse what is no two-qubit gate."""
+        """Refuse what is no two-qubit gate.
+
+        Raises:
+            CuttingError: it acts on another number of qubits.
+        """
         if len(qubits) != 2:
             raise CuttingError(
                 f"gate cut at instruction {self.instruction}: {operation.name} on qubit {qubits[0]} is not a two-qubit "

@@ -29,7 +29,11 @@ def read_circuit(path: Path) -> QuantumCircuit:
 
 
 def circuit_of(path: Path, content: bytes) -> QuantumCircuit:
-    """The circuit that the content of a file states; see ``read_circuit``."""
+    """The circuit that the content of a file states; see ``read_circuit``.
+
+    Raises:
+        InputError: it states none that can be used.
+    """
     if content.startswith(b"QISKIT"):
         return read_qpy(path, content)
     unmarked = content.removeprefix(codecs.BOM_UTF8)

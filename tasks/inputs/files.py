@@ -109,7 +109,11 @@ def read_json(path: Path, what: str) -> Any:
 
 
 def json_of(path: Path, text: str) -> Any:
-    """The document in the text of a JSON file; see ``read_json``."""
+    """The document in the text of a JSON file; see ``read_json``.
+
+    Raises:
+        InputError: it is none.
+    """
     try:
         return json.loads(text, object_pairs_hook=lambda pairs: _distinct(path, pairs))
     except json.JSONDecodeError as error:

@@ -111,7 +111,11 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> Non
 
 
 def plain(value: Any) -> Any:
-    """JSON for NumPy numbers and arrays, and for paths."""
+    """JSON for NumPy numbers and arrays, and for paths.
+
+    Raises:
+        TypeError: it is something else, which has no place in a record.
+    """
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     if isinstance(value, Path):

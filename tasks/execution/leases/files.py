@@ -28,7 +28,11 @@ class FileLeases(Leases):
             raise LeaseError(f"leases: {error} (QOMPASS_LEASES says where)") from None
 
     def take(self, device: str, units: int) -> Lease:
-        """Take a ticket; see ``Leases.take``."""
+        """Take a ticket; see ``Leases.take``.
+
+        Raises:
+            LeaseError: the folder of tickets cannot be used.
+        """
         try:
             return _FileLease(self._folder.folder(_queue(device)), units)
         except (OSError, ValueError, PrivateFolderError) as error:

@@ -125,7 +125,11 @@ class _RedisLease(Lease):
                 return
 
     def check(self) -> None:
-        """Ask the server whether the lease stands; see ``Lease.check``."""
+        """Ask the server whether the lease stands; see ``Lease.check``.
+
+        Raises:
+            LeaseLostError: it has ended.
+        """
         if self._lost or self._leases.run(self._device, self._member, "renew") < 0:
             raise LeaseLostError(
                 f"device {self._device}: its lease ended after {self._leases.life:g} s without contact; "

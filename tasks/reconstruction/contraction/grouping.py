@@ -37,7 +37,11 @@ def distinct_pairs(
 
 
 def distinct(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The values that occur among 0 ... count - 1, ascending, and which of them each entry has."""
+    """The values that occur among 0 ... count - 1, ascending, and which of them each entry has.
+
+    Returns:
+        (distinct,) int64, and (entry,) int64 places in it.
+    """
     if count > 8 * values.size + 1024:
         found, inverse = np.unique(values, return_inverse=True)
         return found, inverse.ravel()

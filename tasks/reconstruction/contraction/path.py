@@ -185,7 +185,11 @@ def _price(network: Network, pairs: Path) -> float:
 
 
 def used_terms(structure: Structure) -> np.ndarray:
-    """The terms that have a coefficient, ascending."""
+    """The terms that have a coefficient, ascending.
+
+    Returns:
+        (term,) int64.
+    """
     return np.asarray(np.unique(structure.coefficients.indices[structure.coefficients.data != 0]))
 
 

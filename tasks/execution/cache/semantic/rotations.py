@@ -71,7 +71,11 @@ def quaternion_of(matrix: np.ndarray) -> Quaternion:
 
 
 def matrix_of(q: Sequence[float]) -> np.ndarray:
-    """Return the 2 x 2 unitary of a quaternion."""
+    """Return the 2 x 2 unitary of a quaternion.
+
+    Returns:
+        (2, 2) complex128.
+    """
     return q[0] * np.eye(2) - 1j * np.tensordot(np.asarray(q[1:4]), LETTERS, axes=1)
 
 
