@@ -6,6 +6,7 @@ Each part tries many times and counts what went wrong; a wrong one is listed wit
   traceback, an exit status other than 0 and 2, more than one line, more than 2 s of processor time, or a dead process.
 * ``damages``: folders of finished and interrupted runs: files cut, flipped, exchanged, forged, lost, fields of the
   record changed. Wrong is a traceback, more than one line, or other estimates than before.
+* ``loops``: the same of optimisations and sweeps.
 
 Writes reliability.json and reliability.md beside this file (reliability_quick.* with --quick); parts not named keep
 what they had.
@@ -48,6 +49,7 @@ class Found:
 PARTS: dict[str, tuple[Callable[[int, int], tuple[int, list[str]]], int, int]] = {
     "inputs": (reliability_inputs.inputs, 2000, 100),
     "damages": (reliability_damages.damages, 500, 20),
+    "loops": (reliability_damages.loops, 500, 20),
 }
 
 

@@ -1,6 +1,6 @@
 """Damaged folders of runs: ``resume`` and ``reconstruct`` give the same values as before, or refuse in one line.
 
-Part "damages" of results/benchmarks/reliability.py; tests/runs/test_damages.py runs a few of them.
+Parts "damages" and "loops" of results/benchmarks/reliability.py; tests/runs/test_damages.py runs a few of each.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import random
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,16 @@ from apps.cli.main import main
 from tasks.inputs.validation import make_problem
 from tasks.options import Options
 from tasks.runs import RunDirectory, RunRecord
+from tasks.runs.journal import JOURNAL_NAME
 from tasks.runs.storage import pack, unpack
 from tasks.workflow import run
 
 VERBS = ("resume", "reconstruct")
+_AGAIN = ("computed again", "made again")  # in what is said of damage that costs nothing but time
+Damage = Callable[[Path, random.Random], str]
+"""Does it to a run's folder, and says to what."""
+Bases = dict[str, tuple[Path, Any]]
+"""By name (folder, answer) of runs to damage."""
 
 
 def damages(count: int, seed: int) -> tuple[int, list[str]]:
@@ -36,19 +42,27 @@ def damages(count: int, seed: int) -> tuple[int, list[str]]:
         seed: of the damages.
     """
     with tempfile.TemporaryDirectory() as folder:
-        return count, _damages(count, seed, Path(folder))
+        return count, _damages(count, seed, Path(folder), base_runs(Path(folder) / "bases"), VERBS, KINDS)
 
 
-def _damages(count: int, seed: int, folder: Path) -> list[str]:
-    bases = base_runs(folder / "bases")
+def loops(count: int, seed: int) -> tuple[int, list[str]]:
+    """The same of optimisations and sweeps."""
+    kinds = {kind: damage for kind, damage in KINDS.items() if damage not in (_forged, _without_fragments, _with_rests)}
+    with tempfile.TemporaryDirectory() as folder:
+        return count, _damages(count, seed, Path(folder), base_loops(Path(folder) / "bases"), ("resume",), kinds)
+
+
+def _damages(
+    count: int, seed: int, folder: Path, bases: Bases, verbs: Sequence[str], kinds: Mapping[str, Damage]
+) -> list[str]:
     bad = []
     for number in range(count):
         generator = random.Random(f"{seed} {number}")
         name = generator.choice(sorted(bases))
         copy = folder / str(number)
         shutil.copytree(bases[name][0], copy, symlinks=True)
-        verb = generator.choice(VERBS)
-        kind = generator.choice(sorted(KINDS))
+        verb = generator.choice(verbs)
+        kind = generator.choice(sorted(kinds))
         what = f"{number}: {verb} of a {name} run, {kind} {KINDS[kind](copy, generator)}"
         problem = outcome(verb, copy, None if kind == "sealed edit of" else bases[name][1])
         if problem:
@@ -58,7 +72,7 @@ def _damages(count: int, seed: int, folder: Path) -> list[str]:
     return bad
 
 
-def base_runs(folder: Path) -> dict[str, tuple[Path, list[dict[str, Any]]]]:
+def base_runs(folder: Path) -> Bases:
     """(folder, estimates) of runs to damage: finished and interrupted, exact and sampled."""
     circuit = QuantumCircuit(4)
     for qubit in range(4):
@@ -80,14 +94,56 @@ def base_runs(folder: Path) -> dict[str, tuple[Path, list[dict[str, Any]]]]:
     return made
 
 
+_LOOPS = {
+    "optimise": ("graph.json", "--iterations", "3", "--seed", "3"),
+    "sweep": ("table.csv",),
+}
+
+
+def base_loops(folder: Path) -> Bases:
+    """(folder, what it printed) of optimisations and sweeps to damage: finished and interrupted, exact and sampled."""
+    folder.mkdir()
+    nodes, links = [{"id": k} for k in range(4)], [(0, 1, 1.0), (1, 2, 0.5), (2, 3, 1.0), (3, 0, 0.7)]
+    edges = [dict(zip(("source", "target", "weight"), link, strict=True)) for link in links]
+    (folder / "graph.json").write_text(json.dumps({"nodes": nodes, "edges": edges}))
+    gates = "h q[0]; ry({t}) q[1]; cx q[0],q[1]; rzz(2*{t}) q[1],q[2]; cx q[2],q[3];"
+    (folder / "circuit.qasm").write_text(f'OPENQASM 2.0; include "qelib1.inc"; qreg q[4]; {gates}\n')
+    rows = [f"circuit.qasm,{observable},{t}" for observable in ("Z0 Z3", "X2 - Z1") for t in (0.1, 0.9, 1.5)]
+    (folder / "table.csv").write_text("\n".join(["circuit,observable,t", *rows, ""]))
+    made: Bases = {}
+    for verb, (asked, *more) in _LOOPS.items():
+        for precision, shots in (("exact", ()), ("sampled", ("--shots", "4000"))):
+            runs, command = folder / f"{verb} {precision}", [verb, str(folder / asked), *more, *shots]
+            with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()):
+                status = main([*command, "--max-qubits", "2", "--json", "--out", str(runs)])
+            assert status == 0, f"{command}: status {status}"
+            (path,) = runs.iterdir()
+            made[f"finished {verb} {precision}"] = path, _answer(out.getvalue())
+            copy = folder / f"interrupted {verb} {precision}"
+            shutil.copytree(path, copy)
+            lines = (copy / JOURNAL_NAME).read_bytes().splitlines(keepends=True)
+            (copy / JOURNAL_NAME).write_bytes(b"".join(lines[: max(2, len(lines) // 2)]))
+            with RunDirectory.open(copy) as directory:
+                directory.finish("interrupted", estimates=None)
+            made[copy.name] = copy, made[f"finished {verb} {precision}"][1]
+    return made
+
+
+def _answer(text: str) -> Any:
+    """Of what a command printed, what must be the same again."""
+    document = json.loads(text)
+    same = {name: own for name, own in document.items() if name not in ("run", "timings", "table", "notes")}
+    return document.get("estimates", same)
+
+
 def _document(options: Options) -> dict[str, Any]:
     from apps.cli.run import options_document
 
     return options_document(options)
 
 
-def outcome(verb: str, path: Path, wanted: list[dict[str, Any]] | None) -> str:
-    """What is wrong with what a command makes of a run, "" where nothing is; ``wanted``: estimates, None for any."""
+def outcome(verb: str, path: Path, wanted: Any) -> str:
+    """What is wrong with what a command makes of a run, "" where nothing is; ``wanted``: its answer, None for any."""
     out, err = io.StringIO(), io.StringIO()
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -97,9 +153,9 @@ def outcome(verb: str, path: Path, wanted: list[dict[str, Any]] | None) -> str:
     except BaseException as error:
         return f"raised {type(error).__name__}: {error}"
     if status == 0:
-        found = json.loads(out.getvalue())["estimates"]
+        found = _answer(out.getvalue())
         return "" if wanted is None or found == wanted else f"gave {found} instead of {wanted}"
-    lines = [line for line in err.getvalue().splitlines() if "computed again" not in line]
+    lines = [line for line in err.getvalue().splitlines() if not any(words in line for words in _AGAIN)]
     if status != 2 or len(lines) != 1 or not lines[0].startswith("qompass: "):
         return f"status {status}, and said {err.getvalue()!r}"
     return ""
@@ -109,7 +165,7 @@ def _file(run: Path, generator: random.Random) -> Path:
     return generator.choice(sorted(path for path in run.rglob("*") if path.is_file()))
 
 
-def _rewritten(change: Callable[[bytes, random.Random], bytes]) -> Callable[[Path, random.Random], str]:
+def _rewritten(change: Callable[[bytes, random.Random], bytes]) -> Damage:
     def damage(run: Path, generator: random.Random) -> str:
         path = _file(run, generator)
         path.write_bytes(change(path.read_bytes(), generator))
@@ -124,7 +180,7 @@ def _flipped(content: bytes, generator: random.Random) -> bytes:
     return bytes(changed)
 
 
-def _replaced(make: Callable[[Path], None]) -> Callable[[Path, random.Random], str]:
+def _replaced(make: Callable[[Path], None]) -> Damage:
     def damage(run: Path, generator: random.Random) -> str:
         path = _file(run, generator)
         path.unlink()
@@ -154,10 +210,10 @@ def _forged(run: Path, generator: random.Random) -> str:
     return f"{path.name}, array {name}"
 
 
-_VALUES = (None, True, -1, 10**30, 1e308, "", "x", [], {}, [[]], {"a": 1}, "\x1b[31m")
+_VALUES: tuple[Any, ...] = (None, True, -1, 10**30, 1e308, "", "x", [], {}, [[]], {"a": 1}, "\x1b[31m")
 
 
-def _edited(sealed: bool) -> Callable[[Path, random.Random], str]:
+def _edited(sealed: bool) -> Damage:
     def damage(run: Path, generator: random.Random) -> str:
         document = json.loads((run / "record.json").read_bytes())
         seal = document.pop("sha256")
@@ -198,7 +254,7 @@ def _with_rests(run: Path, generator: random.Random) -> str:
     return ""
 
 
-KINDS: dict[str, Callable[[Path, random.Random], str]] = {
+KINDS: dict[str, Damage] = {
     "truncation of": _rewritten(lambda content, generator: content[: generator.randrange(max(len(content), 1))]),
     "a flipped bit in": _rewritten(_flipped),
     "garbage in": _rewritten(lambda content, generator: generator.randbytes(generator.randrange(1, 2000))),

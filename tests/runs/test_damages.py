@@ -8,14 +8,15 @@ import signal
 
 import pytest
 
-from results.benchmarks.reliability_damages import KINDS, base_runs, damages, outcome
+from results.benchmarks.reliability_damages import KINDS, base_runs, damages, loops, outcome
 
 
+@pytest.mark.parametrize("part", [damages, loops])
 @pytest.mark.parametrize(("count", "seed"), [(15, 7), pytest.param(200, 8, marks=pytest.mark.slow)])
-def test_damaged_runs_give_the_same_values_or_one_line(tmp_path, monkeypatch, count, seed):
+def test_damaged_runs_give_the_same_values_or_one_line(tmp_path, monkeypatch, count, seed, part):
     monkeypatch.chdir(tmp_path)
     kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    _, bad = damages(count, seed)
+    _, bad = part(count, seed)
     for number, handler in kept.items():
         signal.signal(number, handler)
     assert not bad, f"seed {seed}:\n" + "\n".join(bad)
