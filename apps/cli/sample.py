@@ -121,7 +121,7 @@ def resume(arguments: argparse.Namespace) -> int:
     each.sort(key=lambda one: one[0].owner)
     if arguments.json:
         strings = [{"pub": own.owner[0], "set": own.owner[1], "counts": counts} for own, counts in each]
-        said = {name: directory.record[name] for name in ("seed", "engine", "timings")}
+        said = {name: own for name in ("seed", "engine", "timings") if (own := directory.record.get(name)) is not None}
         document = {"strings": strings, "plan": plan_document(found.plan), "run": shown_path(path), **said}
         print(json.dumps(flagged_notes({"schema": SCHEMA, **document, "notes": notes}), indent=2))
         return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
+from types import NoneType
 from typing import Any
 
 from tasks.errors import QompassError
@@ -127,6 +128,10 @@ def _maybe(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or fits(value)
 
 
+def _has(**kinds: type | tuple[type, ...]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, dict) and all(isinstance(value.get(n), kind) for n, kind in kinds.items())
+
+
 def _is_estimates(value: Any) -> bool:
     return _all(list, dict)(value) and all(
         entry.keys() == {"observable", "value", "std_error"}
@@ -153,6 +158,7 @@ def _is_plan(value: Any) -> bool:
     cuts = value.get("cuts") if isinstance(value, dict) else None
     return (
         isinstance(cuts, dict)
+        and _all(list, dict)(value.get("fragments", []))
         and _all(list, (int, dict))(cuts.get("gates"))
         and all(
             isinstance(gate, int)
@@ -168,6 +174,8 @@ def _is_plan(value: Any) -> bool:
         and all(isinstance(wire[name], int) for wire in cuts["wires"] for name in ("instruction", "qubit"))
     )
 
+
+_NUMBER = (int, float)
 
 # What the rooms that read a record rely on.
 _FIELDS: dict[str, Callable[[Any], bool]] = {
@@ -187,6 +195,27 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "problem": _maybe(_is_problem),
     "asked": _maybe(lambda value: _is(dict)(value) and _all(list, str)(value.get("observable"))),
     "devices": _maybe(_all(dict, dict)),
-    "price": _maybe(_is((int, float))),
-    "readout_price": _maybe(_is((int, float))),
+    "price": _maybe(_is(_NUMBER)),
+    "readout_price": _maybe(_is(_NUMBER)),
+    "seed": _maybe(_is(int)),
+    "shots": _maybe(_is(int)),
+    "versions": _maybe(_all(dict, str)),
+    "variance_shares": _maybe(_all(dict, list)),
+    "table": _maybe(_has(sha256=str)),
+    "tasks": _maybe(_has(overhead_share=_NUMBER)),
+    "sweep": _maybe(_has(rows=int, values=int, groups=int)),
+    "optimum": _maybe(
+        _has(
+            energy=_NUMBER,
+            std_error=_NUMBER,
+            why=str,
+            evaluations=int,
+            circuits=int,
+            shots=int,
+            parameters=dict,
+            exact=(*_NUMBER, NoneType),
+            bits=str,
+            bits_energy=(*_NUMBER, NoneType),
+        )
+    ),
 }

@@ -18,7 +18,7 @@ pytest.importorskip("altair", reason="the extra `report` is not installed")
 
 from apps.cli.main import main
 from tasks.inputs.validation import make_problem
-from tasks.runs import RunDirectory, read_record
+from tasks.runs import RunDirectory, RunRecord, read_record
 from tests.conftest import browser
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,6 +75,15 @@ def test_every_number_of_the_answer_is_the_records(sampled):
     assert shots == 20_000 == sum(result["shots"] for result in record["results"].values())
     assert all(record["versions"][name] in page for name in record["versions"])
     assert record["inputs"]["circuit"]["sha256"] in page
+
+
+def test_a_record_that_says_no_seed_has_a_page(sampled, tmp_path):
+    copy = shutil.copytree(sampled, tmp_path / sampled.name)
+    kept = {name: own for name, own in read_record(copy).items() if name not in ("seed", "engine", "versions")}
+    (copy / "record.json").write_bytes(RunRecord(kept).to_bytes())
+    assert 'id="estimates"' in _page(copy)[1]
+    (copy / "record.json").write_bytes(RunRecord({**kept, "versions": {"python": "3"}}).to_bytes())
+    assert "Seed unknown; no engine was started. python 3." in _page(copy)[1]
 
 
 def test_it_says_whose_shots_bring_the_variance(sampled):

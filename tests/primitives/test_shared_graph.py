@@ -20,7 +20,7 @@ from apps.cli.main import main
 from tasks.bound_runs import Wanted, shared_runs
 from tasks.inputs.validation import make_problem
 from tasks.options import Options
-from tasks.runs import RunDirectory, read_record
+from tasks.runs import RunDirectory, RunRecord, read_record
 
 
 def chain(qubits: int, name: str) -> QuantumCircuit:
@@ -212,6 +212,11 @@ def test_the_folder_of_a_samplers_job_gives_the_strings_again(tmp_path, simulate
         result = job.result()
         assert main(["resume", job.job_id(), "--out", str(tmp_path), "--json"]) == 0
         found = json.loads(capsys.readouterr().out)
+        kept = {name: own for name, own in read_record(tmp_path / job.job_id()).items() if name != "seed"}
+        (tmp_path / job.job_id() / "record.json").write_bytes(RunRecord(kept).to_bytes())
+        assert main(["resume", job.job_id(), "--out", str(tmp_path), "--json"]) == 0
+        again = json.loads(capsys.readouterr().out)
+        assert again["strings"] == found["strings"] and "seed" in found.keys() - again.keys()
     folder = str(tmp_path / job.job_id())
     assert [own.metadata["runs"] for own in result] == [[folder], [], [folder], [folder]]
     assert [(own["pub"], own["set"]) for own in found["strings"]] == [(0, 0), (0, 1), (2, 0), (3, 0)]
