@@ -28,6 +28,7 @@ from tasks.runtime import (
     engine_info,
     limits,
     next_step,
+    release,
     wait_on,
 )
 from tests.engines import work
@@ -105,6 +106,18 @@ def arrays_as_arguments() -> None:
         back = wait_on(work.transposed(work.transposed(array))).value
         true(back.dtype == array.dtype and back.shape == array.shape, f"{back.dtype} {back.shape}")
         true(back.tobytes() == np.ascontiguousarray(array).tobytes(), "the array has changed on its way")
+
+
+def what_is_deleted_or_released_is_not_missed() -> None:
+    """An argument that goes with its task can be that of another, and results that are released leave others alone."""
+    argument, other = np.arange(3.0), work.plus(1, 2)
+    first = [work.doubled(argument) for _ in range(3)]
+    equal([outcome.value.tolist() for outcome in wait_on(first[:2])], [[0.0, 2.0, 4.0]] * 2)
+    release(first)
+    again = work.doubled(argument)
+    equal(wait_on(again).value.tolist(), [0.0, 2.0, 4.0])
+    equal(argument.tolist(), [0.0, 1.0, 2.0])
+    equal(wait_on(work.plus_here(other, 4)).value, 7)
 
 
 def order_of_results() -> None:
@@ -286,6 +299,7 @@ CHECKS: dict[str, Callable[[], None]] = {
         dictionaries_of_futures,
         several_returns,
         arrays_as_arguments,
+        what_is_deleted_or_released_is_not_missed,
         order_of_results,
         results_as_they_complete,
         unit_limits_of_devices,

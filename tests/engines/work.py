@@ -13,6 +13,7 @@ from tasks.errors import QompassError
 from tasks.runtime import (
     COLLECTION_IN,
     DICTIONARY_IN,
+    IN_DELETE,
     constraint,
     contained,
     device_tasks,
@@ -167,6 +168,17 @@ def hold(seconds):
 
 
 HOLD = device_tasks(hold, DEVICES, globals(), returns=1)
+
+
+def _doubled(x: np.ndarray) -> np.ndarray:
+    return 2 * x
+
+
+@constraint(computing_units="1")
+@task(returns=1, x=IN_DELETE)
+def doubled(x):
+    """Twice an argument that goes with the task."""
+    return contained(_doubled, x)
 
 
 def _garbage() -> tuple[int, int]:
