@@ -21,6 +21,8 @@ from tasks.cutting.plan import Fragment
 from tasks.execution.errors import UnsupportedCircuit
 
 FORM_VERSION = 2
+_MEASURE = struct.pack("<H", 7) + b"measure;"
+_NUMBER, _ON_ONE = struct.Struct("<d").pack, struct.Struct("<2i").pack
 
 
 def circuit_digest(circuit: QuantumCircuit) -> str:
@@ -67,17 +69,18 @@ def circuit_material(circuit: QuantumCircuit) -> bytes:
     out = [struct.pack("<HII", FORM_VERSION, circuit.num_qubits, circuit.num_clbits)]
     heads: dict[str, bytes] = {}
     for item in circuit.data:
-        name = item.name
-        if item.is_standard_gate() and (name in heads or is_standard(item.operation)):
+        if item.is_standard_gate() and ((name := item.name) in heads or is_standard(item.operation)):
             if name not in heads:
                 heads[name] = _head(name)
             out.append(_plain_material(heads[name], item.params) or _instruction_material(item.operation))
         else:
-            out.append(_instruction_material(item.operation))
+            operation = item.operation
+            out.append(_MEASURE if type(operation) is Measure else _instruction_material(operation))
         places = [at[q] for q in item.qubits]
         if item.clbits:
             places += [bit_at[c] for c in item.clbits]
-        out.append(struct.pack(f"<{len(places) + 1}i", len(places), *places))
+        one = len(places) == 1
+        out.append(_ON_ONE(1, *places) if one else struct.pack(f"<{len(places) + 1}i", len(places), *places))
     return b"".join(out)
 
 
@@ -86,7 +89,9 @@ def _plain_material(head: bytes, parameters: Sequence[object]) -> bytes:
     if not parameters:
         return head + b";"
     try:
-        return b"".join((head, *(b"f" + struct.pack("<d", value) for value in parameters), b";"))
+        if len(parameters) == 1:
+            return head + b"f" + _NUMBER(parameters[0]) + b";"
+        return b"".join((head, *(b"f" + _NUMBER(value) for value in parameters), b";"))
     except (TypeError, struct.error):
         return b""
 

@@ -87,14 +87,16 @@ def recalled(
     if isinstance(job, ExactJob):
         key, written = store.tensor_key(job.fragment, target, predicted_seconds(job))
     else:
-        key = make_key(AS_WRITTEN, [b"counts of variants", target.digest_material(), job.digest.encode()])
+        key = make_key(AS_WRITTEN, [b"counts of variants", target.material, job.digest.encode()])
 
     def compute(indices: list[int]) -> list[np.ndarray]:
         arrays = run_job(job, device=where, threads=units, memory_bytes=memory)
         return [arrays["values"] if isinstance(job, ExactJob) else np.frombuffer(pack(arrays, {}), dtype=np.uint8)]
 
     about = {"device": device, "backend": f"{target.backend} {target.version}"}
-    (found,) = store.arrays([key], compute, provenance=about, written=[written] if written else ())
+    (found,) = store.arrays(
+        [key], compute, provenance=about, written=[written] if written else (), seconds=predicted_seconds(job)
+    )
     try:
         if found is not None:
             arrays = {"values": found.array} if isinstance(job, ExactJob) else unpack(found.array.tobytes()).arrays

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,16 +12,25 @@ import numpy as np
 
 from tasks.cutting.plan import Fragment
 from tasks.execution.as_written import fragment_digest
-from tasks.execution.cache.cost_benefit import claiming_pays, finding_pays, meaning_of_gates_pays, meaning_pays
+from tasks.execution.cache.cost_benefit import (
+    LOOK_SECONDS,
+    claiming_pays,
+    finding_pays,
+    gates_of,
+    meaning_of_gates_pays,
+    meaning_pays,
+    meaning_seconds,
+)
 from tasks.execution.cache.entry import Entry
 from tasks.execution.cache.entry_store import open_entries
 from tasks.execution.cache.errors import StoreUnavailable
 from tasks.execution.cache.fragment_key import fragment_key
 from tasks.execution.cache.keys import BY_MEANING, Key, KeyMaker, Target
 from tasks.execution.cache.new_entries import array_entry, counts_entry, topped_up
+from tasks.execution.cache.payoff import Payoff
 from tasks.execution.cache.requests import ArrayAnswer, CountsAnswer, CountsRequest, MissingShots, NewCounts, Tally
 from tasks.execution.cache.shot_pool import allotted, needed, same_key_groups
-from tasks.execution.cache.single_flight import SingleFlight, Want
+from tasks.execution.cache.single_flight import Produce, SingleFlight, Want
 from tasks.execution.errors import UnsupportedCircuit
 from tasks.model.tensor import VariantCounts
 
@@ -42,12 +52,18 @@ class Cache:
         lifetime: seconds until an entry expires, 0 for never.
         keys: the key maker, with its memo.
         tally: what happened.
+        looking: whether looking into the store pays.
+        meaning: whether keys by meaning do, beside those of circuits as they are written.
+        clock: seconds.
     """
 
     flight: SingleFlight | None
     lifetime: float = 0.0
     keys: KeyMaker = field(default_factory=KeyMaker)
     tally: Tally = field(default_factory=Tally)
+    looking: Payoff = field(default_factory=Payoff)
+    meaning: Payoff = field(default_factory=Payoff)
+    clock: Callable[[], float] = time.perf_counter
 
     def counts(self, requests: Sequence[CountsRequest], target: Target, run: Run) -> list[CountsAnswer | None]:
         """Return counts for every request; what must be run is handed to ``run`` in as few lists as possible.
@@ -66,9 +82,7 @@ class Cache:
         self.tally.requests += len(requests)
         keys = [self._counts_key(request, target) for request in requests]
         members = same_key_groups(keys)
-        pools: list[Entry | None] = [None] * len(members)
-        ran = [False] * len(members)
-        keyed = [g for g, group in enumerate(members) if self.flight is not None and keys[group[0]] is not None]
+        seconds = [max(requests[i].seconds for i in group) for group in members]
 
         def shots_of(g: int) -> int:
             return needed([requests[i] for i in members[g]])
@@ -79,9 +93,9 @@ class Cache:
 
         def run_groups(todo: list[tuple[int, Entry | None]]) -> list[Entry | None]:
             jobs = [produce_group(g, stored) for g, stored in todo]
-            began = time.perf_counter()
+            began = self.clock()
             results = run(jobs) if jobs else []
-            cost = (time.perf_counter() - began) / max(1, len(jobs))
+            cost = (self.clock() - began) / max(1, len(jobs))
             self.tally.executed += len(jobs)
             self.tally.topped_up += sum(stored is not None for _, stored in todo)
             out: list[Entry | None] = []
@@ -96,19 +110,11 @@ class Cache:
                     out.append(counts_entry(keys[i], made, cost, self._expires(), requests[i].circuit, target))
             return out
 
-        if self.flight is not None and keyed:
-            wants = [
-                Want(_present(keys[group[0]]), shots_of(g), claiming_pays(max(requests[i].seconds for i in group)))
-                for g, group in ((g, members[g]) for g in keyed)
-            ]
-            found, produced = self.flight.obtain(
-                wants, lambda todo: run_groups([(keyed[i], stored) for i, stored in todo])
-            )
-            for g, entry, new in zip(keyed, found, produced, strict=True):
-                pools[g], ran[g] = entry, new
-        rest = [g for g in range(len(members)) if g not in set(keyed)]
-        for g, entry in zip(rest, run_groups([(g, None) for g in rest]), strict=True):
-            pools[g], ran[g] = entry, True
+        first = [keys[group[0]] for group in members]
+        wants = [
+            None if key is None else Want(key, shots_of(g), claiming_pays(seconds[g])) for g, key in enumerate(first)
+        ]
+        pools, ran = self._obtained(wants, seconds, run_groups)
         answers: list[CountsAnswer | None] = [None] * len(requests)
         for group, pool, new in zip(members, pools, ran, strict=True):
             if pool is not None:
@@ -125,14 +131,16 @@ class Cache:
         *,
         provenance: Mapping[str, str] | None = None,
         written: Sequence[str] = (),
+        seconds: float = math.inf,
     ) -> list[ArrayAnswer | None]:
-        """Return the array of every key; missing ones are computed in one call.
+        """Return the array of every key; missing ones are computed in one call, what is not looked for in another.
 
         Args:
             keys: of the arrays, e.g. from ``tensor_key``.
             compute: gets indices into ``keys`` and returns their arrays, None for one that failed.
             provenance: put into new entries.
             written: (key,) digests of what is computed as it is written, to know which hits meaning has brought.
+            seconds: predicted for computing one; by default it is worth any look.
         """
         self.tally.requests += len(keys)
         about = [{**(provenance or {}), **({"written": written[i]} if written else {})} for i in range(len(keys))]
@@ -144,16 +152,16 @@ class Cache:
         first = [group[0] for group in members]
 
         def produce(todo: list[tuple[int, Entry | None]]) -> list[Entry | None]:
-            began = time.perf_counter()
+            began = self.clock()
             results = compute([first[g] for g, _ in todo])
-            cost = (time.perf_counter() - began) / max(1, len(todo))
+            cost = (self.clock() - began) / max(1, len(todo))
             self.tally.executed += len(todo)
             return [
                 None if a is None else array_entry(keys[first[g]], a, cost, self._expires(), about[first[g]])
                 for (g, _), a in zip(todo, results, strict=True)
             ]
 
-        entries, ran = self.flight.obtain([Want(keys[i], 0) for i in first], produce)
+        entries, ran = self._obtained([Want(keys[i], 0) for i in first], [seconds] * len(first), produce)
         out: list[ArrayAnswer | None] = [None] * len(keys)
         for group, entry, new in zip(members, entries, ran, strict=True):
             if entry is None or entry.array is None:
@@ -161,8 +169,8 @@ class Cache:
             self.tally.shared += len(group) - 1
             for i in group:
                 out[i] = ArrayAnswer(entry.array, not new, entry.provenance)
-                if written and keys[i].level == BY_MEANING and not (new and i == group[0]):
-                    self._note_meaning(entry, written[i])
+                if written and keys[i].level == BY_MEANING:
+                    self._note_meaning(None if new and i == group[0] else entry, written[i])
         return out
 
     def tensor_key(self, fragment: Fragment, target: Target, seconds: float) -> tuple[Key, str]:
@@ -176,11 +184,16 @@ class Cache:
             seconds: predicted, for that.
         """
         written = fragment_digest(fragment)
-        if self.flight is None or not meaning_pays(fragment, seconds):
+        predicted = meaning_seconds(gates_of(fragment))
+        if (
+            self.flight is None
+            or not meaning_pays(fragment, seconds)
+            or not self.meaning.looks(bytes.fromhex(written), seconds, predicted)
+        ):
             return fragment_key(fragment, target, meaning=False), written
-        began = time.perf_counter()
+        began = self.clock()
         key = fragment_key(fragment, target)
-        self._note_key(time.perf_counter() - began)
+        self._note_key(self.clock() - began, predicted)
         return key, written
 
     def describe(self) -> dict[str, object]:
@@ -209,7 +222,8 @@ class Cache:
     def _counts_key(self, request: CountsRequest, target: Target) -> Key | None:
         if self.flight is None or not finding_pays(request.seconds):
             return None
-        began = time.perf_counter()
+        began = self.clock()
+        predicted = meaning_seconds(len(request.circuit.data))
         try:
             key = self.keys.counts_key(
                 request.circuit,
@@ -218,24 +232,67 @@ class Cache:
                 reproducible=None if request.seed is None else (request.shots, request.seed),
                 stream=request.stream,
                 recall=self.flight.recall,
+                work_out=lambda digest: self.meaning.looks(digest, request.seconds, predicted),
             )
         except UnsupportedCircuit as error:
             logger.warning("%s", error)
             return None
         while self.keys.worked_out:
             exact, form = self.keys.worked_out.popleft()
-            self._note_key(time.perf_counter() - began)
+            self._note_key(self.clock() - began, predicted)
             if form is not None:
                 self.flight.remember(exact, form, self._expires())
         return key
 
-    def _note_key(self, seconds: float) -> None:
+    def _obtained(
+        self, wants: Sequence[Want | None], seconds: Sequence[float], produce: Produce
+    ) -> tuple[list[Entry | None], list[bool]]:
+        """What ``SingleFlight.obtain`` gives for what is looked for; the rest is produced last, and not kept."""
+        found: list[Entry | None] = [None] * len(wants)
+        produced = [True] * len(wants)
+        sought = [(k, want) for k, want in enumerate(wants) if want is not None and self._looks(want, seconds[k])]
+        if self.flight is not None and sought:
+            took, waited = 0.0, self.flight.waited
+
+            def timed(todo: list[tuple[int, Entry | None]]) -> list[Entry | None]:
+                nonlocal took
+                began = self.clock()
+                made = produce([(sought[i][0], stored) for i, stored in todo])
+                took += self.clock() - began
+                return made
+
+            began = self.clock()
+            entries, new = self.flight.obtain([want for _, want in sought], timed)
+            each = (self.clock() - began - took) / len(sought)
+            for (k, _), entry, made in zip(sought, entries, new, strict=True):
+                found[k], produced[k] = entry, made
+                if math.isfinite(seconds[k]):
+                    self.looking.note(not made)
+                    if self.flight.waited == waited:  # for no other worker
+                        self.looking.spent(each, LOOK_SECONDS)
+        rest = sorted(set(range(len(wants))) - {k for k, _ in sought})
+        if rest:
+            for k, entry in zip(rest, produce([(k, None) for k in rest]), strict=True):
+                found[k] = entry
+        return found, produced
+
+    def _looks(self, want: Want, seconds: float) -> bool:
+        if self.flight is None:
+            return False
+        looks = self.looking.looks(want.key.digest, seconds, LOOK_SECONDS)
+        self.tally.passed_over += not looks
+        return looks
+
+    def _note_key(self, seconds: float, predicted: float) -> None:
         self.tally.meaning_keys += 1
         self.tally.meaning_key_seconds += seconds
+        self.meaning.spent(seconds, predicted)
 
-    def _note_meaning(self, entry: Entry, written: str) -> None:
-        """A circuit found an entry by its meaning; it counts where another circuit had made it."""
-        if entry.provenance.get("written") != written:
+    def _note_meaning(self, entry: Entry | None, written: str) -> None:
+        """A circuit found an entry by its meaning, or none; it counts where another circuit had made it."""
+        brought = entry is not None and entry.provenance.get("written") != written
+        self.meaning.note(brought)
+        if entry is not None and brought:
             self.tally.meaning_hits += 1
             self.tally.meaning_saved_seconds += entry.cost
 
@@ -244,10 +301,10 @@ class Cache:
 
     def _note_hits(self, keys: Sequence[Key | None], group: list[int], pool: Entry, ran: bool) -> None:
         self.tally.shared += len(group) - 1
-        for i in group[1:] if ran else group:
+        for i in group:
             key = keys[i]
             if key is not None and key.level == BY_MEANING:
-                self._note_meaning(pool, key.written)
+                self._note_meaning(None if ran and i == group[0] else pool, key.written)
 
 
 def open_cache(where: str, *, lifetime: float = 0.0, max_bytes: int = 1 << 30, lease: float = 10.0) -> Cache:

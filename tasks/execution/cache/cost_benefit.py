@@ -8,6 +8,9 @@ _SECONDS_A_KEY = 3e-4
 _SECONDS_A_GATE = 6e-5
 """Of making a key by meaning, on one core, from above: 10 to 830 gates took a third to two thirds of their sum."""
 
+LOOK_SECONDS = 3e-4
+"""Of a look into the store and of keeping what was not found, before any is measured."""
+
 _MOST_SHARE = 0.05
 _LEAST_SECONDS = 0.01
 _LEAST_CLAIMED_SECONDS = 0.05
@@ -22,13 +25,22 @@ def meaning_pays(fragment: Fragment, seconds: float) -> bool:
         fragment: what would be keyed.
         seconds: predicted, for computing it.
     """
-    gates = len(fragment.circuit.data) + fragment.num_factors + 2 * len(fragment.legs)
-    return meaning_of_gates_pays(gates, seconds)
+    return meaning_of_gates_pays(gates_of(fragment), seconds)
+
+
+def gates_of(fragment: Fragment) -> int:
+    """Return how many instructions a circuit has whose key by meaning takes as long as the fragment's."""
+    return len(fragment.circuit.data) + fragment.num_factors + 2 * len(fragment.legs)
 
 
 def meaning_of_gates_pays(gates: int, seconds: float) -> bool:
     """As ``meaning_pays``, of a circuit of so many instructions."""
-    return _SECONDS_A_KEY + gates * _SECONDS_A_GATE <= _MOST_SHARE * seconds
+    return meaning_seconds(gates) <= _MOST_SHARE * seconds
+
+
+def meaning_seconds(gates: int) -> float:
+    """Return the seconds that a key by meaning of so many instructions takes at most."""
+    return _SECONDS_A_KEY + gates * _SECONDS_A_GATE
 
 
 def claiming_pays(seconds: float) -> bool:

@@ -25,7 +25,7 @@ def fragment_key(fragment: Fragment, target: Target, *, meaning: bool = True) ->
         target: what computes the tensor.
         meaning: by what the fragment means; else by the fragment as it is written.
     """
-    parts = [b"tensor", target.digest_material()]
+    parts = [b"tensor", target.material]
     if meaning:
         try:
             form = canonical_form(fragment.circuit, _question(fragment))

@@ -7,7 +7,8 @@ import json
 import struct
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 
 import numpy as np
 from qiskit import QuantumCircuit
@@ -50,9 +51,10 @@ class Target:
         """Whether circuits of equal meaning give equal distributions here."""
         return not self.noise and not self.calibration
 
-    def digest_material(self) -> bytes:
-        """Return the target as bytes."""
-        return json.dumps(vars(self), sort_keys=True, separators=(",", ":")).encode()
+    @cached_property
+    def material(self) -> bytes:
+        """The target as bytes."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":")).encode()
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ class KeyMaker:
         reproducible: tuple[int, int] | None = None,
         stream: str = "",
         recall: Callable[[bytes], CanonicalForm | None] | None = None,
+        work_out: Callable[[bytes], bool] = lambda digest: True,
     ) -> Key:
         """Return the key of a circuit's counts.
 
@@ -117,25 +120,30 @@ class KeyMaker:
                 belong to the circuit as written.
             stream: names a sequence of shots that no other stream shares.
             recall: returns the form of a circuit as written if it is known from elsewhere.
+            work_out: says of a circuit as written, by its digest, whether its form is worked out where it is not known.
 
         Raises:
             UnsupportedCircuit: the circuit cannot be put down in bytes.
         """
         exact = circuit_material(circuit)
-        parts = [b"counts", target.digest_material(), *([b"stream", stream.encode()] if stream else [])]
+        parts = [b"counts", target.material, *([b"stream", stream.encode()] if stream else [])]
         if reproducible is not None:
             seeded = [*parts, exact, struct.pack("<qq", *reproducible)]
             return make_key(AS_WRITTEN, seeded, num_bits=circuit.num_clbits, written=material_digest(exact))
         form = None
         if not as_written and (target.ideal or target.share_meaning):
-            form = self._known(exact, recall) or self._worked_out(exact, circuit)
+            digest = hashlib.blake2b(exact, digest_size=32).digest()
+            form = self._known(digest, exact, recall)
+            if form is None and digest not in self.memo and work_out(digest):
+                form = self._worked_out(digest, exact, circuit)
         if form is None:
             return make_key(AS_WRITTEN, [*parts, exact], num_bits=circuit.num_clbits, written=material_digest(exact))
         meant = [*parts, tolerance_material(), form.data, *_places(form, target)]
         return make_key(BY_MEANING, meant, form, written=material_digest(exact))
 
-    def _known(self, exact: bytes, recall: Callable[[bytes], CanonicalForm | None] | None) -> CanonicalForm | None:
-        digest = hashlib.blake2b(exact, digest_size=32).digest()
+    def _known(
+        self, digest: bytes, exact: bytes, recall: Callable[[bytes], CanonicalForm | None] | None
+    ) -> CanonicalForm | None:
         if digest in self.memo:
             self.memo.move_to_end(digest)
             return self.memo[digest]
@@ -144,14 +152,11 @@ class KeyMaker:
             self._remember(digest, form)
         return form
 
-    def _worked_out(self, exact: bytes, circuit: QuantumCircuit) -> CanonicalForm | None:
-        digest = hashlib.blake2b(exact, digest_size=32).digest()
-        if digest in self.memo:  # it was tried, and cannot be read
-            return None
+    def _worked_out(self, digest: bytes, exact: bytes, circuit: QuantumCircuit) -> CanonicalForm | None:
         try:
             form = canonical_form(circuit)
         except UnsupportedCircuit:
-            form = None
+            form = None  # remembered, too: it cannot be read
         self.worked_out.append((exact, form))
         self._remember(digest, form)
         return form

@@ -14,6 +14,7 @@ import secrets
 import stat
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from tasks.execution.cache.errors import StoreUnavailable
@@ -35,7 +36,7 @@ class Seal:
 
     secret: bytes
 
-    @property
+    @cached_property
     def identity(self) -> bytes:
         """Which key this is: 8 bytes that tell nothing about it."""
         return self._digest(b"identity", b"")[:ID_BYTES]

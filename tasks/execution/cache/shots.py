@@ -58,6 +58,8 @@ def take(blocks: Sequence[VariantCounts], start: int, stop: int) -> VariantCount
 
 def shares(total: int, wanted: Sequence[int]) -> list[int]:
     """Split ``total`` shots in proportion to what was wanted, nobody below his wish (``total >= sum(wanted)``)."""
+    if len(wanted) == 1:
+        return [total]
     extra = total - sum(wanted)
     weight = sum(wanted)
     ends = np.cumsum(np.asarray(wanted, dtype=np.int64)) * extra // max(1, weight)

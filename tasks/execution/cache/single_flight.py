@@ -79,7 +79,7 @@ class SingleFlight:
         found: list[Entry | None] = [None] * len(wants)
         produced = [False] * len(wants)
         open_wants = list(range(len(wants)))
-        token = self.store.new_token(uuid.uuid4().hex)
+        token = self.store.new_token(uuid.uuid4().hex) if any(want.claimed for want in wants) else ""
         deadline = time.monotonic() + self._patience
         pause = 0.002
         while open_wants:

@@ -90,7 +90,8 @@ class LmdbStore:
                 txn.put(key, data, db=files.entries)
                 txn.put(stamp + key, b"", db=files.ages)
                 txn.put(key, stamp, db=files.stamps)
-            if _size(files) > self._max_bytes:
+                full = _size(files, txn) > self._max_bytes
+            if full:
                 _evict(files)
 
     def delete(self, key: bytes) -> None:
@@ -132,8 +133,8 @@ class LmdbStore:
 
     def size(self) -> int:
         """Return the bytes in use."""
-        with self._inside("read") as files:
-            return _size(files)
+        with self._inside("read") as files, files.env.begin() as txn:
+            return _size(files, txn)
 
     def describe(self) -> str:
         """Return what the store is."""
@@ -201,13 +202,10 @@ def _evict(files: Files) -> None:
             _forget(files, txn, age[_AGE.size :])
 
 
-def _size(files: Files) -> int:
-    pages = 0
-    with files.env.begin() as txn:
-        for db in (files.entries, files.claims, files.ages, files.stamps):
-            stat = txn.stat(db)
-            pages += stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
-    return int(pages * files.env.stat()["psize"])
+def _size(files: Files, txn: lmdb.Transaction) -> int:
+    stats = [txn.stat(db) for db in (files.entries, files.claims, files.ages, files.stamps)]
+    pages = sum(own["branch_pages"] + own["leaf_pages"] + own["overflow_pages"] for own in stats)
+    return int(pages * stats[0]["psize"])
 
 
 def _read_claim(data: bytes | None) -> dict[str, Any] | None:

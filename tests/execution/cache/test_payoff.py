@@ -1,0 +1,184 @@
+"""Looking for results that are seldom found: how often it is done is counted, and what comes out stays the same."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from qiskit import QuantumCircuit
+
+from tasks.execution.cache.cache import Cache
+from tasks.execution.cache.entry_store import EntryStore
+from tasks.execution.cache.keys import AS_WRITTEN, Target, make_key
+from tasks.execution.cache.payoff import Payoff
+from tasks.execution.cache.requests import CountsRequest, MissingShots
+from tasks.execution.cache.seal import Seal
+from tasks.execution.cache.semantic import canonical_form
+from tasks.execution.cache.single_flight import SingleFlight
+from tasks.model.tensor import VariantCounts
+from tests.execution.cache.memory_store import MemoryStore
+from tests.execution.cache.test_cache import Sampler, as_dict, bell
+
+IDEAL = Target("exact sampler", "1")
+LOOK, RUN = 3e-4, 0.014  # seconds of this file's clock
+
+
+class Clock:
+    """Seconds that pass where they are said to, and nowhere else."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class CostlyStore(MemoryStore):
+    """A look takes as long as it is said to."""
+
+    def __init__(self, clock: Clock, look: float = LOOK) -> None:
+        super().__init__()
+        self.clock, self.look = clock, look
+
+    def get(self, key: bytes, *, fresh: bool = False) -> bytes | None:
+        """As any store, and the clock goes on."""
+        self.clock.now += self.look
+        return super().get(key, fresh=fresh)
+
+
+def made(look: float = LOOK) -> tuple[Cache, CostlyStore, Clock]:
+    clock = Clock()
+    store = CostlyStore(clock, look)
+    return Cache(SingleFlight(EntryStore(store, Seal(b"s" * 32))), clock=clock), store, clock
+
+
+class Slow(Sampler):
+    """Runs take their time by the clock."""
+
+    def __init__(self, clock: Clock, seconds: float = RUN) -> None:
+        super().__init__()
+        self.clock, self.seconds = clock, seconds
+
+    def __call__(self, jobs: Sequence[MissingShots]) -> list[VariantCounts]:
+        self.clock.now += self.seconds * len(jobs)
+        return super().__call__(jobs)
+
+
+def ask(cache: Cache, circuit: QuantumCircuit, run: Sampler, seconds: float = RUN, seed: int = 5) -> dict:
+    (answer,) = cache.counts([CountsRequest(circuit, 50, seed=seed, seconds=seconds)], IDEAL, run)
+    assert answer is not None
+    return as_dict(answer.counts)
+
+
+def test_what_is_never_found_is_looked_for_at_first_and_then_seldom():
+    cache, store, clock = made()
+    run = Slow(clock)
+    looks = []
+    for number in range(1200):
+        ask(cache, bell(0.001 * number), run)
+        looks.append(store.calls.count("get"))
+    assert looks[60] == 61, "as long as two executions may take"
+    late = looks[-1] - looks[200]
+    assert 0.15 * 1000 < late < 0.32 * 1000, "one in two hundred of an execution's seconds: of the looks, 23 %"
+    assert len(run.jobs) == 1200 and cache.tally.passed_over == 1200 - looks[-1]
+    assert store.calls.count("put") == looks[-1], "what is not looked for is not kept"
+
+
+def test_hits_are_noticed_when_they_begin_and_when_they_end():
+    cache, store, clock = made()
+    run = Slow(clock)
+    for number in range(600):
+        ask(cache, bell(0.001 * number), run)
+    begin = len(run.jobs)
+    for number in range(600):
+        ask(cache, bell(0.9 + 0.001 * (number % 40)), run)
+    assert len(run.jobs) - begin < 120, "of 600, of which 40 are distinct"
+    before = store.calls.count("get")
+    for number in range(2000):
+        ask(cache, bell(2 + 0.0005 * number), run)
+    assert store.calls.count("get") - before < 1300
+    before = store.calls.count("get")
+    for number in range(500):
+        ask(cache, bell(-1 - 0.001 * number), run)
+    assert store.calls.count("get") - before < 0.32 * 500
+
+
+@pytest.mark.parametrize("seconds", [0.2, 1.0, math.inf])
+def test_what_takes_long_is_always_looked_for(seconds):
+    cache, _store, clock = made()
+    for number in range(300):
+        ask(cache, bell(0.001 * number), Slow(clock), seconds)
+    assert cache.tally.passed_over == 0
+
+
+@pytest.mark.parametrize("look", [0.0, LOOK, 1.0])
+def test_counts_are_the_same_whatever_is_looked_for(look):
+    rng = np.random.default_rng(3)
+    circuits = [bell(0.01 * int(angle)) for angle in rng.integers(0, 150, 300)]
+    cache, _store, clock = made(look)
+    off = Cache(None)
+    for circuit in circuits:
+        assert ask(cache, circuit, Slow(clock)) == ask(off, circuit, Sampler())
+    passed = cache.tally.passed_over
+    assert (passed == 0) is (look < 1.0), f"{passed} of 300"
+
+
+def test_equal_requests_of_one_call_share_shots_also_where_they_are_not_looked_for():
+    cache, _store, clock = made(look=1.0)
+    run = Slow(clock)
+    for number in range(100):
+        ask(cache, bell(0.001 * number), run)
+    before, passed = len(run.jobs), cache.tally.passed_over
+    request = CountsRequest(bell(0.5), 60, seconds=RUN)
+    first, second = cache.counts([request, request], IDEAL, run)
+    assert len(run.jobs) == before + 1 and run.jobs[-1].shots == 120 and cache.tally.passed_over == passed + 1
+    assert (first.start, second.start) == (0, 60) and not first.from_cache
+
+
+def test_arrays_that_are_not_looked_for_are_computed_and_not_kept():
+    cache, store, _clock = made(look=1.0)
+    rng = np.random.default_rng(1)
+    for number in range(200):
+        key, wanted = make_key(AS_WRITTEN, [b"%d" % number]), rng.normal(size=3)
+        (found,) = cache.arrays([key], lambda todo, own=wanted: [own], seconds=RUN)
+        np.testing.assert_array_equal(found.array, wanted)
+        assert not found.from_cache
+    assert cache.tally.executed == 200 and cache.tally.passed_over > 150
+    assert store.calls.count("put") == 200 - cache.tally.passed_over
+    kept = store.calls.count("get")
+    keys = [make_key(AS_WRITTEN, [b"%d" % number]) for number in range(200, 203)]
+    both = cache.arrays([*keys, keys[0]], lambda todo: [np.array([float(i)]) for i in todo], seconds=math.inf)
+    assert store.calls.count("get") > kept, "worth any look"
+    assert [float(own.array[0]) for own in both] == [0.0, 1.0, 2.0, 0.0]
+
+
+def test_keys_by_meaning_that_find_nothing_more_are_made_seldom(monkeypatch):
+    cache, _store, clock = made()
+
+    def timed(circuit: QuantumCircuit) -> object:
+        clock.now += 0.02
+        return canonical_form(circuit)
+
+    monkeypatch.setattr("tasks.execution.cache.keys.canonical_form", timed)
+    run = Slow(clock, 1.0)
+    for number in range(1500):
+        ask(cache, bell(0.002 * number), run, 1.0, seed=None)
+    early = cache.tally.meaning_keys
+    assert cache.tally.passed_over == 0 and early < 0.7 * 1500
+    for number in range(500):
+        ask(cache, bell(0.001 + 0.002 * number), run, 1.0, seed=None)
+    assert cache.tally.meaning_keys - early < 0.4 * 500
+
+
+def test_looking_in_vain_costs_little_however_long_looks_and_executions_take():
+    rng = np.random.default_rng(2)
+    for _ in range(40):
+        look, run, wanted = 10 ** rng.uniform(-5, -2), 10 ** rng.uniform(-2, 1), int(rng.integers(50, 3000))
+        payoff, lost = Payoff(), 0.0
+        for digest in rng.bytes(8 * wanted)[: 8 * wanted].hex(" ", 8).split():
+            if payoff.looks(bytes.fromhex(digest), run, LOOK):
+                payoff.note(False)
+                payoff.spent(look, LOOK)
+                lost += look
+        bound = 2.2 * run + 20 * look + 0.005 * wanted * run
+        assert lost <= bound + 4 * math.sqrt(0.005 * wanted * run * look), f"{look:.2g} s a look, {run:.2g} s a run"
