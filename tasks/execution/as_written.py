@@ -21,6 +21,7 @@ from tasks.cutting.plan import Fragment
 from tasks.execution.errors import UnsupportedCircuit
 
 FORM_VERSION = 2
+_GLIMPSED = 16  # instructions
 _MEASURE = struct.pack("<H", 7) + b"measure;"
 _NUMBER, _ON_ONE = struct.Struct("<d").pack, struct.Struct("<2i").pack
 
@@ -82,6 +83,16 @@ def circuit_material(circuit: QuantumCircuit) -> bytes:
         one = len(places) == 1
         out.append(_ON_ONE(1, *places) if one else struct.pack(f"<{len(places) + 1}i", len(places), *places))
     return b"".join(out)
+
+
+def glimpse(circuit: QuantumCircuit) -> bytes:
+    """Return 8 bytes that equal circuits have alike, from a few instructions, in a tenth of a digest's time."""
+    data = circuit.data
+    seen: list[object] = [len(data)]
+    for place in range(len(data) - 1, -1, -max(1, len(data) // _GLIMPSED)):
+        item = data[place]
+        seen += (item.name, *map(repr, item.params))
+    return hashlib.blake2b(repr(seen).encode(), digest_size=8).digest()
 
 
 def _plain_material(head: bytes, parameters: Sequence[object]) -> bytes:

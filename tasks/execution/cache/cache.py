@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tasks.cutting.plan import Fragment
-from tasks.execution.as_written import fragment_digest
+from tasks.execution.as_written import fragment_digest, glimpse
 from tasks.execution.cache.cost_benefit import (
     LOOK_SECONDS,
     claiming_pays,
     finding_pays,
-    gates_of,
+    keyed_gates,
     meaning_of_gates_pays,
     meaning_pays,
     meaning_seconds,
@@ -80,7 +80,9 @@ class Cache:
             one answer a request, None where running failed.
         """
         self.tally.requests += len(requests)
+        began, meant = self.clock(), self.tally.meaning_keys
         keys = [self._counts_key(request, target) for request in requests]
+        keying = 0.0 if self.tally.meaning_keys > meant else self.clock() - began  # meaning is weighed by itself
         members = same_key_groups(keys)
         seconds = [max(requests[i].seconds for i in group) for group in members]
 
@@ -114,7 +116,7 @@ class Cache:
         wants = [
             None if key is None else Want(key, shots_of(g), claiming_pays(seconds[g])) for g, key in enumerate(first)
         ]
-        pools, ran = self._obtained(wants, seconds, run_groups)
+        pools, ran = self._obtained(wants, seconds, run_groups, keying / max(1, sum(key is not None for key in keys)))
         answers: list[CountsAnswer | None] = [None] * len(requests)
         for group, pool, new in zip(members, pools, ran, strict=True):
             if pool is not None:
@@ -161,7 +163,8 @@ class Cache:
                 for (g, _), a in zip(todo, results, strict=True)
             ]
 
-        entries, ran = self._obtained([Want(keys[i], 0) for i in first], [seconds] * len(first), produce)
+        wants = [Want(keys[i], 0) if self._looks(keys[i].digest, seconds) else None for i in first]
+        entries, ran = self._obtained(wants, [seconds] * len(first), produce)
         out: list[ArrayAnswer | None] = [None] * len(keys)
         for group, entry, new in zip(members, entries, ran, strict=True):
             if entry is None or entry.array is None:
@@ -184,7 +187,7 @@ class Cache:
             seconds: predicted, for that.
         """
         written = fragment_digest(fragment)
-        predicted = meaning_seconds(gates_of(fragment))
+        predicted = meaning_seconds(keyed_gates(fragment))
         if (
             self.flight is None
             or not meaning_pays(fragment, seconds)
@@ -222,6 +225,8 @@ class Cache:
     def _counts_key(self, request: CountsRequest, target: Target) -> Key | None:
         if self.flight is None or not finding_pays(request.seconds):
             return None
+        if math.isfinite(request.seconds) and not self._looks(glimpse(request.circuit), request.seconds):
+            return None
         began = self.clock()
         predicted = meaning_seconds(len(request.circuit.data))
         try:
@@ -244,13 +249,18 @@ class Cache:
                 self.flight.remember(exact, form, self._expires())
         return key
 
+    def _looks(self, name: bytes, seconds: float) -> bool:
+        looks = self.looking.looks(name, seconds, LOOK_SECONDS)
+        self.tally.passed_over += not looks
+        return looks
+
     def _obtained(
-        self, wants: Sequence[Want | None], seconds: Sequence[float], produce: Produce
+        self, wants: Sequence[Want | None], seconds: Sequence[float], produce: Produce, keying: float = 0.0
     ) -> tuple[list[Entry | None], list[bool]]:
-        """What ``SingleFlight.obtain`` gives for what is looked for; the rest is produced last, and not kept."""
+        """What ``SingleFlight.obtain`` gives; what is not wanted of it is produced last. ``keying``: seconds a key."""
         found: list[Entry | None] = [None] * len(wants)
         produced = [True] * len(wants)
-        sought = [(k, want) for k, want in enumerate(wants) if want is not None and self._looks(want, seconds[k])]
+        sought = [(k, want) for k, want in enumerate(wants) if want is not None]
         if self.flight is not None and sought:
             took, waited = 0.0, self.flight.waited
 
@@ -263,7 +273,7 @@ class Cache:
 
             began = self.clock()
             entries, new = self.flight.obtain([want for _, want in sought], timed)
-            each = (self.clock() - began - took) / len(sought)
+            each = keying + (self.clock() - began - took) / len(sought)
             for (k, _), entry, made in zip(sought, entries, new, strict=True):
                 found[k], produced[k] = entry, made
                 if math.isfinite(seconds[k]):
@@ -275,13 +285,6 @@ class Cache:
             for k, entry in zip(rest, produce([(k, None) for k in rest]), strict=True):
                 found[k] = entry
         return found, produced
-
-    def _looks(self, want: Want, seconds: float) -> bool:
-        if self.flight is None:
-            return False
-        looks = self.looking.looks(want.key.digest, seconds, LOOK_SECONDS)
-        self.tally.passed_over += not looks
-        return looks
 
     def _note_key(self, seconds: float, predicted: float) -> None:
         self.tally.meaning_keys += 1
@@ -301,6 +304,8 @@ class Cache:
 
     def _note_hits(self, keys: Sequence[Key | None], group: list[int], pool: Entry, ran: bool) -> None:
         self.tally.shared += len(group) - 1
+        for _ in group[1:]:
+            self.looking.note(True)
         for i in group:
             key = keys[i]
             if key is not None and key.level == BY_MEANING:

@@ -25,10 +25,10 @@ def meaning_pays(fragment: Fragment, seconds: float) -> bool:
         fragment: what would be keyed.
         seconds: predicted, for computing it.
     """
-    return meaning_of_gates_pays(gates_of(fragment), seconds)
+    return meaning_of_gates_pays(keyed_gates(fragment), seconds)
 
 
-def gates_of(fragment: Fragment) -> int:
+def keyed_gates(fragment: Fragment) -> int:
     """Return how many instructions a circuit has whose key by meaning takes as long as the fragment's."""
     return len(fragment.circuit.data) + fragment.num_factors + 2 * len(fragment.legs)
 

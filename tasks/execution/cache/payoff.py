@@ -17,7 +17,7 @@ class Payoff:
     A look costs its seconds whether it finds something or not, and spares an execution's where it does. So it pays
     where the share of looks that found something, lately, times the execution's seconds is at least the cost. Where it
     does not, part of all results is still looked for and kept, so that hits are noticed when they begin: so few that
-    all executions together lose one in two hundred. By a result's key it is in that part or not, and what was kept is
+    all executions together lose one in two hundred. By what it is a result is in that part or not, and what was kept is
     looked for again. Looking in vain so costs as much as two executions, and one in two hundred from then on.
 
     Attributes:
@@ -28,18 +28,18 @@ class Payoff:
         self.cost = 1.0
         self._looked, self._found = _BELIEVED_LOOKED, _BELIEVED_FOUND
 
-    def looks(self, digest: bytes, seconds: float, predicted: float) -> bool:
+    def looks(self, name: bytes, seconds: float, predicted: float) -> bool:
         """Say whether to look for a result.
 
         Args:
-            digest: of its key, 8 bytes or more.
+            name: the same for the same result, spread evenly over all, 8 bytes or more.
             seconds: that its execution is predicted to take.
             predicted: seconds that a look is, see ``spent``.
         """
         cost = self.cost * predicted
         if self._found / self._looked * seconds >= cost:
             return True
-        return int.from_bytes(digest[:8]) * cost < _MOST_SPENT * seconds * 2.0**64
+        return int.from_bytes(name[:8]) * cost < _MOST_SPENT * seconds * 2.0**64
 
     def note(self, found: bool) -> None:
         """A result was looked for, and found or not."""

@@ -111,7 +111,7 @@ class Tally:
         executed: circuits or fragments that were run for them.
         topped_up: executions among those that only added shots.
         shared: requests answered by an execution for another request of the same call.
-        passed_over: keys that were not looked for, because looking does not pay (``Payoff``).
+        passed_over: results that were not looked for, because looking does not pay (``Payoff``).
         meaning_keys: keys made by meaning.
         meaning_key_seconds: what making them took.
         meaning_hits: hits that a key of the circuit as written would not have had.

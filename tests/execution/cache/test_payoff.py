@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from qiskit import QuantumCircuit
 
+from tasks.execution.as_written import circuit_digest, glimpse
 from tasks.execution.cache.cache import Cache
 from tasks.execution.cache.entry_store import EntryStore
 from tasks.execution.cache.keys import AS_WRITTEN, Target, make_key
@@ -16,6 +17,7 @@ from tasks.execution.cache.seal import Seal
 from tasks.execution.cache.semantic import canonical_form
 from tasks.execution.cache.single_flight import SingleFlight
 from tasks.model.tensor import VariantCounts
+from tests.execution.cache.families import any_gates
 from tests.execution.cache.memory_store import MemoryStore
 from tests.execution.cache.test_cache import Sampler, as_dict, bell
 
@@ -123,16 +125,14 @@ def test_counts_are_the_same_whatever_is_looked_for(look):
     assert (passed == 0) is (look < 1.0), f"{passed} of 300"
 
 
-def test_equal_requests_of_one_call_share_shots_also_where_they_are_not_looked_for():
-    cache, _store, clock = made(look=1.0)
+def test_equal_requests_of_one_call_are_what_looking_finds():
+    cache, _store, clock = made()
     run = Slow(clock)
-    for number in range(100):
-        ask(cache, bell(0.001 * number), run)
-    before, passed = len(run.jobs), cache.tally.passed_over
-    request = CountsRequest(bell(0.5), 60, seconds=RUN)
-    first, second = cache.counts([request, request], IDEAL, run)
-    assert len(run.jobs) == before + 1 and run.jobs[-1].shots == 120 and cache.tally.passed_over == passed + 1
-    assert (first.start, second.start) == (0, 60) and not first.from_cache
+    for number in range(400):
+        request = CountsRequest(bell(0.001 * number), 60, seconds=RUN)
+        first, second = cache.counts([request, request], IDEAL, run)
+        assert (first.start, second.start) == (0, 60) and run.jobs[-1].shots == 120
+    assert len(run.jobs) == 400 and cache.tally.passed_over == 0
 
 
 def test_arrays_that_are_not_looked_for_are_computed_and_not_kept():
@@ -182,3 +182,15 @@ def test_looking_in_vain_costs_little_however_long_looks_and_executions_take():
                 lost += look
         bound = 2.2 * run + 20 * look + 0.005 * wanted * run
         assert lost <= bound + 4 * math.sqrt(0.005 * wanted * run * look), f"{look:.2g} s a look, {run:.2g} s a run"
+
+
+def test_a_glimpse_is_the_same_for_equal_circuits_and_spreads_the_others():
+    seen = {}
+    for number in range(300):
+        circuit = any_gates(np.random.default_rng(number), 4, 40, middle=False)
+        assert glimpse(circuit) == glimpse(circuit.copy())
+        seen[circuit_digest(circuit)] = glimpse(circuit)
+    assert len(set(seen.values())) > 0.9 * len(seen)
+    low = sum(int.from_bytes(own) < 2**62 for own in seen.values()) / len(seen)
+    assert 0.15 < low < 0.35, "a quarter of them"
+    assert len(glimpse(QuantumCircuit(1))) == 8
