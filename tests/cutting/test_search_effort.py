@@ -70,6 +70,24 @@ def test_narrower_widths_are_left_after_two_that_are_far_behind(monkeypatch, sco
     assert asked == split
 
 
+def test_another_view_is_split_into_as_few_blocks_as_fit_until_a_width_is_far_behind(monkeypatch):
+    asked = []
+    score = {20: 1.0, 15: 2.0, 12: 3.1, 9: 0.0}
+
+    def of_qubits(self, width, *, seeds, more, **_):
+        asked.append((width, seeds, more))
+        return [[(0.0, width)]]
+
+    monkeypatch.setattr(Splits, "of_qubits", of_qubits)
+    monkeypatch.setattr(_Search, "_try", lambda self, cost, split: score[split])
+    monkeypatch.setattr(_Search, "_cannot_win", lambda *_: False)
+    monkeypatch.setattr(_Search, "_anneal_all", lambda *_: False)
+    monkeypatch.setattr(Splits, "of_ends", lambda *_: [])
+    search = search_of(40, 20)
+    replace(search, starts=(search.circuit.ends.qubits.reshape(-1).tobytes(),)).run(Splits(search.circuit))
+    assert asked == [(20, False, (0,)), (15, False, (0,)), (12, False, (0,))]
+
+
 def test_gate_ends_are_split_at_widths_far_behind_only_while_a_run_takes_long(monkeypatch):
     tried = {20: 1.0, 15: 2.9, 12: 3.1, 9: inf}
     monkeypatch.setattr(_Search, "_cannot_win", lambda *_: False)

@@ -183,12 +183,14 @@ class _Search:
         for start in self.starts:
             self._take(np.frombuffer(start, dtype=np.int64))
         widths = self._widths(int(ends.qubits.max()) + 1)
-        tried, far = dict.fromkeys(widths, inf), 0
+        tried, far, first = dict.fromkeys(widths, inf), 0, not self.starts
         for width in widths:
             if self._cannot_win(width):
                 continue
-            several, exact = width == self.max_qubits and not self.starts, self.shots is None
-            for seeds in splits.of_qubits(width, seeds=several, exact=exact, seed=self.seed):
+            several = width == self.max_qubits and first
+            for seeds in splits.of_qubits(
+                width, seeds=several, more=(0, 1) if first else (0,), exact=self.shots is None, seed=self.seed
+            ):
                 for cost, split in seeds:
                     if not self._affords(cost) and tried[widths[0]] < inf:
                         continue
@@ -197,7 +199,7 @@ class _Search:
                     if len(self.found) + len(self.wide) == known:
                         break  # where two seeds agree, others hardly ever find better
             far = far + 1 if _far_behind(tried, width) else 0
-            if far == _FAR_WIDTHS:
+            if far == (_FAR_WIDTHS if first else 1):
                 break
         promising = self._promising(tried)
         self.better_at = self.spent

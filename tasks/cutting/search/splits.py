@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from math import ceil
 
@@ -34,26 +34,29 @@ class Splits:
         self._qubits = int(circuit.ends.qubits.max()) + 1
         self._made: dict[tuple[object, ...], np.ndarray | None] = {}
 
-    def of_qubits(self, width: int, *, seeds: bool, exact: bool, seed: int) -> Iterator[list[Step]]:
-        """Into as few blocks as fit and into one more: each list is one way by one seed after the other.
+    def of_qubits(
+        self, width: int, *, seeds: bool, more: Sequence[int], exact: bool, seed: int
+    ) -> Iterator[list[Step]]:
+        """Into as few blocks as fit and so many more: each list is one way by one seed after the other.
 
         Args:
             width: most qubits in a block.
             seeds: whether other seeds than the first may be worth their cost.
+            more: blocks than needed, none or one, in turn.
             exact: whether for an exact run.
             seed: the first.
         """
         cost = _SPLIT_S + _QUBIT_S * self._qubits
         nets_cost = cost + _NODE_S * len(self._circuit.ends.weights)
         number = ceil(self._qubits / width)
-        for more in (0, 1):
-            many = _SEEDS[more] if seeds else 1
-            yield [self._step(cost, self._of_qubits, number + more, width, seed + k) for k in range(many)]
+        for spare in more:
+            many = _SEEDS[spare] if seeds else 1
+            yield [self._step(cost, self._of_qubits, number + spare, width, seed + k) for k in range(many)]
             if self._nets is not None:
-                many = min(many, 1 - more if exact else _NET_SEEDS)
+                many = min(many, 1 - spare if exact else _NET_SEEDS)
                 for room in (1, 0):  # for a copy
                     own = max(1, width - room)
-                    blocks = ceil(self._qubits / own) + more
+                    blocks = ceil(self._qubits / own) + spare
                     own_seeds = range(1 - room, many, 2)
                     yield [self._step(nets_cost, self._served, blocks, own, seed + k) for k in own_seeds]
 
