@@ -94,7 +94,7 @@ def test_from_where_on_a_gpu_is_quicker_is_measured_kept_and_used(kept, gpu, mon
     monkeypatch.setattr(gpu_crossover, "_WIDTHS", (4, 6))
     monkeypatch.setattr(gpu_crossover, "_SIDES", (8, 16))
     gpu.name = "abacus, wires"
-    monkeypatch.setattr(gpus, "_libraries", lambda: iter([gpu]))
+    monkeypatch.setattr(gpus, "_libraries", lambda broken: iter([gpu]))
     gpus._measured_crossover.cache_clear()
     found = gpu_crossover.gpu_crossover()
     assert found is not None and found.gpu == gpu.name and gpu.smallest == 1

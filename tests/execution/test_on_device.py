@@ -11,6 +11,7 @@ from tasks.execution.errors import ExecutionError
 from tasks.execution.jobs import exact_jobs
 from tasks.execution.on_device import run_on_device
 from tasks.execution.run_devices import holding_qpus
+from tasks.execution.simulators.accelerator import accelerator
 from tests.conftest import SERVICES
 from tests.oracles import brickwork, random_problem
 
@@ -22,6 +23,21 @@ def test_a_gpu_that_is_not_there_is_refused_so_that_another_device_is_tried():
     gpu = Device("GPU", Kind.GPU, units=1, speed=GPU_SPEED)
     with pytest.raises(ExecutionError, match="device GPU: no library here finds a GPU"):
         run_on_device(jobs, gpu)
+
+
+def test_a_library_that_cannot_be_loaded_says_why(monkeypatch):
+    def load(name):
+        if name == "array_api_compat.torch":
+            raise ImportError("libtorch_cpu.so: failed to map\nsegment from shared object")
+        raise ModuleNotFoundError("No module named 'cupy'")
+
+    monkeypatch.setattr("tasks.execution.simulators.accelerator.import_module", load)
+    with pytest.raises(ExecutionError) as found:
+        accelerator()
+    words = (
+        "no library here finds a GPU (ImportError: libtorch_cpu.so: failed to map segment from shared object): install"
+    )
+    assert str(found.value).startswith(words)
 
 
 def test_devices_without_a_qpu_need_no_holding():

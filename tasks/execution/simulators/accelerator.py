@@ -7,7 +7,7 @@ parts that fit a cache. What comes back to the host is as small as Gram matrices
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from math import inf
@@ -94,15 +94,16 @@ def accelerator() -> Accelerator:
     Raises:
         ExecutionError: there is none, or no library that can use it; what to install.
     """
-    for found in _libraries():
+    broken: list[str] = []
+    for found in _libraries(broken):
         known = _measured_crossover()
         if known is not None and known.gpu == found.name:
             found.smallest = inf if known.amplitudes is None else known.amplitudes
             found.smallest_flops = inf if known.flops is None else known.flops
         return found
     raise ExecutionError(
-        "no library here finds a GPU: install array-api-compat, and cupy or torch for its version of CUDA, or leave "
-        "the device out of the resources file"
+        f"no library here finds a GPU{''.join(f' ({one})' for one in broken)}: install array-api-compat, and cupy or "
+        "torch for its version of CUDA, or leave the device out of the resources file"
     )
 
 
@@ -112,14 +113,25 @@ def _measured_crossover() -> GpuCrossover | None:
     return None if found is None else found.gpu
 
 
-def _libraries() -> Iterator[Accelerator]:
-    # A driver that is missing or broken raises what it likes.
-    with suppress(Exception):
+def _libraries(broken: list[str]) -> Iterator[Accelerator]:
+    """What finds a GPU; to ``broken`` is added why a library that is here cannot be used."""
+    # A driver or library that is missing or broken raises what it likes.
+    with _said(broken):
         cupy: Any = import_module("array_api_compat.cupy")
         if cupy.cuda.runtime.getDeviceCount():
             known = cupy.cuda.runtime.getDeviceProperties(0)
             yield Accelerator(cupy, name=f"{known['name'].decode()}, CuPy")
-    with suppress(Exception):
+    with _said(broken):
         torch: Any = import_module("array_api_compat.torch")
         if torch.cuda.is_available():
             yield Accelerator(torch, torch.device("cuda"), name=f"{torch.cuda.get_device_name()}, PyTorch")
+
+
+@contextmanager
+def _said(broken: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError:
+        pass
+    except Exception as error:
+        broken.append(" ".join(f"{type(error).__name__}: {error}".split())[:200])
