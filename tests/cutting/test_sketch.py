@@ -11,6 +11,7 @@ import pytest
 from ortools.sat.python import cp_model
 from qiskit import QuantumCircuit
 
+from results.benchmarks.planner_least import A_CUT, BUILD, commuting_circuit, least_cuts, least_overhead, mixed_circuit
 from results.benchmarks.planner_problems import grid
 from scheduler_policies.machine import TYPICAL_CPU
 from tasks.cutting import make_plan
@@ -25,31 +26,6 @@ from tasks.cutting.search.seen import views
 from tasks.cutting.search.sketch import sketch_of
 from tests.cutting.test_joined import mixture
 from tests.oracles import problem_of
-
-
-def mixed_circuit(qubits, gates, seed):
-    """Gates of rank 2 and 4 between random qubits, one-qubit gates between them."""
-    rng = np.random.default_rng([seed, qubits])
-    circuit = QuantumCircuit(qubits)
-    for _ in range(gates):
-        a, b = rng.choice(qubits, 2, replace=False).tolist()
-        circuit.u(*rng.uniform(0, 3, 3), a)
-        rng.choice([circuit.cz, circuit.cx, circuit.swap, lambda x, y: circuit.rzz(0.4, x, y)])(a, b)
-    circuit.ry(0.3, range(qubits))
-    return circuit
-
-
-def commuting_circuit(qubits, gates, seed):
-    """Many gates that a copy of a qubit may serve, or that are one on their pair; few that turn a qubit away."""
-    rng = np.random.default_rng([seed, qubits, 3])
-    circuit = QuantumCircuit(qubits)
-    for _ in range(gates):
-        a, b = rng.choice(qubits, 2, replace=False).tolist()
-        rng.choice([circuit.cz, circuit.cx, lambda x, y: circuit.cp(0.9, x, y)])(a, b)
-        if rng.random() < 0.4:
-            circuit.u(*rng.uniform(0, 3, 3), a)
-    circuit.ry(0.3, range(qubits))
-    return circuit
 
 
 def turned_circuit(qubits, gates, seed):
@@ -161,9 +137,6 @@ def test_a_renumbered_circuit_gets_the_same_plan(shots, seed):
     assert again == found[0]
 
 
-A_CUT = 0.1  # that weights have more than the overhead: of equal plans the fewer cuts
-
-
 def a_better_plan(seen, width, overhead):
     """Whether gate ends in blocks of at most ``width`` qubits at once can have less, by CP-SAT, copies among the cuts.
 
@@ -256,11 +229,39 @@ LARGER = [(kind, 8, 20, 5, 0) for kind in (mixed_circuit, commuting_circuit)]
         *(pytest.param(*case, marks=pytest.mark.slow) for case in LARGER),
     ],
 )
-def test_small_plans_have_the_least_overhead_there_is(circuit, qubits, gates, width, seed):
+def test_the_least_overhead_there_is_can_be_built_and_no_other_search_finds_less(circuit, qubits, gates, width, seed):
     problem = problem_of(circuit(qubits, gates, seed), ["Z" * qubits], np.ones((1, 1)))
     plan = make_plan(problem, max_qubits=width, shots=10**10)
-    for seen, _ in views(problem, OBJECTIVES["overhead"], runs=True):
-        assert not a_better_plan(seen, width, np.log2(plan.sampling_overhead)), f"seed {seed}"
+    for seen, on in views(problem, OBJECTIVES["overhead"], runs=True):
+        least, block, copies = least_cuts(seen, width)
+        assert not a_better_plan(seen, width, least), f"seed {seed}"
+        assert np.log2(plan.sampling_overhead) < least + 0.02, f"seed {seed}"
+        own = seen.ends
+        ends = GateEnds(own.instructions, on, own.weights, own.wire_weight, own.members)
+        built = partition(problem, ends.cuts(block, copies))
+        assert np.log2(built.sampling_overhead) < least + 1e-6, "gates on one pair are severed as one where it is less"
+        assert max(fragment.width for fragment in built.fragments) <= width
+
+
+@pytest.mark.parametrize(
+    "kind, qubits, gates, width, seed",
+    [
+        ("random pairs", 10, 60, 7, 0),
+        ("random pairs", 9, 45, 6, 2),
+        ("brickwork", 10, 60, 5, 0),
+        ("brickwork", 10, 60, 7, 1),
+        ("qaoa", 10, 20, 5, 0),
+        ("commuting gates", 8, 20, 5, 4),
+        pytest.param("random pairs", 10, 60, 7, 5, marks=pytest.mark.slow),
+        pytest.param("random pairs", 10, 60, 6, 2, marks=pytest.mark.slow),
+        pytest.param("qaoa", 10, 40, 6, 0, marks=pytest.mark.slow),
+        pytest.param("mixed gates", 8, 30, 5, 0, marks=pytest.mark.slow),
+    ],
+)
+def test_plans_have_the_least_overhead_there_is(kind, qubits, gates, width, seed):
+    circuit = BUILD[kind](qubits, gates, seed)
+    plan = make_plan(problem_of(circuit, ["Z" * qubits], np.ones((1, 1))), max_qubits=width, shots=10**10)
+    assert np.log2(plan.sampling_overhead) < least_overhead(circuit, width) + 0.02
 
 
 def test_without_the_library_for_graphs_other_splits_are_taken(monkeypatch):

@@ -22,12 +22,15 @@ from tasks.cutting.search.ends import GateEnds
 from tasks.cutting.search.seen import STAYS_WHOLE, views
 from tasks.cutting.search.sketch import Sketch
 from tasks.cutting.search.splits import Splits
+from tasks.cutting.search.sweep import swept
 from tasks.model.problem import Problem
 
 NARROWEST = 6  # narrower fragments are hardly ever quicker: a task each, and more joining
 _NEXT_WIDTH = 0.75  # of the one before, in one search
 # What steps take on a typical core, in seconds; a step is as good as its cost on any machine.
 _MOVE_S, _SKETCH_S, _SKETCH_END_S = 1.3e-6, 5e-4, 1e-5
+_STATE_S, _STATE_QUBIT_S = 1.2e-5, 1e-6  # of a sweep, and for each qubit
+_SWEEP_SHARE, _FEWEST_STATES = 0.3, 30  # of the effort, for sweeps forwards and backwards; fewer find nothing
 _MOST_S = 6.0
 _LEAST_S = 0.5  # spent on any circuit that is cut
 _IDLE_S, _IDLE_SHARE = 0.08, 0.2  # spent on annealing that finds nothing better before it ends, and of all spent
@@ -201,6 +204,7 @@ class _Search:
             far = far + 1 if _far_behind(tried, width) else 0
             if far == (_FAR_WIDTHS if first else 1):
                 break
+        self._sweep(widths[0])
         promising = self._promising(tried)
         self.better_at = self.spent
         self._anneal_all(self._pool(promising[0], 1), promising[0])
@@ -215,6 +219,17 @@ class _Search:
             if not self._anneal_all(self._pool(best, 2 * _POOL), best):
                 return
         self._rounds(best)
+
+    def _sweep(self, width: int) -> None:
+        """Over all gates in order and back, where there are few: gates that copies serve are seen at once."""
+        ends = self.circuit.ends
+        if self.shots is None or self.starts:
+            return
+        cost = (_STATE_S + _STATE_QUBIT_S * (int(ends.qubits.max()) + 1)) * len(ends.weights)
+        states = int(_SWEEP_SHARE * self._budget() / (2 * cost))
+        for backwards in (False, True) if states >= _FEWEST_STATES else ():
+            self.spent += states * cost
+            self._take(swept(self.circuit, width, states, backwards=backwards))
 
     def best(self) -> list[tuple[float, np.ndarray]]:
         """Assignments and their scores, the best first; too wide or too large to join only where there are no others.

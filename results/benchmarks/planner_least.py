@@ -1,0 +1,264 @@
+"""Plans beside the least sampling overhead that cuts can have, proven; part of ``planner.py``.
+
+It is the least over all ways that ``tasks/cutting/search/sweep.py`` knows: gate ends in fragments of bounded width,
+wires and gates severed, runs of gates on one pair severed as one, copies of qubits.
+
+The search is the one of least cost first. What remains from a gate on costs at least what the circuit from there on
+costs by itself: its own optimum, found the same way for ever longer ends of the circuit (Russian dolls: Verfaillie,
+Lemaître, Schiex, AAAI 1996), less what copies that are there may save it. Where copies are joined with others it is a
+bound: the fragments that are built of what is found show that it is met.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from heapq import heappop, heappush
+from math import inf, log2
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import numpy as np
+from qiskit import QuantumCircuit
+
+from results.benchmarks.planner_problems import qaoa
+from tasks.cutting import CuttingError, make_plan
+from tasks.cutting.objectives import find_objective
+from tasks.cutting.search.circuit import Circuit
+from tasks.cutting.search.seen import views
+from tasks.cutting.search.sweep import Move, Pieces, State, Way, bits
+from tasks.inputs.validation import make_problem
+
+DATA = Path(__file__).with_name("planner_least.json")
+SHOTS = 10**10
+A_CUT = 0.1  # that weights have more than the overhead: of equal plans the fewer cuts
+_ROUNDING = 1e-6
+_AHEAD = 25  # gates, at each of which what remains is bounded
+
+
+def brickwork(qubits: int, gates: int, seed: int) -> QuantumCircuit:
+    """CZs between neighbours, layer by layer, a general rotation on every qubit before each."""
+    rng = np.random.default_rng([seed, qubits, gates])
+    circuit = QuantumCircuit(qubits)
+    pairs = [[(q, q + 1) for q in range(first, qubits - 1, 2)] for first in (0, 1)]
+    left = gates
+    while left > 0:
+        layer = pairs[0][:left]
+        for q in range(qubits):
+            circuit.u(*rng.uniform(0, 3, 3), q)
+        for a, b in layer:
+            circuit.cz(a, b)
+        left, pairs = left - len(layer), pairs[::-1]
+    return circuit
+
+
+def maxcut(qubits: int, gates: int, seed: int) -> QuantumCircuit:
+    """QAOA of MaxCut on a random graph of 20 edges, a layer for each 20 gates."""
+    return qaoa(nx.gnm_random_graph(qubits, 20, seed=seed + 100 * qubits), gates // 20)
+
+
+def turned_pairs(qubits: int, gates: int, seed: int) -> QuantumCircuit:
+    """CZs between random pairs, both qubits turned before each."""
+    rng = np.random.default_rng([seed, qubits, gates])
+    circuit = QuantumCircuit(qubits)
+    for _ in range(gates):
+        a, b = rng.choice(qubits, 2, replace=False).tolist()
+        circuit.ry(float(rng.uniform(0, 3)), a)
+        circuit.rx(float(rng.uniform(0, 3)), b)
+        circuit.cz(a, b)
+    return circuit
+
+
+def mixed_circuit(qubits: int, gates: int, seed: int) -> QuantumCircuit:
+    """Gates of rank 2 and 4 between random qubits, one-qubit gates between them."""
+    rng = np.random.default_rng([seed, qubits])
+    circuit = QuantumCircuit(qubits)
+    for _ in range(gates):
+        a, b = rng.choice(qubits, 2, replace=False).tolist()
+        circuit.u(*rng.uniform(0, 3, 3), a)
+        rng.choice([circuit.cz, circuit.cx, circuit.swap, lambda x, y: circuit.rzz(0.4, x, y)])(a, b)
+    circuit.ry(0.3, range(qubits))
+    return circuit
+
+
+def commuting_circuit(qubits: int, gates: int, seed: int) -> QuantumCircuit:
+    """Many gates that a copy of a qubit may serve, or that are one on their pair; few that turn a qubit away."""
+    rng = np.random.default_rng([seed, qubits, 3])
+    circuit = QuantumCircuit(qubits)
+    for _ in range(gates):
+        a, b = rng.choice(qubits, 2, replace=False).tolist()
+        rng.choice([circuit.cz, circuit.cx, lambda x, y: circuit.cp(0.9, x, y)])(a, b)
+        if rng.random() < 0.4:
+            circuit.u(*rng.uniform(0, 3, 3), a)
+    circuit.ry(0.3, range(qubits))
+    return circuit
+
+
+BUILD: dict[str, Callable[[int, int, int], QuantumCircuit]] = {
+    "random pairs": turned_pairs,
+    "mixed gates": mixed_circuit,
+    "brickwork": brickwork,
+    "qaoa": maxcut,
+    "commuting gates": commuting_circuit,
+}
+SIZES = {
+    "random pairs": ((10, 60, 8), (10, 60, 7), (10, 60, 6), (9, 45, 6), (8, 50, 5), (10, 30, 5)),
+    "mixed gates": ((10, 60, 8), (10, 60, 7), (9, 45, 6), (8, 30, 5)),
+    "brickwork": ((10, 60, 8), (10, 60, 7), (10, 60, 6), (10, 60, 5), (8, 40, 5)),
+    "qaoa": ((10, 60, 7), (10, 40, 6), (9, 40, 5), (10, 20, 5)),
+    "commuting gates": ((10, 40, 7), (9, 30, 6), (8, 20, 5)),
+}
+SEEDS = 3
+
+
+def main() -> None:
+    """What is not there yet: plans, and with them the least overhead there is."""
+    rows: list[dict[str, Any]] = json.loads(DATA.read_text()) if DATA.exists() else []
+    done = [[row["case"], row["qubits"], row["gates"], row["width"], row["seed"]] for row in rows]
+    every = [[kind, *size, seed] for kind, sizes in SIZES.items() for size in sizes for seed in range(SEEDS)]
+    for case in [case for case in every if case not in done]:
+        rows.append(beside(*case))
+        DATA.write_text(json.dumps(rows, indent=1) + "\n")
+        print(rows[-1], flush=True)
+
+
+def plan_again() -> None:
+    """Plan all anew; what was proven stays."""
+    rows: list[dict[str, Any]] = json.loads(DATA.read_text())
+    for row in rows:
+        row["plan"] = planned(BUILD[row["case"]](row["qubits"], row["gates"], row["seed"]), row["width"])
+    DATA.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def beside(kind: str, qubits: int, gates: int, width: int, seed: int) -> dict[str, Any]:
+    """A case: log2 of the overhead of its plan and of the least there is, and what proving took."""
+    circuit = BUILD[kind](qubits, gates, seed)
+    began = time.process_time()
+    least = least_overhead(circuit, width)
+    seconds = time.process_time() - began
+    case = {"case": kind, "qubits": qubits, "gates": gates, "width": width, "seed": seed}
+    return {**case, "plan": planned(circuit, width), "least": least, "seconds": seconds}
+
+
+def planned(circuit: QuantumCircuit, width: int) -> float | None:
+    """log2 of the sampling overhead of its plan; None where it is refused."""
+    problem = make_problem(circuit, ["Z" * circuit.num_qubits])
+    try:
+        return log2(make_plan(problem, max_qubits=width, shots=SHOTS).sampling_overhead)
+    except CuttingError:
+        return None
+
+
+def least_overhead(circuit: QuantumCircuit, width: int) -> float:
+    """log2 of the least sampling overhead that cuts of a circuit can have, gates on one pair as one or one by one."""
+    problem = make_problem(circuit, ["Z" * circuit.num_qubits])
+    return min(least_cuts(seen, width)[0] for seen, _ in views(problem, find_objective("overhead"), runs=True))
+
+
+def least_cuts(seen: Circuit, width: int) -> tuple[float, np.ndarray, list[np.ndarray]]:
+    """Of a circuit as a search sees it.
+
+    Args:
+        seen: as ``views`` makes it for the objective ``overhead``.
+        width: of the widest fragment allowed.
+
+    Returns:
+        log2 of the least overhead; (node,) the block of each gate end; sets of gates that a copy serves, (gate,) each.
+    """
+    several = (seen.runs >= 0).sum(axis=1)
+    assert several.max() <= 1, "a gate that is diagonal along two axes of a qubit does nothing to it"
+    search = _LeastCuts(Pieces.of(seen, width, less=A_CUT))
+    least, way = search.least()
+    return least, *search.pieces.assignment(way)
+
+
+class _LeastCuts:
+    def __init__(self, pieces: Pieces) -> None:
+        self.pieces = pieces
+        self._rest = [0.0] * (len(pieces.weights) + 1)  # (gate,) what the circuit from there on costs at least
+        self._begins: dict[int, int] = {}
+        for node, run in enumerate(pieces.runs):
+            self._begins.setdefault(run, node >> 1)
+        self._known: dict[tuple[int, int], dict[int, float]] = {}
+
+    def least(self) -> tuple[float, Way]:
+        """log2 of the least overhead, and what is done at each gate for it."""
+        for gate in range(len(self.pieces.weights) - 1, 0, -1):
+            severed = self._rest[gate + 1] + self.pieces.weights[gate]
+            self._rest[gate] = self._from(gate, severed)[0]
+        return self._from(0, inf)
+
+    def _from(self, first: int, bound: float) -> tuple[float, Way]:
+        """Of the circuit from a gate on: its least cost where that is below a bound, else the bound."""
+        pieces, start = self.pieces, self.pieces.start
+        came: list[dict[State, tuple[float, State, Move]]] = [{} for _ in range(len(pieces.weights) + 1)]
+        came[first][start] = 0.0, start, Move()
+        groups: list[dict[tuple[int, ...], list[tuple[float, State]]]] = [{} for _ in came]
+        heap: list[tuple[float, int, int, float, State]] = [(0.0, -first, 0, 0.0, start)]
+        pushed = 0
+        while heap:
+            _, gate, _, cost, state = heappop(heap)
+            gate = -gate
+            if gate == len(pieces.weights):
+                way = []
+                for steps in came[:first:-1]:
+                    _, state, step = steps[state]
+                    way.append(step)
+                return cost, way[::-1]
+            if came[gate][state][0] < cost - _ROUNDING or self._beaten(groups[gate], cost, state):
+                continue
+            for after, more, step in pieces.moves(gate, state):
+                total = cost + more
+                least = total + self._remains(gate + 1, after)
+                if least < bound - _ROUNDING and (
+                    after not in came[gate + 1] or total < came[gate + 1][after][0] - _ROUNDING
+                ):
+                    came[gate + 1][after] = total, state, step
+                    pushed += 1
+                    heappush(heap, (round(least, 6), -gate - 1, pushed, total, after))
+        return bound, []
+
+    def _remains(self, gate: int, state: State) -> float:
+        """At least so much costs what remains from a gate on; what does from a later one is a bound, too."""
+        many = Counter(q for _, copies, *_ in state for q in bits(copies))
+        if not many:
+            return self._rest[gate]
+        most = 0.0
+        for later in range(gate, min(gate + _AHEAD, len(self._rest))):
+            served = self._served(gate, later)
+            saved = [min(count * self.pieces.copy, served[q]) for q, count in many.items() if q in served]
+            most = max(most, self._rest[later] - sum(saved))
+            if not saved or self._rest[later] <= most:
+                break
+        return most
+
+    def _served(self, gate: int, later: int) -> dict[int, float]:
+        """By qubit, what those gates from ``later`` on cost that copies from before ``gate`` may serve."""
+        if (gate, later) not in self._known:
+            found: dict[int, float] = {}
+            for node in range(2 * later, len(self.pieces.runs)):
+                if self.pieces.runs[node] >= 0 and self._begins[self.pieces.runs[node]] < gate:
+                    q = 1 << self.pieces.qubits[node >> 1][node & 1]
+                    found[q] = found.get(q, 0.0) + self.pieces.weights[node >> 1]
+            self._known[gate, later] = found
+        return self._known[gate, later]
+
+    def _beaten(self, group: dict[tuple[int, ...], list[tuple[float, State]]], cost: float, state: State) -> bool:
+        """Whether a state with the same wires together is as good: as cheap with the copies that it lacks, no wider."""
+        own = tuple(piece for piece in state if piece[0])
+        gone = sum(copies.bit_count() for wires, copies, *_ in state if not wires)
+        others = group.setdefault(tuple(piece[0] for piece in own), [])
+        for least, pieces in others:
+            lacks = gone
+            for (_, held, few, fewer), (_, copies, stretches, most) in zip(pieces, own, strict=True):
+                lacks += (copies & ~held).bit_count()
+                if few > stretches or fewer > most:
+                    break
+            else:
+                if least + lacks * self.pieces.copy <= cost + _ROUNDING:
+                    return True
+        others.append((cost, own))
+        return False
