@@ -84,8 +84,8 @@ def measured_tasks(work: Any, wait_on: Any, began: float, units: int, quick: boo
     wait_on(work.empty(0))
     first = time.time() - began
     if imports:
-        wait_on([work.load(2.0) for _ in range(units)])
-    wait_on([work.variants((0.3,)) for _ in range(2 * units)])  # every process has its child now, where it has one
+        wait_on([work.load(1.0 + units) for _ in range(units)])
+    wait_on([work.variants((0.2 * units,)) for _ in range(2 * units)])  # every process has its child now, if it has any
     if units != WORKERS:
         return {"units": units, "tasks_s": tasks_a_second(work, wait_on, units)}
     count = 60 if quick else 200
