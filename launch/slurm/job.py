@@ -188,11 +188,14 @@ def reconstruct(run: Path) -> int:
 
     job, ending, before = read_job(run), Ending(), results_of(run)
     batches = [] if job["batches"] is None else ["--batches", str(job["batches"])]
-    status = ending.run(qompass("stage", "reconstruct", str(run), "--json", *batches), run / "job/output.json")
+    said = run / "job/standing.json"  # what is said of a run that goes on is no result
+    status = ending.run(qompass("stage", "reconstruct", str(run), "--json", *batches), said)
     if status == INTERRUPTED and ending.near:
         return come_again(run, before)
     standing = standing_of(run)
     if standing.next == "done":
+        if status == 0:
+            said.replace(run / "job/output.json")
         return status
     note = run / "job/rounds.json"
     last = json.loads(note.read_text()) if note.exists() else [-1, 0]
