@@ -29,7 +29,7 @@ from tasks.cutting import CuttingError, make_plan
 from tasks.cutting.objectives import find_objective
 from tasks.cutting.search.circuit import Circuit
 from tasks.cutting.search.seen import views
-from tasks.cutting.search.sweep import Move, Pieces, State, Way, bits
+from tasks.cutting.search.sweep import GateStep, Pieces, State, Way, bits
 from tasks.inputs.validation import make_problem
 
 DATA = Path(__file__).with_name("planner_least.json")
@@ -194,8 +194,8 @@ class _LeastCuts:
     def _from(self, first: int, bound: float) -> tuple[float, Way]:
         """Of the circuit from a gate on: its least cost where that is below a bound, else the bound."""
         pieces, start = self.pieces, self.pieces.start
-        came: list[dict[State, tuple[float, State, Move]]] = [{} for _ in range(len(pieces.weights) + 1)]
-        came[first][start] = 0.0, start, Move()
+        came: list[dict[State, tuple[float, State, GateStep]]] = [{} for _ in range(len(pieces.weights) + 1)]
+        came[first][start] = 0.0, start, GateStep()
         groups: list[dict[tuple[int, ...], list[tuple[float, State]]]] = [{} for _ in came]
         heap: list[tuple[float, int, int, float, State]] = [(0.0, -first, 0, 0.0, start)]
         pushed = 0

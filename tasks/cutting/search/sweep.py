@@ -26,7 +26,7 @@ is the larger number, though both may have had theirs at once: a bound from belo
 State = tuple[Piece, ...]
 
 
-class Move(NamedTuple):
+class GateStep(NamedTuple):
     """What is done at a gate.
 
     Attributes:
@@ -44,8 +44,8 @@ class Move(NamedTuple):
     joins: int = -1
 
 
-_STAYS, _SEVERED, _WIRE, _WIRES = Move(True), Move(), (Move(True, (0,)), Move(True, (1,))), Move(True, (0, 1))
-Way = list[Move]
+_STAYS, _SEVERED, _WIRE, _WIRES = GateStep(True), GateStep(), (GateStep(True, (0,)), GateStep(True, (1,))), GateStep(True, (0, 1))
+Way = list[GateStep]
 
 
 class Pieces:
@@ -89,7 +89,7 @@ class Pieces:
             pairs, weights = pairs[::-1], weights[::-1]
         return cls(pairs, weights, ends.wire_weight - less, circuit.copy_weight - less, runs, width, circuit.joins)
 
-    def moves(self, gate: int, state: State) -> Iterator[tuple[State, float, Move]]:
+    def moves(self, gate: int, state: State) -> Iterator[tuple[State, float, GateStep]]:
         """What may be done at a gate: the state after it, what it costs, and how it is called."""
         a, b = (1 << q for q in self.qubits[gate])
         over = 0  # qubits that no copy made before serves any more
@@ -102,7 +102,7 @@ class Pieces:
                 pieces = [piece for piece in kept if piece[0] or piece[1]]
             yield tuple(sorted(pieces)), cost, step
 
-    def _ways(self, gate: int, state: State, a: int, b: int) -> Iterator[tuple[Sequence[Piece], float, Move]]:
+    def _ways(self, gate: int, state: State, a: int, b: int) -> Iterator[tuple[Sequence[Piece], float, GateStep]]:
         of_a = next(piece for piece in state if piece[0] & a)
         of_b = of_a if of_a[0] & b else next(piece for piece in state if piece[0] & b)
         if of_a is of_b:
@@ -122,14 +122,14 @@ class Pieces:
             yield self._joined(parted := _severed(_severed(state, a), b), *parted[-2:]), 2 * self.wire, _WIRES
         for end, (q, other) in enumerate(((a, b), (b, a))):
             if self.runs[2 * gate + end] >= 0:
-                yield from self._copied(gate, state, q, other, 0.0, Move(copy=end))
+                yield from self._copied(gate, state, q, other, 0.0, GateStep(copy=end))
                 if several[1 - end]:
-                    step = Move(wires=(1 - end,), copy=end)
+                    step = GateStep(wires=(1 - end,), copy=end)
                     yield from self._copied(gate, _severed(state, other), q, other, self.wire, step)
 
     def _copied(
-        self, gate: int, state: Sequence[Piece], q: int, other: int, cost: float, step: Move
-    ) -> Iterator[tuple[Sequence[Piece], float, Move]]:
+        self, gate: int, state: Sequence[Piece], q: int, other: int, cost: float, step: GateStep
+    ) -> Iterator[tuple[Sequence[Piece], float, GateStep]]:
         """By a copy of ``q``: one that is in the other's piece, or in one that it joins to this, or a new one."""
         there = next(piece for piece in state if piece[0] & other)
         wires, copies, stretches, most = there
@@ -209,9 +209,9 @@ def swept(circuit: Circuit, width: int, most: int, *, backwards: bool) -> np.nda
         (node,) int, the block of each gate end.
     """
     pieces = Pieces.of(circuit, width, backwards=backwards)
-    layers: list[dict[State, tuple[float, State, Move]]] = [{pieces.start: (0.0, pieces.start, _SEVERED)}]
+    layers: list[dict[State, tuple[float, State, GateStep]]] = [{pieces.start: (0.0, pieces.start, _SEVERED)}]
     for gate in range(len(pieces.weights)):
-        after: dict[State, tuple[float, State, Move]] = {}
+        after: dict[State, tuple[float, State, GateStep]] = {}
         for state, (cost, *_) in layers[-1].items():
             for own, more, step in pieces.moves(gate, state):
                 total = round(cost + more, 9)
