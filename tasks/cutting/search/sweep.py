@@ -44,7 +44,8 @@ class GateStep(NamedTuple):
     joins: int = -1
 
 
-_STAYS, _SEVERED, _WIRE, _WIRES = GateStep(True), GateStep(), (GateStep(True, (0,)), GateStep(True, (1,))), GateStep(True, (0, 1))
+_STAYS, _SEVERED, _WIRES = GateStep(True), GateStep(), GateStep(True, (0, 1))
+_WIRE = GateStep(True, (0,)), GateStep(True, (1,))
 Way = list[GateStep]
 
 
