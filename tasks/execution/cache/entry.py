@@ -55,6 +55,12 @@ class Entry:
         """Shots in all blocks."""
         return sum(block.shots for block in self.blocks)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its arrays, about as many as it takes in a store."""
+        blocks = sum(block.outcomes.nbytes + block.counts.nbytes for block in self.blocks)
+        return len(self.material) + self.angles.nbytes + blocks + (0 if self.array is None else self.array.nbytes)
+
 
 def encode(entry: Entry, seal: Seal) -> bytes:
     """Return the entry's bytes, sealed."""

@@ -12,6 +12,8 @@ from tasks.execution.cache.seal import Seal, open_seal
 from tasks.execution.cache.stores.registry import open_store
 from tasks.execution.cache.stores.store import Store
 
+MOST_BYTES = 128 << 20
+"""Of an entry that is stored: an eighth of a folder's usual bound, a quarter of what Redis takes in one value."""
 OLDEST_CLAIM = 3600.0
 """Seconds after which a claim is no longer waited for, however often it is renewed."""
 
@@ -44,11 +46,13 @@ class EntryStore:
         return entry
 
     def put(self, digest: bytes, entry: Entry) -> None:
-        """Store, replacing.
+        """Store, replacing; what would push out much else, or what a store does not take, is left out.
 
         Raises:
             StoreUnavailable: the store cannot be written.
         """
+        if entry.nbytes > MOST_BYTES:  # seen before it is encoded: that takes as much memory again
+            return
         self.store.put(self._seal.address(digest), encode(entry, self._seal), entry.expires)
 
     def claim(self, digest: bytes, token: str, lease: float) -> bool:

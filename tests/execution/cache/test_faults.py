@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tasks.execution.cache import entry_store
 from tasks.execution.cache.cache import open_cache
 from tasks.execution.cache.entry import Entry, decode, encode
 from tasks.execution.cache.entry_store import open_entries
 from tasks.execution.cache.errors import CorruptEntry
 from tasks.execution.cache.requests import CountsRequest
 from tasks.execution.cache.seal import Seal
+from tasks.execution.cache.stores.lmdb_store import LmdbStore
 from tasks.execution.cache.stores.registry import open_store
 from tasks.model.tensor import VariantCounts
 from tests.execution.cache.conftest import RedisServer
@@ -164,3 +166,24 @@ def test_the_oldest_entries_make_room(tmp_path: Path) -> None:
     oldest = cache.counts([CountsRequest(bell(0.1), 100)], IDEAL, run)[0]
     assert newest and newest.from_cache and oldest and not oldest.from_cache
     cache.close()
+
+
+def test_an_entry_too_large_to_keep_is_left_out_and_nothing_fails(tmp_path: Path, monkeypatch, caplog) -> None:
+    monkeypatch.setattr(entry_store, "MOST_BYTES", 10_000)
+    entries = open_entries(str(tmp_path))
+    small, large = (Entry(b"material", np.zeros(2), array=np.zeros(size)) for size in (1_000, 2_000))
+    for entry in (small, large):
+        entries.put(entry_store.entry_digest(entry), entry)
+    assert entries.get(entry_store.entry_digest(small)).array.size == 1_000  # both have the same key
+    assert large.nbytes == 8 + 16 + 16_000 and not caplog.records
+    entries.store.close()
+
+
+def test_room_is_made_until_there_is_enough(tmp_path: Path) -> None:
+    store = LmdbStore(tmp_path, 400_000)
+    for number in range(40):  # a quarter of the entries, all of them small, is not enough for the last ones
+        store.put(bytes([number]) * 8, b"x" * 5_000, 0)
+    for number in range(40, 43):
+        store.put(bytes([number]) * 8, b"x" * 150_000, 0)
+        assert store.size() <= 400_000 and len(store.get(bytes([number]) * 8)) == 150_000
+    store.close()

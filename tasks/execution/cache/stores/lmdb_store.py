@@ -92,7 +92,7 @@ class LmdbStore:
                 txn.put(key, stamp, db=files.stamps)
                 full = _size(files, txn) > self._max_bytes
             if full:
-                _evict(files)
+                _evict(files, self._max_bytes)
 
     def delete(self, key: bytes) -> None:
         """Forget a key."""
@@ -193,13 +193,14 @@ def _forget(files: Files, txn: lmdb.Transaction, key: bytes) -> None:
     txn.delete(key, db=files.entries)
 
 
-def _evict(files: Files) -> None:
+def _evict(files: Files, most: int) -> None:
+    """Forget the oldest entries, a quarter of them at a time, until no more than ``most`` bytes are in use."""
     with files.env.begin(write=True) as txn:
-        total = txn.stat(files.ages)["entries"]
-        ages = txn.cursor(db=files.ages).iternext(keys=True, values=False)
-        oldest = [bytes(age) for age, _ in zip(ages, range(max(1, total // _EVICT_SHARE)), strict=False)]
-        for age in oldest:
-            _forget(files, txn, age[_AGE.size :])
+        while _size(files, txn) > most and (total := txn.stat(files.ages)["entries"]):
+            ages = txn.cursor(db=files.ages).iternext(keys=True, values=False)
+            oldest = [bytes(age) for age, _ in zip(ages, range(max(1, total // _EVICT_SHARE)), strict=False)]
+            for age in oldest:
+                _forget(files, txn, age[_AGE.size :])
 
 
 def _size(files: Files, txn: lmdb.Transaction) -> int:
