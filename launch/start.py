@@ -5,6 +5,7 @@ handlers below are in place, and -S leaves the search for installed packages, mo
 The command replaces them once it has something to end in order.
 """
 
+import atexit
 import os
 import signal
 import sys
@@ -22,6 +23,9 @@ for number in SIGNALS:
     if signal.getsignal(number) is not signal.SIG_IGN:
         signal.signal(number, leave)
 signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+# Registered first and so called last, when the answer is written and every thread has ended: what Python does then
+# takes our handlers away, and a signal would make a command that has ended well look killed.
+atexit.register(lambda: [signal.signal(number, signal.SIG_IGN) for number in SIGNALS])
 
 import site  # noqa: E402
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -132,3 +133,18 @@ def test_a_package_with_another_hash_is_not_installed(tmp_path: Path) -> None:
     assert done.returncode == 1 and "SetUpError: set-up failed" in done.stderr
     assert "DO NOT MATCH THE HASHES" in log and "--require-hashes" in log
     assert not (tmp_path / "installed").exists()
+
+
+def test_a_signal_while_python_ends_changes_nothing_of_what_is_done(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "class Late:\n"
+        "    def __del__(self, kill=os.kill, own=os.getpid(), write=os.write):\n"
+        "        write(2, b'late ')\n"
+        f"        kill(own, {int(signal.SIGHUP)})\n"
+        "sys.late = Late()\n"
+    )
+    command = [sys.executable, "-S", str(ROOT / "launch" / "start.py"), "--help"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout.startswith("usage: qompass") and done.stderr == "late ", done
