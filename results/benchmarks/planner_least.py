@@ -208,7 +208,7 @@ class _LeastCuts:
                     _, state, step = steps[state]
                     way.append(step)
                 return cost, way[::-1]
-            if came[gate][state][0] < cost - _ROUNDING or self._beaten(groups[gate], cost, state):
+            if came[gate][state][0] < cost - _ROUNDING or pieces.beaten(groups[gate], cost, state):
                 continue
             for after, more, step in pieces.moves(gate, state):
                 total = cost + more
@@ -245,20 +245,3 @@ class _LeastCuts:
                     found[q] = found.get(q, 0.0) + self.pieces.weights[node >> 1]
             self._known[gate, later] = found
         return self._known[gate, later]
-
-    def _beaten(self, group: dict[tuple[int, ...], list[tuple[float, State]]], cost: float, state: State) -> bool:
-        """Whether a state with the same wires together is as good: as cheap with the copies that it lacks, no wider."""
-        own = tuple(piece for piece in state if piece[0])
-        gone = sum(copies.bit_count() for wires, copies, *_ in state if not wires)
-        others = group.setdefault(tuple(piece[0] for piece in own), [])
-        for least, pieces in others:
-            lacks = gone
-            for (_, held, few, fewer), (_, copies, stretches, most) in zip(pieces, own, strict=True):
-                lacks += (copies & ~held).bit_count()
-                if few > stretches or fewer > most:
-                    break
-            else:
-                if least + lacks * self.pieces.copy <= cost + _ROUNDING:
-                    return True
-        others.append((cost, own))
-        return False

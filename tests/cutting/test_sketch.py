@@ -24,6 +24,7 @@ from tasks.cutting.search.ends import GateEnds
 from tasks.cutting.search.multilevel import multilevel_blocks
 from tasks.cutting.search.seen import views
 from tasks.cutting.search.sketch import sketch_of
+from tasks.cutting.search.sweep import swept
 from tests.cutting.test_joined import mixture
 from tests.oracles import problem_of
 
@@ -262,6 +263,17 @@ def test_plans_have_the_least_overhead_there_is(kind, qubits, gates, width, seed
     circuit = BUILD[kind](qubits, gates, seed)
     plan = make_plan(problem_of(circuit, ["Z" * qubits], np.ones((1, 1))), max_qubits=width, shots=10**10)
     assert np.log2(plan.sampling_overhead) < least_overhead(circuit, width) + 0.02
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_sweep_that_keeps_all_states_finds_the_least_overhead(seed, backwards):
+    """Within the width, too, though copies are counted by what they are at once at least."""
+    problem = problem_of((mixed_circuit, commuting_circuit)[seed % 2](6, 12, seed), ["Z" * 6], np.ones((1, 1)))
+    seen, _ = views(problem, OBJECTIVES["overhead"], runs=True)[0]
+    sketch = seen.sketch(swept(seen, 4, 10**6, backwards=backwards), 4)
+    assert sketch.width <= 4
+    assert sketch.overhead < least_cuts(seen, 4)[0] + 0.1, f"seed {seed}: but for fewer cuts"
 
 
 def test_without_the_library_for_graphs_other_splits_are_taken(monkeypatch):

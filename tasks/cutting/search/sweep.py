@@ -47,6 +47,7 @@ class GateStep(NamedTuple):
 _STAYS, _SEVERED, _WIRES = GateStep(True), GateStep(), GateStep(True, (0, 1))
 _WIRE = GateStep(True, (0,)), GateStep(True, (1,))
 Way = list[GateStep]
+_ROUNDING = 1e-6
 
 
 class Pieces:
@@ -76,6 +77,7 @@ class Pieces:
         self.qubits, self.weights, self.wire, self.copy = qubits, weights, wire, copy
         self.width, self.joins = width, joins
         self.runs = [run if often[run] > 1 else -1 for run in runs]
+        self._copies = any(run >= 0 for run in self.runs)
         self.ends = {run: node >> 1 for node, run in enumerate(self.runs)}  # the last gate of each
         self.start: State = tuple(sorted((1 << q, 0, 1, 0) for q in {q for pair in qubits for q in pair}))
 
@@ -98,14 +100,20 @@ class Pieces:
             if run < 0 or self.ends[run] == gate:
                 over |= q
         for pieces, cost, step in self._ways(gate, state, a, b):
-            if any(piece[1] for piece in pieces):
-                kept = [(wires, copies & ~over & ~wires, n, most) for wires, copies, n, most in pieces]
-                pieces = [piece for piece in kept if piece[0] or piece[1]]
+            if self._copies:
+                pieces = [
+                    (wires, held, n, most) if copies else (wires, 0, n, most)
+                    for wires, copies, n, most in pieces
+                    if (held := copies & ~over & ~wires) or wires
+                ]
             yield tuple(sorted(pieces)), cost, step
 
     def _ways(self, gate: int, state: State, a: int, b: int) -> Iterator[tuple[Sequence[Piece], float, GateStep]]:
-        of_a = next(piece for piece in state if piece[0] & a)
-        of_b = of_a if of_a[0] & b else next(piece for piece in state if piece[0] & b)
+        for piece in state:
+            if piece[0] & a:
+                of_a = piece
+            if piece[0] & b:
+                of_b = piece
         if of_a is of_b:
             yield state, 0.0, _STAYS
             return
@@ -151,6 +159,29 @@ class Pieces:
             yield [*rest, (wires, copies | q, stretches, most + 1)], cost, step
         for old in bits(copies):  # one that has served its last gate lends its qubit
             yield [*rest, (wires, (copies ^ old) | q, stretches, most)], cost, step
+
+    def beaten(self, groups: dict[tuple[int, ...], list[tuple[float, State]]], cost: float, state: State) -> bool:
+        """Whether one of the states before it, wires together alike, is as cheap with the copies it lacks, no wider.
+
+        Args:
+            groups: those before it, which it becomes one of where it is not.
+            cost: of reaching the state.
+            state: after the same gate as they.
+        """
+        own = tuple(piece for piece in state if piece[0])
+        gone = sum(copies.bit_count() for wires, copies, *_ in state if not wires)
+        others = groups.setdefault(tuple(piece[0] for piece in own), [])
+        for least, pieces in others:
+            lacks = gone
+            for (_, held, few, fewer), (_, copies, stretches, most) in zip(pieces, own, strict=True):
+                lacks += (copies & ~held).bit_count()
+                if few > stretches or fewer > most:
+                    break
+            else:
+                if least + lacks * self.copy <= cost + _ROUNDING:
+                    return True
+        others.append((cost, own))
+        return False
 
     def _joined(self, state: Sequence[Piece], one: Piece, other: Piece) -> list[Piece]:
         """The state with two pieces as one; none where that is too wide."""
@@ -218,9 +249,12 @@ def swept(circuit: Circuit, width: int, most: int, *, backwards: bool) -> np.nda
                 total = round(cost + more, 9)
                 if own not in after or total < after[own][0]:
                     after[own] = total, state, step
-        if len(after) > most:
-            after = dict(sorted(after.items(), key=lambda item: item[1][0])[:most])
-        layers.append(after)
+        groups: dict[tuple[int, ...], list[tuple[float, State]]] = {}
+        kept: dict[State, tuple[float, State, GateStep]] = {}
+        for own in sorted(after, key=lambda own: after[own][0]):
+            if len(kept) < most and not pieces.beaten(groups, after[own][0], own):
+                kept[own] = after[own]
+        layers.append(kept)
     state = min(layers[-1], key=lambda own: layers[-1][own][0])
     way = []
     for layer in layers[:0:-1]:
