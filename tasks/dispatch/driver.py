@@ -17,11 +17,13 @@ from tasks.dispatch.instructions import GiveUp, Instruction, Look, Move, Submit,
 from tasks.dispatch.pool import Pool
 from tasks.dispatch.result_store import found_results
 from tasks.dispatch.state import State
+from tasks.errors import QompassError
 from tasks.execute import Payload, execute_on
 from tasks.execution.device_results import ExecutionOptions
 from tasks.execution.jobs import FragmentJob, predicted_seconds
 from tasks.execution.on_device import forget_stored
 from tasks.execution.pieces import Done, Piece, Report, outcome_from
+from tasks.forecast import readouts_due
 from tasks.model.progress import Stage
 from tasks.runs import RunDirectory
 from tasks.runs.results import has_results
@@ -209,7 +211,16 @@ class Driver:
         if outcome.failure is not None or report.failure or report.left:
             done = {done.piece.fragment for done in report.done}
             self._fan_in.lose(number, self._fragments(submit), done)
-        self._follow(self.state.end(number, outcome, time.monotonic()))
+        measured = outcome.failure is not None and self.state.pool.measures(number) and self._measured(submit.device)
+        self._follow(self.state.end(number, outcome, time.monotonic(), measured=measured))
+
+    def _measured(self, device: Device) -> bool:
+        """Whether the readout that was due on a QPU no longer is; so also where that cannot be asked."""
+        try:
+            return not readouts_due([device], self._options.mitigation)
+        except QompassError as error:
+            logger.warning("device %s: its readout is taken for measured (%s)", device.name, error)
+            return True
 
     def _keep(self, submit: Submit, report: Report, stage: Stage) -> None:
         """Put into the record what a task reports, and its results into the run's folder where it could not."""

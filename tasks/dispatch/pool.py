@@ -64,6 +64,7 @@ class Pool:
         self._running: Counter[str] = Counter()
         self._promised: dict[int, float] = {}
         self._due = {name: self.devices[name].price.per_shot * shots for name, shots in (readouts or {}).items()}
+        self._measuring: dict[int, float] = {}
         self.readout_price = 0.0
         resort = Device(LAST_RESORT, Kind.CPU, units=units, speed=CPU_SPEED)
         self._resort = [] if any(d.exact for d in devices) else [resort]
@@ -194,12 +195,26 @@ class Pool:
     def submitted(self, number: int, name: str, works: Sequence[Work]) -> None:
         """A task with these works was submitted to a device: what it will cost is promised."""
         self._running[name] += 1
-        self._promised[number] = sum(work_price(self.devices[name], work) for work in works) + self._due.pop(name, 0.0)
+        self._measuring[number] = self._due.pop(name, 0.0)
+        self._promised[number] = sum(work_price(self.devices[name], work) for work in works) + self._measuring[number]
 
-    def ended(self, number: int, name: str) -> None:
-        """A task that was submitted to a device ended."""
+    def measures(self, number: int) -> bool:
+        """Whether a task that was submitted would measure a readout for money."""
+        return self._measuring[number] > 0
+
+    def ended(self, number: int, name: str) -> float:
+        """A task that was submitted to a device ended; returned is the price of the readout that it was to measure."""
         self._running[name] -= 1
         del self._promised[number]
+        return self._measuring.pop(number)
+
+    def told_nothing(self, name: str, price: float, *, measured: bool) -> None:
+        """Of a task that ended without a result: its readout was paid for, or is due again."""
+        if measured:
+            self.readout_price += price
+            self._spent = replace(self._spent, price=self._spent.price + price)
+        elif price:
+            self._due[name] = price
 
     def succeeded(self, name: str, work: Work, seconds: float) -> None:
         """A work succeeded on a device and took so long, without its wait for others; 0 where that is not known."""

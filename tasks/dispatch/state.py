@@ -124,14 +124,19 @@ class State:
         schedule, parts = self._scheduled(pieces, now)
         return self._price(schedule, parts)
 
-    def end(self, number: int, outcome: Outcome, now: float) -> list[Instruction]:
-        """Event: a task has ended; the value of its outcome is a `Report`."""
+    def end(self, number: int, outcome: Outcome, now: float, *, measured: bool = False) -> list[Instruction]:
+        """Event: a task has ended; the value of its outcome is a `Report`.
+
+        ``measured``: one that died before it could report has measured the readout of its device.
+        """
         submit = self._running.pop(number)
-        self.pool.ended(number, submit.device.name)
+        readout = self.pool.ended(number, submit.device.name)
         device = self.pool.devices.get(outcome.device, submit.device)  # another one where the engine bound late
         report: Report = outcome.value if outcome.failure is None else Report(failure=outcome.failure.message)
         if report.readout_shots:
             self.pool.read_out(device.name, report.readout_shots)
+        elif not report.done:
+            self.pool.told_nothing(submit.device.name, readout, measured=measured)
         for done in report.done:
             self._count(device.name, done.piece)
             self.pool.read_out(device.name, done.readout_shots)

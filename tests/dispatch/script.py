@@ -88,9 +88,10 @@ def script(
     fragments: int = 4,
     variants: int = 6,
     seconds: float = 1e-5,
+    readouts: dict[str, int] | None = None,
 ) -> Script:
     """A state with these devices and fragments; every variant takes ``seconds``."""
     chosen = find_policy(policy, []) if isinstance(policy, str) else policy
     works = [work(fragment, variants=variants) for fragment in range(fragments)]
-    pool = Pool(list(devices) or [CPU], chosen, goal)
+    pool = Pool(list(devices) or [CPU], chosen, goal, readouts=readouts)
     return Script(State(pool, works, 1.0, lambda piece: seconds * max(1, piece.count), 0.001))

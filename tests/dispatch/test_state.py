@@ -215,6 +215,26 @@ def test_readout_that_a_failed_task_measured_is_paid():
     assert run.state.pool.price == run.state.pool.readout_price == pytest.approx(2.0)
 
 
+@pytest.mark.parametrize("measured", [False, True])
+def test_readout_that_a_killed_task_was_to_measure_is_paid_or_due_again(measured):
+    run = script(a_qpu("A", price=0.01), policy=everything_on("A"), goal=Goal(1e9, 1000.0), readouts={"A": 200})
+    run.state.ask([counts(0)])
+    (first,) = run.place()
+    each = 6 * 100 * 0.01
+    assert run.state.pool.committed == pytest.approx(each + 2.0) and run.state.pool.measures(first.number)
+    killed = Outcome(failure=Failure(Reason.KILLED, "it broke"), device="A", seconds=1.0)
+    run.told += run.state.end(first.number, killed, run.now, measured=measured)
+    assert run.state.pool.price == run.state.pool.readout_price == pytest.approx(2.0 if measured else 0.0)
+    (second,) = run.place()
+    assert run.state.pool.committed == pytest.approx(each + 2.0), "paid or promised"
+    assert run.state.pool.measures(second.number) is not measured
+    run.succeed(second.number)
+    (third,) = run.state.ask([counts(1)]) or run.place()
+    assert run.state.pool.committed == pytest.approx(2 * each + (2.0 if measured else 0.0)), "found, if it is not told"
+    run.state.end(third.number, killed, run.now, measured=False)
+    assert run.state.pool.committed == pytest.approx(each + (2.0 if measured else 0.0))
+
+
 def cheapest_within(name):
     """A device while the budget allows it, else whatever costs nothing."""
 

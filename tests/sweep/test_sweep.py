@@ -18,7 +18,7 @@ from apps.sweep.structure import lifted
 from apps.sweep.table import read_table
 from tasks.errors import InputError
 from tasks.evaluate import Evaluator
-from tasks.runs.journal import JOURNAL_NAME
+from tasks.runs.journal import JOURNAL_NAME, read_journal
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
@@ -269,6 +269,30 @@ def test_a_budget_is_for_all_rows_and_what_is_not_spent_goes_on(grid, capsys, mo
     monkeypatch.setattr(Evaluator, "evaluate", priced)
     swept(capsys, grid, "--max-qubits", "2", "--budget", "4")
     assert given == [2.0, 3.0], "two groups of eight rows"
+
+
+def test_what_a_part_that_was_cut_off_had_promised_is_paid_when_resumed(grid, capsys, monkeypatch, tmp_path):
+    given, evaluate = [], Evaluator.evaluate
+
+    def priced(self, values, *, options, promised, **told):
+        given.append(options.budget)
+        promised(0.5)
+        promised(1.5)
+        if len(given) == 2:
+            raise KeyboardInterrupt
+        return replace(evaluate(self, values), price=1.0)
+
+    monkeypatch.setattr(Evaluator, "evaluate", priced)
+    assert main(["sweep", grid, "--max-qubits", "2", "--budget", "4", "--out", "runs"]) == 130
+    capsys.readouterr()
+    (run,) = (tmp_path / "runs").iterdir()
+    assert main(["resume", str(run), "--json"]) == 0
+    assert given == [2.0, 3.0, 1.5], "1 was paid and 1.5 may have been"
+    found = json.loads(capsys.readouterr().out)
+    for row in found["table_rows"]:
+        assert row["value"] == pytest.approx(truth(row["theta"], row["phi"], row["observable"]), abs=1e-10)
+    assert [entry["price"] for entry in read_journal(run)] == [1.0, 1.5, 1.0]
+    assert main(["resume", str(run), "--json"]) == 0 and len(given) == 3, "it is paid once"
 
 
 @pytest.mark.parametrize("where", ["redis://h?password=hunter2", "redis://:hunter2@h"])
