@@ -54,7 +54,7 @@ def timeline(rows: Sequence[TaskRow], pauses: Sequence[tuple[float, float]] = ()
     failed = alt.datum.outcome != "done"
     stages = list(dict.fromkeys(row.stage for row in ended))
     scale = alt.Scale(domain=stages, range=list(DEVICE_COLOURS)[: len(stages)])
-    colour = alt.Color("stage:N", scale=scale)
+    colour = alt.Color("stage:N", scale=scale, legend=alt.Legend(symbolOpacity=1, symbolStrokeWidth=0))
     tips = ["stage:N", "device:N", "node:N", "fragments:N", "attempt:Q", "shots:Q", "seconds:Q", "wait:Q", "outcome:N"]
     data = alt.Data(values=values)
     height = max(60, 18 * len(order))
@@ -63,7 +63,7 @@ def timeline(rows: Sequence[TaskRow], pauses: Sequence[tuple[float, float]] = ()
     return alt.layer(
         *resumed,
         alt.Chart(data).mark_bar(opacity=0.25, height=4).encode(
-            x=alt.X("submitted:Q"), x2="from:Q", y=y, color=alt.Color("stage:N", scale=scale, legend=None)),
+            x=alt.X("submitted:Q"), x2="from:Q", y=y, color=colour),
         alt.Chart(data).mark_bar(height=12).encode(
             x=x, x2="to:Q", y=y, color=colour, tooltip=tips,
             stroke=alt.condition(failed, alt.value(CUT_COLOUR), alt.value(None)), strokeWidth=alt.value(2),
