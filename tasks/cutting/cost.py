@@ -33,7 +33,8 @@ from tasks.cutting.cone_program import ConeProgram, cone_program
 from tasks.cutting.drawn_bytes import MOST_OPEN_QUBITS, ROOMS, drawn_bytes, room_within
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.once import once_a_fragment
-from tasks.cutting.open_program import OpenProgram, branch_ranks, open_program
+from tasks.cutting.open_program import OpenProgram, open_program
+from tasks.cutting.openings import branch_ranks
 from tasks.cutting.pauli_bases import bases_of, most_passes
 from tasks.cutting.pauli_program import PauliProgram, is_clifford, pauli_program
 from tasks.cutting.plan import Fragment, FragmentCost, Leg

@@ -20,9 +20,10 @@ from scheduler_policies.machine import (
     PRODUCT_SITE_S,
     PRODUCT_STEP_S,
 )
-from tasks.cutting.open_program import Branching, Gate, Opening, line_of_pairs, line_order, opened_steps
+from tasks.cutting.openings import Branching, Gate, Opening, opened_steps
 from tasks.cutting.plan import Fragment
 from tasks.cutting.schmidt import find_form
+from tasks.cutting.step_order import line_of_pairs, line_order
 
 _SPLIT = 160.0  # operations a number of a site's tensor and a bond, of QR and SVD of what a gate makes of two sites
 _MOST_BITS = 10.0  # of a bond; what would need more is no matrix product state of use

@@ -17,7 +17,8 @@ from tasks.cutting.cost import (
     simulated_legs,
 )
 from tasks.cutting.cuts import Cut
-from tasks.cutting.open_program import Gate, open_program
+from tasks.cutting.open_program import open_program
+from tasks.cutting.openings import Gate
 from tasks.cutting.partition import partition
 from tasks.cutting.pauli_program import pauli_program
 from tasks.cutting.plan import Fragment

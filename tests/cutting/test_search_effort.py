@@ -17,7 +17,8 @@ from qiskit.circuit.library import CDKMRippleCarryAdder, CXGate
 
 from tasks.cutting import make_plan
 from tasks.cutting.objectives import OBJECTIVES
-from tasks.cutting.open_program import Gate, _Layout
+from tasks.cutting.open_program import _Layout
+from tasks.cutting.openings import Gate
 from tasks.cutting.partition import partition_of
 from tasks.cutting.search import candidates
 from tasks.cutting.search.candidates import _Search, candidate_cuts

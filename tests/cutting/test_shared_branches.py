@@ -11,7 +11,7 @@ from qiskit import QuantumCircuit
 
 from tasks.cutting import CuttingError, GateCut, WireCut, make_plan
 from tasks.cutting.kinds import LegKind
-from tasks.cutting.open_program import Branching, Opening, opened_steps
+from tasks.cutting.openings import Branching, Opening, opened_steps
 from tests.oracles import problem_of
 
 

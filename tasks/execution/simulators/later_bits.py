@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from scheduler_policies.machine import DRAWN_SHOTS, PART, SHARED
-from tasks.cutting.open_program import Branching
+from tasks.cutting.openings import Branching
 from tasks.execution.simulators.drawing import draw_within
 from tasks.execution.simulators.measured import SettingRows, setting_operator
 from tasks.model.arrays import HERE, Arrays

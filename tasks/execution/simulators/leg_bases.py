@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.cutting.open_program import Branching
+from tasks.cutting.openings import Branching
 from tasks.cutting.plan import Leg
 from tasks.model.arrays import HERE, Arrays
 

@@ -13,7 +13,7 @@ import numpy as np
 from scheduler_policies.machine import PART, TABLE_BYTES
 from tasks.cutting.drawn_bytes import table_length
 from tasks.cutting.kinds import LegKind, Setting, gate_product
-from tasks.cutting.open_program import Branching
+from tasks.cutting.openings import Branching
 from tasks.cutting.plan import Leg
 from tasks.execution.simulators.leg_bases import LegBases
 from tasks.execution.simulators.open_state import OpenState

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from scheduler_policies.machine import PART
-from tasks.cutting.open_program import Branch, Branching, Grow, Multiply, open_program
+from tasks.cutting.open_program import Branch, Grow, Multiply, open_program
+from tasks.cutting.openings import Branching
 from tasks.cutting.plan import Fragment
 from tasks.execution.errors import ExecutionError
 from tasks.execution.simulators.accelerator import Accelerator

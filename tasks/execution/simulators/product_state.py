@@ -12,7 +12,7 @@ from math import prod
 
 import numpy as np
 
-from tasks.cutting.open_program import Gate, Opening
+from tasks.cutting.openings import Gate, Opening
 from tasks.cutting.plan import Fragment
 from tasks.cutting.product_program import ProductProgram
 from tasks.execution.simulators.leg_bases import LegBases
