@@ -26,7 +26,7 @@ from tasks.execution.cache.requests import CountsRequest, MissingShots
 from tasks.model.tensor import VariantCounts
 
 # Seconds that an execution is held beside its simulation, generations of each workload, and how often it is measured.
-PACES = ((0.0, (3, 15, 15), 9), (0.01, (6, 15, 15), 5), (0.05, (3, 15, 15), 1), (0.3, (2, 7, 7), 1))
+PACES = ((0.0, (3, 15, 15), 9), (0.01, (6, 15, 15), 5), (0.05, (3, 15, 15), 2), (0.3, (2, 7, 7), 1))
 ON_QPU, QPU_SHOTS = (2, 7, 7), 400
 _TRIED = 20
 
@@ -52,6 +52,7 @@ def measure(quick: bool, peer: str | None) -> dict:
                 "pace": pace, "simulation": typical, "requests": len(circuits), **_distinct(circuits),
                 "off": median(own["off"] for own in turns), "kept": median(own["kept"] for own in turns),
                 "ratio": median(ratios), "ratio_error": error, "executed": turns[0]["executed"],
+                "passed over": turns[0]["passed over"],
                 "keys by meaning": turns[0]["meaning"],
                 "wrong": sum(own["wrong"] for own in turns),
             })  # fmt: skip
@@ -85,7 +86,8 @@ def _turn(where: str, rounds: Rounds, pace: float, typical: float, turn: int) ->
             seconds[name] += time.perf_counter() - began
     tally = caches["kept"].tally
     caches["kept"].close()
-    return {**seconds, "executed": tally.executed, "meaning": tally.meaning_keys, "wrong": wrong_values(answers)}
+    return {**seconds, "executed": tally.executed, "meaning": tally.meaning_keys,
+            "passed over": tally.passed_over, "wrong": wrong_values(answers)}  # fmt: skip
 
 
 def _peer(peer: str, circuits: Sequence[QuantumCircuit], pace: float) -> dict:

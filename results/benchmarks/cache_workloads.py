@@ -7,12 +7,14 @@ occur, or a parity more than six standard deviations off.
 from __future__ import annotations
 
 import logging
+import math
 import multiprocessing
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median, stdev
 
 import numpy as np
 from qiskit import QuantumCircuit
@@ -32,6 +34,7 @@ from tests.execution.cache.conftest import RedisServer
 logger = logging.getLogger(__name__)
 
 TARGET = Target("aer", "statevector")
+_TRIED, _TURNS = 20, 7
 
 
 @dataclass
@@ -75,6 +78,7 @@ def measure(quick: bool, peer: str | None) -> dict:
                     if server:
                         server.stop()
         row["off, 8 workers"] = _timed("off", rounds, 8)
+        row["as a run, LMDB"] = as_a_run(rounds)
         out[name] = row
         if peer:
             on_ours[name] = peer_keys_on(peer, circuits)
@@ -83,6 +87,24 @@ def measure(quick: bool, peer: str | None) -> dict:
     if peer:
         out["qdislib"] = {"wire cutting": peer_wire_cutting(peer), "keys": on_ours}
     return out
+
+
+def as_a_run(rounds: Rounds) -> dict[str, float]:
+    """Seconds without the cache over those with one on LMDB that is told what executions take; both in turn."""
+    circuits = [circuit for part in rounds for circuit in part]
+    began = time.perf_counter()
+    Runner()([MissingShots(circuit, SHOTS, None, 0) for circuit in circuits[:_TRIED]])
+    each = (time.perf_counter() - began) / min(_TRIED, len(circuits))
+    ratios = []
+    for turn in range(_TURNS):
+        seconds = {}
+        with tempfile.TemporaryDirectory() as directory:
+            for where in ("off", f"{directory}/cache")[:: 1 if turn % 2 else -1]:
+                began = time.perf_counter()
+                _work(where, rounds, 0, 1, 0.0, each)
+                seconds[where] = time.perf_counter() - began
+            ratios.append(seconds["off"] / seconds[f"{directory}/cache"])
+    return {"seconds an execution": each, "ratio": median(ratios), "error": stdev(ratios) / len(ratios) ** 0.5}
 
 
 def _distinct(circuits: Sequence[QuantumCircuit]) -> dict[str, int]:
@@ -111,7 +133,7 @@ def _timed(where: str, rounds: Rounds, workers: int, pace: float = 0.0) -> dict[
 
 
 def _work(
-    where: str, rounds: Rounds, worker: int, workers: int, pace: float
+    where: str, rounds: Rounds, worker: int, workers: int, pace: float, seconds: float = math.inf
 ) -> tuple[int, list[tuple[QuantumCircuit, VariantCounts]]]:
     cache, run = open_cache(where), Runner(pace, 10_000 * worker)
     answers = []
@@ -119,7 +141,7 @@ def _work(
         mine = part[worker::workers]
         for start in range(0, len(mine), 8):
             for circuit in mine[start : start + 8]:
-                draw = cache.counts([CountsRequest(circuit, SHOTS)], TARGET, run)[0]
+                draw = cache.counts([CountsRequest(circuit, SHOTS, seconds=seconds)], TARGET, run)[0]
                 assert draw is not None
                 answers.append((circuit, draw.counts))
     cache.close()
