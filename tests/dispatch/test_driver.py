@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,11 +11,14 @@ import pytest
 from tasks.cutting import make_plan
 from tasks.dispatch import driver as driver_module
 from tasks.dispatch.result_store import found_results
+from tasks.errors import QompassError
+from tasks.execution.device_results import ExecutionOptions
 from tasks.execution.jobs import run_job, sampled_jobs, uniform_shots
 from tasks.execution.pieces import Done, Piece, Report, outcome_document, outcome_from
 from tasks.runs import RunDirectory, RunRecordError
 from tasks.runtime import Failure, Outcome, Reason
 from tasks.workflow import Options, RunError, run
+from tests.dispatch.script import a_qpu
 from tests.oracles import brickwork, random_problem, uncut_values
 
 OPTIONS = Options(max_qubits=4, shots=60_000, seed=2, cache="off")
@@ -141,3 +145,21 @@ def test_what_fails_on_the_way_is_placed_again_with_what_follows_from_it(problem
         assert one.value == pytest.approx(other.value, abs=1e-12)
         assert one.std_error == pytest.approx(other.std_error, rel=1e-9)
     assert np.abs([e.value for e in found.estimates] - uncut_values(problem)).max() < 0.1
+
+
+@pytest.mark.parametrize(("due", "measured"), [({}, True), ({"A": 16_384}, False), (QompassError("no answer"), True)])
+def test_a_killed_task_has_measured_the_readout_that_is_due_no_longer_or_cannot_be_asked_for(
+    due, measured, monkeypatch
+):
+    asked = []
+
+    def of(devices, mitigation):
+        asked.append((devices, mitigation))
+        if isinstance(due, QompassError):
+            raise due
+        return due
+
+    monkeypatch.setattr(driver_module, "readouts_due", of)
+    driver = SimpleNamespace(_options=ExecutionOptions(mitigation="readout"))
+    assert driver_module.Driver._measured(driver, a_qpu("A")) is measured
+    assert asked == [([a_qpu("A")], "readout")]
