@@ -46,8 +46,10 @@ _BLOCKS = 1.25  # times what blocks of gates are counted with: what they took, a
 _SIMULATED = 48  # qubits: no machine holds the state of more, and a program for it is not worth its time
 _MOST = 2**1000  # opt_einsum counts in integers of any size
 WIDE = 16  # qubits from which a way without all amplitudes can be the quicker one by much
-WORTH_S = 0.05  # of all amplitudes: below, no other way is looked for
-CLEARLY = 3.0
+WORTH_S = 0.03  # of all amplitudes: below, no other way is looked for
+CLEARLY = 1.3  # times what another way takes
+_ROOM = 1 << 26  # bytes that any way may take; more only where all amplitudes take as much
+_CLEARLY_DRAWN = 3.0  # the same of drawing variants
 _STABILISER_BYTES = 1 << 23  # Paulis of the variants that are followed together
 _SHOTS_A_VARIANT = 32  # fewer than this and circuits are better spent on shots
 
@@ -170,13 +172,18 @@ def measured_qubits(fragment: Fragment) -> int:
 
 @once_a_fragment
 def cheaper_way(fragment: Fragment) -> ConeProgram | ProductProgram | PauliProgram | None:
-    """The program of a way to the whole tensor that takes clearly less than all amplitudes do; None where none does."""
+    """The program of a way to the whole tensor that takes clearly less than all amplitudes do; None where none does.
+
+    Nor may it take more memory than they would, but for what is little anywhere.
+    """
     if fragment.num_qubits < WIDE or (most := _most_amplitudes_seconds(fragment)) <= WORTH_S:
         return None
     # What cannot be chosen is not looked at to its end, nor is a program for all amplitudes made to compare it with.
     within = most / CLEARLY
     programs = (product_program(fragment, within), pauli_program(fragment, within), cone_program(fragment, within))
-    way = min((p for p in programs if p is not None), key=lambda p: p.seconds, default=None)
+    room = max(_ROOM, AMPLITUDE_BYTES * 2.0 ** min(1000, fragment.num_qubits + simulated_legs(fragment)[0]))
+    fitting = (p for p in programs if p is not None and p.bytes <= room)
+    way = min(fitting, key=lambda p: p.seconds, default=None)
     if way is None or way.seconds > within or (amplitudes := _amplitudes_seconds(fragment)) <= WORTH_S:
         return None
     return None if CLEARLY * way.seconds > amplitudes else way
@@ -239,7 +246,7 @@ def stabiliser_seconds(fragment: Fragment, variants: int, shots: int = 0) -> flo
         return 0.0
     bits = measured_qubits(fragment) + sum(leg.kind.measures_midway or leg.kind.ancillas > 0 for leg in fragment.legs)
     each = bits * len(fragment.circuit.data) * PAULI_ROW_S + bits**2 * COIN_PAIR_S
-    if CLEARLY * each * variants > _drawn_seconds(fragment, variants, 0):
+    if _CLEARLY_DRAWN * each * variants > _drawn_seconds(fragment, variants, 0):
         return 0.0
     return each + shots * bits * COIN_S
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from scheduler_policies.machine import (
     AMPLITUDE_BYTES,
+    PRODUCT_BOND,
     PRODUCT_FLOPS,
     PRODUCT_GRAM_FLOPS,
     PRODUCT_SITE_S,
@@ -26,6 +27,8 @@ from tasks.cutting.schmidt import find_form
 from tasks.cutting.step_order import line_of_pairs, line_order
 
 _SPLIT = 160.0  # operations a number of a site's tensor and a bond, of QR and SVD of what a gate makes of two sites
+_SPLIT_COPIES = 6.0  # of a site, while a gate widens its bonds and singular values are found
+_OVERHEAD = 1 << 18  # bytes of small arrays
 _MOST_BITS = 10.0  # of a bond; what would need more is no matrix product state of use
 
 
@@ -79,18 +82,18 @@ def product_program(fragment: Fragment, most: float = np.inf) -> ProductProgram 
             form = find_form(step.operations[0]) if len(step.operations) == 1 else None
             crossed[low:high] += 2.0 if form is None else log2(form.rank)
             hops += high - low
-            own = 3.0 * np.minimum(crossed[low:high], beside[low:high]) + opened[low:high]
+            own = 3.0 * PRODUCT_BOND * np.minimum(crossed[low:high], beside[low:high]) + opened[low:high]
             products += _SPLIT * float(np.exp2(own).sum())
     bonds = np.minimum(crossed, beside)
     widest = float(bonds.max(initial=0.0))
     if widest > _MOST_BITS:
         return None
-    pairs = 4.0 ** sum(log2(one.rank) for one in branchings)
-    size = 2.0 ** (widest + float(extra.max(initial=0.0)))
     seconds = _gates_seconds(len(steps), hops, products)
-    seconds += _grams_seconds(fragment, places, branchings, extra, bonds)
-    held = fragment.num_qubits * 2.0 * size * 2.0**widest + 4.0 * pairs * 4.0**widest + 16.0 * size * 4.0**widest
-    return ProductProgram(tuple(steps), tuple(branchings), places, bonds, seconds, int(AMPLITUDE_BYTES * held))
+    seconds += _grams_seconds(fragment, places, branchings, extra, PRODUCT_BOND * bonds)
+    held = _held(_opened(fragment, places, branchings, extra), bonds)
+    return ProductProgram(
+        tuple(steps), tuple(branchings), places, bonds, seconds, _OVERHEAD + int(AMPLITUDE_BYTES * held)
+    )
 
 
 def _at_least(fragment: Fragment) -> float:
@@ -108,7 +111,7 @@ def _at_least(fragment: Fragment) -> float:
         return np.inf
     both = places, len(places) - 1 - places
     sites = min(float(sites_contracted(fragment, one).sum()) for one in both) * PRODUCT_SITE_S
-    return _gates_seconds(len(pairs), hops, _SPLIT * 8.0**widest if hops else 0.0) + sites
+    return _gates_seconds(len(pairs), hops, _SPLIT * 8.0 ** (PRODUCT_BOND * widest) if hops else 0.0) + sites
 
 
 def _legs_last(
@@ -132,18 +135,40 @@ def _gates_seconds(steps: int, hops: int, products: float) -> float:
     return (steps + 3 * hops) * PRODUCT_STEP_S + products / PRODUCT_FLOPS
 
 
-def _grams_seconds(
-    fragment: Fragment, places: Sequence[int], branchings: Sequence[Branching], extra: np.ndarray, bonds: np.ndarray
-) -> float:
-    """What the factors' Gram matrices take, site by site: pairs of branches are only those opened so far."""
+def _opened(
+    fragment: Fragment, places: Sequence[int], branchings: Sequence[Branching], extra: np.ndarray
+) -> np.ndarray:
+    """(site,) log2 of its branches, open ends counted."""
     opened = extra.copy()
     for one in branchings:
         if one.qubit is not None:
             opened[places[one.qubit]] += 1.0
+    return opened
+
+
+def _grams_seconds(
+    fragment: Fragment, places: Sequence[int], branchings: Sequence[Branching], extra: np.ndarray, bonds: np.ndarray
+) -> float:
+    """What the factors' Gram matrices take, site by site: pairs of branches are only those opened so far."""
+    opened = _opened(fragment, places, branchings, extra)
     pairs, own = 4.0 ** (np.cumsum(opened) - opened), 2.0**opened
-    left, right = 2.0 ** np.append(0.0, bonds)[: len(own)], 2.0 ** np.append(bonds, 0.0)[: len(own)]
+    left, right = _sides(bonds)
     products = 16.0 * pairs * own * left * right * (left + own * right)
     return float(sites_contracted(fragment, places) @ (PRODUCT_SITE_S + products / PRODUCT_GRAM_FLOPS))
+
+
+def _held(opened: np.ndarray, bonds: np.ndarray) -> float:
+    """Numbers that are held at most: all sites, what a gate makes of one, and Gram matrices as they grow."""
+    pairs, own = 4.0 ** np.cumsum(opened), 2.0**opened
+    left, right = _sides(bonds)
+    sites = 2.0 * own * left * right
+    grams, between = pairs * right**2, pairs / own**2 * sites
+    return float(sites.sum() + _SPLIT_COPIES * sites.max() + 3.0 * grams.max() + 2.0 * between.max())
+
+
+def _sides(bonds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(site,) the bond to its left, and to its right."""
+    return 2.0 ** np.append(0.0, bonds), 2.0 ** np.append(bonds, 0.0)
 
 
 def sites_contracted(fragment: Fragment, places: Sequence[int] | np.ndarray) -> np.ndarray:

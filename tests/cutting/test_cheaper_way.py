@@ -69,7 +69,8 @@ def without_bounds(fragment: Fragment) -> tuple[str, float] | None:
     """The kind of way that ``cheaper_way`` is to choose, and its seconds."""
     amplitudes = _amplitudes_seconds(fragment)
     programs = (product_program(fragment), pauli_program(fragment), cone_program(fragment))
-    best = min((p for p in programs if p is not None), key=lambda p: p.seconds, default=None)
+    held = max(1 << 26, 16 << fragment.num_qubits + simulated_legs(fragment)[0])
+    best = min((p for p in programs if p is not None and p.bytes <= held), key=lambda p: p.seconds, default=None)
     if fragment.num_qubits < WIDE or amplitudes <= WORTH_S or best is None or CLEARLY * best.seconds > amplitudes:
         return None
     return type(best).__name__, best.seconds

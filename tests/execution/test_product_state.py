@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
@@ -124,3 +126,31 @@ def test_a_factor_is_contracted_from_where_it_differs_from_its_neighbour():
     labels = ["IIIZ", "IIXZ", "ZIXZ", "ZIXY"]
     (fragment,) = make_plan(problem_of(circuit, labels, np.ones((1, 4))), cuts=()).fragments
     assert sites_contracted(fragment, range(4)).tolist() == [2, 3, 3, 4]
+
+
+@pytest.mark.parametrize("legs", [0, 2, 4])
+@pytest.mark.parametrize("qubits, layers", [(14, 6), (16, 12), (20, 12)])
+def test_the_peak_is_predicted_where_all_bonds_are_full(qubits, layers, legs):
+    """Gates of equal Schmidt coefficients between general ones make bonds as large as they can be."""
+    rng = np.random.default_rng([50, qubits, legs])
+    circuit, cuts = QuantumCircuit(qubits + 1), []
+    for layer in range(layers):
+        for q in range(qubits):
+            circuit.u(*rng.uniform(0, 3, 3), q)
+        for q in range(layer % 2, qubits - 1, 2):
+            circuit.cx(q, q + 1)
+        if layer < legs:
+            cuts.append(GateCut(len(circuit.data)))
+            circuit.rzz(0.5, int(rng.integers(qubits)), qubits)
+    labels = ["I" * (qubits - 1 - q) + "ZZ" + "I" * q for q in range(qubits - 1)]
+    plan = make_plan(problem_of(circuit, labels, np.ones((1, len(labels)))), cuts=tuple(cuts))
+    fragment = max(plan.fragments, key=lambda f: f.num_qubits)
+    program = product_program(fragment)
+    tracemalloc.start()
+    try:
+        tensor = product_tensor(fragment, program)
+        peak = tracemalloc.get_traced_memory()[1] - tensor.nbytes
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.1 * program.bytes, f"{peak} measured, {program.bytes} predicted, seed 50"
+    assert program.bytes < 2.5 * peak + (1 << 19), f"{peak} measured, {program.bytes} predicted, seed 50"
