@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from qiskit import QuantumCircuit
 
-from scheduler_policies import Device
+from scheduler_policies import Device, Kind
 from tasks.cut import plan_problem
 from tasks.cutting import Plan, structure_of
 from tasks.dispatch.driver import Driver
@@ -21,7 +21,7 @@ from tasks.dispatch.errors import RunError
 from tasks.dispatch.events import LoggedProgress
 from tasks.dispatch.fan_in import TakesTensors
 from tasks.dispatch.rounds import run_round, shot_rounds
-from tasks.dispatch.start import greedy_flops, started
+from tasks.dispatch.start import started
 from tasks.execution.jobs import exact_jobs
 from tasks.execution.run_devices import unused
 from tasks.inputs.operators import Observables
@@ -30,18 +30,21 @@ from tasks.model.problem import Estimate, Problem
 from tasks.model.progress import Progress, Quiet, Stage
 from tasks.model.tensor import Structure
 from tasks.options import Options, options_of
+from tasks.prediction import greedy_flops
 from tasks.reconstruct import (
     Answer,
     answer_of,
     contraction_search,
     reconstruct,
     reconstruct_in_ranks,
+    reconstruct_on,
+    worth_gpu,
     worth_ranks,
     write_for_ranks,
 )
 from tasks.runs import RunDirectory, RunRecord
 from tasks.runs.temporary import temporary_runs
-from tasks.runtime import limits, wait_on
+from tasks.runtime import Ticket, limits, wait_on
 
 __all__ = ["Options", "Progress", "Quiet", "Result", "RunError", "Stage", "estimate", "plan_problem", "run"]
 
@@ -107,6 +110,8 @@ def run(
     *,
     driver: Callable[..., Driver] = Driver,
     choose: Callable[[list[Device]], list[Device]] = list,
+    share: float = 1.0,
+    promised: Callable[[float], object] = float,
 ) -> Result:
     """Run a problem, or finish it: results that ``directory`` already holds are not computed again.
 
@@ -117,17 +122,22 @@ def run(
         progress: where progress is shown.
         driver: makes what sees to it that jobs have results (`tasks.stages` has one that waits for other processes).
         choose: which of the run's devices to use.
+        share: of the budget, what the policy is to keep to; the rest is there for policies that do not.
+        promised: called before each task with what the run will then have paid, at most; where devices have prices.
 
     Raises:
         QompassError: with one line that says what to do; everything completed so far stays in ``directory``.
     """
     shown = LoggedProgress(progress or Quiet(), directory)
-    with started(problem, options, directory, shown, driver=driver, choose=choose) as runs:
+    with started(problem, options, directory, shown, driver=driver, choose=choose) as runs, _priced(runs, directory):
         plan, structure = runs.plan, structure_of(problem, runs.plan)
+        runs.promised = promised
         end = _end(structure, runs, options)
         with directory.timing("execute"):
-            _execute(structure, options, runs, shown, end)
-        directory.update(tasks=vars(runs.statistics()))
+            _execute(structure, options, runs, shown, end, share)
+        executed = runs.statistics()
+        if executed.tasks or "tasks" not in directory.record:  # a repeated reconstruction executes nothing
+            directory.update(tasks=vars(executed))
         with directory.timing("reconstruct"), shown.stage("reconstruct", 1) as step:
             found = runs.value_of("the reconstruction", end)
             if isinstance(found, str):  # where the network is for MPI ranks
@@ -148,8 +158,21 @@ def run(
     for note in (*idle, biased(noisy, options.mitigation), missed_target(estimates, options.target_error)):
         if note:
             directory.record.note(note)
-    directory.finish("done", price=runs.state.pool.price, estimates=[vars(e) for e in estimates])
+    paid = {"price": runs.state.pool.price, "readout_price": runs.state.pool.readout_price}
+    directory.finish("done", **paid, estimates=[vars(e) for e in estimates])
     return Result(estimates, plan, directory.record)
+
+
+@contextlib.contextmanager
+def _priced(runs: Driver, directory: RunDirectory) -> Iterator[None]:
+    """A run that ends before its time has paid all the same: its record says how much, at most."""
+    try:
+        yield
+    except BaseException:
+        committed = runs.state.pool.committed
+        if committed is not None:
+            directory.record.set(price=committed)
+        raise
 
 
 def biased(noisy: Sequence[str], mitigation: str) -> str:
@@ -175,7 +198,9 @@ def missed_target(estimates: Sequence[Estimate], target_error: float | None) -> 
     )
 
 
-def _execute(structure: Structure, options: Options, driver: Driver, shown: Progress, end: TakesTensors) -> None:
+def _execute(
+    structure: Structure, options: Options, driver: Driver, shown: Progress, end: TakesTensors, share: float
+) -> None:
     if not options.sampled:
         run_round("execute", exact_jobs(driver.plan), driver, shown, end)
         return
@@ -188,25 +213,31 @@ def _execute(structure: Structure, options: Options, driver: Driver, shown: Prog
         shots=options.shots,
         target_error=options.target_error,
         seed=options.seed,
-        memory_bytes=_room(options),
+        memory_bytes=options.room,
+        share=share,
     )
 
 
 def _end(structure: Structure, driver: Driver, options: Options) -> TakesTensors:
     """From the tensors to values and standard errors, or to a folder for MPI ranks where those are sooner."""
-    room = _room(options)
-    # A greedy path is found in milliseconds; only where that says many operations a better one is searched, by a task.
-    search = contraction_search(structure, room) if worth_ranks(greedy_flops(driver.plan)) else None
+    room, greedy = options.room, greedy_flops(driver.plan)
+    gpu = next((device for device in driver.devices.values() if device.kind is Kind.GPU), None)
+    there = gpu is not None and worth_gpu(greedy)
 
-    def submit(tensors: list[Any], attempt: int) -> Any:
-        flops, path = (0.0, None) if search is None else wait_on(search).value or (0.0, None)
+    def searched() -> tuple[Any, Ticket] | None:
+        # A greedy path is found in milliseconds; only where that says many operations a better one is searched.
+        ticket = driver.tickets.next()
+        return (contraction_search(structure, room, ticket), ticket) if worth_ranks(greedy) else None
+
+    ahead = None if there else searched()
+
+    def submit(tensors: list[Any], ticket: Ticket) -> Any:
+        if gpu is not None and there and ticket.attempt == 0:
+            return reconstruct_on(gpu)(structure, tensors, room, limits(), ticket, gpu)
+        search = searched() if there else ahead
+        flops, path = (0.0, None) if search is None else wait_on(*search).value or (0.0, None)
         if not worth_ranks(flops):
-            return reconstruct(structure, tensors, room, limits(), attempt, path)
-        return write_for_ranks(str(driver.directory.path / "network"), structure, tensors, room, attempt)
+            return reconstruct(structure, tensors, room, limits(), ticket, path)
+        return write_for_ranks(str(driver.directory.path / "network"), structure, tensors, room, ticket)
 
     return submit
-
-
-def _room(options: Options) -> int | None:
-    """Memory that a contraction may use: half of what is allowed, the other half holds the results."""
-    return None if options.memory_bytes is None else options.memory_bytes // 2
