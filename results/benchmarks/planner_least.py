@@ -34,7 +34,7 @@ from tasks.cutting.search.sweep import GateStep, Pieces, State, Way, bits
 from tasks.inputs.validation import make_problem
 
 DATA = Path(__file__).with_name("planner_least.json")
-SHOTS = 10**10
+SHOTS = 10**15  # enough for any plan
 MOST_STATES = 2_000_000
 A_CUT = 0.1  # that weights have more than the overhead: of equal plans the fewer cuts
 _ROUNDING = 1e-6
