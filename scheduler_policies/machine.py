@@ -18,29 +18,39 @@ QPU_SPEED = Speed(job=2.0, circuit=0.02, shot=2.5e-4, layer=1e-7)
 TYPICAL_CPU = Device("cpu", Kind.CPU, speed=CPU_SPEED)
 
 CONTRACTION_FLOPS = 5e10  # operations a second of contractions on one core, as a greedy path counts them
-JOIN_FRAGMENT_S = 5e-4  # of a contraction, for each fragment
-JOIN_NUMBER_S = 8e-9  # and for each number of the fragments' tensors, read and put in order
+JOIN_FRAGMENT_S = 2.5e-4  # of a contraction, for each fragment
+JOIN_NUMBER_S = 7.3e-9  # and for each number of the fragments' tensors, read and put in order
 
+# Those that follow are fitted to whole runs (results/benchmarks/planner.md, `planner_seconds fit`).
 # Beside its work, of a run that is done in one process: the run, a fragment, a number of its tensors, which are stored.
-INLINE_RUN_S = 1.6e-3
-INLINE_FRAGMENT_S = 1.9e-3
-INLINE_NUMBER_S = 2.7e-8
-ENGINE_RUN_S = 1.5  # of a run that is not: an engine and its first process start
-# Of a sampled one, in two rounds of shots: the run, a fragment, a variant, a distinct outcome of one.
-ROUNDS_RUN_S = 9e-3
-ROUNDS_FRAGMENT_S = 5.2e-3
-ROUNDS_VARIANT_S = 3.3e-5
-ROUNDS_OUTCOME_S = 2e-7
-# Of the estimates: the run; of sampled ones, with their errors: the run, a fragment, a variant, a distinct outcome.
-JOIN_RUN_S = 7e-4
-ERRORS_RUN_S = 2.2e-3
-ERRORS_FRAGMENT_S = 1.5e-3
-ERRORS_VARIANT_S = 1e-5
-ERRORS_OUTCOME_S = 8.5e-8
+INLINE_RUN_S = 2e-5
+INLINE_FRAGMENT_S = 1.5e-3
+INLINE_NUMBER_S = 2.4e-8
+ENGINE_RUN_S = 0.93  # of a run that is not: an engine and its first process start
+ENGINE_NUMBER_S = 2.8e-8  # and a number of its tensors goes to the process that contracts them
+# Of a sampled one, in two rounds of shots: the run, a fragment, a variant, a distinct outcome of one; and each leg of a
+# variant that reads so many bits that it is looked at alone.
+ROUNDS_RUN_S = 7.9e-3
+ROUNDS_FRAGMENT_S = 4.8e-3
+ROUNDS_VARIANT_S = 1.6e-5
+ROUNDS_OUTCOME_S = 1.1e-7
+ROUNDS_LEG_S = 3.8e-4
+# What draws take in whole runs, where all of a round's are made together (of `Speed`, in place of a CPU's own).
+DRAWN_TOGETHER = {"draw": 2e-5, "place": 1.8e-8, "shot": 3.4e-8}
+# Of the estimates: the run, a fragment of each term; of sampled ones, with their errors: the run, a fragment, a
+# variant, a distinct outcome;
+# a leg as above.
+JOIN_RUN_S = 6.9e-4
+JOIN_TERM_S = 7.6e-6
+ERRORS_RUN_S = 5.3e-3
+ERRORS_FRAGMENT_S = 4.5e-4
+ERRORS_VARIANT_S = 4.6e-6
+ERRORS_OUTCOME_S = 1.3e-7
+ERRORS_LEG_S = 1.7e-4
 # In both: what each outcome that a variant can have is worth to a term asked for; all of them counted as so many more.
-ERRORS_PLACE_S = 1.25e-8
+ERRORS_PLACE_S = 2.1e-8
 ERRORS_PLACE_TERMS = 4
-ERRORS_PLACE_BITS = 14  # of a variant with more bits only the outcomes seen are looked at
+ERRORS_PLACE_BITS = 12  # variants with more bits are looked at alone
 
 # Of Paulis in an open state: a turn into another basis, an amplitude and a qubit; a pass, an amplitude and a branch (at
 # 16 branches 2 ns); of a pass, an amplitude at least.

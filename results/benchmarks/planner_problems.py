@@ -44,7 +44,8 @@ def renumbered(circuit: QuantumCircuit, seed: int) -> QuantumCircuit:
     return out
 
 
-def _basis(circuit: QuantumCircuit) -> QuantumCircuit:
+def basis_of(circuit: QuantumCircuit) -> QuantumCircuit:
+    """In the gates of ``BASIS``, without barriers and measurements."""
     out: QuantumCircuit = transpile(circuit, basis_gates=BASIS, optimization_level=0)
     bare = QuantumCircuit(out.num_qubits)
     for item in out.data:
@@ -124,7 +125,7 @@ def grid(side: int, layers: int) -> QuantumCircuit:
 
 def cuccaro(bits: int) -> QuantumCircuit:
     """The ripple-carry adder of Cuccaro et al. on two registers of ``bits``: 2 bits + 2 qubits."""
-    return _basis(CDKMRippleCarryAdder(bits, kind="full").decompose().decompose().decompose())
+    return basis_of(CDKMRippleCarryAdder(bits, kind="full").decompose().decompose().decompose())
 
 
 def swap_test(pairs: int) -> QuantumCircuit:
@@ -136,7 +137,7 @@ def swap_test(pairs: int) -> QuantumCircuit:
     for k in range(pairs):
         out.cswap(0, 1 + k, 1 + pairs + k)
     out.h(0)
-    return _basis(out)
+    return basis_of(out)
 
 
 def bernstein_vazirani(qubits: int) -> QuantumCircuit:
@@ -192,20 +193,23 @@ def random_pairs(qubits: int, gates: int) -> QuantumCircuit:
     return out
 
 
-def _ansatz(circuit: QuantumCircuit) -> QuantumCircuit:
+def ansatz(circuit: QuantumCircuit) -> QuantumCircuit:
+    """With random angles."""
     angles = np.random.default_rng(circuit.num_parameters).uniform(0, 3, circuit.num_parameters)
-    return _basis(circuit.assign_parameters(angles))
+    return basis_of(circuit.assign_parameters(angles))
 
 
-def _bench(algorithm: str, qubits: int) -> QuantumCircuit:
+def mqt_bench(algorithm: str, qubits: int) -> QuantumCircuit:
+    """Of MQT Bench."""
     from mqt.bench import BenchmarkLevel, get_benchmark
     from mqt.bench.benchmarks import create_circuit
 
     drawn = {"seed": qubits} if algorithm == "graphstate" else {}  # else a graph of its own in every process
-    return _basis(get_benchmark(create_circuit(algorithm, qubits, **drawn), BenchmarkLevel.INDEP))
+    return basis_of(get_benchmark(create_circuit(algorithm, qubits, **drawn), BenchmarkLevel.INDEP))
 
 
-def _regular(degree: int, size: int, layers: int = 1) -> QuantumCircuit:
+def regular(degree: int, size: int, layers: int = 1) -> QuantumCircuit:
+    """QAOA of MaxCut on a random regular graph."""
     return qaoa(nx.random_regular_graph(degree, size, seed=size), layers)
 
 
@@ -225,17 +229,17 @@ FAMILIES: list[Family] = [
     ("grid 5x5, 1 layer", lambda: grid(5, 1), (8, 13)),
     ("grid 6x6, 1 layer", lambda: grid(6, 1), (9, 12, 18)),
     ("grid 6x6, 2 layers", lambda: grid(6, 2), (12, 18)),
-    ("qaoa 3-regular 16", lambda: _regular(3, 16), (6, 10)),
-    ("qaoa 3-regular 24", lambda: _regular(3, 24), (8, 12)),
-    ("qaoa 3-regular 100", lambda: _regular(3, 100), (20, 30, 50)),
-    ("qaoa 4-regular 30", lambda: _regular(4, 30), (10, 15)),
-    ("qaoa 3-regular 20, 2 layers", lambda: _regular(3, 20, 2), (10, 14)),
+    ("qaoa 3-regular 16", lambda: regular(3, 16), (6, 10)),
+    ("qaoa 3-regular 24", lambda: regular(3, 24), (8, 12)),
+    ("qaoa 3-regular 100", lambda: regular(3, 100), (20, 30, 50)),
+    ("qaoa 4-regular 30", lambda: regular(4, 30), (10, 15)),
+    ("qaoa 3-regular 20, 2 layers", lambda: regular(3, 20, 2), (10, 14)),
     ("tfim line 20, 3 steps", lambda: tfim(20, 3), (5, 10)),
     ("tfim line 40, 4 steps", lambda: tfim(40, 4), (10, 21)),
     ("tfim ring 24, 3 steps", lambda: tfim(24, 3, ring=True), (8, 12)),
     ("tfim ring 60, 2 steps", lambda: tfim(60, 2, ring=True), (12, 20)),
-    ("qft 8", lambda: _basis(synth_qft_full(8)), (5, 6)),
-    ("qft 16", lambda: _basis(synth_qft_full(16, approximation_degree=9)), (9, 12)),
+    ("qft 8", lambda: basis_of(synth_qft_full(8)), (5, 6)),
+    ("qft 16", lambda: basis_of(synth_qft_full(16, approximation_degree=9)), (9, 12)),
     ("brickwork 12, 4 layers", lambda: brickwork(12, 4), (4, 6)),
     ("brickwork 24, 5 layers", lambda: brickwork(24, 5), (8, 12)),
     ("brickwork 60, 6 layers", lambda: brickwork(60, 6), (12, 20)),
@@ -246,14 +250,14 @@ FAMILIES: list[Family] = [
     ("tree 63, 2 layers", lambda: tree(5, 2), (12,)),
     ("random pairs 10, 30 gates", lambda: random_pairs(10, 30), (5, 7)),
     ("random pairs 24, 40 gates", lambda: random_pairs(24, 40), (10, 14)),
-    ("su2 linear 20", lambda: _ansatz(efficient_su2(20, reps=3, entanglement="linear")), (7, 10)),
-    ("su2 circular 16", lambda: _ansatz(efficient_su2(16, reps=2, entanglement="circular")), (6, 8)),
-    ("real amplitudes full 10", lambda: _ansatz(n_local(10, "ry", "cx", "full", reps=1)), (5, 7)),
-    ("zz feature map linear 16", lambda: _ansatz(zz_feature_map(16, reps=2, entanglement="linear")), (6, 8)),
-    ("dj 24", lambda: _bench("dj", 24), (8, 12)),
-    ("ae 10", lambda: _bench("ae", 10), (7,)),
-    ("graphstate 30", lambda: _bench("graphstate", 30), (10, 15)),
-    ("qpeexact 10", lambda: _bench("qpeexact", 10), (7,)),
+    ("su2 linear 20", lambda: ansatz(efficient_su2(20, reps=3, entanglement="linear")), (7, 10)),
+    ("su2 circular 16", lambda: ansatz(efficient_su2(16, reps=2, entanglement="circular")), (6, 8)),
+    ("real amplitudes full 10", lambda: ansatz(n_local(10, "ry", "cx", "full", reps=1)), (5, 7)),
+    ("zz feature map linear 16", lambda: ansatz(zz_feature_map(16, reps=2, entanglement="linear")), (6, 8)),
+    ("dj 24", lambda: mqt_bench("dj", 24), (8, 12)),
+    ("ae 10", lambda: mqt_bench("ae", 10), (7,)),
+    ("graphstate 30", lambda: mqt_bench("graphstate", 30), (10, 15)),
+    ("qpeexact 10", lambda: mqt_bench("qpeexact", 10), (7,)),
 ]
 
 
@@ -261,6 +265,6 @@ def large(qubits: int = 1000) -> list[Family]:
     """What the planning time is measured on besides: circuits of so many qubits."""
     return [
         (f"brickwork {qubits}, 6 layers", lambda: brickwork(qubits, 6), (20,)),
-        (f"qaoa 3-regular {qubits}", lambda: _regular(3, qubits), (100,)),
+        (f"qaoa 3-regular {qubits}", lambda: regular(3, qubits), (100,)),
         (f"w {qubits}", lambda: w_state(qubits), (20,)),
     ]

@@ -1,158 +1,73 @@
 """Predicted against measured seconds of whole runs, problem by problem; part of ``planner.py``.
 
-Some of the runs were looked at while constants were chosen, the others (``held_out``) were run once, when these were
-final. Runs after the first of a kind, in this process, without the cache: what their records say of their stages
-beside what is predicted of the plan, with the constants that Qompass ships. The baseline has two constants, a circuit's
-and a gate's on an amplitude, fitted to the very runs that it is judged by.
+``python -m results.benchmarks.planner_seconds fitted`` measures the runs that constants are fitted to, ``fit`` prints
+these constants for ``scheduler_policies/machine.py``, ``held_out`` measures the others, once, when they are final.
+
+Runs after the first of a kind, in this process, without the cache: what their records say of the stages beside what is
+predicted of the plan. That is linear in the constants, so that what each of them is multiplied with is kept too. The
+baseline has two constants, a circuit's and a gate's on an amplitude, fitted to the same runs.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from qiskit import QuantumCircuit
-from scipy.optimize import nnls
+from scipy.optimize import least_squares, nnls
 
-from results.benchmarks.planner_problems import (
-    FAMILIES,
-    brickwork,
-    clusters,
-    cuccaro,
-    ghz,
-    grid,
-    random_pairs,
-    swap_test,
-    tfim,
-    tree,
-    w_state,
-)
+from results.benchmarks.planner_runs import fitted, held_out, second
+from scheduler_policies import Device, machine
 from tasks.cut import chosen_plan
-from tasks.cutting import GateCut
+from tasks.cutting import Plan, cost
 from tasks.execution.jobs import run_job, sampled_jobs, uniform_shots
 from tasks.execution.run_devices import run_devices
 from tasks.forecast import asked_of_plan
 from tasks.inputs.validation import make_problem
 from tasks.options import options_of
-from tasks.prediction import predicted_spending
+from tasks.prediction import predicted_spending, spending
 from tasks.runs import RunDirectory
 from tasks.runs.temporary import temporary_runs
 from tasks.workflow import run
 
 DATA = Path(__file__).with_name("planner_seconds.json")
-_MOST_RUNS, _SHORT_S = 12, 1.5  # of one problem; no more than three begin after so long
+STAGES = ("execute", "reconstruct")
+CONSTANTS = {
+    **dict.fromkeys(("JOIN_FRAGMENT_S", "JOIN_NUMBER_S"), cost),
+    **dict.fromkeys(
+        (
+            "INLINE_RUN_S", "INLINE_FRAGMENT_S", "INLINE_NUMBER_S", "ENGINE_RUN_S", "ROUNDS_RUN_S", "ROUNDS_FRAGMENT_S",
+            "ROUNDS_VARIANT_S", "ROUNDS_OUTCOME_S", "JOIN_RUN_S", "ERRORS_RUN_S", "ERRORS_FRAGMENT_S",
+            "ERRORS_VARIANT_S", "ERRORS_OUTCOME_S", "ERRORS_PLACE_S",
+            "ROUNDS_LEG_S", "ERRORS_LEG_S", "JOIN_TERM_S", "ENGINE_NUMBER_S",
+        ),
+        spending,
+    ),
+}  # fmt: skip
+"""Those that are fitted, and who uses them."""
+_MOST_RUNS, _SHORT_S = 12, 1.5  # of one problem; no more than two begin after so long
+_MANY = 1000  # variants from which drawing alone is timed
 
 
-Run = tuple[str, Callable[[], QuantumCircuit], list[str], dict[str, Any]]
-
-
-def local(qubits: int) -> list[str]:
-    """Observables on one and two qubits."""
-    return [f"Z{q}" for q in range(0, qubits, 3)] + [f"X{q} Y{q + 1}" for q in range(0, qubits - 1, 5)]
-
-
-def problems() -> Iterator[Run]:
-    """(name, circuit, observables, options)."""
-    for name, build, width in (
-        ("w 100", lambda: w_state(100), 15),
-        ("ghz 40", lambda: ghz(40), 20),
-        ("brickwork 24, 5 layers", lambda: brickwork(24, 5), 12),
-        ("brickwork 60, 6 layers", lambda: brickwork(60, 6), 12),
-        ("brickwork 100, 8 layers", lambda: brickwork(100, 8), 14),
-        ("cuccaro 24", lambda: cuccaro(11), 12),
-        ("swap test 25", lambda: swap_test(12), 13),
-        ("grid 5x5, 2 layers", lambda: grid(5, 2), 12),
-        ("tfim 40, 4 steps", lambda: tfim(40, 4), 21),
-        ("tfim ring 24, 3 steps", lambda: tfim(24, 3, ring=True), 12),
-        ("clusters 8 x 10", lambda: clusters(8, 10, 2), 12),
-        ("clusters 10 x 14", lambda: clusters(10, 14, 2), 16),
-        ("tree 63, 2 layers", lambda: tree(5, 2), 12),
-        ("w 60", lambda: w_state(60), 12),
-        ("brickwork 40, 4 layers", lambda: brickwork(40, 4), 10),
-        ("brickwork 30, 7 layers", lambda: brickwork(30, 7), 16),
-        ("grid 4x4, 1 layer", lambda: grid(4, 1), 8),
-        ("tfim 60, 2 steps", lambda: tfim(60, 2), 14),
-        ("tfim ring 40, 2 steps", lambda: tfim(40, 2, ring=True), 10),
-        ("clusters 6 x 12", lambda: clusters(6, 12, 2), 14),
-        ("tree 31", lambda: tree(4, 1), 10),
-        ("cuccaro 18", lambda: cuccaro(8), 10),
-        ("swap test 17", lambda: swap_test(8), 9),
-        ("uncut brickwork 20", lambda: brickwork(20, 20), 20),
-        ("uncut brickwork 18", lambda: brickwork(18, 20), 18),
-        ("uncut brickwork 22", lambda: brickwork(22, 20), 22),
-    ):
-        yield f"{name}, exact", build, local(build().num_qubits), {"max_qubits": width}
-    for name, build, width in (
-        ("w 40", lambda: w_state(40), 10),
-        ("brickwork 20, 3 layers", lambda: brickwork(20, 3), 11),
-        ("clusters 5 x 6", lambda: clusters(5, 6), 6),
-        ("cuccaro 12", lambda: cuccaro(5), 7),
-        ("ghz 24", lambda: ghz(24), 13),
-        ("w 20", lambda: w_state(20), 10),
-        ("brickwork 24, 4 layers", lambda: brickwork(24, 4), 12),
-        ("swap test 13", lambda: swap_test(6), 7),
-        ("tree 15", lambda: tree(3, 1), 6),
-    ):
-        yield f"{name}, sampled", build, ["Z0 Z1", "Z" * build().num_qubits], {"max_qubits": width, "shots": 10**6}
-
-    wide = w_state(100)
-    pairs = [(i, *sorted(wide.find_bit(q).index for q in item.qubits)) for i, item in enumerate(wide.data)]
-    severed = tuple(GateCut(i) for i, low, *high in pairs if high and low % 15 == 14)
-    yield "w 100 by 12 cut gates, sampled", lambda: wide, ["Z0 Z1", "Z" * 100], {"cuts": severed, "shots": 10**6}
-
-
-def held_out() -> Iterator[Run]:
-    """As ``problems``, of families and sizes that no constant was chosen by."""
-    known = {name: build for name, build, _ in FAMILIES}
-    for name, build, width in (
-        ("graphstate 30", known["graphstate 30"], 15),
-        ("su2 circular 16", known["su2 circular 16"], 8),
-        ("zz feature map linear 16", known["zz feature map linear 16"], 8),
-        ("qpeexact 10", known["qpeexact 10"], 7),
-        ("random pairs 30, 45 gates", lambda: random_pairs(30, 45), 16),
-        ("qaoa 3-regular 16", known["qaoa 3-regular 16"], 10),
-        ("w 75", lambda: w_state(75), 13),
-        ("ghz 55", lambda: ghz(55), 11),
-        ("cuccaro 16", lambda: cuccaro(7), 9),
-        ("swap test 21", lambda: swap_test(10), 11),
-        ("tree 31, 2 layers", lambda: tree(4, 2), 12),
-        ("brickwork 36, 5 layers", lambda: brickwork(36, 5), 13),
-        ("brickwork 50, 3 layers", lambda: brickwork(50, 3), 11),
-        ("tfim 30, 5 steps", lambda: tfim(30, 5), 10),
-        ("clusters 5 x 9", lambda: clusters(5, 9, 2), 10),
-        ("grid 6x6, 1 layer", lambda: grid(6, 1), 12),
-        ("uncut brickwork 19", lambda: brickwork(19, 24), 19),
-    ):
-        yield f"{name}, exact", build, local(build().num_qubits), {"max_qubits": width}
-    for name, build, width, shots in (
-        ("w 28", lambda: w_state(28), 9, 10**6),
-        ("ghz 33", lambda: ghz(33), 12, 10**5),
-        ("su2 circular 16", known["su2 circular 16"], 8, 10**6),
-        ("clusters 4 x 7", lambda: clusters(4, 7), 7, 10**6),
-        ("brickwork 18, 3 layers", lambda: brickwork(18, 3), 9, 10**5),
-        ("swap test 9", lambda: swap_test(4), 5, 10**6),
-        ("qaoa 3-regular 16", known["qaoa 3-regular 16"], 10, 10**6),
-        ("tfim 16, 2 steps", lambda: tfim(16, 2), 8, 10**5),
-        ("graphstate 30", known["graphstate 30"], 15, 10**5),
-    ):
-        yield f"{name}, sampled", build, ["Z0 Z1", "Z" * build().num_qubits], {"max_qubits": width, "shots": shots}
-
-
-def main() -> None:
+def main(sets: Sequence[str] = ("fitted", "held_out")) -> None:
     """Run what is not there yet."""
     rows: list[dict[str, Any]] = json.loads(DATA.read_text()) if DATA.exists() else []
     done = {(row["problem"], row["held_out"]) for row in rows}
-    for held, runs in ((False, problems()), (True, held_out())):
-        for name, build, observables, options in runs:
-            if (name, held) in done:
-                continue
-            rows.append({"problem": name, "held_out": held, **measured(build(), observables, options)})
-            DATA.write_text(json.dumps(rows, indent=1) + "\n")
-            print(rows[-1], flush=True)
+    for name in sets:
+        held = name == "held_out"
+        for problem, build, observables, options in held_out() if held else (*fitted(), *second()):
+            if (problem, held) not in done:
+                rows.append({"problem": problem, "held_out": held, **measured(build(), observables, options)})
+                DATA.write_text(json.dumps(rows, indent=1) + "\n")
+                told, took = told_of(rows[-1:])[0], sum(rows[-1]["measured"].values())
+                print(f"{problem}: {told:.3f} predicted, {took:.3f} measured", flush=True)
 
 
 def measured(circuit: QuantumCircuit, observables: list[str], given: dict[str, Any]) -> dict[str, Any]:
@@ -160,44 +75,102 @@ def measured(circuit: QuantumCircuit, observables: list[str], given: dict[str, A
     problem, options = make_problem(circuit, observables), options_of(given | {"cache": "off"})
     devices = run_devices(options.resources)
     plan = chosen_plan(problem, options.cuts, asked_of_plan(options, devices))
-    spent = predicted_spending(plan, devices, options.shots)
     seen: list[dict[str, float]] = []
     began = time.perf_counter()
-    while len(seen) < 3 or (len(seen) < _MOST_RUNS and time.perf_counter() - began < _SHORT_S):
+    while len(seen) < 2 or (len(seen) < _MOST_RUNS and time.perf_counter() - began < _SHORT_S):
         with temporary_runs() as parent, RunDirectory.create(parent, {"seed": 0}, problem) as directory:
             seen.append(dict(run(problem, options, directory).record["timings"]))
-    least = {stage: min(one[stage] for one in seen[1:]) for stage in ("execute", "reconstruct")}
-    variants = sum(cost.variants for cost in plan.costs) if options.shots else len(plan.fragments)
+    variants = sum(own.variants for own in plan.costs) if options.shots else len(plan.fragments)
     drawn = 0.0
-    if options.shots:
+    if options.shots and variants > _MANY:
         jobs = sampled_jobs(plan, uniform_shots(plan, options.shots), 0)
         began = time.process_time()
         for job in jobs:
             run_job(job)
         drawn = time.process_time() - began
     work = sum(
-        (cost.variants if options.shots else 1) * len(fragment.circuit.data) * 2.0**cost.width
-        for fragment, cost in zip(plan.fragments, plan.costs, strict=True)
+        (own.variants if options.shots else 1) * len(fragment.circuit.data) * 2.0**own.width
+        for fragment, own in zip(plan.fragments, plan.costs, strict=True)
     )
     return {
-        "predicted": {"execute": spent.execute, "reconstruct": spent.reconstruct},
-        "measured": least,
+        **parts_of(plan, devices, options.shots),
+        "measured": {stage: min(one[stage] for one in seen[1:]) for stage in STAGES},
         "drawn": drawn,
         "circuits": variants,
         "gates_on_amplitudes": work,
     }
 
 
+def parts_of(plan: Plan, devices: Sequence[Device], shots: int | None) -> dict[str, Any]:
+    """By stage, what is predicted with none of the constants, and what each of them is multiplied with."""
+
+    def told(**known: float) -> np.ndarray:
+        with contextlib.ExitStack() as stack:
+            for name, user in CONSTANTS.items():
+                stack.enter_context(mock.patch.object(user, name, known.get(name, 0.0)))
+            spent = predicted_spending(plan, devices, shots)
+        return np.array([spent.execute, spent.reconstruct])
+
+    rest = told()
+    parts = {name: (told(**{name: 1.0}) - rest).tolist() for name in CONSTANTS}
+    return {"rest": rest.tolist(), "parts": {name: own for name, own in parts.items() if any(own)}}
+
+
+def by_stage(rows: list[dict[str, Any]], constants: dict[str, float]) -> np.ndarray:
+    """(run, stage) seconds predicted with these constants."""
+    return np.array(
+        [
+            np.array(row["rest"]) + sum(constants[name] * np.array(own) for name, own in row["parts"].items())
+            for row in rows
+        ]
+    )
+
+
+def shipped() -> dict[str, float]:
+    """The constants as they are."""
+    return {name: float(getattr(machine, name)) for name in CONSTANTS}
+
+
+def told_of(rows: list[dict[str, Any]]) -> np.ndarray:
+    """(run,) seconds predicted with the constants that Qompass ships."""
+    return by_stage(rows, shipped()).sum(axis=1)
+
+
+def fit(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """The constants for which the logarithms of predicted and measured seconds, of stages and of runs, differ least."""
+    rows = [row for row in rows if not row["held_out"]]
+    seconds = np.array([[row["measured"][stage] for stage in STAGES] for row in rows])
+    names = [name for name in CONSTANTS if any(name in row["parts"] for row in rows)]
+    start = np.array([shipped()[name] for name in names])
+
+    def apart(logs: np.ndarray) -> np.ndarray:
+        told = by_stage(rows, shipped() | dict(zip(names, np.exp(logs), strict=True)))
+        both = np.concatenate([told, told.sum(axis=1, keepdims=True)], axis=1)
+        true = np.concatenate([seconds, seconds.sum(axis=1, keepdims=True)], axis=1)
+        weights = np.array([0.3, 0.3, 1.0])  # it is the whole run that is asked about
+        return np.concatenate([(weights * np.log(both / true)).ravel(), 0.02 * (logs - np.log(start))])
+
+    found = least_squares(apart, np.log(start), loss="soft_l1", f_scale=0.1)
+    return dict(zip(names, np.exp(found.x).tolist(), strict=True))
+
+
 def totals(rows: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(run,) seconds predicted, by the baseline, and measured."""
-    predicted = np.array([sum(row["predicted"].values()) for row in rows])
+    """(run,) seconds predicted, by the baseline, and measured; the baseline is fitted to the runs not held out."""
     seconds = np.array([sum(row["measured"].values()) for row in rows])
     columns = np.array([[row["circuits"], row["gates_on_amplitudes"]] for row in rows]) / seconds[:, None]
-    scale = columns.max(axis=0)
-    found, _ = nnls(columns / scale, np.ones(len(rows)))
-    return predicted, (columns @ (found / scale)) * seconds, seconds
+    own = columns[[not row["held_out"] for row in rows]]
+    scale = own.max(axis=0)
+    found, _ = nnls(own / scale, np.ones(len(own)))
+    return told_of(rows), (columns @ (found / scale)) * seconds, seconds
 
 
 def accuracy(predicted: np.ndarray, seconds: np.ndarray) -> np.ndarray:
     """(run,) 100 min / max."""
     return np.asarray(100 * np.minimum(predicted, seconds) / np.maximum(predicted, seconds))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["fit"]:
+        print(*(f"{name} = {value:.2g}" for name, value in fit(json.loads(DATA.read_text())).items()), sep="\n")
+    else:
+        main(sys.argv[1:] or ("fitted", "held_out"))

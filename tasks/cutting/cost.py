@@ -42,7 +42,10 @@ from tasks.cutting.product_program import ProductProgram, product_program
 from tasks.cutting.variants import count_variants, leg_choices, measurement_groups
 
 MAX_VARIANTS = 4096  # of one fragment: beyond this a leg's cheaper settings are taken, where it has some
-_BLOCKS = 1.25  # times what blocks of gates are counted with: what they took, at 16 and 18 qubits
+_BLOCKS, _DRAWN_BLOCKS = (
+    1.0,
+    2.4,
+)  # times what blocks of gates are counted with: what they took, of exact and drawn runs
 _SIMULATED = 48  # qubits: no machine holds the state of more, and a program for it is not worth its time
 _MOST = 2**1000  # opt_einsum counts in integers of any size
 WIDE = 16  # qubits from which a way without all amplitudes can be the quicker one by much
@@ -209,13 +212,22 @@ def _amplitudes_seconds(fragment: Fragment) -> float:
     return exact_seconds(TYPICAL_CPU, fragment.num_qubits, 0, branches, outputs, *sizes)
 
 
-def _scattered_seconds(fragment: Fragment) -> float:
-    """What the gates take beyond what the model says for so many: between qubits all over, few of them act as one."""
+@once_a_fragment
+def blocks_seconds(fragment: Fragment) -> tuple[float, float]:
+    """What gates take beyond what the model says for so many, in an exact and in a drawn run: they act in blocks.
+
+    Less than nothing where many of them act as one.
+    """
     if fragment.num_qubits > _SIMULATED:
-        return 0.0
+        return 0.0, 0.0
     program, speed = open_program(fragment), TYPICAL_CPU.speed
-    counted = len(fragment.circuit.data) * (speed.gate + program.amplitudes * speed.amplitude_gate)
-    return max(0.0, _BLOCKS * program.seconds - counted)
+    counted = len(fragment.circuit.data) * program.amplitudes * speed.amplitude_gate
+    return _BLOCKS * program.seconds - counted, _DRAWN_BLOCKS * program.seconds - counted
+
+
+def _scattered_seconds(fragment: Fragment) -> float:
+    """What gates take beyond all that the model says for so many: between qubits all over, few of them act as one."""
+    return max(0.0, blocks_seconds(fragment)[0] - len(fragment.circuit.data) * TYPICAL_CPU.speed.gate)
 
 
 def _most_amplitudes_seconds(fragment: Fragment) -> float:

@@ -16,12 +16,12 @@ from scheduler_policies import Device
 from scheduler_policies.cost import ROUTED_TWO_QUBIT_GATES, why_not
 from scheduler_policies.device import Work
 from tasks.cutting import Fragment, Plan, structure_of
-from tasks.cutting.cone_program import seen_by_factors
 from tasks.cutting.pauli_program import leg_map
 from tasks.execution.simulators.whole import whole_tensor
 from tasks.execution.works import works_of
 from tasks.model.problem import Problem
 from tasks.model.tensor import FragmentTensor
+from tasks.prediction.noise_paths import cx_needed, met_gates
 from tasks.reconstruction import estimate_values
 
 
@@ -50,13 +50,20 @@ def noise_biases(
 
 def _left(fragment: Fragment, work: Work, devices: Sequence[Device]) -> np.ndarray:
     """(leg_0, ..., leg_k, factor) float64: which part of a tensor's entries noise leaves."""
-    touched = seen_by_factors(fragment)[2]
-    pairs = np.array([len(item.qubits) == 2 for item in fragment.circuit.data], dtype=bool)
+    met, data = met_gates(fragment), fragment.circuit.data
+    pairs = np.array([len(item.qubits) == 2 for item in data], dtype=bool)
     asked = fragment.factors_x | fragment.factors_z
     measured = asked.sum(axis=1) + sum(leg.kind.opens_qubit for leg in fragment.legs)
-    counts = np.array([touched[~pairs].sum(axis=0), touched[pairs].sum(axis=0), measured])
+    needed = np.array(
+        [cx_needed(np.asarray(item.matrix, dtype=complex).tobytes()) for item in data if len(item.qubits) == 2]
+    )
     able = [device for device in devices if why_not(device, work) is None] or devices
-    shown = max((_shown(device, counts) for device in able), key=lambda own: float(own.sum()))
+    every = []
+    for device in able:
+        native = np.array([item.name in device.basis_gates for item in data], dtype=bool)[pairs]
+        taken = np.where(native, 1, needed)
+        every.append(_shown(device, np.array([met[~pairs].sum(axis=0), taken @ met[pairs], measured])))
+    shown = max(every, key=lambda own: float(own.sum()))
     left = np.tile(shown, (*(leg.dimension for leg in fragment.legs), 1))
     norms = np.ones((1,) * len(fragment.legs), dtype=bool)
     for axis, leg in enumerate(fragment.legs):

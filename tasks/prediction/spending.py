@@ -12,8 +12,11 @@ from scheduler_policies import Device, Kind, Work
 from scheduler_policies.cost import SHOT_LEVELS, jobs_needed, repeats_needed, why_not, work_price, work_seconds
 from scheduler_policies.machine import (
     CONTRACTION_FLOPS,
+    DRAWN_TOGETHER,
+    ENGINE_NUMBER_S,
     ENGINE_RUN_S,
     ERRORS_FRAGMENT_S,
+    ERRORS_LEG_S,
     ERRORS_OUTCOME_S,
     ERRORS_PLACE_BITS,
     ERRORS_PLACE_S,
@@ -24,18 +27,22 @@ from scheduler_policies.machine import (
     INLINE_NUMBER_S,
     INLINE_RUN_S,
     JOIN_RUN_S,
+    JOIN_TERM_S,
     ROUNDS_FRAGMENT_S,
+    ROUNDS_LEG_S,
     ROUNDS_OUTCOME_S,
     ROUNDS_RUN_S,
     ROUNDS_VARIANT_S,
 )
 from tasks.cutting import Plan
 from tasks.cutting.cost import (
+    blocks_seconds,
     exact_fragment_seconds,
     greedy_contraction,
     joining_seconds,
     sampled_fragment_seconds,
 )
+from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment
 from tasks.execution.jobs import equal_jobs, exact_jobs
 from tasks.execution.works import works_of
@@ -45,8 +52,6 @@ from tasks.runtime import INLINE_S
 _HERE_BYTES = 1 << 29  # what takes more memory runs in a process of its own
 _MOST_SHOTS = 1e30  # of which it makes no difference how many more there are
 _CONTRACTIONS = 5  # of a sampled run, about: the values, their gradients, the shots of two rounds
-_ROUNDS = ROUNDS_VARIANT_S, ROUNDS_OUTCOME_S
-_ERRORS = ERRORS_VARIANT_S, ERRORS_OUTCOME_S
 
 
 @dataclass(frozen=True)
@@ -125,22 +130,31 @@ def predicted_spending(
         readouts: by QPU, shots that it takes besides to measure its readout, if it is used at all.
         target: whether these are the shots that a target error takes: the first round does not know how many.
     """
-    works = _works(plan, shots, target)
+    drawn = {d.name: replace(d, speed=replace(d.speed, **DRAWN_TOGETHER)) for d in devices if d.kind is Kind.CPU}
+
+    def taken(device: Device, work: Work) -> float:
+        if shots is None or not device.exact:
+            blocks = 0.0 if work.compact_seconds or not device.exact else blocks_seconds(fragments[work.fragment])[0]
+            return work_seconds(device, work) + blocks
+        blocks = 0.0 if work.variant_seconds else blocks_seconds(fragments[work.fragment])[1]
+        return work_seconds(drawn.get(device.name, device), work) + blocks
+
+    fragments, works = plan.fragments, _works(plan, shots, target)
     price, refused, total, busiest = 0.0, {}, 0.0, 0.0
     due = dict(readouts or {})
     for own in works:
         free = {device.name: [0.0] * max(1, device.units) for device in devices}
         asked: dict[str, list[Work]] = {}
-        for work in sorted(own, key=lambda work: -min((work_seconds(d, work) for d in devices), default=0.0)):
+        for work in sorted(own, key=lambda work: -min((taken(d, work) for d in devices), default=0.0)):
             able = [d for d in devices if why_not(d, work) is None and (shots is not None or d.exact)]
             if not able:
                 reasons = [f"{d.name} {why_not(d, work) or 'takes shots only'}" for d in devices]
                 refused[work.fragment] = "; ".join(reasons)
                 continue
-            chosen = min(able, key=lambda d: min(free[d.name]) + work_seconds(d, work))
+            chosen = min(able, key=lambda d: min(free[d.name]) + taken(d, work))
             unit = int(np.argmin(free[chosen.name]))
-            free[chosen.name][unit] += work_seconds(chosen, work)
-            total += work_seconds(chosen, work) - chosen.speed.job
+            free[chosen.name][unit] += taken(chosen, work)
+            total += taken(chosen, work) - chosen.speed.job
             price += work_price(chosen, work) - chosen.price.per_job * jobs_needed(chosen, work)
             asked.setdefault(chosen.name, []).append(work)
         for device in devices:
@@ -151,20 +165,25 @@ def predicted_spending(
                 )
         busiest += max((max(units) for units in free.values()), default=0.0)
     here, last = all(device.kind is Kind.CPU for device in devices), works[-1]
+    inline = here and done_here(plan, devices, shots)
     if here:
-        busiest = total if done_here(plan, devices, shots) else busiest + ENGINE_RUN_S
+        busiest = total if inline else busiest + ENGINE_RUN_S
+    numbers = sum(cost.tensor_bytes for cost in plan.costs) / 8
     if shots is None:
-        numbers = sum(cost.tensor_bytes for cost in plan.costs) / 8
         contraction = joining_seconds(greedy_flops(plan), len(plan.fragments), numbers) + JOIN_RUN_S
+        contraction += plan.factor_index.size * JOIN_TERM_S
         if here:
             stored = sum(work.numbers for work in last)
             busiest += INLINE_RUN_S + len(last) * INLINE_FRAGMENT_S + stored * INLINE_NUMBER_S
     else:
         each = sum(own[0].shots for own in works if own)
+        errors = ERRORS_VARIANT_S, ERRORS_OUTCOME_S, ERRORS_LEG_S
+        rounds = ROUNDS_VARIANT_S, ROUNDS_OUTCOME_S, ROUNDS_LEG_S
         contraction = _CONTRACTIONS * greedy_flops(plan) / CONTRACTION_FLOPS
-        contraction += ERRORS_RUN_S + len(last) * ERRORS_FRAGMENT_S + _evaluated(plan, last, each, *_ERRORS)
+        contraction += ERRORS_RUN_S + len(last) * ERRORS_FRAGMENT_S + _evaluated(plan, last, each, *errors)
         if here:
-            busiest += ROUNDS_RUN_S + len(last) * ROUNDS_FRAGMENT_S + _evaluated(plan, last, each, *_ROUNDS)
+            busiest += ROUNDS_RUN_S + len(last) * ROUNDS_FRAGMENT_S + _evaluated(plan, last, each, *rounds)
+    contraction += 0.0 if inline else numbers * ENGINE_NUMBER_S
     return Spending(busiest, contraction, price, tuple(refused.items()))
 
 
@@ -198,7 +217,7 @@ def _works(plan: Plan, shots: float | None, target: bool) -> list[list[Work]]:
     ]
 
 
-def _evaluated(plan: Plan, works: Sequence[Work], shots: float, variant: float, outcome: float) -> float:
+def _evaluated(plan: Plan, works: Sequence[Work], shots: float, variant: float, outcome: float, leg: float) -> float:
     """Seconds that evaluating counts takes.
 
     Args:
@@ -207,11 +226,26 @@ def _evaluated(plan: Plan, works: Sequence[Work], shots: float, variant: float, 
         shots: of a variant.
         variant: seconds of each.
         outcome: seconds of a distinct one.
+        leg: seconds of each leg of a variant that is looked at alone.
     """
     seconds = 0.0
     for work in works:
-        places = 2.0**work.measured if work.measured <= ERRORS_PLACE_BITS else 0.0
-        terms = places * (ERRORS_PLACE_TERMS + len(plan.factor_index))
-        seen = min(shots, 2.0**work.measured)
-        seconds += work.variants * (variant + outcome * seen + terms * ERRORS_PLACE_S)
+        fragment = plan.fragments[work.fragment]
+        bits, shares = _bits_read(fragment, plan.schemes[work.fragment], work.measured)
+        together = bits <= ERRORS_PLACE_BITS
+        places = float(shares[together] @ 2.0 ** bits[together]) * (ERRORS_PLACE_TERMS + len(plan.factor_index))
+        seen = float(shares @ np.minimum(shots, 2.0**bits))
+        alone = float(shares[~together].sum()) * max(1, len(fragment.legs))
+        seconds += work.variants * (variant + outcome * seen + places * ERRORS_PLACE_S + alone * leg)
     return seconds
+
+
+def _bits_read(fragment: Fragment, schemes: Sequence[Scheme], measured: int) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of bits that variants read, at their end and at gates that are cut, and which share of them each."""
+    shares = np.ones(1)
+    for leg, scheme in zip(fragment.legs, schemes, strict=True):
+        if not leg.kind.opens_qubit:  # else it is among those at the end
+            columns = leg.kind.spanning(scheme).columns
+            read = len(np.unique(columns[columns[:, 1] == 1, 0])) / leg.kind.spanning(scheme).num_settings
+            shares = np.convolve(shares, [1 - read, read])
+    return measured + np.arange(len(shares)), shares
