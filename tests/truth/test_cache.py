@@ -11,6 +11,7 @@ from tasks.cutting import make_plan, structure_of
 from tasks.execution import on_device
 from tasks.execution.cache import cache
 from tasks.execution.cache.cache import open_cache
+from tasks.execution.cache.payoff import Payoff
 from tasks.execution.jobs import exact_jobs, fragment_tensor, sampled_jobs, uniform_shots
 from tasks.execution.on_device import recalled
 from tasks.reconstruction import estimate_values
@@ -47,6 +48,7 @@ def where(tmp_path, monkeypatch):
 
     monkeypatch.setattr(on_device, "opened_cache", open_anew)
     monkeypatch.setattr(cache, "meaning_pays", lambda fragment, seconds: True)  # however small these are
+    monkeypatch.setattr(Payoff, "looks", lambda *asked: True)
     yield str(tmp_path / "cache")
     for one in opened:
         one.close()
