@@ -58,7 +58,8 @@ SHORT = (
     "",
     "* An exact search counts amplitudes, light cones and the Paulis of Clifford fragments while it searches; matrix"
     " product states and cones to the last gate are counted for the first two plans of each limit only.",
-    "* Planning: some cases of up to 24 qubits take more than half a second (the table says the most).",
+    "* Planning: the first plan of a process takes 0.1 s more, in which Mt-KaHyPar looks at the machine; the longest of"
+    " up to 24 qubits, sampled, is that one.",
     "* Joint cuts of gates or wires side by side (kappa^2 of two CX 49 for 81, of n wires (2^(n+1) - 1)^2 for 16^n) and"
     " cuts that communicate. By kappa^2 alone peers that have them need less; by errors measured, above, a run's own"
     " shares of the shots gain more than they do.",
@@ -130,7 +131,7 @@ def compared(plans: list[dict[str, Any]]) -> list[str]:
         "# The planner",
         "",
         "`python -m results.benchmarks.planner` ([figure](planner.png), [the law of error](planner_law.png)); 2 shared"
-        " cores, process seconds of planning.",
+        " cores, process seconds of planning, garbage collections among what was imported before left out.",
         "",
         f"{len(plans)} (circuit, width) cases of {len({row['case'] for row in plans})} circuits, half with other"
         " qubit numbers. Peers: qiskit-addon-cutting 0.10 `find_cuts` with its defaults (up to 4 s), and"
