@@ -90,6 +90,21 @@ def chain(path: Path, qubits: int) -> QuantumCircuit:
     return circuit
 
 
+def dense(path: Path, half: int) -> None:
+    """A circuit of two dense halves that one CZ joins, in a file: long enough to be looked for in a cache."""
+    rng = np.random.default_rng(half)
+    circuit = QuantumCircuit(2 * half)
+    for layer in range(16):
+        for qubit in range(2 * half):
+            circuit.u(*rng.uniform(0, np.pi, 3), qubit)
+        for first in (0, half):
+            for one, other in rng.permutation(half).reshape(-1, 2) + first:
+                circuit.cz(int(one), int(other))
+        if layer == 8:
+            circuit.cz(half - 1, half)
+    path.write_text(qasm3.dumps(circuit))
+
+
 def crossing(circuit: QuantumCircuit, left: int) -> list[int]:
     """The gates between qubit ``left`` and the next one."""
     pair = [circuit.qubits[left], circuit.qubits[left + 1]]
@@ -166,6 +181,7 @@ REGISTRY = "tasks/cutting/kinds/registry.py"
 WITH_CACHE = """
 import json, sys
 from tasks.cutting import make_plan, GateCut, WireCut
+from tasks.execution.cache.payoff import Payoff
 from tasks.cutting.cuts import cuts_from
 from tasks.execution.cache.keys import Target
 from tasks.execution.cache.fragment_key import fragment_key
@@ -175,6 +191,7 @@ from tasks.inputs.validation import read_problem
 from pathlib import Path
 
 problem = read_problem(Path(sys.argv[1]), ["Z0 Z3"], None)
+Payoff.looks = lambda *asked: True  # however small these are
 plans = [make_plan(problem, cuts=cuts_from(json.loads(text)), shots=1000) for text in sys.argv[2:4]]
 found = []
 for plan in plans:
@@ -403,13 +420,11 @@ class ShelfStore:
 
 def test_a_new_store_is_one_file(checkout, tmp_path):
     checkout.add("tasks/execution/cache/stores/shelf_store.py", STORE)
-    circuit = chain(tmp_path / "chain.qasm", 18)
-    cuts = {"wires": [{"instruction": i, "qubit": 9} for i in crossing(circuit, 8)]}
-    (tmp_path / "cuts.json").write_text(json.dumps(cuts))
+    dense(tmp_path / "dense.qasm", 16)
     answers, seen = [], []
     for _ in range(2):
         done = checkout.qompass(
-            "run", tmp_path / "chain.qasm", "--observable", "Z0 Z9 Z17", "--cuts", tmp_path / "cuts.json",
+            "run", tmp_path / "dense.qasm", "--observable", "Z0 Z9 Z17", "--max-qubits", 16,
             "--cache", f"shelf://{tmp_path / 'shelf'}", "--out", tmp_path / "runs",
         )  # fmt: skip
         record = json.loads((tmp_path / done["run"] / "record.json").read_text())

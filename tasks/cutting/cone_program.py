@@ -116,7 +116,7 @@ def cone_program(fragment: Fragment, most: float = np.inf) -> ConeProgram | None
     keyed: dict[tuple[bytes, bytes], list[np.ndarray]] = {}
     cones: list[tuple[np.ndarray, list[tuple[bytes, bytes]]]] = []
     seconds = 0.0
-    for kind, joined in _joined([int.from_bytes(column.tobytes()) for column in kinds.T]).items():
+    for kind, joined in _joined([int.from_bytes(column.tobytes(), "big") for column in kinds.T]).items():
         members, keys = np.flatnonzero(np.isin(which, joined)), []
         for gates, own in _parts(seen[:, first[kind]], reached[:, first[kind]], qubits):
             keys.append((gates.tobytes(), own.tobytes()))

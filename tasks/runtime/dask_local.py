@@ -5,7 +5,6 @@ Calls and results stay objects of this process, so nothing is serialised twice.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import itertools
 import logging
@@ -79,6 +78,8 @@ class LocalEngine:
 
     def close(self) -> None:
         """End scheduler and worker; a machine too busy to see them end is no reason to fail."""
+        import asyncio  # dask has it by now; a run of small fragments needs neither
+
         with contextlib.suppress(TimeoutError, asyncio.TimeoutError):  # two classes before Python 3.11
             self._client.close(timeout=5)
         with contextlib.suppress(TimeoutError, asyncio.TimeoutError):

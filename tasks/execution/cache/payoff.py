@@ -39,7 +39,7 @@ class Payoff:
         cost = self.cost * predicted
         if self._found / self._looked * seconds >= cost:
             return True
-        return int.from_bytes(name[:8]) * cost < _MOST_SPENT * seconds * 2.0**64
+        return int.from_bytes(name[:8], "big") * cost < _MOST_SPENT * seconds * 2.0**64
 
     def note(self, found: bool) -> None:
         """A result was looked for, and found or not."""

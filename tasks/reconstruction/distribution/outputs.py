@@ -174,7 +174,8 @@ class SampledOutputs:
             second = np.zeros((codes.size, sign.shape[1], sign.shape[1]))
             np.add.at(second, place[seen], weighted[:, :, None] * sign[seen][:, None, :])
             every = np.arange(found.observables.size)
-            gradient = raw[(every[:, None], *(column[None, :] for column in at))] * (shots / behind[at])
+            entries = (every[:, None], *(column[None, :] for column in at))
+            gradient = raw[entries] * (shots / behind[at])
             mean = np.einsum("pe,pe->p", gradient, first[found.factors]) / shots
             squares = np.einsum("pe,pef,pf->p", gradient, second[found.factors], gradient)
             unsigned = ~variant_entries(legs, variant).masks.any(axis=1)

@@ -191,6 +191,6 @@ def test_a_glimpse_is_the_same_for_equal_circuits_and_spreads_the_others():
         assert glimpse(circuit) == glimpse(circuit.copy())
         seen[circuit_digest(circuit)] = glimpse(circuit)
     assert len(set(seen.values())) > 0.9 * len(seen)
-    low = sum(int.from_bytes(own) < 2**62 for own in seen.values()) / len(seen)
+    low = sum(int.from_bytes(own, "big") < 2**62 for own in seen.values()) / len(seen)
     assert 0.15 < low < 0.35, "a quarter of them"
     assert len(glimpse(QuantumCircuit(1))) == 8
