@@ -212,7 +212,6 @@ def beside_the_least(rows: list[dict[str, Any]]) -> list[str]:
     unproven = [_case(row) for row in rows if row["least"] is None]
     refused = [_case(row) for row in rows if row["plan"] is None]
     lines = [
-        "",
         f"## The least overhead there is: {len(rows)} circuits",
         "",
         "Random circuits of 8 to 10 qubits and 20 to 60 gates, sampled. The least kappa^2 over all assignments of gate"
@@ -244,7 +243,7 @@ def beside_the_least(rows: list[dict[str, Any]]) -> list[str]:
             f"| {name} | {width} | {len(own)} | {at} | {min(least):.1f} to {max(least):.1f} |"
             f" {median(took):.1f} | {max(took):.1f} |"
         )
-    return lines
+    return [*lines, ""]
 
 
 def _case(row: dict[str, Any]) -> str:
