@@ -12,6 +12,7 @@ from scheduler_policies import Device, Kind, Work
 from scheduler_policies.cost import SHOT_LEVELS, jobs_needed, repeats_needed, why_not, work_price, work_seconds
 from scheduler_policies.machine import (
     CONTRACTION_FLOPS,
+    CPU_SPEED,
     DRAWN_TOGETHER,
     ENGINE_NUMBER_S,
     ENGINE_RUN_S,
@@ -133,11 +134,11 @@ def predicted_spending(
     drawn = {d.name: replace(d, speed=replace(d.speed, **DRAWN_TOGETHER)) for d in devices if d.kind is Kind.CPU}
 
     def taken(device: Device, work: Work) -> float:
-        if shots is None or not device.exact:
-            blocks = 0.0 if work.compact_seconds or not device.exact else blocks_seconds(fragments[work.fragment])[0]
-            return work_seconds(device, work) + blocks
-        blocks = 0.0 if work.variant_seconds else blocks_seconds(fragments[work.fragment])[1]
-        return work_seconds(drawn.get(device.name, device), work) + blocks
+        known = work_seconds(device if shots is None else drawn.get(device.name, device), work)
+        if device.kind is not Kind.CPU or (work.compact_seconds if shots is None else work.variant_seconds):
+            return known
+        blocks = blocks_seconds(fragments[work.fragment])[shots is not None]
+        return known + blocks * device.speed.amplitude_gate / CPU_SPEED.amplitude_gate
 
     fragments, works = plan.fragments, _works(plan, shots, target)
     price, refused, total, busiest = 0.0, {}, 0.0, 0.0
