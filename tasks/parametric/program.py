@@ -170,7 +170,7 @@ class _Branch:
 
     def forward(self, state: np.ndarray, turns: Turns) -> np.ndarray:
         sets, branches, length = state.shape
-        read = state[:, :, None] if self.source is None else state[:, :, self.source]
+        read = state[:, :, None] if self.source is None else state.take(self.source, axis=2)  # in one piece: `linear`
         return (read * self.phases).reshape(sets, branches * len(self.phases), length)
 
     def backward(self, adjoint: np.ndarray, after: np.ndarray, turns: Turns, gradient: np.ndarray) -> np.ndarray:
