@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT))
 STARTED = "QOMPASS_BENCHMARK_STARTED"
 WORKERS = 2
 VARIANT_S = 0.005
-UNITS, UNIT_TASK_S = (1, 2, 4, 8), 0.1
+UNITS, UNIT_TASK_S = (1, 2, 4), 0.1
 PROGRAMS = {
     "embedded": "Qompass, embedded",
     "compss": "Qompass on COMPSs",
@@ -88,7 +88,7 @@ def measured_tasks(work: Any, wait_on: Any, began: float, units: int, quick: boo
     wait_on([work.variants((0.2 * units,)) for _ in range(2 * units)])  # every process has its child now, if it has any
     if units != WORKERS:
         return {"units": units, "tasks_s": tasks_a_second(work, wait_on, units)}
-    count = 60 if quick else 200
+    count = 60 if quick else 150
 
     def chain() -> Any:
         future = work.empty(0)
