@@ -65,7 +65,8 @@ def _evolution(numbers: Numbers) -> str:
         " the cache in turn, medians (± standard error of the mean). A run says what an execution is predicted to take:"
         " below 10 ms nothing is looked"
         " for, a key by meaning is made where it costs at most a twentieth of that, and where too little has been found"
-        " for what looking costs, most is *passed over* and run at once. *Ratio* above 1: faster with"
+        " for what looking costs, most is *passed over* and run at once (-: measured before that was weighed). Looking"
+        " in vain may so cost two executions and one in two hundred. *Ratio* above 1: faster with"
         " the cache. *Qdislib*: the same circuits through Qdislib 1.0.1's own cache on LMDB, each execution held as"
         " long, beside the same without.\n"
     )
@@ -205,7 +206,8 @@ def _workloads(numbers: Numbers) -> str:
     text += _table(head, first)
     text += (
         "\nWall time without the cache over with it, Aer on one core an execution. *As a run*: it says how long"
-        " executions take, here 2 to 4 ms, so nothing is looked for (in turn, median ± standard error). The others look"
+        " executions take, here 2 to 4 ms, so nothing is looked for (in turn, median ± standard"
+        " error; to open the store takes 1 ms). The others look"
         " for everything by its meaning, whatever it costs, as the counts above do.\n\n"
     )
     head = ["workload", "seconds without", "as a run, LMDB", "LMDB", "Redis", "LMDB again", "Redis again", "LMDB, 8",
