@@ -186,7 +186,7 @@ def main() -> None:
     parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="without it what was measured before is kept")
     parser.add_argument(
         "--part",
-        choices=["exact", "sampled", "cones", "legs", "searches", "cores", "frame", "all"],
+        choices=["exact", "sampled", "cones", "choice", "legs", "searches", "cores", "frame", "all"],
         default="all",
         help="others are kept",
     )
@@ -201,6 +201,8 @@ def main() -> None:
             data.write_text(json.dumps(results, indent=1) + "\n")
     if options.part in ("cones", "all"):
         results["cones"] = _run_alone(ROOT, [str(HERE / "limit_cones.py")])
+    if options.part in ("choice", "all"):
+        results["choice"] = _run_alone(ROOT, [str(HERE / "limit_choice.py")])
     if options.part in ("legs", "all"):
         results["legs"] = _run_alone(ROOT, [str(HERE / "limit_legs.py")])
     if options.part in ("searches", "all"):
