@@ -49,7 +49,7 @@ def draw(
     axes[1].xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
     axes[1].legend()
     ours, baseline, measured = planner_seconds.totals(seconds)
-    axes[2].plot(measured, baseline, ".", label="two constants, fitted to these runs")
+    axes[2].plot(measured, baseline, ".", label="two constants, fitted to the same")
     axes[2].plot(measured, ours, ".", label="Qompass, when it plans")
     span = np.array([measured.min() / 1.5, measured.max() * 1.5])
     axes[2].plot(span, span, color="grey", lw=0.8)

@@ -382,8 +382,6 @@ def held_out() -> Iterator[Run]:
             ("strip 3 x 14, 2 layers", partial(_strip, 14, 2), 15),
             ("cliques 6 x 15, 2 layers", partial(_cliques, 6, 15, 2), 17),
             ("cliques 10 x 11, 3 layers", partial(_cliques, 10, 11, 3), 13),
-            ("random tree 120, 4 layers", partial(_random_tree, 120, 4), 18),
-            ("sparse qaoa 90", partial(_sparse, 90, 0.026), 24),
         ]
     )
     yield from _sampled(
