@@ -26,6 +26,7 @@ from tasks.reconstruction.contraction.layout import Path as ContractionPath
 from tasks.reconstruction.contraction.network import network_of
 from tasks.reconstruction.contraction.network_files import write_network
 from tasks.reconstruction.contraction.schedule import schedule
+from tasks.reconstruction.errors import MemoryLimitError
 from tasks.reconstruction.statistics.allocation import allocate_shots
 from tasks.runtime import (
     COLLECTION_IN,
@@ -171,13 +172,22 @@ def answer_of(values: np.ndarray, errors: np.ndarray, shares: np.ndarray) -> Ans
 @constraint(computing_units="1")
 @task(returns=1, ticket=IN_DELETE)
 def contraction_search(structure: Structure, memory_bytes: int | None, ticket: Ticket) -> Outcome:
-    """The order to contract the network in: the value is (floating-point operations, path)."""
+    """The order to contract the network in: the value is (floating-point operations, path).
+
+    The operations are 0 where the memory of one rank would not do, and that of all of them does for one process.
+    """
     with ticket.held():
         return contained(_searched, structure, memory_bytes, device="CPU")
 
 
 def _searched(structure: Structure, memory_bytes: int | None) -> tuple[float, ContractionPath]:
-    plan = schedule(structure, network_of(structure), memory_bytes=memory_bytes)
+    network = network_of(structure)
+    plan = schedule(structure, network, memory_bytes=memory_bytes)
+    if memory_bytes is not None and worth_ranks(plan.cost.flops) and plan.cost.peak_bytes > memory_bytes // RANKS:
+        try:
+            schedule(structure, network, memory_bytes=memory_bytes // RANKS)  # what a rank will do
+        except MemoryLimitError:
+            return 0.0, plan.path
     return plan.cost.flops, plan.path
 
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from tasks import reconstruct
+from tasks.reconstruction.contraction.network import network_of
+from tasks.reconstruction.contraction.schedule import schedule
+from tasks.reconstruction.errors import MemoryLimitError
 from tasks.runtime.ranks import mpirun_path
 from tests.engines.launching import ROOT, environment
+from tests.reconstruction.networks import random_structure
 
 PROGRAM = """
 import sys
@@ -68,3 +73,16 @@ def test_four_ranks_give_the_bits_of_two():
         said, *found[ranks] = done.stdout.split()
         assert said == ranks
     assert found["2"] == found["4"]
+
+
+def test_what_does_not_fit_a_ranks_share_of_the_memory_is_contracted_in_one_process(monkeypatch):
+    monkeypatch.setattr(reconstruct, "worth_ranks", lambda flops: True)
+    monkeypatch.setattr(reconstruct, "RANKS", 2)
+    ring = [(one, (one + step) % 6) for one in range(6) for step in (1, 2)]
+    structure = random_structure(ring, 6, np.random.default_rng(5), factors=4, terms=60, observables=20)
+    with pytest.raises(MemoryLimitError) as refusal:
+        schedule(structure, network_of(structure), memory_bytes=1000)
+    least = refusal.value.least_bytes
+    assert reconstruct._searched(structure, None)[0] > 0
+    assert reconstruct._searched(structure, 2 * least)[0] > 0
+    assert reconstruct._searched(structure, 2 * least - 2)[0] == 0
