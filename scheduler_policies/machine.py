@@ -38,8 +38,7 @@ ROUNDS_LEG_S = 3.8e-4
 # What draws take in whole runs, where all of a round's are made together (of `Speed`, in place of a CPU's own).
 DRAWN_TOGETHER = {"draw": 2e-5, "place": 1.8e-8, "shot": 3.4e-8}
 # Of the estimates: the run, a fragment of each term; of sampled ones, with their errors: the run, a fragment, a
-# variant, a distinct outcome;
-# a leg as above.
+# variant, a distinct outcome, a leg as above.
 JOIN_RUN_S = 6.9e-4
 JOIN_TERM_S = 7.6e-6
 ERRORS_RUN_S = 5.3e-3

@@ -25,7 +25,7 @@ import networkx as nx
 import numpy as np
 from qiskit import QuantumCircuit
 
-from results.benchmarks.planner_problems import qaoa
+from results.benchmarks.planner_problems import qaoa, random_pairs
 from tasks.cutting import CuttingError, make_plan
 from tasks.cutting.objectives import find_objective
 from tasks.cutting.search.circuit import Circuit
@@ -62,18 +62,6 @@ def maxcut(qubits: int, gates: int, seed: int) -> QuantumCircuit:
     return qaoa(nx.gnm_random_graph(qubits, 20, seed=seed + 100 * qubits), gates // 20)
 
 
-def turned_pairs(qubits: int, gates: int, seed: int) -> QuantumCircuit:
-    """CZs between random pairs, both qubits turned before each."""
-    rng = np.random.default_rng([seed, qubits, gates])
-    circuit = QuantumCircuit(qubits)
-    for _ in range(gates):
-        a, b = rng.choice(qubits, 2, replace=False).tolist()
-        circuit.ry(float(rng.uniform(0, 3)), a)
-        circuit.rx(float(rng.uniform(0, 3)), b)
-        circuit.cz(a, b)
-    return circuit
-
-
 def mixed_circuit(qubits: int, gates: int, seed: int) -> QuantumCircuit:
     """Gates of rank 2 and 4 between random qubits, one-qubit gates between them."""
     rng = np.random.default_rng([seed, qubits])
@@ -100,7 +88,7 @@ def commuting_circuit(qubits: int, gates: int, seed: int) -> QuantumCircuit:
 
 
 BUILD: dict[str, Callable[[int, int, int], QuantumCircuit]] = {
-    "random pairs": turned_pairs,
+    "random pairs": lambda qubits, gates, seed: random_pairs(qubits, gates, [seed, qubits, gates]),
     "mixed gates": mixed_circuit,
     "brickwork": brickwork,
     "qaoa": maxcut,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import networkx as nx
@@ -181,9 +181,9 @@ def tree(depth: int, layers: int = 1) -> QuantumCircuit:
     return out
 
 
-def random_pairs(qubits: int, gates: int) -> QuantumCircuit:
-    """CZs between random pairs."""
-    rng = np.random.default_rng(qubits * gates)
+def random_pairs(qubits: int, gates: int, seed: Sequence[int] | None = None) -> QuantumCircuit:
+    """CZs between random pairs, both qubits turned before each."""
+    rng = np.random.default_rng(qubits * gates if seed is None else seed)
     out = QuantumCircuit(qubits)
     for _ in range(gates):
         a, b = rng.choice(qubits, 2, replace=False).tolist()

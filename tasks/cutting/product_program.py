@@ -74,7 +74,7 @@ def product_program(fragment: Fragment, most: float = np.inf) -> ProductProgram 
     sides = 1.0 + extra
     beside = np.minimum(np.cumsum(sides)[:-1], np.cumsum(sides[::-1])[::-1][1:])
     crossed = np.zeros(max(0, fragment.num_qubits - 1))
-    opened = np.maximum(extra[:-1], extra[1:])
+    beyond = np.maximum(extra[:-1], extra[1:])
     hops, products = 0, 0.0
     for step in steps:
         if not isinstance(step, Opening) and len(step.qubits) == 2:
@@ -82,15 +82,16 @@ def product_program(fragment: Fragment, most: float = np.inf) -> ProductProgram 
             form = find_form(step.operations[0]) if len(step.operations) == 1 else None
             crossed[low:high] += 2.0 if form is None else log2(form.rank)
             hops += high - low
-            own = 3.0 * PRODUCT_BOND * np.minimum(crossed[low:high], beside[low:high]) + opened[low:high]
+            own = 3.0 * PRODUCT_BOND * np.minimum(crossed[low:high], beside[low:high]) + beyond[low:high]
             products += _SPLIT * float(np.exp2(own).sum())
     bonds = np.minimum(crossed, beside)
     widest = float(bonds.max(initial=0.0))
     if widest > _MOST_BITS:
         return None
     seconds = _gates_seconds(len(steps), hops, products)
-    seconds += _grams_seconds(fragment, places, branchings, extra, PRODUCT_BOND * bonds)
-    held = _held(_opened(fragment, places, branchings, extra), bonds)
+    opened = _opened(places, branchings, extra)
+    seconds += _grams_seconds(fragment, places, opened, PRODUCT_BOND * bonds)
+    held = _held(opened, bonds)
     return ProductProgram(
         tuple(steps), tuple(branchings), places, bonds, seconds, _OVERHEAD + int(AMPLITUDE_BYTES * held)
     )
@@ -135,9 +136,7 @@ def _gates_seconds(steps: int, hops: int, products: float) -> float:
     return (steps + 3 * hops) * PRODUCT_STEP_S + products / PRODUCT_FLOPS
 
 
-def _opened(
-    fragment: Fragment, places: Sequence[int], branchings: Sequence[Branching], extra: np.ndarray
-) -> np.ndarray:
+def _opened(places: Sequence[int], branchings: Sequence[Branching], extra: np.ndarray) -> np.ndarray:
     """(site,) log2 of its branches, open ends counted."""
     opened = extra.copy()
     for one in branchings:
@@ -146,11 +145,8 @@ def _opened(
     return opened
 
 
-def _grams_seconds(
-    fragment: Fragment, places: Sequence[int], branchings: Sequence[Branching], extra: np.ndarray, bonds: np.ndarray
-) -> float:
+def _grams_seconds(fragment: Fragment, places: Sequence[int], opened: np.ndarray, bonds: np.ndarray) -> float:
     """What the factors' Gram matrices take, site by site: pairs of branches are only those opened so far."""
-    opened = _opened(fragment, places, branchings, extra)
     pairs, own = 4.0 ** (np.cumsum(opened) - opened), 2.0**opened
     left, right = _sides(bonds)
     products = 16.0 * pairs * own * left * right * (left + own * right)
