@@ -113,7 +113,7 @@ class Forecast:
             "constants": self.constants,
             "target": {
                 "std_error": self.wanted,
-                "shots": self.shots_for if self.shots_for is None or math.isfinite(self.shots_for) else None,
+                "shots": None if self.shots_for is None or math.isinf(self.shots_for) else round(self.shots_for),
                 "seconds": None if self.for_wanted is None else self.for_wanted.execute + self.for_wanted.reconstruct,
                 "price": None if self.for_wanted is None else self.for_wanted.price,
             },

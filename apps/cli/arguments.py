@@ -101,8 +101,10 @@ def build_parser() -> Parser:
     add_json(sample)
 
     runs = commands.add_parser("runs", help="list earlier runs; show or compare them, or remove finished ones")
-    runs.add_argument("action", choices=("list", "show", "compare", "clean"))
-    runs.add_argument("runs", nargs="*", metavar="RUN", help="folders, or names under --out; list, clean: all")
+    runs.add_argument("action", choices=("list", "show", "compare", "clean"), metavar="list|show|compare|clean")
+    runs.add_argument(
+        "runs", nargs="*", default=[], metavar="RUN", help="folders or names under --out; list, clean: all"
+    )
     some = runs.add_argument_group("list, clean: which ones")
     some.add_argument("--status", choices=("running", "done", "failed", "interrupted", "unreadable"))
     some.add_argument("--device", metavar="NAME", help="that this device worked for")
@@ -125,7 +127,8 @@ def build_parser() -> Parser:
     add_output(report)
 
     cache = commands.add_parser("cache", help="what the cache holds; verify, prune, export or import it")
-    cache.add_argument("action", choices=("stats", "verify", "prune", "export", "import"))
+    kinds = ("stats", "verify", "prune", "export", "import")
+    cache.add_argument("action", choices=kinds, metavar="|".join(kinds))
     cache.add_argument("file", nargs="?", type=Path, metavar="FILE", help="to export to or import from")
     cache.add_argument("--cache", metavar="DIR|URL", help="which one (default: your own)")
     cache.add_argument("--older-than", type=positive, metavar="DAYS", help="prune: also what is older")

@@ -18,6 +18,7 @@ from tasks.execution.cache.maintenance import export_entries, import_entries, pr
 from tasks.model.sizes import bytes_text
 
 _DAY_S = 86_400.0
+_WAYS = {"export": "write", "import": "read"}
 
 
 def cache(arguments: argparse.Namespace) -> int:
@@ -26,6 +27,8 @@ def cache(arguments: argparse.Namespace) -> int:
     Raises:
         InputError: there is no such cache, or it cannot be used.
     """
+    if arguments.action in ("export", "import") and arguments.file is None:
+        raise InputError(f"`qompass cache {arguments.action}` needs a FILE to {_WAYS[arguments.action]}: name it")
     where = checked_cache(arguments.cache)
     if where == "off":
         raise InputError("--cache off: names no cache: name a directory or a URL")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import re
 import sys
 from collections.abc import Sequence
@@ -38,6 +39,27 @@ class Parser(argparse.ArgumentParser):
                 self.error(f"argument {text[:-3]}: '--' is no value")
         found, left = super().parse_known_args(given, namespace)
         return found, self._late(found, left)
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        """Have the command that was named refuse what it does not know, with the option that may be meant."""
+        found, left = self.parse_known_args(args, namespace)
+        if left:
+            parser = self._of(getattr(found, "command", None))
+            known = [name for action in parser._actions for name in action.option_strings]
+            near = difflib.get_close_matches(left[0].partition("=")[0], known, n=1, cutoff=0.8)
+            meant = f" (is {near[0]} meant?)" if near else ""
+            parser.error(f"unrecognized arguments: {' '.join(left)}{meant}")
+        return found
+
+    def _of(self, command: str | None) -> argparse.ArgumentParser:
+        """The parser of a command; this one where there is none."""
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction) and command in action.choices:
+                one: argparse.ArgumentParser = action.choices[command]
+                return one
+        return self
 
     def _late(self, found: argparse.Namespace, left: list[str]) -> list[str]:
         """What is left of words after options, which argparse gives to no positional that may be without any."""

@@ -50,8 +50,6 @@ def _command(arguments: Sequence[str] | None, signals: Signals) -> int:
     if options.command is None:
         parser.print_help(sys.stderr)
         return USER_ERROR
-    if options.command == "cache" and options.action in ("export", "import") and options.file is None:
-        parser.error(f"cache {options.action} needs a FILE")
     _check_address_space()
     _log_to_stderr(options.verbose)
     subcommand = _subcommand(options.command)

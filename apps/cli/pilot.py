@@ -91,6 +91,7 @@ def _status(arguments: argparse.Namespace) -> int:
         return 0
     if not found:
         say("there are no pilots: `qompass pilot start` starts one")
+        return 0
     print("\n\n".join(_text(status) for status in found))
     return 0
 

@@ -176,7 +176,7 @@ def _of_failure(path: Path, record: RunRecord, rows: Sequence[TaskRow]) -> Itera
         yield f"a defect of Qompass: its traceback is in {path / 'traceback.txt'}"
     last = next((row for row in reversed(rows) if row.error), None)
     if last is not None and last.error not in (record.get("error") or ""):
-        tried = f"try {last.attempt} of fragments {last.fragments} on {last.device}"
+        tried = f"try {last.attempt} of {_fragments(last)} on {last.device}"
         yield f"the last task that failed was {tried}: {last.error}"
     left = [row for row in rows if row.seconds is None]
     if left:
@@ -202,9 +202,13 @@ def _of_time(record: RunRecord, rows: Sequence[TaskRow], uses: Mapping[str, Devi
     slowest = max((row for row in rows if row.seconds), key=lambda row: row.seconds or 0.0, default=None)
     if slowest is not None and (slowest.seconds or 0.0) > 0.3 * total > 1.5:
         yield (
-            f"one task, {slowest.stage}{slowest.fragments and f' of fragments {slowest.fragments}'}"
+            f"one task, {slowest.stage}{slowest.fragments and f' of {_fragments(slowest)}'}"
             f"{slowest.device and f' on {slowest.device}'}, took {slowest.seconds:.3g} s"
         )
+
+
+def _fragments(row: TaskRow) -> str:
+    return f"fragment{'s' if ' ' in row.fragments else ''} {row.fragments}"
 
 
 def _question(record: RunRecord) -> str:

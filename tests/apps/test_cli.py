@@ -334,7 +334,15 @@ def test_words_that_need_not_be_there_may_come_after_options(words: str, name: s
 def test_words_that_are_too_many_are_refused(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         build_parser().parse_args(words.split())
-    assert "unrecognized arguments" in capsys.readouterr().err
+    assert f"see qompass {words.split()[0]} --help" in capsys.readouterr().err
+
+
+def test_an_option_written_wrongly_is_told_apart_from_one_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    for word, meant in (("--maxqubits", " (is --max-qubits meant?)"), ("--colour", "")):
+        with pytest.raises(SystemExit):
+            build_parser().parse_args(["run", "c.qasm", word, "6"])
+        said = capsys.readouterr().err.strip()
+        assert said == f"qompass: unrecognized arguments: {word} 6{meant}: see qompass run --help"
 
 
 def test_help_is_quick_because_nothing_heavy_is_imported() -> None:

@@ -108,7 +108,7 @@ def test_a_failure_names_its_device_reason_and_try(tmp_path, capsys):
     assert main(["runs", "show", str(own.path), "--why"]) == 0
     text = capsys.readouterr().out
     assert "QPU_A failed 1 of 1 tasks (killed 1)" in text
-    assert "try 1 of fragments 3 on QPU_A: its process was ended" in text and "traceback.txt" in text
+    assert "try 1 of fragment 3 on QPU_A: its process was ended" in text and "traceback.txt" in text
 
 
 def test_runs_are_compared_in_standard_errors(out, capsys):
