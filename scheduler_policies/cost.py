@@ -14,6 +14,7 @@ ROUTED_TWO_QUBIT_GATES = 2.0
 # them adds to a circuit's shots at most.
 SHOT_LEVELS = 4
 LEVEL_RATIO = 1.25
+_MOST_BITS = 1000  # of what is counted: no machine holds nearly as much, and no float much more
 
 
 def variant_seconds(device: Device, width: int, depth: int, shots: int, gates: int | None = None) -> float:
@@ -31,7 +32,7 @@ def variant_seconds(device: Device, width: int, depth: int, shots: int, gates: i
         return speed.circuit + shots * (speed.shot + depth * speed.layer + device.readout_seconds)
     count = width * depth if gates is None else gates
     amplitude = PLAIN_GATE * speed.amplitude_gate
-    return speed.circuit + count * (speed.gate + 2.0**width * amplitude) + shots * speed.shot
+    return speed.circuit + count * (speed.gate + _doubled(width) * amplitude) + shots * speed.shot
 
 
 def exact_seconds(
@@ -63,9 +64,9 @@ def exact_seconds(
         numbers: in the tensor.
     """
     speed, many = device.speed, max(factors, 1)
-    pairs = 4.0 ** (branches + outputs)
-    rows = 2.0 ** (width - outputs)
-    grams = (passes or many) * (speed.grams + rows * speed.row) + many * rows * pairs * speed.pair
+    rows, pairs = _doubled(width - outputs), _doubled(2 * (branches + outputs))
+    met = _doubled(width - outputs + 2 * (branches + outputs))
+    grams = (passes or many) * (speed.grams + rows * speed.row) + many * met * speed.pair
     made = many * pairs * speed.entry + numbers * speed.number
     return open_state_seconds(device, width, depth, branches, gates) + grams + made
 
@@ -73,7 +74,8 @@ def exact_seconds(
 def open_state_seconds(device: Device, width: int, depth: int, branches: int, gates: int | None = None) -> float:
     """Predicted seconds for the states of all branches of a fragment."""
     count = width * depth if gates is None else gates
-    return device.speed.circuit + count * (device.speed.gate + 2.0 ** (width + branches) * device.speed.amplitude_gate)
+    amplitudes = _doubled(width + branches)
+    return device.speed.circuit + count * (device.speed.gate + amplitudes * device.speed.amplitude_gate)
 
 
 def sampled_seconds(
@@ -111,12 +113,12 @@ def sampled_seconds(
 
 def drawn_shots(variants: int, shots: int, measured: int) -> float:
     """Of ``shots`` in all, those that cost something: more of a variant than it has outcomes are numbers of these."""
-    return min(float(shots), variants * 2.0**measured)
+    return min(float(shots), variants * _doubled(measured))
 
 
 def places(measured: int) -> float:
     """Of the distribution that a variant's shots are drawn from first: of all qubits measured, or as many as pay."""
-    return float(2.0 ** min(measured, DRAWN_FIRST))
+    return _doubled(min(measured, DRAWN_FIRST))
 
 
 def state_bytes(width: int, branches: int = 0) -> int:
@@ -283,6 +285,11 @@ def start_delays(device: Device, state: DeviceState) -> tuple[float, ...]:
     free = min(max(state.free_units, 0), device.units - min(len(state.busy), device.units))
     delays = sorted((*([0.0] * free), *state.busy))
     return tuple(delay + state.expected_wait for delay in delays) if delays else (2.0 * state.expected_wait,)
+
+
+def _doubled(bits: int) -> float:
+    """2**bits; of more bits than anything has, a number that is as far beyond it."""
+    return float(2.0 ** min(bits, _MOST_BITS))
 
 
 def _log_success(error: float) -> float:

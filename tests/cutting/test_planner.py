@@ -145,6 +145,18 @@ def test_more_cut_ends_than_numbers_can_count_are_refused_in_one_line():
         make_plan(problem, cuts=tuple(GateCut(k) for k in between))
 
 
+@pytest.mark.parametrize("shots", [None, 10**6])
+def test_a_deep_circuit_of_few_qubits_is_refused_in_one_line(shots):
+    """More branches and variants than any float counts: the search comes past plans of that kind."""
+    circuit = QuantumCircuit(3)
+    for k in range(1100):
+        circuit.ry(0.1 + k % 7, k % 3)
+        circuit.cz(k % 3, (k + 1) % 3)
+    problem = problem_of(circuit, ["ZZZ"], np.ones((1, 1)))
+    with pytest.raises(CuttingError, match=r"fragment \d has \d+ cut ends: its tensor alone .* 2\*\*\d+ numbers"):
+        make_plan(problem, max_qubits=2, shots=shots, plan_seconds=0)
+
+
 def test_fragments_that_no_machine_can_join_are_refused_in_one_line():
     """A QFT of 16 qubits in single qubits: every tensor is small, their contraction is not."""
     from qiskit.synthesis import synth_qft_full

@@ -103,7 +103,7 @@ class Sketch:
     @property
     def variants(self) -> float:
         """The fewest distinct variants it can have."""
-        return float(sum(2.0**fragment.log_variants for fragment in self.fragments))
+        return float(sum(2.0 ** min(fragment.log_variants, _MOST_BITS) for fragment in self.fragments))
 
     @property
     def tensor_bits(self) -> float:
