@@ -174,7 +174,8 @@ def answer_of(values: np.ndarray, errors: np.ndarray, shares: np.ndarray) -> Ans
 def contraction_search(structure: Structure, memory_bytes: int | None, ticket: Ticket) -> Outcome:
     """The order to contract the network in: the value is (floating-point operations, path).
 
-    The operations are 0 where the memory of one rank would not do, and that of all of them does for one process.
+    The operations are 0 where one process, which may use the memory of all ranks, is the better way: where that of one
+    rank would not do, or takes slices whose work is more than all ranks share.
     """
     with ticket.held():
         return contained(_searched, structure, memory_bytes, device="CPU")
@@ -185,8 +186,10 @@ def _searched(structure: Structure, memory_bytes: int | None) -> tuple[float, Co
     plan = schedule(structure, network, memory_bytes=memory_bytes)
     if memory_bytes is not None and worth_ranks(plan.cost.flops) and plan.cost.peak_bytes > memory_bytes // RANKS:
         try:
-            schedule(structure, network, memory_bytes=memory_bytes // RANKS)  # what a rank will do
+            sliced = schedule(structure, network, memory_bytes=memory_bytes // RANKS)  # what a rank will do
         except MemoryLimitError:
+            return 0.0, plan.path
+        if sliced.cost.flops > RANKS * plan.cost.flops:
             return 0.0, plan.path
     return plan.cost.flops, plan.path
 

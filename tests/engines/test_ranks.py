@@ -84,5 +84,18 @@ def test_what_does_not_fit_a_ranks_share_of_the_memory_is_contracted_in_one_proc
         schedule(structure, network_of(structure), memory_bytes=1000)
     least = refusal.value.least_bytes
     assert reconstruct._searched(structure, None)[0] > 0
-    assert reconstruct._searched(structure, 2 * least)[0] > 0
     assert reconstruct._searched(structure, 2 * least - 2)[0] == 0
+
+
+def test_what_takes_more_work_in_slices_than_ranks_share_is_contracted_in_one_process(monkeypatch):
+    monkeypatch.setattr(reconstruct, "worth_ranks", lambda flops: True)
+    ring = [(one, (one + step) % 6) for one in range(6) for step in (1, 2)]
+    structure = random_structure(ring, 6, np.random.default_rng(5), factors=4, terms=60, observables=20)
+    whole = schedule(structure, network_of(structure)).cost
+    share = whole.peak_bytes - 1
+    sliced = schedule(structure, network_of(structure), memory_bytes=share).cost
+    for ranks in (2, 8, 64):
+        monkeypatch.setattr(reconstruct, "RANKS", ranks)
+        assert reconstruct._searched(structure, ranks * whole.peak_bytes)[0] == whole.flops
+        worth = sliced.flops <= ranks * whole.flops
+        assert (reconstruct._searched(structure, ranks * share)[0] > 0) == worth, f"{sliced.flops / whole.flops} times"
