@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import ceil
 from typing import Any
 
@@ -57,7 +58,12 @@ def plan_problem(problem: Problem, options: Options, *, runs: bool = True) -> Pl
 
 
 def asked_of_plan(options: Options, devices: Sequence[Device]) -> dict[str, Any]:
-    """The keyword arguments of ``make_plan`` that options and the devices of a run say."""
+    """The keyword arguments of ``make_plan`` that options and the devices of a run say.
+
+    Readout that is mitigated shifts nothing: the devices come without its errors.
+    """
+    if "readout" in options.mitigation:
+        devices = [replace(device, readout_errors=()) for device in devices]
     midway = all(device.limits.mid_circuit_measurement for device in devices if not device.exact)
     return {
         **plan_limits(options),

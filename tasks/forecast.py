@@ -85,8 +85,8 @@ class Forecast:
         for_wanted: what as many shots take.
         bytes: peak memory here.
         constants: the name of the CPUs' constants that seconds were predicted with, "" without CPUs.
-        biases: (observable,) by how much the devices' errors shift the estimates, by their calibrations; empty where
-            simulators run fragments, too, or that is not known.
+        biases: (observable,) by how much the devices' errors that are not mitigated shift the estimates, by their
+            calibrations; empty where simulators run fragments, too, or that is not known.
     """
 
     cut_seconds: float
@@ -153,7 +153,8 @@ def forecast(
             seconds, and what the error wanted takes.
         readouts: ``readouts_due`` of the devices.
     """
-    shots = asked_of_plan(options, devices)["shots"]
+    asked = asked_of_plan(options, devices)
+    shots, noisy = asked["shots"], asked["devices"]
     count = problem.terms.coefficients.shape[0]
     wanted = options.target_error or 0.01
     constants = next((constants_name(device.speed) for device in devices if device.kind is Kind.CPU), "")
@@ -170,7 +171,7 @@ def forecast(
         and (options.memory_bytes is None or predicted_bytes(plan) <= options.memory_bytes)
     )
     needed: float | None = None
-    biases = noise_biases(problem, plan, devices, options.memory_bytes) if computed and only_noisy(devices) else ()
+    biases = noise_biases(problem, plan, noisy, options.memory_bytes) if computed and only_noisy(noisy) else ()
     if computed:
         known = shot_variances(problem, plan, options.memory_bytes)
         needed = known.shots_for(wanted) if within is None or options.target_error is not None else None

@@ -385,6 +385,19 @@ def test_bias_is_that_of_a_density_matrix(two, readout):
     assert apart < 0.2, f"{apart:.2f} of the bias"
 
 
+def test_readout_that_is_mitigated_shifts_nothing():
+    """As a run shows it (`test_readout_errors_of_a_backend_are_mitigated`)."""
+    problem, device = two_clusters(), qpu("QPU_A", 6, 0.02, 0.05)
+    plan = make_plan(problem, cuts=(), shots=40_000)
+    plain, mended = (
+        forecast(problem, plan, Options(shots=40_000, mitigation=how), [device]).biases for how in ("none", "readout")
+    )
+    assert plain == pytest.approx(noise_biases(problem, plan, [device]))
+    assert mended == pytest.approx(noise_biases(problem, plan, [qpu("QPU_A", 6, 0.02, 0.0)]))
+    assert np.abs(mended).max() < 0.8 * np.abs(plain).max()
+    assert forecast(problem, plan, Options(shots=40_000), [qpu("QPU_A", 6, 0.0, 0.05)]).biases == ()
+
+
 def between_clusters(problem, item):
     qubits = [problem.circuit.find_bit(q).index for q in item.qubits]
     return len(qubits) == 2 and min(qubits) < 3 <= max(qubits)
