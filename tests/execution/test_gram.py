@@ -8,7 +8,7 @@ from qiskit.quantum_info import Pauli
 
 from tasks.execution.simulators import gram, signed_sums
 from tasks.execution.simulators.gram import half_grams, set_apart
-from tasks.execution.simulators.passes import exchange_bits, passes_of
+from tasks.execution.simulators.passes import order_anew, passes_of
 
 WIDTH = 9
 
@@ -45,9 +45,10 @@ def test_gram_matrices_are_those_of_the_paulis(branches, sizes, monkeypatch):
     own, met = set_apart(state.copy()), []
     plan = passes_of(masks_x, masks_z, WIDTH, branches, most=50)
     assert len(plan) == 3, "two orders of the rows besides their own"
-    for start, passes in plan.items():
-        if start:
-            exchange_bits(own, start)
+    for number, (after, passes) in enumerate(plan.items()):
+        assert after == number
+        if after:
+            order_anew(own)
         for one in passes:
             for k, half in zip(one.members.tolist(), half_grams(own, one), strict=True):
                 turned = 1j ** int((paulis[k].x & paulis[k].z).sum()) * half
@@ -67,9 +68,11 @@ def test_gram_matrices_of_small_states_of_many_branches(width, branches):
     paulis = [Pauli(([bool(z >> q & 1) for q in range(width)], [bool(x >> q & 1) for q in range(width)]))
               for x, z in masks.tolist()] if width else []  # fmt: skip
     own, met = set_apart(state.copy()), []
-    for start, passes in passes_of(masks[:, 0], masks[:, 1], width, branches, most=50).items():
-        if start:
-            exchange_bits(own, start)
+    ordered = 0
+    for after, passes in passes_of(masks[:, 0], masks[:, 1], width, branches, most=50).items():
+        for _ in range(after - ordered):
+            order_anew(own)
+        ordered = after
         for one in passes:
             for k, half in zip(one.members.tolist(), half_grams(own, one), strict=True):
                 turned = 1j ** int(masks[k, 0] & masks[k, 1]).bit_count() * half

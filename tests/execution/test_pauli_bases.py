@@ -78,15 +78,18 @@ def test_pairs_of_equal_letters_take_no_x_part_where_that_pays():
 def test_products_of_two_letters_take_a_pass_for_each_qubit_and_basis(width, branches):
     """Beside the three of each basis that give all products Z Z."""
     masks = masks_of(pairs_of(width, "XYZ"))
-    members, ordered, done = [], [], []
+    members, ordered, done = [], [], 0
     for basis in chosen_bases(*masks, width, branches, most=1000):
         plan = passes_of(basis.masks_x, basis.masks_z, width, branches, most=1000, done=done)
-        done += [start for start in plan if start]
+        done += max(plan)
         ordered += [one for own in plan.values() for one in own]
         members += [basis.members[k] for own in plan.values() for one in own for k in one.members]
     assert sorted(members) == list(range(len(masks[0])))
     assert sum(one.mask_x > 0 for one in ordered) <= 3 * width
     assert sum(one.mask_x == 0 for one in ordered) <= 3 * (width // 5 + 1)
+    told_apart = sum(one.inside.bit_count() for one in ordered if one.mask_x)
+    assert told_apart == 3 * width * (width - 1) // 2, "one of two qubits tells rows apart by the other's bit"
+    assert all(one.inside & (one.pivot - 1) == 0 for one in ordered if one.mask_x), "all rows below a bit are one run"
 
 
 @pytest.mark.parametrize("gate", ["cz", "swap"])

@@ -13,7 +13,7 @@ from tasks.cutting.plan import Fragment
 from tasks.execution.simulators.gram import half_grams, set_apart
 from tasks.execution.simulators.leg_bases import LegBases
 from tasks.execution.simulators.open_state import OpenState
-from tasks.execution.simulators.passes import Pass, exchange_bits, passes_of
+from tasks.execution.simulators.passes import Pass, order_anew, passes_of
 from tasks.execution.simulators.products import Workers
 from tasks.execution.simulators.turns import turn
 
@@ -42,7 +42,7 @@ def exact_tensor(fragment: Fragment, state: OpenState, *, threads: int = 1) -> n
     chosen = bases_of(fragment, state.rest, branches, turns=2 if here else 0)
     plans: list[dict[int, list[Pass]]] = []
     for one in chosen:
-        done = [start for plan in plans for start in plan if start]
+        done = sum(max(plan) for plan in plans)
         sizes = len(state.rest), branches
         plans.append(passes_of(one.masks_x, one.masks_z, *sizes, most=one.most, ordered=not here, done=done))
     longest = max((len(one.members) for plan in plans for own in plan.values() for one in own), default=0)
@@ -66,9 +66,11 @@ def exact_tensor(fragment: Fragment, state: OpenState, *, threads: int = 1) -> n
             if basis.turns:
                 turn(own_rows, range(turned, basis.turns), workers)
                 turned = basis.turns
-            for start, own in plan.items():
-                if start:
-                    exchange_bits(own_rows, start)
+            ordered = 0
+            for after, own in plan.items():
+                for _ in range(after - ordered):
+                    order_anew(own_rows)
+                ordered = after
                 longest_first = sorted(own, key=lambda one: one.mask_x != 0)
                 workers.each(partial(fill, basis, longest_first), len(own), 1, rows * branches)
     return tensor

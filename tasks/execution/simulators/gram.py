@@ -12,6 +12,7 @@ where the Pauli turns the bits that tell them apart, or where so few follow each
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from math import prod
 
 import numpy as np
@@ -84,26 +85,27 @@ def _sums(state: np.ndarray, one: Pass, outer: Sequence[int], inner: Sequence[in
     held = min(GRAM_PRODUCTS, max(state.size // 2, min(PART, 2 * branches * state.size)))
     many = min(len(bits), min(copied, max(1, held // (2 * branches) ** 2)).bit_length() - 1)
     fixed, loose = bits[: len(bits) - many], bits[len(bits) - many :]
-    within, blocks = patterns(run[::-1]), patterns(loose[::-1])
-    turn = 1.0 - 2.0 * (np.bitwise_count(within & common) & 1)[:, None]
     products = _Products([2] * many, branches, whole=one.mask_x > 0)
     sums = SignedSums(bits, many, one.masks_z, branches, products.entries, products.joined)
-    shape = (*[2] * many, len(within), 2 * branches)
-    copied_bra = np.empty((len(blocks) * len(within) if turned else 0, 2 * branches))
-    copied_ket = np.empty(copied_bra.shape if short else (0, 0))
+    shape = (*[2] * many, 1 << len(run), 2 * branches)
     kets, bras = (_rows(axes, flipped, fixed, loose, run) for flipped in (0, one.mask_x))
-    for base in patterns(fixed[::-1]).tolist():
-        index = tuple(int(bool(base & bit)) for bit in fixed)
-        own = (blocks[:, None] | within).reshape(-1) ^ base if turned else within
-        if short:
-            ket = np.take(state, own, axis=0, out=copied_ket, mode="clip").reshape(shape)
-        else:
-            ket = kets[index].reshape(shape, copy=False)
+    if turned:
+        within = patterns(run[::-1])
+        numbers = (patterns(loose[::-1])[:, None] | within).reshape(-1)
+        turn = 1.0 - 2.0 * (np.bitwise_count(within & common) & 1)[:, None]
+        copied_bra = np.empty((len(numbers), 2 * branches))
+        copied_ket = np.empty(copied_bra.shape if short else (0, 0))
+    for index in product((0, 1), repeat=len(fixed)):
         if turned:
+            own = numbers ^ sum(bit for bit, is_one in zip(fixed, index, strict=True) if is_one)
             bra = np.take(state, own ^ one.mask_x, axis=0, out=copied_bra, mode="clip").reshape(shape)
             bra *= turn
         else:
             bra = bras[index].reshape(shape, copy=False)
+        if short:
+            ket = np.take(state, own, axis=0, out=copied_ket, mode="clip").reshape(shape)
+        else:
+            ket = kets[index].reshape(shape, copy=False)
         sums.add(products.of(ket, bra))
     return sums.end()
 

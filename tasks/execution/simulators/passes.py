@@ -1,8 +1,8 @@
 """Which Paulis one pass over an open-leg state gives: of one X part those whose Z parts differ in its blocks' bits.
 
 A pass sums over a run of rows that its Paulis do not tell apart. The run is the quickest where its bits are the lowest
-of a row's number, so the rows are ordered anew between passes: some bits change places with the lowest ones. With three
-runs that share no bit, every Pauli on two qubits leaves one of them alone, and all products Z Z take three passes.
+of a row's number, so the rows are ordered anew between passes: of three runs of bits the highest becomes the lowest.
+Every Pauli on two qubits leaves one of them alone, and all products Z Z take three passes.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from tasks.cutting.pauli_bases import run_length
 
 _WORTH = 32  # Paulis from which ordering the rows anew pays
 _WORK = 14  # a block's product takes at least 2**14 multiplications, or its overhead shows
+_CUBE = 3  # bits of each run whose rows are moved together
 _FEW = 8  # but 2**8 products of a small state take less time than a second pass
 
 
@@ -47,7 +48,7 @@ def passes_of(
     *,
     most: int,
     ordered: bool = False,
-    done: Sequence[int] = (),
+    done: int = 0,
 ) -> dict[int, list[Pass]]:
     """Passes that give all Paulis.
 
@@ -58,73 +59,80 @@ def passes_of(
         branches: columns of the state.
         most: Paulis of one pass.
         ordered: the rows stay as they are.
-        done: the bits whose runs have changed places before (``exchange_bits``), one after the other.
+        done: how often the rows have been ordered anew before (``order_anew``).
 
     Returns:
-        the passes by the bit whose run changes places with the lowest one before they are taken, one after the other,
-        the masks as they are then; 0: none does.
+        the passes by how often the rows are ordered anew until they are taken, fewest first, the masks as they are
+        then.
     """
     length = run_length(width)
-    for start in done:
-        masks_x, masks_z = exchanged(masks_x, start, length), exchanged(masks_z, start, length)
-    reordered = length > 0 and len(masks_x) >= _WORTH and not ordered
-    starts = range(0, width - length + 1, length) if reordered else range(0)
+    masks_x, masks_z = ordered_anew(masks_x, done, length), ordered_anew(masks_z, done, length)
+    times = range(3) if length and len(masks_x) >= _WORTH and not ordered else range(0)
     found: dict[int, list[Pass]] = {}
     for mask in np.unique(masks_x).tolist():
         members = np.flatnonzero(masks_x == mask)
         pivot = 1 << (mask.bit_length() - 1) if mask else 0
         own = masks_z[members] & ~pivot
-        for start, part, inside in _chosen(mask, own, starts, length, width, branches):
+        for after, part, inside in _chosen(mask, own, times, length, width, branches):
             for first in range(0, len(part), most):
                 some = part[first : first + most]
-                found.setdefault(start, []).append(Pass(members[some], mask, own[some], inside, pivot))
-    ordered_passes: dict[int, list[Pass]] = {}
-    for start in sorted(found):
-        own_starts = [*ordered_passes, start]
-        ordered_passes[start] = [_exchanged(one, own_starts, length) for one in found[start]]
-    return ordered_passes
+                masks = (ordered_anew(each, after, length) for each in (mask, own[some], inside, pivot))
+                found.setdefault(after, []).append(Pass(members[some], *masks))
+    return {after: found[after] for after in sorted(found)}
 
 
-def _exchanged(one: Pass, starts: Sequence[int], length: int) -> Pass:
-    masks = one.mask_x, one.masks_z, one.inside, one.pivot
-    for start in starts:
-        masks = tuple(exchanged(mask, start, length) for mask in masks)
-    return Pass(one.members, *masks)
+def ordered_anew(mask, times: int, length: int):
+    """Masks over the bits of a row's number after ``order_anew``, so many times."""
+    run, two = (1 << length) - 1, (1 << 2 * length) - 1
+    for _ in range(times % 3):
+        mask = mask & ~(run | two << length) | (mask & two) << length | (mask >> 2 * length & run)
+    return mask
 
 
-def exchanged(mask, start: int, length: int):
-    """Masks over the bits of a row's number after ``exchange_bits``."""
-    run = (1 << length) - 1
-    if not start:
-        return mask
-    return mask & ~(run | run << start) | (mask & run) << start | (mask >> start & run)
-
-
-def exchange_bits(amplitudes: np.ndarray, start: int) -> None:
-    """Order rows anew in place: the run of bits from ``start`` on changes places with the lowest one."""
-    rows, branches = amplitudes.shape
+def order_anew(amplitudes: np.ndarray) -> None:
+    """Order rows anew in place: of three runs of bits the highest becomes the lowest one."""
+    rows, columns = amplitudes.shape
     length = run_length(rows.bit_length() - 1)
-    size = 1 << length
-    for block in amplitudes.reshape(-1, size, 1 << (start - length), size, branches, copy=False):
-        for middle in range(block.shape[1]):
-            part = block[:, middle]
-            part[...] = part.swapaxes(0, 1).copy()
+    inner = min(length, _CUBE)
+    outer, size = 1 << (length - inner), 1 << inner
+    held = np.empty((size, size, size, columns))
+    for cubes in amplitudes.reshape(-1, outer, size, outer, size, outer, size, columns, copy=False):
+        for first in np.ndindex(outer, outer, outer):
+            second, third = first[1:] + first[:1], first[2:] + first[:2]
+            if first > min(second, third):  # of three that take each other's places one is enough
+                continue
+            moved = [first, third, second] if second != first else [first]
+            places = [cubes[a, :, b, :, c] for a, b, c in moved]
+            np.copyto(held, places[0])
+            for place, source in zip(places, [*places[1:], held], strict=True):
+                np.copyto(place, source.transpose(1, 2, 0, 3))
 
 
 def _chosen(
-    mask_x: int, masks_z: np.ndarray, starts: Sequence[int], length: int, width: int, branches: int
+    mask_x: int, masks_z: np.ndarray, times: Sequence[int], length: int, width: int, branches: int
 ) -> Iterator[tuple[int, np.ndarray, int]]:
-    """Bit to order by, positions in ``masks_z`` and inside of the passes of one X part."""
-    runs = {start: ((1 << length) - 1) << start for start in starts}
+    """How often rows are ordered anew before, positions in ``masks_z`` and inside of the passes of one X part."""
+    runs = {after: ((1 << length) - 1) << (length * (-after % 3)) for after in times}  # the lowest ones then
     left = np.arange(len(masks_z))
-    while left.size:
-        untouched = {start: (masks_z[left] & run) == 0 for start, run in runs.items() if not mask_x & run}
-        start = max(untouched, key=lambda key: untouched[key].sum(), default=0)
-        if not untouched or untouched[start].sum() < min(2, len(left)):
+    alone = {after: (masks_z & run) == 0 for after, run in runs.items() if not mask_x & run}
+    taken: list[int] = []
+    while left.size and alone:
+        after = max(alone, key=lambda key: alone[key][left].sum())
+        if alone[after][left].sum() < min(2, len(left)):
             break
-        part = left[untouched[start]]
-        yield start, part, int(np.bitwise_or.reduce(masks_z[part])) if len(part) > 1 else 0
-        left = left[~untouched[start]]
+        taken.append(after)
+        left = left[~alone[after][left]]
+    if taken:
+        # Of these passes the one that tells the fewest bits of the next run apart, so that first sums are of few kinds.
+        told = [
+            np.where(alone[after], np.bitwise_count(masks_z & runs[(after - 1) % 3]), length + 1) for after in taken
+        ]
+        own = np.argmin(told, axis=0)
+        own[left] = -1
+        for k, after in enumerate(taken):
+            part = np.flatnonzero(own == k)
+            if part.size:
+                yield after, part, int(np.bitwise_or.reduce(masks_z[part])) if len(part) > 1 else 0
     free = width - bool(mask_x)
     wide = branches.bit_length() - 1
     outside = free - min(free, max(wide, _WORK - 2 * wide))

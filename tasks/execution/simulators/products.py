@@ -114,7 +114,7 @@ def _by_rows(view: np.ndarray, workers: Workers, product: Callable[[np.ndarray, 
 
 def patterns(bits: Sequence[int]) -> np.ndarray:
     """(2**k,) int64: every combination of the given bits, the first of them fastest."""
-    found = np.zeros(1, dtype=np.int64)
-    for bit in bits:
-        found = np.concatenate([found, found | bit])
+    found = np.zeros(1 << len(bits), dtype=np.int64)
+    for k, bit in enumerate(bits):
+        np.bitwise_or(found[: 1 << k], bit, out=found[1 << k : 2 << k])
     return found

@@ -11,6 +11,7 @@ from tasks.execution.simulators.products import patterns
 
 _MANY = 12  # patterns of signs of the first step
 _WASTED = 4  # times as many sums as are asked for are made where that is one product
+_READ = 8  # multiplications that take as long as a number is written and read between the steps
 _SMALL = 10**6  # multiplications of a product that is made without copies of what it is of
 
 
@@ -38,19 +39,14 @@ class SignedSums:
         entries: int,
         joined: Callable[[np.ndarray], np.ndarray],
     ):
-        masks, self._places, self._which = np.unique(masks_z & sum(bits), return_index=True, return_inverse=True)
-        every = masks.tolist()
-        few = 0
-        while few < loose:
-            low = sum(bits[len(bits) - few - 1 :])
-            number = len({mask & low for mask in every})
-            if number > _MANY or number * entries << few + 1 > _SMALL:
-                break
-            few += 1
-        high, low_bits = bits[: len(bits) - few], bits[len(bits) - few :]
-        first, self._of_first = np.unique(masks & sum(low_bits), return_inverse=True)
-        self._first = _signs(first, patterns(low_bits[::-1]))
-        self._second, self._of_second = np.unique(masks & sum(high), return_inverse=True)
+        masks, self._which = _distinct((masks_z & sum(bits)).tolist())
+        self._places = np.array([self._which.index(k) for k in range(len(masks))])
+        few = _first_bits(masks, bits, loose, entries)
+        low, high = bits[len(bits) - few :], bits[: len(bits) - few]
+        first, of_first = _distinct([mask & sum(low) for mask in masks])
+        second, of_second = _distinct([mask & sum(high) for mask in masks])
+        self._first, self._second = _signs(np.array(first), patterns(low[::-1])), np.array(second)
+        self._of_first, self._of_second = np.array(of_first), np.array(of_second)
         every_one = len(first) * len(self._second)
         self._all = every_one <= _WASTED * len(masks) and every_one * entries <= GRAM_PRODUCTS
         self._others = patterns(high[::-1])
@@ -78,9 +74,10 @@ class SignedSums:
         """(Pauli, branch, branch') complex of all blocks."""
         if self._filled:
             self._add_held()
-        again = self._places[self._which]
-        for place in np.flatnonzero(again != np.arange(len(again))).tolist():
-            self._out[place] = self._out[again[place]]
+        places = self._places.tolist()
+        for place, which in enumerate(self._which):
+            if places[which] != place:
+                self._out[place] = self._out[places[which]]
         return self._out
 
     def _add_one(self, block: np.ndarray) -> None:
@@ -104,6 +101,27 @@ class SignedSums:
                     self._out[self._places[some]] += self._joined(np.matmul(signs[self._of_second[some]], own))
         self._done += self._filled
         self._filled = 0
+
+
+def _distinct(masks: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Masks without repetition, and which of these each is."""
+    found: dict[int, int] = {}
+    which = [found.setdefault(mask, len(found)) for mask in masks]
+    return list(found), which
+
+
+def _first_bits(masks: Sequence[int], bits: Sequence[int], most: int, entries: int) -> int:
+    """Bits of the first step, for the fewest multiplications of both."""
+    best, least = 0, np.inf
+    for few in range(most + 1):
+        low = sum(bits[len(bits) - few :])
+        first, second = len({mask & low for mask in masks}), len({mask & ~low for mask in masks})
+        if first > _MANY or (first * entries << few) > _SMALL:
+            break
+        work = first + (_READ + second) * first / 2**few
+        if work <= least:
+            best, least = few, work
+    return best
 
 
 def _signs(masks: np.ndarray, blocks: np.ndarray) -> np.ndarray:

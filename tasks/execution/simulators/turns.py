@@ -77,10 +77,10 @@ def _with_phases(own: np.ndarray, parts: np.ndarray, signs: np.ndarray, out: np.
 
 def _turned(own: np.ndarray, bits: int, after: int, buffers: np.ndarray) -> np.ndarray:
     """(2**bits, after) with all its qubits turned, in one of two buffers, of which the second may be what is turned."""
-    source, target = own, 0
-    for lowest in range(0, bits, _TURNED_TOGETHER):
-        size = 1 << min(_TURNED_TOGETHER, bits - lowest)
-        behind = after << lowest
+    source, target, behind = own, 0, after
+    while bits:
+        together = min(bits, _TURNED_TOGETHER + (bits % _TURNED_TOGETHER == 1))  # one left over is turned with others
+        size = 1 << together
         result = buffers[target]
         if behind < _SHORTEST:  # few columns a product: one matrix from the right instead
             rows = -1, size * behind
@@ -88,7 +88,7 @@ def _turned(own: np.ndarray, bits: int, after: int, buffers: np.ndarray) -> np.n
         else:
             shape = -1, size, behind
             np.matmul(_hadamard(size), source.reshape(shape), out=result.reshape(shape, copy=False))
-        source, target = result, 1 - target
+        source, target, behind, bits = result, 1 - target, behind << together, bits - together
     return source
 
 
