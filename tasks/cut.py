@@ -167,7 +167,7 @@ def _predicted_error(problem: Problem, plan: Plan, shots: int, devices: Sequence
     """Of the observable that errs most: the standard error that shots give, and the bias that devices bring."""
     from tasks.prediction import noise_biases, shot_variances
 
-    errors = shot_variances(problem, plan, shots=shots).std_errors(shots)
+    errors = shot_variances(problem, plan, shots=shots, devices=devices).std_errors(shots)
     if devices:
         errors = np.hypot(errors, noise_biases(problem, plan, devices))
     return float(errors.max(initial=0.0))

@@ -173,7 +173,8 @@ def forecast(
     needed: float | None = None
     biases = noise_biases(problem, plan, noisy, options.memory_bytes) if computed and only_noisy(noisy) else ()
     if computed:
-        known = shot_variances(problem, plan, options.memory_bytes)
+        spoilt = devices if only_noisy(devices) else ()  # a readout that is mitigated spreads no less
+        known = shot_variances(problem, plan, options.memory_bytes, devices=spoilt)
         needed = known.shots_for(wanted) if within is None or options.target_error is not None else None
         errors = known.std_errors(shots)
     else:

@@ -398,6 +398,39 @@ def test_readout_that_is_mitigated_shifts_nothing():
     assert forecast(problem, plan, Options(shots=40_000), [qpu("QPU_A", 6, 0.0, 0.05)]).biases == ()
 
 
+def certain(qubits, kind):
+    """A GHZ state, or one of |0> and |1>, prepared by rotations; every value asked is 1 or -1 without noise."""
+    circuit = QuantumCircuit(qubits)
+    if kind == "GHZ":
+        circuit.h(0)
+        for q in range(qubits - 1):
+            circuit.cx(q, q + 1)
+        labels = ["I" * (qubits - 2) + "ZZ", "ZZ" + "I" * (qubits - 2), "X" * qubits]
+    else:
+        circuit.x([0, 3])
+        for q in range(qubits - 1):
+            circuit.rzz(0.4, q, q + 1)
+        labels = ["I" * (qubits - 1) + "Z", "Z" * qubits, "ZZ" + "I" * (qubits - 2)]
+    return problem_of(circuit, labels, np.eye(3))
+
+
+@pytest.mark.parametrize("two, readout", [(0.02, 0.01), (0.004, 0.03)])
+@pytest.mark.parametrize("kind", ["GHZ", "basis"])
+def test_errors_are_those_of_what_noisy_qpus_show_where_a_value_is_certain(kind, two, readout):
+    """Within a factor of two of the shots, uncut and cut; without noise an uncut value has no error at all."""
+    problem, device = certain(6, kind), qpu("QPU_A", 6, two, readout)
+    middle = [i for i, g in enumerate(problem.circuit.data) if len(g.qubits) == 2][2]
+    for cuts in ((), (GateCut(middle),), (WireCut(middle, 2),)):
+        plan, shots = make_plan(problem, cuts=cuts, shots=200_000), 200_000
+        each = shots // sum(cost.variants for cost in plan.costs)
+        shown = shown_by(problem, plan, device, shots, 3)[1]
+        predicted = shot_variances(problem, plan, devices=[device]).even_errors(each)
+        ratios = (predicted / shown) ** 2
+        assert (ratios > 0.5).all() and (ratios < 2).all(), f"{kind}, {cuts}: {ratios} of the shots"
+        if not cuts:
+            assert shot_variances(problem, plan).even_errors(each) == pytest.approx(0, abs=1e-7)
+
+
 def between_clusters(problem, item):
     qubits = [problem.circuit.find_bit(q).index for q in item.qubits]
     return len(qubits) == 2 and min(qubits) < 3 <= max(qubits)

@@ -1,4 +1,4 @@
-"""What the shots of a fragment's variants would show, from exact tensors: no shot is drawn.
+"""What the shots of a fragment's variants would show, from exact tensors and what errors leave of them: none is drawn.
 
 A variant measures the bits b of its legs and a group of factors f together. Where a simulator can hold the fragment it
 gives E[f | b] p(b), and as the products f f' are Paulis themselves, E[f f' | b] p(b) too: they are asked as further
@@ -8,7 +8,7 @@ simulation a group, and pays where Gram matrices take longer than a simulation.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
@@ -84,7 +84,7 @@ class FragmentOutcomes:
     """What the variants of one fragment show.
 
     Attributes:
-        values: (leg..., factor) its exact tensor.
+        values: (leg..., factor) its tensor on average over many shots.
         legs: of each leg.
         groups: of each measurement group, in the order of its variants.
         times: (factor,) by how many groups each factor is measured.
@@ -102,8 +102,15 @@ class FragmentOutcomes:
         return array
 
 
-def fragment_outcomes(fragment: Fragment, schemes: tuple[Scheme, ...]) -> FragmentOutcomes:
+def fragment_outcomes(
+    fragment: Fragment, schemes: tuple[Scheme, ...], left: Callable[[Fragment], np.ndarray] | None = None
+) -> FragmentOutcomes:
     """What the variants of a fragment show, under the settings of these schemes.
+
+    Args:
+        fragment: the fragment.
+        schemes: of its legs.
+        left: which part of a tensor's entries is left where errors spoil them, by what is asked; None for all.
 
     Raises:
         ExecutionError: there is not enough memory to simulate it.
@@ -115,6 +122,8 @@ def fragment_outcomes(fragment: Fragment, schemes: tuple[Scheme, ...]) -> Fragme
     groups = []
     for question in _questions(fragment):
         own = whole_tensor(question.fragment)
+        if left is not None:
+            own = own * left(question.fragment)
         for group, places, pairs in zip(question.groups, question.factors, question.products, strict=True):
             values[..., group.factors] = own[..., places]
             times[group.factors] += 1

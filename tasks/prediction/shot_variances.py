@@ -12,15 +12,18 @@ Where the gradient vanishes the rest counts (``whole_variance``); it falls as th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from scheduler_policies import Device
 from tasks.cutting import Plan, structure_of
 from tasks.cutting.cost import greedy_contraction
 from tasks.model.problem import Problem
 from tasks.model.tensor import FragmentTensor
+from tasks.prediction.noise_bias import left_by_noise
 from tasks.prediction.shot_outcomes import (
     FragmentOutcomes,
     along_legs,
@@ -90,9 +93,14 @@ class ShotVariances:
 
 
 def shot_variances(
-    problem: Problem, plan: Plan, memory_bytes: int | None = None, *, shots: float | None = None
+    problem: Problem,
+    plan: Plan,
+    memory_bytes: int | None = None,
+    *,
+    shots: float | None = None,
+    devices: Sequence[Device] = (),
 ) -> ShotVariances:
-    """Compute what one shot of each variant is worth from the fragments' exact tensors.
+    """Compute what one shot of each variant is worth from what the fragments' shots would show.
 
     Args:
         problem: the problem.
@@ -100,12 +108,15 @@ def shot_variances(
         memory_bytes: what the contraction may take.
         shots: in all, where only the largest error that they give is wanted: what is beyond first order is then left
             out where it is none of it; None: it is not left out.
+        devices: those with errors that spoil what is shown, as ``noise_biases`` has it: a value that is certain
+            without them is then not; none where shots show the exact tensors.
     """
     count = problem.terms.coefficients.shape[0]
     if not plan.fragments:  # no gate acts on what is asked: nothing is measured
         return ShotVariances(np.zeros((0, count)), np.zeros(0, dtype=int), np.zeros(count))
     structure = structure_of(problem, plan)
-    shown = [fragment_outcomes(f, schemes) for f, schemes in zip(plan.fragments, plan.schemes, strict=True)]
+    left = left_by_noise(plan, devices) if devices else [None] * len(plan.fragments)
+    shown = [fragment_outcomes(*own) for own in zip(plan.fragments, plan.schemes, left, strict=True)]
     tensors = [FragmentTensor(f.index, one.values) for f, one in zip(plan.fragments, shown, strict=True)]
     network = network_of(structure)
     ordered = values_by_fragment(structure, network, tensors)
