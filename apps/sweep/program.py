@@ -117,9 +117,12 @@ def sweep(
     told(len(done))
     paid = sum(entry.get("price", 0.0) for entry in journal.entries)
     waiting = sum(len(group.rows) for group in groups) - len(done)
-    units = units_of(run_devices(options.resources, {}))
+    units, run = units_of(run_devices(options.resources, {})), str(directory.record["run"])
     try:
-        with directory.timing("sweep"), shared_engine(options.engine, units=units, scheduler=options.scheduler):
+        with (
+            directory.timing("sweep"),
+            shared_engine(options.engine, units=units, scheduler=options.scheduler, run=run),
+        ):
             for group in groups:
                 evaluator = Evaluator(group.circuit, [group.observable], options)
                 for rows, angles in _parts(group):

@@ -131,7 +131,8 @@ def optimise(directory: RunDirectory, settings: Settings, told: Told) -> Optimum
         if measure.evaluator(0).prepared() is None:  # each evaluation goes through the engine: keep it up
             options = settings.options
             units = units_of(run_devices(options.resources, {}))
-            stack.enter_context(shared_engine(options.engine, units=units, scheduler=options.scheduler))
+            run = str(directory.record["run"])
+            stack.enter_context(shared_engine(options.engine, units=units, scheduler=options.scheduler, run=run))
         with directory.timing("search"):
             found, state = _searched(settings, objective, search), objective.state
             point = found.parameters

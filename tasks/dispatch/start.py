@@ -81,7 +81,8 @@ def started(
         )
     with contextlib.ExitStack() as stack:
         units = units_of(devices)
-        info = stack.enter_context(shared_engine(options.engine, units=units, scheduler=options.scheduler))
+        run = str(directory.record["run"])
+        info = stack.enter_context(shared_engine(options.engine, units=units, scheduler=options.scheduler, run=run))
         if options.scheduler and "CPU" in info.units:
             # Without a resources file the cores are those of the cluster.
             devices = [
@@ -122,7 +123,7 @@ def started(
                 share_meaning=options.share_meaning,
                 held=held_qpus(),
                 memory_bytes=options.room,
-                run=str(directory.record["run"]),
+                run=run,
             ),
             partial(state_of, trouble=trouble),
             fan_in,

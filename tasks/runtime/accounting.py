@@ -11,6 +11,12 @@ from typing import Any
 
 NAME = "qompass-accounts"
 _SEPARATOR = "--"
+_CLIENT = "."
+
+
+def client_of(run: str, number: str) -> str:
+    """What a scheduler knows a run's process by: several may have worked on one run."""
+    return f"{run}{_CLIENT}{number}" if run else number
 
 
 def key_of(task: str, run: str, number: int) -> str:
@@ -44,7 +50,7 @@ def accounts_of(dask_scheduler: Any) -> dict[str, Any]:
     names = sorted((present | waiting.keys() | accounts.runs.keys()) - {""})
     runs = [
         {
-            "run": name,
+            "run": name.rpartition(_CLIENT)[0] or name,
             "here": name in present,
             "tasks": int(accounts.runs.get(name, {}).get("tasks", 0)),
             "waiting": waiting.get(name, 0),
@@ -74,5 +80,5 @@ def virtual_time(dask_scheduler: Any) -> int:
 
 def run_of_client(client: str) -> str:
     """The run that a client of the scheduler belongs to, by the name that dask gives the client; "" for others."""
-    parts = client.split("-")  # Client-run-<run>-<dask's own number of it>
-    return parts[2] if parts[1:2] == ["run"] else ""
+    parts = client.split(_SEPARATOR)  # Client-run--<run>---<dask's own number of it>
+    return parts[1] if parts[0].endswith("-run") else ""

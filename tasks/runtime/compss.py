@@ -64,7 +64,7 @@ if active():
             )
         return constraints.constraint(**({"processors": list(processors)} if processors else {}), **needs)
 
-    def start(units: dict[str, int], scheduler: str = "") -> dict[str, int]:
+    def start(units: dict[str, int], scheduler: str = "", run: str = "") -> dict[str, int]:
         """Nothing to do: runcompss started the runtime, and its resources file says the units."""
         return units
 

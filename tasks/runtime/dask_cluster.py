@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import tasks.runtime.ranks as ranks
-from tasks.runtime.accounting import key_of, virtual_time
+from tasks.runtime.accounting import client_of, key_of, virtual_time
 from tasks.runtime.cluster_folder import (
     Cluster,
     announce,
@@ -69,21 +69,22 @@ class ClusterEngine:
 
     Args:
         cluster: where.
+        run: the id of the run that submits tasks, "" for other programs.
 
     Raises:
         EngineError: the scheduler does not answer, or has no worker.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, run: str = "") -> None:
         distributed = _quiet_distributed()
         self._cluster = cluster
-        self._run = secrets.token_hex(4)  # several clients share a scheduler, and keys are its own
+        self._run = client_of(run, secrets.token_hex(4))  # several clients share a scheduler, and keys are its own
         self._numbers = itertools.count()
         self._behind, self._last = 0, -math.inf
         try:
             self._client = distributed.Client(
                 cluster.address, security=cluster.security(), set_as_default=False, timeout=_CONNECT_S,
-                name=f"run-{self._run}",
+                name=f"run--{self._run}--",
             )  # fmt: skip
         except (OSError, TimeoutError, asyncio.TimeoutError) as error:
             raise _silent(cluster) from error

@@ -48,12 +48,13 @@ _engine: LocalEngine | ClusterEngine | None = None
 _starting = threading.Lock()
 
 
-def start(units: dict[str, int], scheduler: str = "") -> dict[str, int]:
+def start(units: dict[str, int], scheduler: str = "", run: str = "") -> dict[str, int]:
     """Take tasks from now on, with these computing units for each processor.
 
     Args:
         units: of this machine; of a cluster its workers say them.
         scheduler: a cluster (``find_cluster``), "" for this machine.
+        run: by which id the cluster knows what submits tasks.
 
     Returns:
         the computing units of each processor.
@@ -67,7 +68,7 @@ def start(units: dict[str, int], scheduler: str = "") -> dict[str, int]:
         from tasks.runtime.dask_cluster import ClusterEngine
 
         cluster = find_cluster(scheduler)
-        _engine = ClusterEngine(cluster)
+        _engine = ClusterEngine(cluster, run)
         _cluster, _units = cluster, _engine.units
         return _units
     all_units = {_DEFAULT_PROCESSOR: _cores(), **units}

@@ -80,7 +80,7 @@ def under_compss() -> bool:
 
 
 def start_engine(
-    name: str = "auto", *, units: Mapping[str, int] | None = None, scheduler: str | None = None
+    name: str = "auto", *, units: Mapping[str, int] | None = None, scheduler: str | None = None, run: str = ""
 ) -> EngineInfo:
     """Start the engine, or use the one that runcompss has started.
 
@@ -89,6 +89,7 @@ def start_engine(
         units: embedded engine only: computing units of each named processor; "CPU" counts those that tasks without
             a named processor take, one for each core if absent. COMPSs takes its units from the resources file.
         scheduler: embedded engine only: the cluster whose workers execute the tasks, and say the units.
+        run: the id of the run that is executed, by which a cluster tells runs apart.
 
     Raises:
         EngineError: for an engine that cannot be had here, or when one runs already.
@@ -108,7 +109,7 @@ def start_engine(
         raise EngineError(
             "COMPSs schedules here: leave out `scheduler`, or start it without runcompss", field="scheduler"
         )
-    all_units = _backend.start(dict(units or {}), scheduler or "")
+    all_units = _backend.start(dict(units or {}), scheduler or "", run)
     # The launcher's folder where there is one, so that it can cancel: while this program waits inside COMPSs for a
     # task, no signal reaches it.
     folder = os.environ.get("QOMPASS_STATE") or _folder_of_run()
@@ -160,13 +161,13 @@ def engine(
 
 @contextlib.contextmanager
 def shared_engine(
-    name: str = "auto", *, units: Mapping[str, int] | None = None, scheduler: str | None = None
+    name: str = "auto", *, units: Mapping[str, int] | None = None, scheduler: str | None = None, run: str = ""
 ) -> Iterator[EngineInfo]:
     """The engine that runs already, else one that ends with the last of the blocks (of any thread) that share it."""
     global _sharing
     with _share:
         shared = _running is None or _sharing > 0
-        info = start_engine(name, units=units, scheduler=scheduler) if _running is None else _running
+        info = start_engine(name, units=units, scheduler=scheduler, run=run) if _running is None else _running
         _sharing += shared
     try:
         yield info

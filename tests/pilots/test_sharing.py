@@ -62,11 +62,12 @@ def test_runs_take_turns_whoever_came_first_and_nobody_catches_up_alone(pilots):
 
 def test_status_counts_the_tasks_of_each_run_and_the_time_they_held(pilots):
     folder = start_pilot("one", "local", 1, 600, units={"CPU": 1}).folder
-    engine = ClusterEngine(find_cluster(str(folder)))
+    engine = ClusterEngine(find_cluster(str(folder)), "20261128-171834-15d1be")
     try:
         for future in submit(engine, 5, 0.1):
             assert future.result().value
         (run,) = pilot_status("one").runs
+        assert run["run"] == "20261128-171834-15d1be"  # by which `qompass runs show` knows it
         assert run["here"] and run["tasks"] == 5 and run["waiting"] == 0 and run["busy_s"] >= 0.5
         assert 0 < pilot_status("one").devices["CPU"]["busy_share"] <= 1
     finally:
@@ -78,7 +79,8 @@ def test_status_counts_the_tasks_of_each_run_and_the_time_they_held(pilots):
 def test_keys_say_whose_a_task_is(task):
     assert run_of(key_of(task, "3f2a", 7)) == "3f2a"
     assert run_of("sum-123") == "" and run_of(("tuple", 1)) == ""
-    assert run_of_client("Client-run-3f2a-b1c2-11f1") == "3f2a" and run_of_client("Client-b1c2-11f1") == ""
+    assert run_of_client("Client-run--20261128-1-a.3f2a---b1c2-11f1") == "20261128-1-a.3f2a"
+    assert run_of_client("Client-b1c2-11f1") == ""
 
 
 @pytest.fixture
