@@ -2,7 +2,9 @@
 
 A product's Hermitian part is what counts, and entries of it are real. So every branching's pairs of branches are made
 real numbers first: the entries where there are no more of them, else coefficients of Hermitian matrices. What makes
-entries of these, where several legs share a branching, multiplies real numbers only.
+entries of these, where several legs share a branching, multiplies real numbers only. Where no legs do, all is real
+from the start: elements of a leg's basis are real and symmetric, or imaginary and antisymmetric, and one real matrix,
+the real and the imaginary part of a Hermitian one added, has both kinds of entries up to their signs.
 """
 
 from __future__ import annotations
@@ -35,7 +37,11 @@ class LegBases:
         self._xp = arrays.xp
         self._ranks = [one.rank for one in branchings]
         changes = [_change([legs[k] for k in one.legs], one.spread) for one in branchings]
-        self._real = [arrays.put(matrix) for matrix in _joined([real for real, _ in changes])]
+        first, signs = [real for real, _ in changes], None
+        if not any(entries for _, entries in changes):
+            first, signs = _added(first)
+        self._signs = None if signs is None else arrays.put(signs)
+        self._real = [arrays.put(matrix) for matrix in _joined(first)]
         self._entries = [[arrays.put(matrix) for matrix in matrices] for _, matrices in changes]
         order = [k for one in branchings for k in one.legs]
         self._dimensions = [legs[k].dimension for k in order]
@@ -52,11 +58,17 @@ class LegBases:
         """
         xp = self._xp
         count, number = grams.shape[0], len(self._ranks)
+        if self._signs is not None:
+            real, imaginary = xp.real(grams), xp.imag(grams)
+            grams = real + imaginary + xp.matrix_transpose(real - imaginary)
         value = xp.reshape(grams, (count, *self._ranks, *self._ranks))
         value = xp.permute_dims(value, (0, *(axis for k in range(1, number + 1) for axis in (k, number + k))))
         for matrix in reversed(self._real):  # the last axis becomes the first one, so that k is the last in the end
             value = xp.matmul(matrix, xp.matrix_transpose(xp.reshape(value, (-1, matrix.shape[1]))))
-        value = xp.real(value)
+        if self._signs is None:
+            value = xp.real(value)
+        else:
+            value = xp.reshape(value, (-1, count)) * self._signs
         if any(self._entries):
             value = xp.asarray(value, copy=True)
             before, after = 1, prod(value.shape)
@@ -73,6 +85,22 @@ class LegBases:
         if before * inner == prod(value.shape):
             return xp.matmul(xp.reshape(value, (before, inner)), xp.matrix_transpose(matrix))
         return xp.matmul(matrix, xp.reshape(value, (before, inner, -1)))
+
+
+def _added(matrices: Sequence[np.ndarray]) -> tuple[list[np.ndarray], np.ndarray | None]:
+    """(entries, pair) real each and (entry of all, 1) what entries are of a Hermitian matrix's parts added, times.
+
+    The matrices as they are and None where an element of a basis is neither real nor imaginary.
+    """
+    turns = np.zeros(1, dtype=np.int64)
+    for matrix in matrices:
+        imaginary = matrix.imag.any(axis=1)
+        if matrix.real[imaginary].any():
+            return list(matrices), None
+        turns = (turns[:, None] + imaginary).reshape(-1)
+    # Of i^m C with C real, by the real parts of i^m and of i^m i; half of a matrix and its adjoint.
+    signs = np.array([0.5, -0.5, -0.5, 0.5])[turns % 4]
+    return [matrix.real + matrix.imag for matrix in matrices], signs[:, None]
 
 
 def _joined(matrices: Sequence[np.ndarray]) -> list[np.ndarray]:
