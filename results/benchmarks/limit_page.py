@@ -52,28 +52,41 @@ def table(results: dict[str, Any]) -> list[str]:
             )
     lines += ["", *growth(results), ""]
     lines += [
-        "1,000 two-body observables of 16 qubits have 137 X parts. Each takes at least half a product of 2^16 x "
-        "16 by 2^16 x 16 complex numbers, 67 Mflop, so all of them 184 ms at 50 Gflop/s. In three bases, with all "
-        "qubits turned between them, they take 47 passes of half the rows, one a qubit and basis, and 9 of all, "
-        "whose products are Hermitian and take 7 parts of 8: 4.2 Gflop, 84 ms. By hand, before the work of others "
-        "on the machine, each part alone and the least of several runs: products of 32 x 32 numbers over 32 rows "
-        "that come from memory reach 50 Gflop/s, 1.35 and 2.5 ms a pass, 86 ms in all; sums of blocks are .3 ms a "
-        "pass and 1 ms one of all rows, 23 ms; two turns 19 ms, six reorderings of rows 13 ms, changes of basis 5 "
-        "ms: 146 ms beside a simulation of 58, where 10 observables take 25. That would be 2.5 times those; what "
-        "is measured above is more, for reasons not all found. So the aim of twice is not met, nor is it likely "
-        "to be with these passes.",
+        "1,000 two-body observables of 16 qubits have 137 X parts. Each takes at least half a product of 2^16 x 16 "
+        "by 2^16 x 16 complex numbers, 67 Mflop, so all of them 184 ms at 50 Gflop/s. In three bases, with all "
+        "qubits turned between them, they take 45 passes of half the rows, one a qubit and basis but for the "
+        "highest qubit, and 9 of all, whose products are Hermitian and take 7 parts of 8: 4.1 Gflop, 82 ms. Of two "
+        "qubits one tells rows apart by the other's bit, so that a pass sums over all rows below its own qubit and "
+        "its products are of up to 128 rows in place of 32: less than half of the blocks to sum, and no pass "
+        "has more.",
+        "",
+        "By parts, in one process, each part the least of ten runs, beside the work of others and on a machine "
+        "that was slower than for the table: 553 ms, of which simulation 102, products 272, sums of blocks 67, two "
+        "turns 39, six reorderings of rows 31, what Python does between (choosing passes, signs, views of the "
+        "state) 32, changes of basis 8, real and imaginary parts set apart 3. As it was before, in the same "
+        "minutes: 860 ms, of which simulation 129, products 397, sums 163, turns 62, reorderings 31, Python 62, "
+        "changes of basis 12, setting apart 4. So what had been missing between a sum of parts measured alone (2.5 "
+        "times the time of 10) and the whole (3.4) was for the most part sums, three times what they took by hand, "
+        "and Python, which had not been counted; and products suffer more from the work of others than a "
+        "simulation does. Products of 32 columns reached 30 Gflop/s there even from a core's first cache, large "
+        "ones 50. 10 observables took 137 ms: simulation 87, products 38, the rest 12. Twice that would leave "
+        "nothing beside simulation and products, and at the 50 Gflop/s of a machine left alone, where simulation "
+        "takes 58 ms and 10 observables 83, it would leave 26 ms for all else, of which turns and reorderings take "
+        "more. So the aim of twice is not met, nor will it be with these passes.",
         "",
         "Fewer passes: six of a pair's nine letters differ, and each of these is seen by two passes at most, that "
         "of one qubit in the other's basis and that of the other in the one's, if the pass tells the bit of the "
-        "second qubit apart. So each qubit needs a pass in each basis; or one basis needs none, and 32 passes "
-        "tell all bits apart, which leaves products no rows to sum. Counted and not built: reduced arrays of "
-        "blocks of qubits (20 blocks of four hold all pairs of 16: 21 Gflop); 15 product bases of a covering "
-        "array, in which all pairs are diagonal (45 passes of all rows and 14 turns), or 20 at least and as many "
-        "turns where each leaves other bits untold. Measured and no quicker: three real products in place of "
-        "four, from states of three parts (1.6 to 1.9 ms a pass beside 1.3 to 1.6: half as much again is read); "
-        "rows far apart in memory in place of reordered ones (2.5 ms a pass); blocks in smaller parts that stay "
-        "in a core's second cache. A Hermitian matrix as one real one, real plus imaginary part, would shorten "
-        "the sums of the 9 passes alone: of the other 47 both parts are wanted, for X and for Y.",
+        "second qubit apart. So each qubit needs a pass in each basis; or one basis needs none, and 32 passes tell "
+        "all bits apart, which leaves products no rows to sum. With passes of only one run's qubits in one basis "
+        "42 are enough, all but a few of 32 rows: more sums than 45 of longer runs. Counted and not built: reduced "
+        "arrays of blocks of qubits (20 blocks of four hold all pairs of 16: 21 Gflop); 15 product bases of a "
+        "covering array, in which all pairs are diagonal (45 passes of all rows and 14 turns), or 20 at least and "
+        "as many turns where each leaves other bits untold. Measured and no quicker: three real products in place "
+        "of four, from states of three parts (1.6 to 1.9 ms a pass beside 1.3 to 1.6: half as much again is read); "
+        "rows far apart in memory in place of reordered ones (2.5 ms a pass); blocks in smaller parts that stay in "
+        "a core's second cache; a Hermitian matrix as one real one, real plus imaginary part, for the 9 passes "
+        "(the product takes half, 4.1 in place of 7.9 ms, but the state times 1 + i takes 5.9 to make; of the "
+        "other 45 both parts are wanted, for X and for Y).",
         "",
         "500 observables of 12 qubits with 64 branches have 79 X parts of as much work each, 106 ms at full "
         "speed: 10 times the limit. Turned bases are taken there. 1,000 dense observables have about as many X "
