@@ -66,7 +66,7 @@ def _evolution(numbers: Numbers) -> str:
         " below 10 ms nothing is looked"
         " for, a key by meaning is made where it costs at most a twentieth of that, and where too little has been found"
         " for what looking costs, most is *passed over* and run at once (-: measured before that was weighed). Looking"
-        " in vain may so cost two executions and one in two hundred. *Ratio* above 1: faster with"
+        " in vain may so cost one execution and one in two hundred. *Ratio* above 1: faster with"
         " the cache. *Qdislib*: the same circuits through Qdislib 1.0.1's own cache on LMDB, each execution held as"
         " long, beside the same without.\n"
     )

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from qiskit import QuantumCircuit
-from qiskit.circuit import Barrier, Delay, Instruction, Measure, Reset
+from qiskit.circuit import Barrier, Delay, Instruction, Measure, Qubit, Reset
 from qiskit.circuit.library import UnitaryGate
 
 from tasks.cutting.once import once_a_fragment
@@ -21,9 +21,9 @@ from tasks.cutting.plan import Fragment
 from tasks.execution.errors import UnsupportedCircuit
 
 FORM_VERSION = 2
-_GLIMPSED = 16  # instructions
-_MEASURE = struct.pack("<H", 7) + b"measure;"
-_NUMBER, _ON_ONE = struct.Struct("<d").pack, struct.Struct("<2i").pack
+_GLIMPSED = 6  # instructions
+_MEASURE, _MEASURES = struct.pack("<H", 7) + b"measure;", (Measure, type(Measure()))
+_NUMBER = struct.Struct("<d").pack
 
 
 def circuit_digest(circuit: QuantumCircuit) -> str:
@@ -69,20 +69,30 @@ def circuit_material(circuit: QuantumCircuit) -> bytes:
     bit_at = {bit: i for i, bit in enumerate(circuit.clbits)}
     out = [struct.pack("<HII", FORM_VERSION, circuit.num_qubits, circuit.num_clbits)]
     heads: dict[str, bytes] = {}
+    placed: dict[tuple[Qubit, ...], bytes] = {}
     for item in circuit.data:
         if item.is_standard_gate() and ((name := item.name) in heads or is_standard(item.operation)):
-            if name not in heads:
-                heads[name] = _head(name)
-            out.append(_plain_material(heads[name], item.params) or _instruction_material(item.operation))
+            head = heads.get(name) or heads.setdefault(name, _head(name))
+            numbers = item.params
+            out.append(
+                (_plain_material(head, numbers) if numbers else head + b";") or _instruction_material(item.operation)
+            )
         else:
             operation = item.operation
-            out.append(_MEASURE if type(operation) is Measure else _instruction_material(operation))
-        places = [at[q] for q in item.qubits]
-        if item.clbits:
-            places += [bit_at[c] for c in item.clbits]
-        one = len(places) == 1
-        out.append(_ON_ONE(1, *places) if one else struct.pack(f"<{len(places) + 1}i", len(places), *places))
+            out.append(_MEASURE if type(operation) in _MEASURES else _instruction_material(operation))
+        qubits = item.qubits
+        if bits := item.clbits:
+            out.append(_places([at[q] for q in qubits] + [bit_at[c] for c in bits]))
+        else:
+            places = placed.get(qubits)
+            if places is None:
+                places = placed[qubits] = _places([at[q] for q in qubits])
+            out.append(places)
     return b"".join(out)
+
+
+def _places(places: Sequence[int]) -> bytes:
+    return struct.pack(f"<{len(places) + 1}i", len(places), *places)
 
 
 def glimpse(circuit: QuantumCircuit) -> bytes:
@@ -91,14 +101,12 @@ def glimpse(circuit: QuantumCircuit) -> bytes:
     seen: list[object] = [len(data)]
     for place in range(len(data) - 1, -1, -max(1, len(data) // _GLIMPSED)):
         item = data[place]
-        seen += (item.name, *map(repr, item.params))
+        seen += (item.name, *item.params)
     return hashlib.blake2b(repr(seen).encode(), digest_size=8).digest()
 
 
 def _plain_material(head: bytes, parameters: Sequence[object]) -> bytes:
     """What ``_instruction_material`` says of a standard gate, from its name and numbers; b"" if they are no numbers."""
-    if not parameters:
-        return head + b";"
     try:
         if len(parameters) == 1:
             return head + b"f" + _NUMBER(parameters[0]) + b";"

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -48,7 +49,7 @@ class Cache:
     """A cache over one store, or over none ("off"): then everything is run, with the same results.
 
     Attributes:
-        flight: store access and single flight, or None when off.
+        opened: store access and single flight, what opens it at its first use, or None when off.
         lifetime: seconds until an entry expires, 0 for never.
         keys: the key maker, with its memo.
         tally: what happened.
@@ -57,13 +58,20 @@ class Cache:
         clock: seconds.
     """
 
-    flight: SingleFlight | None
+    opened: SingleFlight | Callable[[], SingleFlight | None] | None
     lifetime: float = 0.0
     keys: KeyMaker = field(default_factory=KeyMaker)
     tally: Tally = field(default_factory=Tally)
     looking: Payoff = field(default_factory=Payoff)
     meaning: Payoff = field(default_factory=Payoff)
     clock: Callable[[], float] = time.perf_counter
+
+    @property
+    def flight(self) -> SingleFlight | None:
+        """Store access and single flight, opened now if it was not yet; None when off."""
+        if callable(self.opened):
+            self.opened = self.opened()
+        return self.opened
 
     def counts(self, requests: Sequence[CountsRequest], target: Target, run: Run) -> list[CountsAnswer | None]:
         """Return counts for every request; what must be run is handed to ``run`` in as few lists as possible.
@@ -163,7 +171,7 @@ class Cache:
                 for (g, _), a in zip(todo, results, strict=True)
             ]
 
-        wants = [Want(keys[i], 0) if self._looks(keys[i].digest, seconds) else None for i in first]
+        wants = [Want(keys[i], 0) if self._looks(partial(getattr, keys[i], "digest"), seconds) else None for i in first]
         entries, ran = self._obtained(wants, [seconds] * len(first), produce)
         out: list[ArrayAnswer | None] = [None] * len(keys)
         for group, entry, new in zip(members, entries, ran, strict=True):
@@ -191,7 +199,7 @@ class Cache:
         if (
             self.flight is None
             or not meaning_pays(fragment, seconds)
-            or not self.meaning.looks(bytes.fromhex(written), seconds, predicted)
+            or not self.meaning.looks(lambda: bytes.fromhex(written), seconds, predicted)
         ):
             return fragment_key(fragment, target, meaning=False), written
         began = self.clock()
@@ -206,26 +214,29 @@ class Cache:
 
     def numbers(self) -> dict[str, float]:
         """What happened so far, in numbers that can be added up over processes."""
-        flight = self.flight
+        used = self.opened if isinstance(self.opened, SingleFlight) else None
         return {
             **vars(self.tally),
-            "unsound_entries": flight.unsound if flight else 0,
-            "store_failures": flight.failures if flight else 0,
+            "unsound_entries": used.unsound if used else 0,
+            "store_failures": used.failures if used else 0,
         }
 
     def notes(self) -> list[str]:
         """Return, once, what the user has to be told about the store."""
-        return [] if self.flight is None else self.flight.store.notes()
+        return self.opened.store.notes() if isinstance(self.opened, SingleFlight) else []
 
     def close(self) -> None:
         """Close the store."""
-        if self.flight is not None:
-            self.flight.store.close()
+        if isinstance(self.opened, SingleFlight):
+            self.opened.store.close()
 
     def _counts_key(self, request: CountsRequest, target: Target) -> Key | None:
-        if self.flight is None or not finding_pays(request.seconds):
+        if self.opened is None or not finding_pays(request.seconds):
             return None
-        if math.isfinite(request.seconds) and not self._looks(glimpse(request.circuit), request.seconds):
+        if math.isfinite(request.seconds) and not self._looks(lambda: glimpse(request.circuit), request.seconds):
+            return None
+        flight = self.flight
+        if flight is None:
             return None
         began = self.clock()
         predicted = meaning_seconds(len(request.circuit.data))
@@ -236,8 +247,8 @@ class Cache:
                 as_written=request.as_written or not meaning_of_gates_pays(len(request.circuit.data), request.seconds),
                 reproducible=None if request.seed is None else (request.shots, request.seed),
                 stream=request.stream,
-                recall=self.flight.recall,
-                work_out=lambda digest: self.meaning.looks(digest, request.seconds, predicted),
+                recall=flight.recall,
+                work_out=lambda digest: self.meaning.looks(lambda: digest, request.seconds, predicted),
             )
         except UnsupportedCircuit as error:
             logger.warning("%s", error)
@@ -246,10 +257,10 @@ class Cache:
             exact, form = self.keys.worked_out.popleft()
             self._note_key(self.clock() - began, predicted)
             if form is not None:
-                self.flight.remember(exact, form, self._expires())
+                flight.remember(exact, form, self._expires())
         return key
 
-    def _looks(self, name: bytes, seconds: float) -> bool:
+    def _looks(self, name: Callable[[], bytes], seconds: float) -> bool:
         looks = self.looking.looks(name, seconds, LOOK_SECONDS)
         self.tally.passed_over += not looks
         return looks
@@ -261,7 +272,7 @@ class Cache:
         found: list[Entry | None] = [None] * len(wants)
         produced = [True] * len(wants)
         sought = [(k, want) for k, want in enumerate(wants) if want is not None]
-        if self.flight is not None and sought:
+        if sought and self.flight is not None:
             took, waited = 0.0, self.flight.waited
 
             def timed(todo: list[tuple[int, Entry | None]]) -> list[Entry | None]:
@@ -313,7 +324,10 @@ class Cache:
 
 
 def open_cache(where: str, *, lifetime: float = 0.0, max_bytes: int = 1 << 30, lease: float = 10.0) -> Cache:
-    """Open the cache that ``--cache DIR|URL|off`` names. A store that cannot be opened is a warning, and no cache.
+    """Return the cache that ``--cache DIR|URL|off`` names.
+
+    Its store is opened when something is first looked for, which a run of quick executions never does. One that cannot
+    be opened is a warning then, and no cache.
 
     Args:
         where: ``off``, a directory, a ``redis://`` or ``rediss://`` URL, or ``DIRECTORY,URL``.
@@ -321,14 +335,15 @@ def open_cache(where: str, *, lifetime: float = 0.0, max_bytes: int = 1 << 30, l
         max_bytes: size bound of a directory.
         lease: seconds after which a worker that stopped renewing its claim is taken for dead.
     """
-    if where == OFF:
-        return Cache(None)
-    try:
-        store = open_entries(where, max_bytes=max_bytes)
-    except StoreUnavailable as error:
-        logger.warning("%s; going on without a cache", error)
-        return Cache(None)
-    return Cache(SingleFlight(store, lease=lease), lifetime)
+
+    def opened() -> SingleFlight | None:
+        try:
+            return SingleFlight(open_entries(where, max_bytes=max_bytes), lease=lease)
+        except StoreUnavailable as error:
+            logger.warning("%s; going on without a cache", error)
+            return None
+
+    return Cache(None if where == OFF else opened, lifetime)
 
 
 def _present(key: Key | None) -> Key:

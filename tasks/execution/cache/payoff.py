@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-_BELIEVED_LOOKED, _BELIEVED_FOUND = 20.0, 2.0
-"""What is taken for known before anything is: enough to wait for hits as long as two executions take."""
+from collections.abc import Callable
+
+_BELIEVED_LOOKED, _BELIEVED_FOUND = 20.0, 1.0
+"""What is taken for known before anything is: enough to wait for hits as long as one execution takes."""
 _REMEMBERED = 200.0  # looks; what is older counts ever less
 _LEAST_FOUND = 1e-6
 _MOST_SPENT = 0.005  # of an execution's seconds, on average, where looking does not pay
@@ -18,7 +20,7 @@ class Payoff:
     where the share of looks that found something, lately, times the execution's seconds is at least the cost. Where it
     does not, part of all results is still looked for and kept, so that hits are noticed when they begin: so few that
     all executions together lose one in two hundred. By what it is a result is in that part or not, and what was kept is
-    looked for again. Looking in vain so costs as much as two executions, and one in two hundred from then on.
+    looked for again. Looking in vain so costs as much as one execution, and one in two hundred from then on.
 
     Attributes:
         cost: seconds of a look, as a multiple of what is predicted.
@@ -28,18 +30,18 @@ class Payoff:
         self.cost = 1.0
         self._looked, self._found = _BELIEVED_LOOKED, _BELIEVED_FOUND
 
-    def looks(self, name: bytes, seconds: float, predicted: float) -> bool:
+    def looks(self, name: Callable[[], bytes], seconds: float, predicted: float) -> bool:
         """Say whether to look for a result.
 
         Args:
-            name: the same for the same result, spread evenly over all, 8 bytes or more.
+            name: returns the same for the same result, spread evenly over all, 8 bytes or more; asked where it matters.
             seconds: that its execution is predicted to take.
             predicted: seconds that a look is, see ``spent``.
         """
         cost = self.cost * predicted
         if self._found / self._looked * seconds >= cost:
             return True
-        return int.from_bytes(name[:8], "big") * cost < _MOST_SPENT * seconds * 2.0**64
+        return int.from_bytes(name()[:8], "big") * cost < _MOST_SPENT * seconds * 2.0**64
 
     def note(self, found: bool) -> None:
         """A result was looked for, and found or not."""
