@@ -1,7 +1,7 @@
 """What is stored under a key, and its bytes: a header in JSON, arrays as raw little-endian data, a seal. No pickle.
 
 Layout: magic ``QPCE``, version (2 bytes), identity of the sealing key (8 bytes), header length (4 bytes), header,
-arrays in the header's order, 32 bytes of keyed BLAKE2b over all before it. Nothing in an entry is ever executed, and
+arrays in the header's order, 32 bytes of HMAC-SHA256 over all before it. Nothing in an entry is ever executed, and
 nobody without the key can make one that is used, so a store that others may write to can at worst make a lookup miss.
 """
 
@@ -18,9 +18,10 @@ from tasks.execution.cache.errors import CorruptEntry, OtherKey
 from tasks.execution.cache.seal import ID_BYTES, TAG_BYTES, Seal
 from tasks.model.tensor import VariantCounts
 
-ENTRY_VERSION = 2
+ENTRY_VERSION = 3
 _MAGIC = b"QPCE"
 _HEAD = struct.Struct(f"<4sH{ID_BYTES}sI")
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
 _DTYPES = {"<f8", "<c16", "<i8", "|u1"}
 
 
@@ -79,9 +80,10 @@ def encode(entry: Entry, seal: Seal) -> bytes:
         "expires": entry.expires,
         "provenance": entry.provenance,
     }
-    text = json.dumps(header, separators=(",", ":")).encode()
-    body = _HEAD.pack(_MAGIC, ENTRY_VERSION, seal.identity, len(text)) + text + b"".join(a.tobytes() for a in packed)
-    return body + seal.tag(body)
+    text = _to_json(header).encode()
+    head = _HEAD.pack(_MAGIC, ENTRY_VERSION, seal.identity, len(text))
+    parts: list[bytes | memoryview] = [head, text, *(a.data for a in packed if a.size)]
+    return b"".join((*parts, seal.tag(*parts)))  # copied once: an array may be as large as memory allows
 
 
 def decode(data: bytes, seal: Seal) -> Entry:
@@ -93,16 +95,16 @@ def decode(data: bytes, seal: Seal) -> Entry:
     """
     if len(data) < _HEAD.size + TAG_BYTES or data[:4] != _MAGIC:
         raise CorruptEntry("not a cache entry: the first bytes are wrong; 'qompass cache prune' removes it")
-    body, tag = data[:-TAG_BYTES], data[-TAG_BYTES:]
+    body, tag = memoryview(data)[:-TAG_BYTES], data[-TAG_BYTES:]
     _, version, identity, length = _HEAD.unpack_from(body)
     if version != ENTRY_VERSION:
         raise CorruptEntry(f"cache entry of version {version}, this program reads {ENTRY_VERSION}; it is run again")
     if identity != seal.identity:
         raise OtherKey("cache entry sealed with another key; it is not used")
-    if not seal.made(body, tag):
+    if not seal.made(tag, body):
         raise CorruptEntry("cache entry that fails its seal: damaged or forged; 'qompass cache prune' removes it")
     try:
-        header = json.loads(body[_HEAD.size : _HEAD.size + length])
+        header = json.loads(bytes(body[_HEAD.size : _HEAD.size + length]))
         arrays = _read_arrays(body, _HEAD.size + length, header["arrays"])
         blocks = []
         for i, num_bits in enumerate(header["bits"]):
@@ -121,7 +123,7 @@ def decode(data: bytes, seal: Seal) -> Entry:
         raise CorruptEntry(f"cache entry with an unsound header ({error}); it is run again") from error
 
 
-def _read_arrays(body: bytes, at: int, described: list[list[object]]) -> list[np.ndarray]:
+def _read_arrays(body: memoryview, at: int, described: list[list[object]]) -> list[np.ndarray]:
     arrays = []
     for dtype, shape in described:
         if dtype not in _DTYPES or not isinstance(shape, list):

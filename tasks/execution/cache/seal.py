@@ -28,7 +28,7 @@ _LEAST_BYTES, _MOST_BYTES = 16, 4096
 
 @dataclass(frozen=True)
 class Seal:
-    """Keyed digests (BLAKE2b in its keyed mode, RFC 7693) under one secret.
+    """Keyed digests (BLAKE2b in its keyed mode, RFC 7693, and HMAC-SHA256 for entries) under one secret.
 
     Attributes:
         secret: 32 bytes.
@@ -41,13 +41,23 @@ class Seal:
         """Which key this is: 8 bytes that tell nothing about it."""
         return self._digest(b"identity", b"")[:ID_BYTES]
 
-    def tag(self, data: bytes) -> bytes:
-        """Return the 32 bytes that only a holder of the key can make for these data."""
-        return self._digest(b"entry", data)
+    def tag(self, *parts: bytes | memoryview) -> bytes:
+        """Return the 32 bytes that only a holder of the key can make for these data, one part after the other.
 
-    def made(self, data: bytes, tag: bytes) -> bool:
+        HMAC-SHA256, which processors have instructions for: it takes less than half of BLAKE2b's time.
+        """
+        made = hmac.new(self._entry_key, digestmod="sha256")
+        for part in parts:
+            made.update(part)
+        return made.digest()
+
+    def made(self, tag: bytes, *parts: bytes | memoryview) -> bool:
         """Say whether a holder of the key made this tag."""
-        return hmac.compare_digest(self.tag(data), tag)
+        return hmac.compare_digest(self.tag(*parts), tag)
+
+    @cached_property
+    def _entry_key(self) -> bytes:
+        return self._digest(b"entry", b"")
 
     def address(self, digest: bytes) -> bytes:
         """Return the 32 bytes under which a key's entry is stored: holders of other keys store theirs elsewhere."""

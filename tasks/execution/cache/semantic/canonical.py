@@ -130,13 +130,9 @@ def _words(bits: np.ndarray) -> np.ndarray:
 
 def _foata_levels(anti: np.ndarray) -> np.ndarray:
     """(operation,) int64: one more than the highest level among earlier operations that do not commute with it."""
-    size = len(anti)
-    width = (size + 7) // 8
-    packed = np.packbits(anti, axis=1, bitorder="little").tobytes()
     at_level: list[int] = []
-    levels = np.empty(size, dtype=np.int64)
-    for i in range(size):
-        row = int.from_bytes(packed[i * width : (i + 1) * width], "little")
+    levels = np.empty(len(anti), dtype=np.int64)
+    for i, row in enumerate(_bit_rows(anti)):
         level = len(at_level)
         while level and not at_level[level - 1] & row:
             level -= 1
@@ -145,6 +141,13 @@ def _foata_levels(anti: np.ndarray) -> np.ndarray:
         at_level[level] |= 1 << i
         levels[i] = level
     return levels
+
+
+def _bit_rows(matrix: np.ndarray) -> list[int]:
+    """One integer a row, column j at bit j."""
+    width = (matrix.shape[1] + 7) // 8
+    packed = np.packbits(matrix, axis=1, bitorder="little").tobytes()
+    return [int.from_bytes(packed[i * width : (i + 1) * width], "little") for i in range(len(matrix))]
 
 
 def _rows(table: Table) -> list[tuple[int, bytes]]:
@@ -189,17 +192,18 @@ def _single_out(
 
 def _can_shrink(table: Table) -> bool:
     """Say whether two rotations about the same Pauli can merge, or one is nothing but a phase."""
-    anti = anticommutation(table)
-    bits = np.packbits(np.hstack([table.x_bits(), table.z_bits()]), axis=1)
+    earlier = _bit_rows(np.tril(anticommutation(table), -1))  # of each operation, those that do not commute with it
+    x_bits = table.x_bits()
+    bits = np.packbits(np.hstack([x_bits, table.z_bits()]), axis=1)
     latest: dict[bytes, int] = {}
+    phases = set(np.flatnonzero(~x_bits.any(axis=1)).tolist())
     for i in np.flatnonzero(table.kinds == ROTATION).tolist():
         row = bits[i].tobytes()
         before = latest.get(row, -1)
-        if before >= 0 and not anti[i, before:i].any():
+        if (before >= 0 and not earlier[i] >> before) or (i in phases and not earlier[i]):
             return True
         latest[row] = i
-    phases = np.flatnonzero((table.kinds == ROTATION) & ~table.x_bits().any(axis=1))
-    return any(not anti[i, :i].any() for i in phases)
+    return False
 
 
 def _serialise(table: Table, num_bits: int) -> CanonicalForm:

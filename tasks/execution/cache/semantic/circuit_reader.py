@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from qiskit.circuit import Barrier, Delay, Instruction
+from qiskit.circuit import Barrier, CircuitInstruction, Delay, Instruction
 from qiskit.circuit.library import UnitaryGate
 
 from tasks.execution.as_written import is_standard
@@ -19,6 +19,10 @@ from tasks.execution.errors import UnsupportedCircuit
 
 class Reader(Fuser):
     """Reads a circuit's operations one by one; what has been read is in ``builder``."""
+
+    def __init__(self, num_qubits: int, num_fresh: int) -> None:
+        super().__init__(num_qubits, num_fresh)
+        self._own: dict[str, bool] = {}  # by name: whether the gates that Qiskit calls its own are
 
     def measure(self, qubit: int, bit: int | None) -> None:
         """Append a Z measurement into a bit, or one that nobody reads."""
@@ -60,6 +64,30 @@ class Reader(Fuser):
         self.mark(((X, partner),), tag_x)
         self.mark(((Z, partner),), tag_z)
 
+    def named(self, item: CircuitInstruction, qubits: Sequence[int]) -> bool:
+        """Append a gate of Qiskit's own from its name and numbers; False where these do not say what it is.
+
+        Raises:
+            UnsupportedCircuit: parameters are not numbers.
+        """
+        name = item.name
+        if name not in self._own:
+            self._own[name] = is_standard(item.operation)
+        return self._own[name] and self._standard(name, item.params, qubits)
+
+    def _standard(self, name: str, parameters: Sequence[object], qubits: Sequence[int]) -> bool:
+        if name in ONE_QUBIT:
+            for axis, theta in ONE_QUBIT[name](_numbers(name, parameters)):
+                self.turn(axis, qubits[0], theta)
+        elif name in TWO_QUBIT:
+            for letters, theta in TWO_QUBIT[name](_numbers(name, parameters)):
+                self._steps(letters, theta, qubits)
+        elif name == "swap":
+            self.swap(qubits[0], qubits[1])
+        else:
+            return False
+        return True
+
     def gate(self, operation: Instruction, qubits: Sequence[int]) -> None:
         """Append a unitary gate.
 
@@ -67,18 +95,8 @@ class Reader(Fuser):
             UnsupportedCircuit: parameters are not numbers, or the operation has no definition.
         """
         name = operation.name
-        if is_standard(operation):
-            if name in ONE_QUBIT:
-                for axis, theta in ONE_QUBIT[name](_numbers(operation)):
-                    self.turn(axis, qubits[0], theta)
-                return
-            if name in TWO_QUBIT:
-                for letters, theta in TWO_QUBIT[name](_numbers(operation)):
-                    self._steps(letters, theta, qubits)
-                return
-            if name == "swap":
-                self.swap(qubits[0], qubits[1])
-                return
+        if is_standard(operation) and self._standard(name, operation.params, qubits):
+            return
         if isinstance(operation, Barrier | Delay):
             return
         if isinstance(operation, UnitaryGate) and operation.num_qubits <= 2:
@@ -107,8 +125,8 @@ class Reader(Fuser):
         self._join_block(a, b, PairStep((), 0.0, matrix))
 
 
-def _numbers(operation: Instruction) -> list[float]:
+def _numbers(name: str, parameters: Sequence[object]) -> list[float]:
     try:
-        return [float(value) for value in operation.params]
+        return [float(value) for value in parameters]  # type: ignore[arg-type]
     except TypeError as error:
-        raise UnsupportedCircuit(f"{operation.name}: a parameter is not a number; bind it first") from error
+        raise UnsupportedCircuit(f"{name}: a parameter is not a number; bind it first") from error

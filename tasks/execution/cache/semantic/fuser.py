@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,8 +32,7 @@ from tasks.execution.cache.semantic.rotations import (
 )
 
 
-@dataclass(frozen=True)
-class PairStep:
+class PairStep(NamedTuple):
     """A two-qubit step of a block: a Pauli-pair rotation, or with no axes any unitary (lower qubit first)."""
 
     axes: tuple[tuple[int, int], ...]
@@ -47,12 +47,12 @@ class PairStep:
         return pair_matrix(first, second, self.theta) if a < b else pair_matrix(second, first, self.theta)
 
 
-@dataclass
+@dataclass(slots=True)
 class _Block:
     """Consecutive steps on one pair of qubits, and the runs that were held on them before."""
 
     qubits: tuple[int, int]
-    before: dict[int, tuple[float, ...] | None]
+    before: tuple[tuple[float, ...] | None, tuple[float, ...] | None]
     steps: list[PairStep | tuple[int, Quaternion]] = field(default_factory=list)
 
 
@@ -112,7 +112,8 @@ class Fuser:
         if block is None or block is not self._blocks.get(b):
             self._close_block(a)
             self._close_block(b)
-            block = _Block((min(a, b), max(a, b)), {a: self._pending[a], b: self._pending[b]})
+            low, high = (a, b) if a < b else (b, a)
+            block = _Block((low, high), (self._pending[low], self._pending[high]))
             self._blocks[a] = self._blocks[b] = block
         else:
             for q in (a, b):
@@ -129,17 +130,15 @@ class Fuser:
             return
         low, high = block.qubits
         del self._blocks[low], self._blocks[high]
-        after = {q: self._pending[q] for q in block.qubits}
-        for q in block.qubits:
-            self._pending[q] = block.before[q]
+        after = self._pending[low], self._pending[high]
+        self._pending[low], self._pending[high] = block.before
         if not self._emit_weyl(block):
             for step in block.steps:
                 if isinstance(step, PairStep):
                     self._emit_step(block, step)
                 else:
                     self._hold(step[0], step[1])
-        for q in block.qubits:
-            held = after[q]
+        for q, held in zip(block.qubits, after, strict=True):
             if held is not None:
                 if self._pending[q] is None:
                     self._pending[q] = held
@@ -147,6 +146,8 @@ class Fuser:
                     self._hold(q, _as_quaternion(held))
 
     def _emit_weyl(self, block: _Block) -> bool:
+        if len(block.steps) == 1 and block.steps[0][0]:  # the step of a pair, with axes
+            return False
         pairs = [step for step in block.steps if isinstance(step, PairStep)]
         if len(pairs) < 2 and pairs[0].axes:
             return False
@@ -211,12 +212,12 @@ class Fuser:
         turns, rest = split_angle(theta)
         if not turns and abs(rest) <= ANGLE_TOLERANCE:
             return
-        rows = tuple((axis, self._at[qubit]) for axis, qubit in axes)
-        image = self._frame.letter(*rows[0])
-        for row in rows[1:]:
-            image = multiply(image, self._frame.letter(*row))
+        (axis, qubit), *more = axes
+        image = self._frame.letter(axis, self._at[qubit])
+        for axis, qubit in more:
+            image = multiply(image, self._frame.letter(axis, self._at[qubit]))
         if turns:
-            self._frame.turn_physical(rows, image, turns)
+            self._frame.turn_physical(tuple((axis, self._at[qubit]) for axis, qubit in axes), image, turns)
         if abs(rest) > ANGLE_TOLERANCE:
             self.builder.rotate(image, rest)
 

@@ -59,14 +59,16 @@ def canonical_form(circuit: QuantumCircuit, insertions: Sequence[Mark | OpenInpu
     qubit_at = {bit: i for i, bit in enumerate(circuit.qubits)}
     bit_at = {bit: i for i, bit in enumerate(circuit.clbits)}
     last_write = {item.clbits[0]: i for i, item in enumerate(data) if item.clbits}
-    resets = sum(isinstance(item.operation, Reset) for item in data)
+    resets = sum(not item.is_standard_gate() and isinstance(item.operation, Reset) for item in data)
     reader = Reader(circuit.num_qubits, resets + 2 * sum(isinstance(it, OpenInput) for it in insertions))
     waiting = list(insertions)
     for i, item in enumerate(data):
         while waiting and waiting[0].position <= i:
             _insert(reader, waiting.pop(0))
-        operation = item.operation
         qubits = [qubit_at[bit] for bit in item.qubits]
+        if item.is_standard_gate() and reader.named(item, qubits):
+            continue
+        operation = item.operation
         if isinstance(operation, Measure):
             bit = item.clbits[0]
             reader.measure(qubits[0], bit_at[bit] if last_write[bit] == i else None)

@@ -12,7 +12,7 @@ after it (the light cone, trailing phases, idle qubits).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tasks.execution.cache.semantic.frame import (
     ANGLE_TOLERANCE,
@@ -26,8 +26,7 @@ from tasks.execution.cache.semantic.frame import (
 ROTATION, MEASURE, DEPHASE, MARK = 0, 1, 2, 3
 
 
-@dataclass(frozen=True)
-class Operation:
+class Operation(NamedTuple):
     """One operation of the reduced list.
 
     Attributes:
