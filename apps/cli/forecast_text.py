@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import log2
+from math import hypot, log2
 
 from apps.cli.tables import seconds_text, table
 from tasks.cutting import Plan
@@ -63,8 +63,31 @@ def forecast_text(known: Forecast, names: Sequence[str], devices: Sequence[str])
     return "\n".join(lines)
 
 
+def ranked(
+    chosen: Plan, compared: Sequence[tuple[Plan, Forecast]], minimise: str | None = None
+) -> list[tuple[Plan, Forecast]]:
+    """The plan taken, then the others by what plans are compared by, the best first."""
+    by_price, by_error = _compared_by(compared, minimise)
+
+    def rank(one: tuple[Plan, Forecast]) -> tuple[bool, float, float]:
+        plan, known = one
+        bias = max(map(abs, known.biases), default=0.0)
+        error = hypot(max(known.std_errors, default=0.0), bias) if by_error else 0.0
+        seconds = known.spent.execute + known.spent.reconstruct
+        return plan.cuts != chosen.cuts, known.spent.price if by_price else error, seconds
+
+    return sorted(compared, key=rank)
+
+
+def _compared_by(compared: Sequence[tuple[Plan, Forecast]], minimise: str | None) -> tuple[bool, bool]:
+    """Whether plans are compared by their price, and whether by their error."""
+    by_price = minimise == "cost" and any(known.spent.price for _, known in compared)
+    erring = any(max(known.std_errors, default=0.0) for _, known in compared)
+    return by_price, erring and minimise not in ("time", "cost")
+
+
 def candidates_text(chosen: Plan, compared: Sequence[tuple[Plan, Forecast]], minimise: str | None = None) -> str:
-    """The plans that were found, and why one of them was taken."""
+    """Why one of the plans that were found was taken, and all of them in the order given."""
     rows = []
     biased = any(known.biases for _, known in compared)
     for plan, known in compared:
@@ -85,15 +108,17 @@ def candidates_text(chosen: Plan, compared: Sequence[tuple[Plan, Forecast]], min
         )
     bias = ("bias",) if biased else ()
     names = ("plan", "fragments", "widest", "cuts", "kappa^2", "variants", "error", *bias, "time")
-    errors = [max(known.std_errors, default=0.0) for _, known in compared]
-    if minimise == "cost" and any(known.spent.price for _, known in compared):
+    by_price, by_error = _compared_by(compared, minimise)
+    if by_price:
         why = "taken: the least predicted price, and of equal ones the least time"
-    elif any(errors) and minimise not in ("time", "cost"):
+    elif by_error:
         what = "predicted error, that of the shots and the devices' bias together" if biased else "predicted error"
-        why = f"taken: the least {what}, or the first where others are within 3 % or too large to simulate"
+        why = (
+            f"taken: the least {what}, or what the search prefers where others are within 3 % or too large to simulate"
+        )
     else:
         why = "taken: the least predicted time"
-    return f"{table(names, rows, right=range(1, len(names)))}\n{why}"
+    return f"{why}\n{table(names, rows, right=range(1, len(names)))}"
 
 
 def span_text(seconds: float) -> str:

@@ -12,7 +12,7 @@ from qiskit import QuantumCircuit
 
 from apps.cli.chosen import options_from
 from apps.cli.flags import flagged, flagged_notes
-from apps.cli.forecast_text import candidates_text, forecast_text, uncut_text
+from apps.cli.forecast_text import candidates_text, forecast_text, ranked, uncut_text
 from apps.cli.interruption import reading
 from apps.cli.tables import plan_text, table
 from apps.cli.terminal import SCHEMA
@@ -42,6 +42,7 @@ def plan(arguments: argparse.Namespace) -> int:
     document = plan_document(made) | {"predicted": known.document(), "uncut": vars(whole)}
     rivals = others(problem, options, devices) if arguments.explain else []
     compared = [(rival, forecast(problem, rival, options, devices, readouts=due)) for rival in rivals]
+    compared = ranked(made, compared, options.minimise)
     if arguments.draw is not None:
         draw(problem, made, arguments.draw)
     if arguments.json:

@@ -1,6 +1,6 @@
 """Plans beside the least sampling overhead that cuts can have, proven; part of ``planner.py``.
 
-It is the least over all ways that ``tasks/cutting/search/sweep.py`` knows: gate ends in fragments of bounded width,
+It is the least over all ways that ``planner_least_ways.py`` knows: gate ends in fragments of bounded width,
 wires and gates severed, runs of gates on one pair severed as one, copies of qubits.
 
 The search is the one of least cost first. What remains from a gate on costs at least what the circuit from there on
@@ -25,12 +25,13 @@ import networkx as nx
 import numpy as np
 from qiskit import QuantumCircuit
 
+from results.benchmarks.planner_least_ways import Pieces, State, bits
 from results.benchmarks.planner_problems import qaoa, random_pairs
 from tasks.cutting import CuttingError, make_plan
 from tasks.cutting.objectives import find_objective
 from tasks.cutting.search.circuit import Circuit
 from tasks.cutting.search.seen import views
-from tasks.cutting.search.sweep import GateStep, Pieces, State, Way, bits
+from tasks.cutting.search.steps import Gates, GateStep, Way
 from tasks.inputs.validation import make_problem
 
 DATA = Path(__file__).with_name("planner_least.json")
@@ -165,9 +166,9 @@ def least_cuts(seen: Circuit, width: int) -> tuple[float, np.ndarray, list[np.nd
     """
     several = (seen.runs >= 0).sum(axis=1)
     assert several.max() <= 1, "a gate that is diagonal along two axes of a qubit does nothing to it"
-    search = _LeastCuts(Pieces.of(seen, width, less=A_CUT))
+    search = _LeastCuts(Pieces(Gates.of(seen, less=A_CUT), width))
     least, way = search.least()
-    return least, *search.pieces.assignment(way)
+    return least, *search.pieces.gates.assignment(way)
 
 
 class _NotProven(Exception):

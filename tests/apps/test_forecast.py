@@ -42,6 +42,11 @@ def test_a_plan_says_whether_to_cut_what_to_expect_and_why_it_was_taken(chain, c
     assert len(predicted["std_error"]) == 1 and 0 < predicted["std_error"][0] < 0.1
     assert predicted["std_error_is"] == "computed" and predicted["bytes"] > 0 and predicted["price"] == 0
     assert predicted["target"]["shots"] > 1000 and len(document["candidates"]) > 1
+    taken, *rest = document["candidates"]
+    assert taken["cuts"] == document["plan"]["cuts"]
+    errors = [rival["predicted"]["std_error"][0] for rival in rest]
+    assert errors == sorted(errors), "the best first"
+    assert shown.index("taken: ") < shown.index("chosen")
 
 
 def test_an_exact_plan_has_no_error_and_a_target_is_what_is_aimed_at(chain, capsys):

@@ -15,6 +15,7 @@ import pytest
 from qiskit import QuantumCircuit, transpile
 from qiskit.circuit.library import CDKMRippleCarryAdder, CXGate
 
+from results.benchmarks.planner_least import BUILD
 from tasks.cutting import make_plan
 from tasks.cutting.objectives import OBJECTIVES
 from tasks.cutting.open_program import _Layout
@@ -93,7 +94,7 @@ def test_gate_ends_are_split_at_widths_far_behind_only_while_a_run_takes_long(mo
     tried = {20: 1.0, 15: 2.9, 12: 3.1, 9: inf}
     monkeypatch.setattr(_Search, "_cannot_win", lambda *_: False)
     for seconds, widths in ((0.6, [20, 15, 12]), (0.4, [20, 15, 9])):
-        monkeypatch.setattr(_Search, "_quickest", lambda self, seconds=seconds: seconds)
+        monkeypatch.setattr(_Search, "quickest", lambda self, seconds=seconds: seconds)
         assert search_of(40, 20)._promising(tried) == widths
 
 
@@ -168,7 +169,7 @@ def test_gates_one_by_one_are_looked_at_from_what_runs_gave(monkeypatch):
     search = candidates._searched
 
     def noted(key, *how):
-        asked.append((key.circuit.ends, [np.frombuffer(start, dtype=np.int64) for start in how[-1]], search(key, *how)))
+        asked.append((key.circuit.ends, [np.frombuffer(start, dtype=np.int64) for start in how[-2]], search(key, *how)))
         return asked[-1][-1]
 
     monkeypatch.setattr(candidates, "_searched", noted)
@@ -180,12 +181,45 @@ def test_gates_one_by_one_are_looked_at_from_what_runs_gave(monkeypatch):
             circuit.cx(q, q + 1)
             circuit.u(0.6, 0.7, 0.8, q + 1)
     candidate_cuts(problem_of(circuit, ["Z" * 6], np.ones((1, 1))), 3, OBJECTIVES["overhead"], shots=10**6)
-    (runs, none, found), (single, starts, _) = asked
+    (runs, none, (found, _)), (single, starts, _) = asked
     assert none == [] and starts and len(runs.weights) < len(single.weights) == 20
     of = {i: gate for gate, many in enumerate(runs.members) for i in many}
     for start, (_, block) in zip(starts, found, strict=False):
         for gate, i in enumerate(single.instructions.tolist()):
             assert sorted(start[2 * gate : 2 * gate + 2]) == sorted(block[2 * of[i] : 2 * of[i] + 2])
+
+
+def two_qubits(gates):
+    circuit = QuantumCircuit(2)
+    for angles in np.random.default_rng(gates).uniform(0, 3, (gates, 6)):
+        circuit.u(*angles[:3], 0)
+        circuit.u(*angles[3:], 1)
+        circuit.cx(0, 1)
+    return problem_of(circuit, ["ZZ"], np.ones((1, 1)))
+
+
+@pytest.mark.parametrize("shots", [None, 10**6])
+def test_nothing_is_annealed_where_every_gate_has_to_be_cut(monkeypatch, shots):
+    monkeypatch.setattr(_Search, "_anneal_all", lambda *_: pytest.fail("each end has its block"))
+    assert len(make_plan(two_qubits(11), max_qubits=1, shots=shots).cuts) == 1
+
+
+def test_gates_one_by_one_are_worth_no_more_effort_than_a_run_of_them_takes(monkeypatch):
+    """Found one by one are seconds, as a run milliseconds."""
+    asked = []
+    search = candidates._searched
+    monkeypatch.setattr(candidates, "_searched", lambda *how: asked.append(search(*how)) or asked[-1])
+    candidate_cuts(two_qubits(11), 1, OBJECTIVES["work"])
+    (_, first), (_, second) = asked
+    assert first == second < 0.1
+
+
+def test_what_is_best_by_far_is_left_where_there_are_fewer_shots_than_variants():
+    """Of two fragments 2^67, with four times as many variants as shots; qubit by qubit 2^185."""
+    problem = problem_of(BUILD["random pairs"](10, 60, 2), ["Z" * 10], np.ones((1, 1)))
+    plan = make_plan(problem, max_qubits=6, shots=10**10)
+    assert sum(cost.variants for cost in plan.costs) <= 10**10
+    assert np.log2(plan.sampling_overhead) < 80 and max(fragment.width for fragment in plan.fragments) <= 6
 
 
 def test_the_time_of_a_program_is_that_of_all_its_blocks():

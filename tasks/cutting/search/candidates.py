@@ -22,15 +22,15 @@ from tasks.cutting.search.ends import GateEnds
 from tasks.cutting.search.seen import STAYS_WHOLE, views
 from tasks.cutting.search.sketch import Sketch
 from tasks.cutting.search.splits import Splits
-from tasks.cutting.search.sweep import swept
+from tasks.cutting.search.sweep import MOST_QUBITS, sweep_seconds, swept
 from tasks.model.problem import Problem
 
 NARROWEST = 6  # narrower fragments are hardly ever quicker: a task each, and more joining
 _NEXT_WIDTH = 0.75  # of the one before, in one search
 # What steps take on a typical core, in seconds; a step is as good as its cost on any machine.
 _MOVE_S, _SKETCH_S, _SKETCH_END_S = 1.3e-6, 5e-4, 1e-5
-_STATE_S, _STATE_QUBIT_S = 1.2e-5, 1e-6  # of a sweep, and for each qubit
-_SWEEP_SHARE, _FEWEST_STATES = 0.3, 30  # of the effort, for sweeps forwards and backwards; fewer find nothing
+_SWEEP_SHARE, _FEWEST_STATES = 0.6, 50  # of the effort, for sweeps forwards and backwards; fewer find nothing
+_TAKEN = 6  # of the cheapest that a sweep finds: of equal ones some are quicker to run
 _MOST_S = 6.0
 _LEAST_S = 0.5  # spent on any circuit that is cut
 _IDLE_S, _IDLE_SHARE = 0.08, 0.2  # spent on annealing that finds nothing better before it ends, and of all spent
@@ -38,6 +38,8 @@ _AGAIN = 0.35  # of the effort, in another view of a circuit
 _GAIN = 0.01  # powers of two: less is not better, but a tie broken by seconds
 _WORTH = 2.0  # times what a run is predicted to take, searching for a quicker one may take at most
 _UNFED = 30.0  # powers of two that a plan with more variants than shots must be better by to be looked at first
+_FED_STATES, _FED_WAYS, _FED_GATES = 1500, 300, 100  # of sweeps for such plans, and gates that they go over at most
+_FED_WIDTHS = (1.0, 0.75, 0.5, 0.25)
 _WORTH_LONG = 0.05  # of a run that takes minutes, beyond what a circuit of its size usually needs
 _KEPT = 8  # candidates handed on
 _POOL = 4  # candidates annealed in a round
@@ -78,6 +80,7 @@ def candidate_cuts(
     found: list[tuple[float, tuple[Cut, ...]]] = []
     kept: set[int] = set()
     starts: dict[tuple[int, int], np.ndarray] = {}  # of an instruction's end, its blocks in what was found first
+    quickest = inf
     for circuit, qubits in views(problem, objective, runs=runs):
         own = circuit.ends
         ends = GateEnds(own.instructions, qubits, own.weights, own.wire_weight, own.members)
@@ -85,7 +88,7 @@ def candidate_cuts(
         places = [(int(i), int(q)) for i, on in zip(own.instructions, qubits, strict=True) for q in on]
         first = np.array([starts[place] for place in places]).T if starts else np.zeros((0, 0))
         given = tuple(block.tobytes() for block in first)
-        best = _searched(_Key(circuit), max_qubits, objective, shots, seed, seconds, given)
+        best, quickest = _searched(_Key(circuit), max_qubits, objective, shots, seed, seconds, given, quickest)
         if not starts:
             blocks = np.array([block for _, block in best[:_POOL]])
             starts = {
@@ -108,7 +111,7 @@ def candidate_cuts(
             "qubits together; allow more qubits",
             field="max_qubits",
         )
-    return [cuts for _, cuts in sorted(found, key=lambda item: item[0])]
+    return list(dict.fromkeys(cuts for _, cuts in sorted(found, key=lambda item: item[0])))
 
 
 class _Key:
@@ -147,11 +150,13 @@ def _searched(
     shots: int | None,
     seed: int,
     seconds: float | None,
-    starts: tuple[bytes, ...] = (),
-) -> list[tuple[float, np.ndarray]]:
-    search = _Search(key.circuit, max_qubits, objective, shots, seed, seconds, starts)
+    starts: tuple[bytes, ...],
+    quickest: float,
+) -> tuple[list[tuple[float, np.ndarray]], float]:
+    search = _Search(key.circuit, max_qubits, objective, shots, seed, seconds, starts, quickest)
     search.run(_splits_of(key))
-    return search.best()
+    search.feed()
+    return search.best(), search.quickest()
 
 
 @dataclass
@@ -172,6 +177,7 @@ class _Search:
     seed: int
     seconds: float | None
     starts: tuple[bytes, ...] = ()  # assignments found in another view of the circuit
+    known: float = inf  # seconds of the quickest of these
     spent: float = 0.0
     better_at: float = 0.0  # what had been spent when the best was found, or annealing began
     round: int = 0
@@ -183,6 +189,8 @@ class _Search:
         """Splits of qubits, then of gate ends, each followed by annealing; all while it is worth its cost."""
         ends = self.circuit.ends
         self._take(ends.qubits.reshape(-1))  # every qubit alone: within any width
+        if self.max_qubits == 1:
+            return  # there is no other
         for start in self.starts:
             self._take(np.frombuffer(start, dtype=np.int64))
         widths = self._widths(int(ends.qubits.max()) + 1)
@@ -225,25 +233,49 @@ class _Search:
         ends = self.circuit.ends
         if self.shots is None or self.starts:
             return
-        cost = (_STATE_S + _STATE_QUBIT_S * (int(ends.qubits.max()) + 1)) * len(ends.weights)
-        states = int(_SWEEP_SHARE * self._budget() / (2 * cost))
+        if int(ends.qubits.max()) >= MOST_QUBITS:
+            return
+        a_gate, a_state = sweep_seconds(self.circuit)
+        gates = len(ends.weights)
+        states = int((_SWEEP_SHARE * self._budget() / (2 * gates) - a_gate) / a_state)
         for backwards in (False, True) if states >= _FEWEST_STATES else ():
-            self.spent += states * cost
-            self._take(swept(self.circuit, width, states, backwards=backwards))
+            blocks, kept = swept(self.circuit, width, states, backwards=backwards, several=_TAKEN, within=_GAIN)
+            self.spent += a_gate * gates + a_state * kept
+            for block in blocks:
+                self._take(block)
+
+    def feed(self) -> None:
+        """Where what is best has more variants than there are shots: ways with more fragments, fewer ends on each."""
+        ends = self.circuit.ends
+        if self.shots is None or self.starts or int(ends.qubits.max()) >= MOST_QUBITS or len(ends.weights) > _FED_GATES:
+            return
+        for width in dict.fromkeys(ceil(share * self.max_qubits) for share in _FED_WIDTHS):
+            fed = min((item.score for item in self.found.values() if not self._unfed(item)), default=inf)
+            if fed < self._least() + _UNFED:
+                return
+            blocks, _ = swept(self.circuit, width, _FED_STATES, backwards=False, several=_FED_WAYS)
+            for block in blocks:
+                if self.circuit.sketch(block, self.max_qubits).variants <= self.shots:
+                    self._take(block)
+
+    def _unfed(self, item: _Found) -> bool:
+        return self.shots is not None and item.sketch.variants > self.shots
 
     def best(self) -> list[tuple[float, np.ndarray]]:
         """Assignments and their scores, the best first; too wide or too large to join only where there are no others.
 
         Of those there is one, for what a refusal says: building fragments that no plan is made of takes long.
         """
-        most = inf if self.shots is None else self.shots
         found: list[tuple[float, Sketch | None, np.ndarray]] = [
-            (item.score + _UNFED * (item.sketch.variants > most), item.sketch, item.block)
-            for item in self.found.values()
+            (item.score + _UNFED * self._unfed(item), item.sketch, item.block) for item in self.found.values()
         ]
         ordered = sorted(found, key=lambda item: item[0])[:_KEPT] or [
             (inf, None, block) for block in list(self.wide.values())[:1]
         ]
+        fed = [item for item in self.found.values() if not self._unfed(item)]
+        if fed and all(self._unfed(self.found[block.tobytes()]) for _, _, block in ordered):
+            least = min(fed, key=lambda item: item.score)
+            ordered.append((least.score + _UNFED, least.sketch, least.block))
         held = [item for item in ordered if item[1] is not None and not item[1].too_large]
         return [(score, block) for score, _, block in held or ordered[:1]]
 
@@ -261,11 +293,12 @@ class _Search:
         most = min(_MOST_S, 0.25 + 1.2e-3 * len(self.circuit.alone)) * (_AGAIN if self.starts else 1.0)
         if self.shots is not None:
             return most
-        quickest = self._quickest()
+        quickest = self.quickest()
         return min(max(most, min(_MOST_S, _WORTH_LONG * quickest)), max(_LEAST_S, _WORTH * quickest))
 
-    def _quickest(self) -> float:
-        return min((item.sketch.seconds for item in self.found.values()), default=inf)
+    def quickest(self) -> float:
+        """Seconds of the quickest run known."""
+        return min([self.known, *(item.sketch.seconds for item in self.found.values())])
 
     @cached_property
     def _sketch_cost(self) -> float:
@@ -279,7 +312,7 @@ class _Search:
     def _promising(self, tried: dict[int, float]) -> list[int]:
         """The widths whose gate ends are split, from the scores of splits of the qubits; the best first."""
         first, *others = sorted(tried, key=lambda width: tried[width])
-        short = self._quickest() <= _SHORT_S
+        short = self.quickest() <= _SHORT_S
         able = [w for w in others if not self._cannot_win(w) and not (short and _far_behind(tried, w))]
         return [first, *able][:_PROMISING]
 

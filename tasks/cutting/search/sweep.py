@@ -6,272 +6,323 @@ by a copy of one of its qubits; or the wire of one or both of its qubits is seve
 other's piece or in a new one. Every assignment of gate ends to fragments of bounded width is one of these ways, with
 all copies that ``tasks/cutting/joined.py`` allows: a piece need not be known before gates make it one. Wires are
 severed only before a gate that then stays or is copied; elsewhere later would do.
+
+All states after a gate are one array: a piece is a number (qubits whose wire is in it now and qubits that a copy in it
+serves now, a bit each; how many stretches of wire began in it; how many copies it had at once), a state a column of
+them. Of pieces that are joined the last is the larger number, though both may have had theirs at once: a bound from
+below.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 
 from tasks.cutting.search.circuit import Circuit
+from tasks.cutting.search.steps import Gates, GateStep
 
-Piece = tuple[int, int, int, int]
-"""Part of a fragment as it is after some gates: qubits whose wire is in it now and qubits that a copy in it serves now,
-a bit each; how many stretches of wire began in it; how many copies it had at once. Of pieces that are joined the last
-is the larger number, though both may have had theirs at once: a bound from below."""
+MOST_QUBITS = 24  # that a piece's number has bits for
+_WIRES, _COPIES, _STRETCHES, _COUNT = 40, 16, 8, 0xFF
+_QUBITS = (1 << MOST_QUBITS) - 1
+_TURNS = 8  # states before it that one is held against, of those with the same wires together
+_ROUNDING = 1e-6
+_GATE_S, _STATE_S = (5.5e-4, 1e-3), (1.4e-6, 2e-6)  # of the steps of a sweep, and what copies at all gate ends add
 
-State = tuple[Piece, ...]
 
-
-class GateStep(NamedTuple):
-    """What is done at a gate.
+@dataclass(frozen=True)
+class _States:
+    """The states kept after a gate.
 
     Attributes:
-        stays: whether its ends are in one piece.
-        wires: its ends before which the wire is severed.
-        copy: its end whose qubit a copy serves it in the place of; -1 without.
-        new: whether that copy begins here.
-        joins: the qubits, a bit each, of the piece of the copy where that is another than the one of the other end.
+        pieces: (piece, state) uint64, from the least to the largest; 0 is none.
+        costs: (state,) of reaching each.
+        parents: (state,) the one before the gate that each came from.
+        steps: (state,) what was done at the gate (see ``GateStep.code``).
     """
 
-    stays: bool = False
-    wires: tuple[int, ...] = ()
-    copy: int = -1
-    new: bool = False
-    joins: int = -1
+    pieces: np.ndarray
+    costs: np.ndarray
+    parents: np.ndarray
+    steps: np.ndarray
+
+    def at(self, which: np.ndarray) -> _States:
+        """Some of them."""
+        each = (np.take(own, which, axis=-1) for own in (self.pieces, self.costs, self.parents, self.steps))
+        return _States(*each)
 
 
-_STAYS, _SEVERED, _WIRES = GateStep(True), GateStep(), GateStep(True, (0, 1))
-_WIRE = GateStep(True, (0,)), GateStep(True, (1,))
-Way = list[GateStep]
-_ROUNDING = 1e-6
+@dataclass(frozen=True)
+class _Made:
+    """States that one kind of step makes of some: (piece, state) of each, and (state,) the one that it is made of."""
+
+    pieces: np.ndarray
+    parents: np.ndarray
+    cost: float = 0.0
+    step: int = 0
+    joins: np.ndarray | int = 0  # (state,) added to the step
+
+    def at(self, which: np.ndarray) -> _Made:
+        """Some of them."""
+        joins = self.joins if isinstance(self.joins, int) else self.joins[which]
+        return _Made(np.take(self.pieces, which, axis=1), self.parents[which], self.cost, self.step, joins)
+
+    def by(self, cost: float, step: GateStep) -> _Made:
+        """The same by another step."""
+        return _Made(self.pieces, self.parents, cost, step.code, self.joins)
+
+    def get(self, rows: np.ndarray) -> np.ndarray:
+        """(state,) a piece of each."""
+        return self.pieces[rows, _every(rows)]
+
+    def put(self, rows: np.ndarray, pieces: np.ndarray | int) -> None:
+        """Set a piece of each."""
+        self.pieces[rows, _every(rows)] = pieces
+
+    def holding(self, wire: np.uint64) -> np.ndarray:
+        """(state,) the place of the piece that a wire is in."""
+        return (self.pieces & wire).argmax(axis=0)
 
 
-class Pieces:
-    """The ways there are.
+def _every(rows: np.ndarray) -> np.ndarray:
+    return np.arange(len(rows))
+
+
+_WIRE = [np.uint64(1 << (_WIRES + q)) for q in range(MOST_QUBITS)]
+_COPY = [np.uint64(1 << (_COPIES + q)) for q in range(MOST_QUBITS)]
+_ALONE = np.uint64(1 << _STRETCHES)
+_ALL_WIRES, _ALL_COPIES = np.uint64(_QUBITS << _WIRES), np.uint64(_QUBITS << _COPIES)
+_ALL, _SIZES, _BORROWS = _ALL_WIRES | _ALL_COPIES, np.uint64(0xFFFF), np.uint64(0x8080)
+_APART = np.uint64(_WIRES - _COPIES)
+
+
+def _width(pieces: np.ndarray) -> np.ndarray:
+    """Stretches and copies."""
+    return (pieces >> _STRETCHES & _COUNT) + (pieces & _COUNT)
+
+
+class Sweep:
+    """The ways there are, followed gate by gate.
 
     Args:
-        qubits: (gate, 2) of the gates in order.
-        weights: (gate,) what cutting each costs.
-        wire: of cutting a wire.
-        copy: of a copy.
-        runs: (node,) equal where one copy may serve the gates, else -1.
+        gates: in order.
         width: of the widest piece.
-        joins: whether copies may join pieces.
     """
 
-    def __init__(
-        self,
-        qubits: Sequence[Sequence[int]],
-        weights: Sequence[float],
-        wire: float,
-        copy: float,
-        runs: Sequence[int],
-        width: int,
-        joins: bool = True,
-    ) -> None:
-        often = Counter(runs)
-        self.qubits, self.weights, self.wire, self.copy = qubits, weights, wire, copy
-        self.width, self.joins = width, joins
-        self.runs = [run if often[run] > 1 else -1 for run in runs]
-        self._copies = any(run >= 0 for run in self.runs)
-        self.ends = {run: node >> 1 for node, run in enumerate(self.runs)}  # the last gate of each
-        self.start: State = tuple(sorted((1 << q, 0, 1, 0) for q in {q for pair in qubits for q in pair}))
+    def __init__(self, gates: Gates, width: int) -> None:
+        self.gates, self.width = gates, width
+        self._ends = {run: node >> 1 for node, run in enumerate(gates.runs)}  # the last gate of each
+        self._copies = any(run >= 0 for run in gates.runs)
 
-    @classmethod
-    def of(cls, circuit: Circuit, width: int, *, less: float = 0.0, backwards: bool = False) -> Pieces:
-        """Of a circuit as a search sees it, each cut at ``less`` than its weight; or of its gates from the last on."""
-        ends = circuit.ends
-        runs = [next((run for run in own if run >= 0), -1) for own in circuit.runs.tolist()]
-        pairs, weights = ends.qubits.tolist(), (ends.weights - less).tolist()
-        if backwards:
-            runs = [run for gate in range(len(pairs) - 1, -1, -1) for run in runs[2 * gate : 2 * gate + 2]]
-            pairs, weights = pairs[::-1], weights[::-1]
-        return cls(pairs, weights, ends.wire_weight - less, circuit.copy_weight - less, runs, width, circuit.joins)
+    def start(self) -> _States:
+        """Before the first gate: every qubit by itself."""
+        pieces = np.array([[_WIRE[q] | _ALONE] for q in sorted({q for pair in self.gates.qubits for q in pair})])
+        return _States(pieces, np.zeros(1), np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64))
 
-    def moves(self, gate: int, state: State) -> Iterator[tuple[State, float, GateStep]]:
-        """What may be done at a gate: the state after it, what it costs, and how it is called."""
-        a, b = (1 << q for q in self.qubits[gate])
-        over = 0  # qubits that no copy made before serves any more
-        for q, run in zip((a, b), self.runs[2 * gate : 2 * gate + 2], strict=True):
-            if run < 0 or self.ends[run] == gate:
-                over |= q
-        for pieces, cost, step in self._ways(gate, state, a, b):
-            if self._copies:
-                pieces = [
-                    (wires, held, n, most) if copies else (wires, 0, n, most)
-                    for wires, copies, n, most in pieces
-                    if (held := copies & ~over & ~wires) or wires
-                ]
-            yield tuple(sorted(pieces)), cost, step
+    def after(self, gate: int, states: _States) -> _States:
+        """What may be done at a gate, each once for every state; the same state may come several times."""
+        found = list(self._ways(gate, states))
+        pieces = np.concatenate([own.pieces for own in found], axis=1)
+        if self._copies:
+            over = 0  # copies that serve no later gate
+            for q, run in zip(self.gates.qubits[gate], self.gates.runs[2 * gate : 2 * gate + 2], strict=True):
+                if run < 0 or self._ends[run] == gate:
+                    over |= 1 << (_COPIES + q)
+            pieces &= ~((pieces & _ALL_WIRES) >> _APART | np.uint64(over))
+            pieces *= pieces & _ALL != 0
+        many = [len(own.parents) for own in found]
+        parents = np.concatenate([own.parents for own in found])
+        costs = np.round(states.costs[parents] + np.repeat([own.cost for own in found], many), 9)
+        steps = np.repeat([own.step for own in found], many)
+        first = 0
+        for own, count in zip(found, many, strict=True):
+            if not isinstance(own.joins, int):
+                steps[first : first + count] += own.joins
+            first += count
+        return _States(pieces, costs, parents, steps)
 
-    def _ways(self, gate: int, state: State, a: int, b: int) -> Iterator[tuple[Sequence[Piece], float, GateStep]]:
-        for piece in state:
-            if piece[0] & a:
-                of_a = piece
-            if piece[0] & b:
-                of_b = piece
-        if of_a is of_b:
-            yield state, 0.0, _STAYS
+    def _ways(self, gate: int, states: _States) -> Iterator[_Made]:
+        a, b = self.gates.qubits[gate]
+        weight, wire, runs = self.gates.weights[gate], self.gates.wire, self.gates.runs[2 * gate : 2 * gate + 2]
+        spare = np.zeros((1, states.pieces.shape[1]), dtype=np.uint64)
+        every = _Made(np.concatenate([states.pieces, spare]), np.arange(len(states.costs)))
+        at_a, at_b = every.holding(_WIRE[a]), every.holding(_WIRE[b])
+        within = at_a == at_b
+        inside, between = np.flatnonzero(within), np.flatnonzero(~within)
+        yield every.at(inside).by(0.0, GateStep(True))
+        if not len(between):
             return
-        if joint := self._joined(state, of_a, of_b):
-            yield joint, 0.0, _STAYS
-        yield state, self.weights[gate], _SEVERED
-        several = of_a[2] + of_a[3] > 1, of_b[2] + of_b[3] > 1
-        for end, (q, other) in enumerate(((a, b), (b, a))):
-            if several[end]:
-                parted = _severed(state, q)
-                there = next(piece for piece in parted if piece[0] & other)
-                if joint := self._joined(parted, parted[-1], there):
-                    yield joint, self.wire, _WIRE[end]
-        if all(several) and self.width > 1:
-            yield self._joined(parted := _severed(_severed(state, a), b), *parted[-2:]), 2 * self.wire, _WIRES
-        for end, (q, other) in enumerate(((a, b), (b, a))):
-            if self.runs[2 * gate + end] >= 0:
-                yield from self._copied(gate, state, q, other, 0.0, GateStep(copy=end))
-                if several[1 - end]:
-                    step = GateStep(wires=(1 - end,), copy=end)
-                    yield from self._copied(gate, _severed(state, other), q, other, self.wire, step)
+        apart, at_a, at_b = every.at(between), at_a[between], at_b[between]
+        yield apart.by(weight, GateStep())
+        joins = [(apart, at_a, at_b, 0.0, GateStep(True))]
+        several = [_width(apart.get(place)) > 1 for place in (at_a, at_b)]
+        bare = []  # with the wire of one end severed before the gate
+        for end, there in enumerate((at_b, at_a)):
+            which = np.flatnonzero(several[end])
+            bare.append(_severed(apart.at(which), (a, b)[end]))
+            last = np.full(len(which), len(spare) - 1 + len(states.pieces))
+            joins.append((bare[end], there[which], last, wire, GateStep(True, (end,))))
+        if self.width > 1:
+            own = _severed(apart.at(np.flatnonzero(several[0] & several[1])), a, b)
+            yield own.by(2 * wire, GateStep(True, (0, 1)))
+        for end, (q, there) in enumerate(((a, at_b), (b, at_a))):
+            if runs[end] >= 0:
+                step = GateStep(copy=end)
+                yield from self._copied(gate, apart, there, q, 0.0, step, joins)
+                own, place = bare[1 - end], np.full(len(bare[1 - end].parents), len(states.pieces))
+                yield from self._copied(gate, own, place, q, wire, step._replace(wires=(1 - end,)), joins)
+        yield from self._joined(joins)
 
     def _copied(
-        self, gate: int, state: Sequence[Piece], q: int, other: int, cost: float, step: GateStep
-    ) -> Iterator[tuple[Sequence[Piece], float, GateStep]]:
+        self, gate: int, states: _Made, place: np.ndarray, q: int, cost: float, step: GateStep, joins: list[_Join]
+    ) -> Iterator[_Made]:
         """By a copy of ``q``: one that is in the other's piece, or in one that it joins to this, or a new one."""
-        there = next(piece for piece in state if piece[0] & other)
-        wires, copies, stretches, most = there
-        if copies & q:
-            yield state, cost, step
-            return
-        for piece in state if self.joins else ():
-            if piece[1] & q and not piece[0] & q and (joint := self._joined(state, piece, there)):
-                yield joint, cost, step._replace(joins=piece[0])
-        if self.ends[self.runs[2 * gate + step.copy]] == gate:
+        there = states.get(place)
+        live = (states.pieces & (_COPY[q] | _WIRE[q])) == _COPY[q]
+        if live.any():
+            has = there & _COPY[q] != 0
+            yield states.at(np.flatnonzero(has)).by(cost, step)
+            rest = np.flatnonzero(~has)
+            states, place, there = states.at(rest), place[rest], there[rest]
+            rows, which = live[:, rest].nonzero() if self.gates.joins else (rest[:0], rest[:0])
+            if len(which):
+                wires = ((states.pieces[rows, which] >> np.uint64(_WIRES)).astype(np.int64) + 1) << 6
+                own = _Made(states.pieces[:, which], states.parents[which], joins=wires)
+                joins.append((own, place[which], rows, cost, step))
+        if self._ends[self.gates.runs[2 * gate + step.copy]] == gate:
             return  # it would serve this gate alone
-        rest, step = [piece for piece in state if piece is not there], step._replace(new=True)
-        cost += self.copy
-        if copies.bit_count() < most:
-            yield [*rest, (wires, copies | q, stretches, most)], cost, step
-            return
-        if stretches + most < self.width:
-            yield [*rest, (wires, copies | q, stretches, most + 1)], cost, step
-        for old in bits(copies):  # one that has served its last gate lends its qubit
-            yield [*rest, (wires, (copies ^ old) | q, stretches, most)], cost, step
+        new, cost = step._replace(new=True), cost + self.gates.copy
+        copies = there & _ALL_COPIES
+        room = np.bitwise_count(copies) < there & _COUNT
+        fits = room | (_width(there) < self.width)
+        which = np.flatnonzero(fits)
+        own = states.at(which)
+        own.put(place[which], (there[which] | _COPY[q]) + ~room[which])
+        yield own.by(cost, new)
+        copies[room] = 0
+        held = int(np.bitwise_or.reduce(copies))
+        for old in range(MOST_QUBITS if held else 0):  # one that has served its last gate lends its qubit
+            if held >> (_COPIES + old) & 1:
+                which = np.flatnonzero(copies & _COPY[old])
+                own = states.at(which)
+                own.put(place[which], there[which] ^ _COPY[old] | _COPY[q])
+                yield own.by(cost, new)
 
-    def beaten(self, groups: dict[tuple[int, ...], list[tuple[float, State]]], cost: float, state: State) -> bool:
-        """Whether one of the states before it, wires together alike, is as cheap with the copies it lacks, no wider.
+    def _joined(self, joins: list[_Join]) -> Iterator[_Made]:
+        """Two pieces of each as one, where they may be."""
+        first = np.concatenate([own.get(one) for own, one, *_ in joins])
+        second = np.concatenate([own.get(other) for own, _, other, *_ in joins])
+        both = first | second
+        copies = both & _ALL_COPIES & ~((both & _ALL_WIRES) >> _APART)
+        most = np.maximum(np.maximum(first & _COUNT, second & _COUNT), np.bitwise_count(copies))
+        stretches = (first >> _STRETCHES & _COUNT) + (second >> _STRETCHES & _COUNT)
+        fits = stretches + most <= self.width
+        joint = both & _ALL | stretches << _STRETCHES | most
+        begin = 0
+        for own, one, other, cost, step in joins:
+            end = begin + len(one)
+            which = fits[begin:end].nonzero()[0]
+            made = own.at(which)
+            made.put(other[which], 0)
+            made.put(one[which], joint[begin:end][which])
+            yield made.by(cost, step)
+            begin = end
 
-        Args:
-            groups: those before it, which it becomes one of where it is not.
-            cost: of reaching the state.
-            state: after the same gate as they.
-        """
-        own = tuple(piece for piece in state if piece[0])
-        gone = sum(copies.bit_count() for wires, copies, *_ in state if not wires)
-        others = groups.setdefault(tuple(piece[0] for piece in own), [])
-        for least, pieces in others:
-            lacks = gone
-            for (_, held, few, fewer), (_, copies, stretches, most) in zip(pieces, own, strict=True):
-                lacks += (copies & ~held).bit_count()
-                if few > stretches or fewer > most:
-                    break
-            else:
-                if least + lacks * self.copy <= cost + _ROUNDING:
-                    return True
-        others.append((cost, own))
-        return False
+    def kept(self, states: _States, most: int) -> _States:
+        """The cheapest, each once, without those that others are no worse than."""
+        order = states.costs.argsort(kind="stable")
+        _, firsts = np.unique(_mixed(states.pieces)[order], return_index=True)
+        firsts.sort()
+        states = states.at(order[firsts[: 2 * most]])
+        pieces = states.pieces
+        pieces.sort(axis=0)  # by wires, so that pieces with the same ones stand side by side
+        empty = int(pieces.any(axis=1).argmax())
+        states = _States(pieces[empty:], states.costs, states.parents, states.steps)
+        return states.at(np.flatnonzero(~self._beaten(states))[:most])
 
-    def _joined(self, state: Sequence[Piece], one: Piece, other: Piece) -> list[Piece]:
-        """The state with two pieces as one; none where that is too wide."""
-        copies = one[1] | other[1]
-        most = max(one[3], other[3], (copies & ~one[0] & ~other[0]).bit_count())
-        if (stretches := one[2] + other[2]) + most > self.width:
-            return []
-        joint = (one[0] | other[0], copies, stretches, most)
-        return [*(piece for piece in state if piece is not one and piece is not other), joint]
-
-    def assignment(self, way: Way) -> tuple[np.ndarray, list[np.ndarray]]:
-        """(node,) the block of each gate end, and sets of gates that a copy serves, (gate,) each."""
-        home = list(range(2 * len(way)))
-
-        def owner(node: int) -> int:
-            while home[node] != node:
-                node = home[node]
-            return node
-
-        last: dict[int, int] = {}  # of a qubit, the latest node on its wire
-        served: dict[int, list[list[int]]] = {}  # of a run, the nodes on the other qubits, copy by copy
-        for gate, step in enumerate(way):
-            for end, q in enumerate(self.qubits[gate]):
-                node = 2 * gate + end
-                if q in last and end not in step.wires:
-                    home[owner(node)] = owner(last[q])
-                last[q] = node
-            if step.stays:
-                home[owner(2 * gate)] = owner(2 * gate + 1)
-            if step.copy < 0:
-                continue
-            far = 2 * gate + 1 - step.copy
-            own = served.setdefault(self.runs[2 * gate + step.copy], [])
-            if step.new:
-                own.append([far])
-                continue
-            if step.joins >= 0:
-                held = {owner(node) for q, node in last.items() if step.joins >> q & 1}
-                living = {owner(node) for node in last.values()}
-                fits = [nodes for nodes in own if (owner(nodes[0]) in held if held else owner(nodes[0]) not in living)]
-                home[owner(far)] = owner(fits[-1][0])
-            next(nodes for nodes in own[::-1] if owner(nodes[0]) == owner(far)).append(far)
-        blocks = np.unique([owner(node) for node in range(len(home))], return_inverse=True)[1]
-        return blocks.reshape(-1).astype(np.int64), [np.array(nodes) >> 1 for own in served.values() for nodes in own]
+    def _beaten(self, states: _States) -> np.ndarray:
+        """(state,) whether one before it, wires together alike, is as cheap with the copies it lacks, no wider."""
+        wires = states.pieces & _ALL_WIRES
+        alike = _mixed(wires)
+        order = alike.argsort(kind="stable")
+        alike = alike[order]
+        sizes = states.pieces & _SIZES
+        if self._copies:
+            copies, wired = states.pieces & _ALL_COPIES, wires != 0
+            sizes *= wired
+            gone = (np.bitwise_count(copies) * ~wired).sum(axis=0)
+            copies *= wired
+        beaten = np.zeros(len(order), dtype=bool)
+        for turn in range(1, _TURNS + 1):
+            same = (alike[turn:] == alike[:-turn]).nonzero()[0]
+            if not len(same):
+                break
+            late, early = order[turn + same], order[same]
+            narrower = ((sizes[:, late] | _BORROWS) - sizes[:, early]) & _BORROWS == _BORROWS
+            costs = states.costs[late] - states.costs[early] + _ROUNDING
+            if self._copies:
+                lacks = np.bitwise_count(copies[:, late] & ~copies[:, early]).sum(axis=0) + gone[late]
+                costs -= lacks * self.gates.copy
+            beaten[late[(costs >= 0) & narrower.all(axis=0)]] = True
+        return beaten
 
 
-def swept(circuit: Circuit, width: int, most: int, *, backwards: bool) -> np.ndarray:
-    """The cheapest assignment found in one go over the gates.
+_Join = tuple[_Made, np.ndarray, np.ndarray, float, GateStep]
+
+
+def _mixed(pieces: np.ndarray) -> np.ndarray:
+    """(state,) a number that is, in practice, another for other pieces, whatever their order."""
+    mixed = pieces * np.uint64(0x9E3779B97F4A7C15)
+    mixed ^= mixed >> np.uint64(29)
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    mixed ^= mixed >> np.uint64(32)
+    return (mixed * np.uint64(0x94D049BB133111EB)).sum(axis=0, dtype=np.uint64)
+
+
+def _severed(states: _Made, *qubits: int) -> _Made:
+    """Wires end, with them the copies of their qubits, and go on in a piece of their own, the last."""
+    ended = int(sum(int(_WIRE[q] | _COPY[q]) for q in qubits))
+    pieces = states.pieces & np.uint64((1 << 64) - 1 - ended)
+    pieces *= pieces & _ALL != 0
+    pieces[-1] = sum(int(_WIRE[q] + _ALONE) for q in qubits)
+    return _Made(pieces, states.parents)
+
+
+def sweep_seconds(circuit: Circuit) -> tuple[float, float]:
+    """What a gate takes on a typical core, and each state kept after it; more where copies may serve its ends."""
+    share = float(np.mean([run >= 0 for run in Gates.of(circuit).runs]))
+    return _GATE_S[0] + share * _GATE_S[1], _STATE_S[0] + share * _STATE_S[1]
+
+
+def swept(
+    circuit: Circuit, width: int, most: int, *, backwards: bool, several: int = 1, within: float = inf
+) -> tuple[list[np.ndarray], int]:
+    """The cheapest assignments found in one go over the gates.
 
     Args:
         circuit: to be cut.
         width: of the widest block.
         most: states kept after each gate.
         backwards: whether from the last gate to the first.
+        several: how many assignments at most.
+        within: so much dearer than the cheapest one they may be.
 
     Returns:
-        (node,) int, the block of each gate end.
+        (node,) int each, the block of each gate end, the cheapest first; and how many states were kept in all.
     """
-    pieces = Pieces.of(circuit, width, backwards=backwards)
-    layers: list[dict[State, tuple[float, State, GateStep]]] = [{pieces.start: (0.0, pieces.start, _SEVERED)}]
-    for gate in range(len(pieces.weights)):
-        after: dict[State, tuple[float, State, GateStep]] = {}
-        for state, (cost, *_) in layers[-1].items():
-            for own, more, step in pieces.moves(gate, state):
-                total = round(cost + more, 9)
-                if own not in after or total < after[own][0]:
-                    after[own] = total, state, step
-        groups: dict[tuple[int, ...], list[tuple[float, State]]] = {}
-        kept: dict[State, tuple[float, State, GateStep]] = {}
-        for own in sorted(after, key=lambda own: after[own][0]):
-            if len(kept) < most and not pieces.beaten(groups, after[own][0], own):
-                kept[own] = after[own]
-        layers.append(kept)
-    state = min(layers[-1], key=lambda own: layers[-1][own][0])
-    way = []
-    for layer in layers[:0:-1]:
-        _, state, step = layer[state]
-        way.append(step)
-    block, _ = pieces.assignment(way[::-1])
-    return block.reshape(-1, 2)[::-1].reshape(-1).copy() if backwards else block
-
-
-def bits(mask: int) -> Iterator[int]:
-    """The bits of a mask, each by itself."""
-    while mask:
-        yield mask & -mask
-        mask &= mask - 1
-
-
-def _severed(state: Sequence[Piece], q: int) -> list[Piece]:
-    """A wire ends, with it the copies of its qubit, and goes on in a piece of its own, the last."""
-    ended = [(wires & ~q, copies & ~q, n, most) for wires, copies, n, most in state]
-    return [*(piece for piece in ended if piece[0] or piece[1]), (q, 0, 1, 0)]
+    sweep = Sweep(Gates.of(circuit, backwards=backwards), width)
+    layers = [sweep.start()]
+    for gate in range(len(sweep.gates.weights)):
+        layers.append(sweep.kept(sweep.after(gate, layers[-1]), most))
+    blocks = []
+    close = int((layers[-1].costs <= layers[-1].costs[0] + within).sum())
+    for at in range(min(several, close)):
+        way = []
+        for layer in layers[:0:-1]:
+            way.append(GateStep.of_code(int(layer.steps[at])))
+            at = int(layer.parents[at])
+        block, _ = sweep.gates.assignment(way[::-1])
+        blocks.append(block.reshape(-1, 2)[::-1].reshape(-1).copy() if backwards else block)
+    return blocks, sum(len(layer.costs) for layer in layers)

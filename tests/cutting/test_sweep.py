@@ -1,0 +1,81 @@
+"""The sweep over all gates, all states at once, held against one state after the other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from results.benchmarks.planner_least import BUILD
+from results.benchmarks.planner_least_ways import Pieces, State
+from tasks.cutting.objectives import OBJECTIVES
+from tasks.cutting.search.seen import views
+from tasks.cutting.search.steps import Gates, GateStep
+from tasks.cutting.search.sweep import MOST_QUBITS, Sweep
+from tests.oracles import problem_of
+
+CASES = [
+    ("mixed gates", 6, 12, 3, 0),
+    ("commuting gates", 6, 14, 4, 1),
+    ("random pairs", 6, 14, 4, 1),
+    ("qaoa", 9, 20, 5, 0),
+    ("commuting gates", 8, 20, 5, 4),
+]
+
+
+def gates_of(kind, qubits, gates, seed, *, backwards=False):
+    problem = problem_of(BUILD[kind](qubits, gates, seed), ["Z" * qubits], np.ones((1, 1)))
+    return Gates.of(views(problem, OBJECTIVES["overhead"], runs=True)[0][0], backwards=backwards)
+
+
+def cheapest(reached: dict[State, float], state: State, cost: float) -> None:
+    reached[state] = min(cost, reached.get(state, np.inf))
+
+
+def listed(states) -> dict[State, float]:
+    """Pieces as tuples, the cheapest way of each state."""
+    mask, reached = (1 << MOST_QUBITS) - 1, {}
+    for column, cost in zip(states.pieces.T.tolist(), states.costs.tolist(), strict=True):
+        pieces = ((piece >> 40, piece >> 16 & mask, piece >> 8 & 255, piece & 255) for piece in column if piece)
+        cheapest(reached, tuple(sorted(pieces)), cost)
+    return reached
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("kind, qubits, gates, width, seed", CASES)
+def test_a_sweep_reaches_what_its_steps_reach_one_by_one(kind, qubits, gates, width, seed, backwards):
+    """Of 200 states after each gate; those that it leaves out are no better than one that it keeps."""
+    seen = gates_of(kind, qubits, gates, seed, backwards=backwards)
+    single, sweep = Pieces(seen, width), Sweep(seen, width)
+    states = sweep.start()
+    for gate in range(len(seen.weights)):
+        before, after = listed(states), sweep.after(gate, states)
+        reached: dict[State, float] = {}
+        for state, cost in before.items():
+            for own, more, _ in single.moves(gate, state):
+                cheapest(reached, own, cost + more)
+        assert listed(after) == pytest.approx(reached), f"seed {seed}"
+        every = sweep.kept(after, 10**6)
+        groups: dict[tuple[int, ...], list[tuple[float, State]]] = {}
+        for state, cost in sorted(listed(every).items(), key=lambda item: item[1]):
+            single.beaten(groups, cost, state)
+        left_out = listed(after).keys() - listed(every).keys()
+        assert all(single.beaten(groups, reached[state], state) for state in left_out), f"seed {seed}"
+        states = sweep.kept(after, 200)
+        assert sorted(states.costs) == sorted(every.costs)[: len(states.costs)]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        GateStep(True),
+        GateStep(),
+        GateStep(True, (1,)),
+        GateStep(True, (0, 1)),
+        GateStep(copy=0),
+        GateStep(wires=(0,), copy=1, new=True),
+        GateStep(copy=1, joins=0),
+        GateStep(copy=0, joins=(1 << MOST_QUBITS) - 1),
+    ],
+)
+def test_a_step_is_told_from_its_number(step):
+    assert GateStep.of_code(step.code) == step
