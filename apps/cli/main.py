@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -52,7 +53,7 @@ def _command(arguments: Sequence[str] | None, signals: Signals) -> int:
         return USER_ERROR
     _check_address_space()
     _log_to_stderr(options.verbose)
-    subcommand = _subcommand(options.command)
+    subcommand = _subcommand(options.command) if arguments is not None else _without_garbage(options.command)
     if hasattr(options, "pilot"):
         from apps.cli.pilot import bind_to_pilot
 
@@ -91,6 +92,16 @@ def _log_to_stderr(verbose: int) -> None:
                 handler.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)])
     for library in ("distributed", "qiskit", "qiskit_ibm_runtime"):
         logging.getLogger(library).setLevel(logging.ERROR)
+
+
+def _without_garbage(command: str) -> Callable[[argparse.Namespace], int]:
+    """`_subcommand` in a process of its own: what imports leave stays, and is not looked through again and again."""
+    gc.disable()
+    try:
+        return _subcommand(command)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _subcommand(command: str) -> Callable[[argparse.Namespace], int]:

@@ -8,7 +8,7 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,8 +87,12 @@ def report(paths: Sequence[Path]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"seconds": seconds_text, "bytes": bytes_text, "pair": _pair, "cell": _cell}
+    environment.filters |= {"seconds": seconds_text, "bytes": bytes_text, "pair": _pair, "cell": _cell, "count": _count}
     return environment.get_template(template).render(**content, script=_script(content["figures"].values()))
+
+
+def _count(found: Collection[Any], one: str) -> str:
+    return f"{len(found)} {one}{'' if len(found) == 1 else 's'}"
 
 
 def _run_page(path: Path) -> dict[str, Any]:
