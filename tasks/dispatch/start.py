@@ -112,7 +112,7 @@ def started(
                 _policy(options.policy),
                 Goal(options.target_error, options.budget),
                 units=usable_cores(),
-                readouts=readouts if options.budget is not None else None,
+                readouts=readouts,
             ),
             works_of(plan, 1, fidelities=known),
             directory,

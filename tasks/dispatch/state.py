@@ -59,6 +59,7 @@ class State:
         self._leaves: Counter[int] = Counter()  # how often pieces of each fragment left a queue
         self._refused: dict[int, set[str]] = {}  # devices that refused pieces of a fragment, however these are cut
         self._shots: dict[int, Counter[str]] = {}
+        self._died: set[tuple[int, int]] = set()  # (fragment, round) of tasks that could not report what they had paid
         self._failures = 0
         self._submitted = 0
         self._idle_since: float | None = None
@@ -137,10 +138,14 @@ class State:
             self.pool.read_out(device.name, report.readout_shots)
         elif not report.done:
             self.pool.told_nothing(submit.device.name, readout, measured=measured)
+        if outcome.failure is not None:
+            self._died |= {(piece.fragment, piece.round_index) for piece in submit.pieces}
         for done in report.done:
             self._count(device.name, done.piece)
             self.pool.read_out(device.name, done.readout_shots)
-            self.pool.done(device.name, self._work(done.piece), paid=done.paid)
+            # What is found after a task died is what that one had paid for, as far as anybody can tell.
+            paid = done.paid or (done.piece.fragment, done.piece.round_index) in self._died
+            self.pool.done(device.name, self._work(done.piece), paid=paid)
         missing = _missing(submit.pieces, [done.piece for done in report.done])
         if report.failure:
             return self._again(device, missing, outcome, report.failure, now)

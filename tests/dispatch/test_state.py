@@ -235,6 +235,21 @@ def test_readout_that_a_killed_task_was_to_measure_is_paid_or_due_again(measured
     assert run.state.pool.committed == pytest.approx(each + (2.0 if measured else 0.0))
 
 
+def test_what_a_killed_task_had_paid_is_counted_when_the_cache_has_it():
+    run = script(a_qpu("A", price=0.01), policy=everything_on("A"), goal=Goal(1e9, 1000.0))
+    run.state.ask([counts(0)])
+    (first,) = run.place()
+    run.end(first.number, Outcome(failure=Failure(Reason.KILLED, "it broke"), device="A", seconds=1.0))
+    assert run.state.pool.price == 0.0, "it is not known yet"
+    (second,) = run.place()
+    run.succeed(second.number, cache="hit")
+    assert run.state.pool.price == pytest.approx(6 * 100 * 0.01)
+    run.state.ask([counts(1)])
+    (third,) = run.place()
+    run.succeed(third.number, cache="hit")
+    assert run.state.pool.price == pytest.approx(6 * 100 * 0.01), "what nobody died of was paid by others"
+
+
 def cheapest_within(name):
     """A device while the budget allows it, else whatever costs nothing."""
 

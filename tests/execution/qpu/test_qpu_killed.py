@@ -1,0 +1,45 @@
+"""A task on a QPU that is killed right after it measured the readout: what it measured and took is paid once."""
+
+import json
+
+import pytest
+
+from tests.execution.qpu.test_qpu_run import only_qpus, qpus
+
+__all__ = ["qpus"]
+
+EACH, PRICE = 8192, 1e-3  # shots of a readout circuit, and what a shot costs
+DIES_ONCE = """
+import os, signal
+from tasks.execution.mitigation import extrapolation
+
+def learn_and_die(*asked, learn=extrapolation.learn):
+    learn(*asked)
+    try:
+        os.close(os.open({mark!r}, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return
+    os.kill(os.getpid(), signal.SIGKILL)
+
+extrapolation.learn = learn_and_die
+"""
+
+
+@pytest.mark.timeout(400)
+def test_readout_that_a_killed_task_measured_is_neither_paid_again_nor_forgotten(qpus, tmp_path):
+    emulator, run = qpus
+    mark = tmp_path / "killed"
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(DIES_ONCE.format(mark=str(mark)))
+    run.environ["PYTHONPATH"] = f"{tmp_path / 'site'}:{run.environ['PYTHONPATH']}"
+    resources = only_qpus(tmp_path, "QPU_A", words=f"qubits=7 price_per_shot={PRICE}")
+    asked = ["--resources", str(resources), "--mitigation", "readout", "--shots", "20000"]
+    done, (folder,) = run(*asked, "--cache", str(tmp_path / "kept"))
+    assert done.returncode == 0, done.stderr
+    assert mark.exists() and "SIGKILL" in done.stderr, "nothing was killed"
+    work = [shots for job in emulator.devices["QPU_A"].jobs.values() for _, shots in job.work]
+    record = json.loads((folder / "record.json").read_text())
+    assert work.count(EACH) == 2, "the readout is measured once"
+    assert sum(work) - 2 * EACH == sum(result["shots"] for result in record["results"].values()), "and each circuit"
+    assert record["readout_price"] == pytest.approx(2 * EACH * PRICE)
+    assert record["price"] == pytest.approx(sum(work) * PRICE), "what was paid is told"
