@@ -42,4 +42,6 @@ def test_readout_that_a_killed_task_measured_is_neither_paid_again_nor_forgotten
     assert work.count(EACH) == 2, "the readout is measured once"
     assert sum(work) - 2 * EACH == sum(result["shots"] for result in record["results"].values()), "and each circuit"
     assert record["readout_price"] == pytest.approx(2 * EACH * PRICE)
-    assert record["price"] == pytest.approx(sum(work) * PRICE), "what was paid is told"
+    # A work's price is that of its mean shots a variant, rounded up.
+    paid = sum(work) * PRICE
+    assert paid <= record["price"] * (1 + 1e-9) < 1.001 * paid, "what was paid is told"
