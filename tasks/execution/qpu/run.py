@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from operator import itemgetter
 
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.errors import Fault, QpuError
@@ -88,11 +87,9 @@ class _Run:
                 (index, f"{program.digest} {requests[index].stream}", requests[index].shots)
                 for index, program in zip(wanted, programs, strict=True)
             ]
-            # A job that an earlier try left is found again in whatever order its circuits are asked for now.
-            batches = pack_jobs(out.target, sorted(pieces, key=itemgetter(1, 2)))
             self._session = Session(self._client, self._journal, self._options, self._note)  # its time begins now
             with self._session:
-                self._waiting = self._recover(batches, out.target)
+                self._waiting = self._recover(pack_jobs(out.target, pieces), out.target)
                 self._submit_and_follow()
         return out
 
