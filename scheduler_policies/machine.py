@@ -61,18 +61,19 @@ LEAST_PASS_S = 1e-9
 DRAWN_FIRST = 15
 # A gate of a plain circuit takes so many times what one of an open-leg simulation takes, whose gates act in blocks.
 PLAIN_GATE = 8.0
-# Of a matrix product state, fitted to 60 random fragments and judged on 80 others (results/benchmarks/limit.md).
-PRODUCT_STEP_S = 4e-5  # of a step whose bonds are small
-PRODUCT_SITE_S = 1.7e-5  # of a site that a factor is contracted with
+# Of a matrix product state, fitted to 60 random fragments and judged on others (results/benchmarks/limit.md).
+PRODUCT_STEP_S = 3e-6  # of a step
+PRODUCT_TURN_S = 3.1e-5  # of a QR of a site
+PRODUCT_SPLIT_S = 8.3e-5  # of an SVD of one
+PRODUCT_SITE_S = 3.2e-5  # of a site that a factor is contracted with
 PAULI_STEP_S = 2e-5  # of a gate or leg on Paulis that are followed together
 PAULI_ROW_S = 1e-8  # and for each of them
 CONE_PART_S = 4.5e-4  # of a part that is simulated by itself
 CONE_GATE_S = 2e-5  # and of each of its gates, beside their simulation
 COIN_PAIR_S = 3e-7  # of a stabiliser variant, for each pair of bits: one is tried against the other
 COIN_S = 1e-8  # of a shot of a stabiliser variant, for each bit
-PRODUCT_BOND = 0.8  # of the bits of a bond that gates may make, those that are left: singular values vanish
-PRODUCT_FLOPS = 2e9  # real operations a second of its decompositions on one core
-PRODUCT_GRAM_FLOPS = 1e10  # and of its contractions
+PRODUCT_FLOPS = 3e10  # real operations a second of its decompositions on one core
+PRODUCT_GRAM_FLOPS = 1.4e11  # and of its contractions
 
 AMPLITUDE_BYTES = 16
 # A simulation's products take so many amplitudes at a time: half a MiB in, as much out, of a core's cache of one MiB.

@@ -36,7 +36,7 @@ from tasks.execution.simulators.product_state import product_tensor
 from tasks.execution.simulators.whole import whole_tensor
 from tests.oracles import problem_of
 
-_SETS = {"fitted": (1, 60), "compared": (2, 80), "judged": (3, 80)}  # seed, fragments
+_SETS = {"fitted": (1, 60), "compared": (21, 80), "judged": (5, 80)}  # seed, fragments
 _FROM_S = 0.05  # of all amplitudes at most: narrower fragments have no choice worth anything
 _MOST_BITS = 23  # of the amplitudes of all branches that are simulated
 _NEAR = 1.3

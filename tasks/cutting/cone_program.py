@@ -6,15 +6,12 @@ branches sigma_j, sigma_k that stand on both sides of nothing leave sigma_k^dagg
 qubit is seen, too. What is left falls into parts that no gate joins; the factor's entries are the product of the
 parts', and a part that several factors see alike is simulated once. So shallow circuits with local observables take a
 few qubits at a time, however wide they are and whatever joins their qubits.
-
-What acts on a qubit is a set of the letters that its Paulis may have beside I: 1 for X, 2 for Z, 4 for Y.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from math import log2, prod
 
 import numpy as np
@@ -22,12 +19,9 @@ from qiskit import QuantumCircuit
 
 from scheduler_policies.cost import exact_seconds
 from scheduler_policies.machine import AMPLITUDE_BYTES, CONE_GATE_S, CONE_PART_S, TYPICAL_CPU
-from tasks.cutting.pauli_program import PauliMap, leg_map, unitary_map
+from tasks.cutting.pauli_program import LETTER_SETS, LetterTable, leg_map, letter_table, unitary_map
 from tasks.cutting.plan import Fragment, Leg
 
-LETTER_SETS = np.array([0, 1, 2, 4], dtype=np.uint8)
-"""(code,) of a letter alone; codes as in ``pauli_program``."""
-_ROUNDING = 1e-12
 _MOST_CONES = 1000  # distinct ones of a fragment; with more, other ways are the quicker ones
 _STATES = 2.5  # held at a time while a part's legs are opened, with what its Gram matrices take
 
@@ -165,7 +159,7 @@ def seen_by_factors(fragment: Fragment) -> tuple[np.ndarray, np.ndarray, np.ndar
     legs: dict[int, list[Leg]] = {}
     for leg in fragment.legs:
         legs.setdefault(leg.position, []).append(leg)
-    tables: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
+    tables: dict[bytes, LetterTable] = {}
     for position in range(len(qubits), -1, -1):
         if position < len(qubits):
             own = qubits[position]
@@ -174,45 +168,16 @@ def seen_by_factors(fragment: Fragment) -> tuple[np.ndarray, np.ndarray, np.ndar
             key = matrix.tobytes()
             if key not in tables:
                 tables[key] = letter_table(unitary_map(matrix))
-            changed, after = tables[key]
+            table = tables[key]
             sets = acting[own[0]] + 8 * acting[own[1]] if len(own) == 2 else acting[own[0]]
-            seen[position] = changed[sets]
+            seen[position] = table.changed[sets]
             for k, q in enumerate(own):
-                acting[q] = after[k, sets]
+                acting[q] = table.after[k, sets]
                 reached[q] |= (acting[q] > 0) | seen[position]  # a gate may change a sign alone
         for leg in legs.get(position, ()):
-            acting[leg.qubit] = letter_table(leg_map(leg.kind))[1][0, acting[leg.qubit]]
+            acting[leg.qubit] = letter_table(leg_map(leg.kind)).after[0, acting[leg.qubit]]
             reached[leg.qubit] = True
     return seen, reached, touched
-
-
-def letter_table(found: PauliMap) -> tuple[np.ndarray, np.ndarray]:
-    """What becomes of sets of letters, those of a second qubit counting eight times.
-
-    Returns:
-        (sets,) bool whether any Pauli of theirs is changed, (qubit, sets) uint8 the sets afterwards.
-    """
-    codes = np.arange(len(found.count))
-    same = (found.count == 1) & (found.codes[:, 0] == codes) & (np.abs(found.coefficients[:, 0] - 1) < _ROUNDING)
-    return _table_of(found.count.tobytes(), found.codes.tobytes(), same.tobytes())
-
-
-@lru_cache(maxsize=1024)
-def _table_of(raw_count: bytes, raw_codes: bytes, raw_same: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Gates of many angles have few tables."""
-    count, same = np.frombuffer(raw_count, dtype=np.int64), np.frombuffer(raw_same, dtype=bool)
-    codes = np.arange(len(count))
-    found = np.frombuffer(raw_codes, dtype=np.uint8).reshape(len(count), -1)
-    there = np.arange(found.shape[1]) < count[:, None]
-    shifts = range(0, 2 * (len(codes) // 8) + 1, 2)
-    letters = [np.bitwise_or.reduce(np.where(there, LETTER_SETS[found >> k & 3], 0), axis=1) for k in shifts]
-    sets = np.arange(8 ** len(letters))
-    member = np.ones((len(sets), len(codes)), dtype=bool)
-    for k, shift in enumerate(shifts):
-        own = LETTER_SETS[codes >> shift & 3]
-        member &= (own & ~(sets >> 3 * k & 7)[:, None]) == 0
-    after = np.array([np.bitwise_or.reduce(np.where(member, own, 0), axis=1) for own in letters], dtype=np.uint8)
-    return (member & ~same).any(axis=1), after
 
 
 def _joined(masks: Sequence[int]) -> dict[int, list[int]]:

@@ -7,6 +7,7 @@ are 0, +-1 or, where a wire begins, +-2: hundreds of qubits are nothing. With fe
 which is what is counted here.
 
 Letters are coded 0, 1, 2, 3 for I, X, Z, Y (the X part, and twice the Z part); two of them (a, b) as ``a + 4 b``.
+What may stand on a qubit is a set of letters beside I: 1 for X, 2 for Z, 4 for Y; of two qubits (a, b), ``a + 8 b``.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from tasks.cutting.plan import Fragment
 LETTERS = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[1, 0], [0, -1]], [[0, -1j], [1j, 0]]])
 """(letter, 2, 2) complex."""
 
+LETTER_SETS = np.array([0, 1, 2, 4], dtype=np.uint8)
+"""(code,) of a letter alone."""
+_LETTERS_IN = np.array([1.0, 2, 2, 3, 2, 3, 3, 4])  # (set,) I counted
 _ROUNDING = 1e-12  # a coefficient below this is none
 _MOST_BITS = 20.0  # log2 of the Paulis of one factor; a fragment that may need more is left to other methods
 
@@ -101,34 +105,69 @@ def pauli_program(fragment: Fragment, most: float = np.inf) -> PauliProgram | No
         None where it takes more than that, or sums may become too long.
     """
     steps: list[PauliStep] = []
-    support = fragment.factors_x.T | fragment.factors_z.T  # (qubit, factor)
-    rows = np.zeros(fragment.num_factors)
-    opened = 0.0
-    total = float(fragment.num_factors)
-    seconds = (len(fragment.circuit.data) + len(fragment.legs)) * PAULI_STEP_S
+    codes = (fragment.factors_x + 2 * fragment.factors_z).T
+    acting, likely = LETTER_SETS[codes], _LikelyLetters(codes)
+    rows, largest = np.zeros(fragment.num_factors), np.zeros(fragment.num_factors)
+    opened, seconds = 0.0, 0.0
+    tables: dict[int, LetterTable] = {}
     for step in _backwards(fragment):
         steps.append(step)
         own = list(step.qubits)
-        if step.leg is not None:
-            opened += log2(step.map.most)
-            rows += log2(step.map.most)
-            support[own] = True
-        elif len(own) == 2 or step.map.most > 1:
-            touched = support[own].any(axis=0)
-            support[own] |= touched
-            rows[touched] += log2(step.map.most)
-        if step.map.most > 1:
-            np.minimum(rows, opened + 2.0 * support.sum(axis=0), out=rows)  # equal Paulis are joined
+        if (table := tables.get(id(step.map))) is None:  # maps are kept, so that each has a name of its own
+            table = tables[id(step.map)] = letter_table(step.map)
+        sets = acting[own[0]] + 8 * acting[own[1]] if len(own) == 2 else acting[own[0]]
+        acting[own] = table.after[:, sets]
+        grown = table.most[sets]
+        sums = bool(grown.any())
+        opened += log2(step.map.most) if step.leg is not None else 0.0
+        likely.take(own, table.paths, opened)
+        if sums:
+            rows = np.minimum(rows + grown, opened + np.log2(_LETTERS_IN[acting]).sum(axis=0))  # equal ones are joined
+            largest = np.maximum(largest, rows)
             if rows.max(initial=0.0) > _MOST_BITS:
                 return None
-            total = float(np.exp2(rows).sum())
-        seconds += total * PAULI_ROW_S * (1.0 if step.map.most == 1 else fragment.num_qubits / 4)
+        followed = float(np.exp2(np.minimum(rows, likely.rows)).sum())
+        seconds += followed * PAULI_ROW_S * (fragment.num_qubits / 4 if sums else 1.0)
         if seconds > most:
             return None
-    held = max(float(np.exp2(rows.max(initial=0.0))), min(ROWS_AT_ONCE, total))
+    total = float(np.exp2(largest).sum())
+    seconds += len(steps) * PAULI_STEP_S * max(1.0, total / ROWS_AT_ONCE)
+    if seconds > most:
+        return None
+    held = max(float(np.exp2(largest.max(initial=0.0))), min(ROWS_AT_ONCE, total))
     clifford = all(step.map.most == 1 for step in steps if step.leg is None)
     size = int(3 * held * (fragment.num_qubits + 24))
-    return PauliProgram(tuple(steps), clifford, rows, seconds, size)
+    return PauliProgram(tuple(steps), clifford, largest, seconds, size)
+
+
+class _LikelyLetters:
+    """About how many Paulis each factor is a sum of, as if their letters were independent of each other.
+
+    So many Paulis that differ are of no more bits than the letters of all qubits (the entropy of all is at most the sum
+    of each one's): beyond, some are equal and are joined.
+
+    Attributes:
+        rows: (factor,) log2 of the Paulis.
+    """
+
+    def __init__(self, codes: np.ndarray):
+        self.rows = np.zeros(codes.shape[1])
+        self._shares = np.eye(4)[codes].transpose(0, 2, 1)  # (qubit, letter, factor)
+        self._bits = np.zeros(codes.shape)  # (qubit, factor) of these shares
+
+    def take(self, own: list[int], paths: np.ndarray, opened: float) -> None:
+        """A step on one or two qubits; ``opened``: bits of all entries of legs so far."""
+        shares = self._shares[own]
+        if len(own) == 2:
+            shares = (shares[1][:, None] * shares[0][None]).reshape(1, 16, -1)
+        found = paths @ shares[0]
+        grown = np.maximum(found.sum(axis=0), _ROUNDING)
+        table = (found / grown).reshape(*(4,) * len(own), -1)
+        for k, q in enumerate(own):
+            # The first qubit's letter is the last axis before the factors.
+            self._shares[q] = each = table.sum(axis=k) if len(own) == 2 else table
+            self._bits[q] = -(each * np.log2(np.maximum(each, _ROUNDING))).sum(axis=0)
+        self.rows = np.minimum(self.rows + np.log2(grown), opened + self._bits.sum(axis=0))
 
 
 @once_a_fragment
@@ -198,3 +237,48 @@ def _sparse(spread: np.ndarray) -> PauliMap:
     codes, entries, values = np.zeros(shape, dtype=np.uint8), np.zeros(shape, dtype=np.int64), np.zeros(shape)
     codes[before, place], entries[before, place], values[before, place] = after, entry, spread[kept]
     return PauliMap(count, codes, values, entries)
+
+
+@dataclass(frozen=True)
+class LetterTable:
+    """What becomes of sets of letters.
+
+    Attributes:
+        changed: (sets,) bool, whether any Pauli of theirs is.
+        most: (sets,) float64, log2 of how many Paulis one of theirs can become.
+        after: (qubit, sets) uint8, the sets afterwards.
+        paths: (after, before) float64, how many ways lead from one Pauli to another.
+    """
+
+    changed: np.ndarray
+    most: np.ndarray
+    after: np.ndarray
+    paths: np.ndarray
+
+
+def letter_table(found: PauliMap) -> LetterTable:
+    """The table of a gate or a leg."""
+    codes = np.arange(len(found.count))
+    same = (found.count == 1) & (found.codes[:, 0] == codes) & (np.abs(found.coefficients[:, 0] - 1) < _ROUNDING)
+    return _table_of(found.count.tobytes(), found.codes.tobytes(), same.tobytes())
+
+
+@lru_cache(maxsize=1024)
+def _table_of(raw_count: bytes, raw_codes: bytes, raw_same: bytes) -> LetterTable:
+    """Gates of many angles have few tables."""
+    count, same = np.frombuffer(raw_count, dtype=np.int64), np.frombuffer(raw_same, dtype=bool)
+    codes = np.arange(len(count))
+    found = np.frombuffer(raw_codes, dtype=np.uint8).reshape(len(count), -1)
+    there = np.arange(found.shape[1]) < count[:, None]
+    shifts = range(0, len(codes).bit_length() - 1, 2)
+    letters = [np.bitwise_or.reduce(np.where(there, LETTER_SETS[found >> k & 3], 0), axis=1) for k in shifts]
+    sets = np.arange(8 ** len(letters))
+    member = np.ones((len(sets), len(codes)), dtype=bool)
+    for k, shift in enumerate(shifts):
+        own = LETTER_SETS[codes >> shift & 3]
+        member &= (own & ~(sets >> 3 * k & 7)[:, None]) == 0
+    after = np.array([np.bitwise_or.reduce(np.where(member, own, 0), axis=1) for own in letters], dtype=np.uint8)
+    most = np.log2(np.maximum(1, np.where(member, count, 0).max(axis=1)))
+    paths = np.zeros((len(codes), len(codes)))
+    np.add.at(paths, (found[there], np.nonzero(there)[0]), 1.0)
+    return LetterTable((member & ~same).any(axis=1), most, after, paths)

@@ -8,8 +8,8 @@ import pytest
 from qiskit import QuantumCircuit
 
 from tasks.cutting import GateCut, WireCut, make_plan
-from tasks.cutting.cone_program import ConeProgram, cone_program
-from tasks.cutting.cost import cheaper_way, exact_fragment_seconds
+from tasks.cutting.cone_program import cone_program
+from tasks.cutting.cost import exact_fragment_seconds
 from tasks.execution.simulators.cones import cone_tensor
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
@@ -123,10 +123,11 @@ def test_a_wide_shallow_fragment_is_taken_apart_and_a_deep_one_is_not():
     fragment = max(
         make_plan(problem_of(circuit, labels, np.ones((1, len(labels)))), cuts=cuts).fragments, key=lambda f: f.width
     )
-    way = cheaper_way(fragment)
-    assert isinstance(way, ConeProgram)
+    way = cone_program(fragment)
     assert max(len(part.qubits) for part in way.parts) <= 8, "gates of one layer commute"
     expected = exact_tensor(fragment, open_state(fragment))
+    found = cone_tensor(fragment, way, [whole_tensor(part.of(fragment)) for part in way.parts])
+    np.testing.assert_allclose(found, expected, atol=1e-11)
     np.testing.assert_allclose(whole_tensor(fragment), expected, atol=1e-11)
     deep = circuit.compose(circuit).compose(circuit)
     deep = make_plan(problem_of(deep, labels, np.ones((1, len(labels)))), cuts=()).fragments[0]

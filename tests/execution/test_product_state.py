@@ -125,7 +125,8 @@ def test_a_factor_is_contracted_from_where_it_differs_from_its_neighbour():
     circuit = line(4, 2)
     labels = ["IIIZ", "IIXZ", "ZIXZ", "ZIXY"]
     (fragment,) = make_plan(problem_of(circuit, labels, np.ones((1, 4))), cuts=()).fragments
-    assert sites_contracted(fragment, range(4)).tolist() == [2, 3, 3, 4]
+    assert sites_contracted(fragment, range(4), 4).tolist() == [2, 3, 3, 4]
+    assert sites_contracted(fragment, range(4), 0).tolist() == [2, 2, 1, 2]
 
 
 @pytest.mark.parametrize("legs", [0, 2, 4])

@@ -16,10 +16,9 @@ from scipy.sparse.csgraph import connected_components
 
 from scheduler_policies.cost import exact_seconds
 from scheduler_policies.machine import CONE_GATE_S, CONE_PART_S, TYPICAL_CPU
-from tasks.cutting.cone_program import LETTER_SETS, letter_table
 from tasks.cutting.joined import AXES, Acting, generic, run_matrix
 from tasks.cutting.kinds import cut_kind
-from tasks.cutting.pauli_program import leg_map, unitary_map
+from tasks.cutting.pauli_program import LETTER_SETS, LetterTable, leg_map, letter_table, unitary_map
 from tasks.cutting.schmidt import TO_Z, Copied, SchmidtForm
 
 _ANY = 7  # all letters
@@ -78,7 +77,7 @@ def letter_maps(
         behind: (wire,) those behind the last one.
     """
     known: dict[bytes, int] = {}
-    kinds: list[tuple[np.ndarray, np.ndarray]] = []
+    kinds: list[LetterTable] = []
     single: dict[bytes, np.ndarray] = {}
     ones: dict[bytes, int] = {(same := np.arange(8, dtype=np.uint8)).tobytes(): 0}
 
@@ -88,7 +87,7 @@ def letter_maps(
     def turned(matrix: np.ndarray) -> np.ndarray:
         key = matrix.tobytes()
         if key not in single:
-            single[key] = letter_table(unitary_map(matrix))[1][0]
+            single[key] = letter_table(unitary_map(matrix)).after[0]
         return single[key]
 
     def alone(many: Sequence[int]) -> int:
@@ -112,9 +111,9 @@ def letter_maps(
             if form is None:
                 severed.append(0)
                 continue
-            leg = letter_table(leg_map(cut_kind(form).ends[end]))[1][0]
+            leg = letter_table(leg_map(cut_kind(form).ends[end])).after[0]
             severed.append(number(turned(form.before[end])[leg[turned(form.after[end])]]))
-    along = letter_table(leg_map(cut_kind(Copied()).ends[0]))[1][0]
+    along = letter_table(leg_map(cut_kind(Copied()).ends[0])).after[0]
     copied = [number(turned(turn)[along[turned(turn.conj().T)]]) for turn in (TO_Z[axis] for axis in AXES)]
     depth: dict[int, int] = {}
     layers: list[list[int]] = []
@@ -126,8 +125,8 @@ def letter_maps(
         layers[layer].append(gate)
     chains = [np.array([alone(many) for many in those]) for those in (before, behind)]  # all maps are known then
     return LetterMaps(
-        changed=np.array([changed for changed, _ in kinds]),
-        after=np.array([after for _, after in kinds]),
+        changed=np.array([table.changed for table in kinds]),
+        after=np.array([table.after for table in kinds]),
         maps=np.frombuffer(b"".join(ones), dtype=np.uint8).reshape(-1, 8),
         gates=np.array(own),
         severed=np.array(severed),

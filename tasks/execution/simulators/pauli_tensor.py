@@ -63,13 +63,13 @@ class Rows:
         code = self.letters[qubits[0]]
         if len(qubits) == 2:
             code = code | (self.letters[qubits[1]] << 2)
-        if step.most == 1:
+        counts = step.count[code]
+        if step.most == 1 or (counts == 1).all():
             self.coefficients *= step.coefficients[code, 0]
             found = step.codes[code, 0]
             if stride:
                 self.places += stride * step.entries[code, 0]
         else:
-            counts = step.count[code]
             source = np.repeat(np.arange(len(code)), counts)
             which = np.arange(len(source)) - np.repeat(np.cumsum(counts) - counts, counts)
             code = code[source]

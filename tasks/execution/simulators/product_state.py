@@ -35,6 +35,7 @@ def product_tensor(fragment: Fragment, program: ProductProgram) -> np.ndarray:
     tensor = np.empty((*(leg.dimension for leg in fragment.legs), len(letters)))
     order = np.lexsort(letters.T[::-1])[::-1]  # neighbours agree on many sites, more and more of them
     begun = _Begun(np.zeros(0, dtype=np.int64), np.ones((1, 1, 1), dtype=complex))
+    line.close()
     for k, index in enumerate(order.tolist()):
         own = letters[index]
         following = letters[order[k + 1]] if k + 1 < len(order) else own
@@ -59,6 +60,7 @@ class _Line:
     """The sites; left of ``centre`` they are isometries from the left, right of it from the right."""
 
     def __init__(self, program: ProductProgram):
+        self._program = program
         self._place = program.places
         self._branchings = program.branchings
         zero = np.zeros((1, 2, 1, 1), dtype=complex)
@@ -66,6 +68,7 @@ class _Line:
         self._sites = [zero.copy() for _ in program.places]
         self._axes: list[list[int]] = [[] for _ in program.places]  # branchings on each site, as their axes are joined
         self._centre = 0
+        self._closed: dict[int, np.ndarray] = {}  # of all sites from one on: (bra bond, ket bond, pairs)
 
     def add(self, step: Gate | Opening) -> None:
         """Apply a gate or open legs."""
@@ -119,6 +122,16 @@ class _Line:
             self._centre -= 1
             self._sites[self._centre] = np.tensordot(self._sites[self._centre], r.T, axes=(3, 0))
 
+    def close(self) -> None:
+        """Contract sites from the last one on, of which a factor may ask nothing."""
+        end = np.ones((1, 1, 1), dtype=complex)
+        self._closed = {len(self._sites): end}
+        for site in range(len(self._sites) - 1, self._program.closed - 1, -1):
+            ket = self._open_site(site)
+            opened = np.tensordot(np.tensordot(ket, end, axes=(3, 1)), ket.conj(), axes=([1, 3], [1, 3]))
+            end = opened.transpose(3, 0, 1, 4, 2).reshape(len(ket), len(ket), -1)
+            self._closed[site] = end
+
     def grams(self, letters: np.ndarray, begun: _Begun, shared: int) -> tuple[np.ndarray, _Begun]:
         """Gram matrix of a Pauli between all branches.
 
@@ -133,7 +146,9 @@ class _Line:
         start = len(begun.letters) if begun.starts(letters) else 0
         array = begun.array if start else np.ones((1, 1, 1), dtype=complex)
         following = begun if start and shared >= start else _Begun(letters[:0], np.ones((1, 1, 1), dtype=complex))
-        for site in range(start, len(self._sites)):
+        asked = int(np.flatnonzero(np.append(True, letters))[-1])  # the first sites, behind them nothing is
+        close = max(start, asked, self._program.closed)
+        for site in range(start, close):
             if site == shared:
                 following = _Begun(letters[:site], array)
             ket = self._open_site(site)
@@ -142,7 +157,9 @@ class _Line:
                 ket = np.einsum("ab,lbkr->lakr", _PAULIS[letters[site]], ket)
             array = np.tensordot(np.tensordot(array, ket, axes=(2, 0)), bra, axes=([1, 2], [0, 1]))
             array = array.transpose(0, 1, 3, 4, 2).reshape(-1, bra.shape[3], ket.shape[3])
-        return self._in_order(array.reshape(-1)), following
+        end = self._closed[close]
+        pairs = array.reshape(len(array), -1) @ end.reshape(-1, end.shape[2])
+        return self._in_order(pairs.reshape(-1)), following
 
     def _open_site(self, site: int) -> np.ndarray:
         """(left, bit, branches, right); where a wire's open end is, its bit is the last of the branches."""
