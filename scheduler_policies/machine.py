@@ -19,6 +19,7 @@ TYPICAL_CPU = Device("cpu", Kind.CPU, speed=CPU_SPEED)
 
 CONTRACTION_FLOPS = 5e10  # operations a second of contractions on one core, as a greedy path counts them
 JOIN_FRAGMENT_S = 2.5e-4  # of a contraction, for each fragment
+JOIN_REFINE_S = 1.8e-3  # where the path is refined, for each fragment: subtrees of eight are searched twice over
 JOIN_NUMBER_S = 7.3e-9  # and for each number of the fragments' tensors, read and put in order
 
 # Those that follow are fitted to whole runs (results/benchmarks/planner.md, `planner_seconds fit`).

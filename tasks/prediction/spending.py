@@ -27,6 +27,7 @@ from scheduler_policies.machine import (
     INLINE_FRAGMENT_S,
     INLINE_NUMBER_S,
     INLINE_RUN_S,
+    JOIN_REFINE_S,
     JOIN_RUN_S,
     JOIN_TERM_S,
     ROUNDS_FRAGMENT_S,
@@ -47,6 +48,7 @@ from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment
 from tasks.execution.jobs import equal_jobs, exact_jobs
 from tasks.execution.works import works_of
+from tasks.reconstruction.contraction.path import OPTIMAL_BELOW, REFINE_ABOVE
 from tasks.reconstruction.statistics.allocation import first_round_shots
 from tasks.runtime import INLINE_S
 
@@ -85,6 +87,12 @@ def greedy_flops(plan: Plan) -> float:
     table = np.random.default_rng(0).integers(0, 2**63, size=(len(plan.fragments), factors), dtype=np.uint64)
     asked = table[np.arange(len(plan.fragments)), plan.factor_index]
     return sum(flops * len(np.unique(asked[:, own].sum(axis=1))) for flops, own in found.steps)
+
+
+def refined_fragments(plan: Plan) -> int:
+    """Fragments of a plan whose path is refined, which may take longer than the contraction; 0 where it is not."""
+    multiply_adds = greedy_contraction(plan.fragments, plan.bonds).flops / 2
+    return len(plan.fragments) if len(plan.fragments) >= OPTIMAL_BELOW and multiply_adds > REFINE_ABOVE else 0
 
 
 def once_each(plan: Plan) -> list[Fragment]:
@@ -172,7 +180,7 @@ def predicted_spending(
     numbers = sum(cost.tensor_bytes for cost in plan.costs) / 8
     if shots is None:
         contraction = joining_seconds(greedy_flops(plan), len(plan.fragments), numbers) + JOIN_RUN_S
-        contraction += plan.factor_index.size * JOIN_TERM_S
+        contraction += plan.factor_index.size * JOIN_TERM_S + refined_fragments(plan) * JOIN_REFINE_S
         if here:
             stored = sum(work.numbers for work in last)
             busiest += INLINE_RUN_S + len(last) * INLINE_FRAGMENT_S + stored * INLINE_NUMBER_S

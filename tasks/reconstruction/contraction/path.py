@@ -18,10 +18,12 @@ from tasks.reconstruction.contraction.grouping import distinct, distinct_pairs
 from tasks.reconstruction.contraction.layout import Path, copies_of, ends_of, lay_out, product_effort
 from tasks.reconstruction.contraction.network import Network
 
-_OPTIMAL_BELOW = 9  # fragments: exhaustive search still takes milliseconds
+OPTIMAL_BELOW = 9
+"""Fragments: exhaustive search still takes milliseconds."""
 _CANDIDATES = 4
 _REFINED_FOR = ("combo-15", "limit-64")  # multiply-adds and entries written, in cotengra's terms: small steps and large
-_REFINE_ABOVE = 1e6  # multiply-adds from which a second or two of refining a path pays
+REFINE_ABOVE = 1e6
+"""Multiply-adds from which a second or two of refining a path pays."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def find_paths(network: Network, *, seed: int = 0, repeats: int | None = None) -
     inputs, sizes = _named(network)
     if len(inputs) < 2:
         return ((),)
-    if len(inputs) < _OPTIMAL_BELOW:
+    if len(inputs) < OPTIMAL_BELOW:
         found = [cotengra.array_contract_path(inputs, (), sizes, optimize="optimal")]
     else:
         found = []
@@ -102,7 +104,7 @@ def find_paths(network: Network, *, seed: int = 0, repeats: int | None = None) -
             )
             found.append(optimizer(inputs, (), sizes))
     ranked = _ranked(network, found)
-    if len(inputs) >= _OPTIMAL_BELOW and ranked[0][0] > _REFINE_ABOVE:
+    if len(inputs) >= OPTIMAL_BELOW and ranked[0][0] > REFINE_ABOVE:
         refined = []
         for minimize in _REFINED_FOR:
             tree = cotengra.ContractionTree.from_path(inputs, (), sizes, ssa_path=ranked[0][1])
