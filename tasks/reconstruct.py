@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +29,7 @@ from tasks.reconstruction.statistics.allocation import allocate_shots
 from tasks.runtime import (
     COLLECTION_IN,
     IN_DELETE,
+    EngineError,
     Limits,
     Outcome,
     Ticket,
@@ -40,8 +39,9 @@ from tasks.runtime import (
     isolated,
     mpi,
     task,
+    wait_on,
 )
-from tasks.runtime.ranks import mpirun_path
+from tasks.runtime.ranks import end_ranks, mpirun_path, raise_rank_failure
 
 _WORTH_RANKS = 1e11  # floating-point operations: some seconds of one core, against two until ranks have started
 RANKS_VARIABLE = "QOMPASS_RANKS"
@@ -237,10 +237,24 @@ def reconstruct_in_ranks(folder: str) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
     try:
         return run_rank(folder, comm=MPI.COMM_WORLD)
-    except Exception:
-        traceback.print_exc(file=sys.stderr)
-        MPI.COMM_WORLD.Abort(2)  # the other ranks would wait for this one for ever
+    except Exception as error:
+        end_ranks(Path(folder), error)
+
+
+def answer_of_ranks(folder: str) -> Answer:
+    """Contract the network that `write_for_ranks` has put into ``folder``; the folder is gone then.
+
+    Raises:
+        EngineError: the ranks could not be started, or one of them says what the user can mend.
+        DefectError: a rank has a bug.
+    """
+    try:
+        found = wait_on(reconstruct_in_ranks(folder))[0]
+    except EngineError:
+        raise_rank_failure(Path(folder))  # says more than how the program of the ranks ended
         raise
+    shutil.rmtree(folder)
+    return answer_of(*found)
 
 
 @constraint(computing_units="1")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,10 +32,9 @@ from tasks.options import Options, options_of
 from tasks.prediction import greedy_flops
 from tasks.reconstruct import (
     Answer,
-    answer_of,
+    answer_of_ranks,
     contraction_search,
     reconstruct,
-    reconstruct_in_ranks,
     reconstruct_on,
     worth_gpu,
     worth_ranks,
@@ -140,10 +138,8 @@ def run(
             directory.update(tasks=vars(executed))
         with directory.timing("reconstruct"), shown.stage("reconstruct", 1) as step:
             found = runs.value_of("the reconstruction", end)
-            if isinstance(found, str):  # where the network is for MPI ranks
-                folder, found = found, answer_of(*wait_on(reconstruct_in_ranks(found))[0])
-                shutil.rmtree(folder)
-            answer: Answer = found
+            # A path says where the network is for MPI ranks.
+            answer: Answer = answer_of_ranks(found) if isinstance(found, str) else found
             step.advance()
     if answer.shares:
         shares = {problem.names[own]: np.round(part, 6) for own, part in answer.shares.items()}

@@ -33,7 +33,7 @@ def wait_on(value: Any) -> Any:
             return value.result()
         except CancelledError:
             raise EngineError(_SCHEDULER_ENDED) from None
-        except QompassError:
+        except (QompassError, DefectError):
             raise
         except Exception as error:
             if type(error).__name__ == "CommClosedError":  # while a result was on its way

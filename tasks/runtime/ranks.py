@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import json
+import os
 import pickle
 import subprocess
 import sys
@@ -10,10 +13,13 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from shutil import which
-from typing import Any
+from typing import Any, NoReturn
 
+from tasks.errors import DefectError, system_limit
 from tasks.runtime.errors import EngineError
 from tasks.runtime.interpreter import python_command, python_environment
+from tasks.runtime.isolation import describe_error
+from tasks.runtime.outcome import Reason
 from tasks.runtime.scratch import scratch_folder
 
 
@@ -29,7 +35,8 @@ def run_ranks(
     """Start ``processes`` ranks that each call ``function``; return what each returned, in rank order.
 
     Raises:
-        EngineError: where there is no mpirun, or the program fails.
+        EngineError: where there is no mpirun, the program fails, or a rank says what the user can mend.
+        DefectError: a rank has a bug.
     """
     mpirun = mpirun_path()
     if mpirun is None:
@@ -44,9 +51,42 @@ def run_ranks(
         )
         answers = [Path(folder) / f"rank-{rank}" for rank in range(processes)]
         if done.returncode or not all(answer.is_file() for answer in answers):
+            raise_rank_failure(Path(folder))
             last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:] or ["it said nothing"]
             raise EngineError(f"the MPI task {function.__qualname__} ended with status {done.returncode}: {last[0]}")
         return [pickle.loads(answer.read_bytes()) for answer in answers]
+
+
+def end_ranks(folder: Path, error: BaseException) -> NoReturn:
+    """End all ranks because this one failed; why is left in ``folder``, since what mpirun prints last is its own word.
+
+    Args:
+        folder: that whoever started the ranks reads (``raise_rank_failure``).
+        error: of this rank.
+    """
+    from mpi4py import MPI
+
+    reason, message, detail = describe_error(error)
+    with contextlib.suppress(OSError):  # no room there: the ranks end all the same
+        failed = folder / f"failed-{MPI.COMM_WORLD.Get_rank()}"
+        failed.write_text(json.dumps([reason, system_limit(error) or message, detail]))
+    MPI.COMM_WORLD.Abort(1)  # the others would wait for this one for ever
+    os._exit(1)  # MPICH's Abort can return before it has ended this process
+
+
+def raise_rank_failure(folder: Path) -> None:
+    """Raise what the first rank that failed left in ``folder``, if one did.
+
+    Raises:
+        EngineError: the user can mend it.
+        DefectError: the rank has a bug; with its traceback.
+    """
+    failed = sorted(folder.glob("failed-*"), key=lambda path: path.stat().st_mtime_ns)
+    if failed:
+        reason, message, detail = json.loads(failed[0].read_text())
+        if Reason(reason) is Reason.RAISED:
+            raise DefectError(f"MPI rank {failed[0].name.removeprefix('failed-')}: {message}", detail)
+        raise EngineError(message)
 
 
 def main() -> None:
@@ -55,16 +95,13 @@ def main() -> None:
 
     folder = Path(sys.argv[1])
     module, name, arguments, named = pickle.loads((folder / "call").read_bytes())
-    function: Any = importlib.import_module(module)
-    for part in name.split("."):
-        function = getattr(function, part)
-    # The module holds the task; what it wraps is what runs here.
-    function = getattr(function, "function", function)
-    answer = folder / f"rank-{MPI.COMM_WORLD.Get_rank()}"
     try:
+        function: Any = importlib.import_module(module)
+        for part in name.split("."):
+            function = getattr(function, part)
+        # The module holds the task; what it wraps is what runs here.
+        function = getattr(function, "function", function)
+        answer = folder / f"rank-{MPI.COMM_WORLD.Get_rank()}"
         answer.write_bytes(pickle.dumps(function(*arguments, **named)))
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-        MPI.COMM_WORLD.Abort(1)
+    except BaseException as error:
+        end_ranks(folder, error)
