@@ -231,7 +231,6 @@ def beside_the_least(rows: list[dict[str, Any]]) -> list[str]:
         f"Proven: {len(proven) + len(refused)} of {len(rows)}; of {len(proven)} plans {len(proven) - len(missed)} are"
         f" at the optimum to {_TIE} powers of two. The others miss it by (powers of two):"
         f" {'; '.join(f'{name} {gap:.2f}' for name, gap in missed.items()) or 'none'}."
-        " (With `--plan-seconds 6` the mixed gates in seven are at it, too.)"
         f" Not proven with {planner_least.MOST_STATES:,} states: {', '.join(unproven) or 'none'}."
         f" Too wide or with too many variants to be planned: {', '.join(refused) or 'none'}.",
         "",
