@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from math import ceil
 from typing import Any
 
@@ -58,12 +57,7 @@ def plan_problem(problem: Problem, options: Options, *, runs: bool = True) -> Pl
 
 
 def asked_of_plan(options: Options, devices: Sequence[Device]) -> dict[str, Any]:
-    """The keyword arguments of ``make_plan`` that options and the devices of a run say.
-
-    Readout that is mitigated shifts nothing: the devices come without its errors.
-    """
-    if "readout" in options.mitigation:
-        devices = [replace(device, readout_errors=()) for device in devices]
+    """The keyword arguments of ``make_plan`` that options and the devices of a run say."""
     midway = all(device.limits.mid_circuit_measurement for device in devices if not device.exact)
     return {
         **plan_limits(options),
@@ -78,7 +72,8 @@ def chosen_plan(problem: Problem, cuts: tuple[Cut, ...] | None, limits: Mapping[
 
     Exact runs are compared by their seconds. Errors are predicted where simulating the candidates takes little beside
     the run, of the first and then of those that take least; elsewhere the search's order is kept. Where only QPUs with
-    errors run, plans of narrower fragments are compared too, and the bias that the QPUs bring is part of the error.
+    errors run, plans of narrower fragments are compared too, and the bias that the QPUs bring is part of the error;
+    that of their readout also where it is mitigated, since what mending it adds to the spread grows with it.
 
     Raises:
         CuttingError: there is none within the limits.

@@ -153,8 +153,9 @@ def forecast(
             seconds, and what the error wanted takes.
         readouts: ``readouts_due`` of the devices.
     """
-    asked = asked_of_plan(options, devices)
-    shots, noisy = asked["shots"], asked["devices"]
+    shots, noisy = asked_of_plan(options, devices)["shots"], devices
+    if "readout" in options.mitigation:  # shifts nothing then
+        noisy = [replace(device, readout_errors=()) for device in devices]
     count = problem.terms.coefficients.shape[0]
     wanted = options.target_error or 0.01
     constants = next((constants_name(device.speed) for device in devices if device.kind is Kind.CPU), "")
