@@ -44,8 +44,9 @@ TREES = (
     "All on 28 November 2026, on two shared cores with other programs.",
     "",
     "* Plans and planning times: as their data's last commit says.",
-    "* Errors: c5d4942; tree 31, random pairs 24, su2 linear 20, zz feature map linear 16, dj 24 and graphstate 30 an"
-    " earlier tree, d41269c, whose search found partly other plans.",
+    "* Errors: of the plans that 348496b finds, but for dj 24 (plans that only d41269c found) and one more of random"
+    " pairs 24, which was not measured; plans that an earlier tree (d41269c, c5d4942) found too, as the error predicted"
+    " tells, the same to nine digits, were measured on that one.",
     "* Seconds: between 10b43e6 and 4af1dc6; what the runs fitted to are predicted follows from the plans they were"
     " measured with. Exact regret: ghz 40 in 20, tree 31 in 10 and graphstate 30 in 10, whose plans changed with the"
     " constants, 4707d95; the others, whose plans have as many cuts and are as wide as then, b14cf14. Sampled regret:"
@@ -53,7 +54,7 @@ TREES = (
     "* The law of error: 735d18d, and again, whole, b14cf14: the same to the last digit.",
     "* Peers with the same cuts: ours and addon-cutting's d7db7d8, with it QCut's three gates side by side and three"
     " wires. Of three gates the four seeds of an earlier run gave 0.0088, below ours at even shots, the twelve of this"
-    " one 0.0158. QCut's other rows are earlier runs of the same release.",
+    " one 0.0158. QCut's other rows: 348496b, up to twelve seeds each.",
 )
 """Which tree each section was measured on."""
 SHORT = (
@@ -67,7 +68,7 @@ SHORT = (
     "* Joint cuts of gates or wires side by side (kappa^2 of two CX 49 for 81, of n wires (2^(n+1) - 1)^2 for 16^n) and"
     " cuts that communicate. By kappa^2 alone peers that have them need less; by errors measured, above, a run's own"
     " shares of the shots gain more than they do; of gates side by side ours err less than QCut's joint ones at even"
-    " shots, too (0.0065 for 0.0232, 0.0109 for 0.0158), only its communicating cuts of three wires do not.",
+    " shots, too (0.0065 for 0.0213, 0.0109 for 0.0158), only its communicating cuts of three wires do not.",
     "* Narrower fragments where a device's noise makes it pay are compared where only QPUs run and the fragments can be"
     " simulated here (`tasks/prediction/noise_bias.py`); the plan takes each fragment to be on the QPU that spoils it"
     " least, which the policy `balanced` does not promise without a bound on the error. Of seven circuits of six qubits"

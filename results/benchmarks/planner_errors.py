@@ -1,21 +1,25 @@
 """Predicted against measured standard errors, plan by plan; part of ``planner.py``.
 
-Several plans of each problem, by the search and at several widths; even shots, many
-seeds, against exact values. Beside
-them what a pilot would say: the error bar of one run with half of the shots, brought to all of them.
+Several plans of each problem, by the search and at several widths; even shots, many seeds, against exact values. Beside
+them what a pilot would say: the error bar of one run with half of the shots, brought to all of them. Plans are searched
+for each time: those that have been measured are not measured again, those that are no longer found are left out.
+``python -m results.benchmarks.planner_errors [PROBLEM ...]`` does it for some.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 import time
+from collections.abc import Sequence
+from math import isclose
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from results.benchmarks.planner_problems import FAMILIES
-from tasks.cutting import CuttingError, make_plans, structure_of
+from tasks.cutting import CuttingError, Plan, make_plans, structure_of
 from tasks.cutting.objectives.error import log_variance
 from tasks.cutting.partition import partition
 from tasks.cutting.search.sketch import sketch_of
@@ -38,18 +42,21 @@ SMALL = {
 }  # fmt: skip
 
 
-def main() -> None:
-    """Measure what is not there yet, one problem after the other."""
+def main(names: Sequence[str] = ()) -> None:
+    """Measure the plans that are not there yet, one problem after the other."""
     rows: list[dict[str, Any]] = json.loads(DATA.read_text()) if DATA.exists() else []
-    done = {row["problem"] for row in rows}
     for name, build, _ in FAMILIES:
-        if name in SMALL and name not in done:
-            rows += measured(name, build(), SMALL[name])
+        if name in (names or SMALL):
+            known = [row for row in rows if row["problem"] == name]
+            found = measured(name, build(), SMALL[name], known)
+            place = next((k for k, row in enumerate(rows) if row["problem"] == name), len(rows))
+            rows = [row for row in rows if row["problem"] != name]
+            rows[place:place] = found
             DATA.write_text(json.dumps(rows, indent=1))
 
 
-def measured(name: str, circuit: Any, widths: tuple[int, ...]) -> list[dict[str, Any]]:
-    """One row a plan."""
+def measured(name: str, circuit: Any, widths: tuple[int, ...], known: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row a plan; ``known``: of plans that have been measured."""
     qubits = circuit.num_qubits
     observables = ["Z" * qubits, f"Z0 Z{qubits - 1}", "X0 X1", "0.5*Z0 + 0.5*Z1 Z2 - 0.3*Z3"]
     problem = make_problem(circuit, observables)
@@ -62,6 +69,12 @@ def measured(name: str, circuit: Any, widths: tuple[int, ...]) -> list[dict[str,
         plans |= {plan.cuts: plan for plan in found if sum(c.variants for c in plan.costs) <= MOST_VARIANTS}
     rows = []
     for plan in plans.values():
+        variants = sum(cost.variants for cost in plan.costs)
+        predicted = root(shot_variances(problem, plan).even_errors(SHOTS) ** 2)
+        same = [row for row in known if _same(row, plan, variants, predicted)]
+        if same:
+            rows += same[:1]
+            continue
         structure = structure_of(problem, plan)
 
         def tensors(jobs: Any, plan: Any = plan) -> list[Any]:
@@ -69,9 +82,7 @@ def measured(name: str, circuit: Any, widths: tuple[int, ...]) -> list[dict[str,
             return [fragment_tensor(f, s, [(job, run_job(job))]) for f, s, job in pairs]
 
         truth, _ = estimate_values(structure, tensors(exact_jobs(plan)))
-        variants = sum(cost.variants for cost in plan.costs)
         shots = SHOTS * variants
-        known = shot_variances(problem, plan).even_errors(SHOTS)
         pilot = sampled_jobs(plan, uniform_shots(plan, PILOT_SHOTS * variants), _PILOT)
         told = estimate_values(structure, tensors(pilot))[1] * np.sqrt(PILOT_SHOTS / SHOTS)
         squares: list[float] = []
@@ -83,7 +94,7 @@ def measured(name: str, circuit: Any, widths: tuple[int, ...]) -> list[dict[str,
         rows.append(
             {
                 "problem": name, "cuts": len(plan.cuts), "fragments": len(plan.fragments), "variants": variants,
-                "shots": shots, "predicted": root(known**2), "measured": root(squares), "seeds": len(squares),
+                "shots": shots, "predicted": predicted, "measured": root(squares), "seeds": len(squares),
                 "halves": [root(squares[half::2]) for half in (0, 1)],
                 "uncertain": float(np.std(squares) / np.mean(squares) / 2 / np.sqrt(len(squares))),
                 "pilot": root(told**2), "magnitude": float(guess),
@@ -94,10 +105,15 @@ def measured(name: str, circuit: Any, widths: tuple[int, ...]) -> list[dict[str,
     return rows
 
 
+def _same(row: dict[str, Any], plan: Plan, variants: int, predicted: float) -> bool:
+    """What is predicted of a plan, to all digits, tells it from the others."""
+    return (row["cuts"], row["variants"]) == (len(plan.cuts), variants) and isclose(row["predicted"], predicted)
+
+
 def root(squares: Any) -> float:
     """Of the mean."""
     return float(np.sqrt(np.mean(squares)))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
