@@ -106,6 +106,15 @@ PARTS: dict[str, Callable[[bool, str | None], Numbers]] = {
 }  # fmt: skip
 
 
+def _take_over(before: Numbers, numbers: Numbers) -> None:
+    """Keep the peer's numbers as they were last measured, of the whole part or of its workloads."""
+    for name, own in before.items():
+        if name == "qdislib":
+            numbers[name] = own
+        elif isinstance(own, dict) and "qdislib" in own:
+            numbers[name]["qdislib"] = own["qdislib"]
+
+
 def main() -> None:
     """Measures the parts asked for and writes tables and figure."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -118,8 +127,8 @@ def main() -> None:
         path = _HERE / f"{stem}_{name}.json"
         before = json.loads(path.read_text()) if path.exists() else {}
         numbers = PARTS[name](options.quick, options.peer)
-        if not options.peer and "qdislib" in before:
-            numbers["qdislib"] = before["qdislib"]
+        if not options.peer:
+            _take_over(before, numbers)
         numbers["machine"] = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
         path.write_text(json.dumps(numbers, indent=1) + "\n")
         sys.stdout.write(f"{name}: written to {path.name}\n")

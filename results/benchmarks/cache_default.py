@@ -1,7 +1,7 @@
 """What the cache does in a default run: exact fragments, as a simulator computes them, off, cold, warm and rewritten.
 
 *Rewritten* is the circuit as another compiler would leave it: rotations about X as H RZ H, barriers between layers.
-CPU seconds of one process, the lesser of two rounds.
+CPU seconds of one process, medians; *off* and *cold* in turn, and the ratio of the two with its standard error.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import tempfile
 import time
 from pathlib import Path
+from statistics import median, stdev
 
-import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
@@ -75,7 +75,7 @@ def _jobs(circuit: QuantumCircuit, width: int) -> list[FragmentJob]:
 
 def measure(quick: bool) -> dict[str, dict[str, float]]:
     """CPU seconds and hits for each circuit and way."""
-    small, large, rounds = ((24, 9), (24, 8), 1) if quick else ((48, 17), (66, 22), 2)
+    small, large, rounds = ((24, 9), (24, 8), 2) if quick else ((48, 17), (66, 22), 9)
     cases = {
         "QAOA, 2 layers": (_qaoa, 2, *small), "Ising, 3 steps": (_ising, 3, *small),
         "QAOA on communities, 8 layers": (_communities, 8, *large),
@@ -85,15 +85,18 @@ def measure(quick: bool) -> dict[str, dict[str, float]]:
         plain, other = (_jobs(make(qubits, depth, rewritten=how), width) for how in (False, True))
         row: dict[str, float] = {"qubits": qubits, "width": width, "fragments": len(plain)}
         row["predicted"] = sum(map(predicted_seconds, plain))
-        for _ in range(rounds):
+        found: dict[str, list[float]] = {way: [] for way in ("off", "cold", "warm", "rewritten")}
+        for turn in range(-1, rounds):  # the first is not counted: what is loaded once is loaded then
             with tempfile.TemporaryDirectory() as folder:
                 where = str(Path(folder) / "cache")
-                for way, jobs, place in (
-                    ("off", plain, "off"), ("cold", plain, where), ("warm", plain, where), ("rewritten", other, where)
-                ):  # fmt: skip
+                ways = [("off", plain, "off"), ("cold", plain, where)][:: 1 if turn % 2 else -1]
+                for way, jobs, place in (*ways, ("warm", plain, where), ("rewritten", other, where)):
                     began = time.process_time()
                     done = run_on_device(jobs, _CPU, ExecutionOptions(place))
-                    row[way] = min(row.get(way, np.inf), time.process_time() - began)
+                    found[way] += [time.process_time() - began][: turn + 1]
                     row[f"{way}, hits"] = sum("cache" in result.origin for result in done.results)
+        ratios = [off / cold for off, cold in zip(found["off"], found["cold"], strict=True)]
+        row |= {way: median(seconds) for way, seconds in found.items()}
+        row |= {"ratio": median(ratios), "ratio_error": stdev(ratios) / rounds**0.5}
         out[name] = row
     return out

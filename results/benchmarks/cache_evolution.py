@@ -10,6 +10,8 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import starmap
 from statistics import median, stdev
 
 import numpy as np
@@ -26,39 +28,59 @@ from tasks.execution.cache.requests import CountsRequest, MissingShots
 from tasks.model.tensor import VariantCounts
 
 # Seconds that an execution is held beside its simulation, generations of each workload, and how often it is measured.
-PACES = ((0.0, (3, 15, 15), 9), (0.01, (6, 15, 15), 5), (0.05, (3, 15, 15), 2), (0.3, (2, 7, 7), 1))
-ON_QPU, QPU_SHOTS = (2, 7, 7), 400
+PACES = ((0.0, (3, 15, 15), 9), (0.01, (6, 15, 15), 5), (0.05, (3, 15, 15), 3), (0.3, (2, 7, 7), 2))
+_WAITED_FOR = 0.05  # then the workloads are measured at once: they take little of a core
+ON_QPU, QPU_SHOTS, _TURNS_ON_QPU = (2, 7, 7), 400, 3
 _TRIED = 20
 
 
 def measure(quick: bool, peer: str | None) -> dict:
     """Seconds and executions without the cache and with it, at each pace; medians."""
     out: dict = {name: [] for name in EVOLUTIONS}
-    others: dict = {name: [] for name in EVOLUTIONS}
-    for number, (name, make) in enumerate(EVOLUTIONS.items()):
-        for pace, generations, repeats in PACES[: 2 if quick else None]:
-            rounds = make(generations=2 if quick else generations[number])
-            circuits = [circuit for part in rounds for circuit in part]
-            began = time.perf_counter()
-            Runner()([MissingShots(circuit, SHOTS, None, 0) for circuit in circuits[:_TRIED]])
-            typical = (time.perf_counter() - began) / _TRIED
-            turns = []
-            for turn in range(1 if quick else repeats):
-                with tempfile.TemporaryDirectory() as folder:
-                    turns.append(_turn(f"{folder}/cache", rounds, pace, typical, turn))
-            ratios = [own["off"] / own["kept"] for own in turns]
-            error = stdev(ratios) / len(ratios) ** 0.5 if len(ratios) > 1 else None
-            out[name].append({
-                "pace": pace, "simulation": typical, "requests": len(circuits), **_distinct(circuits),
-                "off": median(own["off"] for own in turns), "kept": median(own["kept"] for own in turns),
-                "ratio": median(ratios), "ratio_error": error, "executed": turns[0]["executed"],
-                "passed over": turns[0]["passed over"],
-                "keys by meaning": turns[0]["meaning"],
-                "wrong": sum(own["wrong"] for own in turns),
-            })  # fmt: skip
-            if peer:
-                others[name].append(_peer(peer, circuits, pace))
-    return {**out, "qdislib": others} if peer else out
+    for pace, generations, repeats in PACES[: 2 if quick else None]:
+        asked = [(name, pace, 2 if quick else number, 1 if quick else repeats)
+                 for name, number in zip(EVOLUTIONS, generations, strict=True)]  # fmt: skip
+        for name, row in zip(EVOLUTIONS, _at_once(asked) if pace >= _WAITED_FOR else starmap(_row, asked), strict=True):
+            out[name].append(row)
+    if not peer:
+        return out
+    return {**out, "qdislib": {name: [_peer(peer, _circuits(name, row["generations"]), row["pace"]) for row in rows]
+                               for name, rows in out.items()}}  # fmt: skip
+
+
+def _at_once(asked: Sequence[tuple[str, float, int, int]]) -> list[dict]:
+    """Each workload in a process of its own."""
+    with ProcessPoolExecutor(max_workers=len(asked)) as pool:
+        return [future.result() for future in [pool.submit(_row, *own) for own in asked]]
+
+
+def _circuits(name: str, generations: int) -> list[QuantumCircuit]:
+    return [circuit for part in EVOLUTIONS[name](generations=generations) for circuit in part]
+
+
+def _row(name: str, pace: float, generations: int, repeats: int) -> dict:
+    """A workload at one pace."""
+    rounds = EVOLUTIONS[name](generations=generations)
+    circuits = [circuit for part in rounds for circuit in part]
+    began = time.perf_counter()
+    Runner()([MissingShots(circuit, SHOTS, None, 0) for circuit in circuits[:_TRIED]])
+    typical = (time.perf_counter() - began) / _TRIED
+    turns = []
+    for turn in range(repeats):
+        with tempfile.TemporaryDirectory() as folder:
+            turns.append(_turn(f"{folder}/cache", rounds, pace, typical, turn))
+    ratios = [own["off"] / own["kept"] for own in turns]
+    return {
+        "pace": pace, "generations": generations, "simulation": typical, "requests": len(circuits),
+        **_distinct(circuits),
+        "off": median(own["off"] for own in turns), "kept": median(own["kept"] for own in turns),
+        "ratio": median(ratios),
+        "ratio_error": stdev(ratios) / len(ratios) ** 0.5 if len(ratios) > 1 else None,
+        "executed": turns[0]["executed"],
+        "passed over": turns[0]["passed over"],
+        "keys by meaning": turns[0]["meaning"],
+        "wrong": sum(own["wrong"] for own in turns),
+    }  # fmt: skip
 
 
 def _distinct(circuits: Sequence[QuantumCircuit]) -> dict[str, float]:
@@ -110,13 +132,32 @@ def _parity(circuit: QuantumCircuit) -> float:
 
 def on_qpu(quick: bool, peer: str | None) -> dict:
     """The same on the QPU emulator through QRMI: without the cache, with it, by meaning, and under the peer's keys."""
+    turns = [
+        _at_emulators([(name, 2 if quick else number, peer) for name, number in zip(EVOLUTIONS, ON_QPU, strict=True)])
+        for _ in range(1 if quick else _TURNS_ON_QPU)
+    ]
     out: dict = {}
-    for number, (name, make) in enumerate(EVOLUTIONS.items()):
-        rounds: Rounds = make(generations=2 if quick else ON_QPU[number])
-        keys = None
-        if peer:
-            circuits = [circuit for part in rounds for circuit in part]
-            found = iter(peer_keys(peer, circuits))
-            keys = [[next(found) for _ in part] for part in rounds]
-        out[name] = generations_on_emulator(rounds, QPU_SHOTS, wrong_values, keys)
+    for number, name in enumerate(EVOLUTIONS):
+        found = [turn[number] for turn in turns]
+        out[name] = found[0]
+        for mode, own in out[name].items():
+            if isinstance(own, dict):
+                own["turns"] = [other[mode]["seconds"] for other in found]
+                own |= {"seconds": median(own["turns"]), "wrong": sum(other[mode]["wrong"] for other in found)}
     return out
+
+
+def _at_emulators(asked: Sequence[tuple[str, int, str | None]]) -> list[dict]:
+    """Each workload in a process of its own, with an emulator of its own: they wait for it."""
+    with ProcessPoolExecutor(max_workers=len(asked)) as pool:
+        return [future.result() for future in [pool.submit(_on_emulator, *own) for own in asked]]
+
+
+def _on_emulator(name: str, generations: int, peer: str | None) -> dict:
+    rounds: Rounds = EVOLUTIONS[name](generations=generations)
+    keys = None
+    if peer:
+        found = iter(peer_keys(peer, [circuit for part in rounds for circuit in part]))
+        keys = [[next(found) for _ in part] for part in rounds]
+    generations_on_emulator(rounds, 1, lambda answers: 0, None)  # what is loaded and transpiled once is, then
+    return generations_on_emulator(rounds, QPU_SHOTS, wrong_values, keys)
