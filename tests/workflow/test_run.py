@@ -246,8 +246,8 @@ def test_a_large_reconstruction_goes_to_ranks_and_gives_the_same(tmp_path: Path,
     circuit = brickwork(10, 4, np.random.default_rng(3))
     options = {"max_qubits": 5, "shots": 50_000, "seed": 4, "out": tmp_path}
     called = []
-    in_ranks = workflow.reconstruct_in_ranks
-    monkeypatch.setattr(workflow, "reconstruct_in_ranks", lambda folder: called.append(folder) or in_ranks(folder))
+    in_ranks = workflow.answer_of_ranks
+    monkeypatch.setattr(workflow, "answer_of_ranks", lambda folder: called.append(folder) or in_ranks(folder))
     alone = estimate(circuit, ["Z0 Z9", "X3 + 0.5*Z4 Z5"], **options)
     assert not called
     monkeypatch.setattr(reconstruct_tasks, "_WORTH_RANKS", 1.0)
