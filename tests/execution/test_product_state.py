@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 
+import networkx
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
@@ -87,16 +88,81 @@ def test_a_deep_wide_fragment_is_none():
     assert product_program(plan.fragments[0]) is None
 
 
-def test_bonds_are_no_larger_than_counted():
-    problem, cuts = cut_circuit(5, qubits=9, gates=16)
-    for fragment in make_plan(problem, cuts=cuts).fragments:
-        program = product_program(fragment)
-        state = _Line(program)
-        for step in program.steps:
-            state.add(step)
-        bonds = [site.shape[3] for site in state._sites[:-1]]
-        assert len(bonds) == len(program.bonds)
-        assert all(bond <= 2**bound + 1e-9 for bond, bound in zip(bonds, program.bonds.tolist(), strict=True))
+def made_and_counted(fragment):
+    """(site - 1,) log2 of the bonds that a fragment's gates make, and of those that were counted."""
+    program = product_program(fragment)
+    state = _Line(program)
+    for step in program.steps:
+        state.add(step)
+    return np.log2([site.shape[3] for site in state._sites[:-1]]), program.bonds
+
+
+def layers_of_all_kinds(seed, qubits=8):
+    """Diagonal gates that share qubits, controlled ones on certain values, other axes, gates of four terms."""
+    rng = np.random.default_rng([seed, 42])
+    circuit, cuts = QuantumCircuit(qubits), []
+    for _ in range(3):
+        for q in range(qubits):
+            if rng.random() < 0.5:
+                getattr(circuit, str(rng.choice(["h", "x", "s", "sx"])))(q)
+        for _ in range(qubits):
+            a, b = rng.choice(qubits, 2, replace=False).tolist()
+            rng.choice(
+                [circuit.cx, circuit.cz, lambda x, y: circuit.rzz(0.7, x, y), lambda x, y: circuit.rxx(0.4, x, y)]
+            )(a, b)
+            if rng.random() < 0.1:
+                cuts.append(GateCut(len(circuit.data) - 1))
+        if rng.random() < 0.3:
+            circuit.iswap(*rng.choice(qubits, 2, replace=False).tolist())
+    return make_plan(problem_of(circuit, ["Z" * qubits, "XY" * (qubits // 2)], np.eye(2)), cuts=tuple(cuts)).fragments
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_bonds_are_no_larger_than_counted(seed):
+    problem, cuts = cut_circuit(seed, qubits=9, gates=16)
+    for fragment in (*make_plan(problem, cuts=cuts).fragments, *layers_of_all_kinds(seed)):
+        made, counted = made_and_counted(fragment)
+        assert len(made) == len(counted)
+        assert (made <= counted + 1e-9).all(), f"seed {seed}: {made} made, {counted} counted"
+
+
+def whole(circuit):
+    (fragment,) = make_plan(problem_of(circuit, ["Z" * circuit.num_qubits], np.ones((1, 1))), cuts=()).fragments
+    return fragment
+
+
+@pytest.mark.parametrize("kind", ["QAOA", "hub", "Ising", "certain"])
+def test_gates_that_share_a_qubit_count_once_for_a_bond(kind):
+    """Terms by hand: a layer of QAOA on a grid, a hub's gates, a line's first steps, controls that are |0> or |1>."""
+    circuit = QuantumCircuit(12)
+    if kind == "QAOA":
+        circuit.h(range(12))
+        for a, b in networkx.convert_node_labels_to_integers(networkx.grid_2d_graph(3, 4)).edges:
+            circuit.rzz(0.4, a, b)
+        circuit.rx(0.3, range(12))
+    elif kind == "hub":
+        circuit.h(0)
+        circuit.ry(0.7, range(1, 12))
+        for q in range(1, 12):
+            circuit.cx(0, q)
+        circuit.u(0.3, 0.2, 0.1, range(12))
+    elif kind == "Ising":
+        for q in range(11):
+            circuit.rzz(0.4, q, q + 1)  # of |0>: phases
+        circuit.rx(0.5, range(12))
+        for q in range(11):
+            circuit.rzz(0.4, q, q + 1)
+        circuit.rx(0.5, range(12))
+    else:
+        circuit.x(range(0, 12, 2))
+        circuit.ry(0.4, 11)
+        for q in range(11):
+            circuit.cx(q, q + 1)
+            circuit.cx(11 - q, (3 * q) % 11)
+        circuit.ry(0.4, range(12))
+    made, counted = made_and_counted(whole(circuit))
+    assert (made <= counted + 1e-9).all()
+    assert counted.max() == {"QAOA": 3, "hub": 1, "Ising": 1, "certain": made.max()}[kind]
 
 
 @pytest.mark.parametrize("end", [0, 19])
