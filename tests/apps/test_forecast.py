@@ -82,6 +82,8 @@ def test_no_seconds_for_the_search_and_bad_ones(chain, capsys):
 
 def test_a_line_of_small_depth_is_a_product_state_and_a_dense_circuit_is_not():
     line, dense = QuantumCircuit(60), QuantumCircuit(60)
+    line.h(range(60))
+    dense.h(range(60))
     for q in range(59):
         line.cz(q, q + 1)
         for p in range(q + 1, 60):
