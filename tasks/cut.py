@@ -57,13 +57,17 @@ def plan_problem(problem: Problem, options: Options, *, runs: bool = True) -> Pl
 
 
 def asked_of_plan(options: Options, devices: Sequence[Device]) -> dict[str, Any]:
-    """The keyword arguments of ``make_plan`` that options and the devices of a run say."""
+    """What ``chosen_plan`` is asked: the keyword arguments of ``make_plan`` that options and a run's devices say.
+
+    Besides ``minimise`` and ``mitigation``, by which plans are chosen.
+    """
     midway = all(device.limits.mid_circuit_measurement for device in devices if not device.exact)
     return {
         **plan_limits(options),
         "mid_circuit_measurement": midway,
         "devices": tuple(devices),
         "minimise": options.minimise,
+        "mitigation": options.mitigation,
     }
 
 
@@ -72,14 +76,15 @@ def chosen_plan(problem: Problem, cuts: tuple[Cut, ...] | None, limits: Mapping[
 
     Exact runs are compared by their seconds. Errors are predicted where simulating the candidates takes little beside
     the run, of the first and then of those that take least; elsewhere the search's order is kept. Where only QPUs with
-    errors run, plans of narrower fragments are compared too, and the bias that the QPUs bring is part of the error;
-    that of their readout also where it is mitigated, since what mending it adds to the spread grows with it.
+    errors run, plans of narrower fragments are compared too, and the bias that the QPUs bring is part of the error:
+    what mitigation leaves of it, beside the spread that it adds.
 
     Raises:
         CuttingError: there is none within the limits.
     """
     asked = dict(limits)
-    aim, shots, devices = asked.pop("minimise", None), asked["shots"], asked.get("devices", ())
+    aim, mitigation = asked.pop("minimise", None), asked.pop("mitigation", "none")
+    shots, devices = asked["shots"], asked.get("devices", ())
     if shots is None and aim in (None, "error"):
         aim, devices = "time", ()  # every exact plan has no error
     if cuts is not None or asked["plan_seconds"] == 0:
@@ -111,7 +116,7 @@ def chosen_plan(problem: Problem, cuts: tuple[Cut, ...] | None, limits: Mapping[
             break
     if len(kept) < 2:
         return plans[0]
-    errors = {k: _predicted_error(problem, plans[k], shots, devices if noisy else ()) for k in kept}
+    errors = {k: _predicted_error(problem, plans[k], shots, devices if noisy else (), mitigation) for k in kept}
     worth = [
         k
         for k, error in errors.items()
@@ -158,13 +163,13 @@ def compared_plans(problem: Problem, limits: Mapping[str, Any], most: int) -> li
     return plans
 
 
-def _predicted_error(problem: Problem, plan: Plan, shots: int, devices: Sequence[Device]) -> float:
+def _predicted_error(problem: Problem, plan: Plan, shots: int, devices: Sequence[Device], mitigation: str) -> float:
     """Of the observable that errs most: the standard error that shots give, and the bias that devices bring."""
     from tasks.prediction import noise_biases, shot_variances
 
-    errors = shot_variances(problem, plan, shots=shots, devices=devices).std_errors(shots)
+    errors = shot_variances(problem, plan, shots=shots, devices=devices, mitigation=mitigation).std_errors(shots)
     if devices:
-        errors = np.hypot(errors, noise_biases(problem, plan, devices))
+        errors = np.hypot(errors, noise_biases(problem, plan, devices, mitigation=mitigation))
     return float(errors.max(initial=0.0))
 
 

@@ -85,8 +85,8 @@ class Forecast:
         for_wanted: what as many shots take.
         bytes: peak memory here.
         constants: the name of the CPUs' constants that seconds were predicted with, "" without CPUs.
-        biases: (observable,) by how much the devices' errors that are not mitigated shift the estimates, by their
-            calibrations; empty where simulators run fragments, too, or that is not known.
+        biases: (observable,) by how much what mitigation leaves of the devices' errors shifts the estimates, by their
+            calibrations; empty where nothing does, where simulators run fragments, too, or that is not known.
     """
 
     cut_seconds: float
@@ -153,9 +153,7 @@ def forecast(
             seconds, and what the error wanted takes.
         readouts: ``readouts_due`` of the devices.
     """
-    shots, noisy = asked_of_plan(options, devices)["shots"], devices
-    if "readout" in options.mitigation:  # shifts nothing then
-        noisy = [replace(device, readout_errors=()) for device in devices]
+    shots, noisy = asked_of_plan(options, devices)["shots"], devices if only_noisy(devices) else ()
     count = problem.terms.coefficients.shape[0]
     wanted = options.target_error or 0.01
     constants = next((constants_name(device.speed) for device in devices if device.kind is Kind.CPU), "")
@@ -172,10 +170,11 @@ def forecast(
         and (options.memory_bytes is None or predicted_bytes(plan) <= options.memory_bytes)
     )
     needed: float | None = None
-    biases = noise_biases(problem, plan, noisy, options.memory_bytes) if computed and only_noisy(noisy) else ()
+    biases = np.zeros(0)
     if computed:
-        spoilt = devices if only_noisy(devices) else ()  # a readout that is mitigated spreads no less
-        known = shot_variances(problem, plan, options.memory_bytes, devices=spoilt)
+        known = shot_variances(problem, plan, options.memory_bytes, devices=noisy, mitigation=options.mitigation)
+        if noisy:
+            biases = noise_biases(problem, plan, noisy, options.memory_bytes, mitigation=options.mitigation)
         needed = known.shots_for(wanted) if within is None or options.target_error is not None else None
         errors = known.std_errors(shots)
     else:
@@ -198,7 +197,7 @@ def forecast(
         None if needed is None else predicted_spending(plan, devices, needed, readouts, target=target),
         predicted_bytes(plan, devices, int(min(shots, 1e15))),
         constants,
-        tuple(map(float, biases)),
+        tuple(biases.tolist()) if biases.any() else (),
     )
 
 
@@ -214,7 +213,7 @@ def planned(problem: Problem, options: Options, devices: Sequence[Device]) -> tu
     except CuttingError as refusal:
         if refusal.field != "memory_bytes":
             raise
-        asked.pop("minimise")
+        del asked["minimise"], asked["mitigation"]
         plan = make_plan(problem, cuts=options.cuts, **asked, over_memory=True)
         plan = replace(plan, notes=(*plan.notes, f"a run here would be refused: {refusal}"))
     return plan, time.perf_counter() - began
@@ -225,7 +224,7 @@ def others(problem: Problem, options: Options, devices: Sequence[Device]) -> lis
     if options.cuts is not None:
         return []
     asked = asked_of_plan(options, devices)
-    asked.pop("minimise")
+    del asked["minimise"], asked["mitigation"]
     try:
         return compared_plans(problem, asked, _COMPARED)
     except CuttingError:

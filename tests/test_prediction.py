@@ -7,30 +7,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from qiskit import QuantumCircuit, transpile
-from qiskit.quantum_info import Pauli
-from qiskit_aer import AerSimulator
-from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error
+from qiskit import QuantumCircuit
 
 from scheduler_policies import Device, Kind
 from scheduler_policies.cost import work_seconds
-from scheduler_policies.device import DeviceLimits, GateRate, Price, Speed
+from scheduler_policies.device import DeviceLimits, Price, Speed
 from scheduler_policies.machine import GPU_SPEED, QPU_SPEED, TYPICAL_CPU
-from tasks.cut import asked_of_plan, chosen_plan
+from tasks.cut import chosen_plan
 from tasks.cutting import CuttingError, GateCut, WireCut, make_plan, make_plans, structure_of
 from tasks.cutting.cost import exact_fragment_seconds, greedy_contraction
-from tasks.cutting.variants import VariantBuilder, enumerate_variants, measurement_groups
+from tasks.cutting.variants import measurement_groups
 from tasks.execution.jobs import equal_jobs, exact_jobs, fragment_tensor, run_job, sampled_jobs, uniform_shots
-from tasks.execution.simulators.as_circuits import run_circuits
 from tasks.execution.works import works_of
-from tasks.forecast import forecast
-from tasks.model.tensor import FragmentTensor, SampledData, VariantData
-from tasks.options import Options
-from tasks.prediction import Spending, greedy_flops, noise_biases, predicted_spending, shot_variances, variances_bytes
+from tasks.prediction import Spending, greedy_flops, predicted_spending, shot_variances, variances_bytes
 from tasks.prediction.shot_outcomes import outcomes_bytes
 from tasks.reconstruction import contract, estimate_values
-from tasks.reconstruction.statistics.counts_to_tensor import tensor_values
-from tests.oracles import brickwork, problem_of, random_labels, uncut_values
+from tests.oracles import brickwork, problem_of, random_labels
 
 QPU = Device("QPU_A", Kind.QPU, qubits=30, speed=QPU_SPEED, price=Price(per_shot=0.001))
 
@@ -307,151 +299,6 @@ def test_without_a_width_the_devices_say_how_wide_a_fragment_may_be():
     deep.rx(0.3, [19, 20])  # or the gate before it would commute with what is asked
     exact = make_plan(problem_of(deep, ["Z" * 40], np.ones((1, 1))))
     assert exact.cuts, "40 qubits whole would take hours and 16 TiB"
-
-
-def qpu(name, qubits, two, readout):
-    gates = [GateRate("cz", (a, b), two) for a in range(qubits) for b in range(qubits) if a != b]
-    gates += [GateRate("sx", (q,), two / 10) for q in range(qubits)]
-    return Device(
-        name, Kind.QPU, qubits=qubits, gates=tuple(gates), readout_errors=(readout,) * qubits, speed=QPU_SPEED
-    )
-
-
-def shown_by(problem, plan, device, shots, seed):
-    """Values of a plan whose variants run, with shots, under the noise that a device's calibration says."""
-    noise = NoiseModel()
-    noise.add_all_qubit_quantum_error(depolarizing_error(4 / 3 * device.two_qubit_error, 2), ["cz"])
-    noise.add_all_qubit_quantum_error(depolarizing_error(2 * device.one_qubit_error, 1), ["u"])
-    wrong = device.readout_error
-    noise.add_all_qubit_readout_error(ReadoutError([[1 - wrong, wrong], [wrong, 1 - wrong]]))
-    simulator = AerSimulator(noise_model=noise, method="density_matrix")
-    each, tensors = shots // sum(cost.variants for cost in plan.costs), []
-    for fragment, schemes in zip(plan.fragments, plan.schemes, strict=True):
-        builder, variants = VariantBuilder(fragment, schemes), enumerate_variants(fragment, schemes)
-        circuits = transpile([builder.circuit(one) for one in variants], basis_gates=["u", "cz"], optimization_level=1)
-        counts = run_circuits(circuits, [each] * len(variants), range(seed, seed + len(variants)), simulator)
-        meanings = [builder.meaning(one) for one in variants]
-        data = [
-            VariantData(one.settings, own.leg_bits, own.factors, own.factor_masks, seen)
-            for one, own, seen in zip(variants, meanings, counts, strict=True)
-        ]
-        legs = tuple(leg.kind.spanning(scheme) for leg, scheme in zip(fragment.legs, schemes, strict=True))
-        samples = SampledData(legs, data)
-        tensors.append(FragmentTensor(fragment.index, tensor_values(samples, fragment.num_factors), samples))
-    return estimate_values(structure_of(problem, plan), tensors)
-
-
-def two_clusters():
-    """Six qubits, three and three dense, one gate between; large values."""
-    circuit = QuantumCircuit(6)
-    for layer in range(3):
-        circuit.ry(0.25 + 0.1 * layer, range(6))
-        for a, b in ((0, 1), (1, 2), (0, 2), (3, 4), (4, 5), (3, 5)):
-            circuit.cz(a, b)
-        if layer == 1:
-            circuit.cz(2, 3)
-    return problem_of(circuit, ["ZZIIII", "IIIIZZ", "IIZZII"], np.eye(3))
-
-
-def test_bias_is_predicted_as_noisy_shots_show_it():
-    problem = two_clusters()
-    device, truth = qpu("QPU_A", 6, 0.02, 0.01), uncut_values(problem)
-    for cuts in ((), (GateCut(next(i for i, g in enumerate(problem.circuit.data) if between_clusters(problem, g))),)):
-        plan = make_plan(problem, cuts=cuts, shots=400_000)
-        bias = noise_biases(problem, plan, [device])
-        values, errors = shown_by(problem, plan, device, 400_000, 5)
-        assert np.abs(bias).min() > 5 * errors.max(), "there is something to predict"
-        assert values - truth == pytest.approx(bias, rel=0.25), cuts
-
-
-@pytest.mark.parametrize("two, readout", [(0.02, 0.01), (0.005, 0.0025)])
-def test_bias_is_that_of_a_density_matrix(two, readout):
-    """At errors of half a per cent as at two: an rzz is two CZ there, and paths meet a part of the gates in a cone."""
-    device, told, shown = qpu("QPU_A", 6, two, readout), [], []
-    noise = NoiseModel()
-    noise.add_all_qubit_quantum_error(depolarizing_error(4 / 3 * device.two_qubit_error, 2), ["cz"])
-    noise.add_all_qubit_quantum_error(depolarizing_error(2 * device.one_qubit_error, 1), ["u"])
-    labels = ["IIIIZZ", "IIZZII", "IIXXII"]
-    drawn = [brickwork(6, 4, np.random.default_rng(seed), gate=gate) for seed in (1, 2, 3) for gate in ("cx", "rzz")]
-    for problem in (two_clusters(), *(problem_of(circuit, labels, np.eye(3)) for circuit in drawn)):
-        circuit = transpile(problem.circuit, basis_gates=["u", "cz"], optimization_level=1)
-        circuit.save_density_matrix()
-        state = AerSimulator(noise_model=noise, method="density_matrix").run(circuit).result().data()["density_matrix"]
-        told += noise_biases(problem, make_plan(problem, cuts=(), shots=10**6), [device]).tolist()
-        for x, z, truth in zip(problem.terms.x, problem.terms.z, uncut_values(problem), strict=True):
-            seen = (1 - 2 * readout) ** int((x | z).sum())
-            shown.append(state.expectation_value(Pauli((z, x))).real * seen - truth)
-    apart = np.abs(np.subtract(told, shown)).sum() / np.abs(shown).sum()
-    assert apart < 0.2, f"{apart:.2f} of the bias"
-
-
-def test_readout_that_is_mitigated_shifts_nothing():
-    """As a run shows it (`test_readout_errors_of_a_backend_are_mitigated`)."""
-    problem, device = two_clusters(), qpu("QPU_A", 6, 0.02, 0.05)
-    plan = make_plan(problem, cuts=(), shots=40_000)
-    plain, mended = (
-        forecast(problem, plan, Options(shots=40_000, mitigation=how), [device]).biases for how in ("none", "readout")
-    )
-    assert plain == pytest.approx(noise_biases(problem, plan, [device]))
-    assert mended == pytest.approx(noise_biases(problem, plan, [qpu("QPU_A", 6, 0.02, 0.0)]))
-    assert np.abs(mended).max() < 0.8 * np.abs(plain).max()
-    assert forecast(problem, plan, Options(shots=40_000), [qpu("QPU_A", 6, 0.0, 0.05)]).biases == ()
-
-
-def certain(qubits, kind):
-    """A GHZ state, or one of |0> and |1>, prepared by rotations; every value asked is 1 or -1 without noise."""
-    circuit = QuantumCircuit(qubits)
-    if kind == "GHZ":
-        circuit.h(0)
-        for q in range(qubits - 1):
-            circuit.cx(q, q + 1)
-        labels = ["I" * (qubits - 2) + "ZZ", "ZZ" + "I" * (qubits - 2), "X" * qubits]
-    else:
-        circuit.x([0, 3])
-        for q in range(qubits - 1):
-            circuit.rzz(0.4, q, q + 1)
-        labels = ["I" * (qubits - 1) + "Z", "Z" * qubits, "ZZ" + "I" * (qubits - 2)]
-    return problem_of(circuit, labels, np.eye(3))
-
-
-@pytest.mark.parametrize("two, readout", [(0.02, 0.01), (0.004, 0.03)])
-@pytest.mark.parametrize("kind", ["GHZ", "basis"])
-def test_errors_are_those_of_what_noisy_qpus_show_where_a_value_is_certain(kind, two, readout):
-    """Within a factor of two of the shots, uncut and cut; without noise an uncut value has no error at all."""
-    problem, device = certain(6, kind), qpu("QPU_A", 6, two, readout)
-    middle = [i for i, g in enumerate(problem.circuit.data) if len(g.qubits) == 2][2]
-    for cuts in ((), (GateCut(middle),), (WireCut(middle, 2),)):
-        plan, shots = make_plan(problem, cuts=cuts, shots=200_000), 200_000
-        each = shots // sum(cost.variants for cost in plan.costs)
-        shown = shown_by(problem, plan, device, shots, 3)[1]
-        predicted = shot_variances(problem, plan, devices=[device]).even_errors(each)
-        ratios = (predicted / shown) ** 2
-        assert (ratios > 0.5).all() and (ratios < 2).all(), f"{kind}, {cuts}: {ratios} of the shots"
-        if not cuts:
-            assert shot_variances(problem, plan).even_errors(each) == pytest.approx(0, abs=1e-7)
-
-
-def between_clusters(problem, item):
-    qubits = [problem.circuit.find_bit(q).index for q in item.qubits]
-    return len(qubits) == 2 and min(qubits) < 3 <= max(qubits)
-
-
-@pytest.mark.parametrize("pays", [True, False])
-def test_fragments_are_narrower_where_noise_makes_it_pay(pays):
-    """A wide QPU beside a narrow one: where the wide one is much the worse, else not."""
-    problem, shots = two_clusters(), 40_000
-    wide, narrow = qpu("WIDE", 6, 0.02 if pays else 0.0005, 0.01 if pays else 0.0005), qpu("NARROW", 4, 0.0005, 0.0005)
-    asked = asked_of_plan(Options(shots=shots), [wide, narrow])
-    taken, full = chosen_plan(problem, None, asked), make_plan(problem, cuts=(), shots=shots)
-    assert max(fragment.num_qubits for fragment in taken.fragments) == (3 if pays else 6)
-    predicted = forecast(problem, taken, Options(shots=shots), [wide, narrow])
-    assert len(predicted.biases) == 3
-    if pays:
-        truth, found = uncut_values(problem), []
-        for plan, device in ((taken, narrow), (full, wide)):
-            runs = [shown_by(problem, plan, device, shots, seed)[0] for seed in (1, 10_001, 20_001)]
-            found.append(float(np.sqrt(((np.array(runs) - truth) ** 2).mean(axis=0)).max()))
-        assert found[0] < 0.5 * found[1], f"measured errors {found}"
 
 
 def test_spending_is_by_device():

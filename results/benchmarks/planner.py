@@ -73,7 +73,7 @@ SHORT = (
     " simulated here (`tasks/prediction/noise_bias.py`); the plan takes each fragment to be on the QPU that spoils it"
     " least, which the policy `balanced` does not promise without a bound on the error. Of seven circuits of six qubits"
     " the bias predicted is within 20 % of what density matrices show, all values together, at errors of 2 % and of"
-    " 0.5 % (`tests/test_prediction.py`); that of single small values is off by more.",
+    " 0.5 % (`tests/test_noise_prediction.py`); that of single small values is off by more.",
 )
 """What a reader who compares planners should know is missing."""
 _FEWEST, _REPEATS = 4, 0.5  # plans of a problem, and rank correlation of its measurement's halves, that ranks are of

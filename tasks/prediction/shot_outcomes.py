@@ -2,13 +2,15 @@
 
 A variant measures the bits b of its legs and a group of factors f together. Where a simulator can hold the fragment it
 gives E[f | b] p(b), and as the products f f' are Paulis themselves, E[f f' | b] p(b) too: they are asked as further
-factors. Factors of a group share a basis, so that all of them are diagonal once the fragment ends in it; that takes a
-simulation a group, and pays where Gram matrices take longer than a simulation.
+factors. A bit that is read wrongly with the chance e shows 1 - 2 e of its sign, in f, f f' and what legs read, and a
+sign that counts for more than 1, where readout is mitigated, does so in f and f' alike: so f f' spreads the more, the
+more bits both have. Factors of a group share a basis, so that all of them are diagonal once the fragment ends in it;
+that takes a simulation a group, and pays where Gram matrices take longer than a simulation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
@@ -21,6 +23,7 @@ from tasks.cutting.kinds import LegKind, Scheme
 from tasks.cutting.once import once_a_fragment
 from tasks.cutting.variants import MeasurementGroup, measurement_groups
 from tasks.execution.simulators.whole import whole_tensor
+from tasks.prediction.noise import NOISELESS, Noise, sign_bits
 
 _MOST_PRODUCTS = 256  # of two factors of a fragment; beyond, factors count as if they were independent
 _COPIES = 5.0  # of what is asked, while it is worked out
@@ -43,9 +46,16 @@ class LegOutcomes:
     settings: np.ndarray
 
     @classmethod
-    @lru_cache(maxsize=64)
-    def of(cls, kind: LegKind, scheme: Scheme) -> LegOutcomes:
-        """From the raw columns: a setting's summed one, and its signed one where it reads a bit."""
+    @lru_cache(maxsize=256)
+    def of(cls, kind: LegKind, scheme: Scheme, contrast: float = 1.0, reading: float = 1.0) -> LegOutcomes:
+        """From the raw columns: a setting's summed one, and its signed one where it reads a bit.
+
+        Args:
+            kind: of the leg.
+            scheme: its settings.
+            contrast: what a wrong readout leaves of the bit's sign.
+            reading: what the sign counts for.
+        """
         spanning = kind.spanning(scheme)
         raw = np.linalg.pinv(spanning.inverse)
         influence: list[np.ndarray] = []
@@ -54,11 +64,11 @@ class LegOutcomes:
         for setting in range(spanning.num_settings):
             columns = np.flatnonzero(spanning.columns[:, 0] == setting)
             settings.append(len(influence))
-            signs = [1.0, -1.0] if len(columns) == 2 else [1.0]
-            for sign in signs:
-                weights = np.array([1.0, sign])[: len(columns)]
-                influence.append(weights @ spanning.inverse[:, columns].T)
-                chance.append(weights @ raw[columns] / len(signs))
+            bits = [1.0, -1.0] if len(columns) == 2 else [1.0]
+            for bit in bits:
+                counted, seen = (np.array([1.0, bit * part])[: len(columns)] for part in (reading, contrast))
+                influence.append(counted @ spanning.inverse[:, columns].T)
+                chance.append(seen @ raw[columns] / len(bits))
         return cls(np.array(influence), np.array(chance), np.array(settings))
 
 
@@ -68,8 +78,8 @@ class GroupOutcomes:
 
     Attributes:
         factors: (k,) int, of the fragment, ascending.
-        means: (k, outcome of each leg...) E[f | b] p(b).
-        products: (product, outcome of each leg...) E[f f' | b] p(b).
+        means: (noise factor, k, outcome of each leg...) E[f | b] p(b).
+        products: (noise factor, product, outcome of each leg...) E[f f' | b] p(b).
         product_of: (k, k) int, which product each pair is; -1 where factors count as independent.
     """
 
@@ -87,13 +97,15 @@ class FragmentOutcomes:
         values: (leg..., factor) its tensor on average over many shots.
         legs: of each leg.
         groups: of each measurement group, in the order of its variants.
-        times: (factor,) by how many groups each factor is measured.
+        counted: (factor,) what each factor's sign counts for in the mean of a group that measures it.
+        spreads: (noise factor,) what the variance of a shot at each counts for.
     """
 
     values: np.ndarray
     legs: tuple[LegOutcomes, ...]
     groups: tuple[GroupOutcomes, ...]
-    times: np.ndarray
+    counted: np.ndarray
+    spreads: tuple[float, ...]
 
     def by_setting(self, array: np.ndarray) -> np.ndarray:
         """(setting of each leg...) sums of an array over outcomes (outcome of each leg...)."""
@@ -102,38 +114,52 @@ class FragmentOutcomes:
         return array
 
 
-def fragment_outcomes(
-    fragment: Fragment, schemes: tuple[Scheme, ...], left: Callable[[Fragment], np.ndarray] | None = None
-) -> FragmentOutcomes:
+def fragment_outcomes(fragment: Fragment, schemes: tuple[Scheme, ...], noise: Noise = NOISELESS) -> FragmentOutcomes:
     """What the variants of a fragment show, under the settings of these schemes.
 
     Args:
         fragment: the fragment.
         schemes: of its legs.
-        left: which part of a tensor's entries is left where errors spoil them, by what is asked; None for all.
+        noise: of the device that runs it.
 
     Raises:
         ExecutionError: there is not enough memory to simulate it.
     """
-    legs = tuple(LegOutcomes.of(leg.kind, s) for leg, s in zip(fragment.legs, schemes, strict=True))
+    legs = _legs(fragment, schemes, noise)
     chances = [leg.chance for leg in legs]
     values = np.empty((*(leg.dimension for leg in fragment.legs), fragment.num_factors))
     times = np.zeros(fragment.num_factors)
     groups = []
     for question in _questions(fragment):
-        own = whole_tensor(question.fragment)
-        if left is not None:
-            own = own * left(question.fragment)
+        exact, seen = whole_tensor(question.fragment), noise.contrast ** sign_bits(question.fragment)
+        levels = [exact * kept for kept in noise.kept(question.fragment)]
         for group, places, pairs in zip(question.groups, question.factors, question.products, strict=True):
-            values[..., group.factors] = own[..., places]
+            values[..., group.factors] = exact[..., places]
             times[group.factors] += 1
             used, product_of = np.unique(pairs, return_inverse=True)
             product_of = product_of.reshape(pairs.shape) - int(used[0] < 0)
             means, products = (
-                along_legs(np.moveaxis(own[..., which], -1, 0), chances) for which in (places, used[used >= 0])
+                np.array([along_legs(np.moveaxis((own * seen)[..., which], -1, 0), chances) for own in levels])
+                for which in (places, used[used >= 0])
             )
             groups.append(GroupOutcomes(group.factors, means, products, product_of))
-    return FragmentOutcomes(values, legs, tuple(groups), times)
+    counted = noise.reading ** sign_bits(fragment) / times
+    return FragmentOutcomes(shown_values(fragment, schemes, noise, values), legs, tuple(groups), counted, noise.spreads)
+
+
+def shown_values(fragment: Fragment, schemes: tuple[Scheme, ...], noise: Noise, values: np.ndarray) -> np.ndarray:
+    """(leg..., factor) what many shots show on average of an exact tensor ``values``."""
+    kept = zip(noise.shares, noise.kept(fragment), strict=True)
+    left = values * sum(share * own for share, own in kept) * (noise.contrast * noise.reading) ** sign_bits(fragment)
+    shown = [leg.influence.T @ leg.chance for leg in _legs(fragment, schemes, noise)]
+    return np.moveaxis(along_legs(np.moveaxis(left, -1, 0), shown), 0, -1)
+
+
+def _legs(fragment: Fragment, schemes: tuple[Scheme, ...], noise: Noise) -> tuple[LegOutcomes, ...]:
+    return tuple(
+        LegOutcomes.of(leg.kind, scheme, noise.contrast, noise.reading)
+        for leg, scheme in zip(fragment.legs, schemes, strict=True)
+    )
 
 
 def outcomes_seconds(fragment: Fragment) -> float:

@@ -7,7 +7,8 @@ bits b of the legs, X = sum_f f Y_f(b), and from what the shots would show (``sh
 
     E[X^2] = sum_{f, f'} sum_b  E[f f' | b] p(b) Y_f(b) Y_f'(b),     E[X] = sum_f sum_b E[f | b] p(b) Y_f(b).
 
-Where the gradient vanishes the rest counts (``whole_variance``); it falls as the square of the shots.
+What wrong readouts, and mending them, do to a shot is in these means; shots at several noise factors are samples of
+their own. Where the gradient vanishes the rest counts (``whole_variance``); it falls as the square of the shots.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from tasks.cutting import Plan, structure_of
 from tasks.cutting.cost import greedy_contraction
 from tasks.model.problem import Problem
 from tasks.model.tensor import FragmentTensor
-from tasks.prediction.noise_bias import left_by_noise
+from tasks.prediction.noise import noise_of
 from tasks.prediction.shot_outcomes import (
     FragmentOutcomes,
     along_legs,
@@ -99,6 +100,7 @@ def shot_variances(
     *,
     shots: float | None = None,
     devices: Sequence[Device] = (),
+    mitigation: str = "none",
 ) -> ShotVariances:
     """Compute what one shot of each variant is worth from what the fragments' shots would show.
 
@@ -110,13 +112,14 @@ def shot_variances(
             out where it is none of it; None: it is not left out.
         devices: those with errors that spoil what is shown, as ``noise_biases`` has it: a value that is certain
             without them is then not; none where shots show the exact tensors.
+        mitigation: what is done against these errors (``--mitigation``), which spreads shots the more.
     """
     count = problem.terms.coefficients.shape[0]
     if not plan.fragments:  # no gate acts on what is asked: nothing is measured
         return ShotVariances(np.zeros((0, count)), np.zeros(0, dtype=int), np.zeros(count))
     structure = structure_of(problem, plan)
-    left = left_by_noise(plan, devices) if devices else [None] * len(plan.fragments)
-    shown = [fragment_outcomes(*own) for own in zip(plan.fragments, plan.schemes, left, strict=True)]
+    noise = noise_of(plan, devices, mitigation)
+    shown = [fragment_outcomes(*own) for own in zip(plan.fragments, plan.schemes, noise, strict=True)]
     tensors = [FragmentTensor(f.index, one.values) for f, one in zip(plan.fragments, shown, strict=True)]
     network = network_of(structure)
     ordered = values_by_fragment(structure, network, tensors)
@@ -163,18 +166,20 @@ def _add_variances(rows: np.ndarray, shown: FragmentOutcomes, piece: LeafGradien
     influences = along_legs(piece.gradient, [leg.influence for leg in shown.legs])
     each = len(rows) // len(shown.groups)
     for number, group in enumerate(shown.groups):
-        place = np.full(len(shown.times), -1)
+        place = np.full(len(shown.counted), -1)
         place[group.factors] = np.arange(len(group.factors))
         part = rows[number * each : (number + 1) * each]
         for observable in np.unique(piece.observables).tolist():
             pairs = np.flatnonzero((piece.observables == observable) & (place[piece.factors] >= 0))
             own = place[piece.factors[pairs]]
-            shares = [influences[p] / shown.times[group.factors[k]] for p, k in zip(pairs, own, strict=True)]
-            mean = sum((group.means[k] * share for k, share in zip(own, shares, strict=True)), 0 * group.means[0])
-            square = 0 * mean
-            for a, one in enumerate(shares):
-                for b, other in enumerate(shares[: a + 1]):
-                    product = group.product_of[own[a], own[b]]
-                    if product >= 0:
-                        square += (1 + (b < a)) * group.products[product] * one * other
-            part[:, observable] += (shown.by_setting(square) - shown.by_setting(mean) ** 2).reshape(-1)
+            shares = [influences[p] * shown.counted[group.factors[k]] for p, k in zip(pairs, own, strict=True)]
+            for spread, means, products in zip(shown.spreads, group.means, group.products, strict=True):
+                mean = sum((means[k] * share for k, share in zip(own, shares, strict=True)), 0 * means[0])
+                square = 0 * mean
+                for a, one in enumerate(shares):
+                    for b, other in enumerate(shares[: a + 1]):
+                        product = group.product_of[own[a], own[b]]
+                        if product >= 0:
+                            square += (1 + (b < a)) * products[product] * one * other
+                variance = shown.by_setting(square) - shown.by_setting(mean) ** 2
+                part[:, observable] += spread * variance.reshape(-1)

@@ -79,24 +79,27 @@ def _moments(shown: FragmentOutcomes, shots: float) -> np.ndarray:
     rank = len(dimensions)
     interleaved = [axis for leg in range(rank) for axis in (leg, rank + 1 + leg)] + [rank, 2 * rank + 1]
     found = np.multiply.outer(shown.values, shown.values).transpose(interleaved)
+    # One shot of a setting has the outcome b with a chance, and then counts for influence(b) x influence(b).
+    squares = [
+        np.einsum("be,bf->efb", own.influence, own.influence).reshape(-1, len(own.influence)) for own in shown.legs
+    ]
+    order = [axis for leg in range(rank) for axis in (leg, rank + leg)]
     for group in shown.groups:
-        # One shot of a setting has the outcome b with a chance, and then counts for influence(b) x influence(b).
-        squares = [np.einsum("be,bf->efb", leg.influence, leg.influence) for leg in shown.legs]
-        seen = along_legs(group.products, [square.reshape(-1, square.shape[2]) for square in squares])
-        means = group.means
-        for axis, leg in enumerate(shown.legs, start=1):  # (k, ..., setting and leg entry, ...)
-            owner = np.repeat(np.arange(len(leg.settings)), np.diff([*leg.settings, len(leg.influence)]))
-            spread = np.zeros((len(leg.settings), *leg.influence.T.shape))
-            spread[owner, :, np.arange(len(owner))] = leg.influence
-            means = np.moveaxis(np.tensordot(means, spread, axes=(axis, 2)), -2, axis)
-        each = means.reshape(len(means), -1, int(np.prod(dimensions)))  # (k, setting of all legs, entry of all legs)
-        both = np.matmul(each.swapaxes(1, 2)[:, None], each).reshape(len(means), len(means), *dimensions, *dimensions)
-        for a, f in enumerate(group.factors.tolist()):
-            for b, g in enumerate(group.factors.tolist()):
-                product = group.product_of[a, b]
-                if product >= 0:
-                    order = [axis for leg in range(rank) for axis in (leg, rank + leg)]
-                    pair = both[a, b].transpose(order)
-                    share = shots * shown.times[f] * shown.times[g]
-                    found[..., f, g] += (seen[product].reshape(pair.shape) - pair) / share
+        counted = shown.counted[group.factors]
+        for spread, means, products in zip(shown.spreads, group.means, group.products, strict=True):
+            seen, each = along_legs(products, squares), means
+            for axis, leg in enumerate(shown.legs, start=1):  # (k, ..., setting and leg entry, ...)
+                owner = np.repeat(np.arange(len(leg.settings)), np.diff([*leg.settings, len(leg.influence)]))
+                entries = np.zeros((len(leg.settings), *leg.influence.T.shape))
+                entries[owner, :, np.arange(len(owner))] = leg.influence
+                each = np.moveaxis(np.tensordot(each, entries, axes=(axis, 2)), -2, axis)
+            each = each.reshape(len(each), -1, int(np.prod(dimensions)))  # (k, setting of all legs, entry of all legs)
+            both = np.matmul(each.swapaxes(1, 2)[:, None], each).reshape(len(each), len(each), *dimensions, *dimensions)
+            for a, f in enumerate(group.factors.tolist()):
+                for b, g in enumerate(group.factors.tolist()):
+                    product = group.product_of[a, b]
+                    if product >= 0:
+                        pair = both[a, b].transpose(order)
+                        share = spread * counted[a] * counted[b] / shots
+                        found[..., f, g] += (seen[product].reshape(pair.shape) - pair) * share
     return found.reshape(*(dimension**2 for dimension in dimensions), factors**2)

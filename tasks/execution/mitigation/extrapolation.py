@@ -52,6 +52,17 @@ class Mitigation:
         if not factors or factors[0] != 1 or any(f % 2 == 0 for f in factors) or list(factors) != sorted(set(factors)):
             raise QpuError(Fault.CONFIGURATION, "any", f"noise factors {factors}: odd, rising, starting with 1, please")
 
+    @property
+    def shares(self) -> np.ndarray:
+        """What the value at each noise factor counts for in that of the least-squares line at 0; they add up to 1.
+
+        A circuit's shots are shared out in proportion to their sizes.
+        """
+        places = np.asarray(self.noise_factors, dtype=np.float64)
+        if len(places) == 1:
+            return np.ones(1)
+        return np.asarray(np.linalg.pinv(np.column_stack([np.ones_like(places), places]))[0])
+
 
 NO_MITIGATION = Mitigation(readout=False)
 _NAMED = {
@@ -101,7 +112,7 @@ def run_mitigated(
         return run_cached(resource, requests, options)
     with QpuClient(resource, options.call_seconds) as client:
         target = present_target(client, options.patience, options.believe)
-    shares = _shares(mitigation.noise_factors)
+    shares = mitigation.shares
     parts = [_at_factors(request, mitigation.noise_factors, shares, target, options.level) for request in requests]
     folder = options.journal or default_folder()
     calibration: list[CircuitRequest] = []
@@ -214,11 +225,3 @@ def extrapolate(parts: Sequence[VariantCounts], shares: np.ndarray) -> VariantCo
         counts=np.concatenate([part.counts for part in parts]),
         weights=np.concatenate(weights),
     )
-
-
-def _shares(factors: Sequence[int]) -> np.ndarray:
-    """Coefficients of the value at 0 of the least-squares line through values at ``factors``; they add up to 1."""
-    places = np.asarray(factors, dtype=np.float64)
-    if len(places) == 1:
-        return np.ones(1)
-    return np.linalg.pinv(np.column_stack([np.ones_like(places), places]))[0]
