@@ -66,9 +66,9 @@ def _evolution(numbers: Numbers) -> str:
         " the cache in turn, medians (± standard error of the mean). A run says what an execution is predicted to take:"
         " below 10 ms nothing is looked"
         " for, a key by meaning is made where it costs at most a twentieth of that, and where too little has been found"
-        " for what looking costs, most is *passed over* and run at once (-: measured before that was weighed). Looking"
-        " in vain may so cost one execution and one in two hundred; rows at 12 and 13 ms are from when it was two. In"
-        " the first row of each the machine was busier. *Ratio* above 1: faster with the cache. *Qdislib*: the same"
+        " for what looking costs, most is *passed over*: run at once, but for circuits equal to one that ran before in"
+        " the same process. Looking in vain may so cost one execution and one in two hundred. From 50 ms on all three"
+        " workloads are measured at once: they mostly wait. *Ratio* above 1: faster with the cache. *Qdislib*: the same"
         " circuits through Qdislib 1.0.1's own cache on LMDB, each execution held as long, beside the same without"
         " (measured earlier, once).\n"
     )

@@ -29,6 +29,7 @@ from tasks.execution.cache.fragment_key import fragment_key
 from tasks.execution.cache.keys import BY_MEANING, Key, KeyMaker, Target
 from tasks.execution.cache.new_entries import array_entry, counts_entry, topped_up
 from tasks.execution.cache.payoff import Payoff
+from tasks.execution.cache.recent import Ran, Recent
 from tasks.execution.cache.requests import ArrayAnswer, CountsAnswer, CountsRequest, MissingShots, NewCounts, Tally
 from tasks.execution.cache.shot_pool import allotted, needed, same_key_groups
 from tasks.execution.cache.single_flight import Produce, SingleFlight, Want
@@ -55,6 +56,7 @@ class Cache:
         tally: what happened.
         looking: whether looking into the store pays.
         meaning: whether keys by meaning do, beside those of circuits as they are written.
+        recent: what was run.
         clock: seconds.
     """
 
@@ -64,6 +66,7 @@ class Cache:
     tally: Tally = field(default_factory=Tally)
     looking: Payoff = field(default_factory=Payoff)
     meaning: Payoff = field(default_factory=Payoff)
+    recent: Recent = field(default_factory=Recent)
     clock: Callable[[], float] = time.perf_counter
 
     @property
@@ -89,7 +92,11 @@ class Cache:
         """
         self.tally.requests += len(requests)
         began, meant = self.clock(), self.tally.meaning_keys
-        keys = [self._counts_key(request, target) for request in requests]
+        glimpses = [self._glimpse(request, target) for request in requests]
+        again = [self._equal(*own, target) for own in zip(requests, glimpses, strict=True)]
+        keys = [
+            key or self._key(request, target, own) for key, request, own in zip(again, requests, glimpses, strict=True)
+        ]
         keying = 0.0 if self.tally.meaning_keys > meant else self.clock() - began  # meaning is weighed by itself
         members = same_key_groups(keys)
         seconds = [max(requests[i].seconds for i in group) for group in members]
@@ -118,13 +125,16 @@ class Cache:
                     out.append(topped_up(_present(keys[i]), stored, made, cost))
                 else:
                     out.append(counts_entry(keys[i], made, cost, self._expires(), requests[i].circuit, target))
+                    if glimpses[i] and made.keep:
+                        self.recent.add(glimpses[i], Ran(requests[i], made, cost))
             return out
 
         first = [keys[group[0]] for group in members]
         wants = [
             None if key is None else Want(key, shots_of(g), claiming_pays(seconds[g])) for g, key in enumerate(first)
         ]
-        pools, ran = self._obtained(wants, seconds, run_groups, keying / max(1, sum(key is not None for key in keys)))
+        weighed = [math.inf if again[group[0]] else own for group, own in zip(members, seconds, strict=True)]
+        pools, ran = self._obtained(wants, weighed, run_groups, keying / max(1, sum(key is not None for key in keys)))
         answers: list[CountsAnswer | None] = [None] * len(requests)
         for group, pool, new in zip(members, pools, ran, strict=True):
             if pool is not None:
@@ -230,11 +240,30 @@ class Cache:
         if isinstance(self.opened, SingleFlight):
             self.opened.store.close()
 
-    def _counts_key(self, request: CountsRequest, target: Target) -> Key | None:
+    def _glimpse(self, request: CountsRequest, target: Target) -> bytes:
+        """A glimpse at the circuit, and all else that is asked for; b"" where everything is looked for, or nothing."""
+        if self.opened is None or math.isinf(request.seconds) or not finding_pays(request.seconds):
+            return b""
+        others = (request.seed and request.shots, request.seed, request.stream, request.as_written)
+        return glimpse(request.circuit) + repr(others).encode() + target.material
+
+    def _equal(self, request: CountsRequest, seen: bytes, target: Target) -> Key | None:
+        """The key of a circuit that was run before, under which its counts are stored, now if they were not."""
+        found = self.recent.equal(seen, request, partial(self._counts_key, target=target, works_out=False))
+        if found is None or self.flight is None:
+            return None
+        key, one = found
+        entry = counts_entry(key, one.made, one.cost, self._expires(), one.request.circuit, target)
+        self.flight.obtain([Want(key, 0, claimed=False)], lambda todo: [entry])
+        return key
+
+    def _key(self, request: CountsRequest, target: Target, seen: bytes) -> Key | None:
+        """The key of what is looked for; ``seen``: see ``_glimpse``."""
         if self.opened is None or not finding_pays(request.seconds):
             return None
-        if math.isfinite(request.seconds) and not self._looks(lambda: glimpse(request.circuit), request.seconds):
-            return None
+        return self._counts_key(request, target) if not seen or self._looks(lambda: seen, request.seconds) else None
+
+    def _counts_key(self, request: CountsRequest, target: Target, works_out: bool = True) -> Key | None:
         flight = self.flight
         if flight is None:
             return None
@@ -248,7 +277,7 @@ class Cache:
                 reproducible=None if request.seed is None else (request.shots, request.seed),
                 stream=request.stream,
                 recall=flight.recall,
-                work_out=lambda digest: self.meaning.looks(lambda: digest, request.seconds, predicted),
+                work_out=lambda digest: works_out and self.meaning.looks(lambda: digest, request.seconds, predicted),
             )
         except UnsupportedCircuit as error:
             logger.warning("%s", error)

@@ -22,13 +22,17 @@ class Payoff:
     all executions together lose one in two hundred. By what it is a result is in that part or not, and what was kept is
     looked for again. Looking in vain so costs as much as one execution, and one in two hundred from then on.
 
+    Args:
+        looked: looks that are taken for known.
+        found: how many of them found something.
+
     Attributes:
         cost: seconds of a look, as a multiple of what is predicted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, looked: float = _BELIEVED_LOOKED, found: float = _BELIEVED_FOUND) -> None:
         self.cost = 1.0
-        self._looked, self._found = _BELIEVED_LOOKED, _BELIEVED_FOUND
+        self._looked, self._found = looked, found
 
     def looks(self, name: Callable[[], bytes], seconds: float, predicted: float) -> bool:
         """Say whether to look for a result.

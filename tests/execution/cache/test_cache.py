@@ -105,6 +105,8 @@ def test_what_takes_next_to_nothing_is_not_looked_for_and_what_takes_little_only
     assert [executed(circuit, 0.009) for _ in range(2)] == [1, 1] and cache.tally.meaning_keys == 0
     assert [executed(circuit, 0.01) for _ in range(2)] == [1, 0] and cache.tally.meaning_keys == 0
     assert executed(other, 0.01) == 1, "not by what it means"
+    assert executed(circuit, 1.0) == 0, "this process ran it before"
+    cache = open_cache(str(tmp_path / "cache"))
     assert executed(circuit, 1.0) == 1 and executed(other, 1.0) == 0 and cache.tally.meaning_keys == 2
     costs = 3e-4 + length * 6e-5
     for seconds, pays in ((20.1 * costs, True), (19.9 * costs, False)):

@@ -10,7 +10,7 @@ from qiskit import QuantumCircuit
 from tasks.execution.as_written import circuit_digest, glimpse
 from tasks.execution.cache.cache import Cache
 from tasks.execution.cache.entry_store import EntryStore
-from tasks.execution.cache.keys import AS_WRITTEN, Target, make_key
+from tasks.execution.cache.keys import AS_WRITTEN, KeyMaker, Target, make_key
 from tasks.execution.cache.payoff import Payoff
 from tasks.execution.cache.requests import CountsRequest, MissingShots
 from tasks.execution.cache.seal import Seal
@@ -122,7 +122,48 @@ def test_counts_are_the_same_whatever_is_looked_for(look):
     for circuit in circuits:
         assert ask(cache, circuit, Slow(clock)) == ask(off, circuit, Sampler())
     passed = cache.tally.passed_over
-    assert (passed == 0) is (look < 1.0), f"{passed} of 300"
+    distinct = len({circuit_digest(circuit) for circuit in circuits})
+    assert (passed == 0) is (look == 0.0) and cache.tally.executed == distinct, f"{passed} of 300"
+
+
+def test_an_equal_circuit_is_found_where_looking_does_not_pay():
+    rng = np.random.default_rng(7)
+    cache, _store, clock = made(look=1.0)  # as long as 70 executions
+    run, off = Slow(clock), Cache(None)
+    for angle in rng.integers(0, 40, 300):
+        assert ask(cache, bell(0.01 * int(angle)), run) == ask(off, bell(0.01 * int(angle)), Sampler())
+    assert len(run.jobs) == 40 and cache.tally.passed_over > 25
+    wanted = [CountsRequest(bell(0.01), 50, seed=5, seconds=RUN), CountsRequest(bell(0.01), 60, seed=5, seconds=RUN)]
+    cache.counts([wanted[0]], IDEAL, run)
+    assert len(run.jobs) == 40
+    cache.counts([wanted[1]], IDEAL, run)
+    assert len(run.jobs) == 41, "other shots of the same seed are other counts"
+    cache.counts([wanted[0]], Target("another"), run)
+    assert len(run.jobs) == 42
+
+
+def test_circuits_that_only_look_alike_are_told_apart_and_then_left_alone(monkeypatch):
+    monkeypatch.setattr("tasks.execution.cache.cache.glimpse", lambda circuit: b"all the same")
+    digests = []
+    cache, _store, clock = made(look=1.0)
+    made_key = KeyMaker.counts_key
+    monkeypatch.setattr(KeyMaker, "counts_key", lambda *own, **how: (digests.append(1), made_key(*own, **how))[1])
+    run = Slow(clock)
+    for number in range(400):
+        assert ask(cache, bell(0.001 * number), run) == ask(Cache(None), bell(0.001 * number), Sampler())
+    assert len(run.jobs) == 400 and 40 <= len(digests) < 200
+
+
+def test_what_ran_lately_is_forgotten_when_it_takes_too_much_room(monkeypatch):
+    monkeypatch.setattr("tasks.execution.cache.recent._ROOM_BYTES", 20_000)
+    cache, _store, clock = made(look=1.0)
+    run = Slow(clock)
+    for number in range(60):
+        ask(cache, bell(0.01 * number), run)
+    assert 5 < sum(map(len, cache.recent.ran.values())) < 40
+    ask(cache, bell(0.0), run)
+    ask(cache, bell(0.59), run)
+    assert len(run.jobs) == 61, "the first is run again, the last is not"
 
 
 def test_equal_requests_of_one_call_are_what_looking_finds():
