@@ -85,6 +85,8 @@ GRAM_ENTRIES = 1 << 20
 GRAM_SHARE = 16
 # Numbers of the products of blocks of rows that their sums are made of, at least one product.
 GRAM_PRODUCTS = 1 << 17
+# Branches from which the real and the imaginary part of a block's product with itself are made as their sum.
+ADDED_FROM = 16
 # Bits of a run of rows that one product sums over: 32 rows are as quick to multiply as more.
 RUN_BITS = 5
 # Of variants drawn from amplitudes: entries of the distributions that are held at a time (more were no quicker), and

@@ -11,8 +11,7 @@ import numpy as np
 from qiskit import QuantumCircuit
 
 from tasks.cutting import GateCut, Plan, make_plan
-from tasks.cutting.cost import exact_bytes, exact_fragment_seconds, factors_of_x_parts, tensor_numbers
-from tasks.cutting.open_program import open_program
+from tasks.cutting.cost import exact_bytes, exact_fragment_seconds, tensor_numbers
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
 from tests.oracles import problem_of
@@ -59,7 +58,7 @@ def measured() -> list[dict[str, Any]]:
             exact_tensor(fragment, open_state(fragment))
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
-            predicted = exact_bytes(open_program(fragment), factors_of_x_parts(fragment), size)
+            predicted = exact_bytes(fragment)
             row = {"seed": seed, "qubits": fragment.num_qubits, "legs": len(fragment.legs), "seconds": min(times)}
             rows.append(row | {"predicted": exact_fragment_seconds(fragment), "peak": peak, "bytes": predicted})
     return rows

@@ -13,6 +13,7 @@ from opt_einsum.helpers import flop_count
 
 from scheduler_policies.cost import exact_seconds, sampled_seconds
 from scheduler_policies.machine import (
+    ADDED_FROM,
     AMPLITUDE_BYTES,
     COIN_PAIR_S,
     COIN_S,
@@ -20,7 +21,6 @@ from scheduler_policies.machine import (
     DRAWN_SHOTS,
     GRAM_ENTRIES,
     GRAM_PRODUCTS,
-    GRAM_SHARE,
     JOIN_FRAGMENT_S,
     JOIN_NUMBER_S,
     PART,
@@ -35,7 +35,7 @@ from tasks.cutting.kinds import Scheme
 from tasks.cutting.once import once_a_fragment
 from tasks.cutting.open_program import OpenProgram, open_program
 from tasks.cutting.openings import branch_ranks
-from tasks.cutting.pauli_bases import bases_of, most_passes
+from tasks.cutting.pauli_bases import PauliBasis, bases_of, most_passes
 from tasks.cutting.pauli_program import PauliProgram, is_clifford, pauli_program
 from tasks.cutting.plan import Fragment, FragmentCost, Leg
 from tasks.cutting.product_program import ProductProgram, product_program
@@ -81,7 +81,7 @@ def fragment_cost(
     elif sampled and stabiliser_seconds(fragment, variants):
         needed = _STABILISER_BYTES + tensor
     elif fragment.num_qubits <= _SIMULATED:
-        needed = exact_bytes(open_program(fragment), factors_of_x_parts(fragment), tensor)
+        needed = exact_bytes(fragment)
         if sampled and fragment.open_qubits <= MOST_OPEN_QUBITS:
             room = room_within(fragment, schemes, memory_bytes) or ROOMS[-1]
             needed = max(needed, drawn_bytes(fragment, schemes, shots, room))
@@ -97,25 +97,39 @@ def fragment_cost(
     )
 
 
-def exact_bytes(program: OpenProgram, factors: np.ndarray, tensor_bytes: int) -> int:
-    """Peak memory of a whole fragment tensor in one process: the state as it grows, then Gram matrices and the tensor.
+def exact_bytes(fragment: Fragment) -> int:
+    """Peak memory of a whole fragment tensor in one process: the state as it grows, or Gram matrices and the tensor."""
+    program, tensor = open_program(fragment), 8 * tensor_numbers(fragment)
+    together = {False: 1, True: 0}  # Paulis of one X part that are made together; without one, and with one
+    for basis in pauli_bases(fragment):
+        masks, counts = np.unique(basis.masks_x, return_counts=True)
+        for turned, most in together.items():
+            together[turned] = max(most, min(basis.most, int(counts[(masks > 0) == turned].max(initial=0))))
+    parts = AMPLITUDE_BYTES * min(PART, program.amplitudes)
+    simulation = AMPLITUDE_BYTES * program.peak + 4 * parts
+    entries = tensor // (8 * max(1, fragment.num_factors))  # of a factor; more than pairs where legs share branches
+    grams = max(_pass_bytes(program, most, entries, turned) for turned, most in together.items() if most)
+    return max(simulation, AMPLITUDE_BYTES * program.amplitudes + grams + tensor)
+
+
+def _pass_bytes(program: OpenProgram, together: int, entries: int, turned: bool) -> int:
+    """Peak memory of Gram matrices that are made together, beside state and tensor, with what they are made of.
 
     Args:
-        program: of its simulation.
-        factors: how many observable factors share each X part: their Gram matrices are made together, as those of
-            factors that share one in a turned basis are where they are small beside the state.
-        tensor_bytes: of the tensor.
+        program: of the simulation.
+        together: how many Paulis share the X part.
+        entries: of the tensor, for each.
+        turned: whether there is an X part.
     """
-    pairs = program.branches**2
-    width = len(program.rest)
-    turned = min(int(factors.sum()), program.amplitudes // (GRAM_SHARE * pairs))
-    together = max(1, int(factors.max(initial=1)), turned)
-    together = min(together, 1 << (width - min(RUN_BITS, width // 3)))  # as many as one pass can tell apart
+    pairs, width = program.branches**2, len(program.rest)
+    run = min(RUN_BITS, width // 3)
+    together = min(together, 1 << (width - run))  # as many as one pass can tell apart
     grams = pairs * min(together, max(1, GRAM_ENTRIES // pairs))
+    block = 4 * pairs if turned or program.branches < ADDED_FROM else pairs
     held = min(GRAM_PRODUCTS, max(program.amplitudes, min(PART, 4 * program.branches * program.amplitudes)))
-    block = 4 * pairs
+    held = held * block // (4 * pairs)
     few = together <= 12  # share their blocks, of longer runs of rows
-    blocks = max(1, (1 << width) >> (RUN_BITS + 2 * few))
+    blocks = max(1, (1 << width) >> ((RUN_BITS if turned else run) + 2 * few))
     # Of the blocks' sums as many as are held before those of each Pauli are made of them, and these as they are made.
     if few:
         blocks = min(blocks, together * -(-blocks * block // max(block, held)))
@@ -124,13 +138,12 @@ def exact_bytes(program: OpenProgram, factors: np.ndarray, tensor_bytes: int) ->
     if 2 * block > GRAM_PRODUCTS:  # added one by one
         sums, made = 0, block // 2
     parts = AMPLITUDE_BYTES * min(PART, program.amplitudes)
+    if not turned:  # rows are copied, at least those of one block
+        parts = max(parts, AMPLITUDE_BYTES * program.branches << min(width, 9, program.branches.bit_length()))
     products = parts + 8 * (max(block, held) + sums + made)
-    simulation = AMPLITUDE_BYTES * program.peak + 4 * parts
-    entries = tensor_bytes // 8 // max(1, int(factors.sum()))  # of a factor; more than pairs where legs share branches
     changed = max(1, min(together, 2 * PART // max(pairs, entries)))  # factors whose bases are changed at a time
     grown = 10 * entries if entries > pairs else 0  # with what the last ones are made of
-    bases = changed * max(2 * AMPLITUDE_BYTES * pairs, grown)
-    return max(simulation, AMPLITUDE_BYTES * (program.amplitudes + grams) + max(products, bases) + tensor_bytes)
+    return AMPLITUDE_BYTES * grams + max(products, changed * max(2 * AMPLITUDE_BYTES * pairs, grown))
 
 
 @once_a_fragment
@@ -155,8 +168,14 @@ def gram_passes(fragment: Fragment) -> int:
     """Passes over its open state that its factors take, one of half of the rows counted as one."""
     if fragment.num_qubits > _SIMULATED:
         return len(factors_of_x_parts(fragment)) + 1
+    return sum(basis.passes for basis in pauli_bases(fragment))
+
+
+@once_a_fragment
+def pauli_bases(fragment: Fragment) -> list[PauliBasis]:
+    """In which bases its factors are taken."""
     program = open_program(fragment)
-    return sum(basis.passes for basis in bases_of(fragment, program.rest, program.branches))
+    return bases_of(fragment, program.rest, program.branches)
 
 
 def tensor_numbers(fragment: Fragment) -> int:

@@ -89,6 +89,7 @@ CASES = {
     "Gram matrices": two_halves(8, 6, labels_of(8, 60)),
     "Gram matrices of rank 4": two_halves(12, 3, labels_of(12, 60), "swap"),
     "Gram matrices of one X part": two_halves(20, 4, labels_of(20, 900, "IZ")),
+    "Gram matrices of many branches and one X part": two_halves(16, 6, labels_of(16, 200, "IZ")),
     "a large tensor": two_halves(16, 5, labels_of(16, 2000)),
     "outgoing wires": ring_of_pairs(16, 3, labels_of(16, 4)),
 }

@@ -36,6 +36,7 @@ def test_gram_matrices_are_those_of_the_paulis(branches, sizes, monkeypatch):
             monkeypatch.setattr(module, "GRAM_PRODUCTS", 1 if sizes == "one row" else 64 * branches**2)
         monkeypatch.setattr(gram, "PART", 1 if sizes == "one row" else 16 * branches)
         monkeypatch.setattr(gram, "_RUN", 0 if sizes == "one row" else 4)
+    monkeypatch.setattr(gram, "ADDED_FROM", 8)
     rng = np.random.default_rng([17, branches])
     state = rng.normal(size=(1 << WIDTH, branches)) + 1j * rng.normal(size=(1 << WIDTH, branches))
     labels = labels_of(rng)

@@ -9,8 +9,7 @@ import pytest
 from qiskit import QuantumCircuit
 
 from tasks.cutting import GateCut, WireCut, make_plan
-from tasks.cutting.cost import exact_bytes, factors_of_x_parts, tensor_numbers
-from tasks.cutting.open_program import open_program
+from tasks.cutting.cost import exact_bytes, tensor_numbers
 from tasks.cutting.pauli_program import pauli_program
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
@@ -117,7 +116,7 @@ def test_few_qubits_with_many_legs_take_the_memory_predicted(seed):
         bytes_of_tensor = 8 * tensor_numbers(fragment)
         if bytes_of_tensor > 32 << 20:
             continue
-        predicted = exact_bytes(open_program(fragment), factors_of_x_parts(fragment), bytes_of_tensor)
+        predicted = exact_bytes(fragment)
         tracemalloc.start()
         try:
             found = exact_tensor(fragment, open_state(fragment))

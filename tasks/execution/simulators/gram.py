@@ -13,11 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
-from math import prod
 
 import numpy as np
 
-from scheduler_policies.machine import GRAM_PRODUCTS, PART, RUN_BITS
+from scheduler_policies.machine import ADDED_FROM, GRAM_PRODUCTS, PART, RUN_BITS
 from tasks.execution.simulators.accelerator import Accelerator
 from tasks.execution.simulators.passes import Pass
 from tasks.execution.simulators.products import patterns
@@ -80,15 +79,16 @@ def _sums(state: np.ndarray, one: Pass, outer: Sequence[int], inner: Sequence[in
     if short:
         run, turned = sorted(inner)[:longest][::-1], True
     bits = sorted((bit for bit in (*outer, *inner) if bit not in run), reverse=True)
-    copied = max(1, 2 * PART // (2 * branches << len(run))) if turned else GRAM_PRODUCTS
+    copied = max(1, 2 * PART // (2 * branches << len(run))) if turned or not one.mask_x else GRAM_PRODUCTS
     # As many products as the state has amplitudes; of a small state more, which cost less than doing few at a time.
     held = min(GRAM_PRODUCTS, max(state.size // 2, min(PART, 2 * branches * state.size)))
     many = min(len(bits), min(copied, max(1, held // (2 * branches) ** 2)).bit_length() - 1)
     fixed, loose = bits[: len(bits) - many], bits[len(bits) - many :]
-    products = _Products([2] * many, branches, whole=one.mask_x > 0)
+    products = _Products([2] * many, branches, alone=not one.mask_x, copied=turned)
     sums = SignedSums(bits, many, one.masks_z, branches, products.entries, products.joined)
     shape = (*[2] * many, 1 << len(run), 2 * branches)
-    kets, bras = (_rows(axes, flipped, fixed, loose, run) for flipped in (0, one.mask_x))
+    kets = _rows(axes, 0, fixed, loose, run)
+    bras = kets if turned or not one.mask_x else _rows(axes, one.mask_x, fixed, loose, run)
     if turned:
         within = patterns(run[::-1])
         numbers = (patterns(loose[::-1])[:, None] | within).reshape(-1)
@@ -113,44 +113,49 @@ def _sums(state: np.ndarray, one: Pass, outer: Sequence[int], inner: Sequence[in
 class _Products:
     """Of blocks of rows, each a row of numbers: the products of all real and imaginary parts, or those that are enough.
 
-    Of a block with itself these are: of the real parts, of the imaginary with the real ones, of the imaginary ones.
+    Of a block with itself, whose product is Hermitian, the real and the imaginary part added: one product of real
+    numbers, of half the work, with the rows times 1 + i. Where rows are short these take longer to make than to copy.
 
     Args:
         axes: of the blocks.
         branches: columns of a block's real parts, and of its imaginary ones.
-        whole: whether blocks are multiplied with others.
+        alone: whether blocks are multiplied with themselves.
+        copied: whether these are given as copies, maybe with other signs.
     """
 
-    def __init__(self, axes: Sequence[int], branches: int, *, whole: bool):
-        self._branches, self._whole = branches, whole
-        square = branches**2
-        # Of two equal factors numpy makes half a product, by a routine that takes far longer for small ones; so the
-        # imaginary parts are multiplied together with some real ones, whose products stand before and are left out.
-        self._from = 0 if whole else branches // 2
-        self._before = 0 if whole else self._from * branches
-        self.entries = 4 * square if whole else 3 * square
-        width = self._before + self.entries
+    def __init__(self, axes: Sequence[int], branches: int, *, alone: bool, copied: bool):
+        self._branches, self._alone, self._copied = branches, alone, copied
+        self._added = alone and branches >= ADDED_FROM
+        size = branches if self._added else 2 * branches
+        self.entries = size**2
         # A few numbers more a row: those below each other would fall into one place of a cache.
-        self._blocks = np.empty((2 ** len(axes), width + (_APART if width % _ALIKE == 0 else 0)))
-
-        def part(first: int, *shape: int) -> np.ndarray:
-            return self._blocks[:, first : first + prod(shape)].reshape(*axes, *shape, copy=False)
-
-        if whole:
-            self._out = [part(0, 2 * branches, 2 * branches)]
-        else:
-            rest = branches + self._from
-            self._out = [part(0, rest, branches), part(rest * branches, 2 * branches, branches)]
+        width = self.entries + (_APART if self.entries % _ALIKE == 0 else 0)
+        self._blocks = np.empty((2 ** len(axes), width))
+        self._out = self._blocks[:, : self.entries].reshape(*axes, size, size, copy=False)
+        self._other = np.empty(0)
 
     def of(self, ket: np.ndarray, bra: np.ndarray) -> np.ndarray:
         """(block, entry) from (block.., row, real and imaginary part of a branch) twice."""
-        columns, branches = ket.swapaxes(-1, -2), self._branches
-        if self._whole:
-            np.matmul(columns, bra, out=self._out[0])
-        else:
-            np.matmul(columns[..., branches - self._from :, :], bra[..., branches:], out=self._out[0])
-            np.matmul(columns, bra[..., :branches], out=self._out[1])
-        return self._blocks[:, self._before : self._before + self.entries]
+        if self._added or (self._alone and not self._copied):
+            if self._other.shape != bra.shape:
+                self._other = np.empty(bra.shape)
+            if self._added:
+                ket, bra = self._added_parts(ket, bra)
+            else:  # of two equal factors numpy would make half a product, by a routine that takes far longer
+                np.copyto(self._other, bra)
+                bra = self._other
+        np.matmul(ket.swapaxes(-1, -2), bra, out=self._out)
+        return self._blocks[:, : self.entries]
+
+    def _added_parts(self, ket: np.ndarray, bra: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The factors (block.., row and part, branch), of which the second is times 1 + i."""
+        own, blocks, other = self._branches, bra.shape[:-2], self._other
+        together = bra.reshape(*blocks, -1)  # a copy where rows do not follow each other
+        # Sums of few numbers take several times as long: one sum over all rows, and what it makes wrong once more.
+        np.add(together[..., own:], together[..., :-own], out=other.reshape(*blocks, -1, copy=False)[..., own:])
+        np.subtract(bra[..., :own], bra[..., own:], out=other[..., :own])
+        left = ket if self._copied else together
+        return left.reshape(*blocks, -1, own), other.reshape(*blocks, -1, own, copy=False)
 
     def joined(self, sums: np.ndarray) -> np.ndarray:
         """(Pauli, branch, branch') complex of sums of (Pauli, entry).
@@ -159,15 +164,14 @@ class _Products:
         """
         branches = self._branches
         out = np.empty((len(sums), branches, branches), dtype=complex)
-        if self._whole:
-            parts = sums.reshape(-1, 2, branches, 2, branches)
-            np.add(parts[:, 0, :, 0], parts[:, 1, :, 1], out=out.real)
-            np.subtract(parts[:, 1, :, 0], parts[:, 0, :, 1], out=out.imag)
-        else:
-            parts = sums.reshape(-1, 3, branches, branches)
-            np.add(parts[:, 0], parts[:, 1], out=out.real)
-            out.real *= 0.5
-            out.imag = parts[:, 2]
+        if self._added:
+            out.real = out.imag = 0.5 * sums.reshape(-1, branches, branches)
+            return out
+        parts = sums.reshape(-1, 2, branches, 2, branches)
+        np.add(parts[:, 0, :, 0], parts[:, 1, :, 1], out=out.real)
+        np.subtract(parts[:, 1, :, 0], parts[:, 0, :, 1], out=out.imag)
+        if self._alone:
+            out *= 0.5
         return out
 
 
