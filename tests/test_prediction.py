@@ -314,6 +314,7 @@ def test_spending_is_by_device():
     assert prices == [-(-variants // 7), 2 * -(-variants // 7)], "the jobs of both rounds, where there are two"
     assert predicted_spending(plan, (jobs,), 200.0 * variants, target=True).price == prices[0], "one round does"
     assert predicted_spending(plan, (QPU,), 200.0 * variants, target=True).price == pytest.approx(0.4 * variants)
+    assert predicted_spending(plan, (QPU,), 10**5 + 7).price == pytest.approx(100.007), "every shot, and no more"
     two = predicted_spending(plan, (QPU, replace(QPU, name="QPU_B")), 10**5)
     assert two.execute < 0.7 * on_qpu.execute
     exact = predicted_spending(make_plan(problem, max_qubits=12), (QPU,), None)

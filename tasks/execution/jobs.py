@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import TypeAlias
 
 import numpy as np
@@ -13,7 +14,14 @@ from tasks.cutting.cost import exact_fragment_seconds, sampled_fragment_seconds,
 from tasks.cutting.drawn_bytes import MOST_OPEN_QUBITS, room_within
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment, Plan
-from tasks.cutting.variants import Variant, VariantBuilder, count_variants, enumerate_variants, leg_choices
+from tasks.cutting.variants import (
+    Variant,
+    VariantBuilder,
+    count_variants,
+    enumerate_variants,
+    leg_choices,
+    measurement_groups,
+)
 from tasks.execution.as_written import fragment_digest
 from tasks.execution.packed_counts import pack_counts
 from tasks.execution.pieces import Piece
@@ -219,14 +227,40 @@ def sampled_jobs(
     return jobs
 
 
+def measuring(fragment: Fragment, schemes: tuple[Scheme, ...]) -> np.ndarray:
+    """(variant,) bool, which variants read a bit at all, in the order of ``enumerate_variants``.
+
+    The others are certain, and no device runs them: their one shot says all.
+    """
+    read = np.zeros(1, dtype=bool)
+    for choice in leg_choices(fragment, schemes):
+        read = (read[:, None] | [setting.measured for setting in choice]).reshape(-1)
+    groups = [bool(group.bases.any()) for group in measurement_groups(fragment)]
+    return np.asarray((np.array(groups)[:, None] | read).reshape(-1))
+
+
+def count_measuring(fragment: Fragment, schemes: tuple[Scheme, ...]) -> int:
+    """How many variants read a bit (see ``measuring``); there may be more variants than can be listed."""
+    silent = sum(not group.bases.any() for group in measurement_groups(fragment))
+    silent *= prod(sum(not setting.measured for setting in own) for own in leg_choices(fragment, schemes))
+    return count_variants(fragment, schemes) - silent
+
+
 def uniform_shots(plan: Plan, total: int, *, halves: int = 1) -> list[np.ndarray]:
-    """(fragment, half, variant) shots: ``total`` spread evenly over all variants, in 1 or 2 halves."""
+    """(fragment, half, variant) shots: ``total`` spread evenly over all variants that measure, in 1 or 2 halves.
+
+    The others have a shot each, where there are as many as variants.
+    """
     counts = [c.variants for c in plan.costs]
     if not counts:
         return []
-    places = sum(counts) * halves
-    flat = np.full(places, total // places, dtype=np.int64)
-    flat[: total % places] += 1
+    each = map(measuring, plan.fragments, plan.schemes)
+    read = np.tile(np.concatenate(list(each)), halves)
+    if total < len(read) or not read.any():
+        read[:] = True
+    flat, left = np.ones(len(read), dtype=np.int64), total - int((~read).sum())
+    number = int(read.sum())
+    flat[read] = left // number + (np.arange(number) < left % number)
     return np.split(flat.reshape(halves, -1), np.cumsum(counts)[:-1], axis=1)
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from scheduler_policies import Device
 from tasks.cutting import Plan, structure_of
 from tasks.cutting.cost import greedy_contraction
+from tasks.execution.jobs import measuring
 from tasks.model.problem import Problem
 from tasks.model.tensor import FragmentTensor
 from tasks.prediction.noise import noise_of
@@ -54,28 +55,30 @@ class ShotVariances:
         values: (variant, observable) float64, variance of one shot's influence.
         fragments: (variant,) int, whose variant it is; those of a fragment as ``enumerate_variants`` orders them.
         beyond: (observable,) float64, what is beyond first order at even shots, times the square of a variant's shots.
+        measuring: (variant,) bool, which of them read a bit: shots are theirs alone.
     """
 
     values: np.ndarray
     fragments: np.ndarray
     beyond: np.ndarray
+    measuring: np.ndarray
 
     @cached_property
     def _worth(self) -> np.ndarray:
-        return np.asarray(self.values.sum(axis=1))
+        return np.asarray(self.values.sum(axis=1)[self.measuring])
 
     def std_errors(self, shots: float) -> np.ndarray:
         """(observable,) standard errors that so many shots give, shared out as a run shares them."""
-        variants = len(self.fragments)
+        variants = len(self._worth)
         if variants == 0:
             return np.zeros(self.values.shape[1])
-        first = first_round_shots(variants, float(shots))
+        first = first_round_shots(len(self.fragments), float(shots))
         done = np.full(variants, first / variants)
         taken = done if first == shots else expected_shots(self._worth, done, float(shots))
-        return np.sqrt(self.values.T @ (1.0 / taken) + self.beyond * (variants / shots) ** 2)
+        return np.sqrt(self.values[self.measuring].T @ (1.0 / taken) + self.beyond * (variants / shots) ** 2)
 
     def even_errors(self, each: float) -> np.ndarray:
-        """(observable,) standard errors that so many shots of every variant give."""
+        """(observable,) standard errors that so many shots of every variant that measures give."""
         return np.sqrt(self.values.sum(axis=0) / each + self.beyond / each**2)
 
     def shots_for(self, std_error: float) -> float:
@@ -116,7 +119,7 @@ def shot_variances(
     """
     count = problem.terms.coefficients.shape[0]
     if not plan.fragments:  # no gate acts on what is asked: nothing is measured
-        return ShotVariances(np.zeros((0, count)), np.zeros(0, dtype=int), np.zeros(count))
+        return ShotVariances(np.zeros((0, count)), np.zeros(0, dtype=int), np.zeros(count), np.zeros(0, dtype=bool))
     structure = structure_of(problem, plan)
     noise = noise_of(plan, devices, mitigation)
     shown = [fragment_outcomes(*own) for own in zip(plan.fragments, plan.schemes, noise, strict=True)]
@@ -136,14 +139,14 @@ def shot_variances(
                 entries = np.moveaxis(shown[0].values, -1, 0)[piece.factors]
                 np.add.at(values, piece.observables, (piece.gradient * entries).reshape(len(entries), -1).sum(axis=1))
     found = np.maximum(found, 0.0)
-    beyond = np.zeros(count)
-    if shots is not None and found.sum(axis=0).max(initial=0.0) * shots > _MOST_BEYOND * len(found):
-        return ShotVariances(found, np.repeat(np.arange(len(counts)), counts), beyond)
-    whole = whole_variance(structure, shown, values, _BEYOND_SHOTS)
+    beyond, whole = np.zeros(count), None
+    if shots is None or found.sum(axis=0).max(initial=0.0) * shots <= _MOST_BEYOND * len(found):
+        whole = whole_variance(structure, shown, values, _BEYOND_SHOTS)
     if whole is not None:
         beyond = whole - found.sum(axis=0) / _BEYOND_SHOTS
         beyond = np.where(beyond > _ROUNDING * np.maximum(1.0, values**2), beyond * _BEYOND_SHOTS**2, 0.0)
-    return ShotVariances(found, np.repeat(np.arange(len(counts)), counts), beyond)
+    read = np.concatenate(list(map(measuring, plan.fragments, plan.schemes)))
+    return ShotVariances(found, np.repeat(np.arange(len(counts)), counts), beyond, read)
 
 
 def variances_seconds(plan: Plan) -> float:

@@ -9,7 +9,7 @@ from math import ceil
 import numpy as np
 
 from scheduler_policies import Device, Kind, Work
-from scheduler_policies.cost import SHOT_LEVELS, jobs_needed, repeats_needed, why_not, work_price, work_seconds
+from scheduler_policies.cost import LEVEL_RATIO, SHOT_LEVELS, repeats_needed, why_not, work_seconds
 from scheduler_policies.machine import (
     CONTRACTION_FLOPS,
     CPU_SPEED,
@@ -46,7 +46,7 @@ from tasks.cutting.cost import (
 )
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment
-from tasks.execution.jobs import equal_jobs, exact_jobs
+from tasks.execution.jobs import count_measuring, equal_jobs, exact_jobs
 from tasks.execution.works import works_of
 from tasks.reconstruction.contraction.path import OPTIMAL_BELOW, REFINE_ABOVE
 from tasks.reconstruction.statistics.allocation import first_round_shots
@@ -148,10 +148,12 @@ def predicted_spending(
         blocks = blocks_seconds(fragments[work.fragment])[shots is not None]
         return known + blocks * device.speed.amplitude_gate / CPU_SPEED.amplitude_gate
 
-    fragments, works = plan.fragments, _works(plan, shots, target)
+    fragments, totals = plan.fragments, _rounds(plan, shots, target)
+    works = _works(plan, totals, shots is None)
+    read = [] if shots is None else list(map(count_measuring, fragments, plan.schemes))
     price, refused, total, busiest = 0.0, {}, 0.0, 0.0
     due = dict(readouts or {})
-    for own in works:
+    for round_shots, own in zip(totals, works, strict=True):
         free = {device.name: [0.0] * max(1, device.units) for device in devices}
         asked: dict[str, list[Work]] = {}
         for work in sorted(own, key=lambda work: -min((taken(d, work) for d in devices), default=0.0)):
@@ -164,14 +166,16 @@ def predicted_spending(
             unit = int(np.argmin(free[chosen.name]))
             free[chosen.name][unit] += taken(chosen, work)
             total += taken(chosen, work) - chosen.speed.job
-            price += work_price(chosen, work) - chosen.price.per_job * jobs_needed(chosen, work)
+            price += chosen.price.per_second * work_seconds(chosen, work)
+            if not chosen.exact:
+                rounded_up = LEVEL_RATIO if work.uneven and chosen.limits.common_shots else 1.0
+                price += chosen.price.per_shot * round_shots * read[work.fragment] / max(1, sum(read)) * rounded_up
             asked.setdefault(chosen.name, []).append(work)
         for device in devices:
             if device.name in asked:
                 readout = due.pop(device.name, 0)
-                price += device.price.per_shot * readout + device.price.per_job * _jobs(
-                    device, asked[device.name], readout
-                )
+                jobs = _jobs(device, asked[device.name], read, readout)
+                price += device.price.per_shot * readout + device.price.per_job * jobs
         busiest += max((max(units) for units in free.values()), default=0.0)
     here, last = all(device.kind is Kind.CPU for device in devices), works[-1]
     inline = here and done_here(plan, devices, shots)
@@ -196,11 +200,14 @@ def predicted_spending(
     return Spending(busiest, contraction, price, tuple(refused.items()))
 
 
-def _jobs(device: Device, works: Sequence[Work], readout: int) -> int:
-    """Jobs that these works of a round share, with two circuits that measure the readout where these are due."""
+def _jobs(device: Device, works: Sequence[Work], read: Sequence[int], readout: int) -> int:
+    """Jobs that these works of a round share, with two circuits that measure the readout where these are due.
+
+    ``read``: of each fragment, variants that measure: the others are no circuits.
+    """
     if device.exact:
         return len(works)
-    circuits = sum(work.variants * repeats_needed(device, work) for work in works) + (2 if readout else 0)
+    circuits = sum(read[work.fragment] * repeats_needed(device, work) for work in works) + (2 if readout else 0)
     limit = device.limits.circuits_per_job
     jobs = 1 if limit is None else ceil(circuits / limit)
     if not device.limits.common_shots:
@@ -209,14 +216,20 @@ def _jobs(device: Device, works: Sequence[Work], readout: int) -> int:
     return min(circuits, max(jobs, levels + (readout > 0)))
 
 
-def _works(plan: Plan, shots: float | None, target: bool) -> list[list[Work]]:
-    """The works of each round; a later round shares its shots out unevenly, in mean as here."""
+def _rounds(plan: Plan, shots: float | None, target: bool) -> list[float]:
+    """Shots of each round; 1 for an exact run, which takes none."""
     if shots is None:
+        return [1.0]
+    first = first_round_shots(sum(cost.variants for cost in plan.costs), None if target else shots)
+    return [own for own in (first, shots - first) if own > 0]
+
+
+def _works(plan: Plan, rounds: Sequence[float], exact: bool) -> list[list[Work]]:
+    """The works of each round; a later round shares its shots out unevenly, in mean as here."""
+    if exact:
         simulated = {fragment.index for fragment in once_each(plan)}
         return [[work for work in works_of(plan, 1) if work.fragment in simulated]]
     variants = sum(cost.variants for cost in plan.costs)
-    first = first_round_shots(variants, None if target else shots)
-    rounds = [own for own in (first, shots - first) if own > 0]
     return [
         [
             replace(work, whole=False, uneven=number > 0 and work.variants > SHOT_LEVELS)

@@ -11,18 +11,30 @@ import pytest
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import Pauli, Statevector
 
+from scheduler_policies import Device, Kind
+from scheduler_policies.device import DeviceLimits, Price
 from scheduler_policies.machine import TYPICAL_CPU
-from tasks.cutting import GateCut, make_plan
+from tasks.cutting import GateCut, make_plan, structure_of
+from tasks.cutting.variants import VariantBuilder, enumerate_variants
 from tasks.execution import on_device
 from tasks.execution.device_results import ExecutionOptions
-from tasks.execution.jobs import fragment_tensor, run_job, sampled_jobs, uniform_shots
+from tasks.execution.jobs import (
+    count_measuring,
+    fragment_tensor,
+    measuring,
+    run_job,
+    sampled_jobs,
+    uniform_shots,
+)
 from tasks.execution.packed_counts import unpack_counts
 from tasks.execution.simulators import gram, passes
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
 from tasks.model.streams import random_stream, simulator_seed
+from tasks.prediction import predicted_spending, shot_variances
+from tasks.reconstruction import contract
 from tasks.runtime import cores
-from tests.oracles import brickwork, problem_of, random_problem
+from tests.oracles import brickwork, problem_of, random_problem, uncut_values
 
 
 def two_parts(angle: float = 0.0):
@@ -178,6 +190,58 @@ def test_a_circuit_without_measured_bits_takes_its_shots() -> None:
     plan = make_plan(problem, cuts=(), shots=100)
     for job in sampled_jobs(plan, uniform_shots(plan, 100), 0):
         assert sum(c.shots for c in unpack_counts(run_job(job))) == sum(job.shots)
+
+
+def asked_nothing_between(scheme: str = ""):
+    """A plan of three fragments; the one in the middle is asked nothing, two gates join it to the others."""
+    circuit = QuantumCircuit(4)
+    circuit.ry(0.9, range(4))
+    circuit.cz(0, 1)
+    circuit.cx(1, 2)
+    circuit.ry(0.5, 2)
+    circuit.cz(2, 3)
+    circuit.ry(0.3, [0, 3])
+    problem = problem_of(circuit, ["IIIZ", "ZIIZ", "XIII"], np.eye(3))
+    cuts = tuple(GateCut(i, scheme) for i, item in enumerate(circuit.data) if item.name == "cz")
+    return problem, make_plan(problem, cuts=cuts, shots=10_000)
+
+
+@pytest.mark.parametrize("kind", ["", "hadamard"])
+def test_shots_are_of_variants_that_measure(kind) -> None:
+    """The others' one shot says all: as many bits as their circuits have tell which they are."""
+    _, plan = asked_nothing_between(kind)
+    read = []
+    for fragment, schemes in zip(plan.fragments, plan.schemes, strict=True):
+        builder = VariantBuilder(fragment, schemes)
+        read.append([builder.circuit(one).num_clbits > 0 for one in enumerate_variants(fragment, schemes)])
+        assert measuring(fragment, schemes).tolist() == read[-1]
+        assert count_measuring(fragment, schemes) == sum(read[-1])
+    variants, silent = sum(map(len, read)), sum(own.count(False) for own in read)
+    for halves in (1, 2):
+        shots = uniform_shots(plan, 10_000, halves=halves)
+        assert sum(int(own.sum()) for own in shots) == 10_000
+        taken = np.concatenate([own.reshape(halves, -1) for own in shots], axis=1)
+        of_silent = taken[:, ~np.concatenate(read)]
+        assert of_silent.size == halves * silent and (of_silent == 1).all()
+        assert np.ptp(taken[:, np.concatenate(read)]) <= 1
+    few = np.concatenate(uniform_shots(plan, variants - 1), axis=1)
+    assert few.sum() == variants - 1 and few.max() == 1
+    assert (silent > 0) == (kind == "")
+    for limit, jobs in ((variants - silent, 1), (variants - silent - 1, 2)):
+        qpu = Device("QPU", Kind.QPU, qubits=9, price=Price(per_job=1.0), limits=DeviceLimits(circuits_per_job=limit))
+        assert predicted_spending(plan, (qpu,), 10 * variants).price == jobs, "no job runs the others"
+
+
+def test_estimates_have_the_errors_that_shots_of_variants_that_measure_give() -> None:
+    problem, plan = asked_nothing_between()
+    known, structure, found = shot_variances(problem, plan), structure_of(problem, plan), []
+    for seed in range(60):
+        pieces = zip(plan.fragments, plan.schemes, sampled_jobs(plan, uniform_shots(plan, 2000), seed), strict=True)
+        found.append(contract(structure, [fragment_tensor(f, s, [(job, run_job(job))]) for f, s, job in pieces]))
+    spread, even = np.std(found, axis=0), known.even_errors(2000 / known.measuring.sum())
+    assert spread == pytest.approx(even, rel=0.3)
+    assert known.std_errors(2000) == pytest.approx(even, rel=1e-6), "one round"
+    assert np.mean(found, axis=0) == pytest.approx(uncut_values(problem), abs=0.5 * even.max())
 
 
 def test_threads_change_no_bit(monkeypatch, tmp_path) -> None:

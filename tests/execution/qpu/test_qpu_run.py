@@ -23,6 +23,25 @@ qubit[8] q;
 ry(0.9) q[0];
 cx q[0], q[1]; cx q[1], q[2]; cx q[2], q[3]; cx q[3], q[4]; cx q[4], q[5]; cx q[5], q[6]; cx q[6], q[7];
 """
+BETWEEN = """
+OPENQASM 3.0;
+include "stdgates.inc";
+qubit[8] q;
+ry(0.9) q[0];
+ry(0.4) q[1];
+ry(0.7) q[7];
+cx q[0], q[1];
+cz q[1], q[2];
+ry(0.5) q[2];
+cx q[2], q[3];
+ry(0.8) q[3];
+cx q[3], q[4];
+ry(0.3) q[4];
+cz q[2], q[4];
+cz q[4], q[7];
+ry(0.6) q[7];
+cx q[7], q[6];
+"""
 Z_OF_EACH = 0.6216099682706644  # cos(0.9)
 
 
@@ -177,10 +196,23 @@ def test_the_devices_are_listed_with_their_state(qpus):
     assert MARK not in text.stdout + told.stdout
 
 
-@pytest.mark.parametrize("shots, rounds, more", [(40_000, 2, ()), (900, 1, ("--mitigation", "none"))])
-def test_the_price_of_a_plan_is_the_bill_of_its_run(qpus, tmp_path, shots, rounds, more):
-    """Shots and jobs of both rounds, where there are two, and the readout where it is measured."""
+@pytest.mark.parametrize(
+    "shots, rounds, between, more",
+    [
+        (40_000, 2, False, ()),
+        (900, 1, False, ("--mitigation", "none")),
+        (40_000, 2, True, ("--mitigation", "none")),
+        (2_500, 1, True, ("--mitigation", "none")),
+    ],
+)
+def test_the_price_of_a_plan_is_the_bill_of_its_run(qpus, tmp_path, shots, rounds, between, more):
+    """Shots and jobs of both rounds, where there are two, and the readout where it is measured.
+
+    A fragment that is asked nothing stands between two others: many of its variants read no bit.
+    """
     emulator, run = qpus
+    if between:
+        (tmp_path / "ghz.qasm").write_text(BETWEEN)
     where = only_qpus(tmp_path, "QPU_A", words="qubits=7 price_per_job=0.3 price_per_shot=0.0001")
     done, (folder,) = run("--resources", str(where), "--shots", str(shots), *more)
     assert done.returncode == 0, done.stderr
