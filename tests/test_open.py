@@ -389,8 +389,8 @@ class ShelfStore:
         path = self.folder / key.hex()
         return path.read_bytes() if path.exists() else None
 
-    def put(self, key, data, expires):
-        (self.folder / key.hex()).write_bytes(data)
+    def put(self, key, parts, expires):
+        (self.folder / key.hex()).write_bytes(b"".join(parts))
 
     def delete(self, key):
         (self.folder / key.hex()).unlink(missing_ok=True)

@@ -63,8 +63,8 @@ class Entry:
         return len(self.material) + self.angles.nbytes + blocks + (0 if self.array is None else self.array.nbytes)
 
 
-def encode(entry: Entry, seal: Seal) -> bytes:
-    """Return the entry's bytes, sealed."""
+def encode(entry: Entry, seal: Seal) -> list[bytes | memoryview]:
+    """Return the entry's bytes, sealed, in parts: arrays are not copied, one may be as large as memory allows."""
     arrays = [np.frombuffer(entry.material, dtype=np.uint8), entry.angles]
     for block in entry.blocks:
         arrays += [block.outcomes, block.counts]
@@ -82,8 +82,8 @@ def encode(entry: Entry, seal: Seal) -> bytes:
     }
     text = _to_json(header).encode()
     head = _HEAD.pack(_MAGIC, ENTRY_VERSION, seal.identity, len(text))
-    parts: list[bytes | memoryview] = [head, text, *(a.data for a in packed if a.size)]
-    return b"".join((*parts, seal.tag(*parts)))  # copied once: an array may be as large as memory allows
+    parts: list[bytes | memoryview] = [head, text, *(a.reshape(-1).view(np.uint8).data for a in packed if a.size)]
+    return [*parts, seal.tag(*parts)]
 
 
 def decode(data: bytes, seal: Seal) -> Entry:

@@ -166,7 +166,7 @@ def import_entries(store: EntryStore, path: Path) -> Imported:
             elif _known_shots(store, address) >= entry.shots:
                 there_already += 1
             else:
-                store.store.put(address, data, entry.expires)
+                store.store.put(address, [data], entry.expires)
                 stored += 1
     return Imported(stored, there_already, refused)
 

@@ -1,7 +1,7 @@
 """A store in memory, with a hook on claims: what other workers do in the middle of things happens there."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from tasks.execution.cache.errors import StoreUnavailable
 
@@ -39,9 +39,9 @@ class MemoryStore:
         self._called("get fresh" if fresh else "get")
         return self.entries.get(key)
 
-    def put(self, key: bytes, data: bytes, expires: float) -> None:
+    def put(self, key: bytes, parts: Sequence[bytes | memoryview], expires: float) -> None:
         self._called("put")
-        self.entries[key] = data
+        self.entries[key] = b"".join(parts)
 
     def delete(self, key: bytes) -> None:
         self._called("delete")

@@ -285,9 +285,9 @@ def test_maintenance_counts_verifies_prunes_exports_and_imports(where: str, tmp_
     assert verify(store) == {}
     assert export_entries(store, tmp_path / "out") == 6
     victim, data, _ = next(item for item in store.stored() if isinstance(item[2], Entry) and item[2].shots)
-    store.store.put(victim, data[:-1] + b"?", 0)
+    store.store.put(victim, [data[:-1] + b"?"], 0)
     other, _, _ = next(item for item in store.stored() if item[0] != victim)
-    store.store.put(other, data, 0)
+    store.store.put(other, [data], 0)
     unsound = verify(store)
     assert set(unsound) == {victim.hex(), other.hex()}
     assert "seal" in unsound[victim.hex()] and "content is another key's" in unsound[other.hex()]

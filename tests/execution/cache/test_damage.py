@@ -30,7 +30,7 @@ def filled(folder: Path, entries: int = 60) -> bytes:
     store = LmdbStore(folder, BOUND)
     rng = np.random.default_rng(7)
     for number in range(entries):
-        store.put(number.to_bytes(32, "big"), rng.bytes(int(rng.choice([40, 900, 5000, 40_000]))), 0)
+        store.put(number.to_bytes(32, "big"), [rng.bytes(int(rng.choice([40, 900, 5000, 40_000])))], 0)
     for number in range(0, entries, 7):
         store.delete(number.to_bytes(32, "big"))
     store.close()
@@ -42,7 +42,7 @@ def use(folder: Path) -> None:
     store = LmdbStore(folder, BOUND)
     for key in list(store.keys()):
         store.get(key)
-    store.put(b"n" * 32, b"new" * 3000, 0)
+    store.put(b"n" * 32, [b"new" * 3000], 0)
     assert store.claim(b"n" * 32, "me", 5.0) is None and store.get(b"n" * 32) == b"new" * 3000
     store.close()
     folder.with_suffix(".notes").write_text(" ".join(store.notes))

@@ -36,14 +36,14 @@ def an_entry() -> Entry:
 
 
 def test_an_entry_survives_its_bytes() -> None:
-    entry, again = an_entry(), decode(encode(an_entry(), SEAL), SEAL)
+    entry, again = an_entry(), decode(b"".join(encode(an_entry(), SEAL)), SEAL)
     assert (again.material, again.cost, again.provenance) == (entry.material, entry.cost, entry.provenance)
     assert again.array is not None and np.array_equal(again.array, np.eye(2) * 1j)
     assert as_dict(again.blocks[0]) == as_dict(entry.blocks[0])
 
 
 def test_no_damaged_byte_passes() -> None:
-    data = encode(an_entry(), SEAL)
+    data = b"".join(encode(an_entry(), SEAL))
     for at in range(len(data)):
         for damaged in (data[:at] + bytes([data[at] ^ 0x41]) + data[at + 1 :], data[:at]):
             with pytest.raises(CorruptEntry):
@@ -55,7 +55,7 @@ def test_corrupt_entries_are_run_again_and_mended(where: str, caplog: pytest.Log
     cache.counts([CountsRequest(bell(), 400)], IDEAL, run)
     store = open_store(where)
     for key in list(store.keys()):
-        store.put(key, (store.get(key) or b"")[:-1] + b"?", 0)
+        store.put(key, [(store.get(key) or b"")[:-1] + b"?"], 0)
     with caplog.at_level(logging.WARNING):
         draw = cache.counts([CountsRequest(bell(), 400)], IDEAL, run)[0]
     assert draw is not None and fits(draw.counts, bell()) > 1e-6 and len(run.jobs) == 2
@@ -182,8 +182,8 @@ def test_an_entry_too_large_to_keep_is_left_out_and_nothing_fails(tmp_path: Path
 def test_room_is_made_until_there_is_enough(tmp_path: Path) -> None:
     store = LmdbStore(tmp_path, 400_000)
     for number in range(40):  # a quarter of the entries, all of them small, is not enough for the last ones
-        store.put(bytes([number]) * 8, b"x" * 5_000, 0)
+        store.put(bytes([number]) * 8, [b"x" * 5_000], 0)
     for number in range(40, 43):
-        store.put(bytes([number]) * 8, b"x" * 150_000, 0)
+        store.put(bytes([number]) * 8, [b"x" * 150_000], 0)
         assert store.size() <= 400_000 and len(store.get(bytes([number]) * 8)) == 150_000
     store.close()

@@ -90,7 +90,7 @@ def test_a_cache_over_tls_with_the_password_from_the_environment(server, monkeyp
     monkeypatch.setenv("QOMPASS_REDIS_PASSWORD", PASSWORD)
     where = f"{url}?ssl_ca_certs={signed}"
     store = open_store(where)
-    store.put(b"k" * 32, b"value", 0)
+    store.put(b"k" * 32, [b"value"], 0)
     assert store.get(b"k" * 32) == b"value"
     assert store.claim(b"k" * 32, "mine", 5.0) is None and store.claim(b"k" * 32, "yours", 5.0) == "mine"
     store.release(b"k" * 32, "mine")

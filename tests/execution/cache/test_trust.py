@@ -39,12 +39,12 @@ def test_a_forged_entry_is_never_used_and_verify_tells(where: str, how: str) -> 
     store = open_entries(where)
     for address, data, entry in list(store.stored()):
         assert isinstance(entry, Entry)
-        forged = encode(replace(entry, cost=1.0, blocks=entry.blocks * 2), OTHERS)
+        forged = b"".join(encode(replace(entry, cost=1.0, blocks=entry.blocks * 2), OTHERS))
         if how == "another key that says it is this one":
             forged = forged[:6] + data[6 : 6 + ID_BYTES] + forged[6 + ID_BYTES :]
         elif how == "a byte of the counts":
             forged = data[:-40] + bytes([data[-40] ^ 1]) + data[-39:]
-        store.store.put(address, forged, 0)
+        store.store.put(address, [forged], 0)
     if how == "another key":
         assert statistics(store).of_other_keys == 2 and not verify(store)
     else:

@@ -9,7 +9,7 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,9 @@ from tasks.runtime.private_folder import PrivateFolderError
 logger = logging.getLogger(__name__)
 
 _AGE = struct.Struct(">d")
+_PLACE = struct.Struct(">I")
+_PAGE = 1 << 12
+_BLOCK = (1 << 20) - 16  # with a page's header it is a whole number of pages; twice the size takes no less time
 _EVICT_SHARE = 4  # a quarter of the entries, oldest first, make room when the bound is reached
 _SLACK = 4 << 20  # map beyond the bound, so that evicting itself never lacks pages
 
@@ -77,22 +80,39 @@ class LmdbStore:
 
     def get(self, key: bytes, *, fresh: bool = False) -> bytes | None:
         """Return what is stored, or None."""
-        with self._inside("read") as files, files.env.begin(db=files.entries) as txn:
-            data = txn.get(key)
-            return None if data is None else bytes(data)
+        with self._inside("read") as files, files.env.begin(db=files.entries, buffers=True) as txn:
+            last = txn.get(key)
+            if last is None:
+                return None
+            blocks: list[memoryview] = []
+            while (block := txn.get(key + _PLACE.pack(len(blocks)))) is not None:
+                blocks.append(block)
+            return b"".join((*blocks, last))
 
-    def put(self, key: bytes, data: bytes, expires: float) -> None:
-        """Store, replacing; makes room by evicting the oldest entries."""
+    def put(self, key: bytes, parts: Sequence[bytes | memoryview], expires: float) -> None:
+        """Store, replacing; makes room by evicting the oldest entries.
+
+        What is large is written in blocks, a transaction each: LMDB copies what a transaction writes to memory of its
+        own first, and new memory costs more than the copy. The last block, without which there is no entry, goes last.
+        """
+        *first, last = _blocks(parts)
+        stamp, more = _AGE.pack(time.time()), sum(len(block) + _PAGE for block in first)
         with self._inside("write") as files:
             with files.env.begin(write=True) as txn:
                 _forget(files, txn, key)
-                stamp = _AGE.pack(time.time())
-                txn.put(key, data, db=files.entries)
                 txn.put(stamp + key, b"", db=files.ages)
                 txn.put(key, stamp, db=files.stamps)
-                full = _size(files, txn) > self._max_bytes
+                if not first:
+                    txn.put(key, last, db=files.entries)
+                full = _size(files, txn) + more > self._max_bytes
             if full:
-                _evict(files, self._max_bytes)
+                _evict(files, max(0, self._max_bytes - more))
+            for place, block in enumerate((*first, last) if first else ()):
+                name = key + _PLACE.pack(place) if place < len(first) else key
+                with files.env.begin(write=True) as txn:
+                    if txn.get(key, db=files.stamps) != stamp:
+                        return  # evicted meanwhile, or another writes it
+                    txn.put(name, block, db=files.entries)
 
     def delete(self, key: bytes) -> None:
         """Forget a key."""
@@ -127,7 +147,7 @@ class LmdbStore:
 
     def keys(self) -> Iterator[bytes]:
         """Go through all keys that hold something."""
-        with self._inside("read") as files, files.env.begin(db=files.entries) as txn:
+        with self._inside("read") as files, files.env.begin(db=files.stamps) as txn:
             found = [bytes(key) for key in txn.cursor().iternext(keys=True, values=False)]
         yield from found
 
@@ -191,6 +211,15 @@ def _forget(files: Files, txn: lmdb.Transaction, key: bytes) -> None:
         txn.delete(bytes(stamp) + key, db=files.ages)
         txn.delete(key, db=files.stamps)
     txn.delete(key, db=files.entries)
+    place = 0
+    while txn.delete(key + _PLACE.pack(place), db=files.entries):
+        place += 1
+
+
+def _blocks(parts: Sequence[bytes | memoryview]) -> list[bytes | memoryview]:
+    if sum(map(len, parts)) <= _BLOCK:
+        return [b"".join(parts)]
+    return [part[start : start + _BLOCK] for part in parts for start in range(0, len(part), _BLOCK)]
 
 
 def _evict(files: Files, most: int) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -64,11 +64,11 @@ class RedisStore:
             data: bytes | None = self._connect().get(self._entry + key)
             return data
 
-    def put(self, key: bytes, data: bytes, expires: float) -> None:
+    def put(self, key: bytes, parts: Sequence[bytes | memoryview], expires: float) -> None:
         """Store, replacing."""
         milliseconds = max(1, int((expires - time.time()) * 1000)) if expires else None
         with self._failures():
-            self._connect().set(self._entry + key, data, px=milliseconds)
+            self._connect().set(self._entry + key, b"".join(parts), px=milliseconds)
 
     def delete(self, key: bytes) -> None:
         """Forget a key."""

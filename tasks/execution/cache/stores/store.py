@@ -6,7 +6,7 @@ Stores hold bytes under 32-byte keys and *claims*: who is executing a key now. T
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 LONGEST_LEASE = 60.0
@@ -25,8 +25,8 @@ class Store(Protocol):
     def get(self, key: bytes, *, fresh: bool = False) -> bytes | None:
         """Return what is stored, or None; ``fresh`` asks past a copy that may be old."""
 
-    def put(self, key: bytes, data: bytes, expires: float) -> None:
-        """Store, replacing; ``expires`` in seconds since the epoch, 0 for never."""
+    def put(self, key: bytes, parts: Sequence[bytes | memoryview], expires: float) -> None:
+        """Store bytes, given in parts, replacing; ``expires`` in seconds since the epoch, 0 for never."""
 
     def delete(self, key: bytes) -> None:
         """Forget a key."""

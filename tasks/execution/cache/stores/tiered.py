@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tasks.execution.cache.errors import StoreUnavailable
 from tasks.execution.cache.stores.store import Store
@@ -28,13 +28,13 @@ class TieredStore:
         data = self._far.get(key)
         if data is not None and data != near:
             with contextlib.suppress(StoreUnavailable):
-                self._near.put(key, data, 0)
+                self._near.put(key, [data], 0)
         return data if data is not None else near
 
-    def put(self, key: bytes, data: bytes, expires: float) -> None:
+    def put(self, key: bytes, parts: Sequence[bytes | memoryview], expires: float) -> None:
         """Store in both; the near one first, so that a lost server loses nothing here."""
-        self._near.put(key, data, expires)
-        self._far.put(key, data, expires)
+        self._near.put(key, parts, expires)
+        self._far.put(key, parts, expires)
 
     def delete(self, key: bytes) -> None:
         """Forget in both."""
