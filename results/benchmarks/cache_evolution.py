@@ -133,8 +133,10 @@ def _parity(circuit: QuantumCircuit) -> float:
 def on_qpu(quick: bool, peer: str | None) -> dict:
     """The same on the QPU emulator through QRMI: without the cache, with it, by meaning, and under the peer's keys."""
     turns = [
-        _at_emulators([(name, 2 if quick else number, peer) for name, number in zip(EVOLUTIONS, ON_QPU, strict=True)])
-        for _ in range(1 if quick else _TURNS_ON_QPU)
+        _at_emulators(
+            [(name, 2 if quick else number, peer, turn) for name, number in zip(EVOLUTIONS, ON_QPU, strict=True)]
+        )
+        for turn in range(1 if quick else _TURNS_ON_QPU)
     ]
     out: dict = {}
     for number, name in enumerate(EVOLUTIONS):
@@ -147,17 +149,17 @@ def on_qpu(quick: bool, peer: str | None) -> dict:
     return out
 
 
-def _at_emulators(asked: Sequence[tuple[str, int, str | None]]) -> list[dict]:
+def _at_emulators(asked: Sequence[tuple[str, int, str | None, int]]) -> list[dict]:
     """Each workload in a process of its own, with an emulator of its own: they wait for it."""
     with ProcessPoolExecutor(max_workers=len(asked)) as pool:
         return [future.result() for future in [pool.submit(_on_emulator, *own) for own in asked]]
 
 
-def _on_emulator(name: str, generations: int, peer: str | None) -> dict:
+def _on_emulator(name: str, generations: int, peer: str | None, turn: int) -> dict:
     rounds: Rounds = EVOLUTIONS[name](generations=generations)
     keys = None
     if peer:
         found = iter(peer_keys(peer, [circuit for part in rounds for circuit in part]))
         keys = [[next(found) for _ in part] for part in rounds]
     generations_on_emulator(rounds, 1, lambda answers: 0, None)  # what is loaded and transpiled once is, then
-    return generations_on_emulator(rounds, QPU_SHOTS, wrong_values, keys)
+    return generations_on_emulator(rounds, QPU_SHOTS, wrong_values, keys, backwards=turn % 2 == 1)

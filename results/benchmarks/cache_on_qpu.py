@@ -60,7 +60,12 @@ Keyed = list[list[tuple[str | None, float]]]
 
 
 def generations_on_emulator(
-    rounds: Sequence[Sequence[QuantumCircuit]], shots: int, wrong: Callable[[Answers], int], keys: Keyed | None
+    rounds: Sequence[Sequence[QuantumCircuit]],
+    shots: int,
+    wrong: Callable[[Answers], int],
+    keys: Keyed | None,
+    *,
+    backwards: bool = False,
 ) -> dict:
     """Run rounds of circuits on a device without noise or queue, a job each.
 
@@ -69,11 +74,13 @@ def generations_on_emulator(
         shots: of each.
         wrong: says how many counts cannot be their circuit's.
         keys: another cache's, and the seconds that each takes, which are waited for: what has a new one is executed.
+        backwards: the ways in the opposite order, so that none is the first of every turn.
     """
     device = DeviceOptions("QPU_A", IBM, backend="hanoi", noise=0.0, shot=SHOT_SECONDS)
     out: dict = {"requests": sum(map(len, rounds)), "seconds a circuit": shots * SHOT_SECONDS}
     with emulated(device) as (emulator, resource), tempfile.TemporaryDirectory() as folder:
-        for name in ("off", "as written", "by meaning", *(["qdislib"] if keys else [])):
+        ways = ["off", "as written", "by meaning", *(["qdislib"] if keys else [])]
+        for name in reversed(ways) if backwards else ways:
             cached = name in ("as written", "by meaning")
             cache = open_cache(f"{folder}/{name}") if cached else None
             options = QpuOptions(cache=cache, journal=Path(folder) / f"of {name}", share_meaning=name == "by meaning")
