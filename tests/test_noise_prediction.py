@@ -260,12 +260,12 @@ def between_clusters(problem, item):
 
 
 def test_plans_are_chosen_with_the_spread_that_mitigation_adds():
-    """A GHZ state read wrongly once in ten: cut into pairs it is nearly free of bias, and of all plans the worst."""
-    circuit, shots = QuantumCircuit(8), 40_000
+    """A GHZ state read wrongly once in ten: in three pieces it is nearly free of bias, and much worse than whole."""
+    circuit, shots = QuantumCircuit(4), 40_000
     circuit.h(0)
-    for q in range(7):
+    for q in range(3):
         circuit.cx(q, q + 1)
-    problem, device = problem_of(circuit, ["Z" * 8], np.eye(1)), qpu("QPU_A", 4, 0.003, 0.1)
+    problem, device = problem_of(circuit, ["Z" * 4], np.eye(1)), qpu("QPU_A", 4, 0.001, 0.1)
     asked = asked_of_plan(Options(shots=shots, max_qubits=4, mitigation="readout"), [device])
     taken = chosen_plan(problem, None, asked)
     blind = chosen_plan(problem, None, {**asked, "devices": (replace(device, readout_errors=()),)})
@@ -273,12 +273,11 @@ def test_plans_are_chosen_with_the_spread_that_mitigation_adds():
     errors = []
     for plan in (taken, blind):
         known = shot_variances(problem, plan, devices=[device], mitigation="readout")
-        even = known.even_errors(shots // len(known.fragments))
-        values, shown = shown_by(problem, plan, device, shots, 5, "readout")
-        assert shown == pytest.approx(even, rel=0.3)
-        errors.append(float(np.hypot(shown, noise_biases(problem, plan, [device], mitigation="readout"))[0]))
-        assert abs(values[0] - 1) < 4 * errors[-1]
-    assert errors[0] < 0.8 * errors[1], f"{errors}"
+        bias = noise_biases(problem, plan, [device], mitigation="readout")
+        errors.append(float(np.hypot(known.even_errors(shots // len(known.fragments)), bias)[0]))
+    values, shown = shown_by(problem, taken, device, shots, 5, "readout")
+    assert abs(values[0] - 1) < 4 * errors[0] and shown[0] == pytest.approx(errors[0], rel=0.2)
+    assert errors[0] < 0.5 * errors[1], f"{errors}"
 
 
 @pytest.mark.parametrize("pays", [True, False])
