@@ -22,6 +22,7 @@ PARALLEL = ["-n", "2", "--dist", "loadgroup"]  # tests of one xdist_group share 
 def main(arguments: list[str]) -> int:
     """Run ruff, mypy (Python 3.11 or newer) and pytest, all even when one fails; 0 only when all pass."""
     os.chdir(ROOT)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # two workers' idle threads would take each other's cores
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         steps = [
