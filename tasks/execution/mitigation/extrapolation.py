@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -30,7 +31,6 @@ from tasks.execution.qpu.target import QpuTarget
 from tasks.model.tensor import VariantCounts
 
 CALIBRATION_SHOTS = 8192
-READOUT_STREAM = "readout"
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def run_mitigated(
         measuring = [request.circuit for request in requests if request.circuit.num_clbits]
         measured = {qubit for p in make_programs(measuring, target, options.level) for qubit in p.measured}
         keep = all(request.stream for request in requests)
-        calibration = _readout_requests(readout_programs(folder, target, measured), mitigation, keep)
+        calibration = _readout_requests(folder, target, measured, mitigation, keep=keep)
     run = run_cached(resource, [*(one for part in parts for one in part), *calibration], options)
     ran = iter(run.results)
     results = [[next(ran) for _ in part] for part in parts]
@@ -151,8 +151,11 @@ def _at_factors(
     ]
 
 
-def _readout_requests(programs: Sequence[Program], mitigation: Mitigation, keep: bool) -> list[CircuitRequest]:
-    stream = READOUT_STREAM if keep else ""
+def _readout_requests(
+    folder: Path, target: QpuTarget, qubits: set[int], mitigation: Mitigation, *, keep: bool
+) -> list[CircuitRequest]:
+    stream = f"readout at {target.epoch}" if keep else ""  # what a job of another calibration has measured is not it
+    programs = readout_programs(folder, target, qubits)
     return [CircuitRequest(program, mitigation.calibration_shots, stream) for program in programs]
 
 
@@ -181,11 +184,11 @@ def _measure_again(
 ) -> None:
     """The device was recalibrated on the way: measure the readout of the qubits that were read since."""
     folder = options.journal or default_folder()
-    programs = readout_programs(folder, target, unmeasured(folder, run, target))
-    if not programs:
+    qubits = unmeasured(folder, run, target)
+    requests = _readout_requests(folder, target, qubits, mitigation, keep=options.cache is not None)
+    if not requests:
         return
     try:
-        requests = _readout_requests(programs, mitigation, options.cache is not None)
         more = run_cached(resource, requests, options, further=True)
     except QpuError as error:
         run.notes.append(f"readout could not be measured after the recalibration, published rates are used: {error}")

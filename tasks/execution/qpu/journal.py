@@ -33,7 +33,7 @@ class JournalEntry:
 
     Attributes:
         resource: name of the QPU.
-        key: digest of what the job computes on which device and calibration.
+        key: digest of what the job computes on which device; names it for people.
         state: ``starting`` (submission under way), ``started``, ``collected`` (result beside it, not yet handed over).
         job: the provider's id, "" while starting.
         session: what ``release`` wants, "" where there is none.
@@ -43,6 +43,7 @@ class JournalEntry:
         run: the run it belongs to, "" where that was not said.
         epoch: calibration it was written for.
         measured: (circuit, bit) physical qubits measured, which the next start may choose otherwise.
+        pieces: (circuit,) digest of what each computes, and its shots.
     """
 
     resource: str
@@ -56,6 +57,7 @@ class JournalEntry:
     run: str = ""
     epoch: str = ""
     measured: tuple[tuple[int, ...], ...] = ()
+    pieces: tuple[tuple[str, int], ...] = ()
 
 
 class Slot:
@@ -200,7 +202,8 @@ def read_entry(data: bytes) -> JournalEntry:
         ValueError, TypeError: it is torn or of another version.
     """
     entry = JournalEntry(**json.loads(data))
-    return replace(entry, measured=tuple(tuple(map(int, qubits)) for qubits in entry.measured))
+    measured = tuple(tuple(map(int, qubits)) for qubits in entry.measured)
+    return replace(entry, measured=measured, pieces=tuple((str(digest), int(shots)) for digest, shots in entry.pieces))
 
 
 def hand_over(slot: Slot) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from tasks.execution.qpu.client import QpuClient
@@ -17,39 +18,46 @@ T = TypeVar("T")
 _LATER = {Fault.UNAVAILABLE, Fault.TIME_LIMIT, Fault.GARBLED, Fault.AUTHENTICATION}
 
 
-def adopt(client: QpuClient, journal: Journal, wanted: set[str], run: str, note: Callable[[str], None]) -> list[Slot]:
-    """Entries whose jobs do what is wanted now, one for each key at most; others of dead clients are cleared up.
+def adopt(
+    client: QpuClient, journal: Journal, wanted: Mapping[str, int], run: str, note: Callable[[str], None]
+) -> list[Slot]:
+    """Entries whose jobs do what is wanted now, as long as shots are; others of dead clients are cleared up.
 
-    A job that was submitted and never collected is anybody's. A result that was collected may have been used by the run
-    that collected it, so only the same run gets it. What the same run left and does not want now is for another piece
-    of it to take over; what another run was paid for stays for a while, since it may be resumed.
+    A job that was submitted and never collected is anybody's who wants all of it. A result that was collected may have
+    been used by the run that collected it, so only the same run gets it, whatever part of it that wants. What the same
+    run left and does not want now is for another piece of it to take over; what another run was paid for stays for a
+    while, since it may be resumed.
 
     Args:
         client: of the QPU.
         journal: where dead clients left their entries.
-        wanted: keys of the jobs that are to run.
+        wanted: shots, by the digest of what the circuit computes.
         run: name of the present run, "" for none.
         note: takes sentences for the run record.
     """
-    taken: dict[str, Slot] = {}
+    taken: list[Slot] = []
+    missing = Counter(wanted)
     left: list[Slot] = []
     others: list[Slot] = []
     for slot in journal.orphans(client.resource.name):
         entry = slot.entry
-        usable = entry.state == STARTED or (entry.state == COLLECTED and entry.run == run != "")
-        if usable and entry.key in wanted and entry.key not in taken:
-            taken[entry.key] = slot
+        useful = [missing[digest] > 0 for digest, _ in entry.pieces]
+        own = entry.state != STARTING and entry.run == run != ""
+        if (own and any(useful)) or (entry.state == STARTED and useful and all(useful)):
+            taken.append(slot)
+            for digest, shots in entry.pieces:
+                missing[digest] -= shots
             note(f"job {entry.job} of an earlier run was found again and is not paid twice")
-        elif entry.state != STARTING and entry.run == run != "":
+        elif own:
             left.append(slot)
         else:
             others.append(slot)
-    in_use = {slot.entry.session for slot in (*taken.values(), *left)}
+    in_use = {slot.entry.session for slot in (*taken, *left)}
     for slot in others:
         _clear_up(client, slot, in_use, note)
     for slot in left:
         slot.close()
-    return list(taken.values())
+    return taken
 
 
 def release_run(run: str) -> list[str]:

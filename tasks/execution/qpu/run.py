@@ -8,11 +8,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from qiskit import QuantumCircuit
+
 from tasks.execution.qpu.client import QpuClient
 from tasks.execution.qpu.errors import Fault, QpuError
 from tasks.execution.qpu.job import QpuJob
 from tasks.execution.qpu.journal import Journal, default_folder, forget_handed_over, hand_over
-from tasks.execution.qpu.packing import JobBatch, pack_jobs
+from tasks.execution.qpu.packing import JobBatch, Piece, pack_jobs
 from tasks.execution.qpu.plausible import check_plausible, nothing_measured
 from tasks.execution.qpu.programs import Program, make_programs
 from tasks.execution.qpu.records import CircuitRequest, CircuitResult, JobRecord, QpuOptions, QpuRun, Source
@@ -84,12 +86,12 @@ class _Run:
             out.target = self._present(self._options.believe, self._options.patience)  # it may have waited long
             programs = self._write(wanted, out.target)
             pieces = [
-                (index, f"{program.digest} {requests[index].stream}", requests[index].shots)
+                (index, _digest(f"{program.digest} {requests[index].stream}"), requests[index].shots)
                 for index, program in zip(wanted, programs, strict=True)
             ]
             self._session = Session(self._client, self._journal, self._options, self._note)  # its time begins now
             with self._session:
-                self._waiting = self._recover(pack_jobs(out.target, pieces), out.target)
+                self._waiting = pack_jobs(out.target, self._recover(pieces, out.target))
                 self._submit_and_follow()
         return out
 
@@ -111,19 +113,28 @@ class _Run:
         self._out.targets[target.epoch] = target
         return target
 
-    def _recover(self, batches: list[JobBatch], target: QpuTarget) -> list[JobBatch]:
-        """Take over what an earlier process left behind; returns the batches that are still to be submitted."""
-        wanted = {self._key(batch): batch for batch in batches}
-        for slot in adopt(self._client, self._journal, set(wanted), self._options.run, self._note):
-            batch = wanted.pop(slot.entry.key)
-            programs = [
-                replace(program, measured=qubits)
-                for program, qubits in zip(self._write(batch.requests, target), slot.entry.measured, strict=True)
-            ]
-            for index, program in zip(batch.requests, programs, strict=True):
-                self._out.results[index].program = program
-            self._session.take_over(slot, batch, target, programs)
-        return list(wanted.values())
+    def _recover(self, pieces: Sequence[Piece], target: QpuTarget) -> list[Piece]:
+        """Take over what an earlier process left behind; returns the pieces that are still to be submitted.
+
+        A job is found by what its circuits compute, in whatever order and beside whatever others they are wanted now.
+        """
+        due: dict[str, list[tuple[int, int]]] = {}
+        for index, digest, shots in pieces:
+            due.setdefault(digest, []).append((index, shots))
+        totals = {digest: sum(shots for _, shots in own) for digest, own in due.items()}
+        for slot in adopt(self._client, self._journal, totals, self._options.run, self._note):
+            digests, shots_each = zip(*slot.entry.pieces, strict=True)
+            requests = tuple(_served(due.get(digest, []), shots) for digest, shots in slot.entry.pieces)
+            programs = []
+            for request, qubits in zip(requests, slot.entry.measured, strict=True):
+                program = Program("", QuantumCircuit(), qubits)  # nothing more is needed to read counts
+                if request is not None:
+                    program = replace(*self._write([request], target), measured=qubits)
+                    self._out.results[request].program = program
+                    self._written.pop(request, None)  # what is still due of it may run on other qubits
+                programs.append(program)
+            self._session.take_over(slot, JobBatch(requests, shots_each, digests), target, programs)
+        return sorted((index, digest, shots) for digest, own in due.items() for index, shots in own)
 
     def _submit_and_follow(self) -> None:
         jobs = self._session.jobs
@@ -153,7 +164,8 @@ class _Run:
         if known is not None and target.epoch != known.epoch:
             self._note(f"calibration changed from {known.epoch} to {target.epoch}: circuits written anew")
         self._out.target = target
-        return self._session.submit(batch, self._key(batch), target, self._write(batch.requests, target))
+        programs = self._write([index for index, _, _ in batch.wanted], target)
+        return self._session.submit(batch, _digest(f"{self._name}:{batch.key}"), target, programs)
 
     def _gone_before_submission(self) -> bool:
         """Whether what waits here was told to go elsewhere; it may have waited long for its turn."""
@@ -214,9 +226,7 @@ class _Run:
             self._session.ended(job)
             if job.recovered and error.fault in {Fault.FAILED, Fault.LOST}:
                 self._note(f"job {job.slot.entry.job} of an earlier run brought no result and is run anew")
-                self._waiting.insert(0, job.batch)
-                for index in job.batch.requests:
-                    self._written.pop(index, None)  # that job's qubits may have been others
+                self._waiting[:0] = pack_jobs(job.target, job.batch.wanted)
             else:
                 self._fail(job.batch, error)
             return
@@ -241,9 +251,9 @@ class _Run:
         elif after != job.epoch:
             self._note(f"the device was recalibrated while job {entry.job} waited or after it ran")
         for index, program, found in zip(job.batch.requests, job.programs, counts, strict=True):
+            if index is None or self._out.results[index].failure is not None:
+                continue  # nobody wants it, or another part of its shots is missing
             result = self._out.results[index]
-            if result.failure is not None:
-                continue  # another part of its shots is missing
             (result.counts,) = merge_counts([found] if result.counts is None else [result.counts, found])
             result.sources.append(Source(found.shots, program.measured, epochs))
         self._out.jobs.append(
@@ -254,7 +264,7 @@ class _Run:
         )  # fmt: skip
 
     def _fail(self, batch: JobBatch, error: QpuError) -> None:
-        for index in batch.requests:
+        for index, _, _ in batch.wanted:
             self._out.results[index].fail(error)
 
     def _fail_waiting(self, error: QpuError) -> None:
@@ -262,9 +272,20 @@ class _Run:
         for batch in waiting:
             self._fail(batch, error)
 
-    def _key(self, batch: JobBatch) -> str:
-        return hashlib.sha256(f"{self._name}:{batch.key}".encode()).hexdigest()
-
     def _note(self, text: str) -> None:
         log.info("QPU %s: %s", self._name, text)
         self._out.notes.append(text)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _served(due: list[tuple[int, int]], shots: int) -> int | None:
+    """The first request (index, shots) that is due, None where none is; it is due so many shots less afterwards."""
+    if not due:
+        return None
+    index, wanted = due.pop(0)
+    if wanted > shots:
+        due.insert(0, (index, wanted - shots))
+    return index

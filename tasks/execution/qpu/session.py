@@ -107,6 +107,7 @@ class Session:
             self._name, key, STARTING, session=self._token, submitted=time.time(),
             circuits=len(programs), shots=sum(batch.shots), run=self._options.run, epoch=target.epoch,
             measured=tuple(program.measured for program in programs),
+            pieces=tuple(zip(batch.digests, batch.shots, strict=True)),
         )  # fmt: skip
         slot = self._journal.open(entry)
         try:

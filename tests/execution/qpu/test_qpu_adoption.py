@@ -35,9 +35,11 @@ def journal(tmp_path):
     return Journal(tmp_path / "journal")
 
 
-def leave(journal, key, state, **more):
-    """What a dead process wrote."""
-    entry = JournalEntry("QPU_A", key * 40, state, **{"submitted": time.time(), "run": "theirs", **more})
+def leave(journal, keys, state, **more):
+    """What a dead process wrote of a job with a circuit of 50 shots for every key."""
+    pieces = tuple((key, 50) for key in keys)
+    about = {"submitted": time.time(), "run": "theirs", "pieces": pieces, **more}
+    entry = JournalEntry("QPU_A", keys[0] * 40, state, **about)
     slot = journal.open(entry)
     slot.close()
     return slot.path
@@ -45,7 +47,7 @@ def leave(journal, key, state, **more):
 
 def taken(journal, client, wanted="", run="ours"):
     notes = []
-    slots = adopt(client, journal, {key * 40 for key in wanted}, run, notes.append)
+    slots = adopt(client, journal, dict.fromkeys(wanted, 50), run, notes.append)
     return {slot.entry.job for slot in slots}, notes
 
 
@@ -56,6 +58,28 @@ def test_a_job_that_runs_is_anybodys_and_a_result_is_its_own_runs(journal):
     client = Client()
     found, notes = taken(journal, client, "abc")
     assert found == {"1", "3"} and not client.calls and len(notes) == 2
+
+
+def test_a_job_is_found_in_any_order_and_a_part_of_it_by_its_own_run(journal):
+    leave(journal, "ab", STARTED, job="1")
+    leave(journal, "cd", COLLECTED, job="2", run="ours")
+    leave(journal, "ef", STARTED, job="3", run="ours")
+    theirs = leave(journal, "gh", COLLECTED, job="4")
+    leave(journal, "ij", STARTED, job="5")
+    client = Client()
+    assert taken(journal, client, "hgbadfi")[0] == {"1", "2", "3"}, "who wants a part of another's gets none"
+    assert client.calls == [("stop", "5")] and theirs.exists()
+
+
+def test_no_more_jobs_are_taken_than_shots_are_wanted(journal):
+    leave(journal, "aab", COLLECTED, job="1", run="ours")
+    second = leave(journal, "a", COLLECTED, job="2", run="ours")
+    assert len(taken(journal, Client(), "a", run="ours")[0]) == 1 and second.exists()
+
+
+def test_an_entry_of_an_older_version_is_nobodys(journal):
+    leave(journal, "a", STARTED, job="1", pieces=())
+    assert taken(journal, Client(), "a")[0] == set()
 
 
 def test_without_a_name_a_result_is_nobodys(journal):

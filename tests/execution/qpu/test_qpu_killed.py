@@ -27,7 +27,8 @@ extrapolation.learn = learn_and_die
 
 
 @pytest.mark.timeout(400)
-def test_readout_that_a_killed_task_measured_is_neither_paid_again_nor_forgotten(qpus, tmp_path):
+@pytest.mark.parametrize("cache", ["kept", "off"])
+def test_what_a_killed_task_measured_is_neither_paid_again_nor_forgotten(qpus, tmp_path, cache):
     emulator, run = qpus
     mark = tmp_path / "killed"
     (tmp_path / "site").mkdir()
@@ -35,15 +36,14 @@ def test_readout_that_a_killed_task_measured_is_neither_paid_again_nor_forgotten
     run.environ["PYTHONPATH"] = f"{tmp_path / 'site'}:{run.environ['PYTHONPATH']}"
     resources = only_qpus(tmp_path, "QPU_A", words=f"qubits=7 price_per_shot={PRICE}")
     asked = ["--resources", str(resources), "--mitigation", "readout", "--shots", "20000"]
-    done, (folder,) = run(*asked, "--cache", str(tmp_path / "kept"))
+    done, (folder,) = run(*asked, "--cache", "off" if cache == "off" else str(tmp_path / cache))
     assert done.returncode == 0, done.stderr
     assert mark.exists() and "SIGKILL" in done.stderr, "nothing was killed"
     work = [shots for job in emulator.devices["QPU_A"].jobs.values() for _, shots in job.work]
     record = json.loads((folder / "record.json").read_text())
     assert work.count(EACH) == 2, "the readout is measured once"
-    assert any(re.search(r"(\d+) of \1 circuits are from the cache", note) for note in record["notes"]), (
-        "and each circuit"
-    )
+    found = r"(\d+) of \1 circuits are from the cache" if cache == "kept" else "was found again and is not paid twice"
+    assert any(re.search(found, note) for note in record["notes"]), "and each circuit"
     shots = sum(result["shots"] for result in record["results"].values() if result["device"] == "QPU_A")
     assert sum(work) - 2 * EACH <= shots, "variants that measure nothing take none"
     assert record["readout_price"] == pytest.approx(2 * EACH * PRICE)

@@ -8,6 +8,7 @@ import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tasks.execution.qpu import Fault, QpuError, recovery, retry
@@ -23,7 +24,8 @@ from tasks.execution.qpu import QpuOptions, QpuResource
 from tests.execution.qpu.circuits import ghz, run_variants
 asked = json.loads(sys.stdin.readline())
 options = QpuOptions(journal=Path(asked["journal"]), run=asked["run"])
-run = run_variants(QpuResource(**asked["resource"]), [ghz(2)], [50], options)
+angles = asked["angles"]
+run = run_variants(QpuResource(**asked["resource"]), [ghz(2, a) for a in angles], [50] * len(angles), options)
 print("returned", flush=True)
 time.sleep(600)
 """
@@ -31,16 +33,17 @@ time.sleep(600)
 
 @pytest.fixture
 def client():
-    """Starts a process that runs ``ghz(2)`` with 50 shots, and ends it and its workers after the test."""
+    """Starts a process that runs ``ghz(2)`` of some angles, and ends it and its workers after the test."""
     started = []
 
-    def start(resource, options, run="run-1"):
+    def start(resource, options, run="run-1", angles=(0.7,)):
         process = subprocess.Popen(
             [sys.executable, "-c", CLIENT], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         fields = {"name": resource.name, "type": resource.type, "environment": dict(resource.environment)}
-        process.stdin.write(json.dumps({"resource": fields, "journal": str(options.journal), "run": run}) + "\n")
+        asked = {"resource": fields, "journal": str(options.journal), "run": run, "angles": angles}
+        process.stdin.write(json.dumps(asked) + "\n")
         process.stdin.flush()
         started.append(process)
         return process
@@ -116,6 +119,21 @@ def test_a_result_collected_but_not_handed_over_is_kept(service, options, client
     run = run_variants(running.resource(), [ghz(2)], [50], replace(options, run="run-1"))
     assert run.jobs[0].recovered and len(running.jobs()) == 1
     assert run.jobs[0].polls == 0
+
+
+def test_a_retry_in_another_order_pays_what_is_new_to_it(service, options, client):
+    running = service("iqm", noise=0.0, readout=0.0)
+    process = client(running.resource(), options, angles=(0.0, 1.57, 3.14159, 1.0))
+    assert process.stdout.readline() == "returned\n"
+    kill(process)
+    angles, shots = (3.14159, 2.0, 1.57, 0.0), (50, 30, 90, 40)  # one that nobody wants again, one new, one with more
+    run = run_variants(running.resource(), [ghz(2, a) for a in angles], shots, replace(options, run="run-1"))
+    assert [[n for _, n in job.work] for job in running.jobs()] == [[50] * 4, [30], [40]]
+    for angle, wanted, counts, sources in zip(angles, shots, run.counts, run.sources, strict=True):
+        share = sum(counts.counts[counts.outcomes[:, 0] == 3]) / counts.shots
+        expected = np.sin(angle / 2) ** 2
+        assert abs(share - expected) <= 6 * np.sqrt(expected * (1 - expected) / counts.shots) + 1e-6, angle
+        assert counts.shots == sum(source.shots for source in sources) >= wanted
 
 
 def test_another_run_does_not_use_shots_that_an_earlier_one_may_have_used(service, options, client):
