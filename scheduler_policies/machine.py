@@ -69,12 +69,13 @@ PRODUCT_SPLIT_S = 8.3e-5  # of an SVD of one
 PRODUCT_SITE_S = 3.2e-5  # of a site that a factor is contracted with
 PAULI_STEP_S = 2e-5  # of a gate or leg on Paulis that are followed together
 PAULI_ROW_S = 1e-8  # and for each of them
+PAULI_JOIN_S = 3e-7  # of each where there are most: equal ones are joined whenever there are twice as many
 CONE_PART_S = 4.5e-4  # of a part that is simulated by itself
 CONE_GATE_S = 2e-5  # and of each of its gates, beside their simulation
 COIN_PAIR_S = 3e-7  # of a stabiliser variant, for each pair of bits: one is tried against the other
 COIN_S = 1e-8  # of a shot of a stabiliser variant, for each bit
-PRODUCT_FLOPS = 3e10  # real operations a second of its decompositions on one core
-PRODUCT_GRAM_FLOPS = 1.4e11  # and of its contractions
+PRODUCT_FLOPS = 2e10  # real operations a second of its decompositions on one core
+PRODUCT_GRAM_FLOPS = 5e10  # and of its contractions
 
 AMPLITUDE_BYTES = 16
 # A simulation's products take so many amplitudes at a time: half a MiB in, as much out, of a core's cache of one MiB.

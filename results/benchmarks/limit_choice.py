@@ -21,7 +21,7 @@ from qiskit import QuantumCircuit
 from tasks.cutting import GateCut, make_plan
 from tasks.cutting.cone_program import ConeProgram, cone_program
 from tasks.cutting.cost import (
-    _amplitudes_seconds,
+    _all_amplitudes_seconds,
     _most_amplitudes_seconds,
     cheaper_way,
 )
@@ -144,7 +144,7 @@ def measured(seed: int, number: int) -> list[dict[str, Any]]:
         if pauli is not None:
             works["Paulis"] = pauli.seconds, partial(pauli_tensor, fragment, pauli)
         if fragment.num_qubits + len(fragment.legs) <= _MOST_BITS:
-            works["all amplitudes"] = _amplitudes_seconds(fragment), partial(_whole, fragment)
+            works["all amplitudes"] = _all_amplitudes_seconds(fragment), partial(_whole, fragment)
         least = min(seconds for seconds, _ in works.values())
         taken = _WAYS.get(type(way).__name__, "all amplitudes")
         seconds = {

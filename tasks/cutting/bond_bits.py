@@ -11,14 +11,13 @@ A qubit that begins with a certain value, as |0> before a controlled gate, needs
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-
-import numpy as np
+from typing import TypeAlias
 
 from tasks.cutting.openings import Gate, Opening
-from tasks.cutting.schmidt import find_form
+from tasks.cutting.schmidt import form_of_matrix
 
 _ZERO = 1e-14  # an element of a unitary below this is rounding, as is what it would leave of a state
-_Z = np.array([[1.0], [-1.0]])
+_Column: TypeAlias = tuple[complex, complex]
 
 
 def joined_stretches(steps: Sequence[Gate | Opening], qubits: int) -> Iterator[tuple[int, tuple[int, int] | None]]:
@@ -28,56 +27,66 @@ def joined_stretches(steps: Sequence[Gate | Opening], qubits: int) -> Iterator[t
         log2 of its own terms; the stretches on its two qubits where it has two terms, None where it has four, or, as
         twice the same stretch, where it does no more than gates on one qubit would.
     """
-    # (branch, 2, 1 or 2) what happened to each qubit since its value along an axis, or its state, was known.
-    since = [np.array([[[1.0], [0.0]]], dtype=complex) for _ in range(qubits)]
+    # Of all branches, the columns of what happened to each qubit since its value along an axis, or its state, was known:
+    # one a branch of a state, two of a matrix. Few numbers, so that Python is quicker with them than arrays are.
+    since: list[list[_Column]] = [[(1.0, 0.0)] for _ in range(qubits)]
+    started = [False] * qubits
     names, named = list(range(qubits)), qubits
     for step in steps:
         if isinstance(step, Opening):
-            q = step.qubits[0]
-            since[q] = (step.operators[:, None] @ since[q]).reshape(-1, *since[q].shape[1:])
+            q, width = step.qubits[0], 1 + started[step.qubits[0]]
+            branches = [since[q][k : k + width] for k in range(0, len(since[q]), width)]
+            since[q] = [new for own in step.operators.tolist() for columns in branches for new in _times(own, columns)]
             continue
         if len(step.qubits) == 1:
             q = step.qubits[0]
-            since[q] = step.matrix() @ since[q]
+            since[q] = _times(step.matrix.tolist(), since[q])
             continue
-        form = find_form(step.operations[0]) if len(step.operations) == 1 else None
+        form = form_of_matrix(step.matrix)
         if form is None or form.rank > 2:
             for q in step.qubits:
-                since[q], names[q], named = np.eye(2, dtype=complex)[None], named, named + 1
+                since[q], started[q], names[q], named = [(1.0, 0.0), (0.0, 1.0)], True, named, named + 1
             yield 2, None
             continue
         own = step.qubits[::-1]  # a form's first qubit is the least significant bit
-        turned = [before @ since[q] for before, q in zip(form.before, own, strict=True)]
-        certain = [_certain_value(one) for one in turned]
+        turned = [_times(before, since[q]) for before, q in zip(form.before.tolist(), own, strict=True)]
+        certain = [-1 if started[q] else _certain_value(columns) for q, columns in zip(own, turned, strict=True)]
+        after = form.after.tolist()
         if (place := next((k for k, value in enumerate(certain) if value >= 0), -1)) >= 0:
-            value = certain[place]
-            one, other = form.coefficients.tolist()
-            left = one + (-other if value else other) * _Z
-            since[own[place]] = form.after[place][:, value : value + 1] @ turned[place][:, value : value + 1]
-            since[own[1 - place]] = form.after[1 - place] @ (left * turned[1 - place])
+            value, other = certain[place], 1 - place
+            one, two = form.coefficients.tolist()
+            two = -two if value else two
+            left = [[one + two, 0.0], [0.0, one - two]]
+            (a, b), (c, d) = after[place]
+            since[own[place]] = [((b * y, d * y) if value else (a * x, c * x)) for x, y in turned[place]]
+            since[own[other]] = _times(after[other], _times(left, turned[other]))
             yield 1, (names[own[0]], names[own[0]])
             continue
         for place, q in enumerate(own):
-            if not _keeps_axis(turned[place]):
+            if not (started[q] and _keeps_axis(turned[place])):
                 names[q], named = named, named + 1
-            since[q] = form.after[place][None]
+            (a, b), (c, d) = after[place]
+            since[q], started[q] = [(a, c), (b, d)], True
         yield 1, (names[step.qubits[0]], names[step.qubits[1]])
 
 
-def _certain_value(turned: np.ndarray) -> int:
+def _times(matrix: Sequence[Sequence[complex]], columns: Sequence[_Column]) -> list[_Column]:
+    (a, b), (c, d) = matrix
+    return [(a * x + b * y, c * x + d * y) for x, y in columns]
+
+
+def _certain_value(states: Sequence[_Column]) -> int:
     """0 or 1 where a qubit's state has only one of them, else -1."""
-    if turned.shape[2] > 1:
-        return -1
-    zero, one = np.abs(turned).max(axis=(0, 2)).tolist()
-    return 0 if one < _ZERO else 1 if zero < _ZERO else -1
+    if all(abs(one) < _ZERO for _, one in states):
+        return 0
+    return 1 if all(abs(zero) < _ZERO for zero, _ in states) else -1
 
 
-def _keeps_axis(turned: np.ndarray) -> bool:
+def _keeps_axis(columns: Sequence[_Column]) -> bool:
     """Whether a value stays a value, the same for all branches."""
-    if turned.shape[2] == 1:
-        return False
-    (a, b), (c, d) = np.abs(turned).max(axis=0).tolist()
-    return bool(max(b, c) < _ZERO or max(a, d) < _ZERO)
+    zeros, ones = columns[::2], columns[1::2]
+    same = all(abs(c) < _ZERO for _, c in zeros) and all(abs(b) < _ZERO for b, _ in ones)
+    return same or (all(abs(a) < _ZERO for a, _ in zeros) and all(abs(d) < _ZERO for _, d in ones))
 
 
 class CrossedBond:

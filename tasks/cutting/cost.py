@@ -198,14 +198,16 @@ def cheaper_way(fragment: Fragment) -> ConeProgram | ProductProgram | PauliProgr
     if fragment.num_qubits < WIDE or (most := _most_amplitudes_seconds(fragment)) <= WORTH_S:
         return None
     # What cannot be chosen is not looked at to its end, nor is a program for all amplitudes made to compare it with.
+    way: ConeProgram | ProductProgram | PauliProgram | None = None
     within = most / CLEARLY
-    programs = (product_program(fragment, within), pauli_program(fragment, within), cone_program(fragment, within))
     room = max(_ROOM, AMPLITUDE_BYTES * 2.0 ** min(1000, fragment.num_qubits + simulated_legs(fragment)[0]))
-    fitting = (p for p in programs if p is not None and p.bytes <= room)
-    way = min(fitting, key=lambda p: p.seconds, default=None)
-    if way is None or way.seconds > within or (amplitudes := _amplitudes_seconds(fragment)) <= WORTH_S:
+    for program_of in (product_program, pauli_program, cone_program):  # the one that takes least to find first
+        program = program_of(fragment, within)
+        if program is not None and program.seconds <= within and program.bytes <= room:
+            way, within = program, program.seconds
+    if way is None or _all_amplitudes_seconds(fragment) < max(WORTH_S, CLEARLY * way.seconds):
         return None
-    return None if CLEARLY * way.seconds > amplitudes else way
+    return way
 
 
 def pauli_seconds(steps: int, numbers: float) -> float:
@@ -218,6 +220,10 @@ def exact_fragment_seconds(fragment: Fragment) -> float:
     way = cheaper_way(fragment)
     if way is not None:
         return way.seconds + tensor_numbers(fragment) * TYPICAL_CPU.speed.number
+    return _all_amplitudes_seconds(fragment)
+
+
+def _all_amplitudes_seconds(fragment: Fragment) -> float:
     return _amplitudes_seconds(fragment) + _scattered_seconds(fragment)
 
 

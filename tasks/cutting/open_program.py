@@ -59,7 +59,7 @@ class Multiply:
         axis_of = {q: axis for axis, q in enumerate(self.qubits)}
         matrix = np.eye(1 << size, dtype=complex)
         for gate in self.gates:
-            own, axes = gate.matrix(), [axis_of[q] for q in gate.qubits]
+            own, axes = gate.matrix, [axis_of[q] for q in gate.qubits]
             if len(axes) == 2 and axes[0] > axes[1]:
                 own, axes = own.reshape(2, 2, 2, 2).transpose(1, 0, 3, 2).reshape(4, 4), axes[::-1]
             if axes[-1] - axes[0] == len(axes) - 1:

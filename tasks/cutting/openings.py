@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 
 import numpy as np
-from qiskit.circuit import Operation
 
 from tasks.cutting.kinds import LegKind
 from tasks.cutting.once import once_a_fragment
@@ -27,18 +26,11 @@ class Gate:
 
     Attributes:
         qubits: which, the most significant bit of the matrix first.
-        operations: what they do, one after the other.
+        matrix: (2**k, 2**k) complex.
     """
 
     qubits: tuple[int, ...]
-    operations: tuple[Operation, ...]
-
-    def matrix(self) -> np.ndarray:
-        """(2**k, 2**k) complex."""
-        first, *others = (np.asarray(operation.to_matrix(), dtype=complex) for operation in self.operations)
-        for other in others:
-            first = other @ first
-        return first
+    matrix: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -125,12 +117,12 @@ def _parts(fragment: Fragment) -> Iterator[Gate | _Stretch]:
         instruction = data[position]
         qubits = tuple(number[bit] for bit in instruction.qubits)
         if len(qubits) == 1:
-            stretches[qubits[0]].add_gate(instruction.operation)
+            stretches[qubits[0]].add_gate(instruction.matrix)
             continue
         for q in qubits:
             yield stretches[q]
             stretches[q] = _Stretch(q, first=False)
-        yield Gate(qubits[::-1], (instruction.operation,))  # Qiskit numbers bits from the first qubit up
+        yield Gate(qubits[::-1], instruction.matrix)  # Qiskit numbers bits from the first qubit up
     yield from stretches
 
 
@@ -141,7 +133,7 @@ class _Stretch:
         self._qubit = qubit
         self._first = first
         self._legs: list[int] = []
-        self._events: list[Operation | LegKind] = []
+        self._events: list[np.ndarray | LegKind] = []
         self.ends = False
 
     @property
@@ -149,9 +141,9 @@ class _Stretch:
         """Whether there are any."""
         return bool(self._legs)
 
-    def add_gate(self, operation: Operation) -> None:
+    def add_gate(self, matrix: np.ndarray) -> None:
         """A one-qubit gate."""
-        self._events.append(operation)
+        self._events.append(matrix)
 
     def add_leg(self, k: int, kind: LegKind) -> None:
         """Leg k."""
@@ -169,7 +161,7 @@ class _Stretch:
                 items.append(Opening(len(branchings), (self._qubit,), operators))
             branchings.append(Branching(tuple(self._legs), tuple(chain), self._qubit if self.ends else None))
         elif self._events:
-            items.append(Gate((self._qubit,), tuple(self._events)))
+            items.append(Gate((self._qubit,), reduce(lambda done, event: event @ done, self._events)))
 
     def rank(self) -> int:
         """Independent ones of the branches of its legs."""
@@ -184,7 +176,7 @@ class _Stretch:
         chain: list[np.ndarray] = []
         for event in self._events:
             if not isinstance(event, LegKind):
-                basis = np.asarray(event.to_matrix(), dtype=complex) @ basis
+                basis = event @ basis
             elif event.opens_qubit:  # (bond, end, start): the open qubit's own basis states are the branches
                 chain.append(basis)
             else:

@@ -19,7 +19,7 @@ from math import log2
 
 import numpy as np
 
-from scheduler_policies.machine import PAULI_ROW_S, PAULI_STEP_S
+from scheduler_policies.machine import PAULI_JOIN_S, PAULI_ROW_S, PAULI_STEP_S
 from tasks.cutting.kinds import LegKind
 from tasks.cutting.once import once_a_fragment
 from tasks.cutting.plan import Fragment
@@ -90,8 +90,9 @@ class PauliProgram:
     bytes: int
 
 
-ROWS_AT_ONCE = 1 << 16
+ROWS_AT_ONCE = 1 << 14
 """Paulis that are followed together, where one factor does not need more."""
+_HELD_AT_ONCE = 1 << 16  # with those of the factors that wait
 
 
 def pauli_program(fragment: Fragment, most: float = np.inf) -> PauliProgram | None:
@@ -108,7 +109,7 @@ def pauli_program(fragment: Fragment, most: float = np.inf) -> PauliProgram | No
     codes = (fragment.factors_x + 2 * fragment.factors_z).T
     acting, likely = LETTER_SETS[codes], _LikelyLetters(codes)
     rows, largest = np.zeros(fragment.num_factors), np.zeros(fragment.num_factors)
-    opened, seconds = 0.0, 0.0
+    opened, seconds, together = 0.0, 0.0, 0.0
     tables: dict[int, LetterTable] = {}
     for step in _backwards(fragment):
         steps.append(step)
@@ -127,14 +128,14 @@ def pauli_program(fragment: Fragment, most: float = np.inf) -> PauliProgram | No
             if rows.max(initial=0.0) > _MOST_BITS:
                 return None
         followed = float(np.exp2(np.minimum(rows, likely.rows)).sum())
+        together = max(together, followed)
         seconds += followed * PAULI_ROW_S * (fragment.num_qubits / 4 if sums else 1.0)
         if seconds > most:
             return None
-    total = float(np.exp2(largest).sum())
-    seconds += len(steps) * PAULI_STEP_S * max(1.0, total / ROWS_AT_ONCE)
+    seconds += len(steps) * PAULI_STEP_S * max(1.0, together / ROWS_AT_ONCE) + together * PAULI_JOIN_S
     if seconds > most:
         return None
-    held = max(float(np.exp2(largest.max(initial=0.0))), min(ROWS_AT_ONCE, total))
+    held = max(float(np.exp2(largest.max(initial=0.0))), min(_HELD_AT_ONCE, float(np.exp2(largest).sum())))
     clifford = all(step.map.most == 1 for step in steps if step.leg is None)
     size = int(3 * held * (fragment.num_qubits + 24))
     return PauliProgram(tuple(steps), clifford, largest, seconds, size)

@@ -30,6 +30,7 @@ from tasks.cutting.step_order import line_of_pairs, line_order
 _SPLIT = 100.0  # operations of an SVD, for each element of a matrix and each of its shorter side
 _SPLIT_COPIES = 4.0  # of a site that a gate widened, while its singular values are found
 _OVERHEAD = 1 << 18  # bytes of small arrays
+_FULL_BITS, _FILLED = 4.0, 0.8  # of a bond: so many are there where they are counted, and this part of more
 _MOST_BITS = 10.0  # of a bond; what would need more is no matrix product state of use
 CLOSED_NUMBERS = 1 << 16
 """Of what sites at the end are contracted to without Paulis; where it has more numbers, it is not kept."""
@@ -140,14 +141,25 @@ class _Applied:
         for site in range(high, low, -1):
             self._crossed[site - 1].cross(terms, ends)
             wide, long = left[site - low], 1 + self.opened[site] + bits[site + 1]
-            self.seconds += _SPLIT * 2.0 ** (wide + long + min(wide, long)) / PRODUCT_FLOPS
-            bits[site] = min(float(self._crossed[site - 1].bits), self._beside[site - 1])
+            rows, columns = _likely_bits(wide), 1 + self.opened[site] + _likely_bits(bits[site + 1])
+            self.seconds += _SPLIT * 2.0 ** (rows + columns + min(rows, columns)) / PRODUCT_FLOPS
+            bits[site] = min(float(self._crossed[site - 1].bits), self._beside[site - 1], wide, long)
             self.widest = max(self.widest, bits[site])
         self._centre = low
 
     def _move(self, site: int) -> None:
+        bits = self._bits
         self.seconds += abs(site - self._centre) * PRODUCT_TURN_S
+        for k in range(self._centre, site):
+            bits[k + 1] = min(bits[k + 1], bits[k] + 1 + self.opened[k])
+        for k in range(self._centre, site, -1):
+            bits[k] = min(bits[k], bits[k + 1] + 1 + self.opened[k])
         self._centre = site
+
+
+def _likely_bits(bits: float) -> float:
+    """About how many of a bond that can have so many: of many layers on it some leave less than rounding."""
+    return bits if bits <= _FULL_BITS else _FULL_BITS + _FILLED * (bits - _FULL_BITS)
 
 
 def _at_least(fragment: Fragment) -> float:
@@ -185,7 +197,7 @@ def _opened(places: Sequence[int], branchings: Sequence[Branching], extra: np.nd
 def _grams_seconds(fragment: Fragment, places: Sequence[int], opened: np.ndarray, bonds: np.ndarray) -> float:
     """What the factors' Gram matrices take, site by site: pairs of branches are only those opened so far."""
     before, after, own = 4.0 ** (np.cumsum(opened) - opened), _pairs_after(opened), 2.0**opened
-    left, right = _sides(bonds)
+    left, right = _sides(np.array([_likely_bits(bits) for bits in bonds.tolist()]))
     seconds = PRODUCT_SITE_S + 16.0 * before * own * left * right * (left + own * right) / PRODUCT_GRAM_FLOPS
     first = _first_closed(opened, bonds)
     closed = 16.0 * after[:-1] * own * left * right * (right + own * left) / PRODUCT_GRAM_FLOPS

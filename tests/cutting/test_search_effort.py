@@ -225,7 +225,7 @@ def test_what_is_best_by_far_is_left_where_there_are_fewer_shots_than_variants()
 def test_the_time_of_a_program_is_that_of_all_its_blocks():
     layout = _Layout((0, 1))
     for _ in range(3):
-        layout.add([Gate((0, 1), (CXGate(),))])
+        layout.add([Gate((0, 1), CXGate().to_matrix())])
     assert layout.nanoseconds == pytest.approx(3 * (20_000 + 4 * 2.4)), "20 us a block, 2.4 ns an amplitude"
 
 

@@ -165,6 +165,20 @@ def test_gates_that_share_a_qubit_count_once_for_a_bond(kind):
     assert counted.max() == {"QAOA": 3, "hub": 1, "Ising": 1, "certain": made.max()}[kind]
 
 
+@pytest.mark.parametrize("layers_of_last", [1, 2, 4])
+def test_a_bond_counts_no_more_than_its_neighbour_and_a_qubit(layers_of_last):
+    """Four gates on the middle pair of a line, fewer on the pair beside it: what one qubit can add bounds them."""
+    circuit, rng = QuantumCircuit(8), np.random.default_rng(45)
+    for layer in range(4):
+        for q in range(8):
+            circuit.ry(float(rng.uniform(0.5, 1)), q)
+        for q in (0, 1, 2, 3, *([4] if layer < layers_of_last else []), 5, 6):
+            circuit.cz(q, q + 1)
+    circuit.ry(0.3, range(8))
+    made, counted = made_and_counted(whole(circuit))
+    np.testing.assert_allclose(counted, made, atol=1e-9)
+
+
 @pytest.mark.parametrize("end", [0, 19])
 def test_sites_with_legs_come_last_whichever_end_they_are_at(end):
     """A line with a leg a layer at one of its ends: the pairs of branches are carried through no other site."""

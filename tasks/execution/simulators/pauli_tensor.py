@@ -1,12 +1,12 @@
 """A fragment's whole tensor in the Heisenberg picture: Paulis followed from the observable factors back to |0...0>.
 
 Each row is a Pauli with a coefficient and the entry of the tensor that it adds to. All rows take a step together; rows
-that become equal are joined. Nothing is left out, so the tensor is as exact as the state vector's.
+that become equal are joined; where they become many, half of the factors wait. Nothing is left out, so the tensor is as exact as the state vector's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -28,19 +28,17 @@ def pauli_tensor(fragment: Fragment, program: PauliProgram) -> np.ndarray:
     strides = [prod(shape[k + 1 :]) for k in range(len(shape) - 1)]
     tensor = np.zeros(prod(shape))
     letters = (fragment.factors_x + 2 * fragment.factors_z).astype(np.uint8)
-    for own in _together(program.rows):
-        rows = Rows(letters[own].T.copy(), own)
-        for step in program.steps:
-            rows.take(step.qubits, step.map, 0 if step.leg is None else strides[step.leg])
-        there = ~(rows.letters & 1).any(axis=0)  # <0| Z |0> = 1, <0| X |0> = 0
-        np.add.at(tensor, rows.places[there], rows.coefficients[there])
+    waiting = [(0, _Followed(Rows(letters.T.copy(), np.arange(len(letters))), 0, len(letters)))]
+    while waiting:
+        done, now = waiting.pop()
+        for number, step in enumerate(program.steps[done:], done + 1):
+            now.rows.take(step.qubits, step.map, 0 if step.leg is None else strides[step.leg])
+            if len(now.rows.places) > ROWS_AT_ONCE and now.end - now.first > 1:
+                now, later = now.halves(len(letters))
+                waiting.append((number, later))
+        there = ~(now.rows.letters & 1).any(axis=0)  # <0| Z |0> = 1, <0| X |0> = 0
+        np.add.at(tensor, now.rows.places[there], now.rows.coefficients[there])
     return tensor.reshape(shape)
-
-
-def _together(rows: np.ndarray) -> Iterator[np.ndarray]:
-    """Factors whose Paulis are followed at once."""
-    number = np.cumsum(np.exp2(rows)) // ROWS_AT_ONCE
-    yield from np.split(np.arange(len(rows)), np.flatnonzero(np.diff(number)) + 1)
 
 
 class Rows:
@@ -83,6 +81,12 @@ class Rows:
         if len(self.places) > _JOINED_AT * self._joined:
             self._join()
 
+    def those(self, kept: np.ndarray) -> Rows:
+        """Some of the rows."""
+        found = Rows(self.letters[:, kept], self.places[kept])
+        found.coefficients = self.coefficients[kept]
+        return found
+
     def _join(self) -> None:
         """One row for equal Paulis of one place."""
         marks = np.random.default_rng(0).integers(0, 2**63, size=(len(self.letters), 4), dtype=np.uint64)
@@ -100,3 +104,19 @@ class Rows:
         self.coefficients = values[np.abs(values) > _NOTHING]
         self.places, self.letters = places[kept], np.ascontiguousarray(letters[:, kept])
         self._joined = max(1, len(kept))
+
+
+@dataclass(frozen=True)
+class _Followed:
+    """Rows of the factors from ``first`` to ``end``, this one left out."""
+
+    rows: Rows
+    first: int
+    end: int
+
+    def halves(self, factors: int) -> tuple[_Followed, _Followed]:
+        """Those of the first half of its factors, and of the others; ``factors``: of the fragment."""
+        middle = (self.first + self.end) // 2
+        early = self.rows.places % factors < middle  # the factor is the tensor's last axis
+        halves = self.rows.those(early), self.rows.those(~early)
+        return _Followed(halves[0], self.first, middle), _Followed(halves[1], middle, self.end)

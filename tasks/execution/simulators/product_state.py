@@ -80,9 +80,9 @@ class _Line:
             self._axes[site].append(step.branching)
         elif len(step.qubits) == 1:
             site = self._place[step.qubits[0]]
-            self._sites[site] = np.einsum("ab,lbkr->lakr", step.matrix(), self._sites[site])
+            self._sites[site] = np.einsum("ab,lbkr->lakr", step.matrix, self._sites[site])
         else:
-            self._join(self._place[step.qubits[0]], self._place[step.qubits[1]], step.matrix())
+            self._join(self._place[step.qubits[0]], self._place[step.qubits[1]], step.matrix)
 
     def _join(self, first: int, second: int, matrix: np.ndarray) -> None:
         """Apply a gate to two sites, the most significant bit of its matrix that of ``first``."""
