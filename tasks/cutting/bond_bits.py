@@ -27,8 +27,8 @@ def joined_stretches(steps: Sequence[Gate | Opening], qubits: int) -> Iterator[t
         log2 of its own terms; the stretches on its two qubits where it has two terms, None where it has four, or, as
         twice the same stretch, where it does no more than gates on one qubit would.
     """
-    # Of all branches, the columns of what happened to each qubit since its value along an axis, or its state, was known:
-    # one a branch of a state, two of a matrix. Few numbers, so that Python is quicker with them than arrays are.
+    # (qubit,) of all branches, the columns of what happened since a value along an axis, or the state, was known: one a
+    # branch of a state, two of a matrix. So few numbers that Python is quicker with them than arrays are.
     since: list[list[_Column]] = [[(1.0, 0.0)] for _ in range(qubits)]
     started = [False] * qubits
     names, named = list(range(qubits)), qubits

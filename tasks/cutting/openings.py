@@ -161,7 +161,8 @@ class _Stretch:
                 items.append(Opening(len(branchings), (self._qubit,), operators))
             branchings.append(Branching(tuple(self._legs), tuple(chain), self._qubit if self.ends else None))
         elif self._events:
-            items.append(Gate((self._qubit,), reduce(lambda done, event: event @ done, self._events)))
+            matrices = [event for event in self._events if not isinstance(event, LegKind)]
+            items.append(Gate((self._qubit,), reduce(lambda done, matrix: matrix @ done, matrices)))
 
     def rank(self) -> int:
         """Independent ones of the branches of its legs."""

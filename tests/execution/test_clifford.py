@@ -146,6 +146,15 @@ def test_a_few_other_gates_are_no_hindrance():
         )
 
 
+@pytest.mark.parametrize("at_once", [1, 5, 40])
+def test_factors_that_wait_while_others_are_followed_lose_nothing(at_once, monkeypatch):
+    monkeypatch.setattr("tasks.execution.simulators.pauli_tensor.ROWS_AT_ONCE", at_once)
+    small, severed = wide(8, turned=8)
+    for fragment in make_plan(make_problem(small, ["Z" * 16, "Z0", "X3 Z9", "Y2 Z5", "X1"]), cuts=severed).fragments:
+        found = pauli_tensor(fragment, pauli_program(fragment))
+        np.testing.assert_allclose(found, exact_tensor(fragment, open_state(fragment)), atol=1e-11)
+
+
 def test_a_deep_circuit_of_rotations_is_no_sum_of_paulis():
     rng, circuit = np.random.default_rng(1), QuantumCircuit(30)
     for layer in range(12):

@@ -1,7 +1,8 @@
 """A fragment's whole tensor in the Heisenberg picture: Paulis followed from the observable factors back to |0...0>.
 
 Each row is a Pauli with a coefficient and the entry of the tensor that it adds to. All rows take a step together; rows
-that become equal are joined; where they become many, half of the factors wait. Nothing is left out, so the tensor is as exact as the state vector's.
+that become equal are joined; where they become many, half of the factors wait. Nothing is left out, so the tensor is
+as exact as the state vector's.
 """
 
 from __future__ import annotations
