@@ -120,7 +120,7 @@ def pauli_program(fragment: Fragment, most: float = np.inf) -> PauliProgram | No
         acting[own] = table.after[:, sets]
         grown = table.most[sets]
         sums = bool(grown.any())
-        opened += log2(step.map.most) if step.leg is not None else 0.0
+        opened += log2(fragment.legs[step.leg].dimension) if step.leg is not None else 0.0
         likely.take(own, table.paths, opened)
         if sums:
             rows = np.minimum(rows + grown, opened + np.log2(_LETTERS_IN[acting]).sum(axis=0))  # equal ones are joined

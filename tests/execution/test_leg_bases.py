@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from math import prod
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from tasks.cutting.cost import exact_bytes, tensor_numbers
 from tasks.cutting.pauli_program import pauli_program
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
-from tasks.execution.simulators.pauli_tensor import pauli_tensor
+from tasks.execution.simulators.pauli_tensor import Rows, pauli_tensor
 from tests.oracles import problem_of
 
 
@@ -125,6 +126,22 @@ def test_few_qubits_with_many_legs_take_the_memory_predicted(seed):
             tracemalloc.stop()
         assert peak < 1.15 * predicted + (1 << 19), f"{peak} measured, {predicted} predicted, seed {seed}"
         assert predicted < 1.25 * peak or peak < 4 << 20, f"{peak} measured, {predicted} predicted, seed {seed}"
-        program = pauli_program(fragment, 0.3)
+        program = pauli_program(fragment, 0.05)
         if program is not None:
             np.testing.assert_allclose(found, pauli_tensor(fragment, program), atol=1e-11, err_msg=f"seed {seed}")
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_paulis_are_no_more_than_their_bound_however_many_legs(seed):
+    """Of each factor, once equal ones are joined."""
+    for fragment in many_legs(seed).fragments:
+        program, factors = pauli_program(fragment, 0.02), fragment.num_factors
+        if program is None:
+            continue
+        dimensions = *(leg.dimension for leg in fragment.legs), factors
+        rows = Rows((fragment.factors_x + 2 * fragment.factors_z).astype(np.uint8).T.copy(), np.arange(factors))
+        for step in program.steps:
+            rows.take(step.qubits, step.map, 0 if step.leg is None else prod(dimensions[step.leg + 1 :]))
+            rows._join()
+            most = np.bincount(rows.places % factors, minlength=factors)
+            assert (most <= 1.0001 * np.exp2(program.rows)).all(), f"{most}, {program.rows}, seed {seed}"
