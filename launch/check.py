@@ -16,7 +16,7 @@ from lxml import etree
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
-PARALLEL = ["-n", "2", "--dist", "loadgroup"]  # tests of one xdist_group share a worker, and so its fixtures
+PARALLEL = ["-n", "3", "--dist", "loadgroup"]  # many wait; those of one xdist_group share a worker
 
 
 def main(arguments: list[str]) -> int:

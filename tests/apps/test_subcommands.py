@@ -144,7 +144,7 @@ def test_the_cache_is_counted_checked_pruned_and_moved(tmp_path: Path, capsys: p
         status = main(["cache", *arguments, "--json"])
         return status, json.loads(capsys.readouterr().out)
 
-    open_store("store").put(b"\x00" * 32, b"not an entry", 0.0)
+    open_store("store").put(b"\x00" * 32, [b"not an entry"], 0.0)
     assert act("stats", "--cache", "store")[1]["unsound"] == 1
     status, found = act("verify", "--cache", "store")
     assert status == 2 and list(found["unsound"]) == ["00" * 32] and "not a cache entry" in found["unsound"]["00" * 32]

@@ -72,7 +72,7 @@ def test_two_runs_share_a_cluster_and_give_the_bits_of_one_machine(tmp_path, clu
         assert json.loads(out)["estimates"] == alone
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_workers_come_and_go_and_nothing_is_lost_or_computed_twice(tmp_path, alone, number):
     """One that is killed takes what it had made with it; one that is told to leave hands it on first."""
     with running_cluster(tmp_path / "cluster", {"CPU": 1}) as processes:

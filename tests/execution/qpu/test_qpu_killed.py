@@ -27,7 +27,7 @@ extrapolation.learn = learn_and_die
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("cache", ["kept", "off"])
+@pytest.mark.parametrize("cache", ["off", pytest.param("kept", marks=pytest.mark.slow)])
 def test_what_a_killed_task_measured_is_neither_paid_again_nor_forgotten(qpus, tmp_path, cache):
     emulator, run = qpus
     mark = tmp_path / "killed"

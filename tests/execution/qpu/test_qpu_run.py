@@ -87,7 +87,7 @@ def devices_of(folder):
     return {result["device"] for result in json.loads((folder / "record.json").read_text())["results"].values()}
 
 
-@pytest.mark.parametrize("cache", ["off", "kept"])
+@pytest.mark.parametrize("cache", [pytest.param("off", marks=pytest.mark.slow), "kept"])
 def test_a_run_on_two_qpus_is_right_says_what_ran_where_and_shows_no_token(qpus, tmp_path, cache):
     emulator, run = qpus
     done, (folder,) = run("--policy", "round_robin", "--cache", "off" if cache == "off" else str(tmp_path / cache))
@@ -200,8 +200,8 @@ def test_the_devices_are_listed_with_their_state(qpus):
     "shots, rounds, between, more",
     [
         (40_000, 2, False, ()),
-        (900, 1, False, ("--mitigation", "none")),
-        (40_000, 2, True, ("--mitigation", "none")),
+        pytest.param(900, 1, False, ("--mitigation", "none"), marks=pytest.mark.slow),
+        pytest.param(40_000, 2, True, ("--mitigation", "none"), marks=pytest.mark.slow),
         (2_500, 1, True, ("--mitigation", "none")),
     ],
 )
