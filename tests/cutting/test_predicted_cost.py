@@ -95,7 +95,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(name, marks=[pytest.mark.slow] * (name == "a large tensor")) for name in CASES]
+)
 def test_predicted_bytes_are_the_peak_of_the_arrays(case):
     problem, severed = CASES[case]
     plan = make_plan(problem, cuts=severed)

@@ -23,6 +23,11 @@ def cluster_engine(tmp_path_factory):
         yield
 
 
-@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
+LONG = ("a_thousand_small_tasks", "reconstruction_in_ranks")  # the embedded engine is asked them each time
+
+
+@pytest.mark.parametrize(
+    "check", [pytest.param(own, id=name, marks=[pytest.mark.slow] * (name in LONG)) for name, own in CHECKS.items()]
+)
 def test_cluster(check, cluster_engine):
     check()

@@ -145,7 +145,7 @@ def test_a_leg_used_twice_is_refused() -> None:
         network_of(twice)
 
 
-@pytest.mark.parametrize("shape", ["three parallel cuts", "disconnected", "grid"])
+@pytest.mark.parametrize("shape", ["three parallel cuts", "disconnected", pytest.param("grid", marks=pytest.mark.slow)])
 def test_slices_and_blocks_add_up(shape: str) -> None:
     rng = np.random.default_rng(11)
     edges, fragments = SHAPES[shape]
