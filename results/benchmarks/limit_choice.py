@@ -188,7 +188,8 @@ def choice_lines(sets: dict[str, list[dict[str, Any]]] | None) -> list[str]:
         f"turns, by every way that is predicted to take no more than a second or {_TIMED} times the least. The "
         "constants of predicted seconds were fitted to fragments of other seeds; those of the first two sets were "
         "looked at, too, those kept apart only when all was settled. Near: within "
-        f"{_NEAR} times of the best way measured.",
+        f"{_NEAR} times of the best way measured. The table is of 49cef4b: since 42e40a6 bonds and Paulis are counted "
+        "closer; before that, on 135 fragments of other seeds, 92 % were near and the worst took 2.2 times the best.",
         "",
         "| fragments | near | worst | geometric mean |",
         "|---|---:|---:|---:|",
