@@ -126,7 +126,8 @@ class Cache:
                 else:
                     out.append(counts_entry(keys[i], made, cost, self._expires(), requests[i].circuit, target))
                     if glimpses[i] and made.keep:
-                        self.recent.add(glimpses[i], Ran(requests[i], made, cost))
+                        written = "" if (key := keys[i]) is None else key.written
+                        self.recent.add(glimpses[i], Ran(requests[i], made, cost, written))
             return out
 
         first = [keys[group[0]] for group in members]
