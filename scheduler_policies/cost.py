@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from scheduler_policies.device import Device, DeviceState, Kind, Work
 from scheduler_policies.machine import AMPLITUDE_BYTES, DRAWN_FIRST, PLAIN_GATE
 
 # Swaps a sparse coupling map adds: a two-qubit gate costs this many on average after routing.
 ROUTED_TWO_QUBIT_GATES = 2.0
-# Where a job has one number of shots for all circuits: that many different numbers at most, and what rounding up to
-# them adds to a circuit's shots at most.
+# Where a job has one number of shots for all circuits: more different numbers than that are rounded up, by this at most.
 SHOT_LEVELS = 4
 LEVEL_RATIO = 1.25
 _MOST_BITS = 1000  # of what is counted: no machine holds nearly as much, and no float much more
@@ -135,9 +134,22 @@ def jobs_needed(device: Device, work: Work) -> int:
 
 
 def repeats_needed(device: Device, work: Work) -> int:
-    """How often a variant is in a job of a device that limits shots a job."""
+    """How many circuits a variant is on a device that limits shots a job."""
     limit = device.limits.shots_per_job
-    return 1 if limit is None else math.ceil(work.shots / limit)
+    return sum(1 if limit is None else math.ceil(share * work.shots / limit) for share in work.shares)
+
+
+def shot_levels(numbers: Sequence[float]) -> dict[float, float]:
+    """To what each number of shots is rounded up on a device whose jobs have one number for all their circuits."""
+    different = sorted(set(numbers))
+    level = {shots: shots for shots in different}
+    if len(different) > SHOT_LEVELS:
+        current = different[-1]
+        for shots in reversed(different):
+            if shots * LEVEL_RATIO < current:
+                current = shots
+            level[shots] = current
+    return level
 
 
 def work_seconds(device: Device, work: Work) -> float:
@@ -147,7 +159,7 @@ def work_seconds(device: Device, work: Work) -> float:
     """
     if device.exact:
         return device.speed.job + _simulation_seconds(device, work)
-    one = variant_seconds(device, work.width, work.depth, work.shots)
+    one = sum(variant_seconds(device, work.width, work.depth, math.ceil(share * work.shots)) for share in work.shares)
     return jobs_needed(device, work) * device.speed.job + work.variants * one
 
 

@@ -248,6 +248,7 @@ class Work:
         drawn_bytes: memory that a simulator needs at least for counts of its variants; 0: that of one state.
         variants: distinct variants on the sampled path.
         shots: shots for each variant, on average.
+        shares: parts of them that circuits of their own take on a QPU, at several factors on its noise.
         weight: |d estimate / d fragment| x sigma: the square root of the sum over variants of (g_v sigma_v)**2. With n
             shots a variant its part of the statistical error is ``weight / sqrt(n)``; ``weight`` times infidelity is
             its part of the systematic one. Parts add in squares.
@@ -287,6 +288,7 @@ class Work:
     whole: bool = True
     avoid: tuple[str, ...] = ()
     uneven: bool = False
+    shares: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
         sizes = (self.width, self.variants, self.shots)

@@ -96,11 +96,12 @@ def chosen_plan(problem: Problem, cuts: tuple[Cut, ...] | None, limits: Mapping[
     from tasks.prediction import predicted_spending, variances_bytes  # loads the simulator
 
     if aim in ("time", "cost"):
-        spent = [predicted_spending(plan, devices or (TYPICAL_CPU,), shots) for plan in plans]
+        spent = [predicted_spending(plan, devices or (TYPICAL_CPU,), shots, mitigation=mitigation) for plan in plans]
         keys = [(one.price if aim == "cost" else 0.0, one.execute + one.reconstruct) for one in spent]
         return plans[min(range(len(plans)), key=lambda k: keys[k])]
     noisy = only_noisy(devices)
-    spent = [predicted_spending(plan, devices if noisy else (TYPICAL_CPU,), shots) for plan in plans]
+    where = devices if noisy else (TYPICAL_CPU,)
+    spent = [predicted_spending(plan, where, shots, mitigation=mitigation) for plan in plans]
     took = [one.execute + one.reconstruct for one in spent]
     simulated = [(_VARIANCES + noisy) * sum(map(exact_fragment_seconds, plan.fragments)) for plan in plans]
     left = _WORTH * took[0] + _ALWAYS_S

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import log2
 from typing import Any
 
@@ -161,7 +162,8 @@ def forecast(
         spent = predicted_spending(plan, devices, None)
         size = predicted_bytes(plan, devices)
         return Forecast(cut_seconds, spent, (0.0,) * count, True, None, wanted, None, size, constants)
-    spent = predicted_spending(plan, devices, shots, readouts)
+    spend = partial(predicted_spending, plan, devices, readouts=readouts, mitigation=options.mitigation)
+    spent = spend(shots)
     may_take = _SIMULATED_S if within is None else within * spent.execute
     computed = (
         sum(map(exact_fragment_seconds, plan.fragments)) <= may_take  # known, where what follows is worked out
@@ -169,7 +171,7 @@ def forecast(
         and variances_bytes(plan) <= min(_ROOM_BYTES, options.memory_bytes or _ROOM_BYTES)
         and (options.memory_bytes is None or predicted_bytes(plan) <= options.memory_bytes)
     )
-    needed: float | None = None
+    needed, known = None, None
     biases = np.zeros(0)
     if computed:
         known = shot_variances(problem, plan, options.memory_bytes, devices=noisy, mitigation=options.mitigation)
@@ -177,6 +179,7 @@ def forecast(
             biases = noise_biases(problem, plan, noisy, options.memory_bytes, mitigation=options.mitigation)
         needed = known.shots_for(wanted) if within is None or options.target_error is not None else None
         errors = known.std_errors(shots)
+        spent = spend(shots, worth=known)
     else:
         candidate = sketch_of(partition_of(plan))
         norms = np.sqrt(problem.terms.coefficients.power(2).sum(axis=1))
@@ -186,7 +189,7 @@ def forecast(
     target = options.target_error is not None and options.shots is None
     if target and needed is not None:
         shots, errors = needed, errors * 0 + wanted
-        spent = predicted_spending(plan, devices, shots, readouts, target=True)
+        spent = spend(shots, target=True, worth=known)
     return Forecast(
         cut_seconds,
         spent,
@@ -194,7 +197,7 @@ def forecast(
         computed,
         needed,
         wanted,
-        None if needed is None else predicted_spending(plan, devices, needed, readouts, target=target),
+        None if needed is None else spend(needed, target=target, worth=known),
         predicted_bytes(plan, devices, int(min(shots, 1e15))),
         constants,
         tuple(biases.tolist()) if biases.any() else (),

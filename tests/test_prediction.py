@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,9 +18,20 @@ from tasks.cut import chosen_plan
 from tasks.cutting import CuttingError, GateCut, WireCut, make_plan, make_plans, structure_of
 from tasks.cutting.cost import exact_fragment_seconds, greedy_contraction
 from tasks.cutting.variants import measurement_groups
-from tasks.execution.jobs import equal_jobs, exact_jobs, fragment_tensor, run_job, sampled_jobs, uniform_shots
+from tasks.execution.jobs import (
+    equal_jobs,
+    exact_jobs,
+    fragment_tensor,
+    measuring,
+    run_job,
+    sampled_jobs,
+    uniform_shots,
+)
+from tasks.execution.mitigation.extrapolation import mitigation_of
+from tasks.execution.qpu.packing import pack_jobs
 from tasks.execution.works import works_of
 from tasks.prediction import Spending, greedy_flops, predicted_spending, shot_variances, variances_bytes
+from tasks.prediction.bill import RoundShots, billed
 from tasks.prediction.shot_outcomes import outcomes_bytes
 from tasks.reconstruction import contract, estimate_values
 from tests.oracles import brickwork, problem_of, random_labels
@@ -153,7 +165,7 @@ def test_less_error_may_take_the_time_in_which_more_shots_would_bring_it(seconds
     monkeypatch.setattr("tasks.cut.compared_plans", lambda *_: plans)
     monkeypatch.setattr("tasks.cut._predicted_error", lambda _, plan, *__: 1.0 if plan is plans[0] else error)
     spent = {id(plan): Spending(own, 0.0, 0.0) for plan, own in zip(plans, seconds, strict=True)}
-    monkeypatch.setattr("tasks.prediction.predicted_spending", lambda plan, *_: spent[id(plan)])
+    monkeypatch.setattr("tasks.prediction.predicted_spending", lambda plan, *_, **__: spent[id(plan)])
     assert chosen_plan(problem, None, limits) is plans[taken]
 
 
@@ -319,3 +331,35 @@ def test_spending_is_by_device():
     assert two.execute < 0.7 * on_qpu.execute
     exact = predicted_spending(make_plan(problem, max_qubits=12), (QPU,), None)
     assert exact.unplaced and "takes shots only" in exact.unplaced[0][1]
+
+
+@pytest.mark.parametrize("mitigation", ["none", "readout", "readout+zne"])
+@pytest.mark.parametrize("common", [False, True])
+def test_jobs_and_shots_are_those_that_the_circuits_are_packed_into(common, mitigation):
+    """A variant is a circuit at each noise factor; where jobs have one number of shots, others are rounded up."""
+    plan = make_plan(wide_line(24), max_qubits=12, shots=10**5)
+    limits = DeviceLimits(circuits_per_job=7, shots_per_job=6000, common_shots=common)
+    qpu, against = replace(QPU, price=Price(per_job=1.0, per_shot=1e-3), limits=limits), mitigation_of(mitigation)
+    read = np.concatenate(list(map(measuring, plan.fragments, plan.schemes)))
+    readout = 2 * against.calibration_shots if against.readout else 0
+    for total in (50 * len(read), 50 * len(read) + 3):
+        shots = np.concatenate(uniform_shots(plan, total, halves=2), axis=1).sum(axis=0)[read]
+        sizes = abs(against.shares) / abs(against.shares).sum()
+        asked = [max(1, round(share * own)) for own in shots for share in sizes]
+        asked += [readout // 2] * (2 if readout else 0)
+        batches = pack_jobs(SimpleNamespace(limits=limits), [(k, str(k), many) for k, many in enumerate(asked)])
+        bill = len(batches) + 1e-3 * sum(sum(batch.shots) for batch in batches)
+        told = predicted_spending(plan, (qpu,), total, {"QPU_A": readout}, mitigation=mitigation).price
+        assert told == pytest.approx(bill, abs=0.02), f"{len(asked)} circuits in {len(batches)} jobs"
+
+
+@pytest.mark.parametrize("common", [False, True])
+def test_uneven_rounds_are_billed_as_they_are_packed(common):
+    rng, shares = np.random.default_rng(7), (0.75, 0.25)
+    limits = DeviceLimits(circuits_per_job=7, shots_per_job=600, common_shots=common)
+    asked = [np.round(np.exp(rng.uniform(3, 8, many))) for many in (3, 40)]
+    pieces = [max(1, round(share * own)) for shots in asked for own in shots for share in shares]
+    batches = pack_jobs(SimpleNamespace(limits=limits), [(k, str(k), many) for k, many in enumerate(pieces)])
+    jobs, shots = billed(replace(QPU, limits=limits), list(map(RoundShots.of, asked)), shares, 0)
+    assert jobs == len(batches), "seed 7"
+    assert shots == pytest.approx(sum(sum(batch.shots) for batch in batches), rel=1e-3), "seed 7"

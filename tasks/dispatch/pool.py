@@ -261,5 +261,5 @@ def work_of(piece: Piece, whole: Work, norm: float, avoid: Sequence[str] = (), *
         first=piece.first,
         whole=piece.exact or (count == whole.variants and not counted),
         avoid=tuple(avoid),
-        uneven=len(set(piece.shots)) > SHOT_LEVELS,
+        uneven=len(whole.shares) * len(set(piece.shots)) > SHOT_LEVELS,
     )

@@ -29,7 +29,7 @@ from tasks.execution.cache.stores.registry import check_place
 from tasks.execution.device_results import ExecutionOptions
 from tasks.execution.held import held_qpus
 from tasks.execution.run_devices import devices_brought, run_devices, state_of
-from tasks.execution.works import works_of
+from tasks.execution.works import noise_shares, works_of
 from tasks.forecast import forecast, readouts_due
 from tasks.model.problem import Problem
 from tasks.model.progress import Progress
@@ -114,7 +114,7 @@ def started(
                 units=usable_cores(),
                 readouts=readouts,
             ),
-            works_of(plan, 1, fidelities=known),
+            works_of(plan, 1, fidelities=known, shares=noise_shares(devices, options.mitigation)),
             directory,
             float(np.sqrt((problem.terms.coefficients.data**2).sum())),
             ExecutionOptions(

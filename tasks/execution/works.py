@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import prod, sqrt
 
-from scheduler_policies import Work
+import numpy as np
+
+from scheduler_policies import Device, Work
 from tasks.cutting.cost import (
     cheaper_way,
     end_cost,
@@ -27,6 +29,7 @@ def works_of(
     shots: int | Sequence[int],
     weights: Sequence[float] | None = None,
     fidelities: Mapping[int, Sequence[tuple[str, float]]] | None = None,
+    shares: tuple[float, ...] = (1.0,),
 ) -> list[Work]:
     """One `Work` for each fragment of a plan.
 
@@ -36,6 +39,7 @@ def works_of(
         weights: (fragment,) |d estimate / d fragment| x sigma, from a first round's gradient; when not given, what
             the cuts alone let expect (see ``expected_weight``).
         fidelities: for a fragment, (device name, fidelity of its transpiled circuit) where known.
+        shares: of a variant's shots, at each noise factor (``noise_shares``).
     """
     each = [shots] * len(plan.fragments) if isinstance(shots, int) else list(shots)
     works = []
@@ -68,9 +72,20 @@ def works_of(
                 mid_circuit_measurements=sum(leg.kind.measures_midway for leg in fragment.legs),
                 ancillas=sum(leg.kind.ancillas for leg in fragment.legs),
                 fidelities=tuple(fidelities.get(index, ())) if fidelities else (),
+                shares=shares,
             )
         )
     return works
+
+
+def noise_shares(devices: Sequence[Device], mitigation: str) -> tuple[float, ...]:
+    """Parts of a variant's shots that a QPU takes at each noise factor of a mitigation."""
+    if mitigation == "none" or all(device.exact for device in devices):
+        return (1.0,)
+    from tasks.execution.mitigation.extrapolation import mitigation_of  # loads what talks to QPUs
+
+    sizes = np.abs(mitigation_of(mitigation).shares)
+    return tuple((sizes / sizes.sum()).tolist())
 
 
 def expected_weight(plan: Plan, fragment: Fragment, schemes: Sequence[Scheme], variants: int) -> float:

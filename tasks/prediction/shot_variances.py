@@ -72,10 +72,13 @@ class ShotVariances:
         variants = len(self._worth)
         if variants == 0:
             return np.zeros(self.values.shape[1])
-        first = first_round_shots(len(self.fragments), float(shots))
-        done = np.full(variants, first / variants)
-        taken = done if first == shots else expected_shots(self._worth, done, float(shots))
+        taken = self.taken(shots, first_round_shots(len(self.fragments), float(shots)))
         return np.sqrt(self.values[self.measuring].T @ (1.0 / taken) + self.beyond * (variants / shots) ** 2)
+
+    def taken(self, shots: float, first: float) -> np.ndarray:
+        """(variant that reads a bit,) shots of all rounds, ``first`` of them in one that is even."""
+        done = np.full(len(self._worth), first / max(1, len(self._worth)))
+        return done if first == shots else expected_shots(self._worth, done, float(shots))
 
     def even_errors(self, each: float) -> np.ndarray:
         """(observable,) standard errors that so many shots of every variant that measures give."""

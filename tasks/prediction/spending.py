@@ -9,7 +9,7 @@ from math import ceil
 import numpy as np
 
 from scheduler_policies import Device, Kind, Work
-from scheduler_policies.cost import LEVEL_RATIO, SHOT_LEVELS, repeats_needed, why_not, work_seconds
+from scheduler_policies.cost import why_not, work_seconds
 from scheduler_policies.machine import (
     CONTRACTION_FLOPS,
     CPU_SPEED,
@@ -47,7 +47,9 @@ from tasks.cutting.cost import (
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment
 from tasks.execution.jobs import count_measuring, equal_jobs, exact_jobs
-from tasks.execution.works import works_of
+from tasks.execution.works import noise_shares, works_of
+from tasks.prediction.bill import RoundShots, billed
+from tasks.prediction.shot_variances import ShotVariances
 from tasks.reconstruction.contraction.path import OPTIMAL_BELOW, REFINE_ABOVE
 from tasks.reconstruction.statistics.allocation import first_round_shots
 from tasks.runtime import INLINE_S
@@ -129,6 +131,8 @@ def predicted_spending(
     readouts: Mapping[str, int] | None = None,
     *,
     target: bool = False,
+    mitigation: str = "none",
+    worth: ShotVariances | None = None,
 ) -> Spending:
     """Put every fragment of every round, the longest first, where it is done soonest.
 
@@ -138,6 +142,8 @@ def predicted_spending(
         shots: in all, None for an exact run.
         readouts: by QPU, shots that it takes besides to measure its readout, if it is used at all.
         target: whether these are the shots that a target error takes: the first round does not know how many.
+        mitigation: what is done against the errors of QPUs, which may take several circuits for a variant.
+        worth: what shots are worth, if that is known: how the second round shares them out.
     """
     drawn = {d.name: replace(d, speed=replace(d.speed, **DRAWN_TOGETHER)) for d in devices if d.kind is Kind.CPU}
 
@@ -149,11 +155,11 @@ def predicted_spending(
         return known + blocks * device.speed.amplitude_gate / CPU_SPEED.amplitude_gate
 
     fragments, totals = plan.fragments, _rounds(plan, shots, target)
-    works = _works(plan, totals, shots is None)
-    read = [] if shots is None else list(map(count_measuring, fragments, plan.schemes))
+    works = _works(plan, totals, shots is None, noise_shares(devices, mitigation))
+    round_shots = _round_shots(plan, totals, worth) if any(not device.exact for device in devices) else []
     price, refused, total, busiest = 0.0, {}, 0.0, 0.0
     due = dict(readouts or {})
-    for round_shots, own in zip(totals, works, strict=True):
+    for place, own in enumerate(works):
         free = {device.name: [0.0] * max(1, device.units) for device in devices}
         asked: dict[str, list[Work]] = {}
         for work in sorted(own, key=lambda work: -min((taken(d, work) for d in devices), default=0.0)):
@@ -167,15 +173,15 @@ def predicted_spending(
             free[chosen.name][unit] += taken(chosen, work)
             total += taken(chosen, work) - chosen.speed.job
             price += chosen.price.per_second * work_seconds(chosen, work)
-            if not chosen.exact:
-                rounded_up = LEVEL_RATIO if work.uneven and chosen.limits.common_shots else 1.0
-                price += chosen.price.per_shot * round_shots * read[work.fragment] / max(1, sum(read)) * rounded_up
             asked.setdefault(chosen.name, []).append(work)
         for device in devices:
             if device.name in asked:
-                readout = due.pop(device.name, 0)
-                jobs = _jobs(device, asked[device.name], read, readout)
-                price += device.price.per_shot * readout + device.price.per_job * jobs
+                jobs, taken_shots = len(asked[device.name]), 0.0
+                if not device.exact:
+                    spread = [round_shots[place][work.fragment] for work in asked[device.name]]
+                    shares = asked[device.name][0].shares
+                    jobs, taken_shots = billed(device, spread, shares, due.pop(device.name, 0))
+                price += device.price.per_shot * taken_shots + device.price.per_job * jobs
         busiest += max((max(units) for units in free.values()), default=0.0)
     here, last = all(device.kind is Kind.CPU for device in devices), works[-1]
     inline = here and done_here(plan, devices, shots)
@@ -200,20 +206,27 @@ def predicted_spending(
     return Spending(busiest, contraction, price, tuple(refused.items()))
 
 
-def _jobs(device: Device, works: Sequence[Work], read: Sequence[int], readout: int) -> int:
-    """Jobs that these works of a round share, with two circuits that measure the readout where these are due.
+def _round_shots(plan: Plan, totals: Sequence[float], worth: ShotVariances | None) -> list[list[RoundShots]]:
+    """(round, fragment) what the variants that read a bit take.
 
-    ``read``: of each fragment, variants that measure: the others are no circuits.
+    Args:
+        plan: the plan.
+        totals: shots of each round.
+        worth: what shots are worth, if that is known.
     """
-    if device.exact:
-        return len(works)
-    circuits = sum(read[work.fragment] * repeats_needed(device, work) for work in works) + (2 if readout else 0)
-    limit = device.limits.circuits_per_job
-    jobs = 1 if limit is None else ceil(circuits / limit)
-    if not device.limits.common_shots:
-        return jobs
-    levels = SHOT_LEVELS if any(work.uneven for work in works) else 1  # each in jobs of its own
-    return min(circuits, max(jobs, levels + (readout > 0)))
+    read = list(map(count_measuring, plan.fragments, plan.schemes))
+    variants = sum(cost.variants for cost in plan.costs)
+    even = totals[0] if totals[0] < 2 * variants else totals[0] - 2 * (variants - sum(read))  # a shot in either half
+    first, *later = (total / max(1, sum(read)) for total in (even, *totals[1:]))
+    found = [[RoundShots.even(first, many) for many in read]]
+    for each in later:
+        if worth is None:
+            found.append([RoundShots.uneven(each, many) for many in read])
+        else:
+            more = worth.taken(sum(totals), totals[0]) - totals[0] / max(1, sum(read))
+            owner = worth.fragments[worth.measuring]
+            found.append([RoundShots.of(more[owner == k]) for k in range(len(read))])
+    return found
 
 
 def _rounds(plan: Plan, shots: float | None, target: bool) -> list[float]:
@@ -224,7 +237,7 @@ def _rounds(plan: Plan, shots: float | None, target: bool) -> list[float]:
     return [own for own in (first, shots - first) if own > 0]
 
 
-def _works(plan: Plan, rounds: Sequence[float], exact: bool) -> list[list[Work]]:
+def _works(plan: Plan, rounds: Sequence[float], exact: bool, shares: tuple[float, ...]) -> list[list[Work]]:
     """The works of each round; a later round shares its shots out unevenly, in mean as here."""
     if exact:
         simulated = {fragment.index for fragment in once_each(plan)}
@@ -232,10 +245,10 @@ def _works(plan: Plan, rounds: Sequence[float], exact: bool) -> list[list[Work]]
     variants = sum(cost.variants for cost in plan.costs)
     return [
         [
-            replace(work, whole=False, uneven=number > 0 and work.variants > SHOT_LEVELS)
-            for work in works_of(plan, ceil(min(own, _MOST_SHOTS) / max(1, variants)))
+            replace(work, whole=False)
+            for work in works_of(plan, ceil(min(own, _MOST_SHOTS) / max(1, variants)), shares=shares)
         ]
-        for number, own in enumerate(rounds)
+        for own in rounds
     ]
 
 

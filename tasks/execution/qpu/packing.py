@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scheduler_policies.cost import LEVEL_RATIO, SHOT_LEVELS
+from scheduler_policies.cost import shot_levels
 from tasks.execution.qpu.target import QpuTarget
 
 Piece = tuple[int, str, int]
@@ -67,15 +67,8 @@ def pack_jobs(target: QpuTarget, wanted: Sequence[Piece]) -> list[JobBatch]:
 
 
 def _by_level(pieces: Sequence[Piece]) -> list[list[Piece]]:
-    numbers = sorted({shots for _, _, shots in pieces})
-    level = {shots: shots for shots in numbers}
-    if len(numbers) > SHOT_LEVELS:
-        current = numbers[-1]
-        for shots in reversed(numbers):
-            if shots * LEVEL_RATIO < current:
-                current = shots
-            level[shots] = current
+    level = shot_levels([shots for _, _, shots in pieces])
     groups: dict[int, list[Piece]] = {}
     for variant, digest, shots in pieces:
-        groups.setdefault(level[shots], []).append((variant, digest, level[shots]))
+        groups.setdefault(int(level[shots]), []).append((variant, digest, int(level[shots])))
     return [groups[shots] for shots in sorted(groups)]

@@ -197,15 +197,17 @@ def test_the_devices_are_listed_with_their_state(qpus):
 
 
 @pytest.mark.parametrize(
-    "shots, rounds, between, more",
+    "name, shots, rounds, between, more",
     [
-        (40_000, 2, False, ()),
-        pytest.param(900, 1, False, ("--mitigation", "none"), marks=pytest.mark.slow),
-        pytest.param(40_000, 2, True, ("--mitigation", "none"), marks=pytest.mark.slow),
-        (2_500, 1, True, ("--mitigation", "none")),
+        ("QPU_A", 40_000, 2, False, ()),
+        pytest.param("QPU_A", 900, 1, False, ("--mitigation", "none"), marks=pytest.mark.slow),
+        pytest.param("QPU_A", 40_000, 2, True, ("--mitigation", "none"), marks=pytest.mark.slow),
+        ("QPU_A", 2_500, 1, True, ("--mitigation", "none")),
+        pytest.param("QPU_A", 40_000, 2, True, ("--mitigation", "readout+zne"), marks=pytest.mark.slow),
+        pytest.param("QPU_B", 2_500, 1, True, ("--mitigation", "readout+zne"), marks=pytest.mark.slow),
     ],
 )
-def test_the_price_of_a_plan_is_the_bill_of_its_run(qpus, tmp_path, shots, rounds, between, more):
+def test_the_price_of_a_plan_is_the_bill_of_its_run(qpus, tmp_path, name, shots, rounds, between, more):
     """Shots and jobs of both rounds, where there are two, and the readout where it is measured.
 
     A fragment that is asked nothing stands between two others: many of its variants read no bit.
@@ -213,7 +215,7 @@ def test_the_price_of_a_plan_is_the_bill_of_its_run(qpus, tmp_path, shots, round
     emulator, run = qpus
     if between:
         (tmp_path / "ghz.qasm").write_text(BETWEEN)
-    where = only_qpus(tmp_path, "QPU_A", words="qubits=7 price_per_job=0.3 price_per_shot=0.0001")
+    where = only_qpus(tmp_path, name, words="qubits=7 price_per_job=0.3 price_per_shot=0.0001")
     done, (folder,) = run("--resources", str(where), "--shots", str(shots), *more)
     assert done.returncode == 0, done.stderr
     record = json.loads((folder / "record.json").read_text())
