@@ -10,7 +10,7 @@ from scheduler_policies.machine import AMPLITUDE_BYTES, DRAWN_FIRST, PLAIN_GATE
 
 # Swaps a sparse coupling map adds: a two-qubit gate costs this many on average after routing.
 ROUTED_TWO_QUBIT_GATES = 2.0
-# Where a job has one number of shots for all circuits: more different numbers than that are rounded up, by this at most.
+# Where a job has one number of shots for all circuits: more numbers than that are rounded up, by this at most.
 SHOT_LEVELS = 4
 LEVEL_RATIO = 1.25
 _MOST_BITS = 1000  # of what is counted: no machine holds nearly as much, and no float much more

@@ -20,7 +20,6 @@ _COMPARED = 8  # plans
 _COMPARED_INSTRUCTIONS = 8_000  # in all: building the fragments of large circuits takes long
 _WORTH = 0.1  # of a run's seconds, computing the errors of its plans may take
 _ALWAYS_S = 0.15
-_VARIANCES = 3.0  # times as long as the exact tensors of a plan, what its shots are worth takes
 _LONGER = 1.25  # so many times the seconds in which the first plan would reach the same error, a plan may take
 _ROOM_BYTES = 1 << 31  # for the errors of one plan
 _CLEARLY = 0.97  # a plan that the search ranked lower has to be better by more than predictions are uncertain
@@ -93,7 +92,7 @@ def chosen_plan(problem: Problem, cuts: tuple[Cut, ...] | None, limits: Mapping[
     plans = compared_plans(problem, asked, max(1, most))
     if len(plans) == 1:
         return plans[0]
-    from tasks.prediction import predicted_spending, variances_bytes  # loads the simulator
+    from tasks.prediction import predicted_spending, variances_bytes, variances_seconds  # loads the simulator
 
     if aim in ("time", "cost"):
         spent = [predicted_spending(plan, devices or (TYPICAL_CPU,), shots, mitigation=mitigation) for plan in plans]
@@ -103,15 +102,14 @@ def chosen_plan(problem: Problem, cuts: tuple[Cut, ...] | None, limits: Mapping[
     where = devices if noisy else (TYPICAL_CPU,)
     spent = [predicted_spending(plan, where, shots, mitigation=mitigation) for plan in plans]
     took = [one.execute + one.reconstruct for one in spent]
-    simulated = [(_VARIANCES + noisy) * sum(map(exact_fragment_seconds, plan.fragments)) for plan in plans]
+    simulated = [sum(map(exact_fragment_seconds, plan.fragments)) for plan in plans]
     left = _WORTH * took[0] + _ALWAYS_S
     room = min(_ROOM_BYTES, asked.get("memory_bytes") or _ROOM_BYTES)
     kept = []
     for k in sorted(range(len(plans)), key=lambda k: (k > 0, simulated[k])):
-        left -= simulated[k]
-        if left < 0:
-            break
-        if variances_bytes(plans[k]) <= room:
+        takes = variances_seconds(plans[k]) + noisy * simulated[k]
+        if takes <= left and variances_bytes(plans[k]) <= room:
+            left -= takes
             kept.append(k)
         elif k == 0:  # nothing to compare the others with
             break

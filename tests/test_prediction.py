@@ -32,7 +32,7 @@ from tasks.execution.qpu.packing import pack_jobs
 from tasks.execution.works import works_of
 from tasks.prediction import Spending, greedy_flops, predicted_spending, shot_variances, variances_bytes
 from tasks.prediction.bill import RoundShots, billed
-from tasks.prediction.shot_outcomes import outcomes_bytes
+from tasks.prediction.shot_outcomes import along_legs, outcomes_bytes
 from tasks.reconstruction import contract, estimate_values
 from tests.oracles import brickwork, problem_of, random_labels
 
@@ -363,3 +363,24 @@ def test_uneven_rounds_are_billed_as_they_are_packed(common):
     jobs, shots = billed(replace(QPU, limits=limits), list(map(RoundShots.of, asked)), shares, 0)
     assert jobs == len(batches), "seed 7"
     assert shots == pytest.approx(sum(sum(batch.shots) for batch in batches), rel=1e-3), "seed 7"
+
+
+def test_matrices_along_legs_are_those_of_a_sum_over_all_of_them():
+    rng = np.random.default_rng(11)
+    array, matrices = rng.normal(size=(2, 4, 3, 5)), [rng.normal(size=shape) for shape in ((3, 2), (6, 4), (1, 3))]
+    expected = np.einsum("abcf,ia,jb,kc->fijk", array, *matrices)
+    np.testing.assert_allclose(along_legs(array, matrices), expected, atol=1e-12, err_msg="seed 11")
+
+
+def test_a_plan_whose_error_takes_longer_than_it_may_is_not_compared(monkeypatch):
+    problem = problem_of(brickwork(8, 3, np.random.default_rng(4), gate="rzz"), ["Z" * 8], np.ones((1, 1)))
+    limits = {"max_qubits": 5, "shots": 100_000, "memory_bytes": None, "seed": 0, "plan_seconds": None}
+    plans = make_plans(problem, **limits, most=3)
+    assert len(plans) == 3
+    seconds = {id(plan): own for plan, own in zip(plans, (0.05, 50.0, 0.01), strict=True)}
+    asked = []
+    monkeypatch.setattr("tasks.cut.compared_plans", lambda *_: plans)
+    monkeypatch.setattr("tasks.prediction.variances_seconds", lambda plan: seconds[id(plan)])
+    monkeypatch.setattr("tasks.cut._predicted_error", lambda _, plan, *__: asked.append(plan) or 1.0)
+    assert chosen_plan(problem, None, limits) is plans[0]
+    assert [plans.index(plan) for plan in asked] == [0, 2]

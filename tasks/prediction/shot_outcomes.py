@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import prod
 
 import numpy as np
@@ -28,6 +28,7 @@ from tasks.prediction.noise import NOISELESS, Noise, sign_bits
 _MOST_PRODUCTS = 256  # of two factors of a fragment; beyond, factors count as if they were independent
 _COPIES = 5.0  # of what is asked, while it is worked out
 _SHORT_S = 0.01  # of a fragment: no other way is looked for
+_TOGETHER = 16  # the size up to which legs' matrices are joined
 _X, _Y = 1, 2
 
 
@@ -44,6 +45,12 @@ class LegOutcomes:
     influence: np.ndarray
     chance: np.ndarray
     settings: np.ndarray
+
+    @cached_property
+    def sums(self) -> np.ndarray:
+        """(setting, outcome) 1 where an outcome is the setting's."""
+        owner = np.repeat(np.arange(len(self.settings)), np.diff([*self.settings, len(self.influence)]))
+        return np.asarray(owner == np.arange(len(self.settings))[:, None], dtype=float)
 
     @classmethod
     @lru_cache(maxsize=256)
@@ -109,9 +116,7 @@ class FragmentOutcomes:
 
     def by_setting(self, array: np.ndarray) -> np.ndarray:
         """(setting of each leg...) sums of an array over outcomes (outcome of each leg...)."""
-        for axis, leg in enumerate(self.legs):
-            array = np.add.reduceat(array, leg.settings, axis=axis)
-        return array
+        return np.asarray(along_legs(array[..., None], [leg.sums for leg in self.legs])[0])
 
 
 def fragment_outcomes(fragment: Fragment, schemes: tuple[Scheme, ...], noise: Noise = NOISELESS) -> FragmentOutcomes:
@@ -132,14 +137,14 @@ def fragment_outcomes(fragment: Fragment, schemes: tuple[Scheme, ...], noise: No
     groups = []
     for question in _questions(fragment):
         exact, seen = whole_tensor(question.fragment), noise.contrast ** sign_bits(question.fragment)
-        levels = [exact * kept for kept in noise.kept(question.fragment)]
+        levels = [exact * (kept * seen) for kept in noise.kept(question.fragment)]
         for group, places, pairs in zip(question.groups, question.factors, question.products, strict=True):
             values[..., group.factors] = exact[..., places]
             times[group.factors] += 1
             used, product_of = np.unique(pairs, return_inverse=True)
             product_of = product_of.reshape(pairs.shape) - int(used[0] < 0)
             means, products = (
-                np.array([along_legs(np.moveaxis((own * seen)[..., which], -1, 0), chances) for own in levels])
+                np.array([along_legs(np.take(own, which, axis=-1), chances) for own in levels])
                 for which in (places, used[used >= 0])
             )
             groups.append(GroupOutcomes(group.factors, means, products, product_of))
@@ -152,7 +157,7 @@ def shown_values(fragment: Fragment, schemes: tuple[Scheme, ...], noise: Noise, 
     kept = zip(noise.shares, noise.kept(fragment), strict=True)
     left = values * sum(share * own for share, own in kept) * (noise.contrast * noise.reading) ** sign_bits(fragment)
     shown = [leg.influence.T @ leg.chance for leg in _legs(fragment, schemes, noise)]
-    return np.moveaxis(along_legs(np.moveaxis(left, -1, 0), shown), 0, -1)
+    return np.moveaxis(along_legs(left, shown), 0, -1)
 
 
 def _legs(fragment: Fragment, schemes: tuple[Scheme, ...], noise: Noise) -> tuple[LegOutcomes, ...]:
@@ -167,12 +172,17 @@ def outcomes_seconds(fragment: Fragment) -> float:
     return sum(exact_fragment_seconds(question.fragment) for question in _questions(fragment))
 
 
-def outcomes_bytes(fragment: Fragment, schemes: tuple[Scheme, ...]) -> float:
-    """About what its outcomes take, and what is made of them: every outcome of every leg, for all that is asked."""
+def outcomes_count(fragment: Fragment, schemes: tuple[Scheme, ...]) -> float:
+    """How many numbers its outcomes are: every outcome of every leg, for all that is asked."""
     outcomes = prod(
         float(len(LegOutcomes.of(leg.kind, s).chance)) for leg, s in zip(fragment.legs, schemes, strict=True)
     )
-    return 8.0 * _COPIES * outcomes * sum(question.fragment.num_factors for question in _questions(fragment))
+    return outcomes * sum(question.fragment.num_factors for question in _questions(fragment))
+
+
+def outcomes_bytes(fragment: Fragment, schemes: tuple[Scheme, ...]) -> float:
+    """About what its outcomes take, and what is made of them."""
+    return 8.0 * _COPIES * outcomes_count(fragment, schemes)
 
 
 @dataclass(frozen=True)
@@ -245,7 +255,18 @@ def _turned(fragment: Fragment, group: MeasurementGroup) -> Fragment:
 
 
 def along_legs(array: np.ndarray, matrices: Sequence[np.ndarray]) -> np.ndarray:
-    """(first, new index of each leg...) an array (first, leg...) with each leg's axis multiplied by its (new, leg)."""
-    for axis, matrix in enumerate(matrices, start=1):
-        array = np.moveaxis(np.tensordot(array, matrix, axes=(axis, 1)), -1, axis)
-    return array
+    """(last, new index of each leg...) an array (leg..., last) with each leg's axis multiplied by its (new, leg).
+
+    The first axis becomes the last one by a product, so that no array is re-ordered on the way; small neighbours go
+    together.
+    """
+    joined: list[np.ndarray] = []
+    for matrix in matrices:
+        if joined and joined[-1].shape[1] * matrix.shape[1] <= _TOGETHER:
+            joined[-1] = np.kron(joined[-1], matrix)
+        else:
+            joined.append(matrix)
+    value = array
+    for matrix in joined:
+        value = value.reshape(matrix.shape[1], -1).T @ matrix.T
+    return value.reshape(array.shape[-1], *map(len, matrices))

@@ -31,6 +31,7 @@ from tasks.prediction.shot_outcomes import (
     along_legs,
     fragment_outcomes,
     outcomes_bytes,
+    outcomes_count,
     outcomes_seconds,
 )
 from tasks.prediction.whole_variance import whole_variance
@@ -43,7 +44,7 @@ _BISECTIONS = 20
 _BEYOND_SHOTS = 1000  # a variant, at which what is beyond first order is computed
 _MOST_BEYOND = 100.0  # about, for an observable of norm 1
 _ROUNDING = 1e-12
-_NUMBER_S = 1e-7
+_NUMBER_S = 2e-7  # of each of the numbers that outcomes are, all that is done with it
 _ARRAYS = 4  # of the largest size, for each term, that the gradients hold together
 
 
@@ -154,9 +155,7 @@ def shot_variances(
 
 def variances_seconds(plan: Plan) -> float:
     """How long ``shot_variances`` is likely to take on one typical core."""
-    numbers = sum(
-        cost.variants * fragment.num_factors for cost, fragment in zip(plan.costs, plan.fragments, strict=True)
-    )
+    numbers = sum(map(outcomes_count, plan.fragments, plan.schemes))
     return sum(map(outcomes_seconds, plan.fragments)) + numbers * _NUMBER_S
 
 
@@ -169,7 +168,7 @@ def variances_bytes(plan: Plan) -> float:
 
 def _add_variances(rows: np.ndarray, shown: FragmentOutcomes, piece: LeafGradient) -> None:
     """Add a fragment's share: rows (variant, observable)."""
-    influences = along_legs(piece.gradient, [leg.influence for leg in shown.legs])
+    influences = along_legs(np.moveaxis(piece.gradient, 0, -1), [leg.influence for leg in shown.legs])
     each = len(rows) // len(shown.groups)
     for number, group in enumerate(shown.groups):
         place = np.full(len(shown.counted), -1)

@@ -87,7 +87,7 @@ def _moments(shown: FragmentOutcomes, shots: float) -> np.ndarray:
     for group in shown.groups:
         counted = shown.counted[group.factors]
         for spread, means, products in zip(shown.spreads, group.means, group.products, strict=True):
-            seen, each = along_legs(products, squares), means
+            seen, each = along_legs(np.moveaxis(products, 0, -1), squares), means
             for axis, leg in enumerate(shown.legs, start=1):  # (k, ..., setting and leg entry, ...)
                 owner = np.repeat(np.arange(len(leg.settings)), np.diff([*leg.settings, len(leg.influence)]))
                 entries = np.zeros((len(leg.settings), *leg.influence.T.shape))
