@@ -46,7 +46,8 @@ _BLOCKS, _DRAWN_BLOCKS = 1.0, 2.4  # times what blocks of gates are counted with
 _SIMULATED = 48  # qubits: no machine holds the state of more, and a program for it is not worth its time
 _MOST = 2**1000  # opt_einsum counts in integers of any size
 WIDE = 16  # qubits from which a way without all amplitudes can be the quicker one by much
-WORTH_S = 0.03  # of all amplitudes: below, no other way is looked for
+WORTH_S = 0.03  # of all amplitudes at most: below, no other way is looked for
+LEAST_S = 0.003  # of a way: a quicker one would take longer to find
 CLEARLY = 1.3  # times what another way takes
 _ROOM = 1 << 26  # bytes that any way may take; more only where all amplitudes take as much
 _CLEARLY_DRAWN = 3.0  # the same of drawing variants
@@ -201,11 +202,13 @@ def cheaper_way(fragment: Fragment) -> ConeProgram | ProductProgram | PauliProgr
     way: ConeProgram | ProductProgram | PauliProgram | None = None
     within = most / CLEARLY
     room = max(_ROOM, AMPLITUDE_BYTES * 2.0 ** min(1000, fragment.num_qubits + simulated_legs(fragment)[0]))
-    for program_of in (product_program, pauli_program, cone_program):  # the one that takes least to find first
+    for program_of in (pauli_program, product_program, cone_program):
         program = program_of(fragment, within)
         if program is not None and program.seconds <= within and program.bytes <= room:
             way, within = program, program.seconds
-    if way is None or _all_amplitudes_seconds(fragment) < max(WORTH_S, CLEARLY * way.seconds):
+        if way is not None and within <= LEAST_S:
+            break
+    if way is None or _all_amplitudes_seconds(fragment) < CLEARLY * way.seconds:
         return None
     return way
 

@@ -15,13 +15,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from math import log2
+from math import log2, prod
 
 import numpy as np
 
-from scheduler_policies.machine import PAULI_JOIN_S, PAULI_ROW_S, PAULI_STEP_S
+from scheduler_policies.machine import PAULI_JOIN_S, PAULI_JOIN_STEP_S, PAULI_ROW_S, PAULI_STEP_S
 from tasks.cutting.kinds import LegKind
 from tasks.cutting.once import once_a_fragment
+from tasks.cutting.pauli_rows import JOINED_AT, PauliMap, Rows
 from tasks.cutting.plan import Fragment
 
 LETTERS = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[1, 0], [0, -1]], [[0, -1j], [1j, 0]]])
@@ -31,29 +32,8 @@ LETTER_SETS = np.array([0, 1, 2, 4], dtype=np.uint8)
 """(code,) of a letter alone."""
 _LETTERS_IN = np.array([1.0, 2, 2, 3, 2, 3, 3, 4])  # (set,) I counted
 _ROUNDING = 1e-12  # a coefficient below this is none
+_SAMPLED, _MOST_SAMPLED = 8, 1 << 11  # factors that are followed for how many Paulis there are, and these at most
 _MOST_BITS = 20.0  # log2 of the Paulis of one factor; a fragment that may need more is left to other methods
-
-
-@dataclass(frozen=True)
-class PauliMap:
-    """What becomes of a Pauli on one or two qubits: a sum of at most ``most`` Paulis, some of them of a leg's entry.
-
-    Attributes:
-        count: (code,) int, of how many.
-        codes: (code, place) uint8, which; what is beyond ``count`` has no meaning.
-        coefficients: (code, place) float64.
-        entries: (code, place) int, the leg's entry that each belongs to; 0 for a gate.
-    """
-
-    count: np.ndarray
-    codes: np.ndarray
-    coefficients: np.ndarray
-    entries: np.ndarray
-
-    @property
-    def most(self) -> int:
-        """Paulis that one can become."""
-        return self.codes.shape[1]
 
 
 @dataclass(frozen=True)
@@ -105,70 +85,127 @@ def pauli_program(fragment: Fragment, most: float = np.inf) -> PauliProgram | No
     Returns:
         None where it takes more than that, or sums may become too long.
     """
-    steps: list[PauliStep] = []
     codes = (fragment.factors_x + 2 * fragment.factors_z).T
-    acting, likely = LETTER_SETS[codes], _LikelyLetters(codes)
-    rows, largest = np.zeros(fragment.num_factors), np.zeros(fragment.num_factors)
-    opened, seconds, together = 0.0, 0.0, 0.0
-    tables: dict[int, LetterTable] = {}
-    for step in _backwards(fragment):
-        steps.append(step)
-        own = list(step.qubits)
-        if (table := tables.get(id(step.map))) is None:  # maps are kept, so that each has a name of its own
-            table = tables[id(step.map)] = letter_table(step.map)
-        sets = acting[own[0]] + 8 * acting[own[1]] if len(own) == 2 else acting[own[0]]
-        acting[own] = table.after[:, sets]
-        grown = table.most[sets]
-        sums = bool(grown.any())
-        opened += log2(fragment.legs[step.leg].dimension) if step.leg is not None else 0.0
-        likely.take(own, table.paths, opened)
-        if sums:
-            rows = np.minimum(rows + grown, opened + np.log2(_LETTERS_IN[acting]).sum(axis=0))  # equal ones are joined
-            largest = np.maximum(largest, rows)
-            if rows.max(initial=0.0) > _MOST_BITS:
-                return None
-        followed = float(np.exp2(np.minimum(rows, likely.rows)).sum())
-        together = max(together, followed)
-        seconds += followed * PAULI_ROW_S * (fragment.num_qubits / 4 if sums else 1.0)
-        if seconds > most:
-            return None
-    seconds += len(steps) * PAULI_STEP_S * max(1.0, together / ROWS_AT_ONCE) + together * PAULI_JOIN_S
+    if (found := _bounded(fragment, codes)) is None:
+        return None
+    steps, bounds = found
+    seconds = _seconds(fragment, codes, steps, bounds, most)
     if seconds > most:
         return None
+    largest = np.maximum.reduce(bounds, axis=0, initial=0.0) if bounds else np.zeros(fragment.num_factors)
     held = max(float(np.exp2(largest.max(initial=0.0))), min(_HELD_AT_ONCE, float(np.exp2(largest).sum())))
     clifford = all(step.map.most == 1 for step in steps if step.leg is None)
     size = int(3 * held * (fragment.num_qubits + 24))
     return PauliProgram(tuple(steps), clifford, largest, seconds, size)
 
 
-class _LikelyLetters:
-    """About how many Paulis each factor is a sum of, as if their letters were independent of each other.
+def _bounded(fragment: Fragment, codes: np.ndarray) -> tuple[list[PauliStep], list[np.ndarray]] | None:
+    """All steps and, of each, (factor,) log2 of the Paulis that each factor is once it is done, at most.
 
-    So many Paulis that differ are of no more bits than the letters of all qubits (the entropy of all is at most the sum
-    of each one's): beyond, some are equal and are joined.
+    None where they are too many. ``codes``: (qubit, factor) letters of the factors.
+    """
+    steps: list[PauliStep] = []
+    bounds: list[np.ndarray] = []
+    acting, opened, rows = LETTER_SETS[codes], 0.0, np.zeros(fragment.num_factors)
+    tables: dict[int, LetterTable] = {}
+    for step in _backwards(fragment):
+        own = list(step.qubits)
+        if (table := tables.get(id(step.map))) is None:  # maps are kept, so that each has a name of its own
+            table = tables[id(step.map)] = letter_table(step.map)
+        sets = acting[own[0]] + 8 * acting[own[1]] if len(own) == 2 else acting[own[0]]
+        acting[own] = table.after[:, sets]
+        grown = table.most[sets]
+        opened += log2(fragment.legs[step.leg].dimension) if step.leg is not None else 0.0
+        if grown.any():
+            rows = np.minimum(rows + grown, opened + np.log2(_LETTERS_IN[acting]).sum(axis=0))  # equal ones are joined
+            if rows.max(initial=0.0) > _MOST_BITS:
+                return None
+        steps.append(step)
+        bounds.append(rows)
+    return steps, bounds
+
+
+def _seconds(
+    fragment: Fragment, codes: np.ndarray, steps: list[PauliStep], bounds: list[np.ndarray], most: float
+) -> float:
+    """What the steps take; any number above ``most`` where it is more.
+
+    Args:
+        fragment: the fragment.
+        codes: (qubit, factor) letters of its factors.
+        steps: in their order.
+        bounds: (step,) (factor,) log2 of the Paulis that each is once it is done, at most.
+        most: seconds.
+    """
+    sample, together = _Sample(fragment, codes), 0.0
+    each = PAULI_ROW_S * fragment.num_qubits / 6  # of a Pauli that is copied
+    fixed, seconds = len(steps) * PAULI_STEP_S, 0.0
+    for step, bound in zip(steps, bounds, strict=True):
+        sample.take(step, bound)
+        together = max(together, sample.made)
+        seconds += sample.made * (each if sample.copied else PAULI_ROW_S)
+        if sample.joined:
+            fixed += PAULI_JOIN_STEP_S
+            seconds += sample.made * PAULI_JOIN_S
+        if fixed + seconds > most:
+            break
+    return fixed * max(1.0, min(together / ROWS_AT_ONCE, fragment.num_factors)) + seconds
+
+
+class _Sample:
+    """Some factors that are followed, fewer as they become many Paulis, and how many all factors are.
+
+    Of the bits of their bounds all are taken to have the part that these have; of that they are as far off as these.
 
     Attributes:
-        rows: (factor,) log2 of the Paulis.
+        made: Paulis of all factors after a step, before equal ones are joined.
+        copied: whether the step made more or fewer of them.
+        joined: whether equal ones were joined.
     """
 
-    def __init__(self, codes: np.ndarray):
-        self.rows = np.zeros(codes.shape[1])
-        self._shares = np.eye(4)[codes].transpose(0, 2, 1)  # (qubit, letter, factor)
-        self._bits = np.zeros(codes.shape)  # (qubit, factor) of these shares
+    def __init__(self, fragment: Fragment, codes: np.ndarray):
+        self._number = number = min(_SAMPLED, fragment.num_factors)
+        self._factors = np.arange(number) * fragment.num_factors // max(1, number)  # none: no more of them is seen
+        self._each = 1  # of how many of the first ones one is left
+        shape = *(leg.dimension for leg in fragment.legs), number
+        self._strides = [prod(shape[k + 1 :]) for k in range(len(fragment.legs))]
+        self._rows = Rows(codes[:, self._factors].astype(np.uint8), np.arange(number))
+        self._bounds = np.zeros(fragment.num_factors)
+        self._part, self._off = 0.0, 1.0
+        self._left = self.made = float(fragment.num_factors)
+        self.copied = self.joined = False
 
-    def take(self, own: list[int], paths: np.ndarray, opened: float) -> None:
-        """A step on one or two qubits; ``opened``: bits of all entries of legs so far."""
-        shares = self._shares[own]
-        if len(own) == 2:
-            shares = (shares[1][:, None] * shares[0][None]).reshape(1, 16, -1)
-        found = paths @ shares[0]
-        grown = np.maximum(found.sum(axis=0), _ROUNDING)
-        table = (found / grown).reshape(*(4,) * len(own), -1)
-        for k, q in enumerate(own):
-            # The first qubit's letter is the last axis before the factors.
-            self._shares[q] = each = table.sum(axis=k) if len(own) == 2 else table
-            self._bits[q] = -(each * np.log2(np.maximum(each, _ROUNDING))).sum(axis=0)
-        self.rows = np.minimum(self.rows + np.log2(grown), opened + self._bits.sum(axis=0))
+    def take(self, step: PauliStep, bounds: np.ndarray) -> None:
+        """A step; ``bounds``: (factor,) log2 of the Paulis that each is by then, at most."""
+        grown = bounds is not self._bounds
+        self._bounds = bounds
+        if len(self._factors):
+            before, compared = len(self._rows.places), self._rows.compared
+            self._rows.take(step.qubits, step.map, 0 if step.leg is None else self._strides[step.leg])
+            made, left = self._rows.compared - compared, len(self._rows.places)
+            self.joined, self.copied = made > 0, made > 0 or left != before
+            if grown or self.copied:
+                mean = float(np.exp2(bounds[self._factors]).mean())
+                self._part = log2(max(1.0, left / len(self._factors))) / max(1.0, log2(mean))
+                likely = np.exp2(self._part * bounds)
+                seen, total = float(likely[self._factors].sum()), float(likely.sum())
+                self._off, self._left, self.made = left / seen, left * total / seen, (made or left) * total / seen
+            if left > _MOST_SAMPLED:
+                self._thin()
+        else:
+            self.copied = grown
+            self.made = self._off * float(np.exp2(self._part * bounds).sum())
+            self.joined = self.made > JOINED_AT * self._left
+            self._left = self.made if self.joined else self._left
+
+    def _thin(self) -> None:
+        """Every second factor is followed further, or none."""
+        if len(self._factors) > 1:
+            self._each *= 2
+            self._factors = self._factors[::2]
+            self._rows = self._rows.those(self._rows.places % self._number % self._each == 0)
+        else:
+            self._factors = self._factors[:0]
 
 
 @once_a_fragment
@@ -248,13 +285,11 @@ class LetterTable:
         changed: (sets,) bool, whether any Pauli of theirs is.
         most: (sets,) float64, log2 of how many Paulis one of theirs can become.
         after: (qubit, sets) uint8, the sets afterwards.
-        paths: (after, before) float64, how many ways lead from one Pauli to another.
     """
 
     changed: np.ndarray
     most: np.ndarray
     after: np.ndarray
-    paths: np.ndarray
 
 
 def letter_table(found: PauliMap) -> LetterTable:
@@ -280,6 +315,4 @@ def _table_of(raw_count: bytes, raw_codes: bytes, raw_same: bytes) -> LetterTabl
         member &= (own & ~(sets >> 3 * k & 7)[:, None]) == 0
     after = np.array([np.bitwise_or.reduce(np.where(member, own, 0), axis=1) for own in letters], dtype=np.uint8)
     most = np.log2(np.maximum(1, np.where(member, count, 0).max(axis=1)))
-    paths = np.zeros((len(codes), len(codes)))
-    np.add.at(paths, (found[there], np.nonzero(there)[0]), 1.0)
-    return LetterTable((member & ~same).any(axis=1), most, after, paths)
+    return LetterTable((member & ~same).any(axis=1), most, after)

@@ -16,7 +16,8 @@ from qiskit.synthesis import TwoQubitBasisDecomposer
 
 from tasks.cutting import Fragment
 from tasks.cutting.kinds import LegKind
-from tasks.cutting.pauli_program import PauliMap, leg_map, unitary_map
+from tasks.cutting.pauli_program import leg_map, unitary_map
+from tasks.cutting.pauli_rows import PauliMap
 from tasks.cutting.plan import Leg
 
 _START = np.array([1.0, 0.0, 1.0, 0.0])  # (I, X, Z, Y) of |0>, squared

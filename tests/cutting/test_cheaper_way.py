@@ -1,4 +1,4 @@
-"""A way without all amplitudes is chosen as if every program were made to its end; bounds only save making them."""
+"""A way without all amplitudes is chosen as if programs were made to their end; bounds only save making them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tasks.cutting import GateCut, WireCut
 from tasks.cutting.cone_program import cone_program
 from tasks.cutting.cost import (
     CLEARLY,
+    LEAST_S,
     WIDE,
     WORTH_S,
     _all_amplitudes_seconds,
@@ -68,11 +69,16 @@ def some_fragments(seed: int) -> tuple[Fragment, ...]:
 
 def without_bounds(fragment: Fragment) -> tuple[str, float] | None:
     """The kind of way that ``cheaper_way`` is to choose, and its seconds."""
-    amplitudes = min(_all_amplitudes_seconds(fragment), _most_amplitudes_seconds(fragment))
-    programs = (product_program(fragment), pauli_program(fragment), cone_program(fragment))
+    most = _most_amplitudes_seconds(fragment)
     held = max(1 << 26, 16 << fragment.num_qubits + simulated_legs(fragment)[0])
-    best = min((p for p in programs if p is not None and p.bytes <= held), key=lambda p: p.seconds, default=None)
-    if fragment.num_qubits < WIDE or amplitudes <= WORTH_S or best is None or CLEARLY * best.seconds > amplitudes:
+    best = None
+    for program in (pauli_program(fragment), product_program(fragment), cone_program(fragment)):
+        if program is None or program.bytes > held or (best is not None and best.seconds <= LEAST_S):
+            continue
+        if best is None or program.seconds <= best.seconds:
+            best = program
+    amplitudes = min(_all_amplitudes_seconds(fragment), most)
+    if fragment.num_qubits < WIDE or most <= WORTH_S or best is None or CLEARLY * best.seconds > amplitudes:
         return None
     return type(best).__name__, best.seconds
 

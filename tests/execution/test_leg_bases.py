@@ -12,9 +12,10 @@ from qiskit import QuantumCircuit
 from tasks.cutting import GateCut, WireCut, make_plan
 from tasks.cutting.cost import exact_bytes, tensor_numbers
 from tasks.cutting.pauli_program import pauli_program
+from tasks.cutting.pauli_rows import Rows
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
-from tasks.execution.simulators.pauli_tensor import Rows, pauli_tensor
+from tasks.execution.simulators.pauli_tensor import pauli_tensor
 from tests.oracles import problem_of
 
 

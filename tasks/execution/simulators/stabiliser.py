@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from tasks.cutting.kinds import GATES, Scheme, Setting
-from tasks.cutting.pauli_program import PauliMap, unitary_map
+from tasks.cutting.pauli_program import unitary_map
+from tasks.cutting.pauli_rows import PauliMap, Rows
 from tasks.cutting.plan import Fragment
 from tasks.cutting.variants import Variant, VariantBuilder
 from tasks.execution.simulators.drawing import draw_places, outcome_bytes
-from tasks.execution.simulators.pauli_tensor import Rows
 from tasks.model.streams import Streams
 from tasks.model.tensor import VariantCounts
 
