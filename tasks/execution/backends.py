@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel
 
 from tasks.errors import InputError
+from tasks.execution.own_stages import own_stages
 
 
 class NamedSampler:
@@ -93,7 +95,8 @@ class NamedSampler:
             raise InputError(
                 f"{self.name} has {most} qubits and a variant takes {widest}: lower `max_qubits`", field="max_qubits"
             )
-        manager = generate_preset_pass_manager(optimization_level=1, backend=self.backend, seed_transpiler=seed)
+        with nullcontext() if hasattr(self.backend, "get_translation_stage_plugin") else own_stages():
+            manager = generate_preset_pass_manager(optimization_level=1, backend=self.backend, seed_transpiler=seed)
         return list(manager.run(list(circuits)))
 
 

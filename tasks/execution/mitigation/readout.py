@@ -25,6 +25,7 @@ import numpy as np
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister, transpile
 
 from tasks.execution.as_written import circuit_digest
+from tasks.execution.own_stages import own_stages
 from tasks.execution.qpu.errors import Fault, QpuError
 from tasks.execution.qpu.programs import REGISTER, SEED, Program
 from tasks.execution.qpu.records import CircuitResult, QpuRun, Source
@@ -86,10 +87,11 @@ def readout_programs(folder: Path, target: QpuTarget, wanted: set[int]) -> list[
         if value:
             circuit.x(qubits)
         circuit.measure(qubits, range(len(qubits)))
-        written = transpile(
-            circuit, target=target.target, optimization_level=0, initial_layout=range(target.num_qubits),
-            seed_transpiler=SEED,
-        )  # fmt: skip
+        with own_stages():
+            written = transpile(
+                circuit, target=target.target, optimization_level=0, initial_layout=range(target.num_qubits),
+                seed_transpiler=SEED,
+            )  # fmt: skip
         made.append(Program(circuit_digest(circuit), written, tuple(qubits)))
     return made
 

@@ -12,6 +12,7 @@ from qiskit.exceptions import QiskitError
 from qiskit.transpiler import PassManager, generate_preset_pass_manager
 
 from tasks.execution.as_written import circuit_digest
+from tasks.execution.own_stages import own_stages
 from tasks.execution.qpu.errors import Fault, QpuError
 from tasks.execution.qpu.target import QpuTarget
 
@@ -197,7 +198,8 @@ def _manager(target: QpuTarget, level: int) -> PassManager:
     key = (target.resource, target.epoch, level)
     with _lock:
         if key not in _managers:
-            _managers[key] = generate_preset_pass_manager(level, target=target.target, seed_transpiler=SEED)
+            with own_stages():
+                _managers[key] = generate_preset_pass_manager(level, target=target.target, seed_transpiler=SEED)
             while len(_managers) > 16:
                 _managers.popitem(last=False)
         return _managers[key]
