@@ -148,7 +148,7 @@ def test_nothing_is_fetched_and_the_policy_forbids_it(sampled):
 
 
 @pytest.mark.uses("browser")
-@pytest.mark.parametrize("which", ["sampled", "many"])
+@pytest.mark.parametrize("which", ["sampled", pytest.param("many", marks=pytest.mark.slow)])
 def test_a_browser_draws_every_chart_without_a_word(which, request, tmp_path):
     target, page = _page(request.getfixturevalue(which))
     dom, log, requests = _browsed(target, tmp_path)

@@ -64,6 +64,7 @@ def cluster(tmp_path_factory):
     assert sorted(path.name for path in folder.iterdir()) == ["certificate.pem", "key.pem"]
 
 
+@pytest.mark.slow  # of runs that share a pilot, which is a cluster with a keeper
 def test_two_runs_share_a_cluster_and_give_the_bits_of_one_machine(tmp_path, cluster, alone):
     two = [started(tmp_path, cluster) for _ in range(2)]
     for process in two:

@@ -160,7 +160,7 @@ def test_the_exact_path_is_the_peers_exact_result(case):
     np.testing.assert_allclose(ours, theirs, atol=1e-9, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["cx, rzz", "one wire", "a general gate"])
+@pytest.mark.parametrize("name", ["cx, rzz", "one wire", pytest.param("a general gate", marks=pytest.mark.slow)])
 def test_our_own_settings_and_the_peers_estimate_agree_within_their_error_bars(name):
     case = next(case for case in CASES if case.name == name)
     seed, shots = 17, 2_000
