@@ -16,11 +16,12 @@ from qiskit import QuantumCircuit, transpile
 from qiskit.circuit.library import CDKMRippleCarryAdder, CXGate
 
 from results.benchmarks.planner_least import BUILD
+from results.benchmarks.planner_problems import swap_test
 from tasks.cutting import make_plan
 from tasks.cutting.objectives import OBJECTIVES
 from tasks.cutting.open_program import _Layout
 from tasks.cutting.openings import Gate
-from tasks.cutting.partition import partition_of
+from tasks.cutting.partition import partition, partition_of
 from tasks.cutting.search import candidates
 from tasks.cutting.search.candidates import _Search, candidate_cuts
 from tasks.cutting.search.narrower import exact_cuts
@@ -302,3 +303,13 @@ def test_narrower_limits_are_searched_only_where_fragments_can_be_joined(monkeyp
     problem = problem_of(circuit, ["Z" * 12], np.ones((1, 1)))
     exact_cuts(problem, 10, OBJECTIVES["work"], seed=0, seconds=None, runs=True)
     assert asked == limits
+
+
+def test_candidates_for_shots_are_not_all_alike():
+    """A swap test's single wire is least in overhead; with a second one severed its fragments may err less."""
+    problem = problem_of(swap_test(6), ["Z" * 13], np.ones((1, 1)))
+    found = candidate_cuts(problem, 7, OBJECTIVES["overhead"], shots=10**6)
+    assert [type(cut).__name__ for cut in found[0]] == ["WireCut"]
+    assert any([type(cut).__name__ for cut in cuts] == ["WireCut", "WireCut"] for cuts in found)
+    widths = [tuple(sorted(fragment.width for fragment in partition(problem, cuts).fragments)) for cuts in found]
+    assert len(set(widths)) > 1 and max(map(widths.count, widths)) < len(widths)

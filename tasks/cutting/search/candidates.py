@@ -6,6 +6,7 @@ and a renumbered circuit gives it too, since qubits are looked at in the order i
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -31,6 +32,7 @@ _NEXT_WIDTH = 0.75  # of the one before, in one search
 _MOVE_S, _SKETCH_S, _SKETCH_END_S = 1.3e-6, 5e-4, 1e-5
 _SWEEP_SHARE, _FEWEST_STATES = 0.6, 50  # of the effort, for sweeps forwards and backwards; fewer find nothing
 _TAKEN = 6  # of the cheapest that a sweep finds: of equal ones some are quicker to run
+_OTHERS = 4  # of its dearer ones: what costs a little more overhead may err less
 _MOST_S = 6.0
 _LEAST_S = 0.5  # spent on any circuit that is cut
 _IDLE_S, _IDLE_SHARE = 0.08, 0.2  # spent on annealing that finds nothing better before it ends, and of all spent
@@ -42,6 +44,7 @@ _FED_STATES, _FED_WAYS, _FED_GATES = 1500, 300, 100  # of sweeps for such plans,
 _FED_WIDTHS = (1.0, 0.75, 0.5, 0.25)
 _WORTH_LONG = 0.05  # of a run that takes minutes, beyond what a circuit of its size usually needs
 _KEPT = 8  # candidates handed on
+_ALIKE = 1.0  # powers of two that another must be better by than each of those that are alike
 _POOL = 4  # candidates annealed in a round
 _HEATS = (0.5, 1.0, 0.25)
 _PROMISING = 3  # widths whose gate ends are split
@@ -239,7 +242,9 @@ class _Search:
         gates = len(ends.weights)
         states = int((_SWEEP_SHARE * self._budget() / (2 * gates) - a_gate) / a_state)
         for backwards in (False, True) if states >= _FEWEST_STATES else ():
-            blocks, kept = swept(self.circuit, width, states, backwards=backwards, several=_TAKEN, within=_GAIN)
+            blocks, kept = swept(
+                self.circuit, width, states, backwards=backwards, several=_TAKEN, within=_GAIN, others=_OTHERS
+            )
             self.spent += a_gate * gates + a_state * kept
             for block in blocks:
                 self._take(block)
@@ -269,15 +274,29 @@ class _Search:
         found: list[tuple[float, Sketch | None, np.ndarray]] = [
             (item.score + _UNFED * self._unfed(item), item.sketch, item.block) for item in self.found.values()
         ]
-        ordered = sorted(found, key=lambda item: item[0])[:_KEPT] or [
-            (inf, None, block) for block in list(self.wide.values())[:1]
-        ]
+        ordered = self._varied(found) or [(inf, None, block) for block in list(self.wide.values())[:1]]
         fed = [item for item in self.found.values() if not self._unfed(item)]
         if fed and all(self._unfed(self.found[block.tobytes()]) for _, _, block in ordered):
             least = min(fed, key=lambda item: item.score)
             ordered.append((least.score + _UNFED, least.sketch, least.block))
         held = [item for item in ordered if item[1] is not None and not item[1].too_large]
         return [(score, block) for score, _, block in held or ordered[:1]]
+
+    def _varied(
+        self, found: list[tuple[float, Sketch | None, np.ndarray]]
+    ) -> list[tuple[float, Sketch | None, np.ndarray]]:
+        """Those handed on, the best first; for shots few that are alike: fragments as wide with as many cut ends."""
+        ordered = sorted(found, key=lambda item: item[0])
+        if self.shots is None:
+            return ordered[:_KEPT]
+        seen: Counter[tuple[tuple[int, int], ...]] = Counter()
+        ranked = []
+        for place, (score, sketch, _) in enumerate(ordered):
+            assert sketch is not None
+            shape = tuple(sorted((one.width - one.lent, len(one.cuts)) for one in sketch.fragments))
+            ranked.append((score + _ALIKE * seen[shape], place))
+            seen[shape] += 1
+        return [ordered[place] for place in sorted(place for _, place in sorted(ranked)[:_KEPT])]
 
     def _widths(self, qubits: int) -> list[int]:
         """Widest first: an exact run may well be quicker on narrower fragments."""

@@ -21,15 +21,20 @@ from math import inf
 
 import numpy as np
 
+from tasks.cutting.search.ahead import Ahead
 from tasks.cutting.search.circuit import Circuit
 from tasks.cutting.search.steps import Gates, GateStep
 
 MOST_QUBITS = 24  # that a piece's number has bits for
+FORESEEN_QUBITS = 12  # of circuits whose gates to come a guess is made of
 _WIRES, _COPIES, _STRETCHES, _COUNT = 40, 16, 8, 0xFF
 _QUBITS = (1 << MOST_QUBITS) - 1
+_GUESSED = 3  # times as many states as are kept, what is likely to come is looked at of
 _TURNS = 8  # states before it that one is held against, of those with the same wires together
+_FIRST, _LAST = 1.85, 0.3  # of the states, kept at the first gates and at the last: it is early that much is open
 _ROUNDING = 1e-6
 _GATE_S, _STATE_S = (5.5e-4, 1e-3), (1.4e-6, 2e-6)  # of the steps of a sweep, and what copies at all gate ends add
+_GUESS_S = 3.5e-7  # of a state's guess
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,8 @@ class Sweep:
         self.gates, self.width = gates, width
         self._ends = {run: node >> 1 for node, run in enumerate(gates.runs)}  # the last gate of each
         self._copies = any(run >= 0 for run in gates.runs)
+        self.foresees = max(map(max, gates.qubits)) < FORESEEN_QUBITS
+        self._ahead = Ahead(gates, width) if self.foresees else None
 
     def start(self) -> _States:
         """Before the first gate: every qubit by itself."""
@@ -230,16 +237,20 @@ class Sweep:
             yield made.by(cost, step)
             begin = end
 
-    def kept(self, states: _States, most: int) -> _States:
-        """The cheapest, each once, without those that others are no worse than."""
+    def kept(self, gate: int, states: _States, most: int) -> _States:
+        """Those that look cheapest with all gates before one done, each once, without those that another beats."""
         order = states.costs.argsort(kind="stable")
         _, firsts = np.unique(_mixed(states.pieces)[order], return_index=True)
         firsts.sort()
-        states = states.at(order[firsts[: 2 * most]])
+        states = states.at(order[firsts[: (_GUESSED if self._ahead else 2) * most]])
         pieces = states.pieces
         pieces.sort(axis=0)  # by wires, so that pieces with the same ones stand side by side
         empty = int(pieces.any(axis=1).argmax())
         states = _States(pieces[empty:], states.costs, states.parents, states.steps)
+        if self._ahead:
+            wires, widths = (states.pieces >> _WIRES).astype(np.int64), _width(states.pieces)
+            costs = np.round(states.costs + self._ahead.costs(gate, wires, widths), 9)
+            states = states.at(costs.argsort(kind="stable")[: 2 * most])
         return states.at(np.flatnonzero(~self._beaten(states))[:most])
 
     def _beaten(self, states: _States) -> np.ndarray:
@@ -293,32 +304,37 @@ def _severed(states: _Made, *qubits: int) -> _Made:
 def sweep_seconds(circuit: Circuit) -> tuple[float, float]:
     """What a gate takes on a typical core, and each state kept after it; more where copies may serve its ends."""
     share = float(np.mean([run >= 0 for run in Gates.of(circuit).runs]))
-    return _GATE_S[0] + share * _GATE_S[1], _STATE_S[0] + share * _STATE_S[1]
+    guess = _GUESS_S if int(circuit.ends.qubits.max()) < FORESEEN_QUBITS else 0.0
+    return _GATE_S[0] + share * _GATE_S[1], _STATE_S[0] + share * _STATE_S[1] + guess
 
 
 def swept(
-    circuit: Circuit, width: int, most: int, *, backwards: bool, several: int = 1, within: float = inf
+    circuit: Circuit, width: int, most: int, *, backwards: bool, several: int = 1, within: float = inf, others: int = 0
 ) -> tuple[list[np.ndarray], int]:
     """The cheapest assignments found in one go over the gates.
 
     Args:
         circuit: to be cut.
         width: of the widest block.
-        most: states kept after each gate.
+        most: states kept after each gate, on the average.
         backwards: whether from the last gate to the first.
         several: how many assignments at most.
         within: so much dearer than the cheapest one they may be.
+        others: how many dearer ones besides, each the first of its cost.
 
     Returns:
         (node,) int each, the block of each gate end, the cheapest first; and how many states were kept in all.
     """
     sweep = Sweep(Gates.of(circuit, backwards=backwards), width)
-    layers = [sweep.start()]
-    for gate in range(len(sweep.gates.weights)):
-        layers.append(sweep.kept(sweep.after(gate, layers[-1]), most))
+    layers, gates = [sweep.start()], len(sweep.gates.weights)
+    for gate in range(gates):
+        share = max(_LAST, _FIRST * (1 - gate / gates)) if sweep.foresees else 1.0
+        layers.append(sweep.kept(gate + 1, sweep.after(gate, layers[-1]), int(share * most)))
     blocks = []
-    close = int((layers[-1].costs <= layers[-1].costs[0] + within).sum())
-    for at in range(min(several, close)):
+    costs = layers[-1].costs
+    close = int((costs <= costs[0] + within).sum())
+    _, firsts = np.unique(np.round(costs[close:], 2), return_index=True)
+    for at in [*range(min(several, close)), *(close + firsts[:others]).tolist()]:
         way = []
         for layer in layers[:0:-1]:
             way.append(GateStep.of_code(int(layer.steps[at])))
