@@ -16,7 +16,7 @@ from tasks.model.problem import Problem
 from tasks.options import Options, plan_limits
 from tasks.runtime import IN_DELETE, Outcome, Ticket, constraint, contained, task
 
-_COMPARED = 8  # plans
+_COMPARED = 12  # plans
 _COMPARED_INSTRUCTIONS = 8_000  # in all: building the fragments of large circuits takes long
 _WORTH = 0.1  # of a run's seconds, computing the errors of its plans may take
 _ALWAYS_S = 0.15
