@@ -88,7 +88,7 @@ def test_where_the_gradient_vanishes_the_error_is_of_second_order():
     assert known.even_errors(n) ** 2 == pytest.approx([both, one, one + third], rel=0.02)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_all_orders_of_the_variance_are_what_many_runs_show(seed):
     """Clifford gates between halves of certain outcomes: much of the error at few shots is beyond first order."""
     circuit = QuantumCircuit(4)

@@ -249,7 +249,7 @@ def test_the_least_overhead_there_is_can_be_built_and_no_other_search_finds_less
     [
         pytest.param("random pairs", 10, 60, 7, 0, marks=pytest.mark.slow),
         ("random pairs", 9, 45, 6, 2),
-        ("random pairs", 10, 30, 5, 0),
+        pytest.param("random pairs", 10, 30, 5, 0, marks=pytest.mark.slow),
         ("brickwork", 10, 60, 5, 0),
         ("brickwork", 10, 60, 7, 1),
         ("qaoa", 10, 20, 5, 0),

@@ -64,7 +64,7 @@ def waiting(rank: int, kind: str) -> None:
     MPI.COMM_WORLD.Barrier()
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_what_the_user_can_mend_is_the_ranks_own_line(rank):
     with pytest.raises(EngineError) as told:
         run_ranks(waiting, [rank, "mendable"], {}, 2)
@@ -76,7 +76,7 @@ def test_what_the_system_refuses_a_rank_says_what_to_do():
         run_ranks(waiting, [1, "system"], {}, 2)
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_bug_in_a_rank_has_its_traceback(rank):
     with pytest.raises(DefectError) as told:
         run_ranks(waiting, [rank, "bug"], {}, 2)

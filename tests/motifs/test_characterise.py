@@ -123,13 +123,14 @@ def test_qpus_have_rows_of_their_own_for_motifs_whose_tasks_are_circuits(qpus, t
     emulator, run = qpus
     size = ["--qubits", "4", "--depth", "1", "--entries", "2", "--length", "2", "--shots", "300", "--units", "1"]
     where = ["--resources", str(only_qpus(tmp_path)), "--to", str(tmp_path / "out")]
-    for name, tasks in (("chain", 4), ("qml-classifier", 2)):
-        done = subprocess.run(
-            [sys.executable, "-m", "apps.cli", "motif", name, *size, *where, "--json"],
-            cwd=ROOT, env=run.environ, capture_output=True, text=True, timeout=300,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        found = json.loads(done.stdout)["motifs"]
+    tasks_of = {"chain": 4, "qml-classifier": 2}
+    asked = [["motif", name, *size, *where, "--json"] for name in tasks_of]
+    program = f"from apps.cli.main import main\nfor asked in {asked}: assert main(asked) == 0; print(end='\\0')"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=run.environ, capture_output=True, text=True,
+                          timeout=300)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for (name, tasks), said in zip(tasks_of.items(), done.stdout.split("\0")[:-1], strict=True):
+        found = json.loads(said)["motifs"]
         devices = ["CPU", "QPU QPU_A", "QPU QPU_B"] if name == "chain" else ["CPU"]
         assert [one["device"] for one in found] == devices
         assert all(one["tasks"] == tasks and 0 < one["utilisation"] <= 1 for one in found)

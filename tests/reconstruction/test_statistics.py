@@ -195,11 +195,12 @@ def test_many_variants_that_rarely_flip_have_the_error_of_repetition() -> None:
     parts, shots, flip = 200, 8, 0.02
     structure = Structure(((),), (), np.arange(parts)[:, None], (parts,), csr_array(np.ones((1, parts))))
     rng = np.random.default_rng(23)
+    seen = [coin(shots, ones).samples.variants[0] for ones in range(shots + 1)]
     variances_ = []
     for _ in range(60):
         variants = []
         for part, ones in enumerate(rng.binomial(shots, flip, size=parts).tolist()):
-            variants.append(replace(coin(shots, ones).samples.variants[0], factors=np.array([part])))
+            variants.append(replace(seen[ones], factors=np.array([part])))
         samples = SampledData((), tuple(variants))
         variances_.append(variances(structure, [FragmentTensor(0, tensor_values(samples, parts), samples)])[0])
     true = parts * 4 * flip * (1 - flip) / shots

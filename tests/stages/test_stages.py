@@ -139,7 +139,7 @@ runpy.run_module("apps.cli", run_name="__main__", alter_sys=True)
 """A command whose tasks never end once their results are stored."""
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_process_that_ends_within_a_batch_is_followed_by_the_next_and_nothing_is_done_twice(
     problem, planned, tmp_path, number
 ):

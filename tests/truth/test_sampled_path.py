@@ -56,17 +56,21 @@ def coverage_problems():
     return made
 
 
-def test_the_error_bar_covers_the_truth_as_often_as_it_says():
-    """360 seeded runs: 68 % +- 5 % within one standard error, at least 93 % within two, no visible bias."""
+@pytest.mark.parametrize("runs, off", [(20, 0.085), pytest.param(60, 0.05, marks=pytest.mark.slow)])
+def test_the_error_bar_covers_the_truth_as_often_as_it_says(runs, off):
+    """Of 360 seeded runs 68 % +- 5 % are within one standard error, of 120 +- 8.5 %, at least 93 % within two.
+
+    And there is no visible bias.
+    """
     pulls = []
     for k, (problem, plan) in enumerate(coverage_problems()):
         exact = uncut_values(problem)[0]
-        for seed in range(60):
+        for seed in range(runs):
             values, errors = sampled(problem, plan, 200_000, seed=1000 * k + seed)
             pulls.append((values[0] - exact) / errors[0])
     pulls = np.array(pulls)
-    message = f"seeds 0..5059, mean {pulls.mean():.3f}, std {pulls.std():.3f}"
-    assert abs((np.abs(pulls) < 1).mean() - 0.68) < 0.05, message
+    message = f"seeds 0..{5000 + runs - 1}, mean {pulls.mean():.3f}, std {pulls.std():.3f}"
+    assert abs((np.abs(pulls) < 1).mean() - 0.68) < off, message
     assert (np.abs(pulls) < 2).mean() >= 0.93, message
     assert abs(pulls.mean()) < 3 / np.sqrt(len(pulls)), message
 

@@ -102,8 +102,12 @@ def test_the_kernels_parameters_are_in_the_order_said():
     assert names == [f"{letter}[{number}]" for letter in "ab" for number in range(14)]
 
 
-@pytest.mark.parametrize("name", ["cobyla", "lbfgsb", "spsa", "qnspsa", "de"])
-@pytest.mark.parametrize("shots", [None, 3000])
+@pytest.mark.parametrize(
+    "name, shots",
+    [(name, None) for name in ("cobyla", "lbfgsb", "spsa", "qnspsa", "de")]
+    + [("cobyla", 3000), ("qnspsa", 3000)]
+    + [pytest.param(name, 3000, marks=pytest.mark.slow) for name in ("lbfgsb", "spsa", "de")],
+)
 def test_a_loop_that_is_cut_off_anywhere_goes_on_along_the_same_path(name, shots, tmp_path):
     hamiltonian = Hamiltonian("", transverse_ising(1, 5, 0.7))
     ansatz = ry(hamiltonian, 1, 1)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from apps.cli.main import main
 from launch.emulator.options import IBM, IQM, DeviceOptions
 from launch.emulator.server import Emulator
 from launch.emulator.services import environment
@@ -87,10 +88,7 @@ def devices_of(folder):
     return {result["device"] for result in json.loads((folder / "record.json").read_text())["results"].values()}
 
 
-@pytest.mark.parametrize("cache", [pytest.param("off", marks=pytest.mark.slow), "kept"])
-def test_a_run_on_two_qpus_is_right_says_what_ran_where_and_shows_no_token(qpus, tmp_path, cache):
-    emulator, run = qpus
-    done, (folder,) = run("--policy", "round_robin", "--cache", "off" if cache == "off" else str(tmp_path / cache))
+def is_right_says_what_ran_where_and_shows_no_token(emulator, tmp_path, done, folder):
     assert done.returncode == 0, done.stderr
     estimates = {e["observable"]: e for e in json.loads(done.stdout)["estimates"]}
     for name, wanted in (("Z0", Z_OF_EACH), ("Z7", Z_OF_EACH), ("Z0 Z7", 1.0)):
@@ -102,21 +100,40 @@ def test_a_run_on_two_qpus_is_right_says_what_ran_where_and_shows_no_token(qpus,
     assert f"gate errors of {' and '.join(sorted(used))} are not in the standard errors" in done.stderr
     assert not [session for session in emulator.sessions.values() if session["accepting_jobs"]]
     written = [path for path in tmp_path.rglob("*") if path.is_file() and path.parent.name != "secret"]
-    assert len(written) > 3 and any(path.parent.name == "kept" for path in written) == (cache == "kept")
-    assert not [path for path in written if MARK.encode() in path.read_bytes()]
+    assert len(written) > 3 and not [path for path in written if MARK.encode() in path.read_bytes()]
     assert MARK not in done.stdout + done.stderr
+    return {path.parent.name for path in written}
 
 
-def test_a_plan_is_that_of_a_run_on_the_same_devices(qpus, tmp_path):
+@pytest.mark.slow  # of the first of the runs that are the same
+def test_a_run_on_two_qpus_and_the_cores_is_right_says_what_ran_where_and_shows_no_token(qpus, tmp_path):
+    emulator, run = qpus
+    done, (folder,) = run("--policy", "round_robin")
+    assert "kept" not in is_right_says_what_ran_where_and_shows_no_token(emulator, tmp_path, done, folder)
+
+
+@pytest.fixture
+def say(qpus, own_folder, monkeypatch, capsys):
+    """A command in this process that reaches the emulated QPUs: (standard output, standard error)."""
+    _, run = qpus
+    for name, value in run.environ.items():
+        monkeypatch.setenv(name, value)
+
+    def command(*arguments):
+        status, said = main(list(arguments)), capsys.readouterr()
+        assert status == 0, said.err
+        return said
+
+    return command
+
+
+def test_a_plan_is_that_of_a_run_on_the_same_devices(qpus, say, tmp_path):
     """IQM's cannot measure in mid-circuit, so gates are cut by Hadamard tests; this machine's cores can."""
     _, run = qpus
     asked = ["plan", str(tmp_path / "ghz.qasm"), "--observable", "Z0 Z7", "--max-qubits", "4", "--shots", "40000"]
 
     def plan(*more):
-        command = [sys.executable, "-m", "apps.cli", *asked, *more, "--json"]
-        done = subprocess.run(command, cwd=ROOT, env=run.environ, capture_output=True, text=True, timeout=100)
-        assert done.returncode == 0, done.stderr
-        found = json.loads(done.stdout)["plan"]
+        found = json.loads(say(*asked, *more, "--json").out)["plan"]
         return found, {leg["kind"] for fragment in found["fragments"] for leg in fragment["legs"]}
 
     on_qpus, kinds = plan("--resources", str(only_qpus(tmp_path)))
@@ -130,15 +147,17 @@ def test_the_same_run_again_costs_no_shot_and_the_record_says_who_had_measured(q
     emulator, run = qpus
 
     def asked(*more):
-        where = ["--resources", str(resources), "--cache", str(tmp_path / "store")]
-        done, _ = run("--policy", "round_robin", *where, *more)
+        where = ["--resources", str(resources), "--cache", str(tmp_path / "kept")]
+        done, (folder,) = run("--policy", "round_robin", *where, *more)
         assert done.returncode == 0, done.stderr
-        document = json.loads(done.stdout)
-        record = json.loads((ROOT / document["run"] / "record.json").read_text())
+        document, record = json.loads(done.stdout), json.loads((folder / "record.json").read_text())
         jobs = [job for device in emulator.devices.values() for job in device.jobs.values()]
+        if not runs:
+            assert "kept" in is_right_says_what_ran_where_and_shows_no_token(emulator, tmp_path, done, folder)
+        runs.append(folder)
         return document["estimates"], record, sum(shots for job in jobs for _, shots in job.work)
 
-    resources = only_qpus(tmp_path)
+    resources, runs = only_qpus(tmp_path), []
     first, record, paid = asked()
     results = record["results"].values()
     assert {result["round"] for result in results} == {0, 1} and not any("cache" in result for result in results)
@@ -182,18 +201,16 @@ def test_a_wrong_token_stops_the_run_with_one_line(qpus, tmp_path):
     assert len(done.stderr.strip().splitlines()) <= 2
 
 
-def test_the_devices_are_listed_with_their_state(qpus):
-    _, run = qpus
-    command = [sys.executable, "-m", "apps.cli", "devices", "--resources", str(ROOT / "resources_xml" / "local_qpu")]
-    text = subprocess.run(command, cwd=ROOT, env=run.environ, capture_output=True, text=True, timeout=120)
-    assert text.returncode == 0, text.stderr
-    assert [line.split()[0] for line in text.stdout.splitlines()[2:]] == ["CPU", "QPU_A", "QPU_B"]
-    told = subprocess.run([*command, "--json"], cwd=ROOT, env=run.environ, capture_output=True, text=True, timeout=120)
-    found = {device["name"]: device for device in json.loads(told.stdout)["devices"]}
+def test_the_devices_are_listed_with_their_state(say):
+    command = ["devices", "--resources", str(ROOT / "resources_xml" / "local_qpu")]
+    text = say(*command)
+    assert [line.split()[0] for line in text.out.splitlines()[2:]] == ["CPU", "QPU_A", "QPU_B"]
+    told = say(*command, "--json")
+    found = {device["name"]: device for device in json.loads(told.out)["devices"]}
     assert found["QPU_A"]["status"] == "online" and found["QPU_A"]["qubits"] == 7
     assert len(found["QPU_A"]["readout_errors"]) == 7 and len(found["QPU_A"]["gates"]) > 7
     assert 0 < found["QPU_B"]["two_qubit_error"] < 0.02 and found["QPU_B"]["basis_gates"] == ["cz", "r"]
-    assert MARK not in text.stdout + told.stdout
+    assert MARK not in text.out + told.out
 
 
 @pytest.mark.parametrize(
