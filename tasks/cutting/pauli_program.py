@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from math import log2, prod
+from math import log2, prod, sqrt
 
 import numpy as np
 
@@ -156,6 +156,8 @@ class _Sample:
     """Some factors that are followed, fewer as they become many Paulis, and how many all factors are.
 
     Of the bits of their bounds all are taken to have the part that these have; of that they are as far off as these.
+    Where none is followed any more, steps go on to make as many of one Pauli as they did. What is left once equal ones
+    are joined is halfway, in bits, between that part of the bounds and what grows on as before.
 
     Attributes:
         made: Paulis of all factors after a step, before equal ones are joined.
@@ -166,12 +168,14 @@ class _Sample:
     def __init__(self, fragment: Fragment, codes: np.ndarray):
         self._number = number = min(_SAMPLED, fragment.num_factors)
         self._factors = np.arange(number) * fragment.num_factors // max(1, number)  # none: no more of them is seen
-        self._each = 1  # of how many of the first ones one is left
+        self._slots = np.arange(number)  # which of those at first they are
         shape = *(leg.dimension for leg in fragment.legs), number
         self._strides = [prod(shape[k + 1 :]) for k in range(len(fragment.legs))]
         self._rows = Rows(codes[:, self._factors].astype(np.uint8), np.arange(number))
         self._bounds = np.zeros(fragment.num_factors)
         self._part, self._off = 0.0, 1.0
+        self._bits, self._sums = 0.0, 0  # by which sums made Paulis more, and how many of them were seen
+        self._seen, self._guessed = 0.0, 0  # log2 of the Paulis of a factor when it was left, and sums since
         self._left = self.made = float(fragment.num_factors)
         self.copied = self.joined = False
 
@@ -179,33 +183,44 @@ class _Sample:
         """A step; ``bounds``: (factor,) log2 of the Paulis that each is by then, at most."""
         grown = bounds is not self._bounds
         self._bounds = bounds
-        if len(self._factors):
-            before, compared = len(self._rows.places), self._rows.compared
-            self._rows.take(step.qubits, step.map, 0 if step.leg is None else self._strides[step.leg])
-            made, left = self._rows.compared - compared, len(self._rows.places)
-            self.joined, self.copied = made > 0, made > 0 or left != before
-            if grown or self.copied:
-                mean = float(np.exp2(bounds[self._factors]).mean())
-                self._part = log2(max(1.0, left / len(self._factors))) / max(1.0, log2(mean))
-                likely = np.exp2(self._part * bounds)
-                seen, total = float(likely[self._factors].sum()), float(likely.sum())
-                self._off, self._left, self.made = left / seen, left * total / seen, (made or left) * total / seen
-            if left > _MOST_SAMPLED:
-                self._thin()
-        else:
-            self.copied = grown
-            self.made = self._off * float(np.exp2(self._part * bounds).sum())
-            self.joined = self.made > JOINED_AT * self._left
-            self._left = self.made if self.joined else self._left
+        if not len(self._factors):
+            self._guess(grown)
+            return
+        before, compared = len(self._rows.places), self._rows.compared
+        self._rows.take(step.qubits, step.map, 0 if step.leg is None else self._strides[step.leg])
+        made, left = self._rows.compared - compared, len(self._rows.places)
+        self.joined, self.copied = made > 0, made > 0 or left != before
+        if grown or self.copied:
+            self._bits += log2(max(1, made or left) / max(1, before))
+            self._sums += grown
+            mean = float(np.exp2(bounds[self._factors]).mean())
+            self._part = log2(max(1.0, left / len(self._factors))) / max(1.0, log2(mean))
+            likely = np.exp2(self._part * bounds)
+            seen, total = float(likely[self._factors].sum()), float(likely.sum())
+            self._off, self._left, self.made = left / seen, left * total / seen, (made or left) * total / seen
+        if left > _MOST_SAMPLED:
+            self._thin()
+
+    def _guess(self, grown: bool) -> None:
+        """A step that may make sums, none of which is followed."""
+        self.made = self._left if self.joined else self.made
+        self.copied = grown
+        self._guessed += grown
+        self.made *= 2 ** (self._bits / max(1, self._sums)) if grown else 1.0
+        self.joined = self.made > JOINED_AT * self._left
+        if self.joined:
+            part = self._off * float(np.exp2(self._part * self._bounds).sum())
+            bits = self._seen * (1 + self._guessed / max(1, self._sums))
+            further = max(part, float(np.exp2(np.minimum(self._bounds, bits)).sum()))
+            self._left = min(self.made, sqrt(part * further))
 
     def _thin(self) -> None:
-        """Every second factor is followed further, or none."""
-        if len(self._factors) > 1:
-            self._each *= 2
-            self._factors = self._factors[::2]
-            self._rows = self._rows.those(self._rows.places % self._number % self._each == 0)
-        else:
-            self._factors = self._factors[:0]
+        """Of two factors of like bounds the one with the larger is followed further; none after the last."""
+        kept = np.zeros(self._number, dtype=bool)
+        kept[self._slots[np.argsort(self._bounds[self._factors], kind="stable")[1::2]]] = True
+        self._rows = self._rows.those(kept[self._rows.places % self._number])
+        self._factors, self._slots = self._factors[kept[self._slots]], np.flatnonzero(kept)
+        self._seen = log2(self._left / len(self._bounds))
 
 
 @once_a_fragment

@@ -35,7 +35,7 @@ def a_fragment(seed: int, layers: int, observables: int) -> Fragment:
 def followed(fragment: Fragment) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(step,) Paulis of all factors that each step makes: as they are told, as they are, and at most."""
     letters = (fragment.factors_x + 2 * fragment.factors_z).T.astype(np.uint8)
-    steps, bounds = _bounded(fragment, letters)
+    steps, bounds = _bounded(fragment, letters) or ([], [])
     shape = *(leg.dimension for leg in fragment.legs), fragment.num_factors
     rows, sample, made = Rows(letters.copy(), np.arange(fragment.num_factors)), _Sample(fragment, letters), []
     for step, bound in zip(steps, bounds, strict=True):
