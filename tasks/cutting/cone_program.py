@@ -90,6 +90,11 @@ class ConeProgram:
     seconds: float
     bytes: int
 
+    def leaves_out(self, fragment: Fragment) -> bool:
+        """Whether every part is less than the fragment, whose program would be its part's again."""
+        gates, qubits = len(fragment.circuit.data), fragment.num_qubits
+        return all((len(part.gates), len(part.qubits)) != (gates, qubits) for part in self.parts)
+
 
 def cone_program(fragment: Fragment, most: float = np.inf) -> ConeProgram | None:
     """The program of a fragment.

@@ -204,6 +204,8 @@ def cheaper_way(fragment: Fragment) -> ConeProgram | ProductProgram | PauliProgr
     room = max(_ROOM, AMPLITUDE_BYTES * 2.0 ** min(1000, fragment.num_qubits + simulated_legs(fragment)[0]))
     for program_of in (pauli_program, product_program, cone_program):
         program = program_of(fragment, within)
+        if isinstance(program, ConeProgram) and not program.leaves_out(fragment):
+            break
         if program is not None and program.seconds <= within and program.bytes <= room:
             way, within = program, program.seconds
         if way is not None and within <= LEAST_S:

@@ -71,8 +71,10 @@ def without_bounds(fragment: Fragment) -> tuple[str, float] | None:
     """The kind of way that ``cheaper_way`` is to choose, and its seconds."""
     most = _most_amplitudes_seconds(fragment)
     held = max(1 << 26, 16 << fragment.num_qubits + simulated_legs(fragment)[0])
-    best = None
-    for program in (pauli_program(fragment), product_program(fragment), cone_program(fragment)):
+    best, cones = None, cone_program(fragment)
+    if cones is not None and not cones.leaves_out(fragment):
+        cones = None
+    for program in (pauli_program(fragment), product_program(fragment), cones):
         if program is None or program.bytes > held or (best is not None and best.seconds <= LEAST_S):
             continue
         if best is None or program.seconds <= best.seconds:
@@ -93,6 +95,23 @@ def test_the_way_is_that_of_the_least_seconds_of_all(seed):
 def test_every_way_is_chosen_for_some_fragment():
     ways = {type(cheaper_way(fragment)).__name__ for seed in range(60) for fragment in some_fragments(seed)}
     assert ways == {"NoneType", "ProductProgram", "PauliProgram", "ConeProgram"}
+
+
+def test_a_fragment_that_is_seen_whole_is_not_taken_apart_into_itself():
+    """Its part would be taken apart again, without end."""
+    rng, circuit = np.random.default_rng(1), QuantumCircuit(19)
+    circuit.h(range(19))
+    for _ in range(90):
+        a, b = rng.choice(19, 2, replace=False).tolist()
+        circuit.rzz(0.5, a, b)
+        circuit.rx(0.7, a)
+    labels = sorted("Z" * (19 - k) + "I" * k for k in range(8))
+    fragment = partition(problem_of(circuit, labels, np.ones((1, 8))), ()).fragments[0]
+    program = cone_program(fragment)
+    assert program is not None and not program.leaves_out(fragment)
+    least = min(_all_amplitudes_seconds(fragment), _most_amplitudes_seconds(fragment))
+    assert CLEARLY * program.seconds < least, "it would be taken"
+    assert cheaper_way(fragment) is None
 
 
 @pytest.mark.parametrize("make", [product_program, pauli_program, cone_program])
