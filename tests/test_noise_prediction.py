@@ -19,11 +19,14 @@ from tasks.cutting import GateCut, WireCut, make_plan, structure_of
 from tasks.cutting.variants import VariantBuilder, enumerate_variants
 from tasks.execution.mitigation.extrapolation import extrapolate, mitigation_of
 from tasks.execution.mitigation.readout import readings
+from tasks.execution.qpu.devices import target_of
+from tasks.execution.qpu.programs import make_programs
 from tasks.execution.simulators.as_circuits import run_circuits
 from tasks.forecast import forecast
 from tasks.model.tensor import FragmentTensor, SampledData, VariantCounts, VariantData
 from tasks.options import Options
 from tasks.prediction import noise_biases, shot_variances
+from tasks.prediction.noise import Noise
 from tasks.reconstruction import contract, estimate_values
 from tasks.reconstruction.statistics.counts_to_tensor import tensor_values
 from tests.oracles import brickwork, problem_of, uncut_values
@@ -37,8 +40,40 @@ def qpu(name, qubits, two, readout):
     )
 
 
+def uneven(qubits, seed, two=0.02):
+    """A line of qubits with errors that differ by up to ten times."""
+    rng = np.random.default_rng(seed)
+    pairs = [(q, q + 1) for q in range(qubits - 1)]
+    errors = two * np.exp(rng.uniform(-1.2, 1.2, 3 * qubits))
+    gates = [GateRate("cz", place, errors[k]) for k, pair in enumerate(pairs) for place in (pair, pair[::-1])]
+    gates += [GateRate("sx", (q,), errors[qubits + q] / 10) for q in range(qubits)]
+    gates += [GateRate("rz", (q,), 0.0) for q in range(qubits)]
+    coupling = tuple(sorted(gate.qubits for gate in gates if len(gate.qubits) == 2))
+    return Device(
+        "QPU_A", Kind.QPU, qubits=qubits, basis_gates=("cz", "rz", "sx"), coupling=coupling, gates=tuple(gates),
+        readout_errors=tuple(errors[2 * qubits :].tolist()), speed=QPU_SPEED,
+    )  # fmt: skip
+
+
+def transpiled(circuits, device):
+    """As a run has them on a device whose pairs of qubits are told, else for any qubits."""
+    if device.coupling is None:
+        return transpile(circuits, basis_gates=["u", "cz"], optimization_level=1)
+    return [program.circuit for program in make_programs(circuits, target_of(device))]
+
+
 def noise_model(device, factor=1):
     """What a device's calibration says, its two-qubit gates' noise so many times."""
+    if device.coupling is not None:
+        noise = NoiseModel(basis_gates=["cz", "rz", "sx"])
+        for gate in device.gates:
+            states = 2 ** len(gate.qubits)
+            if gate.error:
+                error = depolarizing_error(states / (states - 1) * gate.error, len(gate.qubits))
+                noise.add_quantum_error(error, gate.name, list(gate.qubits))
+        for qubit, wrong in enumerate(device.readout_errors):
+            noise.add_readout_error(ReadoutError([[1 - wrong, wrong], [wrong, 1 - wrong]]), [qubit])
+        return noise
     noise, one, two = NoiseModel(), 2 * device.one_qubit_error, 4 / 3 * device.two_qubit_error
     noise.add_all_qubit_quantum_error(depolarizing_error(1 - (1 - two) ** factor, 2), ["cz"])
     noise.add_all_qubit_quantum_error(depolarizing_error(one, 1), ["u"])
@@ -53,7 +88,7 @@ def shown_by(problem, plan, device, shots, seed, mitigation="none"):
     each, tensors = shots // sum(cost.variants for cost in plan.costs), []
     for fragment, schemes in zip(plan.fragments, plan.schemes, strict=True):
         builder, variants = VariantBuilder(fragment, schemes), enumerate_variants(fragment, schemes)
-        circuits = transpile([builder.circuit(one) for one in variants], basis_gates=["u", "cz"], optimization_level=1)
+        circuits = transpiled([builder.circuit(one) for one in variants], device)
         parts = []
         for factor, share in zip(against.noise_factors, abs(against.shares) / abs(against.shares).sum(), strict=True):
             simulator = AerSimulator(noise_model=noise_model(device, factor), method="density_matrix")
@@ -168,6 +203,30 @@ def test_bias_is_predicted_as_noisy_shots_show_it():
         values, errors = shown_by(problem, plan, device, 400_000, 5)
         assert np.abs(bias).min() > 5 * errors.max(), "there is something to predict"
         assert np.abs(values - truth - bias).sum() < 0.2 * np.abs(bias).sum(), f"{cuts}: {values - truth}, not {bias}"
+
+
+def test_bias_and_spread_are_those_of_the_qubits_that_are_used():
+    """On a line whose qubits differ transpiling takes good ones, and gates of neighbours need no swaps."""
+    seed, told, shown, by_mean = 5, [], [], []
+    device, circuit = uneven(6, seed), brickwork(4, 2, np.random.default_rng([seed, 0]), gate="cx")
+    problem = problem_of(circuit, ["IIZZ", "ZZII", "IXXI"], np.eye(3))
+    places = [{circuit.find_bit(qubit).index for qubit in item.qubits} for item in circuit.data]
+    middle, mean = places.index({1, 2}), Noise.of(device)
+    for cuts in ((), (GateCut(middle),), (WireCut(middle, 1),)):
+        plan = make_plan(problem, cuts=cuts, shots=10**6)
+        values, errors = shown_by(problem, plan, device, 60_000, seed)
+        shown.append(values - uncut_values(problem))
+        told.append(noise_biases(problem, plan, [device]))
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("tasks.prediction.noise_bias.noise_of", lambda plan, *_: [mean] * len(plan.costs))
+            by_mean.append(noise_biases(problem, plan, [device]))
+        known = shot_variances(problem, plan, devices=[device])
+        ratios = errors / known.even_errors(60_000 // len(known.fragments))
+        assert (ratios > 0.8).all() and (ratios < 1.25).all(), f"{cuts}, seed {seed}: {ratios}"
+    size = np.abs(shown).sum()
+    apart, by_the_mean = (np.abs(np.subtract(one, shown)).sum() / size for one in (told, by_mean))
+    assert apart < 0.3 < 0.45 < by_the_mean, f"{apart} and {by_the_mean} of the bias, seed {seed}"
+    assert 0.8 < np.abs(told).sum() / size < 1.2
 
 
 def test_what_extrapolation_leaves_of_the_bias_and_adds_to_the_spread_is_predicted():

@@ -5,11 +5,12 @@ factor of a fragment shows the product of that over the gates of its cone, by th
 for every state, the norm, stays. A readout error e leaves 1 - 2 e of a bit's sign: of each bit of a factor, and of
 those that legs read. Where readout is mitigated the sign counts for 1 / (1 - 2 e), which mends the mean and spreads the
 shots; where values are extrapolated to zero noise, those at several multiples of the two-qubit gates' noise are added.
+Errors are those of the qubits that transpiling takes (``placed``) where the device says which pairs have a gate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ from tasks.cutting import Fragment, Plan
 from tasks.cutting.pauli_program import leg_map
 from tasks.execution.works import works_of
 from tasks.prediction.noise_paths import cx_needed, met_gates
+from tasks.prediction.placed import Rates, placed_rates
 
 
 @dataclass(frozen=True)
@@ -45,19 +47,29 @@ class Noise:
     shares: tuple[float, ...] = (1.0,)
 
     @classmethod
-    def of(cls, device: Device, mitigation: str = "none") -> Noise:
-        """By a device's calibration, under a mitigation (``--mitigation``)."""
+    def of(cls, device: Device, mitigation: str = "none", rates: Rates | None = None) -> Noise:
+        """By a device's calibration, under a mitigation (``--mitigation``).
+
+        Args:
+            device: a QPU.
+            mitigation: what is done against errors.
+            rates: of the qubits that are used, if they are known; else the mean of all of them counts.
+        """
         from tasks.execution.mitigation.extrapolation import mitigation_of  # loads what talks to QPUs
         from tasks.execution.mitigation.readout import LEAST_CONTRAST
 
         against = mitigation_of(mitigation)
-        contrast = max(1 - 2 * device.readout_error, 0.0)
-        return cls(
+        rates = rates or Rates(
             max(1 - 2 * device.one_qubit_error, 0.0),
             max(1 - 4 / 3 * device.two_qubit_error, 0.0) ** (ROUTED_TWO_QUBIT_GATES if device.routes else 1.0),
+            max(1 - 2 * device.readout_error, 0.0),
+        )
+        return cls(
+            rates.one_qubit,
+            rates.two_qubit,
             device.basis_gates,
-            contrast,
-            1 / max(contrast, LEAST_CONTRAST) if against.readout else 1.0,
+            rates.contrast,
+            1 / max(rates.contrast, LEAST_CONTRAST) if against.readout else 1.0,
             against.noise_factors,
             tuple(against.shares.tolist()),
         )
@@ -90,17 +102,19 @@ class Noise:
         """For each noise factor, (factor,): which part of each factor gates' errors leave."""
         if self.one_qubit == self.two_qubit == 1:
             return [np.ones(fragment.num_factors)] * len(self.factors)
-        met, data = met_gates(fragment), fragment.circuit.data
-        pairs = np.array([len(item.qubits) == 2 for item in data], dtype=bool)
-        native = np.array([item.name in self.basis_gates for item in data], dtype=bool)[pairs]
-        needed = np.array(
-            [cx_needed(np.asarray(item.matrix, dtype=complex).tobytes()) for item in data if len(item.qubits) == 2]
-        )
-        ones, twos = met[~pairs].sum(axis=0), np.where(native, 1, needed) @ met[pairs]
+        met = met_gates(fragment)
+        pairs = np.array([len(item.qubits) == 2 for item in fragment.circuit.data], dtype=bool)
+        ones, twos = met[~pairs].sum(axis=0), two_qubit_gates(fragment, self.basis_gates) @ met[pairs]
         return [self.one_qubit**ones * self.two_qubit ** (factor * twos) for factor in self.factors]
 
 
 NOISELESS = Noise()
+
+
+def two_qubit_gates(fragment: Fragment, native: Collection[str]) -> np.ndarray:
+    """(two-qubit gate,) how many each takes on a device that has some: those that it has one, others their CX."""
+    pairs = [item for item in fragment.circuit.data if len(item.qubits) == 2]
+    return np.array([1 if g.name in native else cx_needed(np.asarray(g.matrix, complex).tobytes()) for g in pairs])
 
 
 def sign_bits(fragment: Fragment) -> np.ndarray:
@@ -118,9 +132,11 @@ def noise_of(plan: Plan, devices: Sequence[Device], mitigation: str) -> list[Noi
     """
     if not devices:
         return [NOISELESS] * len(plan.fragments)
-    noise = {device.name: Noise.of(device, mitigation) for device in devices}
     found = []
-    for fragment, work in zip(plan.fragments, works_of(plan, 1), strict=True):
-        able = [noise[device.name] for device in devices if why_not(device, work) is None] or list(noise.values())
+    for fragment, schemes, work in zip(plan.fragments, plan.schemes, works_of(plan, 1), strict=True):
+        able = []
+        for device in [device for device in devices if why_not(device, work) is None] or devices:
+            twos = float(two_qubit_gates(fragment, device.basis_gates).sum())
+            able.append(Noise.of(device, mitigation, placed_rates(device, fragment, schemes, twos)))
         found.append(max(able, key=lambda own: own.values(fragment)) if len(able) > 1 else able[0])
     return found

@@ -5,8 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from qiskit.circuit import Measure, Reset
+from qiskit.circuit.library import get_standard_gate_name_mapping
+from qiskit.transpiler import InstructionProperties, Target
 
 from scheduler_policies.device import Device, DeviceState, Kind
 from scheduler_policies.machine import QPU_SPEED
@@ -17,7 +22,7 @@ from tasks.execution.qpu.errors import QpuError
 from tasks.execution.qpu.journal import Journal, default_folder
 from tasks.execution.qpu.resources import QpuResource, qpu_resource, qpu_resources
 from tasks.execution.qpu.retry import PRESENT_SECONDS, present_target
-from tasks.execution.qpu.target import QpuTarget
+from tasks.execution.qpu.target import QpuTarget, digest
 
 CALL_SECONDS = 20.0
 AWAY_SECONDS = 30.0  # a QPU that cannot be asked is asked again after this
@@ -77,6 +82,30 @@ def with_target(declared: Device, target: QpuTarget, resource_type: str) -> Devi
         limits=target.limits,
         resource_type=resource_type,
     )
+
+
+@lru_cache(maxsize=16)
+def target_of(device: Device) -> QpuTarget:
+    """What a QPU's target was described by, so far as transpiling goes: gates whose names Qiskit knows, readout."""
+    size, standard = device.qubits or 0, get_standard_gate_name_mapping()
+    entries: dict[str, dict[tuple[int, ...], InstructionProperties]] = {}
+    for gate in device.gates:
+        if gate.error < 1 and gate.name in standard:
+            found = InstructionProperties(duration=gate.seconds, error=gate.error)
+            entries.setdefault(gate.name, {})[gate.qubits] = found
+    target = Target(num_qubits=size)
+    for name, places in entries.items():
+        target.add_instruction(standard[name], places, name=name)
+    working = sorted({qubit for places in entries.values() for place in places for qubit in place})
+    wrong = (*device.readout_errors, *(0.0,) * size)[:size]
+    seconds = device.readout_seconds
+    target.add_instruction(Measure(), {(q,): InstructionProperties(duration=seconds, error=wrong[q]) for q in working})
+    if device.limits.reset:
+        target.add_instruction(Reset(), {(q,): None for q in working})
+    epoch = digest([[gate.name, gate.qubits, gate.error] for gate in device.gates], wrong)
+    readout = tuple((error, error) for error in wrong)
+    names = tuple(map(str, range(size)))
+    return QpuTarget(device.name, target, epoch, 0.0, device.gates, readout, seconds, device.limits, names)
 
 
 def qpu_report(device: Device, resource: QpuResource | None = None) -> QpuReport:
