@@ -206,7 +206,9 @@ def cheaper_way(fragment: Fragment) -> ConeProgram | ProductProgram | PauliProgr
         program = program_of(fragment, within)
         if isinstance(program, ConeProgram) and not program.leaves_out(fragment):
             break
-        if program is not None and program.seconds <= within and program.bytes <= room:
+        if program is None or program.seconds > within:
+            continue
+        if program.bytes <= room or (fragment.num_qubits <= _SIMULATED and program.bytes <= exact_bytes(fragment)):
             way, within = program, program.seconds
         if way is not None and within <= LEAST_S:
             break

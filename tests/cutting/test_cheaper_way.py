@@ -16,6 +16,7 @@ from tasks.cutting.cost import (
     _all_amplitudes_seconds,
     _most_amplitudes_seconds,
     cheaper_way,
+    exact_bytes,
     simulated_legs,
 )
 from tasks.cutting.cuts import Cut
@@ -70,7 +71,7 @@ def some_fragments(seed: int) -> tuple[Fragment, ...]:
 def without_bounds(fragment: Fragment) -> tuple[str, float] | None:
     """The kind of way that ``cheaper_way`` is to choose, and its seconds."""
     most = _most_amplitudes_seconds(fragment)
-    held = max(1 << 26, 16 << fragment.num_qubits + simulated_legs(fragment)[0])
+    held = max(1 << 26, 16 << fragment.num_qubits + simulated_legs(fragment)[0], exact_bytes(fragment))
     best, cones = None, cone_program(fragment)
     if cones is not None and not cones.leaves_out(fragment):
         cones = None
