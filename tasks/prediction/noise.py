@@ -80,8 +80,10 @@ class Noise:
         return tuple(abs(share) * sum(map(abs, self.shares)) for share in self.shares)
 
     def kept(self, fragment: Fragment) -> list[np.ndarray]:
-        """For each noise factor, (leg..., factor): which part of its tensor's entries gates' errors leave."""
+        """For each noise factor, (leg..., factor) or (factor,): the part of its tensor that gates' errors leave."""
         shown = self._shown(fragment)
+        if self.one_qubit == self.two_qubit == 1:
+            return shown
         norms = np.ones((1,) * len(fragment.legs), dtype=bool)
         for axis, leg in enumerate(fragment.legs):
             traced = leg_map(leg.kind)  # the entries that make I of I are the same for every state

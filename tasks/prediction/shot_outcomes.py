@@ -52,6 +52,11 @@ class LegOutcomes:
         owner = np.repeat(np.arange(len(self.settings)), np.diff([*self.settings, len(self.influence)]))
         return np.asarray(owner == np.arange(len(self.settings))[:, None], dtype=float)
 
+    @cached_property
+    def whole(self) -> bool:
+        """Whether what is shown on average is the very tensor."""
+        return np.allclose(self.influence.T @ self.chance, np.eye(self.chance.shape[1]), rtol=0, atol=1e-12)
+
     @classmethod
     @lru_cache(maxsize=256)
     def of(cls, kind: LegKind, scheme: Scheme, contrast: float = 1.0, reading: float = 1.0) -> LegOutcomes:
@@ -155,6 +160,8 @@ def fragment_outcomes(fragment: Fragment, schemes: tuple[Scheme, ...], noise: No
 def shown_values(fragment: Fragment, schemes: tuple[Scheme, ...], noise: Noise, values: np.ndarray) -> np.ndarray:
     """(leg..., factor) what many shots show on average of an exact tensor ``values``."""
     kept = zip(noise.shares, noise.kept(fragment), strict=True)
+    if noise == NOISELESS and all(leg.whole for leg in _legs(fragment, schemes, noise)):
+        return values
     left = values * sum(share * own for share, own in kept) * (noise.contrast * noise.reading) ** sign_bits(fragment)
     shown = [leg.influence.T @ leg.chance for leg in _legs(fragment, schemes, noise)]
     return np.moveaxis(along_legs(left, shown), 0, -1)
