@@ -204,7 +204,7 @@ def cheaper_way(fragment: Fragment) -> ConeProgram | ProductProgram | PauliProgr
     room = max(_ROOM, AMPLITUDE_BYTES * 2.0 ** min(1000, fragment.num_qubits + simulated_legs(fragment)[0]))
     for program_of in (pauli_program, product_program, cone_program):
         program = program_of(fragment, within)
-        if isinstance(program, ConeProgram) and not program.leaves_out(fragment):
+        if isinstance(program, ConeProgram) and not _takes_apart(fragment, program):
             break
         if program is None or program.seconds > within:
             continue
@@ -215,6 +215,11 @@ def cheaper_way(fragment: Fragment) -> ConeProgram | ProductProgram | PauliProgr
     if way is None or _all_amplitudes_seconds(fragment) < CLEARLY * way.seconds:
         return None
     return way
+
+
+def _takes_apart(fragment: Fragment, program: ConeProgram) -> bool:
+    """Whether parts are less than the fragment, and take clearly less than it, gates all over counted for neither."""
+    return program.leaves_out(fragment) and CLEARLY * program.seconds <= _amplitudes_seconds(fragment)
 
 
 def pauli_seconds(steps: int, numbers: float) -> float:

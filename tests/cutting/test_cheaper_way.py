@@ -14,6 +14,7 @@ from tasks.cutting.cost import (
     WIDE,
     WORTH_S,
     _all_amplitudes_seconds,
+    _amplitudes_seconds,
     _most_amplitudes_seconds,
     cheaper_way,
     exact_bytes,
@@ -73,7 +74,9 @@ def without_bounds(fragment: Fragment) -> tuple[str, float] | None:
     most = _most_amplitudes_seconds(fragment)
     held = max(1 << 26, 16 << fragment.num_qubits + simulated_legs(fragment)[0], exact_bytes(fragment))
     best, cones = None, cone_program(fragment)
-    if cones is not None and not cones.leaves_out(fragment):
+    if cones is not None and (
+        not cones.leaves_out(fragment) or CLEARLY * cones.seconds > _amplitudes_seconds(fragment)
+    ):
         cones = None
     for program in (pauli_program(fragment), product_program(fragment), cones):
         if program is None or program.bytes > held or (best is not None and best.seconds <= LEAST_S):
