@@ -252,7 +252,7 @@ def test_the_least_overhead_there_is_can_be_built_and_no_other_search_finds_less
         pytest.param("random pairs", 10, 30, 5, 0, marks=pytest.mark.slow),
         ("brickwork", 10, 60, 5, 0),
         ("brickwork", 10, 60, 7, 1),
-        ("qaoa", 10, 20, 5, 0),
+        pytest.param("qaoa", 10, 20, 5, 0, marks=pytest.mark.slow),
         ("commuting gates", 8, 20, 5, 4),
         pytest.param("random pairs", 10, 60, 7, 5, marks=pytest.mark.slow),
         pytest.param("random pairs", 10, 60, 6, 1, marks=pytest.mark.slow),

@@ -201,7 +201,10 @@ def test_what_a_crash_left_of_a_samplers_job_is_finished_by_its_id(tmp_path):
     assert resumed(folder.name, tmp_path / "crash")["strings"] == found
 
 
-@pytest.mark.parametrize("simulate", [True, False], ids=["exact on the cores", "shots of a backend"])
+@pytest.mark.parametrize(
+    "simulate",
+    [pytest.param(True, id="exact on the cores", marks=pytest.mark.slow), pytest.param(False, id="shots of a backend")],
+)
 def test_the_folder_of_a_samplers_job_gives_the_strings_again(tmp_path, simulate, capsys):
     pubs = [(measured(FOUR), [[0.6], [1.4]]), (UNREAD, [0.2]), (measured(FIVE), [0.9]), (measured(FOUR), [0.6], 50)]
     with (

@@ -101,7 +101,7 @@ def finish(workers: list[multiprocessing.Process]) -> None:
     assert not stuck, f"{len(stuck)} workers did not end"
 
 
-@pytest.mark.parametrize("batch", [1, 20])
+@pytest.mark.parametrize("batch", [pytest.param(1, marks=pytest.mark.slow), 20])
 def test_900_requests_for_150_circuits_by_16_processes_run_150(where: str, tmp_path: Path, batch: int) -> None:
     log = tmp_path / "log"
     finish(start(where, log, deal(batch, 16), batch, 0.002))

@@ -83,7 +83,7 @@ def go(process):
     process.stdin.flush()
 
 
-@pytest.mark.parametrize("units", [1, 3])
+@pytest.mark.parametrize("units", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_eight_processes_never_hold_more_than_the_units_and_none_starves(place, units, workers, tmp_path):
     turns, hold = 5, 0.01
     logs = [tmp_path / f"log-{index}" for index in range(8)]
