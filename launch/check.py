@@ -23,6 +23,7 @@ def main(arguments: list[str]) -> int:
     """Run ruff, mypy (Python 3.11 or newer) and pytest, all even when one fails; 0 only when all pass."""
     os.chdir(ROOT)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # two workers' idle threads would take each other's cores
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each of the many processes of tests compiles what it imports
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         steps = [
