@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("architecture")  # where each file is parsed once
 ROOT = Path(__file__).resolve().parents[1]
 
 # From the top floor down; a file belongs to the longest prefix that matches.
@@ -42,12 +45,19 @@ FILE_CALLS = {"open", "read_text", "read_bytes", "write_text", "write_bytes", "f
 PROGRAMS = {"tasks/reconstruction/mpi.py", "tasks/reconstruction/contraction/network_files.py"}
 
 
+@functools.cache
 def sources() -> list[Path]:
     return [
         p
         for top in ("apps", "tasks", "scheduler_policies", "resources_xml")
         for p in sorted((ROOT / top).rglob("*.py"))
     ]
+
+
+@functools.cache
+def nodes_of(path: Path) -> list[ast.AST]:
+    """The file as a whole, then everything in it."""
+    return list(ast.walk(ast.parse(path.read_text())))
 
 
 def module_of(path: Path) -> str:
@@ -62,14 +72,15 @@ def room_of(module: str) -> str | None:
     return None
 
 
+@functools.cache
 def imports_of(path: Path) -> set[str]:
-    return imports_in(path.read_text(), module_of(path), path.name == "__init__.py")
+    return imports_in(nodes_of(path), module_of(path), path.name == "__init__.py")
 
 
-def imports_in(text: str, module: str, is_package: bool = False) -> set[str]:
+def imports_in(nodes: Iterable[ast.AST], module: str, is_package: bool = False) -> set[str]:
     """Modules that a file imports, and what it takes from them, as absolute names."""
     found = set()
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes:
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -81,10 +92,10 @@ def imports_in(text: str, module: str, is_package: bool = False) -> set[str]:
     return found
 
 
-def files_opened_in(text: str) -> list[int]:
+def files_opened_in(nodes: Iterable[ast.AST]) -> list[int]:
     """Lines that open, read or write a file."""
     lines = []
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes:
         if isinstance(node, ast.Call):
             function = node.func
             name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
@@ -93,16 +104,19 @@ def files_opened_in(text: str) -> list[int]:
     return lines
 
 
-@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
-def test_a_room_imports_only_rooms_below_it(path):
-    own = room_of(module_of(path))
-    if own is None:
-        assert module_of(path) == "tasks", f"{path}: no floor is given for it: add it to FLOORS"
-        return
-    for name in imports_of(path):
-        other = room_of(name)
-        if other is not None and other != own:
-            assert LEVEL[other] >= LEVEL[own], f"{path} ({own}) imports {name}, which is on a floor above"
+def test_every_file_is_in_a_room():
+    assert [module_of(path) for path in sources() if room_of(module_of(path)) is None] == ["tasks"], "see FLOORS"
+
+
+@pytest.mark.parametrize("room", LEVEL)
+def test_a_room_imports_only_rooms_below_it(room):
+    own = [path for path in sources() if room_of(module_of(path)) == room]
+    assert own, "it has no files"
+    for path in own:
+        for name in imports_of(path):
+            other = room_of(name)
+            if other is not None and other != room:
+                assert LEVEL[other] >= LEVEL[room], f"{path} ({room}) imports {name}, which is on a floor above"
 
 
 @pytest.mark.parametrize("room", PURE)
@@ -112,7 +126,8 @@ def test_pure_rooms_know_no_engine_file_clock_or_environment(room):
             continue
         tops = {name.split(".")[0] for name in imports_of(path)}
         assert not tops & IMPURE, f"{path} imports {sorted(tops & IMPURE)}"
-        assert not files_opened_in(path.read_text()), f"{path} opens files: lines {files_opened_in(path.read_text())}"
+        opened = files_opened_in(nodes_of(path))
+        assert not opened, f"{path} opens files: lines {opened}"
 
 
 @pytest.mark.parametrize("name", ["state", "instructions", "pool", "batches"])
@@ -120,7 +135,7 @@ def test_the_state_of_a_run_knows_no_engine_file_clock_or_log(name):
     path = ROOT / "tasks/dispatch" / f"{name}.py"
     imported = imports_of(path)
     assert not {one.split(".")[0] for one in imported} & (IMPURE | {"logging"})
-    assert not files_opened_in(path.read_text())
+    assert not files_opened_in(nodes_of(path))
     engine = {one for one in imported if one.startswith("tasks.runtime")}
     assert {".".join(one.split(".")[:3]) for one in engine} <= {"tasks.runtime.outcome", "tasks.runtime.batching"}
 
@@ -148,17 +163,23 @@ def test_no_modules_import_each_other_in_a_circle():
 
 
 def test_relative_imports_are_seen():
-    assert imports_in("from . import x", "tasks.cutting.plan") == {"tasks.cutting", "tasks.cutting.x"}
-    assert imports_in("from ..apps import y", "tasks.model.z") == {"tasks.apps", "tasks.apps.y"}
-    assert imports_in("from ...apps import y", "tasks.model.z") == {"apps", "apps.y"}
-    assert imports_in("from .plan import x", "tasks.cutting", True) == {"tasks.cutting.plan", "tasks.cutting.plan.x"}
+    assert imports_in(ast.walk(ast.parse("from . import x")), "tasks.cutting.plan") == {
+        "tasks.cutting",
+        "tasks.cutting.x",
+    }
+    assert imports_in(ast.walk(ast.parse("from ..apps import y")), "tasks.model.z") == {"tasks.apps", "tasks.apps.y"}
+    assert imports_in(ast.walk(ast.parse("from ...apps import y")), "tasks.model.z") == {"apps", "apps.y"}
+    assert imports_in(ast.walk(ast.parse("from .plan import x")), "tasks.cutting", True) == {
+        "tasks.cutting.plan",
+        "tasks.cutting.plan.x",
+    }
 
 
 @pytest.mark.parametrize(
     "text", ["open('x')", "p.open()", "Path('x').read_text()", "p.read_bytes()", "p.write_text('')", "io.open('x')"]
 )
 def test_opened_files_are_seen(text):
-    assert files_opened_in(f"a = 1\n{text}") == [2]
+    assert files_opened_in(ast.walk(ast.parse(f"a = 1\n{text}"))) == [2]
 
 
 def test_only_the_seam_imports_pycompss():
@@ -180,7 +201,7 @@ def test_nothing_is_pickled_from_outside_and_only_programs_print():
             assert where.startswith("tasks/runtime/"), f"{where} pickles"
         if where.startswith("apps/"):
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes_of(path):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 assert node.func.id not in {"print", "eval", "exec"}, f"{where}:{node.lineno} calls {node.func.id}"
 
@@ -192,10 +213,10 @@ def test_messages_below_apps_name_fields_and_not_flags():
         where = str(path.relative_to(ROOT))
         if where.startswith("apps/") or where in PROGRAMS:
             continue
-        tree = ast.parse(path.read_text())
-        documented = [node for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)]
+        nodes = nodes_of(path)
+        documented = [node for node in nodes if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)]
         docstrings = {id(node.body[0].value) for node in documented if node.body and isinstance(node.body[0], ast.Expr)}
-        called = {id(entry) for node in ast.walk(tree) if isinstance(node, ast.List) for entry in ast.walk(node)}
-        for node in ast.walk(tree):  # a list is the command line of a program that is started
+        called = {id(entry) for node in nodes if isinstance(node, ast.List) for entry in ast.walk(node)}
+        for node in nodes:  # a list is the command line of a program that is started
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings | called:
                 assert not flag.search(node.value), f"{where}:{node.lineno} names a flag: {node.value!r}"

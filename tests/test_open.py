@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,23 @@ from qiskit.quantum_info import SparsePauliOp, Statevector
 from tests.conftest import ROOT
 
 PARTS = ("apps", "tasks", "scheduler_policies", "resources_xml")
+
+
+COMMANDS = """
+import io, json, sys
+from contextlib import redirect_stdout
+from apps.cli.main import main
+
+documents = []
+for words in json.loads(sys.argv[1]):
+    run = documents[-1].get("run") if documents else None
+    with redirect_stdout(io.StringIO()) as said:
+        status = main([run if word == "{run}" else word for word in words] + ["--json"])
+    if status:
+        sys.exit(status)
+    documents.append(json.loads(said.getvalue()))
+print(json.dumps(documents))
+"""
 
 
 class Checkout:
@@ -68,8 +86,12 @@ class Checkout:
 
     def qompass(self, *arguments: object) -> dict:
         """The JSON document of a command."""
-        command = "import sys; from apps.cli.main import main; sys.exit(main())"
-        return json.loads(self.python(command, *map(str, arguments), "--json"))
+        (document,) = self.each(arguments)
+        return document
+
+    def each(self, *commands: Sequence[object]) -> list[dict]:
+        """The JSON documents of commands that one process executes; ``{run}`` is the run of the one before."""
+        return json.loads(self.python(COMMANDS, json.dumps([list(map(str, own)) for own in commands])))
 
 
 @pytest.fixture
@@ -228,18 +250,20 @@ def test_a_new_kind_of_cut_is_one_file_and_its_line(checkout, tmp_path, name, le
     arguments = ["run", tmp_path / "chain.qasm", "--observable", "Z0 Z3", "--cuts", tmp_path / "cuts.json"]
     arguments += ["--out", tmp_path / "runs", "--seed", 7]
 
-    exact = checkout.qompass(*arguments, "--cache", "off")
+    sampled = [*arguments, "--cache", "off", "--shots"]
+    exact, shots, again, more = checkout.each(
+        [*arguments, "--cache", "off"], [*sampled, 300_000], ["reconstruct", "{run}"], [*sampled, 30_000_000]
+    )
     (found,) = exact["estimates"]
     assert found["value"] == pytest.approx(z_of(circuit, 0, 3), abs=1e-9)
     assert leg in {end["kind"] for fragment in exact["plan"]["fragments"] for end in fragment["legs"]}
     assert exact["plan"]["cuts"][section] == cuts[section]
 
-    shots = checkout.qompass(*arguments, "--cache", "off", "--shots", 300_000)
     (here,) = shots["estimates"]
     assert abs(here["value"] - z_of(circuit, 0, 3)) < 5 * here["std_error"] < 0.5, f"{here}, seed 7"
-    (many,) = checkout.qompass(*arguments, "--cache", "off", "--shots", 30_000_000)["estimates"]
+    (many,) = more["estimates"]
     assert abs(many["value"] - z_of(circuit, 0, 3)) < 5 * many["std_error"] < 0.05, f"{many}, seed 7"
-    assert checkout.qompass("reconstruct", shots["run"])["estimates"] == [here]
+    assert again["estimates"] == [here]
 
     both = [json.dumps({"gates": [], "wires": [], section: own}) for own in (cuts[section], places)]
     answers = json.loads(checkout.python(WITH_CACHE, str(tmp_path / "chain.qasm"), *both, str(tmp_path / "kept")))
@@ -358,12 +382,12 @@ def test_a_new_policy_is_one_file(checkout, tmp_path):
     checkout.add("scheduler_policies/policies/last_listed.py", POLICY)
     chain(tmp_path / "chain.qasm", 6)
     two = resources(tmp_path, ("First", 1, "CPU", ""), ("Last", 1, "CPU", ""))
-    used = {}
-    for policy in ("availability", "last_listed"):
-        done = checkout.qompass(
-            "run", tmp_path / "chain.qasm", "--observable", "Z0 Z3", "--max-qubits", 4, "--out", tmp_path / "runs",
-            "--resources", two, "--policy", policy, "--cache", "off",
-        )  # fmt: skip
+    used, policies = {}, ("availability", "last_listed")
+    command = [
+        "run", tmp_path / "chain.qasm", "--observable", "Z0 Z3", "--max-qubits", 4, "--out", tmp_path / "runs",
+        "--resources", two, "--cache", "off", "--policy",
+    ]  # fmt: skip
+    for policy, done in zip(policies, checkout.each(*([*command, own] for own in policies)), strict=True):
         record = json.loads((tmp_path / done["run"] / "record.json").read_text())
         used[policy] = {result["device"] for result in record["results"].values()}
     assert used["last_listed"] == {"Last"} and "First" in used["availability"]
@@ -421,18 +445,19 @@ class ShelfStore:
 def test_a_new_store_is_one_file(checkout, tmp_path):
     checkout.add("tasks/execution/cache/stores/shelf_store.py", STORE)
     dense(tmp_path / "dense.qasm", 16)
-    answers, seen = [], []
-    for _ in range(2):
-        done = checkout.qompass(
-            "run", tmp_path / "dense.qasm", "--observable", "Z0 Z9 Z17", "--max-qubits", 16,
-            "--cache", f"shelf://{tmp_path / 'shelf'}", "--out", tmp_path / "runs",
-        )  # fmt: skip
+    answers, seen, store = [], [], ["--cache", f"shelf://{tmp_path / 'shelf'}"]
+    command = [
+        "run", tmp_path / "dense.qasm", "--observable", "Z0 Z9 Z17", "--max-qubits", 16, "--out", tmp_path / "runs",
+        *store,
+    ]  # fmt: skip
+    *runs, stats = checkout.each(command, command, ["cache", "stats", *store])
+    for done in runs:
         record = json.loads((tmp_path / done["run"] / "record.json").read_text())
         answers.append(done["estimates"])
         seen.append([result.get("cache") for result in record["results"].values()])
     assert answers[0] == answers[1] and set(seen[0]) == {None}
     found = seen[1].count("hit")  # what is computed sooner than it is found is not kept
-    assert found and checkout.qompass("cache", "stats", "--cache", f"shelf://{tmp_path / 'shelf'}")["entries"] == found
+    assert found and stats["entries"] == found
     assert checkout.differs() == {"tasks/execution/cache/stores/shelf_store.py"}
 
 

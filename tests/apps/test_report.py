@@ -50,8 +50,18 @@ def sampled(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def sampled_page(sampled) -> str:
+    return _page(sampled)[1]
+
+
+@pytest.fixture(scope="module")
 def many(tmp_path_factory) -> Path:
     return _run(tmp_path_factory.mktemp("many"), 40, 2)
+
+
+@pytest.fixture(scope="module")
+def many_page(many) -> str:
+    return _page(many)[1]
 
 
 def _page(run: Path, *more: Path) -> tuple[Path, str]:
@@ -66,8 +76,8 @@ def _cells(page: str, table: str) -> list[str]:
     return [html.unescape(re.sub("<[^>]*>", "", cell)) for cell in re.findall(r"<td.*?</td>", own[0], re.S)]
 
 
-def test_every_number_of_the_answer_is_the_records(sampled):
-    record, (_, page) = read_record(sampled), _page(sampled)
+def test_every_number_of_the_answer_is_the_records(sampled, sampled_page):
+    record, page = read_record(sampled), sampled_page
     numbers = [float(text) for text in re.findall(r'data-value="([^"]*)"', page[: page.index("How it was cut")])]
     assert numbers == [number for e in record["estimates"] for number in (e["value"], e["std_error"])]
     assert [cell for cell in _cells(page, "estimates")[::3]] == [e["observable"] for e in record["estimates"]]
@@ -79,19 +89,22 @@ def test_every_number_of_the_answer_is_the_records(sampled):
 
 def test_a_record_that_says_no_seed_has_a_page(sampled, tmp_path):
     copy = shutil.copytree(sampled, tmp_path / sampled.name)
-    kept = {name: own for name, own in read_record(copy).items() if name not in ("seed", "engine", "versions")}
+    for name in ("circuit.qpy", "log.jsonl"):  # and no charts
+        (copy / name).unlink()
+    unsaid = ("seed", "engine", "versions", "plan", "results")
+    kept = {name: own for name, own in read_record(copy).items() if name not in unsaid}
     (copy / "record.json").write_bytes(RunRecord(kept).to_bytes())
     assert 'id="estimates"' in _page(copy)[1]
     (copy / "record.json").write_bytes(RunRecord({**kept, "versions": {"python": "3"}}).to_bytes())
     assert "Seed unknown; no engine was started. python 3." in _page(copy)[1]
 
 
-def test_it_says_whose_shots_bring_the_variance(sampled):
-    shares, (_, page) = read_record(sampled)["variance_shares"], _page(sampled)
+def test_it_says_whose_shots_bring_the_variance(sampled, sampled_page):
+    shares = read_record(sampled)["variance_shares"]
     assert all(sum(own) == pytest.approx(1, abs=1e-5) for own in shares.values())
     errors = {e["observable"]: e["std_error"] for e in read_record(sampled)["estimates"]}
     assert list(shares) == sorted(shares, key=lambda name: -errors[name])
-    assert [f"{100 * share:.1f} %" for share in next(iter(shares.values()))] == _cells(page, "fragments")[7::10]
+    assert [f"{100 * share:.1f} %" for share in next(iter(shares.values()))] == _cells(sampled_page, "fragments")[7::10]
 
 
 def test_calibrations_and_the_engines_files_are_shown(sampled, tmp_path, capsys):
@@ -114,9 +127,8 @@ def test_calibrations_and_the_engines_files_are_shown(sampled, tmp_path, capsys)
     assert "Engine's file: " in capsys.readouterr().out
 
 
-def test_the_command_on_the_page_gives_the_same_run_again(sampled, tmp_path, capsys):
-    page = _page(sampled)[1]
-    found = re.search(r'<pre id="command">(.*?)</pre>', page, re.S)
+def test_the_command_on_the_page_gives_the_same_run_again(sampled, sampled_page, tmp_path, capsys):
+    found = re.search(r'<pre id="command">(.*?)</pre>', sampled_page, re.S)
     assert found is not None
     import shlex
 
@@ -128,7 +140,7 @@ def test_the_command_on_the_page_gives_the_same_run_again(sampled, tmp_path, cap
 
 @pytest.mark.parametrize("which", ["sampled", "many"])
 def test_it_is_complete_without_scripts(which, request):
-    page = _page(request.getfixturevalue(which))[1]
+    page = request.getfixturevalue(f"{which}_page")
     figures = re.findall(r'<figure id="(\w+)"', page)
     assert {"circuit", "graph", "timeline", "costs"} <= set(figures)
     assert ("shots" in figures) == (which == "sampled")
@@ -140,17 +152,17 @@ def test_it_is_complete_without_scripts(which, request):
         json.loads(re.search(rf'id="spec-{name}">(.*?)</script>', page, re.S)[1])  # type: ignore[index]
 
 
-def test_nothing_is_fetched_and_the_policy_forbids_it(sampled):
-    page = _page(sampled)[1]
-    assert "default-src 'none'" in page
-    bare = re.sub(r"<script.*?</script>", "", page, flags=re.S)
+def test_nothing_is_fetched_and_the_policy_forbids_it(sampled_page):
+    assert "default-src 'none'" in sampled_page
+    bare = re.sub(r"<script.*?</script>", "", sampled_page, flags=re.S)
     assert not re.search(r'(?:src|href)="(?!data:|#)', bare)
 
 
 @pytest.mark.uses("browser")
 @pytest.mark.parametrize("which", ["sampled", pytest.param("many", marks=pytest.mark.slow)])
 def test_a_browser_draws_every_chart_without_a_word(which, request, tmp_path):
-    target, page = _page(request.getfixturevalue(which))
+    page = request.getfixturevalue(f"{which}_page")
+    (target := tmp_path / "report.html").write_text(page)
     dom, log, requests = _browsed(target, tmp_path)
     assert dom.count('data-ready="yes"') == page.count("<figure")
     assert not [line for line in log.splitlines() if "CONSOLE" in line], log

@@ -29,11 +29,18 @@ VALUES = [[0.4, 0.9], [1.2, -0.7]]
 OBSERVABLES = [["ZZZZ"], ["IXXI"]]
 
 
-@pytest.mark.parametrize(
-    "backend",
-    ["aer", AerSimulator(), StatevectorSampler(seed=3), NoiseModel()],
-    ids=["name", "backend", "sampler", "noise model"],
-)
+def kinds_of_backends(*quick):
+    """Each of them is in one of two tests at least."""
+    kinds = {
+        "name": "aer",
+        "backend": AerSimulator(),
+        "sampler": StatevectorSampler(seed=3),
+        "noise model": NoiseModel(),
+    }
+    return [pytest.param(own, id=kind, marks=[pytest.mark.slow] * (kind not in quick)) for kind, own in kinds.items()]
+
+
+@pytest.mark.parametrize("backend", kinds_of_backends("name", "sampler"))
 def test_noiseless_ones_agree_with_the_uncut_circuit(circuit, backend):
     wanted = StatevectorEstimator().run([(circuit, OBSERVABLES, VALUES)]).result()[0].data.evs
     result = QompassEstimator(max_qubits=2, backend=backend, shots=200_000, seed=2).run(
@@ -104,11 +111,7 @@ def apart(counts: dict, wanted: dict) -> float:
     return sum(abs(counts.get(k, 0) / one - wanted.get(k, 0) / other) for k in {*counts, *wanted}) / 2
 
 
-@pytest.mark.parametrize(
-    "backend",
-    ["aer", AerSimulator(), StatevectorSampler(seed=3), NoiseModel()],
-    ids=["name", "backend", "sampler", "noise model"],
-)
+@pytest.mark.parametrize("backend", kinds_of_backends("backend", "noise model"))
 def test_strings_of_noiseless_ones_are_those_of_the_uncut_circuit(circuit, backend):
     pub = (measured(circuit), VALUES)
     sampler = QompassSampler(max_qubits=2, backend=backend, seed=2)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import subprocess
 import sys
 import threading
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 from qiskit import ClassicalRegister, QuantumCircuit
 from qiskit.circuit import Parameter
+from qiskit.circuit.library import real_amplitudes
 from qiskit.primitives import StatevectorEstimator, StatevectorSampler
 from qiskit.providers import JobError
 from qompass import QompassEstimator, QompassSampler, Session, devices
@@ -21,6 +22,7 @@ from tasks.bound_runs import Wanted, shared_runs
 from tasks.inputs.validation import make_problem
 from tasks.options import Options
 from tasks.runs import RunDirectory, RunRecord, read_record
+from tests.conftest import ROOT
 
 
 def chain(qubits: int, name: str) -> QuantumCircuit:
@@ -66,14 +68,27 @@ def runs(monkeypatch):
     return begun
 
 
-def resumed(name, folder):
-    command = [sys.executable, "-m", "apps.cli", "resume", name, "--out", str(folder), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+@pytest.fixture
+def resumed(capsys):
+    """What `qompass resume` says."""
+
+    def resume(name, folder):
+        capsys.readouterr()
+        status, said = main(["resume", name, "--out", str(folder), "--json"]), capsys.readouterr()
+        assert status == 0, said.err
+        return json.loads(said.out)
+
+    return resume
 
 
-def test_three_pubs_are_one_run_whose_name_is_the_jobs(tmp_path, runs):
+@pytest.fixture(scope="module")
+def backend():
+    """Aer as a device, beside which nothing can simulate."""
+    with devices("aer", simulate=False) as resources:
+        yield resources
+
+
+def test_three_pubs_are_one_run_whose_name_is_the_jobs(tmp_path, runs, resumed):
     job = QompassEstimator(max_qubits=2, cache="off", out=tmp_path).run(PUBS)
     result = job.result()
     for found, wanted in zip(result, exact(PUBS), strict=True):
@@ -89,14 +104,11 @@ def test_three_pubs_are_one_run_whose_name_is_the_jobs(tmp_path, runs):
     assert len(again) == 2 * 3 + 2 + 2 and again[0]["observable"].endswith(", PUB 0, set 0"), again
 
 
-def test_shots_of_a_circuit_answer_every_pub_of_it(runs):
+def test_shots_of_a_circuit_answer_every_pub_of_it(runs, backend):
     pubs = [(FOUR.assign_parameters([0.7]), "ZIIZ"), (FIVE.assign_parameters([0.7]), "ZIIII"),
             (FOUR.assign_parameters([0.7]), "ZIII")]  # fmt: skip
-    with devices("aer", simulate=False) as resources:
-        estimator = QompassEstimator(
-            max_qubits=3, shots=20_000, seed=2, resources=resources, mitigation="none", cache="off"
-        )
-        result = estimator.run(pubs).result()
+    estimator = QompassEstimator(max_qubits=3, shots=20_000, seed=2, resources=backend, mitigation="none", cache="off")
+    result = estimator.run(pubs).result()
     assert runs == [9]
     for found, wanted in zip(result, exact(pubs), strict=True):
         assert abs(float(found.data.evs) - float(wanted)) < 5 * float(found.data.stds) + 1e-9
@@ -105,17 +117,16 @@ def test_shots_of_a_circuit_answer_every_pub_of_it(runs):
     assert first == same and first + other == 60_000
 
 
-def test_pubs_of_other_precisions_are_runs_of_their_own(runs):
+def test_pubs_of_other_precisions_are_runs_of_their_own(runs, backend):
     pubs = [(FOUR, ["ZIII"], [[0.7]], 0.1), (FIVE, ["ZIIII"], [[0.7]], 0.05), (FOUR, ["ZIII"], [[0.8]], 0.1)]
-    with devices("aer", simulate=False) as resources:
-        result = QompassEstimator(max_qubits=3, seed=2, resources=resources, mitigation="none", cache="off").run(pubs)
-        found = result.result()
+    result = QompassEstimator(max_qubits=3, seed=2, resources=backend, mitigation="none", cache="off").run(pubs)
+    found = result.result()
     assert sorted(runs) == [5, 8]
     for own, pub in zip(found, pubs, strict=True):
         assert 0 < own.data.stds.max() <= 1.06 * pub[3] and own.metadata["target_precision"] == pub[3]
 
 
-def test_a_cancelled_job_is_finished_by_its_id(tmp_path, monkeypatch):
+def test_a_cancelled_job_is_finished_by_its_id(tmp_path, monkeypatch, resumed):
     from tasks.execution import on_device
 
     begun, go_on, run_job = threading.Event(), threading.Event(), on_device.run_job
@@ -140,9 +151,9 @@ def test_a_cancelled_job_is_finished_by_its_id(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("simulate", [True, False], ids=["exact on the cores", "shots of a backend"])
-def test_strings_of_three_pubs_come_from_one_run(runs, simulate):
+def test_strings_of_three_pubs_come_from_one_run(runs, simulate, request):
     pubs = [(measured(FOUR), [[0.6], [1.4]]), (measured(FIVE), [0.9]), (measured(FOUR), [0.6], 500)]
-    with devices("aer", simulate=simulate) as resources:
+    with devices(MINE="aer") if simulate else nullcontext(request.getfixturevalue("backend")) as resources:
         sampler = QompassSampler(max_qubits=3, resources=resources, seed=5, cache="off")
         result = sampler.run(pubs, shots=4000).result()
     assert runs == [4 + 4 + 5]
@@ -158,40 +169,35 @@ def test_strings_of_three_pubs_come_from_one_run(runs, simulate):
             assert abs(ones - np.sin(value / 2) ** 2) < 5 * np.sqrt(0.25 / count) + 0.03 * noisy, (counts, "seed 5")
 
 
+TURNED = real_amplitudes(6, reps=2)
 SAMPLED = """
 import os, sys
 from pathlib import Path
-import numpy as np
-from qiskit.circuit.library import real_amplitudes
-from qompass import QompassSampler
 from tasks import evaluate
+from tests.primitives.test_shared_graph import sampled
 
 def crash(stage, amount=1):
     if any(Path(sys.argv[1]).glob("*/fragments/*")):
         os._exit(9)
 
-if sys.argv[2] == "crash":
-    evaluate._WatchedStage.advance = crash
-circuit = real_amplitudes(6, reps=2)
-circuit.measure_all()
-values = np.random.default_rng(1).normal(size=(6, circuit.num_parameters))
-job = QompassSampler(max_qubits=4, cache="off", seed=5, out=sys.argv[1]).run([(circuit, values)], shots=200)
-result = job.result()
-for one in range(6):
-    print(result[0].data.meas.get_counts(one))
+evaluate._WatchedStage.advance = crash
+sampled(sys.argv[1])
 """
 
 
-def test_what_a_crash_left_of_a_samplers_job_is_finished_by_its_id(tmp_path):
-    def left(how):
-        command = [sys.executable, "-c", SAMPLED, str(tmp_path / how), how]
-        return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+def sampled(out):
+    values = np.random.default_rng(1).normal(size=(6, TURNED.num_parameters))
+    job = QompassSampler(max_qubits=4, cache="off", seed=5, out=out).run([(measured(TURNED), values)], shots=200)
+    return [job.result()[0].data.meas.get_counts(one) for one in range(6)]
 
-    crashed, whole = left("crash"), left("whole")
-    assert crashed.returncode == 9 and not whole.returncode, crashed.stderr + whole.stderr
+
+def test_what_a_crash_left_of_a_samplers_job_is_finished_by_its_id(tmp_path, resumed):
+    command = [sys.executable, "-c", SAMPLED, str(tmp_path / "crash")]
+    crashed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+    assert crashed.returncode == 9, crashed.stderr
+    wanted = sampled(tmp_path / "whole")
     (folder,) = (tmp_path / "crash").iterdir()
     assert read_record(folder)["status"] == "interrupted"
-    wanted = [ast.literal_eval(line) for line in whole.stdout.splitlines()]
     done = {file.name: file.stat().st_mtime_ns for file in folder.glob("fragments/*")}
     found = resumed(folder.name, tmp_path / "crash")["strings"]
     assert [(own["pub"], own["set"]) for own in found] == [(0, number) for number in range(6)]
@@ -205,10 +211,10 @@ def test_what_a_crash_left_of_a_samplers_job_is_finished_by_its_id(tmp_path):
     "simulate",
     [pytest.param(True, id="exact on the cores", marks=pytest.mark.slow), pytest.param(False, id="shots of a backend")],
 )
-def test_the_folder_of_a_samplers_job_gives_the_strings_again(tmp_path, simulate, capsys):
+def test_the_folder_of_a_samplers_job_gives_the_strings_again(tmp_path, simulate, capsys, request):
     pubs = [(measured(FOUR), [[0.6], [1.4]]), (UNREAD, [0.2]), (measured(FIVE), [0.9]), (measured(FOUR), [0.6], 50)]
     with (
-        devices("aer", simulate=simulate) as resources,
+        devices(MINE="aer") if simulate else nullcontext(request.getfixturevalue("backend")) as resources,
         Session(max_qubits=3, resources=resources, seed=5, cache="off") as session,
     ):
         job = QompassSampler(session=session, out=tmp_path).run(pubs, shots=300)

@@ -172,10 +172,13 @@ def dense_parts(rng, *sizes):
     return circuit
 
 
-@pytest.mark.parametrize("shots, sizes", [(None, (17, 3)), (3_000_000, (12, 12))])
-def test_the_cache_changes_no_value_cold_warm_or_off(tmp_path, shots, sizes):
+@pytest.mark.parametrize("shots, sizes", [(None, (11, 3)), (300_000, (7, 7))])
+def test_the_cache_changes_no_value_cold_warm_or_off(tmp_path, shots, sizes, monkeypatch):
+    monkeypatch.setattr(cost_benefit, "_LEAST_SECONDS", 0.0)  # so small fragments are not looked for otherwise
+    monkeypatch.setattr(Payoff, "looks", lambda *asked: True)
+    monkeypatch.setattr("tasks.prediction.spending.INLINE_S", 100.0)
     rng = np.random.default_rng(23)
-    problem = random_problem(dense_parts(rng, *sizes), rng)  # no narrower plan is quicker, and a hit is worth keeping
+    problem = random_problem(dense_parts(rng, *sizes), rng)  # no narrower plan is quicker
     found = {}
     for name, cache in (("off", "off"), ("cold", str(tmp_path / "cache")), ("warm", str(tmp_path / "cache"))):
         with RunDirectory.create(tmp_path / name, {}, problem) as directory:
