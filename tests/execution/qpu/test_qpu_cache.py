@@ -1,6 +1,5 @@
 """Counts of a QPU in the cache: not paid twice in one calibration, never shared by two rounds, gone with the epoch."""
 
-import multiprocessing
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +10,7 @@ from tasks.execution.cache.cache import open_cache
 from tasks.execution.mitigation.extrapolation import NO_MITIGATION, Mitigation
 from tasks.execution.qpu import QpuError
 from tests.execution.qpu.circuits import distance, frequencies, ghz, ideal, run_mitigated
+from tests.execution.qpu.client import PROCESSES
 
 ROUNDS = ("0:0:1,2:0", "4294967296:0:1,2:0")  # one variant in two rounds of one run
 
@@ -161,10 +161,9 @@ def measure_once(resource, options, where, found):
 def test_two_processes_at_once_pay_once_however_long_the_job_waits(service, options, tmp_path):
     """The queue is five times as long as a claim lasts, which is renewed while the job waits."""
     running = service("ibm", queue=3.0)
-    context = multiprocessing.get_context("spawn")
-    found = context.Queue()
+    found = PROCESSES.Queue()
     processes = [
-        context.Process(
+        PROCESSES.Process(
             target=measure_once,
             args=(running.resource(), replace(options, journal=tmp_path / f"j{n}"), str(tmp_path / "cache"), found),
         )

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,21 +12,8 @@ import pytest
 from tasks.execution.qpu import Fault, QpuError, recovery, retry
 from tasks.execution.qpu.journal import Journal, JournalEntry
 from tests.execution.qpu.circuits import ghz, run_variants
+from tests.execution.qpu.client import PROCESSES, run_client
 from tests.execution.qpu.conftest import HELD, until
-
-ROOT = Path(__file__).resolve().parents[3]
-CLIENT = """
-import json, sys, time
-from pathlib import Path
-from tasks.execution.qpu import QpuOptions, QpuResource
-from tests.execution.qpu.circuits import ghz, run_variants
-asked = json.loads(sys.stdin.readline())
-options = QpuOptions(journal=Path(asked["journal"]), run=asked["run"])
-angles = asked["angles"]
-run = run_variants(QpuResource(**asked["resource"]), [ghz(2, a) for a in angles], [50] * len(angles), options)
-print("returned", flush=True)
-time.sleep(600)
-"""
 
 
 @pytest.fixture
@@ -37,23 +22,18 @@ def client():
     started = []
 
     def start(resource, options, run="run-1", angles=(0.7,)):
-        process = subprocess.Popen(
-            [sys.executable, "-c", CLIENT], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        fields = {"name": resource.name, "type": resource.type, "environment": dict(resource.environment)}
-        asked = {"resource": fields, "journal": str(options.journal), "run": run, "angles": angles}
-        process.stdin.write(json.dumps(asked) + "\n")
-        process.stdin.flush()
+        returned = PROCESSES.Event()
+        asked = (resource, options.journal, run, angles, dict(os.environ), returned)
+        process = PROCESSES.Process(target=run_client, args=asked, daemon=True)
+        process.start()
         started.append(process)
+        process.returned = returned
         return process
 
     yield start
     for process in started:
         process.kill()
-        process.wait()
-        process.stdin.close()
-        process.stdout.close()
+        process.join()
 
 
 def workers(process):
@@ -64,7 +44,7 @@ def kill(process, with_worker=False):
     helpers = workers(process)
     for pid in [*(helpers if with_worker else []), process.pid]:
         os.kill(pid, signal.SIGKILL)
-    process.wait()
+    process.join()
 
 
 def started(options):
@@ -114,7 +94,7 @@ def test_iqm_jobs_outlive_their_client_and_are_found_again(service, options, cli
 def test_a_result_collected_but_not_handed_over_is_kept(service, options, client):
     running = service("ibm")
     process = client(running.resource(), options)
-    assert process.stdout.readline() == "returned\n"
+    assert process.returned.wait(90)
     kill(process)
     run = run_variants(running.resource(), [ghz(2)], [50], replace(options, run="run-1"))
     assert run.jobs[0].recovered and len(running.jobs()) == 1
@@ -124,7 +104,7 @@ def test_a_result_collected_but_not_handed_over_is_kept(service, options, client
 def test_a_retry_in_another_order_pays_what_is_new_to_it(service, options, client):
     running = service("iqm", noise=0.0, readout=0.0)
     process = client(running.resource(), options, angles=(0.0, 1.57, 3.14159, 1.0))
-    assert process.stdout.readline() == "returned\n"
+    assert process.returned.wait(90)
     kill(process)
     angles, shots = (3.14159, 2.0, 1.57, 0.0), (50, 30, 90, 40)  # one that nobody wants again, one new, one with more
     run = run_variants(running.resource(), [ghz(2, a) for a in angles], shots, replace(options, run="run-1"))
@@ -139,7 +119,7 @@ def test_a_retry_in_another_order_pays_what_is_new_to_it(service, options, clien
 def test_another_run_does_not_use_shots_that_an_earlier_one_may_have_used(service, options, client):
     running = service("ibm")
     process = client(running.resource(), options)
-    assert process.stdout.readline() == "returned\n"
+    assert process.returned.wait(90)
     kill(process)
     run = run_variants(running.resource(), [ghz(2)], [50], replace(options, run="run-2"))
     assert not run.jobs[0].recovered and len(running.jobs()) == 2
@@ -269,7 +249,7 @@ def test_what_a_dead_run_has_paid_for_is_there_when_it_is_resumed_after_another_
 def test_what_a_dead_run_has_paid_for_is_not_kept_for_ever(service, options, client, monkeypatch):
     running = service("ibm")
     process = client(running.resource(), options)
-    assert process.stdout.readline() == "returned\n"
+    assert process.returned.wait(90)
     kill(process)
     (old,) = options.journal.glob("*.json")
     run_variants(running.resource(), [ghz(2, 1.5)], [50], replace(options, run="run-2"))
@@ -283,7 +263,7 @@ def test_what_a_dead_run_has_paid_for_is_not_kept_for_ever(service, options, cli
 def test_entries_of_stored_results_are_dropped_and_no_others(service, options, client, living):
     running = service("ibm")
     process = client(running.resource(), options)
-    assert process.stdout.readline() == "returned\n"
+    assert process.returned.wait(90)
     if not living:
         kill(process)
     (entry,) = options.journal.glob("*.json")
