@@ -13,9 +13,9 @@ from launch.emulator.jobs import Job, new_id
 from tasks.execution.leases.files import FileLeases
 from tests.engines.launching import LAUNCHER, ROOT, needs_runcompss
 from tests.execution.qpu.conftest import until
-from tests.execution.qpu.test_qpu_run import only_qpus, qpus
+from tests.execution.qpu.test_qpu_run import here, only_qpus, qpus, say
 
-__all__ = ["qpus"]  # a fixture
+__all__ = ["here", "qpus", "say"]  # fixtures
 OPTIONS = ("--policy", "round_robin", "--mitigation", "none", "--shots", "500")  # so few are taken in one round
 
 
@@ -94,11 +94,11 @@ def test_pieces_that_wait_leave_a_qpu_whose_calibration_got_worse(qpus, tmp_path
     check_moved(emulator, folder, "error rates grew")
 
 
-def test_what_a_qpu_refuses_is_planned_elsewhere_and_not_sent_there_again(qpus, tmp_path):
-    emulator, run = qpus
+def test_what_a_qpu_refuses_is_planned_elsewhere_and_not_sent_there_again(qpus, here, tmp_path):
+    emulator, _ = qpus
     picky = emulator.devices["QPU_A"]
     picky.options = replace(picky.options, circuits=0)  # its target still says 300
-    done, (folder,) = run("--resources", str(only_qpus(tmp_path)), *OPTIONS)
+    done, (folder,) = here("--resources", str(only_qpus(tmp_path)), *OPTIONS)
     assert done.returncode == 0, done.stderr
     record = json.loads((folder / "record.json").read_text())
     assert {result["device"] for result in record["results"].values()} == {"QPU_B"}
@@ -107,11 +107,11 @@ def test_what_a_qpu_refuses_is_planned_elsewhere_and_not_sent_there_again(qpus, 
     assert not picky.jobs and emulator.requests["job_create"] - len(emulator.devices["QPU_B"].jobs) == 1
 
 
-def test_a_qpu_that_is_offline_when_work_is_placed_is_not_waited_for(qpus, tmp_path):
-    emulator, run = qpus
+def test_a_qpu_that_is_offline_when_work_is_placed_is_not_waited_for(qpus, here, tmp_path):
+    emulator, _ = qpus
     away = emulator.devices["QPU_A"]
     away.options = replace(away.options, up=1e-9, down=1e9)
-    done, (folder,) = run("--resources", str(only_qpus(tmp_path)), *OPTIONS)
+    done, (folder,) = here("--resources", str(only_qpus(tmp_path)), *OPTIONS)
     assert done.returncode == 0, done.stderr
     record = json.loads((folder / "record.json").read_text())
     assert {result["device"] for result in record["results"].values()} == {"QPU_B"}

@@ -67,17 +67,20 @@ def qpus(tmp_path):
         "QOMPASS_LEASES": str(tmp_path / "leases"),
     }  # fmt: skip
 
-    def run(*more):
-        command = [
-            sys.executable, "-m", "apps.cli", "run", str(tmp_path / "ghz.qasm"), "--observable", "Z0",
+    def asked(*more):
+        return [
+            "run", str(tmp_path / "ghz.qasm"), "--observable", "Z0",
             "--observable", "Z7", "--observable", "Z0 Z7", "--max-qubits", "4", "--shots", "40000",
             "--resources", str(ROOT / "resources_xml" / "local_qpu"), "--out", str(tmp_path / "runs"),
             *([] if "--cache" in more else ["--cache", "off"]), "--engine", "embedded", "--json", *more,
         ]  # fmt: skip
+
+    def run(*more):
+        command = [sys.executable, "-m", "apps.cli", *asked(*more)]
         done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=300)
         return done, sorted((tmp_path / "runs").glob("*"))[-1:]
 
-    run.environ, run.out = environ, tmp_path / "runs"
+    run.asked, run.environ, run.out = asked, environ, tmp_path / "runs"
     yield emulator, run
     emulator.shutdown()
     emulator.server_close()
@@ -114,31 +117,37 @@ def test_a_run_on_two_qpus_and_the_cores_is_right_says_what_ran_where_and_shows_
 
 @pytest.fixture
 def say(qpus, own_folder, monkeypatch, capsys):
-    """A command in this process that reaches the emulated QPUs: (standard output, standard error)."""
+    """A command in this process that reaches the emulated QPUs, as a process that has ended."""
     _, run = qpus
     for name, value in run.environ.items():
         monkeypatch.setenv(name, value)
 
     def command(*arguments):
-        status, said = main(list(arguments)), capsys.readouterr()
-        assert status == 0, said.err
-        return said
+        return subprocess.CompletedProcess(arguments, main(list(arguments)), *capsys.readouterr())
 
     return command
 
 
-def test_a_plan_is_that_of_a_run_on_the_same_devices(qpus, say, tmp_path):
-    """IQM's cannot measure in mid-circuit, so gates are cut by Hadamard tests; this machine's cores can."""
+@pytest.fixture
+def here(qpus, say):
+    """A run in this process, and its folder."""
     _, run = qpus
-    asked = ["plan", str(tmp_path / "ghz.qasm"), "--observable", "Z0 Z7", "--max-qubits", "4", "--shots", "40000"]
+    return lambda *more: (say(*run.asked(*more)), sorted(run.out.glob("*"))[-1:])
+
+
+def test_a_plan_is_that_of_a_run_on_the_same_devices(say, here, tmp_path):
+    """IQM's cannot measure in mid-circuit, so gates are cut by Hadamard tests; this machine's cores can."""
+    few = ["--shots", "400"]
+    asked = ["plan", str(tmp_path / "ghz.qasm"), "--observable", "Z0", "--observable", "Z7", "--observable", "Z0 Z7"]
+    asked += ["--max-qubits", "4", *few]
 
     def plan(*more):
-        found = json.loads(say(*asked, *more, "--json").out)["plan"]
+        found = json.loads(say(*asked, *more, "--json").stdout)["plan"]
         return found, {leg["kind"] for fragment in found["fragments"] for leg in fragment["legs"]}
 
     on_qpus, kinds = plan("--resources", str(only_qpus(tmp_path)))
     assert kinds == {"hadamard gate"} and plan()[1] == {"gate"}
-    done, _ = run("--resources", str(tmp_path / "qpus"), "--shots", "400", "--mitigation", "none")
+    done, _ = here("--resources", str(tmp_path / "qpus"), *few)
     assert json.loads(done.stdout)["plan"]["cuts"] == on_qpus["cuts"]
 
 
@@ -175,11 +184,11 @@ def test_the_same_run_again_costs_no_shot_and_the_record_says_who_had_measured(q
     assert paid_other >= paid + 40_000 and other != first, "another seed is another repetition"
 
 
-def test_when_every_qpu_refuses_the_simulator_does_the_work(qpus):
-    emulator, run = qpus
+def test_when_every_qpu_refuses_the_simulator_does_the_work(qpus, here):
+    emulator, _ = qpus
     for _ in range(2):
         emulator.command("fault", {"step": "job", "kind": "fail", "times": 1000})
-    done, (folder,) = run("--policy", "round_robin")
+    done, (folder,) = here("--policy", "round_robin")
     assert done.returncode == 0, done.stderr
     estimates = {e["observable"]: e["value"] for e in json.loads(done.stdout)["estimates"]}
     assert estimates["Z0 Z7"] == pytest.approx(1.0, abs=0.1)
@@ -204,13 +213,14 @@ def test_a_wrong_token_stops_the_run_with_one_line(qpus, tmp_path):
 def test_the_devices_are_listed_with_their_state(say):
     command = ["devices", "--resources", str(ROOT / "resources_xml" / "local_qpu")]
     text = say(*command)
-    assert [line.split()[0] for line in text.out.splitlines()[2:]] == ["CPU", "QPU_A", "QPU_B"]
+    assert text.returncode == 0, text.stderr
+    assert [line.split()[0] for line in text.stdout.splitlines()[2:]] == ["CPU", "QPU_A", "QPU_B"]
     told = say(*command, "--json")
-    found = {device["name"]: device for device in json.loads(told.out)["devices"]}
+    found = {device["name"]: device for device in json.loads(told.stdout)["devices"]}
     assert found["QPU_A"]["status"] == "online" and found["QPU_A"]["qubits"] == 7
     assert len(found["QPU_A"]["readout_errors"]) == 7 and len(found["QPU_A"]["gates"]) > 7
     assert 0 < found["QPU_B"]["two_qubit_error"] < 0.02 and found["QPU_B"]["basis_gates"] == ["cz", "r"]
-    assert MARK not in text.out + told.out
+    assert MARK not in text.stdout + told.stdout
 
 
 @pytest.mark.parametrize(
@@ -224,16 +234,16 @@ def test_the_devices_are_listed_with_their_state(say):
         pytest.param("QPU_B", 2_500, 1, True, ("--mitigation", "readout+zne"), marks=pytest.mark.slow),
     ],
 )
-def test_the_price_of_a_plan_is_the_bill_of_its_run(qpus, tmp_path, name, shots, rounds, between, more):
+def test_the_price_of_a_plan_is_the_bill_of_its_run(qpus, here, tmp_path, name, shots, rounds, between, more):
     """Shots and jobs of both rounds, where there are two, and the readout where it is measured.
 
     A fragment that is asked nothing stands between two others: many of its variants read no bit.
     """
-    emulator, run = qpus
+    emulator, _ = qpus
     if between:
         (tmp_path / "ghz.qasm").write_text(BETWEEN)
     where = only_qpus(tmp_path, name, words="qubits=7 price_per_job=0.3 price_per_shot=0.0001")
-    done, (folder,) = run("--resources", str(where), "--shots", str(shots), *more)
+    done, (folder,) = here("--resources", str(where), "--shots", str(shots), *more)
     assert done.returncode == 0, done.stderr
     record = json.loads((folder / "record.json").read_text())
     assert {result["round"] for result in record["results"].values()} == set(range(rounds))
@@ -312,11 +322,11 @@ def test_the_same_command_twice_takes_shots_of_its_own_and_leaves_nothing_behind
     assert values[0] != values[1]
 
 
-def test_qpus_that_are_down_are_told_of_in_the_record_and_the_document(qpus):
-    emulator, run = qpus
+def test_qpus_that_are_down_are_told_of_in_the_record_and_the_document(qpus, here):
+    emulator, _ = qpus
     emulator.shutdown()
     emulator.server_close()
-    done, (folder,) = run("--policy", "round_robin")
+    done, (folder,) = here("--policy", "round_robin")
     assert done.returncode == 0, done.stderr
     notes = json.loads(done.stdout)["notes"]
     assert notes == json.loads((folder / "record.json").read_text())["notes"]
