@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import json
 import os
@@ -42,6 +43,16 @@ def _run(folder: Path, qubits: int, width: int, *more: str) -> Path:
     assert main(["run", str(circuit), *asked, "--cache", "off", "--out", str(folder / "runs"), *more]) == 0
     (made,) = set((folder / "runs").glob("*")) - before
     return made
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_bundle():
+    """The scripts of all pages are bundled once."""
+    import vl_convert
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(vl_convert, "javascript_bundle", functools.cache(vl_convert.javascript_bundle))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -262,9 +273,11 @@ def test_several_runs_are_set_beside_each_other(sampled, many):
 
 
 @pytest.mark.parametrize("command", [["nowhere"], ["{run}", "--to", "/proc/nothing/report.html"]])
-def test_bad_input_is_one_line(command, sampled, capsys):
+def test_bad_input_is_one_line(command, tmp_path, capsys):
+    with RunDirectory.create(tmp_path, {}, make_problem(QuantumCircuit(2), "Z0")) as run:
+        run.finish("done")
     capsys.readouterr()
-    assert main(["report", *(word.format(run=sampled) for word in command)]) == 2
+    assert main(["report", *(word.format(run=run.path) for word in command)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from apps.cli.main import main
 from tasks.errors import QompassError
 from tasks.runs import read_record
 from tasks.runtime.cluster_folder import Cluster, check_address, check_host, find_cluster, prepare_folder
@@ -111,7 +112,7 @@ def test_a_scheduler_that_dies_is_one_line_and_the_run_is_resumed(tmp_path, alon
         assert json.loads(done.stdout)["estimates"] == alone
 
 
-def test_a_node_whose_environment_differs_is_told_in_one_line_and_does_not_take_part(tmp_path, cluster):
+def test_a_node_whose_environment_differs_is_told_in_one_line_and_does_not_take_part(cluster, own_folder, capsys):
     file = cluster / "cluster.json"
     content = file.read_text()
     about = json.loads(content)
@@ -119,9 +120,8 @@ def test_a_node_whose_environment_differs_is_told_in_one_line_and_does_not_take_
     file.write_text(json.dumps(about))
     try:
         for command in (["cluster", "worker", "--folder", cluster], ["run", *ARGUMENTS, "--scheduler", cluster]):
-            done = run(tmp_path, sys.executable, "-m", "apps.cli", *command)
-            assert done.returncode == 2
-            assert "another environment (qiskit" in done.stderr and done.stderr.count("\n") == 1
+            status, err = main(list(map(str, command))), capsys.readouterr().err
+            assert status == 2 and "another environment (qiskit" in err and err.count("\n") == 1, err
         file.write_text(json.dumps({**about, "schema": 2}))
         with pytest.raises(EngineError, match="another version of Qompass"):
             find_cluster(str(cluster))
@@ -176,10 +176,9 @@ def test_only_loopback_and_the_clusters_network_are_listened_to(monkeypatch):
         check_host("10.1.2.3")
 
 
-def test_a_scheduler_asks_for_a_host_of_its_own(tmp_path):
-    done = run(tmp_path, sys.executable, "-m", "apps.cli", "cluster", "scheduler", "--folder", tmp_path / "c",
-               "--host", "8.8.8.8")  # fmt: skip
-    assert done.returncode == 2 and "is not on a private network" in done.stderr and not (tmp_path / "c").exists()
+def test_a_scheduler_asks_for_a_host_of_its_own(tmp_path, own_folder, capsys):
+    assert main(["cluster", "scheduler", "--folder", str(tmp_path / "c"), "--host", "8.8.8.8"]) == 2
+    assert "is not on a private network" in capsys.readouterr().err and not (tmp_path / "c").exists()
 
 
 def test_no_key_is_in_the_list_of_processes(cluster):

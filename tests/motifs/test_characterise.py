@@ -14,9 +14,9 @@ from apps.motifs.characterise import Characterised, page
 from apps.motifs.couplings import MOTIFS
 from tasks.runtime.ranks import mpirun_path
 from tests.engines.launching import ROOT, needs_runcompss, on_compss
-from tests.execution.qpu.test_qpu_run import only_qpus, qpus
+from tests.execution.qpu.test_qpu_run import only_qpus, qpus, say
 
-__all__ = ["qpus"]  # a fixture
+__all__ = ["qpus", "say"]  # fixtures
 
 # Of the tables that Pilot-Quantum's mini-apps write (radical-cybertools/quantum-mini-apps, January 2026), then ours.
 COLUMNS = {
@@ -119,18 +119,14 @@ def test_the_help_names_every_motif(capsys):
     assert all(name in said for name in MOTIFS)
 
 
-def test_qpus_have_rows_of_their_own_for_motifs_whose_tasks_are_circuits(qpus, tmp_path):
-    emulator, run = qpus
+def test_qpus_have_rows_of_their_own_for_motifs_whose_tasks_are_circuits(qpus, say, tmp_path):
+    emulator, _ = qpus
     size = ["--qubits", "4", "--depth", "1", "--entries", "2", "--length", "2", "--shots", "300", "--units", "1"]
     where = ["--resources", str(only_qpus(tmp_path)), "--to", str(tmp_path / "out")]
-    tasks_of = {"chain": 4, "qml-classifier": 2}
-    asked = [["motif", name, *size, *where, "--json"] for name in tasks_of]
-    program = f"from apps.cli.main import main\nfor asked in {asked}: assert main(asked) == 0; print(end='\\0')"
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=run.environ, capture_output=True, text=True,
-                          timeout=300)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    for (name, tasks), said in zip(tasks_of.items(), done.stdout.split("\0")[:-1], strict=True):
-        found = json.loads(said)["motifs"]
+    for name, tasks in (("chain", 4), ("qml-classifier", 2)):
+        done = say("motif", name, *size, *where, "--json")
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)["motifs"]
         devices = ["CPU", "QPU QPU_A", "QPU QPU_B"] if name == "chain" else ["CPU"]
         assert [one["device"] for one in found] == devices
         assert all(one["tasks"] == tasks and 0 < one["utilisation"] <= 1 for one in found)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -17,6 +15,7 @@ from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error
 from qompass import InputError, QompassEstimator, Session, devices, estimate
 
+from apps.cli.main import main
 from tasks.execution.backends import NamedSampler
 from tasks.execution.qpu.served import described
 from tasks.execution.qpu.vendors import vendor_of
@@ -68,7 +67,7 @@ def test_readout_errors_of_a_backend_are_mitigated(circuit):
 
 
 @pytest.mark.timeout(300)
-def test_a_backend_with_a_name_is_reached_from_the_shell(circuit, tmp_path):
+def test_a_backend_with_a_name_is_reached_from_the_shell(circuit, tmp_path, own_folder, monkeypatch, capsys):
     from qiskit import qpy
 
     with devices("aer", simulate=False) as resources:
@@ -78,12 +77,11 @@ def test_a_backend_with_a_name_is_reached_from_the_shell(circuit, tmp_path):
     named = {"QRMI_JOB_QPU_RESOURCES": "aer", "QRMI_JOB_QPU_TYPES": "qiskit-backend", "aer_QRMI_BACKEND": "aer"}
     asked = ["run", str(tmp_path / "circuit.qpy"), "--observable", "Z3", "--max-qubits", "2", "--shots", "8000"]
     asked += ["--resources", str(tmp_path / "devices"), "--cache", "off", "--mitigation", "none", "--json"]
-    done = subprocess.run(
-        [sys.executable, "-m", "apps.cli", *asked, "--out", str(tmp_path / "runs")], env={**os.environ, **named},
-        capture_output=True, text=True, timeout=250, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    (found,) = json.loads(done.stdout)["estimates"]
+    for name, value in named.items():
+        monkeypatch.setenv(name, value)
+    status, said = main([*asked, "--out", str(tmp_path / "runs")]), capsys.readouterr()
+    assert status == 0, said.err
+    (found,) = json.loads(said.out)["estimates"]
     assert abs(found["value"] - np.cos(0.4)) < 5 * found["std_error"]
     (record,) = (tmp_path / "runs").glob("*/record.json")
     known = json.loads(record.read_text())["devices"]["aer"]

@@ -74,12 +74,12 @@ def answers(log: Path) -> list[tuple[int, bool]]:
     return [(int(number), right == "1") for number, right in lines]
 
 
-def deal(seed: int, workers: int) -> list[list[int]]:
-    """900 requests for 150 circuits, dealt to the workers; no worker asks for a circuit twice in one batch.
+def deal(seed: int, workers: int, circuits: int = 150) -> list[list[int]]:
+    """Six requests for each circuit, dealt to the workers; no worker asks for a circuit twice in one batch.
 
     (Twice in one batch would mean twice the shots: equal variants of one call are kept independent.)
     """
-    order = np.tile(np.random.default_rng(seed).permutation(150), 6)
+    order = np.tile(np.random.default_rng(seed).permutation(circuits), 6)
     return [[int(n) for n in part] for part in np.array_split(order, workers)]
 
 
@@ -112,7 +112,7 @@ def test_900_requests_for_150_circuits_by_16_processes_run_150(where: str, tmp_p
 
 def test_a_killed_holder_is_replaced_and_nothing_is_lost(where: str, tmp_path: Path, eventually) -> None:
     log = tmp_path / "log"
-    shares = deal(3, 15)
+    shares = deal(3, 15, 60)
     victim = start(where, log, [shares[0]], 20, 0.5)[0]  # holds twenty claims and is slow
     eventually(lambda: sum(executions(log, "began").values()) >= 2)
     others = start(where, log, shares[1:], 20, 0.002)

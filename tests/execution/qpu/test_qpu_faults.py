@@ -119,8 +119,19 @@ STEPS = {
 }
 
 
-@pytest.mark.parametrize(("kind", "step"), [(kind, step) for kind in KINDS for step in STEPS[kind]])
-@pytest.mark.parametrize("how", ["500", "reset", "truncate", "garbage"])
+HOW = ["500", "reset", "truncate", "garbage"]
+READS = {"configuration", "properties", "job_get"}  # which may be asked again whatever became of the answer
+
+
+@pytest.mark.parametrize(
+    ("kind", "step", "how"),
+    [
+        pytest.param(kind, step, how, marks=[pytest.mark.slow] * (step in READS and how in HOW[1:3]))
+        for kind in KINDS
+        for step in STEPS[kind]
+        for how in HOW
+    ],
+)
 def test_a_service_down_for_a_moment_costs_no_shot_twice(service, options, kind, step, how):
     running = service(kind)
     running.fault(f"{step}:{how}")
