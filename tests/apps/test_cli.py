@@ -288,7 +288,9 @@ class TestInterruption:
         assert alive == []
         assert read_record(runs(tmp_path)[0])["status"] == "interrupted"
 
-    def test_a_killed_run_is_resumed_without_repeating_what_is_done(self, tmp_path: Path) -> None:
+    def test_a_killed_run_is_resumed_without_repeating_what_is_done(
+        self, tmp_path: Path, own_folder: None, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         process = self.started(tmp_path)
         family = psutil.Process(process.pid).children(recursive=True)
         process.kill()
@@ -299,19 +301,11 @@ class TestInterruption:
         kept = {path: path.stat().st_mtime_ns for path in (folder / "fragments").glob("[!.]*.npz")}
         record = read_record(folder)
         assert record["status"] == "interrupted" and kept
-        resumed = subprocess.run(
-            command("resume", folder.name, "--json"), cwd=tmp_path, env=environment(), capture_output=True, text=True
-        )
-        assert resumed.returncode == 0, resumed.stderr
+        assert main(["resume", folder.name, "--json"]) == 0
+        resumed = json.loads(capsys.readouterr().out)
         assert {path: path.stat().st_mtime_ns for path in kept} == kept
-        whole = subprocess.run(
-            command("run", str(tmp_path / "long.qasm"), *self.LONG),
-            cwd=tmp_path,
-            env=environment(),
-            capture_output=True,
-            text=True,
-        )
-        assert json.loads(resumed.stdout)["estimates"] == json.loads(whole.stdout)["estimates"]
+        assert main(["run", str(tmp_path / "long.qasm"), *self.LONG]) == 0
+        assert resumed["estimates"] == json.loads(capsys.readouterr().out)["estimates"]
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,11 @@ def test_a_file_that_may_not_grow_is_one_line(tmp_path):
     assert done.returncode == 2 and len(lines) == 1 and "File too large" in lines[0], done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)],
+    ids=lambda number: number.name,
+)
 def test_a_signal_in_the_first_moments_ends_with_130(number, ready_venv, tmp_path):
     """As launch/qompass starts it. Seeded delays; on a busy machine they fall into every stage of the start.
 

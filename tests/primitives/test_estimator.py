@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 
 import numpy as np
 import pytest
@@ -18,6 +20,8 @@ from qiskit.primitives.containers.observables_array import ObservablesArray
 from qiskit.providers import JobError, JobStatus
 from qiskit.quantum_info import Pauli, SparseObservable, SparsePauliOp
 from qompass import InputError, Options, QompassEstimator, QompassJob, Session
+
+from apps.cli.main import main
 
 MOLECULE = SparsePauliOp.from_list(
     [
@@ -294,8 +298,9 @@ def test_what_a_crash_left_of_a_job_is_finished_by_its_id(tmp_path):
 
 
 def _resumed(name, folder, *more):
-    command = [sys.executable, "-m", "apps.cli", "resume", name, "--out", str(folder), *more]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+        status = main(["resume", name, "--out", str(folder), *more])
+    return subprocess.CompletedProcess(name, status, out.getvalue(), err.getvalue())
 
 
 def test_a_session_is_used_from_threads_and_not_after_it_closed():
