@@ -202,13 +202,13 @@ def test_keys_by_meaning_that_find_nothing_more_are_made_seldom(monkeypatch):
 
     monkeypatch.setattr("tasks.execution.cache.keys.canonical_form", timed)
     run = Slow(clock, 1.0)
-    for number in range(1500):
+    for number in range(600):
         ask(cache, bell(0.002 * number), run, 1.0, seed=None)
     early = cache.tally.meaning_keys
-    assert cache.tally.passed_over == 0 and early < 0.7 * 1500
-    for number in range(500):
+    assert cache.tally.passed_over == 0 and early < 0.7 * 600
+    for number in range(300):
         ask(cache, bell(0.001 + 0.002 * number), run, 1.0, seed=None)
-    assert cache.tally.meaning_keys - early < 0.4 * 500
+    assert cache.tally.meaning_keys - early < 0.4 * 300
 
 
 def test_looking_in_vain_costs_little_however_long_looks_and_executions_take():
