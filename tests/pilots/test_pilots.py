@@ -15,6 +15,7 @@ from collections import Counter
 
 import pytest
 
+from apps.cli.main import main
 from apps.cli.values import duration
 from tasks.pilots import PilotError, grow_pilot, pilot_folder, pilot_status, shrink_pilot, start_pilot, stop_pilot
 from tasks.pilots.keeper import LOCK
@@ -33,17 +34,52 @@ ARGUMENTS = [*CIRCUIT, "--seed", "3", "--shots", "300000", "--cache", "off", "--
 QOMPASS = [sys.executable, "-m", "apps.cli"]
 
 
-@pytest.fixture
-def pilots(tmp_path, monkeypatch):
+@contextlib.contextmanager
+def pilots_in(folder):
     """A folder of pilots of its own; whatever lives in it at the end is ended."""
-    monkeypatch.setenv("QOMPASS_PILOTS", str(tmp_path / "pilots"))
-    yield tmp_path
-    for path in (tmp_path / "pilots").glob("*/pilot.json"):
-        stop_pilot(path.parent.name)
-    deadline = time.monotonic() + 10
-    while (left := left_of(tmp_path)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert left == []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("QOMPASS_PILOTS", str(folder / "pilots"))
+        yield folder
+        for path in (folder / "pilots").glob("*/pilot.json"):
+            stop_pilot(path.parent.name)
+        deadline = time.monotonic() + 10
+        while (left := left_of(folder)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert left == []
+
+
+@pytest.fixture
+def pilots(tmp_path):
+    with pilots_in(tmp_path) as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def living(tmp_path_factory):
+    """A pilot of two nodes, for the tests that change nothing of it: its folder."""
+    with pilots_in(tmp_path_factory.mktemp("living")) as folder:
+        start_pilot("one", "local", 2, 600, units={"CPU": 1})
+        yield folder
+
+
+@pytest.fixture
+def pilot(living, monkeypatch):
+    monkeypatch.setenv("QOMPASS_PILOTS", str(living / "pilots"))
+    return living
+
+
+@pytest.fixture
+def say(own_folder, capsys):
+    """A command in this process: (status, standard output, standard error)."""
+
+    def command(*arguments):
+        try:
+            status = main(list(map(str, arguments)))
+        except SystemExit as ended:  # by argparse
+            status = ended.code
+        return status, *capsys.readouterr()
+
+    return command
 
 
 def left_of(folder):
@@ -99,38 +135,40 @@ def submit(engine, count, seconds):
     return [engine.submit(work.busy, (seconds,), {}, {}, work.busy.resources) for _ in range(count)]
 
 
-def executed_by(futures, since=0.0):
-    """How many tasks each process executed that began after a moment."""
-    intervals = [future.result().value for future in futures]
-    return Counter(process for begun, _, process in intervals if begun > since)
+def executed_by(futures):
+    """How many tasks each process executed."""
+    return Counter(future.result().value[2] for future in futures)
 
 
-def test_runs_share_a_pilot_and_find_what_one_machine_finds(pilots, alone):
-    start_pilot("one", "local", 2, 600, units={"CPU": 1})
-    runs = [on_pilot(pilots, "one") for _ in range(2)]
+def test_runs_share_a_pilot_and_find_what_one_machine_finds(pilot, tmp_path, alone):
+    runs = [on_pilot(tmp_path, "one") for _ in range(2)]
     assert [estimates(process) for process in runs] == [alone, alone]
     assert len(pilot_status("one").nodes) == 2
 
 
-def test_a_motif_runs_on_a_pilot_with_all_of_its_units(pilots):
-    start_pilot("one", "local", 2, 600, units={"CPU": 1})
+def test_a_motif_runs_on_a_pilot_with_all_of_its_units(pilot, tmp_path, say):
     command = ["motif", "chain", "--qubits", "4", "--depth", "1", "--entries", "2", "--length", "3", "--units", "1"]
-    done = run(pilots, *QOMPASS, *command, "--pilot", "one", "--to", pilots / "tables", "--json")
-    assert done.returncode == 0, done.stderr
-    (found,) = json.loads(done.stdout)["motifs"]
+    wait_until(lambda: len(pilot_status("one").nodes) == 2, "the nodes did not come")
+    status, out, err = say(*command, "--pilot", "one", "--to", tmp_path / "tables", "--json")
+    assert status == 0, err
+    (found,) = json.loads(out)["motifs"]
     assert (found["motif"], found["engine"], found["units"], found["tasks"]) == ("chain", "pilot", 2, 6)
-    assert found["work"] > 0 and "pilot" in (pilots / "tables" / "chain.csv").read_text()
+    assert found["work"] > 0 and "pilot" in (tmp_path / "tables" / "chain.csv").read_text()
 
 
 def test_work_that_waits_goes_to_a_node_that_comes_and_one_that_leaves_loses_none(pilots):
     start_pilot("one", "local", 1, 600, units={"CPU": 1})
     with client("one") as engine:
         submit(engine, 1, 0.0)[0].result()  # its process has started
-        futures = submit(engine, 200, 0.1)
+        gate = pilots / "gate"
+        held = engine.submit(work.until_there, (str(gate),), {}, {}, work.until_there.resources)
+        futures = submit(engine, 40, 0.0)
         assert grow_pilot("one", 1) == 2
         wait_until(lambda: len(pilot_status("one").nodes) == 2, "the second node did not come")
-        came = time.monotonic()
-        assert len(executed_by(futures, came)) == 2, "a node that came got no work"
+        wait_until(lambda: any(future.done() for future in futures), "a node that came got no work")
+        assert not held.done(), "the first node was not free meanwhile"
+        gate.touch()
+        assert held.result().ok and sum(executed_by(futures).values()) == 40
         futures = submit(engine, 40, 0.1)
         assert shrink_pilot("one", 1) == 1
         assert sum(executed_by(futures).values()) == 40
@@ -229,23 +267,22 @@ def test_only_one_of_two_starts_of_a_name_succeeds(pilots):
         (["grow", "one", "-1"], "'-1' is not a number of nodes"),
     ],
 )
-def test_what_makes_no_sense_is_one_line_and_status_2(pilots, arguments, words):
-    done = run(pilots, *QOMPASS, "pilot", *arguments)
-    assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1, done.stderr
+def test_what_makes_no_sense_is_one_line_and_status_2(pilots, arguments, words, say):
+    status, _, err = say("pilot", *arguments)
+    assert status == 2 and words in err and err.count("\n") == 1, err
     assert not (pilots / "pilots").exists() or not list((pilots / "pilots").glob("*/pilot.json"))
 
 
-def test_a_run_names_a_pilot_that_lives_or_none(pilots):
+def test_a_run_names_a_pilot_that_lives_or_none(pilots, say):
     for arguments, words in (
         (["--pilot", "one"], "there is no pilot one"),
         (["--pilot", "one", "--scheduler", "x"], "leave out --scheduler or --pilot"),
     ):
-        done = run(pilots, *QOMPASS, "run", *ARGUMENTS, *arguments)
-        assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1, done.stderr
+        status, _, err = say("run", *ARGUMENTS, *arguments)
+        assert status == 2 and words in err and err.count("\n") == 1, err
 
 
-def test_sizes_that_do_not_fit_are_refused_and_change_nothing(pilots):
-    start_pilot("one", "local", 2, 600, units={"CPU": 1})
+def test_sizes_that_do_not_fit_are_refused_and_change_nothing(pilot):
     for change, nodes, words in (
         (shrink_pilot, 2, "has 2 nodes and keeps one at least"),
         (shrink_pilot, 0, "makes no sense"),
@@ -293,15 +330,14 @@ def test_somebody_who_keeps_a_pilot_is_seen_by_the_lock(pilots):
     (pilot.folder / LOCK).unlink()
 
 
-def test_status_shows_nodes_devices_and_runs(pilots):
-    start_pilot("one", "local", 1, 600, units={"CPU": 1})
-    wait_until(lambda: pilot_status("one").nodes, "no node came")
-    text = run(pilots, *QOMPASS, "pilot", "status", "one").stdout
-    assert re.search(r"Pilot one \(local\): running, 0:0\d:\d\d", text) and "1 of 1 nodes" in text and "CPU" in text, (
+def test_status_shows_nodes_devices_and_runs(pilot, say):
+    wait_until(lambda: len(pilot_status("one").nodes) == 2, "the nodes did not come")
+    _, text, _ = say("pilot", "status", "one")
+    assert re.search(r"Pilot one \(local\): running, 0:0\d:\d\d", text) and "2 of 2 nodes" in text and "CPU" in text, (
         text
     )
-    (document,) = json.loads(run(pilots, *QOMPASS, "pilot", "status", "--json").stdout)["pilots"]
-    assert document["name"] == "one" and document["status"] == "running" and document["devices"]["CPU"]["units"] == 1
+    (document,) = json.loads(say("pilot", "status", "--json")[1])["pilots"]
+    assert document["name"] == "one" and document["status"] == "running" and document["devices"]["CPU"]["units"] == 2
 
 
 @pytest.mark.parametrize(

@@ -268,7 +268,7 @@ def only_qpus(folder, *qpus, words="qubits=7"):
     return folder / "qpus"
 
 
-def test_a_killed_run_is_resumed_and_no_shot_is_paid_twice(qpus, tmp_path):
+def test_a_killed_run_is_resumed_and_no_shot_is_paid_twice(qpus, say, tmp_path):
     emulator, run = qpus
     for device in emulator.devices.values():
         device.options = replace(device.options, queue=HELD, hold=0.2)
@@ -289,8 +289,7 @@ def test_a_killed_run_is_resumed_and_no_shot_is_paid_twice(qpus, tmp_path):
     for device in emulator.devices.values():
         device.options = replace(device.options, queue=0.0)
     (folder,) = run.out.iterdir()
-    command = [sys.executable, "-m", "apps.cli", "resume", str(folder), "--json"]
-    done = subprocess.run(command, cwd=ROOT, env=run.environ, capture_output=True, text=True, timeout=300)
+    done = say("resume", str(folder), "--json")
     assert done.returncode == 0, done.stderr
     (estimate,) = json.loads(done.stdout)["estimates"]
     # Nothing is mitigated here, and two readouts that err by a fifth leave 0.36 of the 1 that it should be.
@@ -306,13 +305,13 @@ def test_a_killed_run_is_resumed_and_no_shot_is_paid_twice(qpus, tmp_path):
     assert sum(shots for job in jobs for _, shots in job.work) <= 1.25 * on_qpus
 
 
-def test_the_same_command_twice_takes_shots_of_its_own_and_leaves_nothing_behind(qpus, tmp_path):
+def test_the_same_command_twice_takes_shots_of_its_own_and_leaves_nothing_behind(qpus, here, tmp_path):
     """Without a cache nothing is shared: two runs with one seed are two repetitions on a QPU."""
     emulator, run = qpus
     asked = ("--policy", "round_robin", "--resources", str(only_qpus(tmp_path)), "--shots", "900")
     received, values = [], []
-    for _ in range(2):
-        done, _ = run(*asked, "--mitigation", "none")
+    for command in (here, run):
+        done, _ = command(*asked, "--mitigation", "none")
         assert done.returncode == 0, done.stderr
         values.append([estimate["value"] for estimate in json.loads(done.stdout)["estimates"]])
         received.append(sum(device.received for device in emulator.devices.values()))
