@@ -237,6 +237,7 @@ def test_a_loop_on_qpus_pays_no_more_than_its_budget_and_its_end_is_on_the_bette
     assert shots["QPU_A"] >= 0.9 * 1300, "a quarter of the budget buys that many there"
 
 
+@pytest.mark.slow  # of the loop with a policy that looks at prices, and of what does not hold the readout
 @pytest.mark.timeout(400)
 def test_a_policy_that_looks_at_no_prices_is_stopped_and_a_budget_for_nothing_is_refused(priced):
     done, shots = priced("--policy", "availability", "--budget", "1.6")
