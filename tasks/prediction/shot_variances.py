@@ -34,7 +34,7 @@ from tasks.prediction.shot_outcomes import (
     outcomes_count,
     outcomes_seconds,
 )
-from tasks.prediction.whole_variance import whole_variance
+from tasks.prediction.whole_variance import SOON_BITS, whole_variance
 from tasks.reconstruction.contraction.network import network_of, values_by_fragment
 from tasks.reconstruction.contraction.schedule import schedule
 from tasks.reconstruction.statistics.allocation import expected_shots, first_round_shots
@@ -115,8 +115,8 @@ def shot_variances(
         problem: the problem.
         plan: its plan; every fragment is simulated, once or once a measurement group.
         memory_bytes: what the contraction may take.
-        shots: in all, where only the largest error that they give is wanted: what is beyond first order is then left
-            out where it is none of it; None: it is not left out.
+        shots: in all, where only the largest error that they give is wanted, to compare plans by: what is beyond first
+            order is then left out where it is none of it or takes long; None: only where it takes very long.
         devices: those with errors that spoil what is shown, as ``noise_biases`` has it: a value that is certain
             without them is then not; none where shots show the exact tensors.
         mitigation: what is done against these errors (``--mitigation``), which spreads shots the more.
@@ -145,7 +145,8 @@ def shot_variances(
     found = np.maximum(found, 0.0)
     beyond, whole = np.zeros(count), None
     if shots is None or found.sum(axis=0).max(initial=0.0) * shots <= _MOST_BEYOND * len(found):
-        whole = whole_variance(structure, shown, values, _BEYOND_SHOTS)
+        soon = () if shots is None else (SOON_BITS,)
+        whole = whole_variance(structure, shown, values, _BEYOND_SHOTS, *soon)
     if whole is not None:
         beyond = whole - found.sum(axis=0) / _BEYOND_SHOTS
         beyond = np.where(beyond > _ROUNDING * np.maximum(1.0, values**2), beyond * _BEYOND_SHOTS**2, 0.0)

@@ -17,13 +17,18 @@ from tasks.model.tensor import FragmentTensor, Structure
 from tasks.prediction.shot_outcomes import FragmentOutcomes, along_legs
 from tasks.reconstruction.contraction.contraction import contract
 
-_MOST_BITS = 20.0  # of a tensor of second moments
+_MOST_BITS = 22.0  # of a tensor of second moments
+SOON_BITS = 20.0  # of one that is there within a tenth of a second
 _MOST_PAIRS = 256  # of Pauli terms
 _MOST_FLOPS = 1e8
 
 
 def whole_variance(
-    structure: Structure, shown: Sequence[FragmentOutcomes], values: np.ndarray, shots: float
+    structure: Structure,
+    shown: Sequence[FragmentOutcomes],
+    values: np.ndarray,
+    shots: float,
+    most_bits: float = _MOST_BITS,
 ) -> np.ndarray | None:
     """(observable,) the variance at so many shots of every variant; None where its network would be too large.
 
@@ -32,16 +37,17 @@ def whole_variance(
         shown: (fragment,) what the shots would show.
         values: (observable,) the exact values.
         shots: of each variant.
+        most_bits: powers of two, of the numbers of a tensor of second moments.
     """
-    twice = _twice(structure)
+    twice = _twice(structure, most_bits)
     if twice is None:
         return None
     tensors = [FragmentTensor(index, _moments(one, shots)) for index, one in enumerate(shown)]
     return contract(twice, tensors) - values**2
 
 
-def _twice(structure: Structure) -> Structure | None:
-    """The structure with every leg, bond and term twice."""
+def _twice(structure: Structure, most_bits: float) -> Structure | None:
+    """The structure with every leg, bond and term twice; None where that is too large."""
     dimensions = [[structure.bonds[cut].shape[end] ** 2 for cut, end in legs] for legs in structure.legs]
     bits = [
         sum(map(log2, own)) + 2 * log2(factors) for own, factors in zip(dimensions, structure.num_factors, strict=True)
@@ -49,7 +55,7 @@ def _twice(structure: Structure) -> Structure | None:
     pairs: dict[tuple[int, int], int] = {}
     rows, columns, data = [], [], []
     terms = csr_array(structure.coefficients)
-    if max(bits, default=0.0) > _MOST_BITS or (np.diff(terms.indptr) ** 2).sum() > _MOST_PAIRS:
+    if max(bits, default=0.0) > most_bits or (np.diff(terms.indptr) ** 2).sum() > _MOST_PAIRS:
         return None
     for observable in range(terms.shape[0]):
         own = slice(terms.indptr[observable], terms.indptr[observable + 1])
