@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from scheduler_policies.device import Device, DeviceState, Kind, Work
+from scheduler_policies.jobs import LEVEL_RATIO
 from scheduler_policies.machine import AMPLITUDE_BYTES, DRAWN_FIRST, PLAIN_GATE
 
 # Swaps a sparse coupling map adds: a two-qubit gate costs this many on average after routing.
 ROUTED_TWO_QUBIT_GATES = 2.0
-# Where a job has one number of shots for all circuits: more numbers than that are rounded up, by this at most.
-SHOT_LEVELS = 4
-LEVEL_RATIO = 1.25
 _MOST_BITS = 1000  # of what is counted: no machine holds nearly as much, and no float much more
 
 
@@ -137,19 +135,6 @@ def repeats_needed(device: Device, work: Work) -> int:
     """How many circuits a variant is on a device that limits shots a job."""
     limit = device.limits.shots_per_job
     return sum(1 if limit is None else math.ceil(share * work.shots / limit) for share in work.shares)
-
-
-def shot_levels(numbers: Sequence[float]) -> dict[float, float]:
-    """To what each number of shots is rounded up on a device whose jobs have one number for all their circuits."""
-    different = sorted(set(numbers))
-    level = {shots: shots for shots in different}
-    if len(different) > SHOT_LEVELS:
-        current = different[-1]
-        for shots in reversed(different):
-            if shots * LEVEL_RATIO < current:
-                current = shots
-            level[shots] = current
-    return level
 
 
 def work_seconds(device: Device, work: Work) -> float:
@@ -280,7 +265,10 @@ def squared_error(device: Device, state: DeviceState, work: Work) -> float:
 
 
 def work_price(device: Device, work: Work) -> float:
-    """What running a piece of work costs at most, in the currency of the budget."""
+    """About what running a piece of work costs, in the currency of the budget.
+
+    On a QPU that follows from the circuits of all works that share its jobs (``scheduler_policies.jobs``).
+    """
     price = device.price
     shots: float = 0 if device.exact else work.shots * work.variants
     if work.uneven and device.limits.common_shots:

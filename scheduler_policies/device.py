@@ -248,6 +248,7 @@ class Work:
         drawn_bytes: memory that a simulator needs at least for counts of its variants; 0: that of one state.
         variants: distinct variants on the sampled path.
         shots: shots for each variant, on average.
+        silent: how many of its variants read no bit, and so are no circuits on a QPU.
         shares: parts of them that circuits of their own take on a QPU, at several factors on its noise.
         weight: |d estimate / d fragment| x sigma: the square root of the sum over variants of (g_v sigma_v)**2. With n
             shots a variant its part of the statistical error is ``weight / sqrt(n)``; ``weight`` times infidelity is
@@ -289,6 +290,7 @@ class Work:
     avoid: tuple[str, ...] = ()
     uneven: bool = False
     shares: tuple[float, ...] = (1.0,)
+    silent: int = 0
 
     def __post_init__(self) -> None:
         sizes = (self.width, self.variants, self.shots)

@@ -63,7 +63,7 @@ def place(
         last_resort: devices to use only for work that fits none in use.
         spent: what is done or running already.
         aim: what the policy is to keep to instead of the budget, because more works come later: money for all works
-            so far, those done or running among them. The budget itself is the bound.
+            so far, those done or running among them. The budget itself is the bound (``beyond``).
 
     Raises:
         NoDeviceError: a work fits no device at all.
@@ -102,7 +102,6 @@ def place(
     return replace(
         schedule,
         notes=_notes(schedule, goal),
-        beyond=beyond(schedule.price, goal, spent),
         waiting=tuple(waiting),
         retry_at=min(retry) if retry else None,
     )

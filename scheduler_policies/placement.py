@@ -64,7 +64,6 @@ class Decision:
         error: of the final estimate, from the pieces placed and ``spent_error`` of those done before.
         price: of the pieces placed.
         notes: what could not be kept of the bound on the error, in sentences for the user.
-        beyond: why the budget does not hold the pieces placed, "" where it does; they are not to be run then.
         waiting: works that only devices at rest or on trial could take; place them again at ``retry_at`` or when a
             trial ends.
         retry_at: when the first device at rest comes back, on the caller's clock; None when none rests.
@@ -75,7 +74,6 @@ class Decision:
     error: float
     price: float
     notes: tuple[str, ...] = ()
-    beyond: str = ""
     waiting: tuple[Work, ...] = ()
     retry_at: float | None = None
 

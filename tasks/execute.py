@@ -189,7 +189,7 @@ def run_jobs(
     found = run_on_device(left, device, options, keep)
     size = sum(array.nbytes for _, arrays in payload for array in arrays.values())
     said = found.notes, found.failure, found.left, found.waited, found.cache
-    return Report(tuple(done), *said, size, found.readout_shots), tuple(payload)
+    return Report(tuple(done), *said, size, found.readout_shots, found.jobs), tuple(payload)
 
 
 # COMPSs workers find a task by its name in this module, so the tasks of all declared devices are made on import.

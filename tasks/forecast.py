@@ -123,7 +123,7 @@ class Forecast:
 
 def readouts_due(devices: Sequence[Device], mitigation: str) -> dict[str, int]:
     """Shots that each QPU with a price takes to measure its readout under ``mitigation``, where that is due."""
-    qpus = [device for device in devices if device.kind is Kind.QPU and device.price.per_shot]
+    qpus = [device for device in devices if device.kind is Kind.QPU and any(vars(device.price).values())]
     if not qpus:
         return {}
     from tasks.execution.mitigation.extrapolation import readout_shots_due  # loads what talks to QPUs

@@ -33,7 +33,7 @@ def tasks_of(
     for name, pieces in by_device.items():
         device = devices[name]
         if not device.exact:
-            yield from ((device, batch) for batch in _provider_tasks(device, pieces))
+            yield from ((device, batch) for batch in provider_tasks(device, pieces))
             continue
         target = target_seconds(sum(map(predicted, pieces)), overhead_s, device.units)
         parts = [part for piece in pieces for part in _parts(piece, predicted, min(target, PART_SECONDS), overhead_s)]
@@ -51,7 +51,7 @@ def _parts(piece: Piece, predicted: Predicted, target: float, overhead_s: float)
     return piece.parts(min(math.ceil(seconds / target), max(int(worth), math.ceil(seconds / PART_SECONDS))))
 
 
-def _provider_tasks(device: Device, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, ...]]:
+def provider_tasks(device: Device, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, ...]]:
     """Pieces on a QPU in tasks of a few provider jobs; without a limit of circuits all go together."""
     most = math.inf if device.limits.circuits_per_job is None else device.limits.circuits_per_job * JOBS_A_TASK
     batch: list[Piece] = []

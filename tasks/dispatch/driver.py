@@ -135,8 +135,7 @@ class Driver:
             self._fan_in.ask(job)
         found, todo = found_results(jobs, self._directory)
         for done, arrays in found:
-            device = str(done.meta["device"])
-            self.state.recall(done.piece, device, paid=done.paid, readout_shots=done.readout_shots)
+            self.state.recall(done, str(done.meta["device"]))
             self._fan_in.find(done.piece, arrays)
         return todo
 

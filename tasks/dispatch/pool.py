@@ -26,10 +26,10 @@ from scheduler_policies import (
     place,
     usual_bound,
     why_not,
-    work_price,
     work_seconds,
 )
-from scheduler_policies.cost import SHOT_LEVELS, squared_error
+from scheduler_policies.cost import squared_error
+from scheduler_policies.jobs import SHOT_LEVELS
 from tasks.execution.pieces import Piece
 
 LAST_RESORT = "cpu-last-resort"
@@ -63,8 +63,10 @@ class Pool:
         self.rules = Rules()
         self._running: Counter[str] = Counter()
         self._promised: dict[int, float] = {}
-        self._due = {name: self.devices[name].price.per_shot * shots for name, shots in (readouts or {}).items()}
-        self._measuring: dict[int, float] = {}
+        self._due = dict(readouts or {})
+        self._measuring: dict[int, int] = {}
+        self._jobs: set[tuple[str, str]] = set()  # (device, its name for the job) of those that are paid
+        self._unseen: Counter[str] = Counter()  # shots that measured a readout, paid without knowing their job
         self.readout_price = 0.0
         resort = Device(LAST_RESORT, Kind.CPU, units=units, speed=CPU_SPEED)
         self._resort = [] if any(d.exact for d in devices) else [resort]
@@ -147,11 +149,22 @@ class Pool:
         if due:  # what measuring the readout takes is not there for the works
             less = replace(spent, price=spent.price + due)
             found = place(self._policy, works, candidates, goal, now, resort, less, aim=self.aim)
-            found = replace(found, beyond=beyond(found.price + self.readouts_due(found), goal, spent))
         own_bound = (
             self._goal.max_error is None and self._goal.budget is not None
         )  # nobody asked for, and cannot be paid
         return replace(found, notes=()) if own_bound and found.notes else found
+
+    def aim_lower(self, predicted: float, price: float) -> bool:
+        """Tell policies to aim lower where the budget does not hold what they have chosen; whether that was so.
+
+        They know neither each variant's shots nor which works share a job, so what they predict is another price.
+        """
+        left, budget = self.money_left, self._goal.budget
+        if left is None or budget is None or price <= 0 or not self.beyond(price):
+            return False
+        aim = budget - left + 0.98 * max(left, 0.0) * predicted / price
+        self.aim = aim if self.aim is None else min(aim, self.aim)
+        return True
 
     def beyond(self, price: float) -> str:
         """Why the budget does not hold this much more, "" where it does."""
@@ -182,55 +195,72 @@ class Pool:
 
     def readouts_due(self, decision: Decision) -> float:
         """What measuring the readout of the QPUs that a decision uses will cost, of those not measured yet."""
-        return sum(self._due.get(name, 0.0) for name in {placement.device for placement in decision.placements})
+        used = {placement.device for placement in decision.placements}
+        return sum(self._readout_price(name, self._due.get(name, 0)) for name in used)
 
-    def read_out(self, name: str, shots: int) -> None:
+    def readout_due(self, name: str) -> int:
+        """Shots that the next task on a device takes to measure its readout."""
+        return self._due.get(name, 0)
+
+    def read_out(self, name: str, shots: int, *, job_known: bool) -> None:
         """A result came from a device, and with it so many shots that measured its readout."""
         self._due.pop(name, None)
         if name in self.devices:
-            price = self.devices[name].price.per_shot * shots
+            price = self._readout_price(name, shots)
             self.readout_price += price
-            self._spent = replace(self._spent, price=self._spent.price + price)
+            self.pay(0.0 if job_known else price)
 
-    def submitted(self, number: int, name: str, works: Sequence[Work]) -> None:
-        """A task with these works was submitted to a device: what it will cost is promised."""
+    def _readout_price(self, name: str, shots: int) -> float:
+        return self.devices[name].price.per_shot * shots
+
+    def submitted(self, number: int, name: str, price: float) -> None:
+        """A task was submitted to a device: what it will cost, the readout that is due there included, is promised."""
         self._running[name] += 1
-        self._measuring[number] = self._due.pop(name, 0.0)
-        self._promised[number] = sum(work_price(self.devices[name], work) for work in works) + self._measuring[number]
+        self._measuring[number] = self._due.pop(name, 0)
+        self._promised[number] = price
 
     def measures(self, number: int) -> bool:
         """Whether a task that was submitted would measure a readout for money."""
         return self._measuring[number] > 0
 
-    def ended(self, number: int, name: str) -> float:
-        """A task that was submitted to a device ended; returned is the price of the readout that it was to measure."""
+    def ended(self, number: int, name: str) -> int:
+        """A task that was submitted to a device ended; returned are shots of the readout that it was to measure."""
         self._running[name] -= 1
         del self._promised[number]
         return self._measuring.pop(number)
 
-    def told_nothing(self, name: str, price: float, *, measured: bool) -> None:
+    def told_nothing(self, name: str, shots: int, *, measured: bool) -> None:
         """Of a task that ended without a result: its readout was paid for, or is due again."""
         if measured:
-            self.readout_price += price
-            self._spent = replace(self._spent, price=self._spent.price + price)
-        elif price:
-            self._due[name] = price
+            self.read_out(name, shots, job_known=False)
+            self._unseen[name] += shots
+            if self.devices[name].limits.common_shots:  # circuits of so many shots are a job of their own
+                self.pay(self.devices[name].price.per_job)
+        elif shots:
+            self._due[name] = shots
 
     def succeeded(self, name: str, work: Work, seconds: float) -> None:
         """A work succeeded on a device and took so long, without its wait for others; 0 where that is not known."""
         self._states[name] = after_success(self._states[name], work_seconds(self.devices[name], work), seconds)
 
-    def done(self, name: str, work: Work, *, paid: bool) -> None:
-        """A work is done on a device: its part of the error, and its price unless it was found in the cache."""
+    def done(self, name: str, work: Work) -> None:
+        """A work is done on a device: its part of the error."""
         error = squared_error(self.devices[name], self._states[name], work)
         self._spent = replace(self._spent, error=hypot(self._spent.error, sqrt(error)))
-        if paid:
-            self.paid(name, work)
 
-    def paid(self, name: str, work: Work) -> None:
-        """A work was paid for, now or in an earlier process of the run; of a device not in use no price is known."""
-        if name in self.devices:
-            self._spent = replace(self._spent, price=self._spent.price + work_price(self.devices[name], work))
+    def pay(self, price: float) -> None:
+        """This was paid, now or in an earlier process of the run."""
+        self._spent = replace(self._spent, price=self._spent.price + price)
+
+    def pay_jobs(self, name: str, jobs: Mapping[str, tuple[int, int]]) -> None:
+        """A QPU has run these jobs (``Report.jobs``); each is paid once, whoever tells of it."""
+        for job, (shots, unwanted) in jobs.items():
+            if (name, job) in self._jobs or name not in self.devices:
+                continue
+            self._jobs.add((name, job))
+            known = min(unwanted, self._unseen[name])
+            self._unseen[name] -= known
+            self.pay(self.devices[name].price.per_job + self._readout_price(name, shots - known))
 
     def failed(self, name: str, now: float) -> None:
         """A task failed on a device."""

@@ -29,7 +29,7 @@ from tasks.reconstruction.statistics.allocation import first_round_shots
 from tasks.runtime import Ticket, limits
 
 _MOST_ROUNDS = 5
-_FITTINGS = 6  # looks at what a round costs, where the budget does not hold it: prices are not quite linear in shots
+_FITTINGS = 5  # looks at what a round costs, where the budget does not hold it: prices are not quite linear in shots
 _TOLD_FLOPS = 1e8  # of a contraction: then estimates between rounds, for whoever watches, take a fraction of a second
 
 
@@ -105,25 +105,19 @@ def shot_rounds(
 def _affordable(
     plan: Plan, more: Mapping[int, np.ndarray], driver: Driver, seed: int, number: int
 ) -> dict[int, np.ndarray]:
-    """A round's shots, or as many of them as the money left pays for where the policy would place them now.
-
-    Variants differ in shots, of which a policy knows the mean alone; so at first it is told to aim lower.
-    """
+    """A round's shots, or as many of them as the money left pays for where the policy would place them now."""
     pool, wanted = driver.state.pool, {index: np.array(shots) for index, shots in more.items()}
     left = pool.money_left
     if left is None or pool.budget is None or pool.aim is None:
         return wanted
-    asked, spent = sum(int(shots.sum()) for shots in wanted.values()), pool.budget - left
+    asked = sum(int(shots.sum()) for shots in wanted.values())
     for looked in range(_FITTINGS):
         jobs = sampled_jobs(plan, shots_by_fragment(plan, wanted), seed, round_index=number)
         price = driver.state.price_of([job.piece for job in jobs], time.monotonic()) if jobs else 0.0
         if price <= left:
             break
-        too_much = 0.98 * max(left, 0.0) / price
-        if looked < _FITTINGS // 2:
-            pool.aim = spent + too_much * max(0.0, pool.aim - spent)
-        else:
-            wanted = {index: (too_much * shots).astype(shots.dtype) for index, shots in wanted.items()}
+        fits = (0.98 * max(left, 0.0) / price) ** (looked + 1)  # what jobs cost does not fall with their shots
+        wanted = {index: (fits * shots).astype(shots.dtype) for index, shots in wanted.items()}
     else:
         wanted = {index: np.zeros_like(shots) for index, shots in wanted.items()}
     taken = sum(int(shots.sum()) for shots in wanted.values())

@@ -10,16 +10,18 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from scheduler_policies import Decision, Device, DeviceState, Kind, NoDeviceError, Work, work_price
-from tasks.dispatch.batches import Predicted, tasks_of
+from scheduler_policies import Decision, Device, DeviceState, Kind, NoDeviceError, Work, work_seconds
+from tasks.dispatch.batches import Predicted, provider_tasks, tasks_of
 from tasks.dispatch.instructions import GiveUp, Instruction, Look, Move, Submit, Warn
 from tasks.dispatch.pool import Pool, work_of
-from tasks.execution.pieces import Piece, Report
+from tasks.dispatch.prices import task_price
+from tasks.execution.pieces import Done, Piece, Report
 from tasks.runtime.outcome import Next, Outcome, Reason, RetryPolicy, next_step
 
 RETRY = RetryPolicy(attempts=6)
 MOST_FAILURES = 200  # of tasks in one run: pieces are cut anew when they move, so their own counts end not every run
 LONGEST_WAIT_S = 600.0  # for devices that are set aside, with nothing else to do
+_FITTINGS = 4  # looks at what pieces cost, where the budget does not hold them
 _SHORTEST_LOOK_S, _LONGEST_LOOK_S = 0.1, 5.0
 
 _Key = tuple[int, int, int]  # fragment, round, first variant
@@ -82,12 +84,10 @@ class State:
         """Event: these pieces are wanted."""
         self._todo += pieces
 
-    def recall(self, piece: Piece, device: str, *, paid: bool, readout_shots: int = 0) -> None:
+    def recall(self, done: Done, device: str) -> None:
         """Event: a result of an earlier process of this run was found."""
-        self._count(device, piece)
-        self.pool.read_out(device, readout_shots)
-        if paid:
-            self.pool.paid(device, self._work(piece))
+        self._count(device, done.piece)
+        self._pay(device, [done], {})
 
     def place(self, seen: Mapping[str, DeviceState], now: float) -> list[Instruction]:
         """Event: time to place what waits; ``seen`` are states that were read from devices just now."""
@@ -111,7 +111,8 @@ class State:
                 self.pool.late_binding and attempt == 0,
                 self.pool.state(device.name) if self._may_leave(device, pieces, now) else None,
             )
-            self.pool.submitted(submit.number, device.name, [self._work(piece) for piece in pieces])
+            price = self._task_price(device, pieces, self.pool.readout_due(device.name))
+            self.pool.submitted(submit.number, device.name, price)
             self._running[submit.number] = submit
             self._submitted += 1
             instructions.append(submit)
@@ -122,8 +123,7 @@ class State:
 
     def price_of(self, pieces: Sequence[Piece], now: float) -> float:
         """What pieces would cost where the policy would place them now; nothing is placed."""
-        schedule, parts = self._scheduled(pieces, now)
-        return self._price(schedule, parts)
+        return self._affordable(pieces, now)[-1]
 
     def end(self, number: int, outcome: Outcome, now: float, *, measured: bool = False) -> list[Instruction]:
         """Event: a task has ended; the value of its outcome is a `Report`.
@@ -135,17 +135,15 @@ class State:
         device = self.pool.devices.get(outcome.device, submit.device)  # another one where the engine bound late
         report: Report = outcome.value if outcome.failure is None else Report(failure=outcome.failure.message)
         if report.readout_shots:
-            self.pool.read_out(device.name, report.readout_shots)
+            self.pool.read_out(device.name, report.readout_shots, job_known=bool(report.jobs))
         elif not report.done:
             self.pool.told_nothing(submit.device.name, readout, measured=measured)
         if outcome.failure is not None:
             self._died |= {(piece.fragment, piece.round_index) for piece in submit.pieces}
         for done in report.done:
             self._count(device.name, done.piece)
-            self.pool.read_out(device.name, done.readout_shots)
-            # What is found after a task died is what that one had paid for, as far as anybody can tell.
-            paid = done.paid or (done.piece.fragment, done.piece.round_index) in self._died
-            self.pool.done(device.name, self._work(done.piece), paid=paid)
+            self.pool.done(device.name, self._work(done.piece))
+        self._pay(device.name, report.done, report.jobs)
         missing = _missing(submit.pieces, [done.piece for done in report.done])
         if report.failure:
             return self._again(device, missing, outcome, report.failure, now)
@@ -165,9 +163,8 @@ class State:
         """What runs where now, when to look again, and what is to be told; what has to wait is to do again."""
         if self.pool.single is not None:
             return [(self.pool.single, piece) for piece in todo], None, []
-        schedule, part_of = self._scheduled(todo, now)
-        beyond = schedule.beyond or self.pool.beyond(self._price(schedule, part_of))
-        if beyond:
+        schedule, part_of, price = self._affordable(todo, now)
+        if beyond := self.pool.beyond(price):
             return [], None, [GiveUp(beyond, budget=True)]
         instructions: list[Instruction] = [Warn(note) for note in schedule.notes]
         placed = []
@@ -187,6 +184,16 @@ class State:
                 self._moved[part.key] = self._moved[owner.key]
         return placed, schedule.retry_at, instructions
 
+    def _affordable(self, pieces: Sequence[Piece], now: float) -> tuple[Decision, _PartOf, float]:
+        """``_scheduled``, and what it costs; the policy aims lower where the budget does not hold that."""
+        for look in range(_FITTINGS):
+            schedule, part_of = self._scheduled(pieces, now)
+            price = 0.0 if self.pool.budget is None else self._price(schedule, part_of)
+            predicted = schedule.price + self.pool.readouts_due(schedule)
+            if look == _FITTINGS - 1 or not self.pool.aim_lower(predicted, price):
+                break
+        return schedule, part_of, price
+
     def _scheduled(self, pieces: Sequence[Piece], now: float) -> tuple[Decision, _PartOf]:
         """Where the policy places pieces, and the piece that a placed work is a part of, with that part."""
         owners: dict[int, list[Piece]] = {}
@@ -201,13 +208,42 @@ class State:
         return self.pool.place([self._work(piece, self._avoided(piece, now)) for piece in pieces], now), part_of
 
     def _price(self, schedule: Decision, part_of: _PartOf) -> float:
-        """What the parts placed cost: their variants differ in shots, of which a policy knows the mean alone."""
-        return self.pool.readouts_due(schedule) + sum(
-            work_price(self.pool.devices[placement.device], placement.work)
-            if placement.work.whole
-            else work_price(self.pool.devices[placement.device], self._work(part_of(placement.work)[1]))
-            for placement in schedule.placements
-        )
+        """What the parts placed cost, as tasks: a policy knows neither each variant's shots nor what shares a job."""
+        by_device: dict[str, list[Piece]] = {}
+        for placement in schedule.placements:
+            by_device.setdefault(placement.device, []).append(part_of(placement.work)[1])
+        price = 0.0
+        for name, parts in by_device.items():
+            device, due = self.pool.devices[name], self.pool.readout_due(name)
+            for task in [parts] if device.exact else provider_tasks(device, parts):
+                price += self._task_price(device, task, due)
+                due = 0
+        return price
+
+    def _task_price(self, device: Device, pieces: Sequence[Piece], readout_shots: int = 0) -> float:
+        works, wholes = [self._work(piece) for piece in pieces], [self._works[piece.fragment] for piece in pieces]
+        return task_price(device, pieces, works, wholes, readout_shots)
+
+    def _pay(self, name: str, results: Sequence[Done], jobs: Mapping[str, tuple[int, int]]) -> None:
+        """Pay the jobs that results of a device tell of, or what they ask for; one not in use has no known price.
+
+        What is found after a task died is what that one had paid for, as far as anybody can tell.
+        """
+        self.pool.pay_jobs(name, jobs)
+        owed, told = list[Piece](), list[Piece]()
+        for done in results:
+            known = done.jobs
+            self.pool.pay_jobs(name, known or {})
+            self.pool.read_out(name, done.readout_shots, job_known=known is not None)
+            lost = "cache" in done.meta and (done.piece.fragment, done.piece.round_index) in self._died
+            if lost or (known is None and done.paid):
+                owed.append(done.piece)
+            elif done.paid:
+                told.append(done.piece)
+        device = self.pool.devices.get(name)
+        if device is not None:
+            seconds = sum(work_seconds(device, self._work(piece)) for piece in told) if device.price.per_second else 0.0
+            self.pool.pay(self._task_price(device, owed) + device.price.per_second * seconds)
 
     def _rest(self, retry_at: float | None, now: float) -> list[Instruction]:
         """All devices that could take the pieces are set aside: look again later, but not for ever."""

@@ -65,6 +65,7 @@ class DeviceResults:
         waited: seconds spent waiting, for a unit of the device and in its queue.
         cache: what the cache did for them (``Cache.numbers``).
         readout_shots: that measured a QPU's readout, where no result bears them.
+        jobs: collected from a QPU (``Report``).
     """
 
     results: tuple[JobResult, ...]
@@ -74,6 +75,7 @@ class DeviceResults:
     waited: float = 0.0
     cache: Mapping[str, float] = field(default_factory=dict)
     readout_shots: int = 0
+    jobs: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def numbers_since(before: Mapping[str, float], cache: str) -> dict[str, float]:

@@ -79,6 +79,7 @@ def run_on_qpu(jobs: Sequence[FragmentJob], device: Device, options: ExecutionOp
         waited=waited + run.waited,
         cache=numbers_since(before, options.cache),
         readout_shots=readout_shots,
+        jobs={record.job: (record.shots, record.unwanted) for record in run.jobs},
     )
 
 
@@ -100,6 +101,7 @@ def _job_results(jobs: Sequence[SampledJob], run: QpuRun, mitigation: str) -> li
     """For each job its stretches of variants that have counts."""
     origin = {
         "provider_jobs": ",".join(record.job for record in run.jobs),
+        "provider_shots": ",".join(str(record.shots) for record in run.jobs),
         "calibration": run.target.epoch if run.target else "",
         "mitigation": mitigation,
     }

@@ -106,6 +106,14 @@ class Done:
         """Shots that a QPU took beside it to measure its readout."""
         return int(self.meta.get("readout_shots", 0))
 
+    @property
+    def jobs(self) -> dict[str, tuple[int, int]] | None:
+        """Jobs of the task that it comes from (see ``Report``); None where nothing says how many shots they took."""
+        if "provider_shots" not in self.meta:
+            return None
+        jobs, shots = (filter(None, str(self.meta[name]).split(",")) for name in ("provider_jobs", "provider_shots"))
+        return {job: (int(own), 0) for job, own in zip(jobs, shots, strict=True)}
+
 
 @dataclass(frozen=True)
 class Report:
@@ -120,6 +128,7 @@ class Report:
         cache: what the cache did (``Cache.numbers``).
         bytes: of all results together, in memory.
         readout_shots: that measured a QPU's readout, where nothing that is done bears them.
+        jobs: by a QPU's name for it, shots of each job that was collected, and how many of them nobody wanted now.
     """
 
     done: tuple[Done, ...] = ()
@@ -130,6 +139,7 @@ class Report:
     cache: Mapping[str, float] = field(default_factory=dict)
     bytes: int = 0
     readout_shots: int = 0
+    jobs: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def outcome_document(outcome: Outcome) -> dict[str, Any]:

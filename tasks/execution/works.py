@@ -20,6 +20,7 @@ from tasks.cutting.cost import (
 from tasks.cutting.drawn_bytes import least_bytes
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment, Plan
+from tasks.execution.jobs import count_measuring
 
 _LARGE = 18  # open qubits, states of 4 MiB: below, nobody asks whether a device has the memory
 
@@ -73,6 +74,7 @@ def works_of(
                 ancillas=sum(leg.kind.ancillas for leg in fragment.legs),
                 fidelities=tuple(fidelities.get(index, ())) if fidelities else (),
                 shares=shares,
+                silent=cost.variants - count_measuring(fragment, schemes),
             )
         )
     return works

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
 
 import numpy as np
 
 from scheduler_policies import Device
-from scheduler_policies.cost import shot_levels
+from scheduler_policies.jobs import jobs_and_shots
 
 _UNKNOWN_SPREAD = 30.0  # between most and fewest shots of a circuit, where nothing says how uneven a round is
 _ROUNDING = 1e-6
@@ -69,18 +68,8 @@ def billed(device: Device, asked: Sequence[RoundShots], shares: Sequence[float],
         parts = np.maximum(1, np.ceil(numbers / limits.shots_per_job))
         numbers, circuits = numbers / parts, circuits * parts
     kept = circuits > 0
-    numbers, circuits = numbers[kept], circuits[kept]
-    if not limits.common_shots:
-        return _jobs(float(circuits.sum()), limits.circuits_per_job), float(numbers @ circuits)
-    level = shot_levels(np.round(numbers).tolist())
-    groups: dict[float, float] = {}
-    for number, many in zip(np.round(numbers).tolist(), circuits.tolist(), strict=True):
-        groups[level[number]] = groups.get(level[number], 0.0) + many
-    jobs = sum(_jobs(many, limits.circuits_per_job) for many in groups.values())
-    return jobs, sum(number * many for number, many in groups.items())
-
-
-def _jobs(circuits: float, limit: int | None) -> int:
-    if circuits == 0:
-        return 0
-    return 1 if limit is None else ceil(circuits / limit - _ROUNDING)
+    numbers, circuits = np.round(numbers[kept], 0 if limits.common_shots else 9), circuits[kept]
+    many_of: dict[float, float] = {}
+    for number, many in zip(numbers.tolist(), circuits.tolist(), strict=True):
+        many_of[number] = many_of.get(number, 0.0) + many
+    return jobs_and_shots(limits, many_of)

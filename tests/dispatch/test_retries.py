@@ -91,7 +91,7 @@ def test_two_missing_parts_of_a_piece_are_each_done_once():
 
 def test_shots_add_up_over_rounds_and_processes():
     run = script(a_qpu("A"), a_qpu("B"), policy=everything_on("A"))
-    run.state.recall(counts(0), "A", paid=True)
+    run.state.recall(Done(counts(0), "", {}, True), "A")
     run.state.ask([counts(0, round_index=1)])
     run.succeed(run.place()[0].number)
     assert run.state.shots_of(0) == {"A": 1200}

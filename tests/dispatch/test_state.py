@@ -271,8 +271,8 @@ def cheapest_within(name):
 def test_what_an_earlier_process_paid_is_paid_and_its_counts_stay_counts():
     each = 6 * 100 * 0.01
     run = script(a_qpu("A", price=0.01), CPU, policy=cheapest_within("A"), goal=Goal(1e9, 1.5 * each))
-    run.state.recall(counts(0), "A", paid=True)
-    run.state.recall(counts(1), "gone", paid=True)
+    run.state.recall(Done(counts(0), "", {}, True), "A")
+    run.state.recall(Done(counts(1), "", {}, True), "gone")
     run.state.ask([counts(0, round_index=1)])
     (submit,) = run.place()
     assert submit.device.name == "cpu", "the budget is gone"

@@ -11,6 +11,7 @@ from tasks.execution import on_qpu
 from tasks.execution.device_results import ExecutionOptions
 from tasks.execution.jobs import SampledJob
 from tasks.execution.qpu import CircuitResult, Fault, QpuError, QpuRun
+from tasks.execution.qpu.records import JobRecord
 from tests.cutting.test_predicted_cost import two_halves
 
 
@@ -28,8 +29,9 @@ def job(monkeypatch):
 def test_readout_that_was_measured_is_told_where_nothing_else_was(fault, job, monkeypatch):
     def run(resource, requests, mitigation, options):
         results = [CircuitResult(failure=QpuError(fault, "QPU_A", "it broke")) for _ in requests]
-        return QpuRun(results, readout_shots=200)
+        return QpuRun(results, [JobRecord("j1", 2, 250, 1.0, 3, "now", "now", unwanted=50)], readout_shots=200)
 
     monkeypatch.setattr(on_qpu, "run_mitigated", run)
     found = on_qpu.run_on_qpu([job], Device("QPU_A", Kind.QPU, qubits=9), ExecutionOptions())
     assert (found.results, found.readout_shots) == ((), 200) and "it broke" in found.failure
+    assert found.jobs == {"j1": (250, 50)}

@@ -15,7 +15,7 @@ from scheduler_policies.machine import TYPICAL_CPU
 from tasks.cutting.cost import exact_fragment_seconds
 from tasks.cutting.cuts import GateCut, WireCut
 from tasks.cutting.planner import make_plan
-from tasks.execution.jobs import exact_jobs, predicted_seconds, sampled_jobs, uniform_shots
+from tasks.execution.jobs import exact_jobs, measuring, predicted_seconds, sampled_jobs, uniform_shots
 from tasks.execution.works import works_of
 from tasks.model.problem import PauliTerms, Problem
 
@@ -38,8 +38,9 @@ def test_sizes_are_those_of_the_plan():
     plan = make_plan(problem, max_qubits=3, shots=100_000)
     works = works_of(plan, 500, weights=[0.5] * len(plan.fragments))
     assert len(works) == len(plan.fragments) >= 2
-    for work, fragment, cost in zip(works, plan.fragments, plan.costs, strict=True):
+    for work, fragment, cost, schemes in zip(works, plan.fragments, plan.costs, plan.schemes, strict=True):
         assert (work.width, work.depth, work.variants, work.shots) == (cost.width, cost.depth, cost.variants, 500)
+        assert work.silent == cost.variants - measuring(fragment, schemes).sum()
         assert work.gates == len(fragment.circuit.data) and work.weight == 0.5
         assert 2**work.branches == prod(leg.rank for leg in fragment.legs if not leg.kind.opens_qubit)
         assert state_bytes(work.width, work.branches) == 16 * 2**fragment.open_qubits

@@ -9,7 +9,7 @@ import pytest
 
 from scheduler_policies import DeviceState, NoDeviceError, PolicyError, UnknownPolicyError, fitting, work_price
 from scheduler_policies.health import Rules, after_failure, after_success, at, why_leave
-from scheduler_policies.place import Spent, place
+from scheduler_policies.place import Spent, beyond, place
 from scheduler_policies.placement import Candidate, Goal, evaluate
 from scheduler_policies.policies.balanced import balanced
 from scheduler_policies.policies.fastest import fastest
@@ -177,8 +177,8 @@ def test_without_a_time_it_is_zero_and_a_rest_until_then_is_over():
 def test_a_budget_that_is_broken_is_told_with_what_was_spent_before():
     pool = [qpu("a", 20, 0.01, 1e-4, price=1e-4)]
     price = place(fastest, [work(0)], pool).price
-    assert not place(fastest, [work(0)], pool, Goal(budget=1.01 * price)).beyond
-    said = place(fastest, [work(0)], pool, Goal(budget=1.01 * price), spent=Spent(price=price)).beyond
+    assert not beyond(price, Goal(budget=1.01 * price), Spent())
+    said = beyond(price, Goal(budget=1.01 * price), Spent(price=price))
     assert f"{1.01 * price:.4g} does not hold the {price:.4g} that this takes beside {price:.4g} paid" in said
 
 
@@ -188,11 +188,12 @@ def test_an_aim_guides_the_policy_and_the_budget_is_the_bound():
     dear, cheap = (evaluate([(works[0], name)], pool).price for name in ("dear", "cheap"))
     goal, spent = Goal(max_error=1e-9, budget=3.0 + 2 * dear), Spent(price=3.0)
     whole = place(balanced, works, pool, goal, spent=spent)
-    assert {p.device for p in whole.placements} == {"dear"} and not whole.beyond
+    assert {p.device for p in whole.placements} == {"dear"} and not beyond(whole.price, goal, spent)
     half = place(balanced, works, pool, goal, spent=spent, aim=3.0 + dear / 2)
-    assert cheap < half.price <= dear / 2 and half.error > whole.error and not half.beyond
+    assert cheap < half.price <= dear / 2 and half.error > whole.error
     least = place(balanced, works, pool, goal, spent=spent, aim=1e-6)
-    assert {p.device for p in least.placements} == {"cheap"} and not least.beyond, "the budget itself holds it"
+    assert {p.device for p in least.placements} == {"cheap"}
+    assert not beyond(least.price, goal, spent), "the budget itself holds it"
 
 
 @pytest.mark.parametrize("budget", [0.2, 0.35, 0.5, 0.8])
@@ -203,7 +204,7 @@ def test_where_both_bounds_cannot_be_kept_the_budget_is_and_the_error_is_nearly_
     whole = work(0, variants=24)
     dearest = evaluate([(whole, "good")], devices).price
     found = place(balanced, [whole], devices, Goal(max_error=1e-6, budget=budget * dearest))
-    assert found.price <= budget * dearest * (1 + 1e-6) and not found.beyond
+    assert found.price <= budget * dearest * (1 + 1e-6)
     errors = []
     for good in range(25):
         for usual in range(25 - good):

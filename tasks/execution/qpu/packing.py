@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scheduler_policies.cost import shot_levels
+from scheduler_policies.jobs import shot_levels, shots_of_parts
 from tasks.execution.qpu.target import QpuTarget
 
 Piece = tuple[int, str, int]
@@ -48,11 +48,9 @@ def pack_jobs(target: QpuTarget, wanted: Sequence[Piece]) -> list[JobBatch]:
     A circuit that asks for more shots than a job may have appears in several batches. Where a job has one number of
     shots for all its circuits, numbers are rounded up to a few levels.
     """
-    most = target.limits.shots_per_job or max((shots for _, _, shots in wanted), default=1)
-    pieces: list[Piece] = []
-    for variant, digest, shots in wanted:
-        parts = -(-shots // most)
-        pieces += [(variant, digest, shots // parts + (part < shots % parts)) for part in range(parts)]
+    pieces = [
+        (variant, digest, part) for variant, digest, shots in wanted for part in shots_of_parts(shots, target.limits)
+    ]
     groups = _by_level(pieces) if target.limits.common_shots else [pieces]
     batches: list[JobBatch] = []
     for group in groups:

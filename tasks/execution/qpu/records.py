@@ -120,6 +120,7 @@ class JobRecord:
         epoch: calibration it was written for.
         epoch_after: calibration in force when it was collected; another one if the device was recalibrated meanwhile.
         recovered: whether an earlier run submitted it.
+        unwanted: of its shots, those of circuits that nobody wants now.
     """
 
     job: str
@@ -130,6 +131,7 @@ class JobRecord:
     epoch: str
     epoch_after: str
     recovered: bool = False
+    unwanted: int = 0
 
 
 @dataclass

@@ -256,10 +256,11 @@ class _Run:
             result = self._out.results[index]
             (result.counts,) = merge_counts([found] if result.counts is None else [result.counts, found])
             result.sources.append(Source(found.shots, program.measured, epochs))
+        unwanted = [found.shots for index, found in zip(job.batch.requests, counts, strict=True) if index is None]
         self._out.jobs.append(
             JobRecord(
                 entry.job, len(job.programs), sum(found.shots for found in counts), time.monotonic() - job.submitted,
-                job.polls, job.epoch, after, job.recovered,
+                job.polls, job.epoch, after, job.recovered, sum(unwanted),
             )
         )  # fmt: skip
 

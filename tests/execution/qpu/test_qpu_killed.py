@@ -9,7 +9,7 @@ from tests.execution.qpu.test_qpu_run import only_qpus, qpus
 
 __all__ = ["qpus"]
 
-EACH, PRICE = 8192, 1e-3  # shots of a readout circuit, and what a shot costs
+EACH, PRICE, JOB = 8192, 1e-3, 0.3  # shots of a readout circuit, what a shot costs, and a job
 DIES_ONCE = """
 import os, signal
 from tasks.execution.mitigation import extrapolation
@@ -34,7 +34,7 @@ def test_what_a_killed_task_measured_is_neither_paid_again_nor_forgotten(qpus, t
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(DIES_ONCE.format(mark=str(mark)))
     run.environ["PYTHONPATH"] = f"{tmp_path / 'site'}:{run.environ['PYTHONPATH']}"
-    resources = only_qpus(tmp_path, "QPU_A", words=f"qubits=7 price_per_shot={PRICE}")
+    resources = only_qpus(tmp_path, "QPU_A", words=f"qubits=7 price_per_shot={PRICE} price_per_job={JOB}")
     asked = ["--resources", str(resources), "--mitigation", "readout", "--shots", "20000"]
     done, (folder,) = run(*asked, "--cache", "off" if cache == "off" else str(tmp_path / cache))
     assert done.returncode == 0, done.stderr
@@ -47,5 +47,5 @@ def test_what_a_killed_task_measured_is_neither_paid_again_nor_forgotten(qpus, t
     shots = sum(result["shots"] for result in record["results"].values() if result["device"] == "QPU_A")
     assert sum(work) - 2 * EACH <= shots, "variants that measure nothing take none"
     assert record["readout_price"] == pytest.approx(2 * EACH * PRICE)
-    # A work's price is that of its mean shots a variant, rounded up.
-    assert (shots + 2 * EACH) * PRICE <= record["price"] * (1 + 1e-9) < 1.001 * (shots + 2 * EACH) * PRICE
+    bill = JOB * len(emulator.devices["QPU_A"].jobs) + PRICE * sum(work)
+    assert bill <= record["price"] * (1 + 1e-9) < 1.001 * bill

@@ -108,6 +108,7 @@ def test_a_retry_in_another_order_pays_what_is_new_to_it(service, options, clien
     kill(process)
     angles, shots = (3.14159, 2.0, 1.57, 0.0), (50, 30, 90, 40)  # one that nobody wants again, one new, one with more
     run = run_variants(running.resource(), [ghz(2, a) for a in angles], shots, replace(options, run="run-1"))
+    assert [job.unwanted for job in run.jobs if job.recovered] == [50]
     assert [[n for _, n in job.work] for job in running.jobs()] == [[50] * 4, [30], [40]]
     for angle, wanted, counts, sources in zip(angles, shots, run.counts, run.sources, strict=True):
         share = sum(counts.counts[counts.outcomes[:, 0] == 3]) / counts.shots

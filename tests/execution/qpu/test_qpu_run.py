@@ -164,9 +164,12 @@ def test_the_same_run_again_costs_no_shot_and_the_record_says_who_had_measured(q
         if not runs:
             assert "kept" in is_right_says_what_ran_where_and_shows_no_token(emulator, tmp_path, done, folder)
         runs.append(folder)
+        bill = 0.3 * len(jobs) + 1e-4 * sum(shots for job in jobs for _, shots in job.work)
+        assert record["price"] == pytest.approx(bill - sum(bills))
+        bills.append(bill - sum(bills))
         return document["estimates"], record, sum(shots for job in jobs for _, shots in job.work)
 
-    resources, runs = only_qpus(tmp_path), []
+    resources, runs, bills = only_qpus(tmp_path, words="qubits=7 price_per_job=0.3 price_per_shot=0.0001"), [], []
     first, record, paid = asked()
     results = record["results"].values()
     assert {result["round"] for result in results} == {0, 1} and not any("cache" in result for result in results)
@@ -250,7 +253,7 @@ def test_the_price_of_a_plan_is_the_bill_of_its_run(qpus, here, tmp_path, name, 
     jobs = [job for device in emulator.devices.values() for job in device.jobs.values()]
     bill = 0.3 * len(jobs) + 0.0001 * sum(taken for job in jobs for _, taken in job.work)
     assert record["plan"]["predicted"]["price"] == pytest.approx(bill, rel=1e-3)
-    assert record["price"] >= bill - 1e-9, "at most"
+    assert record["price"] == pytest.approx(bill)
 
 
 def only_qpus(folder, *qpus, words="qubits=7"):
