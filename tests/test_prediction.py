@@ -343,7 +343,7 @@ def test_jobs_and_shots_are_those_that_the_circuits_are_packed_into(common, miti
     read = np.concatenate(list(map(measuring, plan.fragments, plan.schemes)))
     readout = 2 * against.calibration_shots if against.readout else 0
     for total in (50 * len(read), 50 * len(read) + 3):
-        shots = np.concatenate(uniform_shots(plan, total, halves=2), axis=1).sum(axis=0)[read]
+        shots = np.concatenate(uniform_shots(plan, total), axis=1).sum(axis=0)[read]
         sizes = abs(against.shares) / abs(against.shares).sum()
         asked = [max(1, round(share * own)) for own in shots for share in sizes]
         asked += [readout // 2] * (2 if readout else 0)

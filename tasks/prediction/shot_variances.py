@@ -77,9 +77,16 @@ class ShotVariances:
         return np.sqrt(self.values[self.measuring].T @ (1.0 / taken) + self.beyond * (variants / shots) ** 2)
 
     def taken(self, shots: float, first: float) -> np.ndarray:
-        """(variant that reads a bit,) shots of all rounds, ``first`` of them in one that is even."""
+        """(variant that reads a bit,) shots of all rounds, ``first`` of them in one that is even.
+
+        The others, too, have a few that nobody runs: no variant gets none because it looked idle.
+        """
         done = np.full(len(self._worth), first / max(1, len(self._worth)))
-        return done if first == shots else expected_shots(self._worth, done, float(shots))
+        if first == shots:
+            return done
+        silent = np.zeros(int((~self.measuring).sum()))
+        worth, all_done = np.concatenate([self._worth, silent]), np.concatenate([done, silent])
+        return expected_shots(worth, all_done, float(shots))[: len(done)]
 
     def even_errors(self, each: float) -> np.ndarray:
         """(observable,) standard errors that so many shots of every variant that measures give."""

@@ -156,7 +156,7 @@ def predicted_spending(
 
     fragments, totals = plan.fragments, _rounds(plan, shots, target)
     works = _works(plan, totals, shots is None, noise_shares(devices, mitigation))
-    round_shots = _round_shots(plan, totals, worth) if any(not device.exact for device in devices) else []
+    round_shots = _round_shots(plan, totals, worth, target) if any(not device.exact for device in devices) else []
     price, refused, total, busiest = 0.0, {}, 0.0, 0.0
     due = dict(readouts or {})
     for place, own in enumerate(works):
@@ -206,24 +206,28 @@ def predicted_spending(
     return Spending(busiest, contraction, price, tuple(refused.items()))
 
 
-def _round_shots(plan: Plan, totals: Sequence[float], worth: ShotVariances | None) -> list[list[RoundShots]]:
+def _round_shots(
+    plan: Plan, totals: Sequence[float], worth: ShotVariances | None, target: bool
+) -> list[list[RoundShots]]:
     """(round, fragment) what the variants that read a bit take.
 
     Args:
         plan: the plan.
         totals: shots of each round.
         worth: what shots are worth, if that is known.
+        target: whether more rounds may come than these.
     """
     read = list(map(count_measuring, plan.fragments, plan.schemes))
     variants = sum(cost.variants for cost in plan.costs)
-    even = totals[0] if totals[0] < 2 * variants else totals[0] - 2 * (variants - sum(read))  # a shot in either half
-    first, *later = (total / max(1, sum(read)) for total in (even, *totals[1:]))
+    halves = 2 if target or len(totals) > 1 else 1
+    silent = halves * (variants - sum(read)) if totals[0] >= halves * variants else 0  # a shot in every half
+    first, *later = (total / max(1, sum(read)) for total in (totals[0] - silent, *totals[1:]))
     found = [[RoundShots.even(first, many) for many in read]]
     for each in later:
         if worth is None:
             found.append([RoundShots.uneven(each, many) for many in read])
         else:
-            more = worth.taken(sum(totals), totals[0]) - totals[0] / max(1, sum(read))
+            more = worth.taken(sum(totals), totals[0] - silent) - first
             owner = worth.fragments[worth.measuring]
             found.append([RoundShots.of(more[owner == k]) for k in range(len(read))])
     return found

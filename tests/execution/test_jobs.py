@@ -31,8 +31,9 @@ from tasks.execution.simulators import gram, passes
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
 from tasks.model.streams import random_stream, simulator_seed
-from tasks.prediction import predicted_spending, shot_variances
+from tasks.prediction import ShotVariances, predicted_spending, shot_variances
 from tasks.reconstruction import contract
+from tasks.reconstruction.statistics.allocation import FIRST_SHOTS
 from tasks.runtime import cores
 from tests.oracles import brickwork, problem_of, random_problem, uncut_values
 
@@ -230,6 +231,14 @@ def test_shots_are_of_variants_that_measure(kind) -> None:
     for limit, jobs in ((variants - silent, 1), (variants - silent - 1, 2)):
         qpu = Device("QPU", Kind.QPU, qubits=9, price=Price(per_job=1.0), limits=DeviceLimits(circuits_per_job=limit))
         assert predicted_spending(plan, (qpu,), 10 * variants).price == jobs, "no job runs the others"
+    qpu = replace(qpu, price=Price(per_shot=1.0))
+    for target, halves, each in ((False, 1, 50), (True, 2, FIRST_SHOTS)):
+        price = predicted_spending(plan, (qpu,), 50 * variants, target=target).price
+        assert price == pytest.approx(each * variants - halves * silent), "nobody pays their shots"
+    measures = np.concatenate(read)
+    worth = ShotVariances(measures[:, None] * 1.0, np.zeros(variants), np.zeros(1), measures)
+    second = worth.taken(1e6, 1e5).sum()
+    assert second == pytest.approx(1e6 / (1 + 1e-3 * silent / measures.sum())), "nor those of a second round"
 
 
 def test_estimates_have_the_errors_that_shots_of_variants_that_measure_give() -> None:

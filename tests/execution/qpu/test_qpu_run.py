@@ -234,7 +234,7 @@ def test_the_devices_are_listed_with_their_state(say):
         pytest.param("QPU_A", 40_000, 2, True, ("--mitigation", "none"), marks=pytest.mark.slow),
         ("QPU_A", 2_500, 1, True, ("--mitigation", "none")),
         pytest.param("QPU_A", 40_000, 2, True, ("--mitigation", "readout+zne"), marks=pytest.mark.slow),
-        pytest.param("QPU_B", 2_500, 1, True, ("--mitigation", "readout+zne"), marks=pytest.mark.slow),
+        pytest.param("QPU_B", 900, 1, True, ("--mitigation", "readout+zne"), marks=pytest.mark.slow),
     ],
 )
 def test_the_price_of_a_plan_is_the_bill_of_its_run(qpus, here, tmp_path, name, shots, rounds, between, more):
