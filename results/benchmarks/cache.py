@@ -112,7 +112,7 @@ def _take_over(before: Numbers, numbers: Numbers) -> None:
         if name == "qdislib":
             numbers[name] = own
         elif isinstance(own, dict) and "qdislib" in own:
-            numbers[name]["qdislib"] = own["qdislib"]
+            numbers[name]["qdislib"] = {"beside": own["off"]["seconds"]} | own["qdislib"]
 
 
 def main() -> None:

@@ -122,16 +122,16 @@ def _emulator(numbers: Numbers) -> str:
         " a circuit, no queue and no noise. A device is calibrated, so circuits are found as they are written, unless"
         " `--share-meaning` says otherwise; equal circuits of one generation are one execution of as many shots as"
         " all ask for. *Qdislib's keys*: what has a new key is executed, the time its keys take is waited for; without"
-        " an error, measured once.\n\n"
+        " an error, measured once, on another machine; its ratio is to no cache there.\n\n"
         + _table(["workload", "cache", "requests", "executed", "avoided", "shots", "seconds", "ratio", "wrong"], rows)
     )
 
 
 def _beside(off: Numbers, own: Numbers) -> str:
-    """Seconds without over with, and the standard error where there were several turns."""
+    """Seconds without, in the same run, over with, and the standard error where there were several turns."""
     ratios = [a / b for a, b in zip(off["turns"], own["turns"], strict=True)] if "turns" in own else []
     if len(ratios) < 2:
-        return f"{off['seconds'] / own['seconds']:.2f}"
+        return f"{own.get('beside', off['seconds']) / own['seconds']:.2f}"
     return f"{median(ratios):.2f} ± {stdev(ratios) / len(ratios) ** 0.5:.2f}"
 
 
