@@ -35,7 +35,7 @@ from tasks.execution.simulators.product_state import product_tensor
 from tasks.execution.simulators.whole import whole_tensor
 from tests.oracles import problem_of
 
-_SETS = {"first": (1, 60), "second": (21, 80), "kept apart": (46, 80)}  # seed, fragments
+_SETS = {"first": (1, 60), "second": (21, 80), "kept apart": (73, 80)}  # seed, fragments
 _FROM_S = 0.05  # of all amplitudes at most: narrower fragments have no choice worth anything
 _MOST_BITS = 23  # of the amplitudes of all branches that are simulated, where they are not the way taken
 _LONGEST_S = 5.0  # of the way taken: what is predicted to take longer is left out
