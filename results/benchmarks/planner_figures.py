@@ -56,10 +56,13 @@ def draw(
     axes[2].set(xscale="log", yscale="log", xlabel="measured seconds", ylabel="predicted seconds", title="Seconds")
     axes[2].legend()
     _law(axes[3], law)
-    for mode, key in (("sampled", "known"), ("exact", "measured")):
+    for mode, key in (("sampled", "allocated"), ("exact", "measured")):
         ratios = sorted(regret(row[mode], key) for row in regret_of if key in of_taken(row, mode))
         axes[4].plot(
-            np.arange(1, len(ratios) + 1), ratios, ".", label="error, sampled" if key == "known" else "seconds, exact"
+            np.arange(1, len(ratios) + 1),
+            ratios,
+            ".",
+            label="largest error, sampled" if mode == "sampled" else "seconds, exact",
         )
     axes[4].axhline(1.1, color="grey", lw=0.8, ls="--")
     axes[4].set(xlabel="problem, sorted", ylabel="the plan taken / the best candidate", title="Regret")

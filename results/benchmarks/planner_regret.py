@@ -1,8 +1,11 @@
 """Regret: the plan that is chosen beside all candidates, by what is measured of each; part of ``planner.py``.
 
-Sampled, even shots, as many for every candidate: the root mean square error over seeds where that is done in time, and
-what the exact tensors say of the error. Exact: processor seconds of execution and reconstruction in whole runs by given
-cuts, turn by turn.
+Sampled, as many shots for every candidate: what the exact tensors say of the error, at even shots and as a run shares
+them out, and the root mean square error of whole runs over seeds, of the plan taken and of its best rival. Exact:
+processor seconds of execution and reconstruction in whole runs by given cuts, turn by turn.
+
+``python -m results.benchmarks.planner_regret sampled|exact [again] [PROBLEM ...]``: ``again`` measures what is there
+but of which the search finds other candidates now.
 """
 
 from __future__ import annotations
@@ -12,31 +15,30 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from math import inf
+from math import inf, isclose
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from qiskit import QuantumCircuit
 
+from results.benchmarks.planner_errors import root
 from results.benchmarks.planner_problems import FAMILIES
 from scheduler_policies.machine import TYPICAL_CPU
 from tasks.cut import chosen_plan
-from tasks.cutting import CuttingError, Plan, make_plans, structure_of
-from tasks.execution.jobs import exact_jobs, fragment_tensor, run_job, sampled_jobs, uniform_shots
+from tasks.cutting import CuttingError, Plan, make_plans
 from tasks.inputs.validation import make_problem
 from tasks.model.problem import Problem
 from tasks.options import options_of
 from tasks.prediction import done_here, predicted_spending, shot_variances, variances_bytes
-from tasks.reconstruction import estimate_values
 from tasks.runs import RunDirectory
 from tasks.runs.temporary import temporary_runs
 from tasks.workflow import run
 
 DATA = Path(__file__).with_name("planner_regret.json")
-SEEDS, SHOTS, CANDIDATES = 24, 10**6, 8
+MODES = ("sampled", "exact")
+SEEDS, SHOTS, CANDIDATES = 24, 10**6, 12
 _ROOM_BYTES = 1 << 30  # for a candidate's errors; those that take more have hundreds of thousands of variants
-_MOST_VARIANTS = 50  # of a plan whose error is simulated
 _TURNS, _MOST_S = 60, 8.0  # of a problem's exact runs; of all of them, about
 LONGER, ALWAYS_S = 1.25, 0.15  # as ``tasks/cut.py`` has it
 _HOPELESS = {1: 3.0, 4: 1.6, 12: 1.3}  # after so many turns: times the least
@@ -51,25 +53,27 @@ WIDTHS = {
 }  # fmt: skip
 
 
-def main(modes: Sequence[str] = ("sampled", "exact")) -> None:
+def main(modes: Sequence[str] = MODES, names: Sequence[str] = (), *, again: bool = False) -> None:
     """Measure what is not there yet, one problem after the other; only exact runs need a machine that is quiet."""
     rows: list[dict[str, Any]] = json.loads(DATA.read_text()) if DATA.exists() else []
     known = {(row["problem"], row["width"]): row for row in rows}
     for mode in modes:
         for name, build, _ in FAMILIES:
-            for width in WIDTHS.get(name, ()):
+            for width in WIDTHS.get(name, ()) if name in (names or WIDTHS) else ():
                 if (name, width) not in known:
                     known[name, width] = {"problem": name, "width": width}
                     rows.append(known[name, width])
                 row = known[name, width]
-                if mode not in row:
-                    row[mode] = compared(build(), width, None if mode == "exact" else SHOTS)
-                    DATA.write_text(json.dumps(rows, indent=1) + "\n")
-                    print(row, flush=True)
+                if mode not in row or again:
+                    own = compared(build(), width, None if mode == "exact" else SHOTS, row.get(mode))
+                    if own != row.get(mode):
+                        row[mode] = own
+                        DATA.write_text(json.dumps(rows, indent=1) + "\n")
+                        print(row, flush=True)
 
 
-def compared(circuit: QuantumCircuit, width: int, shots: int | None) -> Any:
-    """What is measured of the plan chosen, first, and of all others."""
+def compared(circuit: QuantumCircuit, width: int, shots: int | None, known: Any = None) -> Any:
+    """What is measured of the plan chosen, first, and of all others; what is known where they are the same."""
     qubits = circuit.num_qubits
     problem = make_problem(circuit, ["Z" * qubits, f"Z0 Z{qubits - 1}", "X0 X1", "0.5*Z0 + 0.5*Z1 Z2 - 0.3*Z3"])
     limits: dict[str, Any] = {"max_qubits": width, "shots": shots, "memory_bytes": None, "seed": 0}
@@ -79,53 +83,56 @@ def compared(circuit: QuantumCircuit, width: int, shots: int | None) -> Any:
     except CuttingError as refusal:
         return {"refused": str(refusal)[:200]}
     plans = [chosen, *(plan for plan in others if plan.cuts != chosen.cuts)]
-    return seconds_of(problem, plans) if shots is None else errors_of(problem, plans, others[0])
+    return seconds_of(problem, plans, known) if shots is None else errors_of(problem, plans, others[0], known)
 
 
-def errors_of(problem: Problem, plans: list[Plan], first: Plan) -> list[dict[str, Any]]:
-    """Root mean square errors at even shots, by the exact tensors; of the first and its rival by seeds too.
+def errors_of(problem: Problem, plans: list[Plan], first: Plan, known: Any = None) -> list[dict[str, Any]]:
+    """Root mean square errors by the exact tensors; of the first and its rival over whole runs, too.
 
     Args:
         problem: the problem.
         plans: the one that is taken, and the others.
         first: that of the search.
+        known: what is known, of these or of other plans.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     plans = [plan for plan in plans if variances_bytes(plan) < _ROOM_BYTES]
     for plan in plans:
-        known, spent = shot_variances(problem, plan), predicted_spending(plan, (TYPICAL_CPU,), SHOTS)
-        even = np.concatenate(uniform_shots(plan, SHOTS), axis=1)[0] if plan.fragments else np.ones(0)
+        worth, spent = shot_variances(problem, plan), predicted_spending(plan, (TYPICAL_CPU,), SHOTS)
+        variants, shared = len(worth.fragments), worth.std_errors(SHOTS)
         rows.append(
             {
                 "cuts": len(plan.cuts),
-                "variants": len(known.fragments),
+                "variants": variants,
                 "kappa": float(np.sqrt(plan.sampling_overhead / SHOTS)),
-                "known": float(np.sqrt((known.values / even[:, None]).sum(axis=0).mean())),
-                "allocated": float(known.std_errors(SHOTS).max()),
+                "known": root(worth.even_errors(SHOTS / max(1, variants)) ** 2),
+                "allocated": float(shared.max()),
+                "shared": root(shared**2),
                 "seconds": spent.execute + spent.reconstruct,
                 "first": plan.cuts == first.cuts,
             }
         )
-    rival = min(range(1, len(rows)), key=lambda k: rows[k]["known"], default=0)
+    if _same(rows, known):
+        return known
+    rival = min(range(1, len(rows)), key=lambda k: rows[k]["allocated"], default=0)
     for k in {0, rival}:
-        if rows[k]["variants"] <= _MOST_VARIANTS:
+        if done_here(plans[k], (TYPICAL_CPU,), SHOTS):
             rows[k]["measured"] = _measured(problem, plans[k])
     return rows
 
 
 def _measured(problem: Problem, plan: Plan) -> float:
-    structure, shots = structure_of(problem, plan), uniform_shots(plan, SHOTS)
-
-    def tensors(jobs: Any) -> list[Any]:
-        pairs = zip(plan.fragments, plan.schemes, jobs, strict=True)
-        return [fragment_tensor(f, s, [(job, run_job(job))]) for f, s, job in pairs]
-
-    truth, _ = estimate_values(structure, tensors(exact_jobs(plan)))
-    runs = [estimate_values(structure, tensors(sampled_jobs(plan, shots, seed)))[0] for seed in range(SEEDS)]
-    return float(np.sqrt(np.mean([(values - truth) ** 2 for values in runs])))
+    truth = _values(problem, plan, None, 0)
+    return root([(_values(problem, plan, SHOTS, seed) - truth) ** 2 for seed in range(SEEDS)])
 
 
-def seconds_of(problem: Problem, plans: list[Plan]) -> list[dict[str, Any]]:
+def _values(problem: Problem, plan: Plan, shots: int | None, seed: int) -> np.ndarray:
+    options = options_of({"cuts": plan.cuts, "cache": "off", "shots": shots, "seed": seed})
+    with temporary_runs() as parent, RunDirectory.create(parent, {"seed": seed}, problem) as directory:
+        return np.array([one.value for one in run(problem, options, directory).estimates])
+
+
+def seconds_of(problem: Problem, plans: list[Plan], known: Any = None) -> list[dict[str, Any]]:
     """Processor seconds of exact runs of each, of which none is predicted to start an engine.
 
     All in one process, turn by turn in an order drawn anew, so that what else the machine does meets all alike; after
@@ -141,6 +148,8 @@ def seconds_of(problem: Problem, plans: list[Plan]) -> list[dict[str, Any]]:
         }
         for plan, one in zip(plans, spent, strict=True)
     ]
+    if _same(rows, known):
+        return known
     left = [k for k, plan in enumerate(plans) if done_here(plan, (TYPICAL_CPU,), None)]
     took: dict[int, list[float]] = {k: [] for k in left}
     rng, began = np.random.default_rng(0), time.process_time()
@@ -159,6 +168,15 @@ def seconds_of(problem: Problem, plans: list[Plan]) -> list[dict[str, Any]]:
         rows[k]["halves"] = [min(own[half::2] or own) for half in (0, 1)]
         rows[k]["turns"] = len(own)
     return rows
+
+
+def _same(rows: list[dict[str, Any]], known: Any) -> bool:
+    """Whether what is predicted of candidates, which tells plans apart, is what is known of those measured."""
+    return (
+        isinstance(known, list)
+        and len(rows) == len(known)
+        and all(isclose(row[key], one.get(key, inf)) for row, one in zip(rows, known, strict=True) for key in row)
+    )
 
 
 class _Clocked(RunDirectory):
@@ -207,4 +225,9 @@ def of_taken(row: dict[str, Any], mode: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ("sampled", "exact"))
+    own = sys.argv[1:]
+    main(
+        [mode for mode in MODES if mode in own] or MODES,
+        [name for name in own if name not in (*MODES, "again")],
+        again="again" in own,
+    )
