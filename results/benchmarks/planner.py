@@ -52,12 +52,9 @@ TREES = (
     " where second moments are more than 2^20 numbers: one of 135 plans was told 0.60 of its error so.",
     "* Seconds: between 10b43e6 and 4af1dc6; what the runs fitted to are predicted follows from the plans they were"
     " measured with.",
-    "* Exact regret: tree 31 in 10 and graphstate 30 in 10, whose plans changed with the constants, 4707d95; ghz 40 in"
-    " 20, whose plan changed since, and graphstate 30 in 15, e7a6506; the others, whose plans have as many cuts and are"
-    " as wide as then, b14cf14. All were measured again with e7a6506 and twelve candidates, on the slower machine: 10"
-    " turns in the median, the least of every second one and that of the others 8 % apart in the median, up to 74 %."
-    " 45 of 46 plans taken are as before; 37 of 47 were within 10 % of the least measured, 1.42 at most, which cannot"
-    " be told from that noise; the table keeps the quieter numbers.",
+    "* Exact regret: e7a6506, on that slower machine, for 8 s a problem; problems whose plan then looked more than 8 %"
+    " from the best, and others of the same circuits, again for 24 s with c117ba1, as halves of few turns were up to 74"
+    " % apart: most of that was noise.",
     "* Sampled regret: f511818 to e7a6506.",
     "* The law of error: 735d18d, and again, whole, b14cf14: the same to the last digit.",
     "* Peers with the same cuts: ours and addon-cutting's d7db7d8, with it QCut's three gates side by side and three"
