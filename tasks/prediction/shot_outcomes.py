@@ -22,13 +22,13 @@ from tasks.cutting.cost import exact_fragment_seconds
 from tasks.cutting.kinds import LegKind, Scheme
 from tasks.cutting.once import once_a_fragment
 from tasks.cutting.variants import MeasurementGroup, measurement_groups
+from tasks.execution.simulators.leg_bases import joined
 from tasks.execution.simulators.whole import whole_tensor
 from tasks.prediction.noise import NOISELESS, Noise, sign_bits
 
 _MOST_PRODUCTS = 256  # of two factors of a fragment; beyond, factors count as if they were independent
 _COPIES = 5.0  # of what is asked, while it is worked out
 _SHORT_S = 0.01  # of a fragment: no other way is looked for
-_TOGETHER = 16  # the size up to which legs' matrices are joined
 _X, _Y = 1, 2
 
 
@@ -267,13 +267,7 @@ def along_legs(array: np.ndarray, matrices: Sequence[np.ndarray]) -> np.ndarray:
     The first axis becomes the last one by a product, so that no array is re-ordered on the way; small neighbours go
     together.
     """
-    joined: list[np.ndarray] = []
-    for matrix in matrices:
-        if joined and joined[-1].shape[1] * matrix.shape[1] <= _TOGETHER:
-            joined[-1] = np.kron(joined[-1], matrix)
-        else:
-            joined.append(matrix)
     value = array
-    for matrix in joined:
+    for matrix in joined(matrices):
         value = value.reshape(matrix.shape[1], -1).T @ matrix.T
     return value.reshape(array.shape[-1], *map(len, matrices))

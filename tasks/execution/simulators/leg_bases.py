@@ -19,7 +19,7 @@ from tasks.cutting.openings import Branching
 from tasks.cutting.plan import Leg
 from tasks.model.arrays import HERE, Arrays
 
-_FACTOR = 16  # what makes numbers real is joined up to matrices of this size
+_FACTOR = 16  # matrices of neighbouring legs are joined up to this size
 _FIRST, _OTHERS = 256, 64  # entries of neighbouring legs on one wire that one matrix makes
 _NEGLIGIBLE = 1e-13
 
@@ -41,7 +41,7 @@ class LegBases:
         if not any(entries for _, entries in changes):
             first, signs = _added(first)
         self._signs = None if signs is None else arrays.put(signs)
-        self._real = [arrays.put(matrix) for matrix in _joined(first)]
+        self._real = [arrays.put(matrix) for matrix in joined(first)]
         self._entries = [[arrays.put(matrix) for matrix in matrices] for _, matrices in changes]
         order = [k for one in branchings for k in one.legs]
         self._dimensions = [legs[k].dimension for k in order]
@@ -103,7 +103,7 @@ def _added(matrices: Sequence[np.ndarray]) -> tuple[list[np.ndarray], np.ndarray
     return [matrix.real + matrix.imag for matrix in matrices], signs[:, None]
 
 
-def _joined(matrices: Sequence[np.ndarray]) -> list[np.ndarray]:
+def joined(matrices: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Products of neighbours as long as they are small."""
     found: list[np.ndarray] = []
     for one in matrices:
