@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from qiskit import QuantumCircuit
 
-from scheduler_policies import CPU_SPEED, Device, Kind
-from scheduler_policies.cost import drawn_shots, exact_seconds, places, sampled_seconds
+from scheduler_policies import CPU_SPEED, Kind
+from scheduler_policies.cost import drawn_shots, places
 from scheduler_policies.device import Speed
 from tasks.cutting import Fragment, GateCut, Plan, make_plan
-from tasks.cutting.cost import gram_passes, measured_qubits, simulated_legs
+from tasks.cutting.cost import blocks_seconds, gram_passes, measured_qubits, simulated_legs
 from tasks.errors import QompassError
 from tasks.execution.calibration_file import Calibration, machine_name, read_calibration
 from tasks.execution.gpu_crossover import gpu_crossover
@@ -45,14 +45,13 @@ def calibrate() -> Calibration:
                 known = replace(_known(job.fragment), variants=len(job.variants), shots=sum(job.shots))
                 sampled.append((known, clock.seconds(partial(run_job, job))))
     took = np.array([seconds for _, seconds in exact])
-    found = _fitted([k.exact for k, _ in exact], took)
-    opened = np.array([sum(number * found.get(name, 0.0) for name, number in k.opened.items()) for k, _ in sampled])
-    rest = np.maximum(np.array([seconds for _, seconds in sampled]) - opened, 1e-6)
-    found |= _fitted([k.drawn for k, _ in sampled], rest)
+    found = _fitted([k.exact for k, _ in exact], took, took)
+    took = np.array([seconds for _, seconds in sampled])
+    opened = np.array([sum(number * found[name] for name, number in k.opened.items()) for k, _ in sampled])
+    found |= _fitted([k.drawn for k, _ in sampled], np.maximum(took - opened, 0.0), took)
     speed = replace(CPU_SPEED, **found)
-    device = Device("cpu", Kind.CPU, speed=speed)
-    seen = [(exact_seconds(device, *k.sizes, k.outputs, k.factors, k.gates, k.passes), s) for k, s in exact]
-    seen += [(sampled_seconds(device, *k.sizes, k.variants, k.shots, k.gates, k.measured), s) for k, s in sampled]
+    counted = [(k.exact, s) for k, s in exact] + [(k.opened | k.drawn, s) for k, s in sampled]
+    seen = [(sum(number * found[name] for name, number in own.items()), s) for own, s in counted]
     accuracy = median(100 * min(both) / max(both) for both in seen)
     return Calibration(machine_name(), speed, _flops(clock), accuracy, clock.waited, gpu_crossover())
 
@@ -115,22 +114,15 @@ class _Known:
     passes: int
     gates: int
     measured: int
+    blocks: float
     variants: int = 0
     shots: int = 0
 
     @property
-    def sizes(self) -> tuple[int, int, int]:
-        """Width, depth (of no meaning where gates are counted), branches."""
-        return self.width, 0, self.branches
-
-    @property
     def opened(self) -> dict[str, float]:
-        """How often each constant counts for the open-leg state."""
-        return {
-            "circuit": 1.0,
-            "gate": self.gates,
-            "amplitude_gate": self.gates * 2.0 ** (self.width + self.branches),
-        }
+        """How often each constant counts for the open-leg state, whose gates act in blocks."""
+        amplitudes = self.gates * 2.0 ** (self.width + self.branches) + self.blocks / CPU_SPEED.amplitude_gate
+        return {"circuit": 1.0, "gate": self.gates, "amplitude_gate": amplitudes}
 
     @property
     def exact(self) -> dict[str, float]:
@@ -161,6 +153,7 @@ def _known(fragment: Fragment) -> _Known:
         gram_passes(fragment),
         len(fragment.circuit.data),
         measured_qubits(fragment),
+        blocks_seconds(fragment)[0],
     )
 
 
@@ -171,7 +164,10 @@ def _flops(clock: _Clock) -> float:
 
 
 def _plans() -> Iterator[Plan]:
-    """Two halves of several sizes, joined by cut gates."""
+    """Two halves of several sizes, joined by cut gates.
+
+    Their gates join qubits all over a half, or a way that is quicker than all amplitudes would be measured.
+    """
     for half, cuts, layers in _SIZES:
         rng = np.random.default_rng([half, cuts])
         circuit = QuantumCircuit(2 * half if cuts else half)
@@ -179,9 +175,10 @@ def _plans() -> Iterator[Plan]:
         for layer in range(layers):
             for q in range(circuit.num_qubits):
                 circuit.u(*rng.uniform(0, 3, 3), q)
-            for q in range(layer % 2, circuit.num_qubits - 1, 2):
-                if q != half - 1:
-                    circuit.cz(q, q + 1)
+            for first in range(0, circuit.num_qubits, half):
+                pairs = first + rng.permutation(half)
+                for a, b in pairs[: half // 2 * 2].reshape(-1, 2).tolist():
+                    circuit.cz(a, b)
             if layer < cuts:
                 severed.append(GateCut(len(circuit.data)))
                 circuit.cz(half - 1, half)
@@ -214,12 +211,18 @@ class _Clock:
         return 1.0 - self._own / self._wall if self._wall else 0.0
 
 
-def _fitted(counted: Sequence[dict[str, float]], seconds: np.ndarray) -> dict[str, float]:
-    """Constants of least relative error; what the measurements cannot tell stays above a tenth of usual."""
+def _fitted(counted: Sequence[dict[str, float]], seconds: np.ndarray, took: np.ndarray) -> dict[str, float]:
+    """Constants of least error; what the measurements cannot tell stays above a tenth of usual.
+
+    Args:
+        counted: how often each constant counts in a measurement.
+        seconds: what is to be told of each.
+        took: what each took in all, of which the errors are parts.
+    """
     from scipy.optimize import nnls  # a fifth of what a run imports, and no run fits
 
     names = list(counted[0])
-    columns = np.array([[one[name] for name in names] for one in counted], dtype=float) / seconds[:, None]
+    columns = np.array([[one[name] for name in names] for one in counted], dtype=float) / took[:, None]
     scale = np.maximum(columns.max(axis=0), 1e-300)
-    found, _ = nnls(columns / scale, np.ones(len(seconds)))
+    found, _ = nnls(columns / scale, seconds / took)
     return {name: max(float(v), getattr(CPU_SPEED, name) / 10) for v, name in zip(found / scale, names, strict=True)}

@@ -13,6 +13,7 @@ import pytest
 
 from apps.cli.main import main
 from scheduler_policies import CPU_SPEED
+from tasks.cutting.cost import cheaper_way
 from tasks.errors import QompassError
 from tasks.execution import calibration, calibration_file, gpu_crossover
 from tasks.execution.calibration import calibrate, constants_name, refined
@@ -191,3 +192,10 @@ def test_what_a_busy_machine_measured_is_said_and_not_used(kept, monkeypatch, ca
     first, second = [line for line in capsys.readouterr().err.splitlines() if "--force" in line]
     assert why in first and "nothing is written" in first and f"{kept} stays as it is" in second
     assert main(["calibrate", "--force"]) == 0 and read_calibration() == found
+
+
+def test_what_is_measured_has_no_quicker_way_than_all_amplitudes():
+    """Else the constants of amplitudes would be fitted to what takes none."""
+    fragments = [fragment for plan in calibration._plans() for fragment in plan.fragments]
+    assert len(fragments) == 13
+    assert not [fragment for fragment in fragments if cheaper_way(fragment)]
