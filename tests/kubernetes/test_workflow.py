@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
@@ -14,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from apps.cli.main import main
 from launch.emulator.options import parse_device
 from launch.emulator.server import Emulator
 from launch.kubernetes.emulator_secret import DEVICE, emulator_secrets
@@ -86,13 +85,19 @@ def values(ran):
     return json.loads((report.folder / "volumes/scratch/out/values.json").read_text())["estimates"]
 
 
-def in_one_process(folder, circuit, observable, options):
-    observables = [word for text in observable.splitlines() for word in ("--observable", text)]
-    command = [sys.executable, "-m", "apps.cli", "run", circuit.replace("/opt/qompass", str(ROOT)), *observables]
-    command += [*options.split(), "--out", str(folder), "--json", "--cache", "off"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)["estimates"]
+@pytest.fixture
+def in_one_process(own_folder, capsys):
+    """What `qompass run` finds."""
+
+    def command(folder, circuit, observable, options):
+        observables = [word for text in observable.splitlines() for word in ("--observable", text)]
+        asked = ["run", circuit.replace("/opt/qompass", str(ROOT)), *observables, *options.split()]
+        status = main([*asked, "--out", str(folder), "--json", "--cache", "off"])
+        said = capsys.readouterr()
+        assert status == 0, said.err
+        return json.loads(said.out)["estimates"]
+
+    return command
 
 
 def steps(ran):
@@ -107,7 +112,9 @@ def wait_for(condition, pod):
         time.sleep(0.02)
 
 
-def test_two_rounds_through_an_object_store_give_the_bits_of_one_process_whatever_is_killed_or_lost(tmp_path, store):
+def test_two_rounds_through_an_object_store_give_the_bits_of_one_process_whatever_is_killed_or_lost(
+    tmp_path, store, in_one_process
+):
     faults = [lambda pod: pod.kill(), lambda pod: pod.lose()]
 
     def started(pod):
@@ -134,7 +141,7 @@ def test_two_rounds_through_an_object_store_give_the_bits_of_one_process_whateve
 
 
 @pytest.mark.slow  # of the run through an object store; on a volume the runs with a QPU are, too
-def test_the_bundled_example_on_a_shared_volume_gives_the_bits_of_one_process(tmp_path):
+def test_the_bundled_example_on_a_shared_volume_gives_the_bits_of_one_process(tmp_path, in_one_process):
     ran = workflow("minimal", "cpu 2", tmp_path, {})
     assert ran.run() == "Succeeded", [pod.said for pod in ran.node.pods]
     assert steps(ran) == ["plan", "execute-cpu", "reconstruct", "report", "release"] and not ran.retries

@@ -26,9 +26,9 @@ from tasks.runs.settings import settings_digest
 pytest.importorskip("qrmi")
 
 from tests.execution.qpu.conftest import until
-from tests.execution.qpu.test_qpu_run import ROOT, qpus
+from tests.execution.qpu.test_qpu_run import ROOT, qpus, say
 
-__all__ = ["qpus"]  # a fixture
+__all__ = ["qpus", "say"]  # fixtures
 
 
 def test_money_is_shared_over_the_sets_that_may_come_and_a_quarter_is_kept():
@@ -189,7 +189,7 @@ _PROCESSOR = """<Processor Name="{name}"><ComputingUnits>1</ComputingUnits><Type
 
 
 @pytest.fixture
-def priced(qpus, tmp_path):
+def priced(qpus, say, tmp_path):
     """The emulated QPUs with prices, the dearer one of them the better: (emulator, what `optimise` says, paid)."""
     emulator, run = qpus
     emulator.command("worsen", {"device": "QPU_B", "factor": 8.0})
@@ -215,8 +215,7 @@ def priced(qpus, tmp_path):
         ]  # fmt: skip
 
     def ask(*more, whole=None):
-        called = whole or command(*more)
-        done = subprocess.run(called, cwd=ROOT, env=run.environ, capture_output=True, text=True, timeout=300)
+        done = say(*(whole or command(*more))[3:])
         shots = {name: sum(n for job in d.jobs.values() for _, n in job.work) for name, d in emulator.devices.items()}
         return done, shots
 

@@ -151,11 +151,11 @@ def test_a_plan_is_that_of_a_run_on_the_same_devices(say, here, tmp_path):
     assert json.loads(done.stdout)["plan"]["cuts"] == on_qpus["cuts"]
 
 
-def test_the_same_run_again_costs_no_shot_and_the_record_says_who_had_measured(qpus, tmp_path):
+def test_the_same_run_again_costs_no_shot_and_the_record_says_who_had_measured(qpus, here, tmp_path):
     """Two rounds of shots on two QPUs, mitigated; then again, in a process and a folder of its own."""
     emulator, run = qpus
 
-    def asked(*more):
+    def asked(run, *more):
         where = ["--resources", str(resources), "--cache", str(tmp_path / "kept")]
         done, (folder,) = run("--policy", "round_robin", *where, *more)
         assert done.returncode == 0, done.stderr
@@ -170,12 +170,12 @@ def test_the_same_run_again_costs_no_shot_and_the_record_says_who_had_measured(q
         return document["estimates"], record, sum(shots for job in jobs for _, shots in job.work)
 
     resources, runs, bills = only_qpus(tmp_path, words="qubits=7 price_per_job=0.3 price_per_shot=0.0001"), [], []
-    first, record, paid = asked()
+    first, record, paid = asked(here)
     results = record["results"].values()
     assert {result["round"] for result in results} == {0, 1} and not any("cache" in result for result in results)
     for book in (tmp_path / "state").rglob("*.calibration"):
         book.unlink()  # the readout, too, is remembered by the cache
-    again, record, paid_again = asked()
+    again, record, paid_again = asked(run)
     assert paid_again == paid > 40_000
     assert again == first
     assert {(result["cache"], result["made_by"]) for result in record["results"].values()} == {
@@ -183,7 +183,7 @@ def test_the_same_run_again_costs_no_shot_and_the_record_says_who_had_measured(q
     }  # fmt: skip
     assert all(result["made_in_jobs"] for result in record["results"].values())
     assert record["cache"]["executed"] == 0 and record["cache"]["requests"] > 0
-    other, record, paid_other = asked("--seed", "1")
+    other, record, paid_other = asked(here, "--seed", "1")
     # A variant that reads no bit takes a shot that no device runs.
     assert paid_other > paid + 39_990 and other != first, "another seed is another repetition"
 
