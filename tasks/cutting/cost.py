@@ -12,6 +12,7 @@ import opt_einsum
 from opt_einsum.helpers import flop_count
 
 from scheduler_policies.cost import exact_seconds, sampled_seconds
+from scheduler_policies.device import Device
 from scheduler_policies.machine import (
     ADDED_FROM,
     AMPLITUDE_BYTES,
@@ -257,6 +258,13 @@ def blocks_seconds(fragment: Fragment) -> tuple[float, float]:
     program, speed = open_program(fragment), TYPICAL_CPU.speed
     counted = len(fragment.circuit.data) * program.amplitudes * speed.amplitude_gate
     return _BLOCKS * program.seconds - counted, _DRAWN_BLOCKS * program.seconds - counted
+
+
+def blocks_on(device: Device, fragment: Fragment) -> tuple[float, float]:
+    """The same on a device, whose blocks take as much longer as its amplitudes do."""
+    scale = device.speed.amplitude_gate / TYPICAL_CPU.speed.amplitude_gate
+    exact, drawn = blocks_seconds(fragment)
+    return scale * exact, scale * drawn
 
 
 def _scattered_seconds(fragment: Fragment) -> float:

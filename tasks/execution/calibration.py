@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from statistics import median
 from typing import Any
@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from qiskit import QuantumCircuit
 
-from scheduler_policies import CPU_SPEED, Kind
-from scheduler_policies.cost import drawn_shots, places
+from scheduler_policies import CPU_SPEED, Device, Kind
+from scheduler_policies.cost import exact_seconds, sampled_seconds
 from scheduler_policies.device import Speed
+from scheduler_policies.machine import TYPICAL_CPU
 from tasks.cutting import Fragment, GateCut, Plan, make_plan
-from tasks.cutting.cost import blocks_seconds, gram_passes, measured_qubits, simulated_legs
+from tasks.cutting.cost import blocks_on, gram_passes, measured_qubits, simulated_legs
 from tasks.errors import QompassError
 from tasks.execution.calibration_file import Calibration, machine_name, read_calibration
 from tasks.execution.gpu_crossover import gpu_crossover
@@ -27,6 +28,8 @@ from tasks.inputs.validation import make_problem
 
 _REPEATS, _LONG_S = 9, 1.0  # of a measurement: at most, and the seconds after which it is not repeated
 _SHOTS = (20, 2000)  # a variant
+_EXACT = ("circuit", "gate", "amplitude_gate", "grams", "row", "pair", "entry")  # constants of whole tensors
+_DRAWN = ("draw", "place", "shot")  # and of counts, beside their state
 _SIDE = 256
 _SIZES = ((6, 1, 4), (6, 3, 8), (12, 2, 20), (16, 1, 30), (16, 3, 10), (20, 2, 12), (22, 0, 10))  # half, cuts, layers
 
@@ -34,25 +37,22 @@ _SIZES = ((6, 1, 4), (6, 3, 8), (12, 2, 20), (16, 1, 30), (16, 3, 10), (20, 2, 1
 def calibrate() -> Calibration:
     """Measure this machine, and its GPU where it has one; takes about a minute."""
     clock = _Clock()
-    exact: list[tuple[_Known, float]] = []
-    sampled: list[tuple[_Known, float]] = []
+    exact: list[tuple[dict[str, float], float]] = []
+    sampled: list[tuple[dict[str, float], float]] = []
     for plan in _plans():
         for whole in exact_jobs(plan):
-            exact.append((_known(whole.fragment), clock.seconds(partial(run_job, whole))))
+            counted = _counted(partial(_exact_seconds, whole.fragment))
+            exact.append((counted, clock.seconds(partial(run_job, whole))))
         variants = sum(cost.variants for cost in plan.costs)
         for each in _SHOTS:
             for job in sampled_jobs(plan, uniform_shots(plan, each * variants), 0):
-                known = replace(_known(job.fragment), variants=len(job.variants), shots=sum(job.shots))
-                sampled.append((known, clock.seconds(partial(run_job, job))))
-    took = np.array([seconds for _, seconds in exact])
-    found = _fitted([k.exact for k, _ in exact], took, took)
-    took = np.array([seconds for _, seconds in sampled])
-    opened = np.array([sum(number * found[name] for name, number in k.opened.items()) for k, _ in sampled])
-    found |= _fitted([k.drawn for k, _ in sampled], np.maximum(took - opened, 0.0), took)
-    speed = replace(CPU_SPEED, **found)
-    counted = [(k.exact, s) for k, s in exact] + [(k.opened | k.drawn, s) for k, s in sampled]
-    seen = [(sum(number * found[name] for name, number in own.items()), s) for own, s in counted]
+                counted = _counted(partial(_sampled_seconds, job.fragment, len(job.variants), sum(job.shots)))
+                sampled.append((counted, clock.seconds(partial(run_job, job))))
+    found = _fitted(_EXACT, exact)
+    found |= _fitted(_DRAWN, sampled, found)
+    seen = [(_told(counted, found), seconds) for counted, seconds in exact + sampled]
     accuracy = median(100 * min(both) / max(both) for both in seen)
+    speed = replace(CPU_SPEED, **found)
     return Calibration(machine_name(), speed, _flops(clock), accuracy, clock.waited, gpu_crossover())
 
 
@@ -103,58 +103,28 @@ def _predicted_and_measured(record: Mapping[str, Any], constants: str) -> tuple[
     return float(predicted["seconds"]["execute"]), float(record["timings"]["execute"])
 
 
-@dataclass(frozen=True)
-class _Known:
-    """What the cost model asks of a piece of work."""
-
-    width: int
-    branches: int
-    outputs: int
-    factors: int
-    passes: int
-    gates: int
-    measured: int
-    blocks: float
-    variants: int = 0
-    shots: int = 0
-
-    @property
-    def opened(self) -> dict[str, float]:
-        """How often each constant counts for the open-leg state, whose gates act in blocks."""
-        amplitudes = self.gates * 2.0 ** (self.width + self.branches) + self.blocks / CPU_SPEED.amplitude_gate
-        return {"circuit": 1.0, "gate": self.gates, "amplitude_gate": amplitudes}
-
-    @property
-    def exact(self) -> dict[str, float]:
-        """The same for the whole tensor."""
-        rows, pairs = 2.0 ** (self.width - self.outputs), 4.0 ** (self.branches + self.outputs)
-        return self.opened | {
-            "grams": self.passes,
-            "row": self.passes * rows,
-            "pair": self.factors * rows * pairs,
-            "entry": self.factors * pairs,
-        }
-
-    @property
-    def drawn(self) -> dict[str, float]:
-        """The same for counts, the state left out."""
-        return {
-            "draw": self.variants,
-            "place": self.variants * places(self.measured),
-            "shot": drawn_shots(self.variants, self.shots, self.measured),
-        }
+def _exact_seconds(fragment: Fragment, device: Device) -> float:
+    """By the cost model, of a whole tensor."""
+    branches, outputs = simulated_legs(fragment)
+    sizes = fragment.num_factors, len(fragment.circuit.data), gram_passes(fragment)
+    return exact_seconds(device, fragment.num_qubits, 0, branches, outputs, *sizes) + blocks_on(device, fragment)[0]
 
 
-def _known(fragment: Fragment) -> _Known:
-    return _Known(
-        fragment.num_qubits,
-        *simulated_legs(fragment),
-        fragment.num_factors,
-        gram_passes(fragment),
-        len(fragment.circuit.data),
-        measured_qubits(fragment),
-        blocks_seconds(fragment)[0],
-    )
+def _sampled_seconds(fragment: Fragment, variants: int, shots: int, device: Device) -> float:
+    """By the cost model, of counts; the state is simulated once, as for a whole tensor."""
+    branches, _ = simulated_legs(fragment)
+    sizes = variants, shots, len(fragment.circuit.data), measured_qubits(fragment)
+    return sampled_seconds(device, fragment.num_qubits, 0, branches, *sizes) + blocks_on(device, fragment)[0]
+
+
+def _counted(seconds: Callable[[Device], float]) -> dict[str, float]:
+    """How often each constant counts in the model's seconds, which are linear in them."""
+    none = Speed(**dict.fromkeys(vars(CPU_SPEED), 0.0))
+    return {name: seconds(replace(TYPICAL_CPU, speed=replace(none, **{name: 1.0}))) for name in (*_EXACT, *_DRAWN)}
+
+
+def _told(counted: Mapping[str, float], constants: Mapping[str, float]) -> float:
+    return sum(counted[name] * value for name, value in constants.items())
 
 
 def _flops(clock: _Clock) -> float:
@@ -211,18 +181,21 @@ class _Clock:
         return 1.0 - self._own / self._wall if self._wall else 0.0
 
 
-def _fitted(counted: Sequence[dict[str, float]], seconds: np.ndarray, took: np.ndarray) -> dict[str, float]:
-    """Constants of least error; what the measurements cannot tell stays above a tenth of usual.
+def _fitted(
+    names: Sequence[str], measured: Sequence[tuple[dict[str, float], float]], known: Mapping[str, float] | None = None
+) -> dict[str, float]:
+    """Constants of least relative error; what the measurements cannot tell stays above a tenth of usual.
 
     Args:
-        counted: how often each constant counts in a measurement.
-        seconds: what is to be told of each.
-        took: what each took in all, of which the errors are parts.
+        names: of the constants.
+        measured: how often each counts in a measurement, and its seconds.
+        known: constants that are fitted already.
     """
     from scipy.optimize import nnls  # a fifth of what a run imports, and no run fits
 
-    names = list(counted[0])
-    columns = np.array([[one[name] for name in names] for one in counted], dtype=float) / took[:, None]
+    took = np.array([seconds for _, seconds in measured])
+    left = took - [_told(counted, known or {}) for counted, _ in measured]
+    columns = np.array([[counted[name] for name in names] for counted, _ in measured], dtype=float) / took[:, None]
     scale = np.maximum(columns.max(axis=0), 1e-300)
-    found, _ = nnls(columns / scale, seconds / took)
+    found, _ = nnls(columns / scale, np.maximum(left, 0.0) / took)
     return {name: max(float(v), getattr(CPU_SPEED, name) / 10) for v, name in zip(found / scale, names, strict=True)}

@@ -12,7 +12,6 @@ from scheduler_policies import Device, Kind, Work
 from scheduler_policies.cost import why_not, work_seconds
 from scheduler_policies.machine import (
     CONTRACTION_FLOPS,
-    CPU_SPEED,
     DRAWN_TOGETHER,
     ENGINE_NUMBER_S,
     ENGINE_RUN_S,
@@ -38,7 +37,7 @@ from scheduler_policies.machine import (
 )
 from tasks.cutting import Plan
 from tasks.cutting.cost import (
-    blocks_seconds,
+    blocks_on,
     exact_fragment_seconds,
     greedy_contraction,
     joining_seconds,
@@ -151,8 +150,7 @@ def predicted_spending(
         known = work_seconds(device if shots is None else drawn.get(device.name, device), work)
         if device.kind is not Kind.CPU or (work.compact_seconds if shots is None else work.variant_seconds):
             return known
-        blocks = blocks_seconds(fragments[work.fragment])[shots is not None]
-        return known + blocks * device.speed.amplitude_gate / CPU_SPEED.amplitude_gate
+        return known + blocks_on(device, fragments[work.fragment])[shots is not None]
 
     fragments, totals = plan.fragments, _rounds(plan, shots, target)
     works = _works(plan, totals, shots is None, noise_shares(devices, mitigation))

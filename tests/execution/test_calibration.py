@@ -13,7 +13,9 @@ import pytest
 
 from apps.cli.main import main
 from scheduler_policies import CPU_SPEED
-from tasks.cutting.cost import cheaper_way
+from scheduler_policies.cost import exact_seconds, sampled_seconds
+from scheduler_policies.machine import TYPICAL_CPU
+from tasks.cutting.cost import blocks_seconds, cheaper_way, gram_passes, measured_qubits, simulated_legs
 from tasks.errors import QompassError
 from tasks.execution import calibration, calibration_file, gpu_crossover
 from tasks.execution.calibration import calibrate, constants_name, refined
@@ -24,6 +26,7 @@ from tasks.execution.calibration_file import (
     read_calibration,
     write_calibration,
 )
+from tasks.execution.jobs import ExactJob
 from tasks.execution.run_devices import run_devices
 from tasks.execution.simulators import accelerator as gpus
 
@@ -89,6 +92,35 @@ def test_a_small_measurement_gives_constants_of_a_machine(monkeypatch):
     assert found.machine == machine_name() and 0 < found.accuracy <= 100
     assert all(value > 0 for name, value in vars(found.speed).items() if name != "layer")
     assert found.contraction_flops > 1e6
+
+
+def test_a_machine_that_takes_what_the_model_says_has_the_constants_of_the_model(monkeypatch):
+    """Of the model as runs are predicted with it; ten times the gates and a third of the shots of a usual machine."""
+    speed = replace(CPU_SPEED, gate=10 * CPU_SPEED.gate, shot=CPU_SPEED.shot / 3, pair=5 * CPU_SPEED.pair)
+    device = replace(TYPICAL_CPU, speed=speed)
+
+    def seconds(_, work):
+        if work.func is not calibration.run_job:
+            return 1.0
+        (job,) = work.args
+        fragment = job.fragment
+        branches, outputs = simulated_legs(fragment)
+        states = fragment.num_qubits, 0, branches
+        gates, blocks = len(fragment.circuit.data), blocks_seconds(fragment)[0]
+        if isinstance(job, ExactJob):
+            sizes = outputs, fragment.num_factors, gates, gram_passes(fragment)
+            took = exact_seconds(device, *states, *sizes)
+        else:
+            sizes = len(job.variants), sum(job.shots), gates, measured_qubits(fragment)
+            took = sampled_seconds(device, *states, *sizes)
+        return took + blocks * speed.amplitude_gate / CPU_SPEED.amplitude_gate
+
+    monkeypatch.setattr(calibration, "_SIZES", ((4, 1, 3), (6, 2, 4), (7, 3, 3), (8, 0, 4), (9, 1, 6), (11, 2, 3)))
+    monkeypatch.setattr(calibration._Clock, "seconds", seconds)
+    found = calibrate()
+    assert found.accuracy > 99.99
+    for name in ("circuit", "gate", "amplitude_gate", "grams", "row", "pair", "entry", "draw", "place", "shot"):
+        assert getattr(found.speed, name) == pytest.approx(getattr(speed, name), rel=1e-4), name
 
 
 def test_from_where_on_a_gpu_is_quicker_is_measured_kept_and_used(kept, gpu, monkeypatch):
