@@ -51,7 +51,8 @@ def contained(
     """
     root = shlex.quote(str(folder))
     read_only = ["", "/usr", "/etc", "/opt/qompass", "/packages", str(_PYTHON)]
-    lines = ["set -e", f"mount -t tmpfs tmpfs {root}", "umask 022"]
+    # Where root is only a user who called su, what is for root alone (chroot) is not on the PATH.
+    lines = ["set -e", "PATH=$PATH:/usr/sbin:/sbin", f"mount -t tmpfs tmpfs {root}", "umask 022"]
     for own in ("/usr", "/etc", "/proc", "/sys", "/dev"):
         lines += [f"mkdir -p {root}{own}", f"mount --rbind {own} {root}{own}"]
     lines += [f"mount -t tmpfs -o size=64m tmpfs {root}/dev/shm"]  # what every pod has
