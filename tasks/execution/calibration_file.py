@@ -17,11 +17,15 @@ from typing import Any
 import numpy as np
 
 from scheduler_policies.device import Speed
+from scheduler_policies.machine import CONTRACTION_FLOPS, CPU_SPEED
 from tasks.errors import QompassError
+from tasks.runtime.regular_file import open_regular
 
 logger = logging.getLogger(__name__)
 
 VERSION = 3
+_MOST_BYTES = 1 << 16
+_FROM_TYPICAL = 1e4  # times faster or slower than a typical core no machine is
 _NUMBERS = ("contraction_flops", "accuracy", "waited")
 # Processor time tells how long the work takes beside other work too, but not what that drives from the caches.
 _MOST_WAITED = 0.25
@@ -109,8 +113,9 @@ def read_calibration(path: Path | None = None) -> Calibration | None:
 @lru_cache(maxsize=4)
 def _read(file: Path, version: tuple[int, ...]) -> Calibration | None:
     try:
-        document = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
+        with open_regular(file) as opened:
+            document = json.loads(opened.read(_MOST_BYTES))
+    except (OSError, ValueError, RecursionError) as error:
         _say_unused(file, f"it cannot be read ({type(error).__name__})")
         return None
     if not isinstance(document, dict) or document.get("version") != VERSION:
@@ -125,10 +130,12 @@ def _read(file: Path, version: tuple[int, ...]) -> Calibration | None:
         gpu = None if document.get("gpu") is None else GpuCrossover(**document["gpu"])
         found = Calibration(document["machine"], speed, flops, accuracy, waited, gpu)
         crossings = [] if gpu is None else [float(v) for v in (gpu.amplitudes, gpu.flops) if v is not None]
-        numbers = np.array([*vars(speed).values(), found.contraction_flops, *crossings])
-        if not (np.isfinite(numbers).all() and (numbers >= 0).all() and found.contraction_flops > 0):
+        typical = np.array([*vars(CPU_SPEED).values(), CONTRACTION_FLOPS])
+        numbers = np.array([*vars(speed).values(), flops])
+        possible = (numbers <= _FROM_TYPICAL * typical) & (numbers >= typical / _FROM_TYPICAL)
+        if not (possible.all() and np.isfinite(crossings).all() and min(crossings, default=0.0) >= 0):
             raise ValueError("a number is out of range")
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         _say_unused(file, "its content is damaged")
         return None
     return found

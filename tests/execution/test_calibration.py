@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import threading
 from dataclasses import replace
@@ -63,10 +64,16 @@ def test_a_process_reads_a_file_once_until_it_changes(kept, monkeypatch):
     "change, why",
     [
         ("not json", "cannot be read"),
+        ("[" * 10_000, "cannot be read"),
         ({"version": 99}, "of another version"),
         ({"machine": "abacus, 1 cores"}, r"of another machine \(abacus"),
         ({"speed": {"gate": "fast"}}, "damaged"),
         ({"speed": {"wings": 3}}, "damaged"),
+        ({"speed": {}}, "damaged"),
+        ({"speed": {**vars(CPU_SPEED), "gate": 0}}, "damaged"),
+        ({"speed": {**vars(CPU_SPEED), "gate": 1e300}}, "damaged"),
+        ({"speed": {**vars(CPU_SPEED), "gate": 10**400}}, "damaged"),
+        ({"speed": {**vars(CPU_SPEED), "gate": float("nan")}}, "damaged"),
         ({"contraction_flops": -1}, "damaged"),
         ({"speed": None}, "damaged"),
         ({"gpu": {"gpu": "abacus", "amplitudes": -1, "flops": None}}, "damaged"),
@@ -83,6 +90,15 @@ def test_a_file_that_cannot_be_used_is_said_and_typical_values_are_taken(kept, c
     (record,) = caplog.records
     assert str(kept) in record.getMessage()
     assert re.search(why, record.getMessage())
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda kept: kept.symlink_to("/dev/zero")])
+def test_what_would_never_end_is_not_read(kept, caplog, make):
+    kept.parent.mkdir()
+    make(kept)
+    with caplog.at_level(logging.WARNING):
+        assert run_devices(None)[0].speed == CPU_SPEED
+    assert "cannot be read" in caplog.text
 
 
 def test_a_small_measurement_gives_constants_of_a_machine(monkeypatch):
