@@ -9,9 +9,11 @@ from results.benchmarks.planner_least import BUILD
 from results.benchmarks.planner_least_ways import Pieces, State
 from tasks.cutting.objectives import OBJECTIVES
 from tasks.cutting.search.ahead import Ahead
+from tasks.cutting.search.moves import Moves
+from tasks.cutting.search.pieces import MOST_QUBITS, firsts_of
 from tasks.cutting.search.seen import views
 from tasks.cutting.search.steps import Gates, GateStep
-from tasks.cutting.search.sweep import MOST_QUBITS, Sweep
+from tasks.cutting.search.sweep import Sweep
 from tests.oracles import problem_of
 
 CASES = [
@@ -47,21 +49,22 @@ def test_a_sweep_reaches_what_its_steps_reach_one_by_one(kind, qubits, gates, wi
     """Of 200 states after each gate; those that it leaves out are no better than one that it keeps."""
     seen = gates_of(kind, qubits, gates, seed, backwards=backwards)
     single, sweep = Pieces(seen, width), Sweep(seen, width)
-    states = sweep.start()
+    states = sweep.moves.start()
     for gate in range(len(seen.weights)):
-        before, after = listed(states), sweep.after(gate, states)
+        ways = sweep.moves.after(gate, states)
+        before, after = listed(states), ways.at(np.arange(len(ways.costs)))
         reached: dict[State, float] = {}
         for state, cost in before.items():
             for own, more, _ in single.moves(gate, state):
                 cheapest(reached, own, cost + more)
         assert listed(after) == pytest.approx(reached), f"seed {seed}"
-        every = sweep.kept(gate + 1, after, 10**6)
+        every = sweep.kept(gate + 1, ways, 10**6)
         groups: dict[tuple[int, ...], list[tuple[float, State]]] = {}
         for state, cost in sorted(listed(every).items(), key=lambda item: item[1]):
             single.beaten(groups, cost, state)
         left_out = listed(after).keys() - listed(every).keys()
         assert all(single.beaten(groups, reached[state], state) for state in left_out), f"seed {seed}"
-        states = sweep.kept(gate + 1, after, 200)
+        states = sweep.kept(gate + 1, ways, 200)
         assert len(states.costs) == min(200, len(every.costs))
         assert listed(states).items() <= listed(every).items()
         assert min(states.costs) == min(every.costs)
@@ -71,9 +74,9 @@ def test_the_guess_of_what_is_to_come_counts_each_gate_between_two_pieces():
     """Gate by gate and state by state."""
     seen = gates_of("mixed gates", 7, 20, 2)
     sweep, ahead = Sweep(seen, 4), Ahead(seen, 4)
-    states = sweep.start()
+    states = sweep.moves.start()
     for gate in range(len(seen.weights)):
-        states = sweep.kept(gate + 1, sweep.after(gate, states), 30)
+        states = sweep.kept(gate + 1, sweep.moves.after(gate, states), 30)
         wires, widths = states.pieces >> 40, (states.pieces >> 8 & 255) + (states.pieces & 255)
         expected = []
         for masks, sizes in zip(wires.T.tolist(), widths.T.tolist(), strict=True):
@@ -101,3 +104,17 @@ def test_the_guess_of_what_is_to_come_counts_each_gate_between_two_pieces():
 )
 def test_a_step_is_told_from_its_number(step):
     assert GateStep.of_code(step.code) == step
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_qubits_are_pieces_from_their_first_gates_on_where_nothing_is_foreseen(backwards):
+    """All else is as where they are pieces from the beginning."""
+    seen = gates_of("mixed gates", 7, 9, 3, backwards=backwards)
+    late, early = Moves(seen, 3, ahead=False), Moves(seen, 3, ahead=True)
+    some, every = late.start(), early.start()
+    for gate in range(len(seen.weights)):
+        ways, others = late.after(gate, some), early.after(gate, every)
+        some, every = (own.at(firsts_of(own.names)) for own in (ways, others))
+        touched = {q for pair in seen.qubits[: gate + 1] for q in pair}
+        lone = [(1 << q, 0, 1, 0) for q in range(7) if q not in touched]
+        assert {tuple(sorted([*state, *lone])): cost for state, cost in listed(some).items()} == listed(every)

@@ -6,8 +6,6 @@ comes, the less is it known that its qubits will still be where they are.
 
 from __future__ import annotations
 
-from itertools import combinations
-
 import numpy as np
 
 from tasks.cutting.search.steps import Gates
@@ -42,7 +40,9 @@ class Ahead:
         within = self._within[gate]
         own = within[wires]
         costs = _APART * (within[-1] - own.sum(axis=0))
-        for one, other in combinations(range(len(wires)), 2):
-            between = within[wires[one] | wires[other]] - own[one] - own[other]
-            costs += _FULL * between * (widths[one] + widths[other] > self._width)
-        return costs
+        widths = widths.astype(np.uint8)
+        first, second = np.triu_indices(len(wires), 1)
+        pair, state = (widths[first] + widths[second] > self._width).nonzero()
+        first, second = first[pair], second[pair]
+        between = within[wires[first, state] | wires[second, state]] - own[first, state] - own[second, state]
+        return costs + _FULL * np.bincount(state, between, len(costs))

@@ -20,10 +20,11 @@ from tasks.cutting.objectives import Objective
 from tasks.cutting.search.annealing import TOO_WIDE, anneal
 from tasks.cutting.search.circuit import Circuit
 from tasks.cutting.search.ends import GateEnds
+from tasks.cutting.search.pieces import MOST_QUBITS
 from tasks.cutting.search.seen import STAYS_WHOLE, views
 from tasks.cutting.search.sketch import Sketch
 from tasks.cutting.search.splits import Splits
-from tasks.cutting.search.sweep import MOST_QUBITS, sweep_seconds, swept
+from tasks.cutting.search.sweep import sweep_seconds, swept
 from tasks.model.problem import Problem
 
 NARROWEST = 6  # narrower fragments are hardly ever quicker: a task each, and more joining
