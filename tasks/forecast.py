@@ -29,6 +29,7 @@ from tasks.cutting.planner import predicted_bytes
 from tasks.cutting.product_program import product_program
 from tasks.cutting.schmidt import find_form
 from tasks.cutting.search.sketch import sketch_of
+from tasks.errors import InputError
 from tasks.execution.calibration import constants_name
 from tasks.model.problem import Problem
 from tasks.options import Options
@@ -204,11 +205,29 @@ def forecast(
     )
 
 
+def refuse_exact_without_simulator(options: Options, devices: Sequence[Device]) -> None:
+    """Refuse an exact run on devices that all take shots.
+
+    Raises:
+        InputError: it is one.
+    """
+    if not options.sampled and devices and not any(device.exact for device in devices):
+        names = ", ".join(device.name for device in devices)
+        raise InputError(
+            f"{names} takes shots: say how many (`shots`), or the error to reach (`target_error`)", field="shots"
+        )
+
+
 def planned(problem: Problem, options: Options, devices: Sequence[Device]) -> tuple[Plan, float]:
     """The plan that a run would follow, and the seconds that planning took.
 
     Where every plan takes more memory than there is, it is the least bad one, with the refusal of a run as its note.
+
+    Raises:
+        CuttingError: there is none within the limits.
+        InputError: the devices do not run it exactly.
     """
+    refuse_exact_without_simulator(options, devices)
     began = time.perf_counter()
     asked = asked_of_plan(options, devices)
     try:

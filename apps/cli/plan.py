@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +18,8 @@ from apps.cli.interruption import reading
 from apps.cli.tables import plan_text, table
 from apps.cli.terminal import SCHEMA
 from apps.extras import EXTRA_MISSING
+from scheduler_policies import Device
+from scheduler_policies.machine import TYPICAL_CPU
 from tasks.cutting import Plan, with_known_error
 from tasks.cutting.document import plan_document
 from tasks.errors import QompassError
@@ -24,6 +27,7 @@ from tasks.execution.run_devices import run_devices
 from tasks.forecast import forecast, others, planned, readouts_due, uncut
 from tasks.inputs.validation import read_problem
 from tasks.model.problem import Problem
+from tasks.runtime.machine import usable_cores
 
 
 def plan(arguments: argparse.Namespace) -> int:
@@ -33,7 +37,7 @@ def plan(arguments: argparse.Namespace) -> int:
             _drawing().check_format(arguments.draw)
         problem = read_problem(arguments.circuit, arguments.observable, arguments.observables, every_qubit=True)
     options = options_from(arguments, problem)
-    devices = run_devices(options.resources)
+    devices = run_devices(options.resources) or _last_resort()
     made, seconds = planned(problem, options, devices)
     due = readouts_due(devices, options.mitigation) if options.sampled else {}
     known, whole = forecast(problem, made, options, devices, seconds, readouts=due), uncut(problem)
@@ -66,6 +70,13 @@ def plan(arguments: argparse.Namespace) -> int:
     if arguments.instructions:
         print(f"\n{instructions_text(problem.circuit)}")
     return 0
+
+
+def _last_resort() -> list[Device]:
+    """What a run takes where its resources file names no device."""
+    from tasks.dispatch.pool import LAST_RESORT  # and with it all that runs need and plans do not
+
+    return [replace(TYPICAL_CPU, name=LAST_RESORT, units=usable_cores())]
 
 
 def draw(problem: Problem, made: Plan, path: Path) -> None:

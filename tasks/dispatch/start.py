@@ -23,14 +23,13 @@ from tasks.dispatch.driver import Driver
 from tasks.dispatch.errors import value_of
 from tasks.dispatch.events import work_ended
 from tasks.dispatch.pool import Pool
-from tasks.errors import InputError
 from tasks.execute import fidelities
 from tasks.execution.cache.stores.registry import check_place
 from tasks.execution.device_results import ExecutionOptions
 from tasks.execution.held import held_qpus
 from tasks.execution.run_devices import devices_brought, run_devices, state_of
 from tasks.execution.works import noise_shares, works_of
-from tasks.forecast import forecast, readouts_due
+from tasks.forecast import forecast, readouts_due, refuse_exact_without_simulator
 from tasks.model.problem import Problem
 from tasks.model.progress import Progress
 from tasks.options import Options, plan_limits
@@ -74,11 +73,7 @@ def started(
     check_place(options.cache)
     trouble: dict[str, str] = {}
     devices = choose(run_devices(options.resources, trouble))
-    if not options.sampled and devices and not any(device.exact for device in devices):
-        names = ", ".join(device.name for device in devices)
-        raise InputError(
-            f"{names} takes shots: say how many (`shots`), or the error to reach (`target_error`)", field="shots"
-        )
+    refuse_exact_without_simulator(options, devices)
     with contextlib.ExitStack() as stack:
         units = units_of(devices)
         run = str(directory.record["run"])

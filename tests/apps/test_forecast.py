@@ -9,6 +9,7 @@ from qiskit import QuantumCircuit, qasm3
 
 from apps.cli.forecast_text import span_text
 from apps.cli.main import main
+from scheduler_policies import Device, Kind
 from tasks.forecast import uncut
 from tasks.inputs.validation import make_problem
 
@@ -128,3 +129,19 @@ def test_the_note_on_large_errors_follows_what_is_predicted(chain, capsys):
     assert len(notes) == (error > 0.5) and all(f"a standard error of {error:.2g} for 800 shots" in n for n in notes)
     assert main([*words, "--explain", "--minimise", "time"]) == 0
     assert "taken: the least predicted time" in capsys.readouterr().out
+
+
+def test_a_plan_on_devices_that_all_take_shots_asks_for_shots_as_a_run_does(chain, capsys, monkeypatch):
+    monkeypatch.setattr("apps.cli.plan.run_devices", lambda path: [Device("QPU_A", Kind.QPU, qubits=7)])
+    assert main(["plan", chain, "--observable", "Z0"]) == 2
+    assert "QPU_A takes shots: say how many (--shots)" in capsys.readouterr().err
+
+
+def test_where_no_device_is_named_the_plan_is_that_of_the_simulator_of_last_resort(chain, capsys, tmp_path):
+    clients = "<Property><Key>qompass</Key><Value>clients</Value></Property>".replace("Property", "ProcessorProperty")
+    cpu = f"<ComputingUnits>1</ComputingUnits><Type>CPU</Type>{clients}"
+    master = f"<MasterNode><Processor Name='Clients'>{cpu}</Processor></MasterNode>"
+    (tmp_path / "project.xml").write_text(f"<Project>{master}</Project>")
+    (tmp_path / "resources.xml").write_text("<ResourcesList/>")
+    assert main(["plan", chain, "--observable", "Z0", "--resources", str(tmp_path)]) == 0
+    assert "Expect: exact values in " in (shown := capsys.readouterr().out) and "on cpu-last-resort" in shown
