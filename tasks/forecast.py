@@ -186,7 +186,7 @@ def forecast(
         norms = np.sqrt(problem.terms.coefficients.power(2).sum(axis=1))
         errors = norms * _root(log_variance(candidate, shots))
         many = 1e15
-        needed = many * (float(norms.max()) * _root(log_variance(candidate, int(many))) / wanted) ** 2
+        needed = max(1.0, many * (float(norms.max()) * _root(log_variance(candidate, int(many))) / wanted) ** 2)
     target = options.target_error is not None and options.shots is None
     if target and needed is not None:
         shots, errors = needed, errors * 0 + wanted

@@ -30,6 +30,9 @@ from tasks.execution.jobs import (
 from tasks.execution.mitigation.extrapolation import mitigation_of
 from tasks.execution.qpu.packing import pack_jobs
 from tasks.execution.works import works_of
+from tasks.forecast import forecast
+from tasks.inputs.validation import make_problem
+from tasks.options import Options
 from tasks.prediction import Spending, greedy_flops, predicted_spending, shot_variances, variances_bytes
 from tasks.prediction.bill import RoundShots, billed
 from tasks.prediction.shot_outcomes import along_legs, outcomes_bytes
@@ -384,3 +387,10 @@ def test_a_plan_whose_error_takes_longer_than_it_may_is_not_compared(monkeypatch
     monkeypatch.setattr("tasks.cut._predicted_error", lambda _, plan, *__: asked.append(plan) or 1.0)
     assert chosen_plan(problem, None, limits) is plans[0]
     assert [plans.index(plan) for plan in asked] == [0, 2]
+
+
+def test_an_observable_of_no_terms_that_count_takes_a_shot():
+    problem = make_problem(brickwork(4, 2, np.random.default_rng(4)), ["Z0 - Z0"])
+    plan = make_plan(problem, max_qubits=3, shots=1000)
+    guessed = forecast(problem, plan, Options(shots=1000), [TYPICAL_CPU], within=0.0)
+    assert not guessed.computed and guessed.shots_for == 1 and guessed.std_errors == (0.0,)

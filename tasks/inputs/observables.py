@@ -24,7 +24,10 @@ from tasks.inputs.files import read_json
 from tasks.model.problem import PauliTerms
 
 MAX_TERMS = 10_000
-MAX_COEFFICIENT = 1e100  # far past any use, and sums of 10,000 such terms stay finite
+MAX_COEFFICIENT = 1e50  # far past any use, and fourth powers of sums of 10,000 such terms stay finite
+LEAST_LARGEST = (
+    1e-50  # of an observable's coefficients, where not all are zero: of fourth powers of these something stays
+)
 
 _FORMS = "write it as ZZIX, as Z0 Z3, or as 0.5*Z0 Z3 - 1.2*X1 + 0.1"
 # Every alternative takes each character once, so that no text makes it slow.
@@ -189,6 +192,7 @@ def from_operator(operator: SparsePauliOp, num_qubits: int, name: str) -> Observ
         raise InputError(
             f"observable '{name}' has a complex coefficient: Qompass takes real ones only", field="observables"
         )
+    _refuse_too_small(coefficients.real, f"observable '{name}'")
     return Observable(name, operator.paulis.x.copy(), operator.paulis.z.copy(), coefficients.real.copy())
 
 
@@ -238,7 +242,14 @@ def from_pairs(name: str, pairs: list[tuple[str, float]], num_qubits: int, where
     if not known.all():
         wrong = labels[int(np.argmin(known.all(axis=1)))]
         raise InputError(f"{where}: '{_short(wrong)}' is not a Pauli string: its letters are I, X, Y and Z")
-    return Observable(name, x, z, np.array([value for _, value in pairs], dtype=float))
+    coefficients = np.array([value for _, value in pairs], dtype=float)
+    _refuse_too_small(coefficients, where)
+    return Observable(name, x, z, coefficients)
+
+
+def _refuse_too_small(coefficients: np.ndarray, where: str) -> None:
+    if 0 < np.abs(coefficients).max(initial=0.0) < LEAST_LARGEST:
+        raise InputError(f"{where}: all its coefficients are below {LEAST_LARGEST:g}: scale it", field="observables")
 
 
 def _dense(string: str, num_qubits: int, where: str) -> str:

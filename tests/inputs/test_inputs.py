@@ -202,6 +202,7 @@ class TestObservables:
             ("-ZZIX+2 XXXX - 1e-3", SparsePauliOp(["ZZIX", "XXXX", "IIII"], [-1, 2, -1e-3])),
             ("Z0 + .5 Z0", SparsePauliOp("IIIZ", 1.5)),
             ("3", SparsePauliOp("IIII", 3)),
+            ("Z0 + 1e-200*Z1 + 0*X1", SparsePauliOp(["IIIZ", "IIZI"], [1, 1e-200])),
         ],
     )
     def test_text_means_what_qiskit_means(self, example: QuantumCircuit, text: str, operator: SparsePauliOp) -> None:
@@ -233,6 +234,8 @@ class TestObservables:
             ("1*2*Z0", "cannot be read"),
             ("nan*Z0", "cannot be read"),
             ("1e999*Z0", "not a number below"),
+            ("1e80*Z0", "not a number below"),
+            ("1e-160*Z0 - 1e-170*X1", "below 1e-50: scale it"),
             ("", "empty"),
         ],
     )
