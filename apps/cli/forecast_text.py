@@ -9,6 +9,7 @@ from apps.cli.tables import seconds_text, table
 from tasks.cutting import Plan
 from tasks.forecast import Forecast, Uncut
 from tasks.model.sizes import bytes_text
+from tasks.reconstruction.statistics.allocation import MOST_SHOTS
 
 _LONG_S = 365.25 * 24 * 3600
 
@@ -56,10 +57,11 @@ def forecast_text(known: Forecast, names: Sequence[str], devices: Sequence[str])
     if known.for_wanted is not None:
         more = f", price {known.for_wanted.price:,.4g}" if known.for_wanted.price else ""
         seconds = known.for_wanted.execute + known.for_wanted.reconstruct
-        lines.append(
-            f"        for an error of {known.wanted:g}: {about}{known.shots_for:,.3g} shots, {span_text(seconds)} on "
-            f"{where}{more}"
-        )
+        takes = f"{span_text(seconds)} on {where}{more}"
+        if known.shots_for > MOST_SHOTS:
+            takes = f"and a run takes {MOST_SHOTS:.0g} at most"
+        count = "1 shot" if known.shots_for == 1 else f"{known.shots_for:,.3g} shots"
+        lines.append(f"        for an error of {known.wanted:g}: {about}{count}, {takes}")
     return "\n".join(lines)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from tasks.model.problem import Estimate
 from tasks.model.sizes import bytes_text
 
+_SHOWN_FRAGMENTS = 40
 _LEAST = 20  # characters of a text that is cut to make room
 
 
@@ -71,10 +72,12 @@ def plan_text(plan: Mapping[str, Any]) -> str:
             f"{fragment['variants']:,}",
             bytes_text(fragment["exact_bytes"]),
         )
-        for index, fragment in enumerate(fragments)
+        for index, fragment in enumerate(fragments[:_SHOWN_FRAGMENTS])
     ]
     names = ("fragment", "qubits", "depth", "2-qubit gates", "legs", "variants", "memory (exact)")
-    return "\n".join([*lines, "", table(names, rows, right=range(1, 7))])
+    left_out = len(fragments) - len(rows)
+    rest = [f"and {_count(left_out, 'fragment')} more"] if left_out else []
+    return "\n".join([*lines, "", table(names, rows, right=range(1, 7)), *rest])
 
 
 def _gate(entry: Any) -> Any:

@@ -58,6 +58,8 @@ def test_an_exact_plan_has_no_error_and_a_target_is_what_is_aimed_at(chain, caps
     assert predicted["std_error"] == [0.02] and predicted["target"]["std_error"] == 0.02
     assert main(["plan", chain, "--max-qubits", "6", "--target-error", "1e-99", "--json"]) == 0
     assert "Infinity" not in capsys.readouterr().out
+    assert main(["plan", chain, "--max-qubits", "6", "--target-error", "1e-50"]) == 0
+    assert "shots, and a run takes 1e+12 at most" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("more", [[], ["--shots", "100000"]])
@@ -145,3 +147,15 @@ def test_where_no_device_is_named_the_plan_is_that_of_the_simulator_of_last_reso
     (tmp_path / "resources.xml").write_text("<ResourcesList/>")
     assert main(["plan", chain, "--observable", "Z0", "--resources", str(tmp_path)]) == 0
     assert "Expect: exact values in " in (shown := capsys.readouterr().out) and "on cpu-last-resort" in shown
+
+
+def test_of_very_many_fragments_the_first_are_listed(tmp_path, capsys):
+    circuit = QuantumCircuit(50)
+    for q in range(49):
+        circuit.cx(q, q + 1)
+    (path := tmp_path / "line.qasm").write_text(qasm3.dumps(circuit))
+    assert main(["plan", str(path), "--max-qubits", "1", "--plan-seconds", "0"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "Plan: 50 fragments of at most 1 qubit" in "".join(lines)
+    more = lines.index("and 10 fragments more")
+    assert lines[more - 1].split()[0] == "39"

@@ -37,6 +37,8 @@ SHOTS_FOR_ROUNDS = 100
 """Shots a variant from which there are two: with fewer, a first one says too little and starves what looks certain."""
 FIRST_SHOTS = 400
 """Shots a variant, in the first round towards a target error."""
+MOST_SHOTS = 1e12
+"""Of a run in all, towards a target error."""
 
 _AIM = 0.95  # of the variance that a target allows
 _REWEIGHTINGS = 40
@@ -196,7 +198,7 @@ def shots_for_error(
     target_error: float,
     prices: np.ndarray | None = None,
     *,
-    most: float = 1e12,
+    most: float = MOST_SHOTS,
     asked: float | None = None,
 ) -> np.ndarray:
     """Find the cheapest shots for which no observable's standard error exceeds a target.
