@@ -13,7 +13,7 @@ from scheduler_policies.machine import CONTRACTION_FLOPS
 from tasks.errors import QompassError
 from tasks.execution.calibration import calibrate as measure
 from tasks.execution.calibration import refined
-from tasks.execution.calibration_file import calibration_path, write_calibration
+from tasks.execution.calibration_file import calibration_path, check_writable, write_calibration
 from tasks.runs import read_record
 
 
@@ -24,6 +24,7 @@ def calibrate(arguments: argparse.Namespace) -> int:
         QompassError: what was measured cannot be trusted; the file stays as it was.
     """
     began = time.perf_counter()
+    check_writable(calibration_path())
     if arguments.runs:
         found, counted = refined([read_record(run) for run in arguments.runs])
         say(f"{counted} of {len(arguments.runs)} runs tell how fast this machine is")

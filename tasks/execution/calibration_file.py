@@ -5,10 +5,12 @@ It says which machine and which version it is of, and is not used on another.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import platform
+import tempfile
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -141,6 +143,21 @@ def _read(file: Path, version: tuple[int, ...]) -> Calibration | None:
     return found
 
 
+def check_writable(file: Path) -> None:
+    """Refuse a place where nothing can be written, before anything is measured.
+
+    Raises:
+        QompassError: it is one.
+    """
+    try:
+        if file.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.TemporaryFile(dir=next(folder for folder in file.parents if folder.exists())):
+            pass
+    except OSError as error:
+        raise QompassError(f"{file}: cannot be written ({error.strerror})") from error
+
+
 def write_calibration(found: Calibration, path: Path | None = None) -> Path:
     """Write the user's own file, whole or not at all.
 
@@ -148,6 +165,7 @@ def write_calibration(found: Calibration, path: Path | None = None) -> Path:
         QompassError: it cannot be written.
     """
     file = path or calibration_path()
+    check_writable(file)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         unfinished = file.with_name(f"{file.name}.{os.getpid()}.partial")

@@ -101,6 +101,13 @@ def test_what_would_never_end_is_not_read(kept, caplog, make):
     assert "cannot be read" in caplog.text
 
 
+def test_where_nothing_can_be_written_nothing_is_measured(kept, monkeypatch, capsys):
+    kept.mkdir(parents=True)
+    monkeypatch.setattr("apps.cli.calibrate.measure", lambda: pytest.fail("measured"))
+    assert main(["calibrate"]) == 2 and "calibration.json: cannot be written" in capsys.readouterr().err
+    assert list(kept.parent.iterdir()) == [kept], "nothing is left behind"
+
+
 def test_a_small_measurement_gives_constants_of_a_machine(monkeypatch):
     monkeypatch.setattr(calibration, "_SIZES", ((4, 1, 3), (6, 2, 4), (8, 0, 4)))
     monkeypatch.setattr(calibration, "_REPEATS", 1)
