@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -43,10 +44,12 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     """A plan document in words and one table."""
     cuts, fragments = plan["cuts"], plan["fragments"]
     widest = max((fragment["width"] for fragment in fragments), default=0)
+    beyond = plan["sampling_overhead"] >= sys.float_info.max  # as a plan has it that no float holds
+    overhead = "above 1e308" if beyond else f"{plan['sampling_overhead']:,.4g}"
     lines = [
         f"Plan: {_count(len(fragments), 'fragment')} of at most {_count(widest, 'qubit')},"
         f" {_count(len(cuts['gates']), 'gate cut')}, {_count(len(cuts['wires']), 'wire cut')}",
-        f"      sampling overhead {plan['sampling_overhead']:,.4g}, {_count(plan['variants'], 'distinct variant')},"
+        f"      sampling overhead {overhead}, {_count(plan['variants'], 'distinct variant')},"
         f" at most {bytes_text(plan['predicted_bytes'])} of memory",
     ]
     if cuts["gates"]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from qiskit import QuantumCircuit, qasm3
 
 from apps.cli.forecast_text import span_text
 from apps.cli.main import main
+from apps.cli.tables import plan_text
 from scheduler_policies import Device, Kind
 from tasks.forecast import uncut
 from tasks.inputs.validation import make_problem
@@ -149,13 +151,12 @@ def test_where_no_device_is_named_the_plan_is_that_of_the_simulator_of_last_reso
     assert "Expect: exact values in " in (shown := capsys.readouterr().out) and "on cpu-last-resort" in shown
 
 
-def test_of_very_many_fragments_the_first_are_listed(tmp_path, capsys):
-    circuit = QuantumCircuit(50)
-    for q in range(49):
-        circuit.cx(q, q + 1)
-    (path := tmp_path / "line.qasm").write_text(qasm3.dumps(circuit))
-    assert main(["plan", str(path), "--max-qubits", "1", "--plan-seconds", "0"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert "Plan: 50 fragments of at most 1 qubit" in "".join(lines)
-    more = lines.index("and 10 fragments more")
-    assert lines[more - 1].split()[0] == "39"
+def test_of_very_many_fragments_the_first_are_listed_and_what_no_float_holds_is_said():
+    fragment = {"width": 1, "depth": 2, "two_qubit_gates": 0, "legs": [], "variants": 3, "exact_bytes": 16}
+    document = {
+        "cuts": {"gates": [], "wires": []}, "fragments": [fragment] * 50, "sampling_overhead": sys.float_info.max,
+        "variants": 150, "predicted_bytes": 16, "notes": [],
+    }  # fmt: skip
+    lines = plan_text(document).splitlines()
+    assert lines[-2].split()[0] == "39" and lines[-1] == "and 10 fragments more"
+    assert lines[1].strip().startswith("sampling overhead above 1e308, ")
