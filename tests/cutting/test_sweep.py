@@ -13,7 +13,7 @@ from tasks.cutting.search.moves import Moves
 from tasks.cutting.search.pieces import MOST_QUBITS, firsts_of
 from tasks.cutting.search.seen import views
 from tasks.cutting.search.steps import Gates, GateStep
-from tasks.cutting.search.sweep import Sweep
+from tasks.cutting.search.sweep import NEARLY, Sweep, swept
 from tests.oracles import problem_of
 
 CASES = [
@@ -118,3 +118,16 @@ def test_qubits_are_pieces_from_their_first_gates_on_where_nothing_is_foreseen(b
         touched = {q for pair in seen.qubits[: gate + 1] for q in pair}
         lone = [(1 << q, 0, 1, 0) for q in range(7) if q not in touched]
         assert {tuple(sorted([*state, *lone])): cost for state, cost in listed(some).items()} == listed(every)
+
+
+@pytest.mark.parametrize("kind, qubits, gates, width, seed", CASES[:3])
+def test_a_sweep_after_one_the_other_way_leaves_out_only_what_is_dearer(kind, qubits, gates, width, seed):
+    """With room for all states, all that is nearly as cheap as the cheapest is found all the same."""
+    problem = problem_of(BUILD[kind](qubits, gates, seed), ["Z" * qubits], np.ones((1, 1)))
+    circuit = views(problem, OBJECTIVES["overhead"], runs=True)[0][0]
+    asked = {"several": 10**6, "within": NEARLY}
+    found = swept(circuit, width, 10**6, backwards=False, **asked)
+    every = swept(circuit, width, 10**6, backwards=True, **asked)
+    again = swept(circuit, width, 10**6, backwards=True, other_way=found, **asked)
+    assert again.states < every.states
+    assert [block.tolist() for block in again.blocks] == [block.tolist() for block in every.blocks]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from math import ceil, inf
 
 import numpy as np
@@ -242,13 +242,14 @@ class _Search:
         a_gate, a_state = sweep_seconds(self.circuit)
         gates = len(ends.weights)
         states = int((_SWEEP_SHARE * self._budget() / (2 * gates) - a_gate) / a_state)
-        for backwards in (False, True) if states >= _FEWEST_STATES else ():
-            blocks, kept = swept(
-                self.circuit, width, states, backwards=backwards, several=_TAKEN, within=_GAIN, others=_OTHERS
-            )
-            self.spent += a_gate * gates + a_state * kept
-            for block in blocks:
-                self._take(block)
+        if states < _FEWEST_STATES:
+            return
+        sweep = partial(swept, self.circuit, width, states, several=_TAKEN, within=_GAIN, others=_OTHERS)
+        there = sweep(backwards=False)
+        back = sweep(backwards=True, other_way=there)
+        self.spent += 2 * (a_gate * gates + a_state * there.states)  # as if the second left out nothing
+        for block in [*there.blocks, *back.blocks]:
+            self._take(block)
 
     def feed(self) -> None:
         """Where what is best has more variants than there are shots: ways with more fragments, fewer ends on each."""
@@ -259,8 +260,7 @@ class _Search:
             fed = min((item.score for item in self.found.values() if not self._unfed(item)), default=inf)
             if fed < self._least() + _UNFED:
                 return
-            blocks, _ = swept(self.circuit, width, _FED_STATES, backwards=False, several=_FED_WAYS)
-            for block in blocks:
+            for block in swept(self.circuit, width, _FED_STATES, backwards=False, several=_FED_WAYS).blocks:
                 if self.circuit.sketch(block, self.max_qubits).variants <= self.shots:
                     self._take(block)
 

@@ -101,6 +101,12 @@ class Ways:
     parents: np.ndarray
     steps: np.ndarray
 
+    def live(self) -> np.ndarray:
+        """(state,) copies that still may serve gates."""
+        counts = np.bitwise_count(self.held & ALL_COPIES).astype(np.int64)
+        changed = np.bitwise_count(self.pieces & ALL_COPIES) - counts[self.rows, self.columns]
+        return np.asarray(counts.sum(axis=0)[self.columns] + changed.sum(axis=0))
+
     def at(self, which: np.ndarray) -> States:
         """Some of them, written out."""
         pieces = self.held.take(self.columns[which], axis=1)
@@ -193,15 +199,18 @@ class Moves:
         for end, (q, there) in enumerate(((a, at_b), (b, at_a))):
             if runs[end] >= 0:
                 step, own = GateStep(copy=end), bare[1 - end]
-                made += self._copied(gate, held, between, there, q, 0.0, step, joins)
+                live = held & (COPY[q] | WIRE[q]) == COPY[q]
+                copies = live if live.any() else None
+                made += self._copied(gate, held, copies, between, there, q, 0.0, step, joins)
                 step = step._replace(wires=(1 - end,))
-                made += self._copied(gate, held, own, np.full(len(own), last), q, wire, step, joins)
+                made += self._copied(gate, held, copies, own, np.full(len(own), last), q, wire, step, joins)
         return held, parents, [*made, self._joined(held, joins)]
 
     def _copied(
         self,
         gate: int,
         held: np.ndarray,
+        live: np.ndarray | None,
         columns: np.ndarray,
         place: np.ndarray,
         q: int,
@@ -211,13 +220,12 @@ class Moves:
     ) -> Iterator[_Made]:
         """By a copy of ``q``: one that is in the other's piece, or in one that it joins to this, or a new one."""
         there = held[place, columns]
-        live = (held.take(columns, axis=1) & (COPY[q] | WIRE[q])) == COPY[q]
-        if live.any():
+        if live is not None:
             has = there & COPY[q] != 0
             yield _Made(columns[has], cost, step.code)
             rest = (~has).nonzero()[0]
             columns, place, there = columns[rest], place[rest], there[rest]
-            rows, which = live[:, rest].nonzero() if self.gates.joins else (rest[:0], rest[:0])
+            rows, which = live.take(columns, axis=1).nonzero() if self.gates.joins else (rest[:0], rest[:0])
             if len(which):
                 wires = ((held[rows, columns[which]] >> WIRES).astype(np.int64) + 1) << 6
                 joins.append((columns[which], place[which], rows, cost, step.code + wires))

@@ -7,9 +7,9 @@ copies in it (see ``pieces.py``); what may be done at a gate is in ``moves.py``.
 from __future__ import annotations
 
 from math import inf
+from typing import NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from tasks.cutting.search.ahead import Ahead
 from tasks.cutting.search.circuit import Circuit
@@ -26,6 +26,7 @@ from tasks.cutting.search.pieces import (
 )
 from tasks.cutting.search.steps import Gates, GateStep
 
+NEARLY = 4.0  # powers of two, so much dearer may be what a sweep finds after one the other way
 FORESEEN_QUBITS = 12  # of circuits whose gates to come a guess is made of
 _BORROWS = np.uint64(0x8080808080808080)
 _GUESSED = 3  # times as many states as are kept, what is likely to come is looked at of
@@ -50,9 +51,22 @@ class Sweep:
         self.moves = Moves(gates, width, ahead=self.foresees)
         self._ahead = Ahead(gates, width) if self.foresees else None
 
-    def kept(self, gate: int, ways: Ways, most: int) -> States:
-        """Those that look cheapest with all gates before one done, each once, without those that another beats."""
-        order, _ = in_order(ways.costs)
+    def kept(self, gate: int, ways: Ways, most: int, *, dearest: float = inf) -> States:
+        """Those that look cheapest with all gates before one done, each once, without those that another beats.
+
+        Args:
+            gate: the next one.
+            ways: to come here.
+            most: states kept.
+            dearest: what they may cost, copies that still may serve gates not counted.
+        """
+        costs = ways.costs
+        if dearest < inf:
+            paid = costs - ways.live() * self.gates.copy if self.moves.copies else costs
+            which = (paid <= dearest + _ROUNDING).nonzero()[0]
+            order = which[in_order(costs[which])[0]]
+        else:
+            order, _ = in_order(costs)
         firsts = firsts_of(ways.names[order])
         states = ways.at(order[firsts[: (_GUESSED if self._ahead else 2) * most]])
         pieces = states.pieces
@@ -70,9 +84,13 @@ class Sweep:
         beaten = np.zeros(len(states.costs), dtype=bool)
         wires = states.pieces & ALL_WIRES
         order, alike = in_order(mixed_of(wires).sum(axis=0))
-        alike = np.concatenate([alike, np.full(_TURNS, np.iinfo(np.int64).max)])
-        turns, early = (sliding_window_view(alike, len(order))[1:] == alike[: len(order)]).nonzero()
-        late, early = order[early + turns + 1], order[early]
+        early = (alike[1:] == alike[:-1]).nonzero()[0]
+        if not len(early):
+            return beaten
+        late = early[:, None] + np.arange(1, _TURNS + 1)
+        each, turns = (alike.take(late, mode="clip") == alike[early, None]).nonzero()
+        fits = late[each, turns] < len(order)
+        late, early = order[late[each, turns][fits]], order[early[each][fits]]
         spare = states.costs[late] - states.costs[early] + _ROUNDING
         fits = spare >= 0
         late, early, spare = late[fits], early[fits], spare[fits]
@@ -107,9 +125,31 @@ def sweep_seconds(circuit: Circuit) -> tuple[float, float]:
     return _GATE_S[0] + share * _GATE_S[1], _STATE_S[0] + share * _STATE_S[1] + guess
 
 
+class Swept(NamedTuple):
+    """What a sweep found.
+
+    Attributes:
+        blocks: (node,) int each, the block of each gate end, the cheapest first.
+        states: kept in all.
+        least: (gate + 1,) cost of the cheapest way there is before each gate and behind all.
+    """
+
+    blocks: list[np.ndarray]
+    states: int
+    least: list[float]
+
+
 def swept(
-    circuit: Circuit, width: int, most: int, *, backwards: bool, several: int = 1, within: float = inf, others: int = 0
-) -> tuple[list[np.ndarray], int]:
+    circuit: Circuit,
+    width: int,
+    most: int,
+    *,
+    backwards: bool,
+    several: int = 1,
+    within: float = inf,
+    others: int = 0,
+    other_way: Swept | None = None,
+) -> Swept:
     """The cheapest assignments found in one go over the gates.
 
     Args:
@@ -120,15 +160,19 @@ def swept(
         several: how many assignments at most.
         within: so much dearer than the cheapest one they may be.
         others: how many dearer ones besides, each the first of its cost.
-
-    Returns:
-        (node,) int each, the block of each gate end, the cheapest first; and how many states were kept in all.
+        other_way: what a sweep the other way found: states that cannot be nearly as cheap in the end are left out. The
+            rest of the gates costs what it costs there at least, but for copies that are paid for.
     """
     sweep = Sweep(Gates.of(circuit, backwards=backwards), width)
-    layers, gates = [sweep.moves.start()], len(sweep.gates.weights)
+    layers, least, gates = [sweep.moves.start()], [0.0], len(sweep.gates.weights)
     for gate in range(gates):
         share = max(_LAST, _FIRST * (1 - gate / gates)) if sweep.foresees else 1.0
-        layers.append(sweep.kept(gate + 1, sweep.moves.after(gate, layers[-1]), int(share * most)))
+        ways = sweep.moves.after(gate, layers[-1])
+        least.append(float(ways.costs.min()))
+        dearest = inf if other_way is None else other_way.least[-1] + NEARLY - other_way.least[gates - 1 - gate]
+        layers.append(sweep.kept(gate + 1, ways, int(share * most), dearest=dearest))
+        if not len(layers[-1].costs):
+            return Swept([], sum(len(layer.costs) for layer in layers), least)
     blocks = []
     costs = layers[-1].costs
     close = int((costs <= costs[0] + within).sum())
@@ -140,4 +184,4 @@ def swept(
             at = int(layer.parents[at])
         block, _ = sweep.gates.assignment(way[::-1])
         blocks.append(block.reshape(-1, 2)[::-1].reshape(-1).copy() if backwards else block)
-    return blocks, sum(len(layer.costs) for layer in layers)
+    return Swept(blocks, sum(len(layer.costs) for layer in layers), least)
