@@ -92,6 +92,7 @@ def candidates_text(chosen: Plan, compared: Sequence[tuple[Plan, Forecast]], min
     """Why one of the plans that were found was taken, and all of them in the order given."""
     rows = []
     biased = any(known.biases for _, known in compared)
+    priced = any(known.spent.price for _, known in compared)
     for plan, known in compared:
         widest = max((fragment.width for fragment in plan.fragments), default=0)
         error = max(known.std_errors, default=0.0)
@@ -106,10 +107,12 @@ def candidates_text(chosen: Plan, compared: Sequence[tuple[Plan, Forecast]], min
                 f"{error:.2g}{'' if known.computed else ' (magnitude)'}" if error else "exact",
                 *([f"{max(map(abs, known.biases), default=0.0):.2g}"] if biased else []),
                 span_text(known.spent.execute + known.spent.reconstruct),
+                *([f"{known.spent.price:,.4g}"] if priced else []),
             )
         )
+    price = ("price",) if priced else ()
     bias = ("bias",) if biased else ()
-    names = ("plan", "fragments", "widest", "cuts", "kappa^2", "variants", "error", *bias, "time")
+    names = ("plan", "fragments", "widest", "cuts", "kappa^2", "variants", "error", *bias, "time", *price)
     by_price, by_error = _compared_by(compared, minimise)
     if by_price:
         why = "taken: the least predicted price, and of equal ones the least time"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 from qiskit import QuantumCircuit, qasm3
@@ -12,6 +13,8 @@ from apps.cli.forecast_text import span_text
 from apps.cli.main import main
 from apps.cli.tables import plan_text
 from scheduler_policies import Device, Kind
+from scheduler_policies.device import Price
+from scheduler_policies.machine import TYPICAL_CPU
 from tasks.forecast import uncut
 from tasks.inputs.validation import make_problem
 
@@ -149,6 +152,23 @@ def test_where_no_device_is_named_the_plan_is_that_of_the_simulator_of_last_reso
     (tmp_path / "resources.xml").write_text("<ResourcesList/>")
     assert main(["plan", chain, "--observable", "Z0", "--resources", str(tmp_path)]) == 0
     assert "Expect: exact values in " in (shown := capsys.readouterr().out) and "on cpu-last-resort" in shown
+
+
+def test_where_plans_are_compared_by_price_their_prices_are_shown(tmp_path, capsys, monkeypatch):
+    circuit = QuantumCircuit(4)
+    for q in range(3):
+        circuit.ry(0.3, q)
+        circuit.cx(q, q + 1)
+    (path := tmp_path / "line.qasm").write_text(qasm3.dumps(circuit))
+    dear = replace(TYPICAL_CPU, price=Price(per_second=1000.0))
+    monkeypatch.setattr("apps.cli.plan.run_devices", lambda path: [dear])
+    words = ["plan", str(path), "--max-qubits", "2", "--shots", "1000", "--plan-seconds", "0"]
+    assert main([*words, "--explain", "--minimise", "cost"]) == 0
+    shown = capsys.readouterr().out
+    header, _, *rows = shown[shown.index("taken: the least predicted price") :].splitlines()[1:]
+    assert header.split()[-2:] == ["time", "price"]
+    prices = [float(row.split()[-1]) for row in rows]
+    assert min(prices) > 0 and rows[0].startswith("chosen") and prices[1:] == sorted(prices[1:])
 
 
 def test_of_very_many_fragments_the_first_are_listed_and_what_no_float_holds_is_said():
