@@ -204,7 +204,12 @@ class _Search:
                 continue
             several = width == self.max_qubits and first
             for seeds in splits.of_qubits(
-                width, seeds=several, more=(0, 1) if first else (0,), exact=self.shots is None, seed=self.seed
+                width,
+                seeds=several,
+                more=(0, 1) if first else (0,),
+                exact=self.shots is None,
+                swept=self._states > 0,
+                seed=self.seed,
             ):
                 for cost, split in seeds:
                     if not self._affords(cost) and tried[widths[0]] < inf:
@@ -232,19 +237,23 @@ class _Search:
                 return
         self._rounds(best)
 
+    @cached_property
+    def _states(self) -> int:
+        """Kept after each gate of a sweep; 0 where there is none."""
+        ends = self.circuit.ends
+        if self.shots is None or self.starts or int(ends.qubits.max()) >= MOST_QUBITS:
+            return 0
+        a_gate, a_state = sweep_seconds(self.circuit)
+        states = int((_SWEEP_SHARE * self._budget() / (2 * len(ends.weights)) - a_gate) / a_state)
+        return states if states >= _FEWEST_STATES else 0
+
     def _sweep(self, width: int) -> None:
         """Over all gates in order and back, where there are few: gates that copies serve are seen at once."""
-        ends = self.circuit.ends
-        if self.shots is None or self.starts:
-            return
-        if int(ends.qubits.max()) >= MOST_QUBITS:
+        if not self._states:
             return
         a_gate, a_state = sweep_seconds(self.circuit)
-        gates = len(ends.weights)
-        states = int((_SWEEP_SHARE * self._budget() / (2 * gates) - a_gate) / a_state)
-        if states < _FEWEST_STATES:
-            return
-        sweep = partial(swept, self.circuit, width, states, several=_TAKEN, within=_GAIN, others=_OTHERS)
+        gates = len(self.circuit.ends.weights)
+        sweep = partial(swept, self.circuit, width, self._states, several=_TAKEN, within=_GAIN, others=_OTHERS)
         there = sweep(backwards=False)
         back = sweep(backwards=True, other_way=there)
         self.spent += 2 * (a_gate * gates + a_state * there.states)  # as if the second left out nothing

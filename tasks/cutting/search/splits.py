@@ -35,7 +35,7 @@ class Splits:
         self._made: dict[tuple[object, ...], np.ndarray | None] = {}
 
     def of_qubits(
-        self, width: int, *, seeds: bool, more: Sequence[int], exact: bool, seed: int
+        self, width: int, *, seeds: bool, more: Sequence[int], exact: bool, swept: bool, seed: int
     ) -> Iterator[list[Step]]:
         """Into as few blocks as fit and so many more: each list is one way by one seed after the other.
 
@@ -44,6 +44,7 @@ class Splits:
             seeds: whether other seeds than the first may be worth their cost.
             more: blocks than needed, none or one, in turn.
             exact: whether for an exact run.
+            swept: whether a sweep looks at all gates, too: it sees what copies serve.
             seed: the first.
         """
         cost = _SPLIT_S + _QUBIT_S * self._qubits
@@ -53,7 +54,7 @@ class Splits:
             many = _SEEDS[spare] if seeds else 1
             yield [self._step(cost, self._of_qubits, number + spare, width, seed + k) for k in range(many)]
             if self._nets is not None:
-                many = min(many, 1 - spare if exact else _NET_SEEDS)
+                many = min(many, 1 - spare if exact else 1 if swept else _NET_SEEDS)
                 for room in (1, 0):  # for a copy
                     own = max(1, width - room)
                     blocks = ceil(self._qubits / own) + spare
