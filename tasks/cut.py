@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import ceil
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ from scheduler_policies.device import Device
 from scheduler_policies.machine import TYPICAL_CPU
 from tasks.cutting import Cut, CuttingError, Plan, make_plan, make_plans
 from tasks.cutting.cost import exact_fragment_seconds
+from tasks.cutting.objectives.error import log_variance
+from tasks.cutting.partition import partition_of
+from tasks.cutting.search.sketch import sketch_of
 from tasks.model.problem import Problem
 from tasks.options import Options, plan_limits
 from tasks.runtime import IN_DELETE, Outcome, Ticket, constraint, contained, task
@@ -23,6 +27,8 @@ _ALWAYS_S = 0.15
 _LONGER = 1.25  # so many times the seconds in which the first plan would reach the same error, a plan may take
 _ROOM_BYTES = 1 << 31  # for the errors of one plan
 _CLEARLY = 0.97  # a plan that the search ranked lower has to be better by more than predictions are uncertain
+_GUESSED = 0.5  # the same where the error of the first is a guess: these are within twice of each other
+_LARGEST = 500.0  # powers of two of an error
 _NARROWER = (0.75, 0.5)  # of the width allowed, where noise may make narrower fragments pay
 _MOST_WIDTHS, _OF_A_WIDTH = 3, 2
 
@@ -111,11 +117,15 @@ def chosen_plan(problem: Problem, cuts: tuple[Cut, ...] | None, limits: Mapping[
         if takes <= left and variances_bytes(plans[k]) <= room:
             left -= takes
             kept.append(k)
-        elif k == 0:  # nothing to compare the others with
-            break
-    if len(kept) < 2:
+    if kept in ([], [0]) or (noisy and 0 not in kept):  # nothing to compare it with
         return plans[0]
     errors = {k: _predicted_error(problem, plans[k], shots, devices if noisy else (), mitigation) for k in kept}
+    clearly = _CLEARLY
+    if 0 not in errors:
+        # The search's guess of it, which is too large, as much as for the others: within twice as much of that.
+        guessed = {k: _guessed_error(plans[k], shots) for k in (0, *kept)}
+        errors[0] = guessed[0] * median(errors[k] / guessed[k] for k in kept)
+        clearly = _GUESSED
     worth = [
         k
         for k, error in errors.items()
@@ -124,7 +134,7 @@ def chosen_plan(problem: Problem, cuts: tuple[Cut, ...] | None, limits: Mapping[
         or took[k] * error**2 <= _LONGER * took[0] * errors[0] ** 2
     ]
     best = min(worth, key=lambda k: errors[k])
-    return plans[best if errors[best] < _CLEARLY * errors[0] else 0]
+    return plans[best if errors[best] < clearly * errors[0] else 0]
 
 
 def only_noisy(devices: Sequence[Device]) -> bool:
@@ -170,6 +180,11 @@ def _predicted_error(problem: Problem, plan: Plan, shots: int, devices: Sequence
     if devices:
         errors = np.hypot(errors, noise_biases(problem, plan, devices, mitigation=mitigation))
     return float(errors.max(initial=0.0))
+
+
+def _guessed_error(plan: Plan, shots: int) -> float:
+    """What the search ranks by: nothing is simulated for it, and it is several times too large."""
+    return float(2.0 ** min(log_variance(sketch_of(partition_of(plan)), shots) / 2, _LARGEST))
 
 
 def _plan(problem: Problem, cuts: tuple[Cut, ...] | None, limits: dict[str, Any]) -> Any:

@@ -389,6 +389,23 @@ def test_a_plan_whose_error_takes_longer_than_it_may_is_not_compared(monkeypatch
     assert [plans.index(plan) for plan in asked] == [0, 2]
 
 
+@pytest.mark.parametrize(("errors", "taken"), [((0.9, 0.5), 0), ((0.9, 0.3), 2), ((0.3, 0.9), 1)])
+def test_where_the_first_plan_takes_too_long_its_error_is_guessed_as_those_of_the_others_are(
+    errors, taken, monkeypatch
+):
+    """Guesses of 4, 3 and 3: where the others err .3 and .1 of theirs, the first one is likely to err .8."""
+    problem = problem_of(brickwork(8, 3, np.random.default_rng(4), gate="rzz"), ["Z" * 8], np.ones((1, 1)))
+    limits = {"max_qubits": 5, "shots": 100_000, "memory_bytes": None, "seed": 0, "plan_seconds": None}
+    plans = make_plans(problem, **limits, most=3)
+    known = dict(zip(map(id, plans), (np.nan, *errors), strict=True))
+    guessed = dict(zip(map(id, plans), (4.0, 3.0, 3.0), strict=True))
+    monkeypatch.setattr("tasks.cut.compared_plans", lambda *_: plans)
+    monkeypatch.setattr("tasks.prediction.variances_seconds", lambda plan: 50.0 if plan is plans[0] else 0.01)
+    monkeypatch.setattr("tasks.cut._predicted_error", lambda _, plan, *__: known[id(plan)])
+    monkeypatch.setattr("tasks.cut._guessed_error", lambda plan, _: guessed[id(plan)])
+    assert chosen_plan(problem, None, limits) is plans[taken]
+
+
 def test_an_observable_of_no_terms_that_count_takes_a_shot():
     problem = make_problem(brickwork(4, 2, np.random.default_rng(4)), ["Z0 - Z0"])
     plan = make_plan(problem, max_qubits=3, shots=1000)
