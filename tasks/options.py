@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.errors import InputError
+from tasks.model.sizes import MAX_SHOTS
 
 # What checks a value is imported where there is one to check: `qompass --help` needs none of it.
 if TYPE_CHECKING:
     from tasks.cutting.cuts import Cut
 
 MAX_WIDTH = 10**6
-MAX_SHOTS = 10**10
 MAX_SEED = 2**63 - 1
 LEAST_ERROR, MOST_ERROR = 1e-100, 1e100
 MOST_PLAN_SECONDS = 86_400

@@ -14,8 +14,8 @@ from apps.variational.ansatz import ANSATZE, Ansatz
 from apps.variational.energies import Hamiltonian
 from apps.variational.search import Search
 from tasks.errors import InputError
-from tasks.model.sizes import bytes_text
-from tasks.options import MAX_SHOTS, Options, options_document
+from tasks.model.sizes import MAX_SHOTS, bytes_text
+from tasks.options import Options, options_document
 from tasks.runs.settings import stored_settings
 
 SETTINGS_NAME = "optimise.json"

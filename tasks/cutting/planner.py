@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from math import log2
+from math import inf, log2
 from typing import Any
 
 from scipy.sparse import csr_array
@@ -15,7 +15,7 @@ from scheduler_policies.device import Device
 from scheduler_policies.machine import AMPLITUDE_BYTES
 from tasks.cutting.cost import cheaper_way, choose_schemes, fragment_cost, greedy_contraction, stabiliser_seconds
 from tasks.cutting.cuts import Cut
-from tasks.cutting.errors import CuttingError
+from tasks.cutting.errors import CuttingError, TooFewShotsError
 from tasks.cutting.kinds import cheapest_kind, cut_kind
 from tasks.cutting.objectives import find_objective
 from tasks.cutting.objectives.error import log_variance
@@ -27,7 +27,7 @@ from tasks.cutting.search.narrower import exact_cuts
 from tasks.cutting.search.sketch import MOST_TENSOR_BITS, sketch_of
 from tasks.cutting.variants import count_variants, measurement_groups
 from tasks.model.problem import Problem
-from tasks.model.sizes import bytes_text
+from tasks.model.sizes import MAX_SHOTS, bytes_text
 from tasks.model.tensor import Structure
 
 _WORTH_CUTTING_S = 1.0  # a simulation of the whole that takes longer may be quicker in pieces
@@ -165,15 +165,16 @@ def _plans(
     try:
         return _first_within(problem, ways, limit, price, finished, most)
     except CuttingError as refusal:
-        if shots is None or refusal.field == "shots" or aim.name == "work":
+        if shots is None or aim.name == "work":
             raise
-        # What takes fewest shots may be too large to join; what is quickest to join is a plan, if a dear one.
+        # What takes fewest shots may be too large to join, or have too many variants; what is quickest to join is a
+        # plan, if a dear one.
         quickest = find_objective("work")
         ways = candidate_cuts(problem, limit, quickest, seed=seed, seconds=plan_seconds, runs=runs)
         try:
             return _first_within(problem, ways, limit, price, finished, most)
-        except CuttingError:
-            raise refusal from None
+        except CuttingError as other:
+            raise min((refusal, other), key=_variants_of) from None
 
 
 def _without_amplitudes(whole: Partition, shots: int | None, devices: Sequence[Device]) -> bool:
@@ -221,7 +222,7 @@ def _first_within(
     if plans:
         return plans
     if refusals:
-        raise refusals[0]
+        raise min(refusals, key=_variants_of)
     within = [candidate for candidate in seen if _widest(candidate.fragments) <= limit]
     if not within:
         raise CuttingError(
@@ -232,6 +233,11 @@ def _first_within(
     best = min(within, key=_tensor_bits)
     _refuse_too_many_ends(best, price)
     raise AssertionError("a plan within all limits was left out")
+
+
+def _variants_of(refusal: CuttingError) -> float:
+    """Of the plan that was refused for them: it kept all other limits."""
+    return refusal.variants if isinstance(refusal, TooFewShotsError) else inf
 
 
 def _of_cheapest_kinds(problem: Problem, found: Partition) -> Partition:
@@ -389,10 +395,18 @@ def _checked(
         )
     variants = sum(c.variants for c in plan.costs)
     if shots is not None and shots < variants:
-        raise CuttingError(
-            f"`shots` {shots}: the plan has {variants} distinct variants and each needs a shot; give at least "
-            f"{variants}, better {100 * variants}",
+        needed = f"`shots` {shots}: the plan has {variants} distinct variants and each needs a shot"
+        if variants > MAX_SHOTS:
+            raise TooFewShotsError(
+                f"{needed}, more than the {MAX_SHOTS} that there may be; allow more qubits a fragment, on a wider "
+                "device, or cut elsewhere",
+                field="max_qubits",
+                variants=variants,
+            )
+        raise TooFewShotsError(
+            f"{needed}; give at least {variants}, better {min(100 * variants, MAX_SHOTS)}",
             field="shots",
+            variants=variants,
         )
     if shots is not None:
         error = 2.0 ** min(log_variance(sketch_of(partition_of(plan)), shots) / 2, _LARGEST)

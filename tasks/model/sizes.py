@@ -1,7 +1,8 @@
-"""Amounts of memory in words."""
+"""Amounts of memory in words, and the most shots that there may be."""
 
 from __future__ import annotations
 
+MAX_SHOTS = 10**10
 _MOST = 999.5  # that three digits say
 
 

@@ -297,3 +297,31 @@ def test_a_refusal_says_the_narrowest_width_that_would_do_and_its_price(shots, p
     said = int(str(refused.value).split("`max_qubits` ")[-1].split(":")[0])
     assert 2 < said <= 9
     assert max(f.width for f in make_plan(problem, max_qubits=said, shots=shots).fragments) <= said
+
+
+def test_too_few_shots_get_the_plan_of_fewest_variants_or_a_refusal_that_names_it(monkeypatch):
+    """A line of three: three CZs between the first two, one between the last."""
+    circuit = QuantumCircuit(3)
+    for pair in [(0, 1), (0, 1), (0, 1), (1, 2)]:
+        circuit.ry(0.3, pair)
+        circuit.cz(*pair)
+    problem = problem_of(circuit, ["ZZZ"], np.ones((1, 1)))
+    dear, cheap = (GateCut(2), GateCut(5), GateCut(8)), (GateCut(11),)
+    many, few = (sum(c.variants for c in make_plan(problem, cuts=cuts, shots=100).costs) for cuts in (dear, cheap))
+    assert few < many
+    asked = {"overhead": [dear], "work": [cheap]}
+    monkeypatch.setattr("tasks.cutting.planner.candidate_cuts", lambda _problem, _limit, aim, **_: asked[aim.name])
+    assert make_plan(problem, max_qubits=2, shots=many).cuts == dear
+    assert make_plan(problem, max_qubits=2, shots=many - 1).cuts == cheap
+    for found in ([dear], [cheap]), ([dear, cheap], [dear]):
+        asked["overhead"], asked["work"] = found
+        with pytest.raises(CuttingError, match=f"give at least {few}, better {100 * few}$") as refused:
+            make_plan(problem, max_qubits=2, shots=few - 1)
+        assert refused.value.field == "shots"
+    monkeypatch.setattr("tasks.cutting.planner.MAX_SHOTS", few)
+    with pytest.raises(CuttingError, match=f"give at least {few}, better {few}$"):
+        make_plan(problem, max_qubits=2, shots=few - 1)
+    monkeypatch.setattr("tasks.cutting.planner.MAX_SHOTS", few - 1)
+    with pytest.raises(CuttingError, match=f"more than the {few - 1} .* allow more qubits .* wider device") as refused:
+        make_plan(problem, max_qubits=2, shots=few - 1)
+    assert "give at least" not in str(refused.value) and refused.value.field == "max_qubits"
