@@ -110,16 +110,20 @@ def _affordable(
     left = pool.money_left
     if left is None or pool.budget is None or pool.aim is None:
         return wanted
+    left = max(left, 0.0)
     asked = sum(int(shots.sum()) for shots in wanted.values())
     for looked in range(_FITTINGS):
-        jobs = sampled_jobs(plan, shots_by_fragment(plan, wanted), seed, round_index=number)
-        price = driver.state.price_of([job.piece for job in jobs], time.monotonic()) if jobs else 0.0
+        price = _price_of(plan, wanted, driver, seed, number)
         if price <= left:
             break
-        fits = (0.98 * max(left, 0.0) / price) ** (looked + 1)  # what jobs cost does not fall with their shots
+        fits = (0.98 * left / price) ** (looked + 1)  # what jobs cost does not fall with their shots
         wanted = {index: (fits * shots).astype(shots.dtype) for index, shots in wanted.items()}
     else:
         wanted = {index: np.zeros_like(shots) for index, shots in wanted.items()}
+    if not any(shots.any() for shots in wanted.values()):
+        pool.aim = pool.budget - left  # as if all were spent: what has a price is then used only where nothing else can
+        if _price_of(plan, more, driver, seed, number) <= left:
+            wanted = {index: np.array(shots) for index, shots in more.items()}
     taken = sum(int(shots.sum()) for shots in wanted.values())
     if taken < asked:
         driver.directory.record.note(
@@ -127,6 +131,12 @@ def _affordable(
             "errors are what these give"
         )
     return wanted
+
+
+def _price_of(plan: Plan, wanted: Mapping[int, np.ndarray], driver: Driver, seed: int, number: int) -> float:
+    """Of a round's shots where the policy would place them now."""
+    jobs = sampled_jobs(plan, shots_by_fragment(plan, wanted), seed, round_index=number)
+    return driver.state.price_of([job.piece for job in jobs], time.monotonic()) if jobs else 0.0
 
 
 def shots_by_fragment(plan: Plan, more: Mapping[int, np.ndarray]) -> list[np.ndarray]:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from scheduler_policies import Goal, Price
 from tasks import execute
 from tasks.cutting import make_plan
 from tasks.dispatch.driver import steps_of
 from tasks.dispatch.errors import value_of
 from tasks.dispatch.result_store import found_results
-from tasks.dispatch.rounds import _mean_price, first_round, shots_by_fragment
+from tasks.dispatch.rounds import _affordable, _mean_price, first_round, shots_by_fragment
 from tasks.execution.jobs import run_job, sampled_jobs, uniform_shots
 from tasks.execution.pieces import Piece
 from tasks.runs import RunDirectory, RunRecordError
 from tasks.runtime import Failure, Outcome, Reason
 from tasks.workflow import Options, RunError, run
+from tests.dispatch.script import a_qpu, script
 from tests.oracles import brickwork, random_problem
 
 
@@ -146,3 +151,22 @@ def test_steps_and_values():
     for reason, words in ((Reason.REFUSED, "^no such gate$"), (Reason.KILLED, "^the plan: no such gate$")):
         with pytest.raises(RunError, match=words):
             value_of(Outcome(failure=Failure(reason, "no such gate")), "the plan")
+
+
+@pytest.mark.parametrize("free", [True, False])
+def test_a_round_that_the_money_left_does_not_hold_runs_on_what_is_free(plan, free):
+    """A job of A costs more than is left, however few its shots; the policy takes A while there is any money."""
+    devices = [replace(a_qpu("A"), price=Price(per_job=1.0, per_shot=0.001))] + [a_qpu("B")] * free
+
+    def policy(works, pool, goal, /):
+        return [(work, "A" if goal.budget > 0 or not free else "B") for work in works]
+
+    told = []
+    script_of_run = script(*devices, policy=policy, goal=Goal(1e9, 0.5), fragments=len(plan.fragments))
+    script_of_run.state.pool.aim = 0.5
+    record = SimpleNamespace(note=told.append)
+    driver = SimpleNamespace(state=script_of_run.state, directory=SimpleNamespace(record=record))
+    more = {f.index: np.full((2, c.variants), 9) for f, c in zip(plan.fragments, plan.costs, strict=True)}
+    found = _affordable(plan, more, driver, 2, 1)
+    assert all((found[index] == (shots if free else 0)).all() for index, shots in more.items())
+    assert bool(told) is not free
