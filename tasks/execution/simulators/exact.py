@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 
 from scheduler_policies.machine import PART
+from tasks.cutting.cost import pauli_bases
 from tasks.cutting.pauli_bases import PauliBasis, bases_of
 from tasks.cutting.plan import Fragment
 from tasks.execution.simulators.gram import half_grams, set_apart
@@ -39,7 +40,7 @@ def exact_tensor(fragment: Fragment, state: OpenState, *, threads: int = 1) -> n
     pairs, here = branches**2, state.gpu is None
     batch = max(1, 2 * PART // max(pairs, tensor[..., 0].size))
     bases = LegBases(legs, state.branchings)
-    chosen = bases_of(fragment, state.rest, branches, turns=2 if here else 0)
+    chosen = pauli_bases(fragment) if here else bases_of(fragment, state.rest, branches, turns=0)
     plans: list[dict[int, list[Pass]]] = []
     for one in chosen:
         done = sum(max(plan) for plan in plans)
