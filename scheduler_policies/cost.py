@@ -61,9 +61,9 @@ def exact_seconds(
         numbers: in the tensor.
     """
     speed, many = device.speed, max(factors, 1)
-    rows, pairs = _doubled(width - outputs), _doubled(2 * (branches + outputs))
+    amplitudes, pairs = _doubled(width + branches), _doubled(2 * (branches + outputs))
     met = _doubled(width - outputs + 2 * (branches + outputs))
-    grams = (passes or many) * (speed.grams + rows * speed.row) + many * met * speed.pair
+    grams = (passes or many) * (speed.grams + amplitudes * speed.amplitude_pass) + many * met * speed.pair
     made = many * pairs * speed.entry + numbers * speed.number
     return open_state_seconds(device, width, depth, branches, gates) + grams + made
 

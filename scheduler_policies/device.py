@@ -75,7 +75,7 @@ class Speed:
         place: one place of such a distribution (simulator).
         amplitude_gate: one gate applied to one amplitude (simulator).
         grams: fixed cost of one pass over a state for Gram matrices of observable factors (simulator).
-        row: one row of a state, its amplitudes in all branches, in one such pass (simulator).
+        amplitude_pass: one amplitude, of all branches, in one such pass (simulator).
         pair: one amplitude of one pair of branches for one factor (simulator).
         entry: one pair of branches of one factor (simulator; on a GPU, its host).
         number: one number of a fragment tensor, made and stored (simulator; on a GPU, its host).
@@ -90,7 +90,7 @@ class Speed:
     place: float = 0.0
     amplitude_gate: float = 0.0
     grams: float = 0.0
-    row: float = 0.0
+    amplitude_pass: float = 0.0
     pair: float = 0.0
     entry: float = 0.0
     number: float = 0.0

@@ -10,45 +10,47 @@ from scheduler_policies.device import Device, Kind, Speed
 # double-precision simulator (results/benchmarks/planner.md); GPU: what about 2 TB/s of memory bandwidth give, not
 # measured; QPU: a superconducting machine with a 250 us repetition delay.
 CPU_SPEED = Speed(
-    job=6e-3, circuit=2.3e-4, gate=1.25e-5, amplitude_gate=3e-10, grams=1.3e-4, row=5.6e-9, pair=8e-11,
-    entry=4.1e-8, number=1.35e-8, draw=1e-4, place=2.2e-8, shot=2e-8,
+    job=6e-3, circuit=2e-4, gate=1e-5, amplitude_gate=4.5e-10, grams=3e-4, amplitude_pass=1.1e-8, pair=3.4e-11,
+    entry=6.7e-8, number=5.9e-9, draw=1e-4, place=2.2e-8, shot=2e-8,
 )  # fmt: skip
-GPU_SPEED = replace(CPU_SPEED, job=0.2, circuit=0.02, gate=6e-5, amplitude_gate=2.5e-11, row=5e-10, pair=1e-11)
+GPU_SPEED = replace(
+    CPU_SPEED, job=0.2, circuit=0.02, gate=6e-5, amplitude_gate=2.5e-11, amplitude_pass=5e-10, pair=1e-11
+)
 QPU_SPEED = Speed(job=2.0, circuit=0.02, shot=2.5e-4, layer=1e-7)
 TYPICAL_CPU = Device("cpu", Kind.CPU, speed=CPU_SPEED)
 
 CONTRACTION_FLOPS = 5e10  # operations a second of contractions on one core, as a greedy path counts them
 JOIN_FRAGMENT_S = 2.5e-4  # of a contraction, for each fragment
-JOIN_REFINE_S = 1.8e-3  # where the path is refined, for each fragment: subtrees of eight are searched twice over
+JOIN_REFINE_S = 3.0e-3  # where the path is refined, for each fragment: subtrees of eight are searched twice over
 JOIN_NUMBER_S = 7.3e-9  # and for each number of the fragments' tensors, read and put in order
 
 # Those that follow are fitted to whole runs (results/benchmarks/planner.md, `planner_seconds fit`).
 # Beside its work, of a run that is done in one process: the run, a fragment, a number of its tensors, which are stored.
-INLINE_RUN_S = 2e-5
-INLINE_FRAGMENT_S = 1.5e-3
-INLINE_NUMBER_S = 2.4e-8
-ENGINE_RUN_S = 0.93  # of a run that is not: an engine and its first process start
-ENGINE_NUMBER_S = 2.8e-8  # and a number of its tensors goes to the process that contracts them
+INLINE_RUN_S = 2.1e-5
+INLINE_FRAGMENT_S = 2.7e-3
+INLINE_NUMBER_S = 2.6e-8
+ENGINE_RUN_S = 0.82  # of a run that is not: an engine and its first process start
+ENGINE_NUMBER_S = 3.5e-8  # and a number of its tensors goes to the process that contracts them
 # Of a sampled one, in two rounds of shots: the run, a fragment, a variant, a distinct outcome of one; and each leg of a
 # variant that reads so many bits that it is looked at alone.
-ROUNDS_RUN_S = 7.9e-3
-ROUNDS_FRAGMENT_S = 4.8e-3
-ROUNDS_VARIANT_S = 1.6e-5
-ROUNDS_OUTCOME_S = 1.1e-7
-ROUNDS_LEG_S = 3.8e-4
+ROUNDS_RUN_S = 1.7e-3
+ROUNDS_FRAGMENT_S = 1.4e-2
+ROUNDS_VARIANT_S = 8.1e-5
+ROUNDS_OUTCOME_S = 2.1e-7
+ROUNDS_LEG_S = 6.7e-4
 # What draws take in whole runs, where all of a round's are made together (of `Speed`, in place of a CPU's own).
 DRAWN_TOGETHER = {"draw": 2e-5, "place": 1.8e-8, "shot": 3.4e-8}
 # Of the estimates: the run, a fragment of each term; of sampled ones, with their errors: the run, a fragment, a
 # variant, a distinct outcome, a leg as above.
-JOIN_RUN_S = 6.9e-4
-JOIN_TERM_S = 7.6e-6
-ERRORS_RUN_S = 5.3e-3
-ERRORS_FRAGMENT_S = 4.5e-4
-ERRORS_VARIANT_S = 4.6e-6
-ERRORS_OUTCOME_S = 1.3e-7
-ERRORS_LEG_S = 1.7e-4
+JOIN_RUN_S = 2.5e-3
+JOIN_TERM_S = 9e-6
+ERRORS_RUN_S = 6.8e-3
+ERRORS_FRAGMENT_S = 2.0e-3
+ERRORS_VARIANT_S = 1.7e-6
+ERRORS_OUTCOME_S = 1.5e-7
+ERRORS_LEG_S = 3.2e-4
 # In both: what each outcome that a variant can have is worth to a term asked for; all of them counted as so many more.
-ERRORS_PLACE_S = 2.1e-8
+ERRORS_PLACE_S = 3.9e-8
 ERRORS_PLACE_TERMS = 4
 ERRORS_PLACE_BITS = 12  # variants with more bits are looked at alone
 
@@ -61,7 +63,7 @@ LEAST_PASS_S = 1e-9
 # Qubits whose bits are drawn from one distribution at most; the others follow for the outcomes drawn.
 DRAWN_FIRST = 15
 # A gate of a plain circuit takes so many times what one of an open-leg simulation takes, whose gates act in blocks.
-PLAIN_GATE = 8.0
+PLAIN_GATE = 5.3
 # Of a matrix product state, fitted to 60 random fragments and judged on others (results/benchmarks/limit.md).
 PRODUCT_STEP_S = 3e-6  # of a step
 PRODUCT_TURN_S = 3.1e-5  # of a QR of a site

@@ -43,7 +43,7 @@ from tasks.cutting.product_program import ProductProgram, product_program
 from tasks.cutting.variants import count_variants, leg_choices, measurement_groups
 
 MAX_VARIANTS = 4096  # of one fragment: beyond this a leg's cheaper settings are taken, where it has some
-_BLOCKS, _DRAWN_BLOCKS = 1.0, 2.4  # times what blocks of gates are counted with: they took, in exact and drawn runs
+_BLOCKS, _DRAWN_BLOCKS = 1.0, 1.6  # times what blocks of gates are counted with: they took, in exact and drawn runs
 _SIMULATED = 48  # qubits: no machine holds the state of more, and a program for it is not worth its time
 _MOST = 2**1000  # opt_einsum counts in integers of any size
 WIDE = 16  # qubits from which a way without all amplitudes can be the quicker one by much

@@ -19,8 +19,8 @@ from tasks.cutting.plan import Fragment
 from tasks.cutting.step_order import fused, line_order, opened_late
 
 # Nanoseconds an amplitude for a block of 1, 2, ... qubits, and microseconds a block, on one 2 GHz core.
-_AMPLITUDE_NS = (2.4, 2.4, 3.5, 5.5, 9.5, 15.0)
-_BLOCK_US = 20.0
+_AMPLITUDE_NS = (3.6, 3.6, 5.2, 8.2, 14.0, 22.0)
+_BLOCK_US = 50.0
 _LARGE = 14  # qubits from which blocks of 6 are never the quickest
 
 

@@ -28,7 +28,7 @@ from tasks.inputs.validation import make_problem
 
 _REPEATS, _LONG_S = 9, 1.0  # of a measurement: at most, and the seconds after which it is not repeated
 _SHOTS = (20, 2000)  # a variant
-_EXACT = ("circuit", "gate", "amplitude_gate", "grams", "row", "pair", "entry")  # constants of whole tensors
+_EXACT = ("circuit", "gate", "amplitude_gate", "grams", "amplitude_pass", "pair", "entry")  # constants of whole tensors
 _DRAWN = ("draw", "place", "shot")  # and of counts, beside their state
 _SIDE = 256
 _SIZES = ((6, 1, 4), (6, 3, 8), (12, 2, 20), (16, 1, 30), (16, 3, 10), (20, 2, 12), (22, 0, 10))  # half, cuts, layers

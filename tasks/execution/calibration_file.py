@@ -25,7 +25,7 @@ from tasks.runtime.regular_file import open_regular
 
 logger = logging.getLogger(__name__)
 
-VERSION = 3
+VERSION = 4
 _MOST_BYTES = 1 << 16
 _FROM_TYPICAL = 1e4  # times faster or slower than a typical core no machine is
 _NUMBERS = ("contraction_flops", "accuracy", "waited")

@@ -84,7 +84,7 @@ def ring_of_pairs(qubits, cuts, labels):
 
 CASES = {
     "a state": two_halves(40, 1, labels_of(40, 2), deeper=12),  # too deep for a product of matrices
-    "states": two_halves(32, 3, labels_of(32, 4)),
+    "states": two_halves(32, 3, labels_of(32, 4), deeper=8),
     "a state for each of many branches": two_halves(20, 7, labels_of(20, 3)),
     "Gram matrices": two_halves(8, 6, labels_of(8, 60)),
     "Gram matrices of rank 4": two_halves(12, 3, labels_of(12, 60), "swap"),
@@ -205,7 +205,7 @@ def test_seconds_count_the_simulation_and_every_pair_of_branches():
     simulated = speed.circuit + gates * (speed.gate + 2**6 * speed.amplitude_gate)
     assert factors_of_x_parts(fragment).tolist() == [2, 1] and factors == 3, "Z and I together, X"
     assert gram_passes(fragment) == 3, "one over all rows, one over half of them"
-    passes = 3 * (speed.grams + 2**4 * speed.row)
+    passes = 3 * (speed.grams + 2**6 * speed.amplitude_pass)
     made = factors * 4**2 * (2**4 * speed.pair + speed.entry + speed.number)
     assert exact_fragment_seconds(fragment) == pytest.approx(simulated + passes + made)
     cost = fragment_cost(fragment, ("full", "minimal"))

@@ -227,7 +227,7 @@ def test_the_time_of_a_program_is_that_of_all_its_blocks():
     layout = _Layout((0, 1))
     for _ in range(3):
         layout.add([Gate((0, 1), CXGate().to_matrix())])
-    assert layout.nanoseconds == pytest.approx(3 * (20_000 + 4 * 2.4)), "20 us a block, 2.4 ns an amplitude"
+    assert layout.nanoseconds == pytest.approx(3 * (50_000 + 4 * 3.6)), "50 us a block, 3.6 ns an amplitude"
 
 
 PLANS = """

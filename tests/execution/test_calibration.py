@@ -142,7 +142,18 @@ def test_a_machine_that_takes_what_the_model_says_has_the_constants_of_the_model
     monkeypatch.setattr(calibration._Clock, "seconds", seconds)
     found = calibrate()
     assert found.accuracy > 99.99
-    for name in ("circuit", "gate", "amplitude_gate", "grams", "row", "pair", "entry", "draw", "place", "shot"):
+    for name in (
+        "circuit",
+        "gate",
+        "amplitude_gate",
+        "grams",
+        "amplitude_pass",
+        "pair",
+        "entry",
+        "draw",
+        "place",
+        "shot",
+    ):
         assert getattr(found.speed, name) == pytest.approx(getattr(speed, name), rel=1e-4), name
 
 

@@ -85,9 +85,9 @@ def test_the_price_adds_jobs_shots_and_seconds():
 
 
 def test_an_exact_tensor_takes_passes_over_its_state_and_pairs_of_branches_of_each_factor():
-    device = replace(CPU, speed=Speed(amplitude_gate=1e-9, grams=1e-4, row=1e-7, pair=1e-10, entry=1e-8))
+    device = replace(CPU, speed=Speed(amplitude_gate=1e-9, grams=1e-4, amplitude_pass=1e-7, pair=1e-10, entry=1e-8))
     state = 30 * 2**11 * 1e-9
-    one_pass = 1e-4 + 2**7 * 1e-7
+    one_pass = 1e-4 + 2**11 * 1e-7
     each = 4**4 * (2**7 * 1e-10 + 1e-8)
     assert exact_seconds(device, 8, 0, 3, 1, 50, 30, 7) == pytest.approx(state + 7 * one_pass + 50 * each)
     assert exact_seconds(device, 8, 0, 3, 1, 50, 30) == pytest.approx(state + 50 * one_pass + 50 * each)
