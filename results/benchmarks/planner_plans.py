@@ -83,30 +83,21 @@ def plan_again(first: int, last: int) -> None:
         DATA.write_text(json.dumps(rows, indent=1))
 
 
-def price_again(interpreters: Mapping[str, str]) -> None:
-    """Ask peers that had a plan for it again, and price it by today's constants; where one is late it is left out."""
-    rows: list[dict[str, Any]] = json.loads(DATA.read_text())
+def price_again() -> None:
+    """Price peers' plans by today's constants."""
     every = {(case.name, case.width, case.copy): case for case in cases(copies=1)}
     every |= {(name, width, 0): Case(name, build(), width) for name, build, widths in large() for width in widths}
+    rows: list[dict[str, Any]] = json.loads(DATA.read_text())
+    asked: dict[str, Any] = json.loads(ASKED.read_text())
     for row in rows:
         case = every[row["case"], row["width"], row["copy"]]
         problem = make_problem(case.circuit, ["Z" * case.circuit.num_qubits])
-        for name in [name for name, plan in row["peers"].items() if plan is not None]:
-            cuts = (
-                in_time(case.circuit, case.width)
-                if name == "find_cuts"
-                else graph_cuts(problem, case.width, GRAPHS[name])
-            )
-            row["peers"][name] = None if cuts is None else priced(problem, cuts)
-        DATA.write_text(json.dumps(rows, indent=1))
-    asked: dict[str, Any] = json.loads(ASKED.read_text())
-    for name, interpreter in interpreters.items():
-        with Peer(name, interpreter) as peer:
-            for (case_name, width, copy), case in every.items():
-                own = asked.get(f"{case_name} in {width}", {})
-                if copy == 0 and "why" not in own.get(ELSEWHERE[name], {"why": ""}):
-                    own[ELSEWHERE[name]] = found_elsewhere(peer, case)
-                    ASKED.write_text(json.dumps(asked, indent=1) + "\n")
+        elsewhere = {} if case.copy else asked.get(f"{case.name} in {case.width}", {})
+        for plan in (*row["peers"].values(), *elsewhere.values()):
+            if plan is not None and "why" not in plan:
+                plan |= priced(problem, _cuts_of(plan))
+    DATA.write_text(json.dumps(rows, indent=1))
+    ASKED.write_text(json.dumps(asked, indent=1) + "\n")
 
 
 def planned(case: Case) -> dict[str, Any]:
@@ -117,7 +108,9 @@ def planned(case: Case) -> dict[str, Any]:
     peers = {name: graph_cuts(problem, width, library) for name, library in GRAPHS.items()}
     if circuit.num_qubits <= 100 and case.copy == 0:
         peers["find_cuts"] = in_time(circuit, width)
-    row["peers"] = {name: None if cuts is None else priced(problem, cuts) for name, cuts in peers.items()}
+    row["peers"] = {
+        name: None if cuts is None else priced(problem, cuts) | {"of": _told(cuts)} for name, cuts in peers.items()
+    }
     return row
 
 
@@ -173,7 +166,10 @@ class Peer:
         if not ready:
             self.__exit__()
             return {"why": "late"}
-        answer: dict[str, Any] = json.loads(self._child.stdout.readline() or '{"why": "its process ended"}')
+        if not (line := self._child.stdout.readline()):
+            self.__exit__()
+            return {"why": "its process ended"}
+        answer: dict[str, Any] = json.loads(line)
         return answer
 
 
@@ -195,7 +191,7 @@ def found_elsewhere(peer: Peer, case: Case) -> dict[str, Any]:
         return answer
     cuts = (*map(GateCut, answer["gates"]), *(WireCut(*place) for place in answer["wires"]))
     try:
-        return {**priced(problem, cuts), "own": answer["own"], "planning": answer["seconds"]}
+        return {**priced(problem, cuts), "own": answer["own"], "planning": answer["seconds"], "of": _told(cuts)}
     except CuttingError as error:
         return {"why": str(error)}
 
@@ -209,6 +205,15 @@ def priced(problem: Any, cuts: tuple[Cut, ...]) -> dict[str, float]:
         "width": sketch.width,
         "bits": sketch.tensor_bits,
     }
+
+
+def _told(cuts: tuple[Cut, ...]) -> list[list[int]]:
+    """What can be written down: instructions, with the qubit where a wire is cut."""
+    return [[cut.instruction, cut.qubit] if isinstance(cut, WireCut) else [cut.instruction] for cut in cuts]
+
+
+def _cuts_of(plan: dict[str, Any]) -> tuple[Cut, ...]:
+    return tuple(WireCut(*place) if len(place) == 2 else GateCut(*place) for place in plan["of"])
 
 
 def graph_cuts(problem: Any, width: int, library: str) -> tuple[Cut, ...] | None:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from math import inf, isclose
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from qiskit import QuantumCircuit
 
 from results.benchmarks.planner_errors import root
 from results.benchmarks.planner_problems import FAMILIES
+from results.benchmarks.steady import SteadyClock
 from scheduler_policies.machine import TYPICAL_CPU
 from tasks.cut import chosen_plan
 from tasks.cutting import CuttingError, Plan, make_plans
@@ -39,9 +41,10 @@ DATA = Path(__file__).with_name("planner_regret.json")
 MODES = ("sampled", "exact")
 SEEDS, SHOTS, CANDIDATES = 24, 10**6, 12
 _ROOM_BYTES = 1 << 30  # for a candidate's errors; those that take more have hundreds of thousands of variants
-_TURNS, _MOST_S = 200, 24.0  # of a problem's exact runs; of all of them, about
+_TURNS, _MOST_S = 15, 40.0  # of a plan's exact runs that count; of all of a problem's, about
 LONGER, ALWAYS_S = 1.25, 0.15  # as ``tasks/cut.py`` has it
-_HOPELESS = {1: 3.0, 4: 1.6, 12: 1.3}  # after so many turns: times the least
+_WAIT_S = 0.3  # for the processor's full speed, before each
+_HOPELESS = {1: 2.5, 3: 1.5, 7: 1.25}  # after so many turns: times the least
 WIDTHS = {
     "w 20": (6, 10), "cuccaro 12": (7, 8), "swap test 13": (5, 7), "qaoa 3-regular 16": (8, 10),
     "tfim line 20, 3 steps": (5, 10), "brickwork 12, 4 layers": (4, 6), "bernstein-vazirani 30": (12, 16),
@@ -135,9 +138,9 @@ def _values(problem: Problem, plan: Plan, shots: int | None, seed: int) -> np.nd
 def seconds_of(problem: Problem, plans: list[Plan], known: Any = None) -> list[dict[str, Any]]:
     """Processor seconds of exact runs of each, of which none is predicted to start an engine.
 
-    All in one process, turn by turn in an order drawn anew, so that what else the machine does meets all alike; after
-    a few turns only those go on that may yet be the best. Other work makes a turn longer by up to a half, at random,
-    and none shorter: the least repeats itself within a few per cent, which the least of either half of the turns tells.
+    All in one process, turn by turn in an order drawn anew, so that what else the machine does meets all alike, as
+    seconds at the processor's full speed (``steady.py``); after a few turns only those go on that may yet be the best.
+    What is told is the median, with that of either half of the turns.
     """
     spent = [predicted_spending(plan, (TYPICAL_CPU,), None) for plan in plans]
     rows: list[dict[str, Any]] = [
@@ -152,21 +155,27 @@ def seconds_of(problem: Problem, plans: list[Plan], known: Any = None) -> list[d
         return known
     left = [k for k, plan in enumerate(plans) if done_here(plan, (TYPICAL_CPU,), None)]
     took: dict[int, list[float]] = {k: [] for k in left}
-    rng, began = np.random.default_rng(0), time.process_time()
-    for turn in range(_TURNS):
+    for k in left:  # what is loaded or worked out at a first time does not count
+        _took(problem, plans[k])
+    rng, clock, began = np.random.default_rng(0), SteadyClock(), time.process_time()
+    while left and time.process_time() - began < _MOST_S:
         for k in rng.permutation(left).tolist():
-            took[k].append(_took(problem, plans[k]))
-        if turn == 0:
-            took = {k: [] for k in left}  # what is loaded or worked out at a first time does not count
-        if turn in _HOPELESS:
-            least = min(min(own) for own in took.values())
-            left = [k for k in left if k == 0 or min(took[k]) < _HOPELESS[turn] * least]
-        if time.process_time() - began > _MOST_S:
+            if len(took[k]) < _TURNS:
+                before = clock.before(wait_s=_WAIT_S)
+                seconds, (speed, stayed) = _took(problem, plans[k]), clock.speed(before)
+                if stayed:
+                    took[k].append(speed * seconds)
+        turns = min(len(took[k]) for k in left)
+        if turns == _TURNS:
             break
+        if turns in _HOPELESS:
+            least = min(median(took[k]) for k in left)
+            left = [k for k in left if k == 0 or median(took[k]) < _HOPELESS[turns] * least]
     for k, own in took.items():
-        rows[k]["measured"] = min(own)
-        rows[k]["halves"] = [min(own[half::2] or own) for half in (0, 1)]
-        rows[k]["turns"] = len(own)
+        if own:
+            rows[k]["measured"] = median(own)
+            rows[k]["halves"] = [median(own[half::2] or own) for half in (0, 1)]
+            rows[k]["turns"] = len(own)
     return rows
 
 

@@ -3,9 +3,10 @@
 ``python -m results.benchmarks.planner_seconds fitted`` measures the runs that constants are fitted to, ``fit`` prints
 these constants for ``scheduler_policies/machine.py``, ``held_out`` measures the others, once, when they are final.
 
-Runs after the first of a kind, in this process, without the cache: what their records say of the stages beside what is
-predicted of the plan. That is linear in the constants, so that what each of them is multiplied with is kept too. The
-baseline has two constants, a circuit's and a gate's on an amplitude, fitted to the same runs.
+Runs after the first of a kind, in this process, without the cache, in seconds at the processor's full speed
+(``steady.py``): what their records say of the stages beside what is predicted of the plan. That is
+linear in the constants, so that what each of them is multiplied with is kept too. The baseline has two constants, a
+circuit's and a gate's on an amplitude, fitted to the same runs.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 from unittest import mock
 
@@ -24,6 +27,7 @@ from qiskit import QuantumCircuit
 from scipy.optimize import least_squares, nnls
 
 from results.benchmarks.planner_runs import fitted, held_out, second
+from results.benchmarks.steady import SteadyClock
 from scheduler_policies import Device, machine
 from tasks.cut import chosen_plan
 from tasks.cutting import Plan, cost
@@ -32,7 +36,7 @@ from tasks.execution.run_devices import run_devices
 from tasks.forecast import asked_of_plan
 from tasks.inputs.validation import make_problem
 from tasks.options import options_of
-from tasks.prediction import predicted_spending, spending
+from tasks.prediction import done_here, predicted_spending, spending
 from tasks.runs import RunDirectory
 from tasks.runs.temporary import temporary_runs
 from tasks.workflow import run
@@ -52,53 +56,87 @@ CONSTANTS = {
     ),
 }  # fmt: skip
 """Those that are fitted, and who uses them."""
-_MOST_RUNS, _SHORT_S = 12, 1.5  # of one problem; no more than two begin after so long
+_RUNS, _SHORT_S = 3, 4.0  # of one problem that count, at most; no more than two begin after so long
+_WAIT_S = 1.0  # for the processor's full speed, before each
 _MANY = 1000  # variants from which drawing alone is timed
 
 
 def main(sets: Sequence[str] = ("fitted", "held_out")) -> None:
     """Run what is not there yet."""
     rows: list[dict[str, Any]] = json.loads(DATA.read_text()) if DATA.exists() else []
-    done = {(row["problem"], row["held_out"]) for row in rows}
+    done, clock = {(row["problem"], row["held_out"]) for row in rows}, SteadyClock()
     for name in sets:
         held = name == "held_out"
         for problem, build, observables, options in held_out() if held else (*fitted(), *second()):
             if (problem, held) not in done:
-                rows.append({"problem": problem, "held_out": held, **measured(build(), observables, options)})
+                rows.append({"problem": problem, "held_out": held, **measured(clock, build(), observables, options)})
                 DATA.write_text(json.dumps(rows, indent=1) + "\n")
                 told, took = told_of(rows[-1:])[0], sum(rows[-1]["measured"].values())
                 print(f"{problem}: {told:.3f} predicted, {took:.3f} measured", flush=True)
 
 
-def measured(circuit: QuantumCircuit, observables: list[str], given: dict[str, Any]) -> dict[str, Any]:
-    """Predicted and measured seconds of the stages after planning; the least of some runs after a first one."""
+def measured(
+    clock: SteadyClock, circuit: QuantumCircuit, observables: list[str], given: dict[str, Any]
+) -> dict[str, Any]:
+    """Predicted and measured seconds of the stages after planning; the median of some runs after a first one."""
     problem, options = make_problem(circuit, observables), options_of(given | {"cache": "off"})
     devices = run_devices(options.resources)
     plan = chosen_plan(problem, options.cuts, asked_of_plan(options, devices))
-    seen: list[dict[str, float]] = []
+    options = replace(options, cuts=plan.cuts)  # nothing long before the stages that are measured
+    alone = done_here(plan, devices, options.shots)  # in this process: what others do does not make it longer
+    seen: list[tuple[bool, float, dict[str, float]]] = []
     began = time.perf_counter()
-    while len(seen) < 2 or (len(seen) < _MOST_RUNS and time.perf_counter() - began < _SHORT_S):
-        with temporary_runs() as parent, RunDirectory.create(parent, {"seed": 0}, problem) as directory:
-            seen.append(dict(run(problem, options, directory).record["timings"]))
+    while len(seen) < 2 or (sum(own[0] for own in seen) <= _RUNS and time.perf_counter() - began < _SHORT_S):
+        with temporary_runs() as parent, _Clocked.create(parent, {"seed": 0}, problem) as directory:
+            directory.clock = clock
+            timings = dict(run(problem, options, directory).record["timings"])
+            speed, stayed = directory.speed
+        seen.append((stayed and clock.full(speed), speed, directory.used if alone else timings))
+    counting = [own for own in seen[1:] if own[0]] or seen[1:]
     variants = sum(own.variants for own in plan.costs) if options.shots else len(plan.fragments)
     drawn = 0.0
     if options.shots and variants > _MANY:
         jobs = sampled_jobs(plan, uniform_shots(plan, options.shots), 0)
-        began = time.process_time()
+        before, began = clock.before(), time.process_time()
         for job in jobs:
             run_job(job)
-        drawn = time.process_time() - began
+        drawn = (time.process_time() - began) * clock.speed(before)[0]
     work = sum(
         (own.variants if options.shots else 1) * len(fragment.circuit.data) * 2.0**own.width
         for fragment, own in zip(plan.fragments, plan.costs, strict=True)
     )
     return {
         **parts_of(plan, devices, options.shots),
-        "measured": {stage: min(one[stage] for one in seen[1:]) for stage in STAGES},
+        "measured": {stage: median(speed * own[stage] for _, speed, own in counting) for stage in STAGES},
+        "full": sum(own[0] for own in seen[1:]),
         "drawn": drawn,
         "circuits": variants,
         "gates_on_amplitudes": work,
     }
+
+
+class _Clocked(RunDirectory):
+    """A run's folder that waits for the processor's full speed before the first stage after the plan.
+
+    It knows the processor seconds of these stages, in this process.
+    """
+
+    clock: SteadyClock
+    before: float | None = None
+    speed = (1.0, False)
+    used: dict[str, float]
+
+    @contextlib.contextmanager
+    def timing(self, stage: str) -> Iterator[None]:
+        """As it is."""
+        if stage in STAGES and self.before is None:
+            self.before, self.used = self.clock.before(wait_s=_WAIT_S), dict.fromkeys(STAGES, 0.0)
+        began = time.process_time()
+        with super().timing(stage):
+            yield
+        if stage in STAGES:
+            self.used[stage] += time.process_time() - began
+            self.speed = self.clock.speed(self.before)
 
 
 def parts_of(plan: Plan, devices: Sequence[Device], shots: int | None) -> dict[str, Any]:

@@ -1,0 +1,51 @@
+"""Timing where other machines share the processor: what work takes at full speed, as a loop run beside it tells.
+
+Where two virtual machines sit on the two threads of one core, each takes nearly twice as long while the other computes,
+for tenths of a second or for minutes, and its own clock does not tell. A loop of known work just before and just after
+does: short work waits until it runs at full speed. Longer work, or any where that does not come, is scaled by it, which
+is as right as the work is slowed down like interpreted code.
+"""
+
+from __future__ import annotations
+
+import time
+
+_TURNS = 20_000  # of the loop: about a millisecond
+_FIRST_S = 3.0  # of loops whose least is full speed to begin with
+_AFTER = 4  # of loops the first ones of which find the caches full of other things
+_DIFFER = 1.15  # times the one is the other: the speed changed meanwhile
+
+
+class SteadyClock:
+    """How fast the processor is beside some work, as part of the fastest that was seen."""
+
+    def __init__(self) -> None:
+        began, self._least = time.perf_counter(), _loop()
+        while time.perf_counter() - began < _FIRST_S:
+            self._least = min(self._least, _loop())
+
+    def before(self, wait_s: float = 0.0) -> float:
+        """What the loop takes now, for ``speed``; at full speed if it comes within some seconds."""
+        until = time.perf_counter() + wait_s
+        while (now := _loop()) > _DIFFER * self._least and time.perf_counter() < until:
+            pass
+        self._least = min(self._least, now)
+        return now
+
+    def speed(self, before: float) -> tuple[float, bool]:
+        """Of the processor since then, 1 at most, and whether it stayed: seconds times it are those at full speed."""
+        both = sorted((before, min(_loop() for _ in range(_AFTER))))
+        self._least = min(self._least, both[0])
+        return 2 * self._least / sum(both), both[1] < _DIFFER * both[0]
+
+    def full(self, speed: float) -> bool:
+        """Whether this is full speed."""
+        return speed * _DIFFER > 1
+
+
+def _loop() -> float:
+    began = time.process_time()
+    total = 0
+    for number in range(_TURNS):
+        total += number * number
+    return time.process_time() - began
