@@ -53,13 +53,10 @@ TREES = (
     "* Seconds: plans, times and constants of the tree that this table came with. Sampling alone of a W state on 100"
     " qubits, between 10b43e6 and 4af1dc6: 0.9 s by 12 cut gates, 3,175 variants, and 2.4 s by 8, 1,925 variants (46 s"
     " on a loaded machine while settings were applied one by one).",
-    "* Exact regret: e7a6506, on that slower machine, for 8 s a problem; problems whose plan then looked more than 8 %"
-    " from the best, and others of the same circuits, again for 24 s with c117ba1, as halves of few turns were up to 74"
-    " % apart: most of that was noise. With the constants of the seconds above, which were fitted later, and medians of"
-    " 15 turns at the processor's full speed (as `planner_regret.py` measures now), 14 of them were measured again: w"
-    " 20 1.00 and 1.03, GHZ 40 1.05 and 1.00, Cuccaro 12 and 24 1.00 each, and, before the last change of constants,"
-    " tree 31 1.12 and 1.08, random pairs 24 in 14 1.05 and in 16 1.09, graph state 30 1.06 and 1.06; halves of the"
-    " turns are up to a fifth apart.",
+    "* Exact regret: with the constants of the seconds above. Three problems, which looked 1.14 (Bernstein-Vazirani 30"
+    " in 12), 1.36 (su2 circular 16 in 6) and 1.49 (graph state 30 in 15) from the best by one to five turns, were"
+    " measured again for longer. By the constants of before, and by the least of turns, 42 of 47 were"
+    " within 10 %, 1.50 at most (random pairs 24 in 14).",
     "* Sampled regret: f511818 to e7a6506.",
     "* The law of error: 735d18d, and again, whole, b14cf14: the same to the last digit.",
     "* Peers with the same cuts: ours and addon-cutting's d7db7d8, with it QCut's three gates side by side and three"
@@ -440,10 +437,11 @@ def regretted(rows: list[dict[str, Any]]) -> list[str]:
         f" the plan taken and of its best rival over {planner_regret.SEEDS} seeds, {_whole_runs(rows)}. Exact:"
         " processor seconds of execution and reconstruction in whole runs by given cuts (what every plan of a problem"
         " takes, its search and its record, is"
-        " not counted), all candidates in turn in one process, in an order drawn anew each time: the least of"
+        " not counted), all candidates in turn in one process, in an order drawn anew each time: the median of"
         f" {_turns(exact)} turns (fewer of those that are far from the best; candidates that would start an engine, of"
-        " more than a second of work, are left out), other programs on the machine. They make a turn up to half as long"
-        " again; the least"
+        " more than a second of work, are left out). Other machines on the same cores make runs up to 1.9 times as long"
+        " for a while; seconds are those at full speed, as a loop just before and after each run tells it, and runs"
+        " between which it changed do not count. The median"
         f" of every second turn and that of the others differ by {100 * np.median(apart):.0f} % in the median and"
         f" {100 * np.quantile(apart, 0.9):.0f} % in one of ten, so that a ratio below about"
         f" {1 + np.quantile(apart, 0.68):.2f} cannot be told from 1.",

@@ -41,9 +41,9 @@ DATA = Path(__file__).with_name("planner_regret.json")
 MODES = ("sampled", "exact")
 SEEDS, SHOTS, CANDIDATES = 24, 10**6, 12
 _ROOM_BYTES = 1 << 30  # for a candidate's errors; those that take more have hundreds of thousands of variants
-_TURNS, _MOST_S = 15, 40.0  # of a plan's exact runs that count; of all of a problem's, about
+_TURNS, _MOST_S = 9, 9.0  # of a plan's exact runs that count; of all of a problem's, about
 LONGER, ALWAYS_S = 1.25, 0.15  # as ``tasks/cut.py`` has it
-_WAIT_S = 0.3  # for the processor's full speed, before each
+_WAIT_S = 0.05  # for the processor's full speed, before each
 _HOPELESS = {1: 2.5, 3: 1.5, 7: 1.25}  # after so many turns: times the least
 WIDTHS = {
     "w 20": (6, 10), "cuccaro 12": (7, 8), "swap test 13": (5, 7), "qaoa 3-regular 16": (8, 10),
