@@ -86,7 +86,7 @@ SHORT = (
 _FEWEST, _REPEATS = 4, 0.5  # plans of a problem, and rank correlation of its measurement's halves, that ranks are of
 _DEVIATIONS = 3.0
 _DRAWS = 1000
-_OFTEN = 10  # turns from which a candidate's halves say how well it is known
+_OFTEN = 4  # turns from which a candidate's halves say how well it is known
 _TIE = 0.1  # powers of two by which fewer cuts may be preferred
 _POOR = 65  # per cent, of a prediction of seconds
 _LONG_S = 0.05  # of a run
@@ -379,7 +379,7 @@ def in_time(rows: list[dict[str, Any]]) -> list[str]:
         "Measured of a run: execution and reconstruction, the processor's seconds of this process, of a run with an"
         " engine by its record; no cache, after a first run; the median of up to four that began and ended at the"
         " processor's full speed, as a loop tells, and where none did of all, scaled by the loop: other machines on the"
-        " same cores make it up to 1.9 times slower for a while). Predicted: of its plan, with the constants that"
+        " same cores make it up to 1.9 times slower for a while. Predicted: of its plan, with the constants that"
         " Qompass ships. Accuracy: 100 min/max.",
         "",
         f"Held out: {held.sum()} runs of families, sizes and seeds that nothing else here has, {long.sum()} of them"
