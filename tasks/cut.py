@@ -12,10 +12,10 @@ import numpy as np
 from scheduler_policies.device import Device
 from scheduler_policies.machine import TYPICAL_CPU
 from tasks.cutting import Cut, CuttingError, Plan, make_plan, make_plans
-from tasks.cutting.cost import exact_fragment_seconds
 from tasks.cutting.objectives.error import log_variance
 from tasks.cutting.partition import partition_of
 from tasks.cutting.search.sketch import sketch_of
+from tasks.cutting.seconds import exact_fragment_seconds
 from tasks.model.problem import Problem
 from tasks.options import Options, plan_limits
 from tasks.runtime import IN_DELETE, Outcome, Ticket, constraint, contained, task

@@ -21,7 +21,6 @@ from scheduler_policies.machine import CONTRACTION_FLOPS, TYPICAL_CPU
 from tasks.cut import asked_of_plan, chosen_plan, compared_plans, only_noisy
 from tasks.cutting import CuttingError, Plan, make_plan
 from tasks.cutting.cone_program import cone_program
-from tasks.cutting.cost import exact_fragment_seconds
 from tasks.cutting.objectives.error import log_variance
 from tasks.cutting.partition import partition, partition_of
 from tasks.cutting.pauli_program import is_clifford, pauli_program
@@ -29,6 +28,7 @@ from tasks.cutting.planner import predicted_bytes
 from tasks.cutting.product_program import product_program
 from tasks.cutting.schmidt import find_form
 from tasks.cutting.search.sketch import sketch_of
+from tasks.cutting.seconds import exact_fragment_seconds
 from tasks.errors import InputError
 from tasks.execution.calibration import constants_name
 from tasks.model.problem import Problem

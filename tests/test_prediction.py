@@ -16,7 +16,8 @@ from scheduler_policies.device import DeviceLimits, Price, Speed
 from scheduler_policies.machine import GPU_SPEED, QPU_SPEED, TYPICAL_CPU
 from tasks.cut import chosen_plan
 from tasks.cutting import CuttingError, GateCut, WireCut, make_plan, make_plans, structure_of
-from tasks.cutting.cost import exact_fragment_seconds, greedy_contraction
+from tasks.cutting.cost import greedy_contraction
+from tasks.cutting.seconds import exact_fragment_seconds
 from tasks.cutting.variants import measurement_groups
 from tasks.execution.jobs import (
     equal_jobs,

@@ -19,14 +19,10 @@ from qiskit import QuantumCircuit
 
 from tasks.cutting import GateCut, make_plan
 from tasks.cutting.cone_program import ConeProgram, cone_program
-from tasks.cutting.cost import (
-    _all_amplitudes_seconds,
-    _most_amplitudes_seconds,
-    cheaper_way,
-)
 from tasks.cutting.pauli_program import pauli_program
 from tasks.cutting.plan import Fragment
 from tasks.cutting.product_program import product_program
+from tasks.cutting.seconds import _all_amplitudes_seconds, _most_amplitudes_seconds, cheaper_way
 from tasks.execution.simulators.cones import cone_tensor
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state

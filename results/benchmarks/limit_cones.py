@@ -20,10 +20,11 @@ from scheduler_policies.cost import exact_seconds
 from scheduler_policies.machine import TYPICAL_CPU
 from tasks.cutting import GateCut, make_plan
 from tasks.cutting.cone_program import ConeProgram, cone_program
-from tasks.cutting.cost import cheaper_way, gram_passes, simulated_legs
 from tasks.cutting.pauli_program import pauli_program
 from tasks.cutting.plan import Fragment
 from tasks.cutting.product_program import product_program
+from tasks.cutting.seconds import cheaper_way
+from tasks.cutting.sizes import gram_passes, simulated_legs
 from tasks.execution.simulators.cones import cone_tensor
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state

@@ -11,7 +11,8 @@ import numpy as np
 from qiskit import QuantumCircuit
 
 from tasks.cutting import GateCut, Plan, make_plan
-from tasks.cutting.cost import exact_bytes, exact_fragment_seconds, tensor_numbers
+from tasks.cutting.seconds import exact_fragment_seconds
+from tasks.cutting.sizes import exact_bytes, tensor_numbers
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
 from tests.oracles import problem_of

@@ -30,7 +30,8 @@ from results.benchmarks.planner_runs import fitted, held_out, second
 from results.benchmarks.steady import SteadyClock
 from scheduler_policies import Device, machine
 from tasks.cut import chosen_plan
-from tasks.cutting import Plan, cost
+from tasks.cutting import Plan
+from tasks.cutting import seconds as cutting_seconds
 from tasks.execution.jobs import run_job, sampled_jobs, uniform_shots
 from tasks.execution.run_devices import run_devices
 from tasks.forecast import asked_of_plan
@@ -44,7 +45,7 @@ from tasks.workflow import run
 DATA = Path(__file__).with_name("planner_seconds.json")
 STAGES = ("execute", "reconstruct")
 CONSTANTS = {
-    **dict.fromkeys(("JOIN_FRAGMENT_S", "JOIN_NUMBER_S"), cost),
+    **dict.fromkeys(("JOIN_FRAGMENT_S", "JOIN_NUMBER_S"), cutting_seconds),
     **dict.fromkeys(
         (
             "INLINE_RUN_S", "INLINE_FRAGMENT_S", "INLINE_NUMBER_S", "ENGINE_RUN_S", "ROUNDS_RUN_S", "ROUNDS_FRAGMENT_S",

@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 
 from scheduler_policies.device import Device
 from scheduler_policies.machine import AMPLITUDE_BYTES
-from tasks.cutting.cost import cheaper_way, choose_schemes, fragment_cost, greedy_contraction, stabiliser_seconds
+from tasks.cutting.cost import choose_schemes, fragment_cost, greedy_contraction
 from tasks.cutting.cuts import Cut
 from tasks.cutting.errors import CuttingError, TooFewShotsError
 from tasks.cutting.kinds import cheapest_kind, cut_kind
@@ -25,6 +25,7 @@ from tasks.cutting.refusal import price_of, with_narrowest
 from tasks.cutting.search.candidates import candidate_cuts
 from tasks.cutting.search.narrower import exact_cuts
 from tasks.cutting.search.sketch import MOST_TENSOR_BITS, sketch_of
+from tasks.cutting.seconds import cheaper_way, stabiliser_seconds
 from tasks.cutting.variants import count_variants, measurement_groups
 from tasks.model.problem import Problem
 from tasks.model.sizes import MAX_SHOTS, bytes_text

@@ -7,11 +7,12 @@ from math import log2, sqrt
 
 import numpy as np
 
-from tasks.cutting.cost import exact_fragment_seconds, greedy_contraction, joining_seconds
+from tasks.cutting.cost import greedy_contraction
 from tasks.cutting.errors import CuttingError
 from tasks.cutting.partition import partition_of
 from tasks.cutting.plan import Plan
 from tasks.cutting.search.sketch import Sketch, sketch_of
+from tasks.cutting.seconds import exact_fragment_seconds, joining_seconds
 from tasks.model.problem import Problem
 
 _HALVINGS = 5  # of the range of widths

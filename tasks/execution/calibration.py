@@ -19,7 +19,8 @@ from scheduler_policies.cost import exact_seconds, sampled_seconds
 from scheduler_policies.device import Speed
 from scheduler_policies.machine import TYPICAL_CPU
 from tasks.cutting import Fragment, GateCut, Plan, make_plan
-from tasks.cutting.cost import blocks_on, gram_passes, measured_qubits, simulated_legs
+from tasks.cutting.seconds import blocks_on
+from tasks.cutting.sizes import gram_passes, measured_qubits, simulated_legs
 from tasks.errors import QompassError
 from tasks.execution.calibration_file import Calibration, machine_name, read_calibration
 from tasks.execution.gpu_crossover import gpu_crossover

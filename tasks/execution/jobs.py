@@ -10,10 +10,10 @@ from typing import TypeAlias
 
 import numpy as np
 
-from tasks.cutting.cost import exact_fragment_seconds, sampled_fragment_seconds, stabiliser_seconds
 from tasks.cutting.drawn_bytes import MOST_OPEN_QUBITS, room_within
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment, Plan
+from tasks.cutting.seconds import exact_fragment_seconds, sampled_fragment_seconds, stabiliser_seconds
 from tasks.cutting.variants import (
     Variant,
     VariantBuilder,

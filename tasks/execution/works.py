@@ -8,18 +8,12 @@ from math import prod, sqrt
 import numpy as np
 
 from scheduler_policies import Device, Work
-from tasks.cutting.cost import (
-    cheaper_way,
-    end_cost,
-    gram_passes,
-    measured_qubits,
-    simulated_legs,
-    stabiliser_seconds,
-    tensor_numbers,
-)
+from tasks.cutting.cost import end_cost
 from tasks.cutting.drawn_bytes import least_bytes
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment, Plan
+from tasks.cutting.seconds import cheaper_way, stabiliser_seconds
+from tasks.cutting.sizes import gram_passes, measured_qubits, simulated_legs, tensor_numbers
 from tasks.execution.jobs import count_measuring
 
 _LARGE = 18  # open qubits, states of 4 MiB: below, nobody asks whether a device has the memory

@@ -18,9 +18,9 @@ from math import prod
 import numpy as np
 
 from tasks.cutting import Fragment
-from tasks.cutting.cost import exact_fragment_seconds
 from tasks.cutting.kinds import LegKind, Scheme
 from tasks.cutting.once import once_a_fragment
+from tasks.cutting.seconds import exact_fragment_seconds
 from tasks.cutting.variants import MeasurementGroup, measurement_groups
 from tasks.execution.simulators.leg_bases import joined
 from tasks.execution.simulators.whole import whole_tensor

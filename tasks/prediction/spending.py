@@ -36,15 +36,10 @@ from scheduler_policies.machine import (
     ROUNDS_VARIANT_S,
 )
 from tasks.cutting import Plan
-from tasks.cutting.cost import (
-    blocks_on,
-    exact_fragment_seconds,
-    greedy_contraction,
-    joining_seconds,
-    sampled_fragment_seconds,
-)
+from tasks.cutting.cost import greedy_contraction
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment
+from tasks.cutting.seconds import blocks_on, exact_fragment_seconds, joining_seconds, sampled_fragment_seconds
 from tasks.execution.jobs import count_measuring, equal_jobs, exact_jobs
 from tasks.execution.works import noise_shares, works_of
 from tasks.prediction.bill import RoundShots, billed

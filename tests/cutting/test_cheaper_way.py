@@ -8,7 +8,14 @@ from qiskit import QuantumCircuit
 
 from tasks.cutting import GateCut, WireCut
 from tasks.cutting.cone_program import cone_program
-from tasks.cutting.cost import (
+from tasks.cutting.cuts import Cut
+from tasks.cutting.open_program import open_program
+from tasks.cutting.openings import Gate
+from tasks.cutting.partition import partition
+from tasks.cutting.pauli_program import pauli_program
+from tasks.cutting.plan import Fragment
+from tasks.cutting.product_program import product_program
+from tasks.cutting.seconds import (
     CLEARLY,
     LEAST_S,
     WIDE,
@@ -17,16 +24,8 @@ from tasks.cutting.cost import (
     _amplitudes_seconds,
     _most_amplitudes_seconds,
     cheaper_way,
-    exact_bytes,
-    simulated_legs,
 )
-from tasks.cutting.cuts import Cut
-from tasks.cutting.open_program import open_program
-from tasks.cutting.openings import Gate
-from tasks.cutting.partition import partition
-from tasks.cutting.pauli_program import pauli_program
-from tasks.cutting.plan import Fragment
-from tasks.cutting.product_program import product_program
+from tasks.cutting.sizes import exact_bytes, simulated_legs
 from tests.oracles import problem_of
 
 

@@ -10,19 +10,11 @@ from qiskit import QuantumCircuit
 
 from scheduler_policies.machine import CPU_SPEED, DRAWN_SHOTS, LAWS, TABLE_BYTES
 from tasks.cutting import GateCut, WireCut, make_plan, predicted_bytes, structure_of
-from tasks.cutting.cost import (
-    choose_schemes,
-    contraction_of,
-    end_cost,
-    exact_fragment_seconds,
-    factors_of_x_parts,
-    fragment_cost,
-    gram_passes,
-    greedy_contraction,
-    simulated_legs,
-)
+from tasks.cutting.cost import choose_schemes, contraction_of, end_cost, fragment_cost, greedy_contraction
 from tasks.cutting.drawn_bytes import ROOMS, Room, drawn_bytes, least_bytes, room_within
 from tasks.cutting.open_program import open_program
+from tasks.cutting.seconds import exact_fragment_seconds
+from tasks.cutting.sizes import factors_of_x_parts, gram_passes, simulated_legs
 from tasks.cutting.variants import count_variants, enumerate_variants
 from tasks.execution.jobs import SampledJob, run_job
 from tasks.execution.simulators.exact import exact_tensor

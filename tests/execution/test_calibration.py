@@ -16,7 +16,8 @@ from apps.cli.main import main
 from scheduler_policies import CPU_SPEED
 from scheduler_policies.cost import exact_seconds, sampled_seconds
 from scheduler_policies.machine import TYPICAL_CPU
-from tasks.cutting.cost import blocks_seconds, cheaper_way, gram_passes, measured_qubits, simulated_legs
+from tasks.cutting.seconds import blocks_seconds, cheaper_way
+from tasks.cutting.sizes import gram_passes, measured_qubits, simulated_legs
 from tasks.errors import QompassError
 from tasks.execution import calibration, calibration_file, gpu_crossover
 from tasks.execution.calibration import calibrate, constants_name, refined

@@ -8,8 +8,8 @@ from qiskit import QuantumCircuit
 from qiskit.quantum_info import Pauli, StabilizerState
 
 from tasks.cutting import GateCut, WireCut, make_plan
-from tasks.cutting.cost import stabiliser_seconds
 from tasks.cutting.pauli_program import is_clifford, pauli_program
+from tasks.cutting.seconds import stabiliser_seconds
 from tasks.cutting.variants import enumerate_variants
 from tasks.execution.jobs import run_job, sampled_jobs, uniform_shots
 from tasks.execution.packed_counts import unpack_counts

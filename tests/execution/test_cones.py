@@ -9,7 +9,7 @@ from qiskit import QuantumCircuit
 
 from tasks.cutting import GateCut, WireCut, make_plan
 from tasks.cutting.cone_program import cone_program
-from tasks.cutting.cost import exact_fragment_seconds
+from tasks.cutting.seconds import exact_fragment_seconds
 from tasks.execution.simulators.cones import cone_tensor
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state

@@ -10,9 +10,9 @@ import pytest
 from qiskit import QuantumCircuit
 
 from tasks.cutting import GateCut, WireCut, make_plan
-from tasks.cutting.cost import exact_bytes, tensor_numbers
 from tasks.cutting.pauli_program import pauli_program
 from tasks.cutting.pauli_rows import Rows
+from tasks.cutting.sizes import exact_bytes, tensor_numbers
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state
 from tasks.execution.simulators.pauli_tensor import pauli_tensor

@@ -11,8 +11,8 @@ from qiskit import QuantumCircuit
 
 from tasks.cutting import GateCut, WireCut, make_plan
 from tasks.cutting.cone_program import cone_program
-from tasks.cutting.cost import cheaper_way
 from tasks.cutting.product_program import ProductProgram, product_program, sites_contracted
+from tasks.cutting.seconds import cheaper_way
 from tasks.execution.simulators.cones import cone_tensor
 from tasks.execution.simulators.exact import exact_tensor
 from tasks.execution.simulators.open_state import open_state

@@ -12,9 +12,9 @@ from scipy.sparse import csr_array
 
 from scheduler_policies.cost import runs_exact, state_bytes, work_seconds
 from scheduler_policies.machine import TYPICAL_CPU
-from tasks.cutting.cost import _scattered_seconds, exact_fragment_seconds
 from tasks.cutting.cuts import GateCut, WireCut
 from tasks.cutting.planner import make_plan
+from tasks.cutting.seconds import _scattered_seconds, exact_fragment_seconds
 from tasks.execution.jobs import exact_jobs, measuring, predicted_seconds, sampled_jobs, uniform_shots
 from tasks.execution.works import works_of
 from tasks.model.problem import PauliTerms, Problem

@@ -13,12 +13,12 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from tasks.cutting.cost import CLEARLY, WIDE, WORTH_S, pauli_seconds
 from tasks.cutting.kinds import SCHEMES, cut_kind
 from tasks.cutting.schmidt import Copied, SchmidtForm
 from tasks.cutting.search.cones import CountedCuts, LetterMaps, cone_seconds
 from tasks.cutting.search.ends import GateEnds
 from tasks.cutting.search.sketch import FragmentSketch, Sketch
+from tasks.cutting.seconds import CLEARLY, WIDE, WORTH_S, pauli_seconds
 
 _MOST_TERMS = 4096  # observable terms beyond these are not looked at
 

@@ -12,17 +12,11 @@ from math import log2
 
 from scheduler_policies.cost import exact_seconds
 from scheduler_policies.machine import TYPICAL_CPU
-from tasks.cutting.cost import (
-    GreedyContraction,
-    cheaper_way,
-    contraction_of,
-    end_cost,
-    factors_of_x_parts,
-    joining_seconds,
-    simulated_legs,
-)
+from tasks.cutting.cost import GreedyContraction, contraction_of, end_cost
 from tasks.cutting.kinds import SCHEMES
 from tasks.cutting.partition import Partition
+from tasks.cutting.seconds import cheaper_way, joining_seconds
+from tasks.cutting.sizes import factors_of_x_parts, simulated_legs
 
 _MOST_BITS = 1000
 MOST_TENSOR_BITS = 60

@@ -8,9 +8,9 @@ from functools import partial
 import numpy as np
 
 from scheduler_policies.machine import PART
-from tasks.cutting.cost import pauli_bases
 from tasks.cutting.pauli_bases import PauliBasis, bases_of
 from tasks.cutting.plan import Fragment
+from tasks.cutting.sizes import pauli_bases
 from tasks.execution.simulators.gram import half_grams, set_apart
 from tasks.execution.simulators.leg_bases import LegBases
 from tasks.execution.simulators.open_state import OpenState

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from tasks.cutting.cone_program import ConeProgram
-from tasks.cutting.cost import cheaper_way
 from tasks.cutting.pauli_program import PauliProgram
 from tasks.cutting.plan import Fragment
+from tasks.cutting.seconds import cheaper_way
 from tasks.execution.simulators.accelerator import Accelerator
 from tasks.execution.simulators.cones import cone_tensor
 from tasks.execution.simulators.exact import exact_tensor
