@@ -10,11 +10,10 @@ but of which the search finds other candidates now.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import inf, isclose
 from pathlib import Path
 from statistics import median
@@ -25,7 +24,7 @@ from qiskit import QuantumCircuit
 
 from results.benchmarks.planner_errors import root
 from results.benchmarks.planner_problems import FAMILIES
-from results.benchmarks.steady import SteadyClock
+from results.benchmarks.steady import ClockedRun, SteadyClock
 from scheduler_policies.machine import TYPICAL_CPU
 from tasks.cut import chosen_plan
 from tasks.cutting import CuttingError, Plan, make_plans
@@ -155,16 +154,16 @@ def seconds_of(problem: Problem, plans: list[Plan], known: Any = None) -> list[d
         return known
     left = [k for k, plan in enumerate(plans) if done_here(plan, (TYPICAL_CPU,), None)]
     took: dict[int, list[float]] = {k: [] for k in left}
+    clock = SteadyClock()
     for k in left:  # what is loaded or worked out at a first time does not count
-        _took(problem, plans[k])
-    rng, clock, began = np.random.default_rng(0), SteadyClock(), time.process_time()
+        _took(clock, problem, plans[k])
+    rng, began = np.random.default_rng(0), time.process_time()
     while left and time.process_time() - began < _MOST_S:
         for k in rng.permutation(left).tolist():
             if len(took[k]) < _TURNS:
-                before = clock.before(wait_s=_WAIT_S)
-                seconds, (speed, stayed) = _took(problem, plans[k]), clock.speed(before)
+                seconds, stayed = _took(clock, problem, plans[k])
                 if stayed:
-                    took[k].append(speed * seconds)
+                    took[k].append(seconds)
         turns = min(len(took[k]) for k in left)
         if turns == _TURNS:
             break
@@ -188,27 +187,14 @@ def _same(rows: list[dict[str, Any]], known: Any) -> bool:
     )
 
 
-class _Clocked(RunDirectory):
-    """A run's folder that knows the processor seconds of the stages that follow the plan."""
-
-    processor_seconds = 0.0
-
-    @contextlib.contextmanager
-    def timing(self, stage: str) -> Iterator[None]:
-        """As it is."""
-        began = time.process_time()
-        with super().timing(stage):
-            yield
-        if stage in ("execute", "reconstruct"):
-            self.processor_seconds += time.process_time() - began
-
-
-def _took(problem: Problem, plan: Plan) -> float:
-    """Of what follows the plan; all of a short run is done in this process."""
+def _took(clock: SteadyClock, problem: Problem, plan: Plan) -> tuple[float, bool]:
+    """Of what follows the plan, and whether the speed stayed; all of a short run is done in this process."""
     options = options_of({"cuts": plan.cuts, "cache": "off"})
-    with temporary_runs() as parent, _Clocked.create(parent, {"seed": 0}, problem) as directory:
+    with temporary_runs() as parent, ClockedRun.create(parent, {"seed": 0}, problem) as directory:
+        directory.clock, directory.wait_s = clock, _WAIT_S
         run(problem, options, directory)
-        return directory.processor_seconds
+        speed, stayed = directory.speed
+        return speed * sum(directory.used.values()), stayed
 
 
 def regret(candidates: list[dict[str, Any]], key: str) -> float:

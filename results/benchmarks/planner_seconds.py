@@ -3,10 +3,10 @@
 ``python -m results.benchmarks.planner_seconds fitted`` measures the runs that constants are fitted to, ``fit`` prints
 these constants for ``scheduler_policies/machine.py``, ``held_out`` measures the others, once, when they are final.
 
-Runs after the first of a kind, in this process, without the cache, in seconds at the processor's full speed
-(``steady.py``): what their records say of the stages beside what is predicted of the plan. That is
-linear in the constants, so that what each of them is multiplied with is kept too. The baseline has two constants, a
-circuit's and a gate's on an amplitude, fitted to the same runs.
+Runs after the first of a kind, without the cache, in seconds at the processor's full speed (``steady.py``): of those
+done in this process, as short ones are, the processor seconds of the stages, of others what their records say, beside
+what is predicted of the plan. That is linear in the constants, so that what each of them is multiplied with is kept
+too. The baseline has two constants, a circuit's and a gate's on an amplitude, fitted to the same runs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -27,7 +27,7 @@ from qiskit import QuantumCircuit
 from scipy.optimize import least_squares, nnls
 
 from results.benchmarks.planner_runs import fitted, held_out, second
-from results.benchmarks.steady import SteadyClock
+from results.benchmarks.steady import STAGES, ClockedRun, SteadyClock
 from scheduler_policies import Device, machine
 from tasks.cut import chosen_plan
 from tasks.cutting import Plan
@@ -38,12 +38,10 @@ from tasks.forecast import asked_of_plan
 from tasks.inputs.validation import make_problem
 from tasks.options import options_of
 from tasks.prediction import done_here, predicted_spending, spending
-from tasks.runs import RunDirectory
 from tasks.runs.temporary import temporary_runs
 from tasks.workflow import run
 
 DATA = Path(__file__).with_name("planner_seconds.json")
-STAGES = ("execute", "reconstruct")
 CONSTANTS = {
     **dict.fromkeys(("JOIN_FRAGMENT_S", "JOIN_NUMBER_S"), cutting_seconds),
     **dict.fromkeys(
@@ -88,8 +86,8 @@ def measured(
     seen: list[tuple[bool, float, dict[str, float]]] = []
     began = time.perf_counter()
     while len(seen) < 2 or (sum(own[0] for own in seen) <= _RUNS and time.perf_counter() - began < _SHORT_S):
-        with temporary_runs() as parent, _Clocked.create(parent, {"seed": 0}, problem) as directory:
-            directory.clock = clock
+        with temporary_runs() as parent, ClockedRun.create(parent, {"seed": 0}, problem) as directory:
+            directory.clock, directory.wait_s = clock, _WAIT_S
             timings = dict(run(problem, options, directory).record["timings"])
             speed, stayed = directory.speed
         seen.append((stayed and clock.full(speed), speed, directory.used if alone else timings))
@@ -114,30 +112,6 @@ def measured(
         "circuits": variants,
         "gates_on_amplitudes": work,
     }
-
-
-class _Clocked(RunDirectory):
-    """A run's folder that waits for the processor's full speed before the first stage after the plan.
-
-    It knows the processor seconds of these stages, in this process.
-    """
-
-    clock: SteadyClock
-    before: float | None = None
-    speed = (1.0, False)
-    used: dict[str, float]
-
-    @contextlib.contextmanager
-    def timing(self, stage: str) -> Iterator[None]:
-        """As it is."""
-        if stage in STAGES and self.before is None:
-            self.before, self.used = self.clock.before(wait_s=_WAIT_S), dict.fromkeys(STAGES, 0.0)
-        began = time.process_time()
-        with super().timing(stage):
-            yield
-        if stage in STAGES:
-            self.used[stage] += time.process_time() - began
-            self.speed = self.clock.speed(self.before)
 
 
 def parts_of(plan: Plan, devices: Sequence[Device], shots: int | None) -> dict[str, Any]:

@@ -8,8 +8,13 @@ is as right as the work is slowed down like interpreted code.
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 
+from tasks.runs import RunDirectory
+
+STAGES = ("execute", "reconstruct")
 _TURNS = 20_000  # of the loop: about a millisecond
 _FIRST_S = 3.0  # of loops whose least is full speed to begin with
 _AFTER = 4  # of loops the first ones of which find the caches full of other things
@@ -41,6 +46,31 @@ class SteadyClock:
     def full(self, speed: float) -> bool:
         """Whether this is full speed."""
         return speed * _DIFFER > 1
+
+
+class ClockedRun(RunDirectory):
+    """A run's folder that waits for the processor's full speed before the first stage after the plan.
+
+    It knows the processor seconds of these stages, in this process, and the speed since then.
+    """
+
+    clock: SteadyClock
+    wait_s = 0.0
+    before: float | None = None
+    speed = (1.0, False)
+    used: dict[str, float]
+
+    @contextlib.contextmanager
+    def timing(self, stage: str) -> Iterator[None]:
+        """As it is."""
+        if stage in STAGES and self.before is None:
+            self.before, self.used = self.clock.before(self.wait_s), dict.fromkeys(STAGES, 0.0)
+        began = time.process_time()
+        with super().timing(stage):
+            yield
+        if stage in STAGES:
+            self.used[stage] += time.process_time() - began
+            self.speed = self.clock.speed(self.before)
 
 
 def _loop() -> float:
