@@ -12,14 +12,14 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from math import isclose
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from results.benchmarks.planner_plans import told_cuts
 from results.benchmarks.planner_problems import FAMILIES
-from tasks.cutting import CuttingError, Plan, make_plans, structure_of
+from tasks.cutting import CuttingError, make_plans, structure_of
 from tasks.cutting.objectives.error import log_variance
 from tasks.cutting.partition import partition
 from tasks.cutting.search.sketch import sketch_of
@@ -29,8 +29,8 @@ from tasks.prediction import shot_variances
 from tasks.reconstruction import contract, estimate_values
 
 DATA = Path(__file__).with_name("planner_errors.json")
-SEEDS, SHOTS, PILOT_SHOTS, MOST_VARIANTS = 24, 200, 100, 1500  # seeds at least
-_MOST_SEEDS, _LONG_S = 200, 4.0  # of a plan
+SEEDS, SHOTS, PILOT_SHOTS, MOST_VARIANTS = 96, 200, 100, 1500  # seeds at least
+_MOST_SEEDS, _LONG_S = 800, 16.0  # of a plan
 _PILOT = 1 << 20  # its seed
 SMALL = {
     "w 20": (4, 6, 8, 10), "cuccaro 12": (5, 7, 8), "swap test 13": (4, 5, 7), "qaoa 3-regular 16": (8, 10),
@@ -71,9 +71,9 @@ def measured(name: str, circuit: Any, widths: tuple[int, ...], known: list[dict[
     for plan in plans.values():
         variants = sum(cost.variants for cost in plan.costs)
         predicted = root(shot_variances(problem, plan).even_errors(SHOTS) ** 2)
-        same = [row for row in known if _same(row, plan, variants, predicted)]
+        same = [row for row in known if row["of"] == told_cuts(plan.cuts)]
         if same:
-            rows += same[:1]
+            rows += [row | {"predicted": predicted} for row in same]
             continue
         structure = structure_of(problem, plan)
 
@@ -93,7 +93,8 @@ def measured(name: str, circuit: Any, widths: tuple[int, ...], known: list[dict[
         guess = 2 ** (log_variance(sketch_of(partition(problem, plan.cuts)), shots) / 2)
         rows.append(
             {
-                "problem": name, "cuts": len(plan.cuts), "fragments": len(plan.fragments), "variants": variants,
+                "problem": name, "of": told_cuts(plan.cuts),
+                "cuts": len(plan.cuts), "fragments": len(plan.fragments), "variants": variants,
                 "shots": shots, "predicted": predicted, "measured": root(squares), "seeds": len(squares),
                 "halves": [root(squares[half::2]) for half in (0, 1)],
                 "uncertain": float(np.std(squares) / np.mean(squares) / 2 / np.sqrt(len(squares))),
@@ -103,11 +104,6 @@ def measured(name: str, circuit: Any, widths: tuple[int, ...], known: list[dict[
         )  # fmt: skip
         print(rows[-1], flush=True)
     return rows
-
-
-def _same(row: dict[str, Any], plan: Plan, variants: int, predicted: float) -> bool:
-    """What is predicted of a plan, to all digits, tells it from the others."""
-    return (row["cuts"], row["variants"]) == (len(plan.cuts), variants) and isclose(row["predicted"], predicted)
 
 
 def root(squares: Any) -> float:

@@ -95,7 +95,7 @@ def price_again() -> None:
         elsewhere = {} if case.copy else asked.get(f"{case.name} in {case.width}", {})
         for plan in (*row["peers"].values(), *elsewhere.values()):
             if plan is not None and "why" not in plan:
-                plan |= priced(problem, _cuts_of(plan))
+                plan |= priced(problem, cuts_of(plan))
     DATA.write_text(json.dumps(rows, indent=1))
     ASKED.write_text(json.dumps(asked, indent=1) + "\n")
 
@@ -109,7 +109,7 @@ def planned(case: Case) -> dict[str, Any]:
     if circuit.num_qubits <= 100 and case.copy == 0:
         peers["find_cuts"] = in_time(circuit, width)
     row["peers"] = {
-        name: None if cuts is None else priced(problem, cuts) | {"of": _told(cuts)} for name, cuts in peers.items()
+        name: None if cuts is None else priced(problem, cuts) | {"of": told_cuts(cuts)} for name, cuts in peers.items()
     }
     return row
 
@@ -191,7 +191,7 @@ def found_elsewhere(peer: Peer, case: Case) -> dict[str, Any]:
         return answer
     cuts = (*map(GateCut, answer["gates"]), *(WireCut(*place) for place in answer["wires"]))
     try:
-        return {**priced(problem, cuts), "own": answer["own"], "planning": answer["seconds"], "of": _told(cuts)}
+        return {**priced(problem, cuts), "own": answer["own"], "planning": answer["seconds"], "of": told_cuts(cuts)}
     except CuttingError as error:
         return {"why": str(error)}
 
@@ -207,12 +207,13 @@ def priced(problem: Any, cuts: tuple[Cut, ...]) -> dict[str, float]:
     }
 
 
-def _told(cuts: tuple[Cut, ...]) -> list[list[int]]:
+def told_cuts(cuts: tuple[Cut, ...]) -> list[list[int]]:
     """What can be written down: instructions, with the qubit where a wire is cut."""
     return [[cut.instruction, cut.qubit] if isinstance(cut, WireCut) else [cut.instruction] for cut in cuts]
 
 
-def _cuts_of(plan: dict[str, Any]) -> tuple[Cut, ...]:
+def cuts_of(plan: dict[str, Any]) -> tuple[Cut, ...]:
+    """What was written down of a plan."""
     return tuple(WireCut(*place) if len(place) == 2 else GateCut(*place) for place in plan["of"])
 
 

@@ -31,8 +31,13 @@ _REPEATS, _LONG_S = 9, 1.0  # of a measurement: at most, and the seconds after w
 _SHOTS = (20, 2000)  # a variant
 _EXACT = ("circuit", "gate", "amplitude_gate", "grams", "amplitude_pass", "pair", "entry")  # constants of whole tensors
 _DRAWN = ("draw", "place", "shot")  # and of counts, beside their state
+_USUAL = 0.3  # the constants of machines differ by, logarithms of their ratios
+_ROUNDS, _LEAST, _OUTLIER = 12, 1e-4, 0.2  # of a fit; the least weight of what is usual; residuals that count less
 _SIDE = 256
-_SIZES = ((6, 1, 4), (6, 3, 8), (12, 2, 20), (16, 1, 30), (16, 3, 10), (20, 2, 12), (22, 0, 10))  # half, cuts, layers
+_SIZES = (  # half, cuts, layers
+    (4, 1, 6), (6, 1, 4), (6, 3, 8), (8, 2, 12), (10, 1, 30), (12, 2, 20), (14, 3, 12), (16, 1, 30), (16, 3, 10),
+    (18, 2, 12), (20, 1, 8), (21, 0, 10),
+)  # fmt: skip
 
 
 def calibrate() -> Calibration:
@@ -185,18 +190,31 @@ class _Clock:
 def _fitted(
     names: Sequence[str], measured: Sequence[tuple[dict[str, float], float]], known: Mapping[str, float] | None = None
 ) -> dict[str, float]:
-    """Constants of least relative error; what the measurements cannot tell stays above a tenth of usual.
+    """Constants of least relative error that are likely for a machine: usual ones, all of them as much slower.
+
+    What measurements can hardly tell stays near that: a usual constant is held to be known as well as ``_USUAL`` says,
+    and a measurement as well as measurements agree with the model (ridge regression of the logarithms, its weight by
+    their residuals).
 
     Args:
         names: of the constants.
         measured: how often each counts in a measurement, and its seconds.
         known: constants that are fitted already.
     """
-    from scipy.optimize import nnls  # a fifth of what a run imports, and no run fits
+    from scipy.optimize import least_squares  # a fifth of what a run imports, and no run fits
 
     took = np.array([seconds for _, seconds in measured])
-    left = took - [_told(counted, known or {}) for counted, _ in measured]
-    columns = np.array([[counted[name] for name in names] for counted, _ in measured], dtype=float) / took[:, None]
-    scale = np.maximum(columns.max(axis=0), 1e-300)
-    found, _ = nnls(columns / scale, np.maximum(left, 0.0) / took)
-    return {name: max(float(v), getattr(CPU_SPEED, name) / 10) for v, name in zip(found / scale, names, strict=True)}
+    rest = np.array([_told(counted, known or {}) for counted, _ in measured])
+    columns = np.array([[counted[name] for name in names] for counted, _ in measured], dtype=float)
+    usual = np.array([getattr(CPU_SPEED, name) for name in names])
+    logs, weight = np.zeros(len(names)), 1.0
+    for _ in range(_ROUNDS):
+
+        def apart(logs: np.ndarray, weight: float = weight) -> np.ndarray:
+            told = np.log((rest + columns @ (usual * np.exp(logs))) / took)
+            return np.concatenate([told, weight * (logs - logs.mean()), [_LEAST * logs.mean()]])
+
+        found = least_squares(apart, logs, loss="soft_l1", f_scale=_OUTLIER, ftol=1e-12, xtol=1e-12)
+        logs, residuals = found.x, apart(found.x)[: len(took)]
+        weight = max(_LEAST, float(np.sqrt(np.mean(residuals**2))) / _USUAL)
+    return dict(zip(names, (usual * np.exp(logs)).tolist(), strict=True))
