@@ -1,5 +1,6 @@
 """Devices, what they take and cost, and the policies that decide which device runs which fragment."""
 
+from scheduler_policies.cheapest import cheapest_devices
 from scheduler_policies.cost import (
     circuit_fidelity,
     exact_seconds,
@@ -55,6 +56,7 @@ __all__ = [
     "after_success",
     "at",
     "beyond",
+    "cheapest_devices",
     "circuit_fidelity",
     "evaluate",
     "exact_seconds",

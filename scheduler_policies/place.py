@@ -84,7 +84,9 @@ def place(
         else:
             fitting(work, [*current, *last_resort])  # raises, with the reasons
     bound = goal.budget if aim is None else aim
-    left_goal = Goal(_error_left(goal.max_error, spent.error), _price_left(bound, spent.price))
+    left_goal = replace(
+        goal, max_error=_error_left(goal.max_error, spent.error), budget=_price_left(bound, spent.price)
+    )
     choices = _complete(policy, now_works, in_use, left_goal)
     returning = [_when_back(c, now) for c in current if c not in in_use and c.state.set_aside_count <= _HOPEFUL]
     if goal.max_error is not None and returning and now_works:

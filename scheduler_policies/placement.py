@@ -28,10 +28,12 @@ class Goal:
     Attributes:
         max_error: bound on the predicted error of the final estimate, None where there is none.
         budget: bound on the money spent, None where there is none.
+        cheapest: whether to spend as little as can be, whatever time and noise that costs.
     """
 
     max_error: float | None = None
     budget: float | None = None
+    cheapest: bool = False
 
 
 @dataclass(frozen=True)

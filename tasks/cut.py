@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from math import ceil
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from scheduler_policies.device import Device
+from scheduler_policies.device import Device, Kind
 from scheduler_policies.machine import TYPICAL_CPU
 from tasks.cutting import Cut, CuttingError, Plan, make_plan, make_plans
 from tasks.cutting.objectives.error import log_variance
@@ -31,6 +32,7 @@ _GUESSED = 0.5  # the same where the error of the first is a guess: these are wi
 _LARGEST = 500.0  # powers of two of an error
 _NARROWER = (0.75, 0.5)  # of the width allowed, where noise may make narrower fragments pay
 _MOST_WIDTHS, _OF_A_WIDTH = 3, 2
+_CHOSEN_BY = {"minimise", "cheaply", "mitigation", "readouts"}  # of what is asked of a plan
 
 
 @constraint(computing_units="1")
@@ -54,17 +56,31 @@ def plan_problem(problem: Problem, options: Options, *, runs: bool = True) -> Pl
         QompassError: the devices that the options name cannot be used.
     """
     devices: Sequence[Device] = ()
-    if options.sampled:
+    if options.sampled or options.cheapest:
         from tasks.execution.run_devices import run_devices  # where nothing is sampled, no simulator is loaded
 
         devices = run_devices(options.resources)
-    return chosen_plan(problem, options.cuts, {**asked_of_plan(options, devices), "runs": runs})
+    readouts = readouts_due(devices, options.mitigation) if options.sampled and options.minimise == "cost" else {}
+    return chosen_plan(problem, options.cuts, {**asked_of_plan(options, devices, readouts), "runs": runs})
 
 
-def asked_of_plan(options: Options, devices: Sequence[Device]) -> dict[str, Any]:
+def readouts_due(devices: Sequence[Device], mitigation: str) -> dict[str, int]:
+    """Shots that each QPU with a price takes to measure its readout under ``mitigation``, where that is due."""
+    qpus = [device for device in devices if device.kind is Kind.QPU and any(vars(device.price).values())]
+    if not qpus:
+        return {}
+    from tasks.execution.mitigation.extrapolation import readout_shots_due  # loads what talks to QPUs
+
+    due = {device.name: readout_shots_due(device, mitigation) for device in qpus}
+    return {name: shots for name, shots in due.items() if shots}
+
+
+def asked_of_plan(
+    options: Options, devices: Sequence[Device], readouts: Mapping[str, int] | None = None
+) -> dict[str, Any]:
     """What ``chosen_plan`` is asked: the keyword arguments of ``make_plan`` that options and a run's devices say.
 
-    Besides ``minimise`` and ``mitigation``, by which plans are chosen.
+    Besides ``minimise``, ``cheaply``, ``mitigation`` and ``readouts`` (``readouts_due``), by which plans are chosen.
     """
     midway = all(device.limits.mid_circuit_measurement for device in devices if not device.exact)
     return {
@@ -72,7 +88,9 @@ def asked_of_plan(options: Options, devices: Sequence[Device]) -> dict[str, Any]
         "mid_circuit_measurement": midway,
         "devices": tuple(devices),
         "minimise": options.minimise,
+        "cheaply": options.cheapest,
         "mitigation": options.mitigation,
+        "readouts": readouts,
     }
 
 
@@ -84,48 +102,53 @@ def chosen_plan(problem: Problem, cuts: tuple[Cut, ...] | None, limits: Mapping[
     errors run, plans of narrower fragments are compared too, and the bias that the QPUs bring is part of the error:
     what mitigation leaves of it, beside the spread that it adds.
 
+    Where cost is minimised, plans that cost nothing come first and are compared as above; the others by what they cost,
+    sampled ones by what they would for the same error (price * error**2).
+
     Raises:
         CuttingError: there is none within the limits.
     """
-    asked = dict(limits)
-    aim, mitigation = asked.pop("minimise", None), asked.pop("mitigation", "none")
+    asked, by = _split(limits)
+    aim, mitigation, cheaply = by.get("minimise"), by.get("mitigation", "none"), by.get("cheaply", False)
     shots, devices = asked["shots"], asked.get("devices", ())
     if shots is None and aim in (None, "error"):
         aim, devices = "time", ()  # every exact plan has no error
     if cuts is not None or asked["plan_seconds"] == 0:
         return make_plan(problem, cuts=cuts, **asked)
     most = min(_COMPARED, _COMPARED_INSTRUCTIONS // max(1, len(problem.circuit.data)))
-    plans = compared_plans(problem, asked, max(1, most))
+    plans = compared_plans(problem, asked, max(1, most), cheaply)
     if len(plans) == 1:
         return plans[0]
-    from tasks.prediction import predicted_spending, variances_bytes, variances_seconds  # loads the simulator
+    from tasks.prediction import predicted_spending  # loads the simulator
 
+    def errors_of(kept: Sequence[int], noisy: Sequence[Device]) -> dict[int, float]:
+        return {k: _predicted_error(problem, plans[k], shots, noisy, mitigation) for k in kept}
+
+    spend = partial(predicted_spending, shots=shots, readouts=by.get("readouts"), mitigation=mitigation)
     if aim in ("time", "cost"):
-        spent = [predicted_spending(plan, devices or (TYPICAL_CPU,), shots, mitigation=mitigation) for plan in plans]
-        keys = [(one.price if aim == "cost" else 0.0, one.execute + one.reconstruct) for one in spent]
-        return plans[min(range(len(plans)), key=lambda k: keys[k])]
-    noisy = only_noisy(devices)
-    where = devices if noisy else (TYPICAL_CPU,)
-    spent = [predicted_spending(plan, where, shots, mitigation=mitigation) for plan in plans]
+        every = [(plan, spend(plan, devices or (TYPICAL_CPU,), cheaply=cheaply)) for plan in plans]
+        every = [(plan, one) for plan, one in every if not one.unplaced] or every
+        plans, spent = [plan for plan, _ in every], [one for _, one in every]
+        took = [one.execute + one.reconstruct for one in spent]
+        price = [one.price if aim == "cost" else 0.0 for one in spent]
+        if aim == "time" or shots is None:
+            return plans[min(range(len(plans)), key=lambda k: (price[k], took[k]))]
+        if min(price) > 0:
+            noisy = devices if only_noisy(devices) else ()
+            told = _all_errors(errors_of(_predictable(plans, asked, noisy, took[0]), noisy), plans, shots)
+            return plans[min(range(len(plans)), key=lambda k: (price[k] * told[k] ** 2, took[k]))]
+        plans = [plan for plan, own in zip(plans, price, strict=True) if own == 0]
+        devices = unpriced(devices) if cheaply else devices
+    noisy = devices if only_noisy(devices) else ()
+    spent = [spend(plan, noisy or (TYPICAL_CPU,)) for plan in plans]
     took = [one.execute + one.reconstruct for one in spent]
-    simulated = [sum(map(exact_fragment_seconds, plan.fragments)) for plan in plans]
-    left = _WORTH * took[0] + _ALWAYS_S
-    room = min(_ROOM_BYTES, asked.get("memory_bytes") or _ROOM_BYTES)
-    kept = []
-    for k in sorted(range(len(plans)), key=lambda k: (k > 0, simulated[k])):
-        takes = variances_seconds(plans[k]) + noisy * simulated[k]
-        if takes <= left and variances_bytes(plans[k]) <= room:
-            left -= takes
-            kept.append(k)
+    kept = _predictable(plans, asked, noisy, took[0])
     if kept in ([], [0]) or (noisy and 0 not in kept):  # nothing to compare it with
         return plans[0]
-    errors = {k: _predicted_error(problem, plans[k], shots, devices if noisy else (), mitigation) for k in kept}
-    clearly = _CLEARLY
-    if 0 not in errors:
-        # The search's guess of it, which is too large, as much as for the others: within twice as much of that.
-        guessed = {k: _guessed_error(plans[k], shots) for k in (0, *kept)}
-        errors[0] = guessed[0] * median(errors[k] / guessed[k] for k in kept)
-        clearly = _GUESSED
+    known = errors_of(kept, noisy)
+    clearly = _CLEARLY if 0 in known else _GUESSED
+    # What the search guesses of the first is too large, as much as for the others: within twice as much of that.
+    errors = {0: _all_errors(known, plans, shots)[0], **known}
     worth = [
         k
         for k, error in errors.items()
@@ -137,34 +160,61 @@ def chosen_plan(problem: Problem, cuts: tuple[Cut, ...] | None, limits: Mapping[
     return plans[best if errors[best] < clearly * errors[0] else 0]
 
 
+def _split(limits: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the search for plans is asked, and by what one of them is chosen."""
+    return {k: v for k, v in limits.items() if k not in _CHOSEN_BY}, {k: limits[k] for k in _CHOSEN_BY & limits.keys()}
+
+
+def asked_of_search(limits: Mapping[str, Any]) -> dict[str, Any]:
+    """The keyword arguments of ``make_plan`` among those of ``chosen_plan``."""
+    return _split(limits)[0]
+
+
+def unpriced(devices: Sequence[Device]) -> list[Device]:
+    """Those that cost nothing."""
+    return [device for device in devices if not any(vars(device.price).values())]
+
+
 def only_noisy(devices: Sequence[Device]) -> bool:
     """Whether whatever runs has errors that a calibration tells: there are QPUs only, and not all of them perfect."""
     errors = (max(device.one_qubit_error, device.two_qubit_error, device.readout_error) for device in devices)
     return bool(devices) and not any(device.exact for device in devices) and max(errors) > 0
 
 
-def compared_plans(problem: Problem, limits: Mapping[str, Any], most: int) -> list[Plan]:
-    """Plans that the search finds, in its order; on QPUs with errors then those of narrower fragments, too.
+def compared_plans(problem: Problem, limits: Mapping[str, Any], most: int, cheaply: bool = False) -> list[Plan]:
+    """Plans that the search finds, in its order, and then others of narrower fragments.
+
+    These are added on QPUs with errors, and where fragments that only devices without a price run may cost less.
 
     Args:
         problem: the problem.
         limits: the keyword arguments of ``make_plans``.
         most: how many of the width allowed.
+        cheaply: whether fragments run where they cost least.
 
     Raises:
         CuttingError: there is none within the limits.
     """
-    plans, devices = make_plans(problem, **limits, most=most), limits.get("devices", ())
-    if limits["shots"] is None or not only_noisy(devices):
-        return plans
-    sizes = {device.qubits for device in devices if device.qubits is not None}
-    widest = min(max(sizes), problem.num_qubits, limits["max_qubits"] or problem.num_qubits)
-    smaller = sorted((size for size in sizes if size < widest), reverse=True)
-    widths = dict.fromkeys([*smaller, *(ceil(share * widest) for share in _NARROWER)])
+    plans, devices, shots = make_plans(problem, **limits, most=most), limits.get("devices", ()), limits["shots"]
+    more: list[tuple[dict[str, Any], int]] = []
+    if shots is not None and (cheaply or only_noisy(devices)):
+        sizes = {device.qubits for device in devices if device.qubits is not None}
+        widest = min(max(sizes, default=0), problem.num_qubits, limits["max_qubits"] or problem.num_qubits)
+        smaller = sorted((size for size in sizes if size < widest), reverse=True)
+        shares = _NARROWER if only_noisy(devices) else ()
+        widths = dict.fromkeys([*smaller, *(ceil(share * widest) for share in shares)])
+        within = [width for width in widths if 1 < width < widest][:_MOST_WIDTHS]
+        more += [({"max_qubits": width}, _OF_A_WIDTH) for width in within]
+    free = [device for device in unpriced(devices) if device.exact or shots is not None]
+    if cheaply and free and len(free) < len(devices):
+        from tasks.prediction import predicted_spending  # loads the simulator
+
+        if all(predicted_spending(plan, free, shots).unplaced for plan in plans):
+            more.append(({"devices": tuple(free)}, most))
     known = {plan.cuts for plan in plans}
-    for width in [width for width in widths if 1 < width < widest][:_MOST_WIDTHS]:
+    for changed, many in more:
         try:
-            found = make_plans(problem, **{**limits, "max_qubits": width}, most=_OF_A_WIDTH)
+            found = make_plans(problem, **{**limits, **changed}, most=many)
         except CuttingError:  # too many cuts for the shots
             continue
         plans += [plan for plan in found if plan.cuts not in known]
@@ -180,6 +230,36 @@ def _predicted_error(problem: Problem, plan: Plan, shots: int, devices: Sequence
     if devices:
         errors = np.hypot(errors, noise_biases(problem, plan, devices, mitigation=mitigation))
     return float(errors.max(initial=0.0))
+
+
+def _predictable(plans: Sequence[Plan], asked: Mapping[str, Any], noisy: Sequence[Device], took: float) -> list[int]:
+    """The first plan and then those that take least to predict the error of, as far as that is worth it.
+
+    Args:
+        plans: the plans.
+        asked: the keyword arguments of ``make_plan``.
+        noisy: QPUs whose errors bias the estimates.
+        took: seconds of a run of the first plan.
+    """
+    from tasks.prediction import variances_bytes, variances_seconds
+
+    simulated = [sum(map(exact_fragment_seconds, plan.fragments)) for plan in plans]
+    left = _WORTH * took + _ALWAYS_S
+    room = min(_ROOM_BYTES, asked.get("memory_bytes") or _ROOM_BYTES)
+    kept = []
+    for k in sorted(range(len(plans)), key=lambda k: (k > 0, simulated[k])):
+        takes = variances_seconds(plans[k]) + bool(noisy) * simulated[k]
+        if takes <= left and variances_bytes(plans[k]) <= room:
+            left -= takes
+            kept.append(k)
+    return kept
+
+
+def _all_errors(known: Mapping[int, float], plans: Sequence[Plan], shots: int) -> list[float]:
+    """Those that are known, and for the others what the search guesses, as much less as it is for those."""
+    guessed = [_guessed_error(plan, shots) for plan in plans]
+    scale = median(error / guessed[k] for k, error in known.items()) if known else 1.0
+    return [known.get(k, scale * guess) for k, guess in enumerate(guessed)]
 
 
 def _guessed_error(plan: Plan, shots: int) -> float:

@@ -18,7 +18,7 @@ import numpy as np
 from scheduler_policies import Device, Kind
 from scheduler_policies.cost import exact_seconds, state_bytes
 from scheduler_policies.machine import CONTRACTION_FLOPS, TYPICAL_CPU
-from tasks.cut import asked_of_plan, chosen_plan, compared_plans, only_noisy
+from tasks.cut import asked_of_plan, asked_of_search, chosen_plan, compared_plans, only_noisy
 from tasks.cutting import CuttingError, Plan, make_plan
 from tasks.cutting.cone_program import cone_program
 from tasks.cutting.objectives.error import log_variance
@@ -122,17 +122,6 @@ class Forecast:
         }
 
 
-def readouts_due(devices: Sequence[Device], mitigation: str) -> dict[str, int]:
-    """Shots that each QPU with a price takes to measure its readout under ``mitigation``, where that is due."""
-    qpus = [device for device in devices if device.kind is Kind.QPU and any(vars(device.price).values())]
-    if not qpus:
-        return {}
-    from tasks.execution.mitigation.extrapolation import readout_shots_due  # loads what talks to QPUs
-
-    due = {device.name: readout_shots_due(device, mitigation) for device in qpus}
-    return {name: shots for name, shots in due.items() if shots}
-
-
 def forecast(
     problem: Problem,
     plan: Plan,
@@ -160,10 +149,12 @@ def forecast(
     wanted = options.target_error or 0.01
     constants = next((constants_name(device.speed) for device in devices if device.kind is Kind.CPU), "")
     if shots is None:
-        spent = predicted_spending(plan, devices, None)
+        spent = predicted_spending(plan, devices, None, cheaply=options.cheapest)
         size = predicted_bytes(plan, devices)
         return Forecast(cut_seconds, spent, (0.0,) * count, True, None, wanted, None, size, constants)
-    spend = partial(predicted_spending, plan, devices, readouts=readouts, mitigation=options.mitigation)
+    spend = partial(
+        predicted_spending, plan, devices, readouts=readouts, mitigation=options.mitigation, cheaply=options.cheapest
+    )
     spent = spend(shots)
     may_take = _SIMULATED_S if within is None else within * spent.execute
     computed = (
@@ -218,8 +209,10 @@ def refuse_exact_without_simulator(options: Options, devices: Sequence[Device]) 
         )
 
 
-def planned(problem: Problem, options: Options, devices: Sequence[Device]) -> tuple[Plan, float]:
-    """The plan that a run would follow, and the seconds that planning took.
+def planned(
+    problem: Problem, options: Options, devices: Sequence[Device], readouts: Mapping[str, int] | None = None
+) -> tuple[Plan, float]:
+    """The plan that a run would follow, and the seconds that planning took; ``readouts``: ``readouts_due``.
 
     Where every plan takes more memory than there is, it is the least bad one, with the refusal of a run as its note.
 
@@ -229,14 +222,13 @@ def planned(problem: Problem, options: Options, devices: Sequence[Device]) -> tu
     """
     refuse_exact_without_simulator(options, devices)
     began = time.perf_counter()
-    asked = asked_of_plan(options, devices)
+    asked = asked_of_plan(options, devices, readouts)
     try:
         plan = chosen_plan(problem, options.cuts, asked)
     except CuttingError as refusal:
         if refusal.field != "memory_bytes":
             raise
-        del asked["minimise"], asked["mitigation"]
-        plan = make_plan(problem, cuts=options.cuts, **asked, over_memory=True)
+        plan = make_plan(problem, cuts=options.cuts, **asked_of_search(asked), over_memory=True)
         plan = replace(plan, notes=(*plan.notes, f"a run here would be refused: {refusal}"))
     return plan, time.perf_counter() - began
 
@@ -245,10 +237,9 @@ def others(problem: Problem, options: Options, devices: Sequence[Device]) -> lis
     """Plans that the search found, in its order."""
     if options.cuts is not None:
         return []
-    asked = asked_of_plan(options, devices)
-    del asked["minimise"], asked["mitigation"]
+    asked = asked_of_search(asked_of_plan(options, devices))
     try:
-        return compared_plans(problem, asked, _COMPARED)
+        return compared_plans(problem, asked, _COMPARED, options.cheapest)
     except CuttingError:
         return []
 

@@ -9,6 +9,7 @@ from apps.cli.tables import seconds_text, table
 from tasks.cutting import Plan
 from tasks.forecast import Forecast, Uncut
 from tasks.model.sizes import bytes_text
+from tasks.prediction import Spending
 from tasks.reconstruction.statistics.allocation import MOST_SHOTS
 
 _LONG_S = 365.25 * 24 * 3600
@@ -36,15 +37,14 @@ def uncut_text(whole: Uncut, known: Forecast, memory_bytes: int | None, cuts: in
     return "\n       ".join(["Uncut: " + next(iter(ways)), *list(ways)[1:], pieces_text])
 
 
-def forecast_text(known: Forecast, names: Sequence[str], devices: Sequence[str]) -> str:
+def forecast_text(known: Forecast, names: Sequence[str]) -> str:
     """What to expect of the run, and what a given error would take."""
-    where = " and ".join(devices)
     if known.spent.unplaced:
         number, why = known.spent.unplaced[0]
         return f"Expect: no device runs fragment {number}: {why}"
     price = f", price {known.spent.price:,.4g}" if known.spent.price else ""
     planning = f" after {span_text(known.cut_seconds)} of planning" if known.cut_seconds else ""
-    took = f"{span_text(known.spent.execute + known.spent.reconstruct)} on {where}{price}{planning}"
+    took = f"{_time_text(known.spent)}{price}{planning}"
     if known.shots_for is None:
         return f"Expect: exact values in {took}"
     about = "" if known.computed else "about (an order of magnitude) "
@@ -56,13 +56,18 @@ def forecast_text(known: Forecast, names: Sequence[str], devices: Sequence[str])
         lines.append(f"        the devices' errors shift {names[shifted][:40]} by about {by}, which no shots lower")
     if known.for_wanted is not None:
         more = f", price {known.for_wanted.price:,.4g}" if known.for_wanted.price else ""
-        seconds = known.for_wanted.execute + known.for_wanted.reconstruct
-        takes = f"{span_text(seconds)} on {where}{more}"
+        takes = f"{_time_text(known.for_wanted)}{more}"
         if known.shots_for > MOST_SHOTS:
             takes = f"and a run takes {MOST_SHOTS:.0g} at most"
         count = "1 shot" if known.shots_for == 1 else f"{known.shots_for:,.3g} shots"
         lines.append(f"        for an error of {known.wanted:g}: {about}{count}, {takes}")
     return "\n".join(lines)
+
+
+def _time_text(spent: Spending) -> str:
+    """How long, and on which devices."""
+    where = f" on {' and '.join(spent.used)}" if spent.used else ""
+    return f"{span_text(spent.execute + spent.reconstruct)}{where}"
 
 
 def ranked(
@@ -71,12 +76,12 @@ def ranked(
     """The plan taken, then the others by what plans are compared by, the best first."""
     by_price, by_error = _compared_by(compared, minimise)
 
-    def rank(one: tuple[Plan, Forecast]) -> tuple[bool, float, float]:
+    def rank(one: tuple[Plan, Forecast]) -> tuple[bool, float, float, float]:
         plan, known = one
         bias = max(map(abs, known.biases), default=0.0)
         error = hypot(max(known.std_errors, default=0.0), bias) if by_error else 0.0
-        seconds = known.spent.execute + known.spent.reconstruct
-        return plan.cuts != chosen.cuts, known.spent.price if by_price else error, seconds
+        price = known.spent.price * (error**2 if by_error else 1.0) if by_price else 0.0
+        return plan.cuts != chosen.cuts, price, error, known.spent.execute + known.spent.reconstruct
 
     return sorted(compared, key=rank)
 
@@ -85,7 +90,7 @@ def _compared_by(compared: Sequence[tuple[Plan, Forecast]], minimise: str | None
     """Whether plans are compared by their price, and whether by their error."""
     by_price = minimise == "cost" and any(known.spent.price for _, known in compared)
     erring = any(max(known.std_errors, default=0.0) for _, known in compared)
-    return by_price, erring and minimise not in ("time", "cost")
+    return by_price, erring and minimise != "time"
 
 
 def candidates_text(chosen: Plan, compared: Sequence[tuple[Plan, Forecast]], minimise: str | None = None) -> str:
@@ -114,7 +119,9 @@ def candidates_text(chosen: Plan, compared: Sequence[tuple[Plan, Forecast]], min
     bias = ("bias",) if biased else ()
     names = ("plan", "fragments", "widest", "cuts", "kappa^2", "variants", "error", *bias, "time", *price)
     by_price, by_error = _compared_by(compared, minimise)
-    if by_price:
+    if by_price and by_error:
+        why = "taken: the least predicted price for the same error, and of those without a price the least error"
+    elif by_price:
         why = "taken: the least predicted price, and of equal ones the least time"
     elif by_error:
         what = "predicted error, that of the shots and the devices' bias together" if biased else "predicted error"

@@ -20,11 +20,12 @@ from apps.cli.terminal import SCHEMA
 from apps.extras import EXTRA_MISSING
 from scheduler_policies import Device
 from scheduler_policies.machine import TYPICAL_CPU
+from tasks.cut import readouts_due
 from tasks.cutting import Plan, with_known_error
 from tasks.cutting.document import plan_document
 from tasks.errors import QompassError
 from tasks.execution.run_devices import run_devices
-from tasks.forecast import forecast, others, planned, readouts_due, uncut
+from tasks.forecast import forecast, others, planned, uncut
 from tasks.inputs.validation import read_problem
 from tasks.model.problem import Problem
 from tasks.runtime.machine import usable_cores
@@ -38,8 +39,8 @@ def plan(arguments: argparse.Namespace) -> int:
         problem = read_problem(arguments.circuit, arguments.observable, arguments.observables, every_qubit=True)
     options = options_from(arguments, problem)
     devices = run_devices(options.resources) or _last_resort()
-    made, seconds = planned(problem, options, devices)
     due = readouts_due(devices, options.mitigation) if options.sampled else {}
+    made, seconds = planned(problem, options, devices, due)
     known, whole = forecast(problem, made, options, devices, seconds, readouts=due), uncut(problem)
     if known.computed:
         made = with_known_error(made, max(known.std_errors, default=0.0))
@@ -64,7 +65,7 @@ def plan(arguments: argparse.Namespace) -> int:
         print(f"Note: {flagged(note)}")
     print(uncut_text(whole, known, options.memory_bytes, len(made.cuts)))
     print(plan_text(flagged_notes(document)))
-    print(f"\n{forecast_text(known, problem.names, [device.name for device in devices])}")
+    print(f"\n{forecast_text(known, problem.names)}")
     if arguments.explain:
         print(f"\n{candidates_text(made, compared, options.minimise)}")
     if arguments.instructions:

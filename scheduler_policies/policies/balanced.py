@@ -14,12 +14,16 @@ everywhere, so noise goes where the gradient is smallest. Time left over at the 
 
 Where no plan keeps both bounds, the budget is kept and the error is as small as it allows: then only the ratio of the
 two prices counts, and is searched by halving. Where not even the budget can be kept, the cheapest plan is returned.
+
+Where the goal is to spend as little as can be, every work is kept to the devices that it costs least on, and the budget
+is what that costs: error and time are looked at among these.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from scheduler_policies.device import Work
 from scheduler_policies.placement import Candidate, Goal
@@ -51,6 +55,9 @@ def balanced(works: Sequence[Work], pool: Sequence[Candidate], goal: Goal, /) ->
     table = CostTable(works, pool)
     if not works:
         return []
+    if goal.cheapest:
+        least = table.keep_cheapest()
+        goal = replace(goal, budget=least if goal.budget is None else min(least, goal.budget))
     candidates = _priced_plans(table, goal)
     for simple in (fastest, fidelity, least_busy, round_robin, availability):
         candidates.append(assignment_from(table, simple(works, pool, goal)))

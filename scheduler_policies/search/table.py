@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from scheduler_policies.cheapest import cheapest_devices
 from scheduler_policies.cost import squared_error, start_delays, why_not, work_price
 from scheduler_policies.device import Work
 from scheduler_policies.placement import Candidate, Goal, alike, fitting, placed_seconds
@@ -58,6 +59,11 @@ class CostTable:
             if not rows:
                 fitting(work, pool)  # raises, with the reasons
         self._costs: dict[tuple[int, int, int], Cost] = {}
+
+    def keep_cheapest(self) -> float:
+        """Keep every work to the rows that it costs least on; what that is in all."""
+        self.fits = cheapest_devices(self.works, [self.pool[index].device for index in self.rows], self.fits)
+        return math.fsum(self.cost(k, w.variants, self.fits[k][0]).price for k, w in enumerate(self.works))
 
     def cost(self, work: int, variants: int, row: int) -> Cost:
         """Of a piece with that many of the work's variants; all of them on a simulator run as one exact tensor."""

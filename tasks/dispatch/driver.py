@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from scheduler_policies import Device, DeviceState, Kind, Work
+from tasks.cut import readouts_due
 from tasks.cutting import Plan
 from tasks.dispatch.errors import BudgetError, RunError
 from tasks.dispatch.events import device_came, devices_seen, piece_moved, task_ended, task_submitted
@@ -23,7 +24,6 @@ from tasks.execution.device_results import ExecutionOptions
 from tasks.execution.jobs import FragmentJob, predicted_seconds
 from tasks.execution.on_device import forget_stored
 from tasks.execution.pieces import Done, Piece, Report, outcome_from
-from tasks.forecast import readouts_due
 from tasks.model.progress import Stage
 from tasks.runs import RunDirectory
 from tasks.runs.results import has_results

@@ -26,6 +26,7 @@ from scheduler_policies import (
     place,
     usual_bound,
     why_not,
+    work_price,
     work_seconds,
 )
 from scheduler_policies.cost import squared_error
@@ -149,8 +150,8 @@ class Pool:
         if due:  # what measuring the readout takes is not there for the works
             less = replace(spent, price=spent.price + due)
             found = place(self._policy, works, candidates, goal, now, resort, less, aim=self.aim)
-        own_bound = (
-            self._goal.max_error is None and self._goal.budget is not None
+        own_bound = self._goal.max_error is None and (
+            self._goal.budget is not None or self._goal.cheapest
         )  # nobody asked for, and cannot be paid
         return replace(found, notes=()) if own_bound and found.notes else found
 
@@ -184,12 +185,16 @@ class Pool:
         return self._states[name]
 
     def elsewhere(self, name: str, work: Work, now: float) -> bool:
-        """Whether another device than ``name`` is in use that could take a work; the last resort does not count."""
+        """Whether another device than ``name`` is in use that could take a work, where cost counts for no more money.
+
+        The last resort is none.
+        """
         return any(
             device.name != name
             and device not in self._resort
             and ((until := self._states[device.name].set_aside_until) is None or until <= now)
             and why_not(device, work) is None
+            and not (self._goal.cheapest and work_price(device, work) > work_price(self.devices[name], work))
             for device in self.devices.values()
         )
 

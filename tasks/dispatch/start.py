@@ -15,7 +15,7 @@ import numpy as np
 
 from resources_xml import units_of
 from scheduler_policies import POLICIES, POLICY_GROUP, Device, Goal, Kind, Policy, find_policy
-from tasks.cut import asked_of_plan, cut
+from tasks.cut import asked_of_plan, cut, readouts_due
 from tasks.cutting import Plan, with_known_error
 from tasks.cutting.cuts import cuts_from
 from tasks.cutting.document import plan_document
@@ -29,7 +29,7 @@ from tasks.execution.device_results import ExecutionOptions
 from tasks.execution.held import held_qpus
 from tasks.execution.run_devices import devices_brought, run_devices, state_of
 from tasks.execution.works import noise_shares, works_of
-from tasks.forecast import forecast, readouts_due, refuse_exact_without_simulator
+from tasks.forecast import forecast, refuse_exact_without_simulator
 from tasks.model.problem import Problem
 from tasks.model.progress import Progress
 from tasks.options import Options, plan_limits
@@ -105,7 +105,7 @@ def started(
             Pool(
                 devices,
                 _policy(options.policy),
-                Goal(options.target_error, options.budget),
+                Goal(options.target_error, options.budget, options.cheapest),
                 units=usable_cores(),
                 readouts=readouts,
             ),
@@ -183,7 +183,7 @@ def _planned(
     """Plan, or plan again with the cuts that an interrupted run had chosen."""
     stored = directory.record.get("plan")
     cuts = cuts_from(stored["cuts"]) if stored else options.cuts
-    asked = asked_of_plan(options, devices)
+    asked = asked_of_plan(options, devices, readouts)
     if problem.num_qubits > _SURELY_LARGE_QUBITS:
         prepare_engine()
     began = time.perf_counter()

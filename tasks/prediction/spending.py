@@ -8,7 +8,7 @@ from math import ceil
 
 import numpy as np
 
-from scheduler_policies import Device, Kind, Work
+from scheduler_policies import Device, Kind, Work, cheapest_devices
 from scheduler_policies.cost import why_not, work_seconds
 from scheduler_policies.machine import (
     CONTRACTION_FLOPS,
@@ -62,12 +62,14 @@ class Spending:
         reconstruct: seconds of the contractions.
         price: in the currency of the devices.
         unplaced: (fragment, why) of those that no device can run.
+        used: names of the devices that run the others.
     """
 
     execute: float
     reconstruct: float
     price: float
     unplaced: tuple[tuple[int, str], ...] = ()
+    used: tuple[str, ...] = ()
 
 
 def greedy_flops(plan: Plan) -> float:
@@ -127,6 +129,7 @@ def predicted_spending(
     target: bool = False,
     mitigation: str = "none",
     worth: ShotVariances | None = None,
+    cheaply: bool = False,
 ) -> Spending:
     """Put every fragment of every round, the longest first, where it is done soonest.
 
@@ -138,6 +141,7 @@ def predicted_spending(
         target: whether these are the shots that a target error takes: the first round does not know how many.
         mitigation: what is done against the errors of QPUs, which may take several circuits for a variant.
         worth: what shots are worth, if that is known: how the second round shares them out.
+        cheaply: put them where they cost least, and of those places where they are done soonest.
     """
     drawn = {d.name: replace(d, speed=replace(d.speed, **DRAWN_TOGETHER)) for d in devices if d.kind is Kind.CPU}
 
@@ -150,23 +154,26 @@ def predicted_spending(
     fragments, totals = plan.fragments, _rounds(plan, shots, target)
     works = _works(plan, totals, shots is None, noise_shares(devices, mitigation))
     round_shots = _round_shots(plan, totals, worth, target) if any(not device.exact for device in devices) else []
-    price, refused, total, busiest = 0.0, {}, 0.0, 0.0
+    price, refused, total, busiest, used = 0.0, {}, 0.0, 0.0, set[str]()
     due = dict(readouts or {})
     for place, own in enumerate(works):
         free = {device.name: [0.0] * max(1, device.units) for device in devices}
         asked: dict[str, list[Work]] = {}
+        able_of = [[k for k, d in enumerate(devices) if not _why_not(d, work, shots)] for work in own]
+        if cheaply:
+            able_of = cheapest_devices(own, devices, able_of)
+        fits = {work.fragment: [devices[k] for k in able] for work, able in zip(own, able_of, strict=True)}
         for work in sorted(own, key=lambda work: -min((taken(d, work) for d in devices), default=0.0)):
-            able = [d for d in devices if why_not(d, work) is None and (shots is not None or d.exact)]
-            if not able:
-                reasons = [f"{d.name} {why_not(d, work) or 'takes shots only'}" for d in devices]
-                refused[work.fragment] = "; ".join(reasons)
+            if not fits[work.fragment]:
+                refused[work.fragment] = "; ".join(f"{d.name} {_why_not(d, work, shots)}" for d in devices)
                 continue
-            chosen = min(able, key=lambda d: min(free[d.name]) + taken(d, work))
+            chosen = min(fits[work.fragment], key=lambda d: min(free[d.name]) + taken(d, work))
             unit = int(np.argmin(free[chosen.name]))
             free[chosen.name][unit] += taken(chosen, work)
             total += taken(chosen, work) - chosen.speed.job
             price += chosen.price.per_second * work_seconds(chosen, work)
             asked.setdefault(chosen.name, []).append(work)
+        used |= asked.keys()
         for device in devices:
             if device.name in asked:
                 jobs, taken_shots = len(asked[device.name]), 0.0
@@ -196,7 +203,13 @@ def predicted_spending(
         if here:
             busiest += ROUNDS_RUN_S + len(last) * ROUNDS_FRAGMENT_S + _evaluated(plan, last, each, *rounds)
     contraction += 0.0 if inline else numbers * ENGINE_NUMBER_S
-    return Spending(busiest, contraction, price, tuple(refused.items()))
+    runs = tuple(device.name for device in devices if device.name in used)
+    return Spending(busiest, contraction, price, tuple(refused.items()), runs)
+
+
+def _why_not(device: Device, work: Work, shots: float | None) -> str | None:
+    """Why a device cannot run a fragment, with shots or exactly; None where it can."""
+    return why_not(device, work) or (None if shots is not None or device.exact else "takes shots only")
 
 
 def _round_shots(
