@@ -42,6 +42,7 @@ def exact_seconds(
     gates: int | None = None,
     passes: int | None = None,
     numbers: float = 0,
+    acted: float = 0.0,
 ) -> float:
     """Predicted seconds for a whole fragment tensor from one simulation with its legs left open.
 
@@ -59,20 +60,23 @@ def exact_seconds(
         gates: how many gates it has; ``width * depth`` when not given.
         passes: that the factors take; as many as there are factors when not given.
         numbers: in the tensor.
+        acted: amplitudes that its gates act on (see ``Work``).
     """
     speed, many = device.speed, max(factors, 1)
     amplitudes, pairs = _doubled(width + branches), _doubled(2 * (branches + outputs))
     met = _doubled(width - outputs + 2 * (branches + outputs))
     grams = (passes or many) * (speed.grams + amplitudes * speed.amplitude_pass) + many * met * speed.pair
     made = many * pairs * speed.entry + numbers * speed.number
-    return open_state_seconds(device, width, depth, branches, gates) + grams + made
+    return open_state_seconds(device, width, depth, branches, gates, acted) + grams + made
 
 
-def open_state_seconds(device: Device, width: int, depth: int, branches: int, gates: int | None = None) -> float:
+def open_state_seconds(
+    device: Device, width: int, depth: int, branches: int, gates: int | None = None, acted: float = 0.0
+) -> float:
     """Predicted seconds for the states of all branches of a fragment."""
-    count = width * depth if gates is None else gates
-    amplitudes = _doubled(width + branches)
-    return device.speed.circuit + count * (device.speed.gate + amplitudes * device.speed.amplitude_gate)
+    speed, count = device.speed, width * depth if gates is None else gates
+    acted = acted or count * _doubled(width + branches)
+    return speed.circuit + count * speed.gate + acted * speed.amplitude_gate
 
 
 def sampled_seconds(
@@ -84,6 +88,7 @@ def sampled_seconds(
     shots: int,
     gates: int | None = None,
     measured: int | None = None,
+    acted: float = 0.0,
 ) -> float:
     """Predicted seconds for counts of a fragment's variants on a simulator.
 
@@ -99,13 +104,14 @@ def sampled_seconds(
         shots: of all variants together.
         gates: how many gates the fragment has; ``width * depth`` when not given.
         measured: qubits that a variant measures; all when not given.
+        acted: amplitudes that its gates act on (see ``Work``).
     """
     measured = width if measured is None else measured
     drawn = drawn_shots(variants, shots, measured) * device.speed.shot
     if device.memory_bytes is not None and state_bytes(width, branches) > device.memory_bytes:
         return variants * variant_seconds(device, width, depth, 0, gates) + drawn
     draw = device.speed.draw + places(measured) * device.speed.place
-    return open_state_seconds(device, width, depth, branches, gates) + variants * draw + drawn
+    return open_state_seconds(device, width, depth, branches, gates, acted) + variants * draw + drawn
 
 
 def drawn_shots(variants: int, shots: int, measured: int) -> float:
@@ -166,12 +172,13 @@ def _simulation_seconds(device: Device, work: Work) -> float:
     if runs_exact(device, work):
         if work.compact_seconds:
             return work.compact_seconds + work.numbers * device.speed.number
-        sizes = work.outputs, work.factors, work.gates, work.passes, work.numbers
+        sizes = work.outputs, work.factors, work.gates, work.passes, work.numbers, work.acted
         return exact_seconds(device, width, depth, branches, *sizes)
     if work.variant_seconds:
         return work.variants * work.variant_seconds
     shots = work.variants * work.shots
-    return sampled_seconds(device, width, depth, branches, work.variants, shots, work.gates, work.measured)
+    counts = work.variants, shots, work.gates, work.measured, work.acted
+    return sampled_seconds(device, width, depth, branches, *counts)
 
 
 def why_not(device: Device, work: Work) -> str | None:

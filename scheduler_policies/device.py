@@ -241,6 +241,8 @@ class Work:
         passes: over its state that they take, one of half of its rows counted as one; 0 where that is not known, as
             many as there are factors.
         numbers: in its tensor; 0 where that is not known.
+        acted: amplitudes that its gates act on in one simulation, as many for a gate as its share of a block takes; 0
+            where that is not known, all of them for each.
         compact_seconds: that a typical core takes for its whole tensor, where a simulator computes it without all
             amplitudes (a matrix product state, Paulis followed back); 0 where it is computed with them.
         variant_seconds: the same for one variant with its shots, where it is a stabiliser state; 0 elsewhere.
@@ -282,6 +284,7 @@ class Work:
     drawn_bytes: int = 0
     passes: int = 0
     numbers: int = 0
+    acted: float = 0.0
     compact_seconds: float = 0.0
     variant_seconds: float = 0.0
     fidelities: tuple[tuple[str, float], ...] = ()

@@ -39,6 +39,7 @@ ROUNDS_VARIANT_S = 8.1e-5
 ROUNDS_OUTCOME_S = 2.1e-7
 ROUNDS_LEG_S = 6.7e-4
 # What draws take in whole runs, where all of a round's are made together (of `Speed`, in place of a CPU's own).
+DRAWN_GATES = 1.6  # times what gates take otherwise
 DRAWN_TOGETHER = {"draw": 2e-5, "place": 1.8e-8, "shot": 3.4e-8}
 # Of the estimates: the run, a fragment of each term; of sampled ones, with their errors: the run, a fragment, a
 # variant, a distinct outcome, a leg as above.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from scheduler_policies.cost import exact_seconds, sampled_seconds
-from scheduler_policies.device import Device
 from scheduler_policies.machine import (
     AMPLITUDE_BYTES,
     COIN_PAIR_S,
@@ -18,15 +17,21 @@ from scheduler_policies.machine import (
 from tasks.cutting.cone_program import ConeProgram, cone_program
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.once import once_a_fragment
-from tasks.cutting.open_program import open_program
 from tasks.cutting.pauli_bases import most_passes
 from tasks.cutting.pauli_program import PauliProgram, is_clifford, pauli_program
 from tasks.cutting.plan import Fragment
 from tasks.cutting.product_program import ProductProgram, product_program
-from tasks.cutting.sizes import SIMULATED, exact_bytes, gram_passes, measured_qubits, simulated_legs, tensor_numbers
+from tasks.cutting.sizes import (
+    SIMULATED,
+    acted_amplitudes,
+    exact_bytes,
+    gram_passes,
+    measured_qubits,
+    simulated_legs,
+    tensor_numbers,
+)
 from tasks.cutting.variants import count_variants
 
-_BLOCKS, _DRAWN_BLOCKS = 1.0, 1.6  # times what blocks of gates are counted with: they took, in exact and drawn runs
 WIDE = 16  # qubits from which a way without all amplitudes can be the quicker one by much
 WORTH_S = 0.03  # of all amplitudes at most: below, no other way is looked for
 LEAST_S = 0.003  # of a way: a quicker one would take longer to find
@@ -81,39 +86,14 @@ def exact_fragment_seconds(fragment: Fragment) -> float:
 
 
 def _all_amplitudes_seconds(fragment: Fragment) -> float:
-    return _amplitudes_seconds(fragment) + _scattered_seconds(fragment)
+    return _amplitudes_seconds(fragment, acted_amplitudes(fragment))
 
 
-def _amplitudes_seconds(fragment: Fragment) -> float:
+def _amplitudes_seconds(fragment: Fragment, acted: float = 0.0) -> float:
     branches, outputs = simulated_legs(fragment)
     gates = len(fragment.circuit.data)
-    sizes = fragment.num_factors, gates, gram_passes(fragment), tensor_numbers(fragment)
+    sizes = fragment.num_factors, gates, gram_passes(fragment), tensor_numbers(fragment), acted
     return exact_seconds(TYPICAL_CPU, fragment.num_qubits, 0, branches, outputs, *sizes)
-
-
-@once_a_fragment
-def blocks_seconds(fragment: Fragment) -> tuple[float, float]:
-    """What gates take beyond what the model says for so many, in an exact and in a drawn run: they act in blocks.
-
-    Less than nothing where many of them act as one.
-    """
-    if fragment.num_qubits > SIMULATED:
-        return 0.0, 0.0
-    program, speed = open_program(fragment), TYPICAL_CPU.speed
-    counted = len(fragment.circuit.data) * program.amplitudes * speed.amplitude_gate
-    return _BLOCKS * program.seconds - counted, _DRAWN_BLOCKS * program.seconds - counted
-
-
-def blocks_on(device: Device, fragment: Fragment) -> tuple[float, float]:
-    """The same on a device, whose blocks take as much longer as its amplitudes do."""
-    scale = device.speed.amplitude_gate / TYPICAL_CPU.speed.amplitude_gate
-    exact, drawn = blocks_seconds(fragment)
-    return scale * exact, scale * drawn
-
-
-def _scattered_seconds(fragment: Fragment) -> float:
-    """What gates take beyond all that the model says for so many: between qubits all over, few of them act as one."""
-    return max(0.0, blocks_seconds(fragment)[0] - len(fragment.circuit.data) * TYPICAL_CPU.speed.gate)
 
 
 def _most_amplitudes_seconds(fragment: Fragment) -> float:
@@ -153,8 +133,8 @@ def _drawn_seconds(fragment: Fragment, variants: int, shots: int) -> float:
     """The same from all amplitudes."""
     gates = len(fragment.circuit.data)
     width, branches, measured = fragment.num_qubits, simulated_legs(fragment)[0], measured_qubits(fragment)
-    drawn = sampled_seconds(TYPICAL_CPU, width, 0, branches, variants, shots, gates, measured)
-    return drawn + _scattered_seconds(fragment)
+    acted = acted_amplitudes(fragment)
+    return sampled_seconds(TYPICAL_CPU, width, 0, branches, variants, shots, gates, measured, acted)
 
 
 def joining_seconds(flops: float, fragments: int, numbers: float) -> float:

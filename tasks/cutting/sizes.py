@@ -13,6 +13,7 @@ from scheduler_policies.machine import (
     GRAM_PRODUCTS,
     PART,
     RUN_BITS,
+    TYPICAL_CPU,
 )
 from tasks.cutting.once import once_a_fragment
 from tasks.cutting.open_program import OpenProgram, open_program
@@ -32,6 +33,14 @@ def simulated_legs(fragment: Fragment) -> tuple[int, int]:
     """
     ranks, ends = branch_ranks(fragment)
     return ceil(log2(prod(ranks))), ends
+
+
+@once_a_fragment
+def acted_amplitudes(fragment: Fragment) -> float:
+    """Amplitudes that its gates act on in blocks, counted by what these take; 0 where that is not known."""
+    if fragment.num_qubits > SIMULATED:
+        return 0.0
+    return open_program(fragment).seconds / TYPICAL_CPU.speed.amplitude_gate
 
 
 def factors_of_x_parts(fragment: Fragment) -> np.ndarray:

@@ -19,8 +19,7 @@ from scheduler_policies.cost import exact_seconds, sampled_seconds
 from scheduler_policies.device import Speed
 from scheduler_policies.machine import TYPICAL_CPU
 from tasks.cutting import Fragment, GateCut, Plan, make_plan
-from tasks.cutting.seconds import blocks_on
-from tasks.cutting.sizes import gram_passes, measured_qubits, simulated_legs
+from tasks.cutting.sizes import acted_amplitudes, gram_passes, measured_qubits, simulated_legs
 from tasks.errors import QompassError
 from tasks.execution.calibration_file import Calibration, machine_name, read_calibration
 from tasks.execution.gpu_crossover import gpu_crossover
@@ -113,14 +112,15 @@ def _exact_seconds(fragment: Fragment, device: Device) -> float:
     """By the cost model, of a whole tensor."""
     branches, outputs = simulated_legs(fragment)
     sizes = fragment.num_factors, len(fragment.circuit.data), gram_passes(fragment)
-    return exact_seconds(device, fragment.num_qubits, 0, branches, outputs, *sizes) + blocks_on(device, fragment)[0]
+    acted = acted_amplitudes(fragment)
+    return exact_seconds(device, fragment.num_qubits, 0, branches, outputs, *sizes, acted=acted)
 
 
 def _sampled_seconds(fragment: Fragment, variants: int, shots: int, device: Device) -> float:
     """By the cost model, of counts; the state is simulated once, as for a whole tensor."""
     branches, _ = simulated_legs(fragment)
     sizes = variants, shots, len(fragment.circuit.data), measured_qubits(fragment)
-    return sampled_seconds(device, fragment.num_qubits, 0, branches, *sizes) + blocks_on(device, fragment)[0]
+    return sampled_seconds(device, fragment.num_qubits, 0, branches, *sizes, acted_amplitudes(fragment))
 
 
 def _counted(seconds: Callable[[Device], float]) -> dict[str, float]:

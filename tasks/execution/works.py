@@ -13,7 +13,7 @@ from tasks.cutting.drawn_bytes import least_bytes
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment, Plan
 from tasks.cutting.seconds import cheaper_way, stabiliser_seconds
-from tasks.cutting.sizes import gram_passes, measured_qubits, simulated_legs, tensor_numbers
+from tasks.cutting.sizes import acted_amplitudes, gram_passes, measured_qubits, simulated_legs, tensor_numbers
 from tasks.execution.jobs import count_measuring
 
 _LARGE = 18  # open qubits, states of 4 MiB: below, nobody asks whether a device has the memory
@@ -57,6 +57,7 @@ def works_of(
                 factors=fragment.num_factors,
                 passes=gram_passes(fragment),
                 numbers=tensor_numbers(fragment),
+                acted=acted_amplitudes(fragment),
                 compact_seconds=0.0 if way is None else way.seconds,
                 variant_seconds=stabiliser_seconds(fragment, cost.variants, each[index]),
                 exact_bytes=cost.exact_bytes,

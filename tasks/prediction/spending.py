@@ -12,6 +12,7 @@ from scheduler_policies import Device, Kind, Work, cheapest_devices
 from scheduler_policies.cost import why_not, work_seconds
 from scheduler_policies.machine import (
     CONTRACTION_FLOPS,
+    DRAWN_GATES,
     DRAWN_TOGETHER,
     ENGINE_NUMBER_S,
     ENGINE_RUN_S,
@@ -39,7 +40,7 @@ from tasks.cutting import Plan
 from tasks.cutting.cost import greedy_contraction
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment
-from tasks.cutting.seconds import blocks_on, exact_fragment_seconds, joining_seconds, sampled_fragment_seconds
+from tasks.cutting.seconds import exact_fragment_seconds, joining_seconds, sampled_fragment_seconds
 from tasks.execution.jobs import count_measuring, equal_jobs, exact_jobs
 from tasks.execution.works import noise_shares, works_of
 from tasks.prediction.bill import RoundShots, billed
@@ -146,12 +147,11 @@ def predicted_spending(
     drawn = {d.name: replace(d, speed=replace(d.speed, **DRAWN_TOGETHER)) for d in devices if d.kind is Kind.CPU}
 
     def taken(device: Device, work: Work) -> float:
-        known = work_seconds(device if shots is None else drawn.get(device.name, device), work)
-        if device.kind is not Kind.CPU or (work.compact_seconds if shots is None else work.variant_seconds):
-            return known
-        return known + blocks_on(device, fragments[work.fragment])[shots is not None]
+        if shots is None or device.name not in drawn:
+            return work_seconds(device, work)
+        return work_seconds(drawn[device.name], replace(work, acted=DRAWN_GATES * work.acted))
 
-    fragments, totals = plan.fragments, _rounds(plan, shots, target)
+    totals = _rounds(plan, shots, target)
     works = _works(plan, totals, shots is None, noise_shares(devices, mitigation))
     round_shots = _round_shots(plan, totals, worth, target) if any(not device.exact for device in devices) else []
     price, refused, total, busiest, used = 0.0, {}, 0.0, 0.0, set[str]()

@@ -194,7 +194,7 @@ def test_seconds_count_the_simulation_and_every_pair_of_branches():
     gates, factors = len(fragment.circuit.data), fragment.num_factors
     assert simulated_legs(fragment) == (2, 0) and fragment.open_qubits == 6
     speed = CPU_SPEED
-    simulated = speed.circuit + gates * (speed.gate + 2**6 * speed.amplitude_gate)
+    simulated = speed.circuit + gates * speed.gate + open_program(fragment).seconds
     assert factors_of_x_parts(fragment).tolist() == [2, 1] and factors == 3, "Z and I together, X"
     assert gram_passes(fragment) == 3, "one over all rows, one over half of them"
     passes = 3 * (speed.grams + 2**6 * speed.amplitude_pass)

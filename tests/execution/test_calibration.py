@@ -16,8 +16,8 @@ from apps.cli.main import main
 from scheduler_policies import CPU_SPEED
 from scheduler_policies.cost import exact_seconds, sampled_seconds
 from scheduler_policies.machine import TYPICAL_CPU
-from tasks.cutting.seconds import blocks_seconds, cheaper_way
-from tasks.cutting.sizes import gram_passes, measured_qubits, simulated_legs
+from tasks.cutting.seconds import cheaper_way
+from tasks.cutting.sizes import acted_amplitudes, gram_passes, measured_qubits, simulated_legs
 from tasks.errors import QompassError
 from tasks.execution import calibration, calibration_file, gpu_crossover
 from tasks.execution.calibration import calibrate, constants_name, refined
@@ -130,14 +130,12 @@ def test_a_machine_that_takes_what_the_model_says_has_the_constants_of_the_model
         fragment = job.fragment
         branches, outputs = simulated_legs(fragment)
         states = fragment.num_qubits, 0, branches
-        gates, blocks = len(fragment.circuit.data), blocks_seconds(fragment)[0]
+        gates, acted = len(fragment.circuit.data), acted_amplitudes(fragment)
         if isinstance(job, ExactJob):
             sizes = outputs, fragment.num_factors, gates, gram_passes(fragment)
-            took = exact_seconds(device, *states, *sizes)
-        else:
-            sizes = len(job.variants), sum(job.shots), gates, measured_qubits(fragment)
-            took = sampled_seconds(device, *states, *sizes)
-        return took + blocks * speed.amplitude_gate / CPU_SPEED.amplitude_gate
+            return exact_seconds(device, *states, *sizes, acted=acted)
+        sizes = len(job.variants), sum(job.shots), gates, measured_qubits(fragment)
+        return sampled_seconds(device, *states, *sizes, acted=acted)
 
     monkeypatch.setattr(calibration, "_SIZES", ((4, 1, 3), (6, 2, 4), (7, 3, 3), (8, 0, 4), (9, 1, 6), (11, 2, 3)))
     monkeypatch.setattr(calibration._Clock, "seconds", seconds)

@@ -14,7 +14,7 @@ from scheduler_policies.cost import runs_exact, state_bytes, work_seconds
 from scheduler_policies.machine import TYPICAL_CPU
 from tasks.cutting.cuts import GateCut, WireCut
 from tasks.cutting.planner import make_plan
-from tasks.cutting.seconds import _scattered_seconds, exact_fragment_seconds
+from tasks.cutting.seconds import exact_fragment_seconds
 from tasks.execution.jobs import exact_jobs, measuring, predicted_seconds, sampled_jobs, uniform_shots
 from tasks.execution.works import works_of
 from tasks.model.problem import PauliTerms, Problem
@@ -59,10 +59,9 @@ def test_planner_policies_and_time_limits_say_the_same_of_a_fragment(cuts):
         assert runs_exact(replace(TYPICAL_CPU, memory_bytes=needed), work)
         assert not runs_exact(replace(TYPICAL_CPU, memory_bytes=needed - 1), work)
         seconds = work_seconds(TYPICAL_CPU, work) - TYPICAL_CPU.speed.job
-        told = exact_fragment_seconds(fragment)
-        assert seconds + _scattered_seconds(fragment) == pytest.approx(told) == pytest.approx(predicted_seconds(exact))
+        assert seconds == pytest.approx(exact_fragment_seconds(fragment)) == pytest.approx(predicted_seconds(exact))
         shares = work_seconds(TYPICAL_CPU, replace(work, whole=False)) - TYPICAL_CPU.speed.job
-        assert shares + _scattered_seconds(fragment) == pytest.approx(predicted_seconds(sampled))
+        assert shares == pytest.approx(predicted_seconds(sampled))
 
 
 @pytest.mark.parametrize("cuts", [(GateCut(16),), (WireCut(16, 3),)], ids=["gate", "wire"])
