@@ -12,6 +12,7 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -103,29 +104,23 @@ def shot_rounds(
 
 
 def _affordable(
-    plan: Plan, more: Mapping[int, np.ndarray], driver: Driver, seed: int, number: int
+    plan: Plan, more: dict[int, np.ndarray], driver: Driver, seed: int, number: int
 ) -> dict[int, np.ndarray]:
     """A round's shots, or as many of them as the money left pays for where the policy would place them now."""
-    pool, wanted = driver.state.pool, {index: np.array(shots) for index, shots in more.items()}
-    left = pool.money_left
-    if left is None or pool.budget is None or pool.aim is None:
-        return wanted
+    pool = driver.state.pool
+    left, aim = pool.money_left, pool.aim
+    if left is None or pool.budget is None or aim is None:
+        return more
     left = max(left, 0.0)
-    asked = sum(int(shots.sum()) for shots in wanted.values())
-    for looked in range(_FITTINGS):
-        price = _price_of(plan, wanted, driver, seed, number)
-        if price <= left:
-            break
-        fits = (0.98 * left / price) ** (looked + 1)  # what jobs cost does not fall with their shots
-        wanted = {index: (fits * shots).astype(shots.dtype) for index, shots in wanted.items()}
-    else:
-        wanted = {index: np.zeros_like(shots) for index, shots in wanted.items()}
-    if not any(shots.any() for shots in wanted.values()):
+    wanted, asked = _held(plan, more, driver, seed, number, left), _total(more)
+    if _total(wanted) < asked:
         pool.aim = pool.budget - left  # as if all were spent: what has a price is then used only where nothing else can
-        if _price_of(plan, more, driver, seed, number) <= left:
-            wanted = {index: np.array(shots) for index, shots in more.items()}
-    taken = sum(int(shots.sum()) for shots in wanted.values())
-    if taken < asked:
+        others = _held(plan, more, driver, seed, number, left)
+        if _total(others) > _total(wanted):
+            wanted = others
+        else:
+            pool.aim = aim
+    if (taken := _total(wanted)) < asked:
         driver.directory.record.note(
             f"`budget`: {pool.budget:g} holds {taken:,} of the {asked:,} shots of round {number + 1}: the standard "
             "errors are what these give"
@@ -133,10 +128,26 @@ def _affordable(
     return wanted
 
 
-def _price_of(plan: Plan, wanted: Mapping[int, np.ndarray], driver: Driver, seed: int, number: int) -> float:
-    """Of a round's shots where the policy would place them now."""
-    jobs = sampled_jobs(plan, shots_by_fragment(plan, wanted), seed, round_index=number)
-    return driver.state.price_of([job.piece for job in jobs], time.monotonic()) if jobs else 0.0
+def _held(
+    plan: Plan, more: dict[int, np.ndarray], driver: Driver, seed: int, number: int, left: float
+) -> dict[int, np.ndarray]:
+    """A round's shots, of the fragments that the policy would pay for as many as so much money holds."""
+    wanted = more
+    for looked in count():
+        jobs = sampled_jobs(plan, shots_by_fragment(plan, wanted), seed, round_index=number)
+        price, paid = driver.state.price_of([job.piece for job in jobs], time.monotonic()) if jobs else (0.0, set())
+        if price <= left or not paid:
+            break
+        # What jobs cost does not fall with their shots.
+        fits = (0.98 * left / price) ** (looked + 1) if looked < _FITTINGS else 0.0
+        wanted = {
+            index: (fits * shots).astype(shots.dtype) if index in paid else shots for index, shots in wanted.items()
+        }
+    return wanted
+
+
+def _total(more: Mapping[int, np.ndarray]) -> int:
+    return sum(int(shots.sum()) for shots in more.values())
 
 
 def shots_by_fragment(plan: Plan, more: Mapping[int, np.ndarray]) -> list[np.ndarray]:

@@ -121,9 +121,11 @@ class State:
         self._idle_since = None
         return instructions
 
-    def price_of(self, pieces: Sequence[Piece], now: float) -> float:
-        """What pieces would cost where the policy would place them now; nothing is placed."""
-        return self._affordable(pieces, now)[-1]
+    def price_of(self, pieces: Sequence[Piece], now: float) -> tuple[float, set[int]]:
+        """What pieces would cost where the policy would place them now, and of which fragments; nothing is placed."""
+        schedule, _, price = self._affordable(pieces, now)
+        priced = {name for name, device in self.pool.devices.items() if any(vars(device.price).values())}
+        return price, {placed.work.fragment for placed in schedule.placements if placed.device in priced}
 
     def end(self, number: int, outcome: Outcome, now: float, *, measured: bool = False) -> list[Instruction]:
         """Event: a task has ended; the value of its outcome is a `Report`.

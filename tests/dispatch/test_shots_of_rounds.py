@@ -22,6 +22,7 @@ from tasks.runtime import Failure, Outcome, Reason
 from tasks.workflow import Options, RunError, run
 from tests.dispatch.script import a_qpu, script
 from tests.oracles import brickwork, random_problem
+from tests.scheduler_policies.instances import work
 
 
 @pytest.fixture
@@ -170,3 +171,22 @@ def test_a_round_that_the_money_left_does_not_hold_runs_on_what_is_free(plan, fr
     found = _affordable(plan, more, driver, 2, 1)
     assert all((found[index] == (shots if free else 0)).all() for index, shots in more.items())
     assert bool(told) is not free
+
+
+@pytest.mark.parametrize("policy", ["balanced", "fastest"])
+@pytest.mark.parametrize("job", [0.0, 100.0])
+def test_only_what_the_money_left_does_not_hold_is_dropped(plan, job, policy):
+    """One fragment fits no device but the one with a price: the others' shots cost nothing, or need not."""
+    widest = max(plan.fragments, key=lambda fragment: fragment.num_qubits).index
+    devices = [replace(a_qpu("A"), price=Price(per_job=job, per_shot=0.001)), replace(a_qpu("B"), qubits=10)]
+    run = script(*devices, policy=policy, goal=Goal(1e9, 0.2), fragments=len(plan.fragments))
+    run.state._works[widest] = work(widest, width=12)
+    run.state.pool.aim = 0.2
+    told = []
+    driver = SimpleNamespace(state=run.state, directory=SimpleNamespace(record=SimpleNamespace(note=told.append)))
+    more = {f.index: np.full((2, c.variants), 9) for f, c in zip(plan.fragments, plan.costs, strict=True)}
+    found = _affordable(plan, more, driver, 2, 1)
+    kept = {index: int(shots.sum()) / int(more[index].sum()) for index, shots in found.items()}
+    assert (0 < kept.pop(widest) < 1) == (job == 0), kept
+    assert set(kept.values()) == {1.0} or policy == "fastest", kept
+    assert len(told) == 1 and "of round 2" in told[0]
