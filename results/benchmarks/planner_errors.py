@@ -29,8 +29,8 @@ from tasks.prediction import shot_variances
 from tasks.reconstruction import contract, estimate_values
 
 DATA = Path(__file__).with_name("planner_errors.json")
-SEEDS, SHOTS, PILOT_SHOTS, MOST_VARIANTS = 96, 200, 100, 1500  # seeds at least
-_MOST_SEEDS, _LONG_S = 800, 16.0  # of a plan
+SEEDS, SHOTS, PILOT_SHOTS, MOST_VARIANTS = 48, 200, 100, 1500  # seeds at least
+_MOST_SEEDS, _LONG_S = 400, 8.0  # of a plan
 _PILOT = 1 << 20  # its seed
 SMALL = {
     "w 20": (4, 6, 8, 10), "cuccaro 12": (5, 7, 8), "swap test 13": (4, 5, 7), "qaoa 3-regular 16": (8, 10),
