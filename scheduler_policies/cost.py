@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from scheduler_policies.device import Device, DeviceState, Kind, Work
-from scheduler_policies.jobs import LEVEL_RATIO
+from scheduler_policies.jobs import LEVEL_RATIO, parts_needed
 from scheduler_policies.machine import AMPLITUDE_BYTES, DRAWN_FIRST, PLAIN_GATE
 
 # Swaps a sparse coupling map adds: a two-qubit gate costs this many on average after routing.
@@ -139,8 +139,7 @@ def jobs_needed(device: Device, work: Work) -> int:
 
 def repeats_needed(device: Device, work: Work) -> int:
     """How many circuits a variant is on a device that limits shots a job."""
-    limit = device.limits.shots_per_job
-    return sum(1 if limit is None else math.ceil(share * work.shots / limit) for share in work.shares)
+    return sum(parts_needed(max(1, round(share * work.shots)), device.limits) for share in work.shares)
 
 
 def work_seconds(device: Device, work: Work) -> float:

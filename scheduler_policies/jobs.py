@@ -26,9 +26,14 @@ def shot_levels(numbers: Iterable[float]) -> dict[float, float]:
     return level
 
 
+def parts_needed(shots: int, limits: DeviceLimits) -> int:
+    """How many circuits one circuit is in jobs of a device: several where it asks for more shots than a job has."""
+    return min(1, shots) if limits.shots_per_job is None else -(-shots // limits.shots_per_job)
+
+
 def shots_of_parts(shots: int, limits: DeviceLimits) -> list[int]:
-    """Shots of the circuits that one circuit is in jobs of a device: several where it asks for more than a job has."""
-    parts = min(1, shots) if limits.shots_per_job is None else -(-shots // limits.shots_per_job)
+    """Shots of the circuits that one circuit is in jobs of a device."""
+    parts = parts_needed(shots, limits)
     return [shots // parts + (part < shots % parts) for part in range(parts)]
 
 

@@ -206,20 +206,20 @@ def priced(qpus, say, tmp_path):
     (folder / "resources.xml").write_text("<ResourcesList/>")
     nx.write_edgelist(nx.cycle_graph(6), tmp_path / "ring.txt", data=False)
 
-    def command(*more):
+    def arguments(*more):
         return [
-            sys.executable, "-m", "apps.cli", "optimise", str(tmp_path / "ring.txt"), "--max-qubits", "4",
+            "optimise", str(tmp_path / "ring.txt"), "--max-qubits", "4",
             "--optimiser", "cobyla", "--iterations", "8", "--shots", "2000", "--most-shots", "2000", "--draws", "0",
             "--mitigation", "none", "--resources", str(folder), "--out", str(run.out), "--engine", "embedded",
             "--cache", "off", "--json", *more,
         ]  # fmt: skip
 
     def ask(*more, whole=None):
-        done = say(*(whole or command(*more))[3:])
+        done = say(*(whole or arguments(*more)))
         shots = {name: sum(n for job in d.jobs.values() for _, n in job.work) for name, d in emulator.devices.items()}
         return done, shots
 
-    ask.command = command
+    ask.arguments = arguments
     return ask
 
 
@@ -271,8 +271,10 @@ def test_what_a_loop_that_was_killed_had_asked_of_devices_is_paid_when_it_is_res
     emulator, run = qpus
     for device in emulator.devices.values():
         device.options = replace(device.options, queue=1.0)
-    command = priced.command("--policy", "availability", "--budget", "3", "--iterations", "2")
-    process = subprocess.Popen(command, cwd=ROOT, env=run.environ, start_new_session=True)
+    arguments = priced.arguments("--policy", "availability", "--budget", "3", "--iterations", "2")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "apps.cli", *arguments], cwd=ROOT, env=run.environ, start_new_session=True
+    )
     until(
         lambda: any(job.status == COMPLETED for device in emulator.devices.values() for job in device.jobs.values()),
         100,
@@ -286,7 +288,7 @@ def test_what_a_loop_that_was_killed_had_asked_of_devices_is_paid_when_it_is_res
     promised = RunJournal(folder, settings_digest(read_settings(folder)))
     promised.close()
     assert promised.promised >= sum(PRICES[name] * count for name, count in before.items()) > 0 or promised.entries
-    done, shots = priced(whole=[sys.executable, "-m", "apps.cli", "resume", str(folder), "--json"])
+    done, shots = priced(whole=["resume", str(folder), "--json"])
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     paid = sum(PRICES[name] * count for name, count in shots.items())
