@@ -130,6 +130,7 @@ def forecast(
     cut_seconds: float = 0.0,
     *,
     within: float | None = None,
+    before: float = 0.0,
     readouts: Mapping[str, int] | None = None,
 ) -> Forecast:
     """Predict a run of a plan.
@@ -140,8 +141,9 @@ def forecast(
         options: how it would be run.
         devices: on which.
         cut_seconds: what planning took.
-        within: part of the run's seconds that computing the errors may take, and nothing else is asked; None: a few
-            seconds, and what the error wanted takes.
+        within: part of the run's seconds, those of its planning among them, that computing the errors may take, and
+            nothing else is asked; None: a few seconds, and what the error wanted takes.
+        before: seconds that go into the run besides.
         readouts: ``readouts_due`` of the devices.
     """
     shots, noisy = asked_of_plan(options, devices)["shots"], devices if only_noisy(devices) else ()
@@ -156,7 +158,7 @@ def forecast(
         predicted_spending, plan, devices, readouts=readouts, mitigation=options.mitigation, cheaply=options.cheapest
     )
     spent = spend(shots)
-    may_take = _SIMULATED_S if within is None else within * spent.execute
+    may_take = _SIMULATED_S if within is None else within * (before + cut_seconds + spent.execute)
     computed = (
         sum(map(exact_fragment_seconds, plan.fragments)) <= may_take  # known, where what follows is worked out
         and variances_seconds(plan) <= may_take

@@ -412,3 +412,12 @@ def test_an_observable_of_no_terms_that_count_takes_a_shot():
     plan = make_plan(problem, max_qubits=3, shots=1000)
     guessed = forecast(problem, plan, Options(shots=1000), [TYPICAL_CPU], within=0.0)
     assert not guessed.computed and guessed.shots_for == 1 and guessed.std_errors == (0.0,)
+
+
+def test_a_runs_record_has_the_error_that_its_plan_says_where_planning_took_long_beside_it():
+    problem = make_problem(brickwork(6, 2, np.random.default_rng(4)), ["Z0 Z5"])
+    plan, options = make_plan(problem, max_qubits=4, shots=10_000), Options(shots=10_000)
+    told = forecast(problem, plan, options, [TYPICAL_CPU])
+    quick, usual = (forecast(problem, plan, options, [TYPICAL_CPU], own, within=0.03) for own in (0.0, 1.0))
+    assert not quick.computed and usual.computed
+    assert usual.std_errors == pytest.approx(told.std_errors) != pytest.approx(quick.std_errors)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from importlib.metadata import EntryPoints, entry_points
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ logger = logging.getLogger(__name__)
 
 _SURELY_LARGE_QUBITS = 30  # circuits that take longer to run than an engine to start
 _FORECAST = 0.03  # of a run's seconds, predicting its errors may take
+_RUNS = count()  # of this process: the first has waited for all that a process loads
 
 
 @contextlib.contextmanager
@@ -196,7 +198,8 @@ def _planned(
     work_ended(directory, outcome)
     plan: Plan = value_of(outcome, "the plan")
     cut_seconds = time.perf_counter() - began
-    known = forecast(problem, plan, options, devices, cut_seconds, within=_FORECAST, readouts=readouts)
+    before = max(0.0, time.process_time() - cut_seconds) if next(_RUNS) == 0 else 0.0
+    known = forecast(problem, plan, options, devices, cut_seconds, within=_FORECAST, before=before, readouts=readouts)
     plan = with_known_error(plan, max(known.std_errors, default=0.0)) if known.computed else plan
     document = plan_document(plan) | {"predicted": known.document()}
     directory.update(plan=document)
