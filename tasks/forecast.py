@@ -211,6 +211,20 @@ def refuse_exact_without_simulator(options: Options, devices: Sequence[Device]) 
         )
 
 
+def refuse_without_device(plan: Plan, known: Forecast, devices: Sequence[Device]) -> None:
+    """Refuse a plan with a fragment that no device can run, as a run does.
+
+    Raises:
+        CuttingError: there is one, and simulators among the devices: else one of last resort would run it.
+    """
+    for number, why in sorted(known.spent.unplaced)[:1]:
+        if any(device.exact for device in devices):
+            raise CuttingError(
+                f"fragment {number} ({plan.fragments[number].num_qubits} qubits) fits no device in use: {why}; "
+                "cut into narrower fragments or add a device"
+            )
+
+
 def planned(
     problem: Problem, options: Options, devices: Sequence[Device], readouts: Mapping[str, int] | None = None
 ) -> tuple[Plan, float]:

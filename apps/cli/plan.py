@@ -25,7 +25,7 @@ from tasks.cutting import Plan, with_known_error
 from tasks.cutting.document import plan_document
 from tasks.errors import QompassError
 from tasks.execution.run_devices import run_devices
-from tasks.forecast import forecast, others, planned, uncut
+from tasks.forecast import forecast, others, planned, refuse_without_device, uncut
 from tasks.inputs.validation import read_problem
 from tasks.model.problem import Problem
 from tasks.runtime.machine import usable_cores
@@ -42,6 +42,7 @@ def plan(arguments: argparse.Namespace) -> int:
     due = readouts_due(devices, options.mitigation) if options.sampled else {}
     made, seconds = planned(problem, options, devices, due)
     known, whole = forecast(problem, made, options, devices, seconds, readouts=due), uncut(problem)
+    refuse_without_device(made, known, devices)
     if known.computed:
         made = with_known_error(made, max(known.std_errors, default=0.0))
     document = plan_document(made) | {"predicted": known.document(), "uncut": vars(whole)}

@@ -194,8 +194,14 @@ def _widest_allowed(
 ) -> int:
     """Qubits of the widest fragment that the user allows and some device holds."""
     here = _ANY_WIDTH if memory_bytes is None else max(1, int(log2(max(1, memory_bytes / _STATES / AMPLITUDE_BYTES))))
-    able = [device.qubits or here for device in devices if device.exact or shots is not None]
+    able = [device.qubits or min(here, _held(device)) for device in devices if device.exact or shots is not None]
     return min(max_qubits or _ANY_WIDTH, max(able, default=here))
+
+
+def _held(device: Device) -> int:
+    """Qubits of the widest state in a simulator's memory."""
+    most = None if device.memory_bytes is None else device.memory_bytes // AMPLITUDE_BYTES
+    return _ANY_WIDTH if most is None else max(1, most.bit_length() - 1)
 
 
 def _first_within(

@@ -10,7 +10,17 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from scheduler_policies import Decision, Device, DeviceState, Kind, NoDeviceError, Work, work_seconds
+from scheduler_policies import (
+    Candidate,
+    Decision,
+    Device,
+    DeviceState,
+    Kind,
+    NoDeviceError,
+    Work,
+    fitting,
+    work_seconds,
+)
 from tasks.dispatch.batches import Predicted, provider_tasks, tasks_of
 from tasks.dispatch.instructions import GiveUp, Instruction, Look, Move, Submit, Warn
 from tasks.dispatch.pool import Pool, work_of
@@ -163,8 +173,10 @@ class State:
         self, todo: Sequence[Piece], now: float
     ) -> tuple[list[tuple[Device, Piece]], float | None, list[Instruction]]:
         """What runs where now, when to look again, and what is to be told; what has to wait is to do again."""
-        if self.pool.single is not None:
-            return [(self.pool.single, piece) for piece in todo], None, []
+        if (single := self.pool.single) is not None:
+            for piece in todo:
+                fitting(self._work(piece), [Candidate(single, self.pool.state(single.name))])
+            return [(single, piece) for piece in todo], None, []
         schedule, part_of, price = self._affordable(todo, now)
         if beyond := self.pool.beyond(price):
             return [], None, [GiveUp(beyond, budget=True)]

@@ -154,6 +154,26 @@ def test_where_no_device_is_named_the_plan_is_that_of_the_simulator_of_last_reso
     assert "Expect: exact values in " in (shown := capsys.readouterr().out) and "on cpu-last-resort" in shown
 
 
+@pytest.mark.parametrize("more", [[], ["--shots", "1000"]])
+def test_what_the_only_device_has_no_memory_for_is_cut_narrower_and_else_refused_by_plan_and_run(
+    chain, capsys, tmp_path, more
+):
+    small = "<ComputingUnits>1</ComputingUnits><Type>CPU</Type><InternalMemorySize>5e-7</InternalMemorySize>"
+    master = f"<MasterNode><Processor Name='SMALL'>{small}</Processor></MasterNode>"
+    (tmp_path / "project.xml").write_text(f"<Project>{master}</Project>")
+    (tmp_path / "resources.xml").write_text("<ResourcesList/>")
+    words = [chain, "--observable", "Z0 Z15", "--resources", str(tmp_path), "--plan-seconds", "0", *more]
+    assert main(["plan", *words, "--json"]) == 0
+    widths = [fragment["width"] for fragment in json.loads(capsys.readouterr().out)["plan"]["fragments"]]
+    assert max(widths) <= 4, "500 bytes are not the 32 amplitudes of five qubits"
+    (cuts := tmp_path / "cuts.json").write_text(json.dumps({"gates": [15]}))
+    for command in ("plan", "run"):
+        assert main([command, *words, "--cuts", str(cuts)]) == 2
+        said = capsys.readouterr()
+        assert "fragment 0 (8 qubits) fits no device in use: SMALL has 500 bytes of memory, 4096 needed" in said.err
+        assert len(said.err.splitlines()) == 1 and not said.out
+
+
 def test_where_plans_are_compared_by_price_their_prices_are_shown(tmp_path, capsys, monkeypatch):
     circuit = QuantumCircuit(4)
     for q in range(3):
