@@ -38,6 +38,7 @@ from tasks.prediction import Spending, greedy_flops, predicted_spending, shot_va
 from tasks.prediction.bill import RoundShots, billed
 from tasks.prediction.shot_outcomes import along_legs, outcomes_bytes
 from tasks.reconstruction import contract, estimate_values
+from tests.cutting.test_predicted_cost import joined_by
 from tests.oracles import brickwork, problem_of, random_labels
 
 QPU = Device("QPU_A", Kind.QPU, qubits=30, speed=QPU_SPEED, price=Price(per_shot=0.001))
@@ -219,7 +220,9 @@ def test_a_step_of_the_contraction_counts_once_for_all_terms_that_ask_the_same_o
     problem = problem_of(brickwork(12, 3, rng), labels, np.eye(len(labels)))
     plan = make_plan(problem, max_qubits=4)
     found = greedy_contraction(plan.fragments, plan.bonds)
-    apart = [{tuple(row) for row in plan.factor_index[:, own].tolist()} for _, own in found.steps]
+    apart = [
+        {tuple(row) for row in plan.factor_index[:, own].tolist()} for _, own in joined_by(found, len(plan.fragments))
+    ]
     flops = sum(each * len(rows) for (each, _), rows in zip(found.steps, apart, strict=True))
     assert greedy_flops(plan) == flops < found.flops * len(plan.factor_index), f"seed {seed}"
     one = replace(plan, factor_index=np.repeat(plan.factor_index[:1], 5, axis=0))

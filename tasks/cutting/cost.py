@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import log2
+from math import log2, prod
+from typing import Any
 
 import numpy as np
 import opt_einsum
-from opt_einsum.helpers import flop_count
 
 from scheduler_policies.machine import AMPLITUDE_BYTES, DRAWN_SHOTS
 from tasks.cutting.drawn_bytes import MOST_OPEN_QUBITS, ROOMS, drawn_bytes, room_within
@@ -109,7 +109,7 @@ class GreedyContraction:
     Attributes:
         flops: floating-point operations.
         largest: numbers of the largest array.
-        steps: those of each step, and the tensors that it is made of.
+        steps: those of each step, and what it is made of: tensors, and earlier steps numbered behind all of these.
     """
 
     flops: float
@@ -134,30 +134,37 @@ def contraction_of(tensors: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...])
         tensors: for each, the dimensions of its axes and the cuts they are ends of. A bond is absorbed into the tensor
             of its end 0, so both ends share one index.
     """
-    operands: list = []
-    parts: list[tuple[int, ...]] = []
     # In the order of their cuts, so that ties of the greedy path do not depend on how qubits are numbered.
-    for number in sorted(range(len(tensors)), key=lambda number: sorted(tensors[number][1])):
-        dimensions, cuts = tensors[number]
-        size = dict(zip(cuts, dimensions, strict=True))
-        # Both ends of a cut on one fragment: a trace, done first.
-        once = sorted(cut for cut in cuts if cuts.count(cut) == 1)
-        if cuts:
-            operands += [tuple(size[cut] for cut in once), once]
-            parts.append((number,))
-    if not operands:
+    order = sorted((k for k, (_, cuts) in enumerate(tensors) if cuts), key=lambda k: sorted(tensors[k][1]))
+    if not order:
         return GreedyContraction(float(len(tensors)), 1.0)
-    symbols = {c: opt_einsum.get_symbol(k) for k, c in enumerate(sorted({c for _, cuts in tensors for c in cuts}))}
-    equation = ",".join("".join(symbols[c] for c in operands[i]) for i in range(1, len(operands), 2)) + "->"
-    _, info = opt_einsum.contract_path(equation, *operands[0::2], shapes=True, optimize="greedy")
-    steps = []
-    for taken, removed, einsum, *_ in info.contraction_list:
-        indices = frozenset(einsum.replace(",", "").split("->")[0])
-        flops = flop_count(indices, bool(removed), len(taken), info.size_dict)
-        own = tuple(sorted(part for place in sorted(taken, reverse=True) for part in parts.pop(place)))
-        parts.append(own)
-        steps.append((_as_float(flops), own))
-    return GreedyContraction(_as_float(info.opt_cost), _as_float(info.largest_intermediate), tuple(steps))
+    ends: dict[int, list[int]] = {}
+    for place, number in enumerate(order):
+        for cut in tensors[number][1]:
+            ends.setdefault(cut, []).append(place)
+    sizes: dict[Any, int] = {}  # all cuts between the same two are one index, for the same path in far less time
+    for number in order:
+        for dimension, cut in zip(*tensors[number], strict=True):
+            if pair := tuple(ends.pop(cut, ())):
+                sizes[pair] = sizes.get(pair, 1) * dimension
+    inputs: list[set[Any]] = [set() for _ in order]
+    for pair in sizes:
+        if pair[0] != pair[1]:  # else both ends of a cut are on one tensor: a trace, done first
+            for place in pair:
+                inputs[place].add(pair)
+    held = [frozenset(own) for own in inputs]
+    parts, steps, total, largest = list(order), [], 0, 1
+    for own in opt_einsum.paths.ssa_greedy_optimize(held, frozenset(), sizes):
+        every, kept = held[own[0]], held[own[0]]
+        for other in own[1:]:
+            every, kept = every | held[other], kept ^ held[other]
+        flops = prod(sizes[pair] for pair in every) * (1 + (len(kept) < len(every)))
+        steps.append((_as_float(flops), tuple(parts[part] for part in own)))
+        total += flops
+        largest = max(largest, prod(sizes[pair] for pair in kept))
+        held.append(kept)
+        parts.append(len(tensors) + len(steps) - 1)
+    return GreedyContraction(_as_float(total), _as_float(largest), tuple(steps))
 
 
 def _as_float(count: float) -> float:

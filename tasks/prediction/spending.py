@@ -84,8 +84,12 @@ def greedy_flops(plan: Plan) -> float:
     factors = max(fragment.num_factors for fragment in plan.fragments)
     # Random numbers whose sums are equal where, in practice, all factors are.
     table = np.random.default_rng(0).integers(0, 2**63, size=(len(plan.fragments), factors), dtype=np.uint64)
-    asked = table[np.arange(len(plan.fragments)), plan.factor_index]
-    return sum(flops * len(np.unique(asked[:, own].sum(axis=1))) for flops, own in found.steps)
+    asked = dict(enumerate(table[np.arange(len(plan.fragments)), plan.factor_index].T))
+    total = 0.0
+    for number, (flops, own) in enumerate(found.steps, len(plan.fragments)):
+        asked[number] = np.sum([asked.pop(part) for part in own], axis=0)
+        total += flops * len(np.unique(asked[number]))
+    return total
 
 
 def refined_fragments(plan: Plan) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 
 import numpy as np
+import opt_einsum
 import pytest
 from qiskit import QuantumCircuit
 
@@ -13,6 +14,8 @@ from tasks.cutting import GateCut, WireCut, make_plan, predicted_bytes, structur
 from tasks.cutting.cost import choose_schemes, contraction_of, end_cost, fragment_cost, greedy_contraction
 from tasks.cutting.drawn_bytes import ROOMS, Room, drawn_bytes, least_bytes, room_within
 from tasks.cutting.open_program import open_program
+from tasks.cutting.partition import partition
+from tasks.cutting.search.sketch import sketch_of
 from tasks.cutting.seconds import exact_fragment_seconds
 from tasks.cutting.sizes import factors_of_x_parts, gram_passes, simulated_legs
 from tasks.cutting.variants import count_variants, enumerate_variants
@@ -323,8 +326,46 @@ def test_a_predicted_contraction_does_not_depend_on_the_order_of_fragments():
     found = [contraction_of(tuple(tensors[k] for k in order)) for order in orders]
     assert len({(one.flops, one.largest) for one in found}) == 1
     steps = {
-        tuple(sorted((flops, tuple(sorted(order[list(own)].tolist()))) for flops, own in one.steps))
+        tuple(sorted((flops, tuple(sorted(order[list(own)].tolist()))) for flops, own in joined_by(one, 12)))
         for order, one in zip(orders, found, strict=True)
     }
     assert len(steps) == 1, "the same fragments are joined, whatever they are numbered"
     assert sum(flops for flops, _ in found[0].steps) == found[0].flops
+
+
+def joined_by(contraction, tensors):
+    """The flops of each step and the tensors that are one then."""
+    parts = {number: (number,) for number in range(tensors)}
+    for number, (flops, own) in enumerate(contraction.steps, tensors):
+        parts[number] = sum((parts[part] for part in own), ())
+        yield flops, parts[number]
+
+
+def test_all_cuts_between_two_fragments_are_one_index_of_the_contraction(monkeypatch):
+    """A thousand gates between few fragments would be looked at one by one for every pair of them."""
+    sizes = []
+    greedy = opt_einsum.paths.ssa_greedy_optimize
+    monkeypatch.setattr(
+        opt_einsum.paths, "ssa_greedy_optimize", lambda *how: sizes.append(sorted(how[2].values())) or greedy(*how)
+    )
+    cuts = [*[(0, 1)] * 3, *[(1, 2)] * 2, (2, 0), (2, 2)]
+    ends = [[cut for cut, pair in enumerate(cuts) for end in pair if end == number] for number in range(3)]
+    found = contraction_of(tuple(((4,) * len(own), tuple(own)) for own in ends))
+    assert sizes == [[4, 4, 16, 64]], "and one that is a trace"
+    first = 2 * 64 * 16 * 4  # 0 and 1, over their three cuts, which leaves those to 2
+    assert (found.flops, found.largest) == (first + 2 * 16 * 4, 64.0)
+    assert [(flops, sorted(own)) for flops, own in joined_by(found, 3)] == [(first, [0, 1]), (2 * 64, [0, 1, 2])]
+
+
+def test_a_tensor_of_more_numbers_than_a_float_holds_is_only_counted():
+    """Gates that leave it too many ends for anything: its seconds are not looked at in other ways."""
+    circuit = QuantumCircuit(18)
+    for q in range(16):
+        circuit.rzz(0.3, q, q + 1)
+    for _ in range(520):
+        circuit.ry(0.2, 17)
+        circuit.cx(16, 17)
+        circuit.ry(0.2, 16)
+    cuts = tuple(GateCut(16 + 3 * k + 1) for k in range(520))
+    sketch = sketch_of(partition(problem_of(circuit, ["Z" * 18], np.ones((1, 1))), cuts))
+    assert sketch.too_large and sketch.tensor_bits == 1040

@@ -123,7 +123,8 @@ def sketch_of(found: Partition) -> Sketch:
     sketches = []
     for fragment in found.fragments:
         branches, outputs = simulated_legs(fragment)
-        way = cheaper_way(fragment)
+        bits = sum(log2(leg.dimension) for leg in fragment.legs)
+        way = None if bits > MOST_TENSOR_BITS else cheaper_way(fragment)
         costs = [min(end_cost(leg, found.bonds[leg.cut], s) for s in SCHEMES) for leg in fragment.legs]
         sketches.append(
             FragmentSketch(
