@@ -22,8 +22,10 @@ from tasks.cutting.objectives import OBJECTIVES
 from tasks.cutting.open_program import _Layout
 from tasks.cutting.openings import Gate
 from tasks.cutting.partition import partition, partition_of
-from tasks.cutting.search import candidates
+from tasks.cutting.search import annealing, candidates
 from tasks.cutting.search.candidates import _Search, candidate_cuts
+from tasks.cutting.search.circuit import Circuit
+from tasks.cutting.search.ends import GateEnds
 from tasks.cutting.search.narrower import exact_cuts
 from tasks.cutting.search.seen import views
 from tasks.cutting.search.sketch import sketch_of
@@ -129,6 +131,37 @@ def test_a_sketch_is_counted_by_the_gate_ends_it_looks_at():
         search._take(search.circuit.ends.qubits.reshape(-1))
         spent[len(search.circuit.alone)] = search.spent
     assert spent == {4: pytest.approx(5.4e-4), 166: pytest.approx(2.16e-3), 1000: pytest.approx(1.05e-2)}
+
+
+def test_annealing_takes_as_long_where_wires_have_thousands_of_gates(monkeypatch):
+    """A move may take a whole stretch of wire along; an epoch in which they are long has fewer moves."""
+    looked = []
+
+    class Counted(list):
+        def __getitem__(self, node):
+            looked.append(node)
+            return super().__getitem__(node)
+
+    neighbours = annealing._neighbours
+    monkeypatch.setattr(annealing, "_neighbours", lambda ends: tuple(map(Counted, neighbours(ends))))
+    pairs = np.random.default_rng(3).permuted(np.tile(np.arange(4), (1500, 1)), axis=1)[:, :2]
+    ends = GateEnds(np.arange(1500), pairs, np.ones(1500), 1.0)
+    start = (pairs == 3).astype(np.int64).reshape(-1)
+    annealing.anneal(ends, start, 3, seed=0, moves=4000)
+    assert 8000 < len(looked) < 60_000, "those at the ends of each stretch, and 8 more a move"
+
+
+def test_a_circuit_of_too_many_gates_to_cut_is_not_looked_at_part_by_part(monkeypatch):
+    """What its observables see is nothing to whom its fragments cannot be joined."""
+    monkeypatch.setattr(Circuit, "_cone_seconds", lambda *_: pytest.fail("seconds that nobody waits for"))
+    search = search_of(2, 1)
+    pairs = np.tile([[0, 1]], (40, 1))
+    ends = GateEnds(np.arange(40), pairs, np.ones(40), 1.0)
+    many = replace(
+        search.circuit, ends=ends, costs=search.circuit.costs * 40, alone=np.ones(80), runs=np.full((80, 3), -1),
+        fresh=np.zeros(80, dtype=bool), other=np.ones(80, dtype=bool),
+    )  # fmt: skip
+    assert many.sketch(pairs.reshape(-1), 1).too_large
 
 
 def test_seeds_are_asked_until_two_agree(monkeypatch):

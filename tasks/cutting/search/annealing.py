@@ -7,6 +7,7 @@ import numpy as np
 from tasks.cutting.search.ends import GateEnds
 
 _EPOCHS = 40  # after each, the nodes beside a cut are looked up again: only they can move
+_LENGTH = 8  # nodes that a move looks at, on the average at most: beyond so many in all, an epoch has fewer moves
 _TO_A_NEW_ONE = 0.97
 TOO_WIDE = 3.0  # times the weight of a wire: what a stretch more than a block may have costs
 
@@ -40,6 +41,7 @@ def anneal(
     spare = len(width)  # a block without nodes
     width.append(0)
     each = max(1, moves // _EPOCHS)
+    most = _LENGTH * each
     for first_step in range(0, moves, each):
         movable = _beside_a_cut(ends, np.array(block[:-1])).tolist()
         if not movable and over > 0 and best_cost < float("inf"):  # all in one block: from the best again, stricter
@@ -53,6 +55,7 @@ def anneal(
         picks = rng.integers(0, len(movable), size=each).tolist()
         shapes = rng.random((each, 2))
         bars = (-temperature * np.log1p(-rng.random(each))).tolist()  # a change up to its bar is accepted
+        walked = 0
         for pick, toward, form, bar in zip(picks, shapes[:, 0].tolist(), shapes[:, 1].tolist(), bars, strict=True):
             node = movable[pick]
             first, last = before[node], after[node]
@@ -76,6 +79,9 @@ def anneal(
                 while block[last] == own:
                     moved.append(last)
                     last = after[last]
+            walked += len(moved)
+            if walked > most:
+                break
             # The stretch lies in one block, so only its two borders change.
             left, right = block[first], block[last]
             change = 0.0

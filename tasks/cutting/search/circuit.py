@@ -17,7 +17,7 @@ from tasks.cutting.kinds import SCHEMES, cut_kind
 from tasks.cutting.schmidt import Copied, SchmidtForm
 from tasks.cutting.search.cones import CountedCuts, LetterMaps, cone_seconds
 from tasks.cutting.search.ends import GateEnds
-from tasks.cutting.search.sketch import FragmentSketch, Sketch
+from tasks.cutting.search.sketch import MOST_TENSOR_BITS, FragmentSketch, Sketch
 from tasks.cutting.seconds import CLEARLY, WIDE, WORTH_S, pauli_seconds
 
 _MOST_TERMS = 4096  # observable terms beyond these are not looked at
@@ -276,7 +276,8 @@ class Circuit:
         )  # fmt: skip
         others = np.bincount(part[stretch], self.other, minlength=number)
         fragments = tuple(one if others[f] else _by_paulis(one) for f, one in enumerate(fragments))
-        if any(one.width >= WIDE and one.seconds > WORTH_S for one in fragments):
+        joins = all(sum(map(log2, one.dimensions)) <= MOST_TENSOR_BITS for one in fragments)
+        if joins and any(one.width >= WIDE and one.seconds > WORTH_S for one in fragments):
             seconds = self._cone_seconds(stretch, np.concatenate([part, far]), single, copied, along, broken, factors)
             fragments = tuple(_by_cones(one, own) for one, own in zip(fragments, seconds.tolist(), strict=True))
         alike_overhead = _WIRE_COSTS.overhead * len(broken) + _COPY_COSTS.overhead * len(copied)

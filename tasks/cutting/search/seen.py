@@ -26,6 +26,7 @@ STAYS_WHOLE = 1e6
 """Weight of a gate that cannot be cut: above any sum of the others, small enough to add exactly."""
 _ZERO = np.array([1.0, 0.0])
 _ROUNDING = 1e-9
+_MOST_TWICE = 5_000  # gates, of circuits that are looked at in two ways
 _LONGEST = 32  # gates of a run: what its matrix is multiplied from
 
 
@@ -54,7 +55,7 @@ def views(problem: Problem, objective: Objective, *, runs: bool) -> list[tuple[C
         instructions, matters = instructions_of(problem)
         gates, dearer = _gates(instructions, matters, objective, runs)
         found = [_circuit(problem, instructions, matters, objective, gates)]
-        if dearer:
+        if dearer and len(gates) <= _MOST_TWICE:
             single, _ = _gates(instructions, matters, objective, False)
             found.append(_circuit(problem, instructions, matters, objective, single))
         known[objective.name, runs] = found
