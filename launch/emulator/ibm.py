@@ -6,17 +6,20 @@ qiskit-ibm-runtime.
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import parse_qs
 
+import numpy as np
 from qiskit import QuantumCircuit
-from qiskit.primitives import BitArray, DataBin, PrimitiveResult, SamplerPubResult
-from qiskit_ibm_runtime.json import RuntimeEncoder
+from qiskit.primitives import BitArray
 
 from launch.emulator.jobs import CANCELLED, COMPLETED, FAILED, QUEUED, RUNNING, TOO_LONG, Device, Job, new_id
 from launch.emulator.options import IBM, DeviceOptions
@@ -268,15 +271,27 @@ def _reader(program: str, device: Device) -> Any:
 
 
 def encode_results(job: Job) -> str:
-    """The results of a job as qiskit-ibm-runtime encodes a sampler's."""
+    """The results of a job as qiskit-ibm-runtime, which takes seconds to import, encodes a sampler's."""
     pubs = []
     for circuit, memory in zip(job.circuits, job.memory, strict=True):
         fields = {}
         for register in circuit.cregs:
             columns = [circuit.find_bit(bit).index for bit in register]
-            fields[register.name] = BitArray.from_bool_array(memory[:, columns].astype(bool), order="little")
-        pubs.append(SamplerPubResult(DataBin(**fields, shape=())))
-    return json.dumps(PrimitiveResult(pubs), cls=RuntimeEncoder)
+            bits = BitArray.from_bool_array(memory[:, columns].astype(bool), order="little")
+            fields[register.name] = _typed("BitArray", array=_array(bits.array), num_bits=bits.num_bits)
+        data = _typed("DataBin", field_names=list(fields), shape=[], fields=fields)
+        pubs.append(_typed("SamplerPubResult", data=data, metadata={}))
+    return json.dumps(_typed("PrimitiveResult", pub_results=pubs, metadata={}))
+
+
+def _typed(name: str, **value: Any) -> dict[str, Any]:
+    return {"__type__": name, "__value__": value}
+
+
+def _array(array: np.ndarray) -> dict[str, Any]:
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return {"__type__": "ndarray", "__value__": base64.b64encode(zlib.compress(file.getvalue())).decode()}
 
 
 def _error(status: int, code: int, message: str) -> Refused:

@@ -7,10 +7,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from qiskit import QuantumCircuit
+from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
+from qiskit_ibm_runtime.json import RuntimeDecoder
 from qiskit_ibm_runtime.utils.backend_converter import convert_to_target
 from qiskit_ibm_runtime.utils.backend_decoder import configuration_from_server_data, properties_from_server_data
 
+from launch.emulator.ibm import encode_results
+from launch.emulator.jobs import Job
 from scheduler_policies.device import Device, Kind
 from scheduler_policies.machine import QPU_SPEED
 from tasks.cutting import make_plan
@@ -44,6 +47,16 @@ def environ(running):
     resource = running.resource()
     lists = {"QRMI_JOB_QPU_RESOURCES": resource.name, "QRMI_JOB_QPU_TYPES": resource.type}
     return lists | {f"{resource.name}_{key}": value for key, value in resource.environment.items()}
+
+
+def test_ibms_own_client_reads_the_results_of_the_emulator():
+    circuit = QuantumCircuit(QuantumRegister(2), ClassicalRegister(3, "a"), ClassicalRegister(9, "b"))
+    memory = np.random.default_rng(5).integers(0, 2, (7, 12), dtype=np.uint8)
+    job = Job("one", [], memory=[memory, memory[:0]], circuits=[circuit, circuit])
+    full, none = json.loads(encode_results(job), cls=RuntimeDecoder)
+    for name, own in (("a", memory[:, :3]), ("b", memory[:, 3:])):
+        assert full.data[name].get_bitstrings() == ["".join(map(str, shot[::-1])) for shot in own.tolist()]
+        assert (none.data[name].num_shots, none.data[name].num_bits) == (0, own.shape[1])
 
 
 @pytest.mark.parametrize("backend", ["lagos", "torino"])
