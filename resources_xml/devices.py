@@ -62,6 +62,13 @@ def _device(name: str, places: Sequence[tuple[Node, Processor]], qubits: Mapping
     kind, speed = _KINDS[processor.type]
     words = dict(word.split("=", 1) for word in processor.words if "=" in word)
     size: int | None = None
+    if kind is not Kind.QPU and "qubits" in words:
+        size = whole_number(words["qubits"], _MOST_QUBITS)
+        if size is None:
+            raise ResourcesError(
+                f"Processor {name}: qubits={words['qubits']:.40} is not a width: write a whole number, as 20, or leave "
+                "it out where only memory limits it"
+            )
     if kind is Kind.QPU:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             raise ResourcesError(

@@ -121,7 +121,7 @@ class Device:
         name: unique among the devices of a run, as the user knows it.
         kind: CPU, GPU or QPU.
         units: how many fragments or jobs it runs at once.
-        qubits: the widest circuit it takes; None where only memory limits it (simulators).
+        qubits: the widest circuit it takes; None where only memory limits it (most simulators).
         basis_gates: names of the gates it has; empty where it has all (simulators).
         coupling: directed pairs of physical qubits with a two-qubit gate, None where all pairs have one.
         gates: calibrated error and duration of each gate on each qubit or pair; empty where unknown or exact.

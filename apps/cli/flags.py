@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from apps.cli.values import memory_size
+from apps.cli.values import memory_size, whole_number
 from tasks.options import Options, Unfit
 
 FIELDS = {option.name: option for option in dataclasses.fields(Options)}
@@ -88,14 +88,14 @@ def converter(option: dataclasses.Field[Any]) -> Callable[[str], Any]:
         return Path
     if option.name == "memory_bytes":
         return memory_size
-    kinds: dict[str, Callable[[str], Any]] = {"int": int, "float": float}
+    kinds: dict[str, Callable[[str], Any]] = {"int": whole_number, "float": float}
     kind = kinds.get(str(option.type).removesuffix(" | None"), str)
 
     def convert(text: str) -> Any:
         try:
             return option.metadata["check"](kind(text))
         except ValueError:
-            wanted = "a whole number" if kind is int else "a positive number"
+            wanted = "a whole number" if kind is whole_number else "a positive number"
         except Unfit as unfit:
             wanted = str(unfit)
         raise argparse.ArgumentTypeError(f"'{text:.40}' is not {wanted}")

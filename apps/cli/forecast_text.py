@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import hypot, log2
+from math import hypot
 
 from apps.cli.tables import seconds_text, table
 from tasks.cutting import Plan
 from tasks.forecast import Forecast, Uncut
-from tasks.model.sizes import bytes_text
+from tasks.model.sizes import MAX_SHOTS, bytes_text
 from tasks.prediction import Spending
 from tasks.reconstruction.statistics.allocation import MOST_SHOTS
 
@@ -37,8 +37,14 @@ def uncut_text(whole: Uncut, known: Forecast, memory_bytes: int | None, cuts: in
     return "\n       ".join(["Uncut: " + next(iter(ways)), *list(ways)[1:], pieces_text])
 
 
-def forecast_text(known: Forecast, names: Sequence[str]) -> str:
-    """What to expect of the run, and what a given error would take."""
+def forecast_text(known: Forecast, names: Sequence[str], *, target: bool = False) -> str:
+    """What to expect of the run, and what a given error would take.
+
+    Args:
+        known: the forecast.
+        names: of the observables.
+        target: whether as many shots are spent as the error takes; otherwise there are as many as ``--shots`` says.
+    """
     if known.spent.unplaced:
         number, why = known.spent.unplaced[0]
         return f"Expect: no device runs fragment {number}: {why}"
@@ -57,8 +63,9 @@ def forecast_text(known: Forecast, names: Sequence[str]) -> str:
     if known.for_wanted is not None:
         more = f", price {known.for_wanted.price:,.4g}" if known.for_wanted.price else ""
         takes = f"{_time_text(known.for_wanted)}{more}"
-        if known.shots_for > MOST_SHOTS:
-            takes = f"and a run takes {MOST_SHOTS:.0g} at most"
+        most = MOST_SHOTS if target else MAX_SHOTS
+        if known.shots_for > most:
+            takes = f"and {'a run takes' if target else '--shots takes'} {most:.0e} at most"
         count = "1 shot" if known.shots_for == 1 else f"{known.shots_for:,.3g} shots"
         lines.append(f"        for an error of {known.wanted:g}: {about}{count}, {takes}")
     return "\n".join(lines)
@@ -107,7 +114,7 @@ def candidates_text(chosen: Plan, compared: Sequence[tuple[Plan, Forecast]], min
                 str(len(plan.fragments)),
                 str(widest),
                 str(len(plan.cuts)),
-                f"2^{log2(plan.sampling_overhead):.1f}",
+                f"2^{plan.log_overhead:.1f}",
                 f"{sum(cost.variants for cost in plan.costs):,}",
                 f"{error:.2g}{'' if known.computed else ' (magnitude)'}" if error else "exact",
                 *([f"{max(map(abs, known.biases), default=0.0):.2g}"] if biased else []),

@@ -66,7 +66,7 @@ def plan(arguments: argparse.Namespace) -> int:
         print(f"Note: {flagged(note)}")
     print(uncut_text(whole, known, options.memory_bytes, len(made.cuts)))
     print(plan_text(flagged_notes(document)))
-    print(f"\n{forecast_text(known, problem.names)}")
+    print(f"\n{forecast_text(known, problem.names, target=options.target_error is not None)}")
     if arguments.explain:
         print(f"\n{candidates_text(made, compared, options.minimise)}")
     if arguments.instructions:

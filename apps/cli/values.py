@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from decimal import Decimal
 
 
 def port(text: str) -> int:
@@ -31,6 +32,21 @@ def duration(text: str) -> float:
     parts = [int(part) for part in match[1].split(":")]
     hours, minutes, seconds = {1: [0, *parts, 0], 2: [0, *parts], 3: parts}[len(parts)]
     return float(3600 * hours + 60 * minutes + seconds)
+
+
+def whole_number(text: str) -> int:
+    """A whole number, as 1000000 or 1e6.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return int(text)
+    except ValueError:
+        found = Decimal(text) if len(text) <= 40 and re.fullmatch(r"\s*\d+(\.\d*)?[eE]\+?\d{1,2}\s*", text) else None
+        if found is None or found != found.to_integral_value():
+            raise
+        return int(found)
 
 
 def one_or_more(text: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from sys import float_info
+from math import log2
 
 import numpy as np
 from qiskit import QuantumCircuit
@@ -37,15 +37,18 @@ class Partition:
     bonds: tuple[np.ndarray, ...]
     factor_index: np.ndarray
     term_scale: np.ndarray
-    sampling_overhead: float
+    kappas: tuple[float, ...]
     notes: tuple[str, ...]
+
+    @property
+    def log_overhead(self) -> float:
+        """log2 of the sampling overhead."""
+        return 2 * sum(map(log2, self.kappas))
 
 
 def partition_of(plan: Plan) -> Partition:
     """What a plan was made of, its own notes left out."""
-    return Partition(
-        plan.cuts, plan.fragments, plan.bonds, plan.factor_index, plan.term_scale, plan.sampling_overhead, ()
-    )
+    return Partition(plan.cuts, plan.fragments, plan.bonds, plan.factor_index, plan.term_scale, plan.kappas, ())
 
 
 @dataclass
@@ -102,9 +105,9 @@ def _partition(problem: Problem, cuts: tuple[Cut, ...]) -> Partition:
     ignored = len(distinct) - len(held)
     if ignored:
         notes.append(f"{ignored} cuts lie where no observable can see them and are left out")
-    pieces, bonds, overhead = _grow(problem.num_qubits, operations, matters, held)
+    pieces, bonds, kappas = _grow(problem.num_qubits, operations, matters, held)
     fragments, factor_index, term_scale = _ask(problem, pieces)
-    return Partition(held, fragments, bonds, factor_index, term_scale, overhead, tuple(notes))
+    return Partition(held, fragments, bonds, factor_index, term_scale, kappas, tuple(notes))
 
 
 def widest_part(problem: Problem) -> int:
@@ -178,7 +181,7 @@ def _check(operations: list[tuple[Gate, Sequence[int]]], cuts: tuple[Cut, ...]) 
 
 def _grow(
     num_qubits: int, operations: list[tuple[Gate, Sequence[int]]], matters: np.ndarray, cuts: tuple[Cut, ...]
-) -> tuple[list[_Piece], tuple[np.ndarray, ...], float]:
+) -> tuple[list[_Piece], tuple[np.ndarray, ...], tuple[float, ...]]:
     cut_of_gate = {c.instruction: k for k, c in enumerate(cuts) if c.wire is None}
     ones = {k: joined_gates(operations, c.instructions, matters) for k, c in enumerate(cuts) if len(c.instructions) > 1}
     copies = {k: one for k, one in ones.items() if isinstance(one.form, Copied)}
@@ -225,17 +228,16 @@ def _grow(
 
     # Second pass: lay the instructions and legs into their pieces.
     bonds: dict[int, np.ndarray] = {}
-    overhead = 1.0
+    kappas: list[float] = []
     depth = [0] * num_qubits
 
     def place(operation: Gate, segments: list[tuple[int, int]]) -> None:
         piece_of[segments[0]].circuit._append(CircuitInstruction(operation, [bits[s] for s in segments]))
 
     def kind_of(cut: int, form: SchmidtForm | Copied | None) -> CutKind:
-        nonlocal overhead
         kind = cut_kind(form, cuts[cut].kind)
         bonds[cut] = kind.bond(form)
-        overhead *= kind.kappa(form) ** 2
+        kappas.append(kind.kappa(form))
         return kind
 
     def sever(cut: int, end: int, kind: CutKind, segment: tuple[int, int]) -> None:
@@ -283,7 +285,7 @@ def _grow(
             sever(cut, end, kind, segment)
             _place_local(form.after[end], segment, place)
 
-    return pieces, tuple(bonds[cut] for cut in range(len(cuts))), min(overhead, float_info.max)
+    return pieces, tuple(bonds[cut] for cut in range(len(cuts))), tuple(kappas)
 
 
 def _axis_of(copy: Together) -> int:

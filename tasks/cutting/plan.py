@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import log2, prod
+from sys import float_info
 
 import numpy as np
 from qiskit import QuantumCircuit
@@ -157,7 +159,7 @@ class Plan:
         factor_index: (term, fragment) int, which factor of each fragment a Pauli term of the problem takes.
         term_scale: (term,) float64, what the parts of the circuit that no fragment holds contribute to each term
             (qubits that no gate touches: 1, or 0 where an X or Y is asked of one).
-        sampling_overhead: product of kappa**2 over the cuts.
+        kappas: of the cuts, in the order in which they sever the circuit.
         costs: one per fragment.
         schemes: (fragment, leg) which settings each leg has on the sampled path.
         notes: what the user should know, in sentences.
@@ -168,7 +170,17 @@ class Plan:
     bonds: tuple[np.ndarray, ...]
     factor_index: np.ndarray
     term_scale: np.ndarray
-    sampling_overhead: float
+    kappas: tuple[float, ...]
     costs: tuple[FragmentCost, ...]
     schemes: tuple[tuple[Scheme, ...], ...]
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def sampling_overhead(self) -> float:
+        """Product of kappa**2 over the cuts, or the largest float where that is more."""
+        return min(prod(kappa**2 for kappa in self.kappas), float_info.max)
+
+    @property
+    def log_overhead(self) -> float:
+        """log2 of the sampling overhead, however large that is."""
+        return 2 * sum(map(log2, self.kappas))

@@ -194,7 +194,11 @@ def _widest_allowed(
 ) -> int:
     """Qubits of the widest fragment that the user allows and some device holds."""
     here = _ANY_WIDTH if memory_bytes is None else max(1, int(log2(max(1, memory_bytes / _STATES / AMPLITUDE_BYTES))))
-    able = [device.qubits or min(here, _held(device)) for device in devices if device.exact or shots is not None]
+    able = [
+        min(device.qubits or _ANY_WIDTH, here, _held(device)) if device.exact else device.qubits or here
+        for device in devices
+        if device.exact or shots is not None
+    ]
     return min(max_qubits or _ANY_WIDTH, max(able, default=here))
 
 
@@ -325,7 +329,7 @@ def _costed(found: Partition, shots: int | None, memory_bytes: int | None = None
         bonds=found.bonds,
         factor_index=found.factor_index,
         term_scale=found.term_scale,
-        sampling_overhead=found.sampling_overhead,
+        kappas=found.kappas,
         costs=tuple(
             fragment_cost(f, s, sampled=shots is not None, shots=each, memory_bytes=room)
             for f, s in zip(found.fragments, schemes, strict=True)

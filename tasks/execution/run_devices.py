@@ -183,7 +183,13 @@ def _described(device: Device, trouble: dict[str, str]) -> Device:
     from tasks.execution.qpu import QpuError, describe_qpu
 
     try:
-        return describe_qpu(device)
+        found = describe_qpu(device)
+        if found.qubits != device.qubits:
+            logger.warning(
+                "%s has %s qubits, as its target says, not the %s of the resources file",
+                device.name, found.qubits, device.qubits,
+            )  # fmt: skip
+        return found
     except QpuError as error:
         if not error.fault.again:
             raise

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
+from argparse import ArgumentTypeError
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from qiskit import QuantumCircuit, qasm3
 
-from apps.cli.forecast_text import span_text
+from apps.cli.flags import FIELDS, converter
+from apps.cli.forecast_text import forecast_text, span_text
 from apps.cli.main import main
 from apps.cli.tables import plan_text
 from scheduler_policies import Device, Kind
 from scheduler_policies.device import Price
 from scheduler_policies.machine import TYPICAL_CPU
-from tasks.forecast import uncut
+from tasks.cutting import make_plan
+from tasks.forecast import forecast, uncut
 from tasks.inputs.validation import make_problem
+from tasks.options import Options
+from tests.oracles import brickwork
 
 
 @pytest.fixture
@@ -65,6 +71,26 @@ def test_an_exact_plan_has_no_error_and_a_target_is_what_is_aimed_at(chain, caps
     assert "Infinity" not in capsys.readouterr().out
     assert main(["plan", chain, "--max-qubits", "6", "--target-error", "1e-50"]) == 0
     assert "shots, and a run takes 1e+12 at most" in capsys.readouterr().out
+
+
+def test_what_is_used_and_how_many_shots_there_may_be_is_told():
+    problem = make_problem(brickwork(4, 2, np.random.default_rng(4)), ["Z0 Z3"])
+    devices = [TYPICAL_CPU, Device("QPU_A", Kind.QPU, qubits=7)]
+    exact = forecast(problem, make_plan(problem, max_qubits=3), Options(), devices)
+    assert forecast_text(exact, problem.names).endswith(" on cpu"), "a QPU takes shots only"
+    options = Options(shots=1000)
+    known = forecast(problem, make_plan(problem, max_qubits=3, shots=1000), options, devices)
+    told = [forecast_text(replace(known, shots_for=own), problem.names) for own in (9e9, 2e10)]
+    assert [" --shots takes 1e+10 at most" in text for text in told] == [False, True]
+    assert " at most" not in forecast_text(replace(known, shots_for=2e10), problem.names, target=True)
+
+
+def test_whole_numbers_may_be_written_with_an_exponent():
+    shots = converter(FIELDS["shots"])
+    assert [shots(text) for text in ("1e6", "2.5E3", "1e+10", "7")] == [10**6, 2500, 10**10, 7]
+    for text in ("1.2345e2", "1e-3", "1e11", "1e999", "1e99999999", "e6", "1.0", "inf"):
+        with pytest.raises(ArgumentTypeError, match=f"'{text}' is not a whole number"):
+            shots(text)
 
 
 @pytest.mark.parametrize("more", [[], ["--shots", "100000"]])

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
+from sys import float_info
 
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
 from qiskit.circuit.library import CCXGate
 
-from scheduler_policies.machine import CONTRACTION_FLOPS, JOIN_NUMBER_S
+from scheduler_policies.machine import CONTRACTION_FLOPS, JOIN_NUMBER_S, TYPICAL_CPU
 from tasks.cutting import CuttingError, GateCut, WireCut, make_plan, predicted_bytes
 from tasks.cutting.cuts import cuts_from
 from tasks.cutting.document import plan_document
 from tasks.cutting.lightcone import light_cone
+from tasks.cutting.partition import partition_of
+from tasks.cutting.search.sketch import sketch_of
 from tests.oracles import brickwork, problem_of, random_problem
 
 
@@ -325,3 +329,24 @@ def test_too_few_shots_get_the_plan_of_fewest_variants_or_a_refusal_that_names_i
     with pytest.raises(CuttingError, match=f"more than the {few - 1} .* allow more qubits .* wider device") as refused:
         make_plan(problem, max_qubits=2, shots=few - 1)
     assert "give at least" not in str(refused.value) and refused.value.field == "max_qubits"
+
+
+def test_overheads_that_no_float_holds_are_compared_by_their_logarithms():
+    circuit = QuantumCircuit(2)
+    circuit.cx(0, 1)
+    plan = make_plan(problem_of(circuit, ["ZZ"], np.ones((1, 1))), cuts=(GateCut(0),))
+    assert plan.sampling_overhead == pytest.approx(9) and plan.log_overhead == pytest.approx(np.log2(9))
+    many, more = (replace(plan, kappas=(3.0,) * count) for count in (400, 401))
+    assert many.sampling_overhead == more.sampling_overhead == float_info.max
+    overheads = [sketch_of(partition_of(own)).overhead for own in (many, more)]
+    assert overheads == pytest.approx([800 * np.log2(3), 802 * np.log2(3)])
+
+
+def test_a_simulator_with_a_width_gets_no_wider_fragments():
+    problem = random_problem(brickwork(8, 3, np.random.default_rng(4)), np.random.default_rng(4))
+    narrow = replace(TYPICAL_CPU, qubits=5)
+    for shots in (None, 10**6):
+        plan = make_plan(problem, shots=shots, devices=(narrow,), plan_seconds=0)
+        assert max(fragment.width for fragment in plan.fragments) <= 5
+    wide = replace(TYPICAL_CPU, qubits=700, memory_bytes=64 * 16)
+    assert max(f.width for f in make_plan(problem, shots=10**6, devices=(wide,), plan_seconds=0).fragments) <= 6

@@ -240,7 +240,7 @@ def test_the_least_overhead_there_is_can_be_built_and_no_other_search_finds_less
         own = seen.ends
         ends = GateEnds(own.instructions, on, own.weights, own.wire_weight, own.members)
         built = partition(problem, ends.cuts(block, copies))
-        assert np.log2(built.sampling_overhead) < least + 1e-6, "gates on one pair are severed as one where it is less"
+        assert built.log_overhead < least + 1e-6, "gates on one pair are severed as one where it is less"
         assert max(fragment.width for fragment in built.fragments) <= width
 
 

@@ -52,7 +52,7 @@ def test_fragments_hold_their_gates_legs_and_outputs():
     assert [(leg.cut, leg.end, leg.qubit) for leg in third.legs] == [(0, 1, 0)]
     assert [leg.dimension for f in found.fragments for leg in f.legs] == [4, 4, 4, 4]
     assert [item.operation.name for item in first.circuit] == ["h", "cx"]
-    assert found.sampling_overhead == pytest.approx(16 * 9)
+    assert found.log_overhead == pytest.approx(np.log2(16 * 9))
     np.testing.assert_allclose(found.bonds[1], np.eye(4) / 2)
     assert found.notes == ()
 

@@ -152,3 +152,18 @@ def _one(folder, words):
         "</MasterNode></Project>"
     )
     return folder
+
+
+def test_a_simulator_is_as_wide_as_the_file_says_or_as_its_memory(tmp_path):
+    processor = "<Processor Name='CPU'><ComputingUnits>1</ComputingUnits>{0}</Processor>"
+    word = "<ProcessorProperty><Key>qompass</Key><Value>qubits={0}</Value></ProcessorProperty>"
+    (tmp_path / "resources.xml").write_text("<ResourcesList/>")
+    found = []
+    for text in ("", word.format(20), word.format("700"), word.format("wide")):
+        (tmp_path / "project.xml").write_text(f"<Project><MasterNode>{processor.format(text)}</MasterNode></Project>")
+        if "wide" in text:
+            with pytest.raises(ResourcesError, match="Processor CPU: qubits=wide is not a width"):
+                read_devices(tmp_path)
+        else:
+            found += [device.qubits for device in read_devices(tmp_path)]
+    assert found == [None, 20, 700]

@@ -142,4 +142,4 @@ def sketch_of(found: Partition) -> Sketch:
                 fragment.num_qubits - fragment.width,
             )
         )
-    return Sketch(tuple(sketches), log2(found.sampling_overhead), len(found.factor_index))
+    return Sketch(tuple(sketches), found.log_overhead, len(found.factor_index))
