@@ -227,7 +227,11 @@ class Options:
     )
     minimise: str | None = field(
         default=None,
-        metadata=_kept(_one_of(*AIMS), AIMS, "what a plan is chosen for (default: error of shots, time of exact runs)"),
+        metadata=_kept(
+            _one_of(*AIMS),
+            AIMS,
+            "what a plan is chosen for; cost: and where it runs (default: error of shots, time of exact runs)",
+        ),
     )
     share_meaning: bool = field(
         default=False,
