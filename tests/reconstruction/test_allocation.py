@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.optimize import minimize
+from scipy.sparse import csr_array
 
-from tasks.model.tensor import FragmentTensor, SampledData
+from tasks.model.tensor import FragmentTensor, SampledData, Structure, VariantCounts, VariantData
 from tasks.reconstruction import tensor_values, variances
 from tasks.reconstruction.errors import AllocationError, MemoryLimitError
 from tasks.reconstruction.statistics.allocation import allocate_shots, shots_for_error, spend
@@ -204,7 +205,34 @@ def test_the_memory_of_the_run_bounds_the_contraction_between_rounds() -> None:
     free = allocate_shots(problem[0], tensors, 100_000, None, prices)
     with pytest.raises(MemoryLimitError) as caught:
         allocate_shots(problem[0], tensors, 100_000, None, prices, memory_bytes=1)
-    bounded = allocate_shots(problem[0], tensors, 100_000, None, prices, memory_bytes=caught.value.least_bytes)
+    least = caught.value.least_bytes
+    bounded = allocate_shots(problem[0], tensors, 100_000, None, prices, memory_bytes=2 * least)
     assert bounded.keys() == free.keys() and sum(shots.sum() for shots in free.values()) > 0
     for fragment, shots in free.items():
         np.testing.assert_allclose(bounded[fragment], shots, atol=1, err_msg="seed 3")
+    whole = allocate_shots(problem[0], tensors, 100_000, None, prices, memory_bytes=least)  # with no room for a half's
+    assert sum(shots.sum() for shots in whole.values()) == sum(shots.sum() for shots in free.values())
+
+
+def test_what_the_noise_of_a_gradient_is_worth_follows_from_how_a_halfs_differs() -> None:
+    """A product of two means: each is the gradient of the other, and of the first half's shots it is another one."""
+    structure = Structure(((), ()), (), np.zeros((1, 2), dtype=int), (1, 1), csr_array(np.ones((1, 1))))
+    ones = {0: (60, 45), 1: (48, 57)}  # of a hundred shots a half
+    tensors = []
+    for fragment, numbers in ones.items():
+        variants = tuple(
+            VariantData((), (), np.array([0]), np.array([[True]]), VariantCounts(
+                np.array([[0], [1]], dtype=np.uint8), np.array([100 - own, own]), 1), half)
+            for half, own in enumerate(numbers)
+        )  # fmt: skip
+        samples = SampledData((), variants)
+        tensors.append(FragmentTensor(fragment, tensor_values(samples, 1), samples))
+    found = influences(structure, tensors)
+    means = {f: [1 - own / 50 for own in numbers] for f, numbers in ones.items()}
+    for half, known_ in enumerate(found):
+        for f in (0, 1):
+            other = means[1 - f]
+            spread = (1 - means[f][half] ** 2) * 100 / 99
+            assert known_.each.seen[f, 0] == pytest.approx(spread * np.mean(other) ** 2)
+            assert known_.unsteady[f, 0] == pytest.approx(spread * (other[0] - other[1]) ** 2 / 4)
+            assert known_.smoothed[f, 0] > known_.each.seen[f, 0] + known_.unsteady[f, 0]

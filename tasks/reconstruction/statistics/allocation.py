@@ -8,7 +8,8 @@ A variant whose first shots agree by luck must not keep its luck by getting few 
 mean over rounds is unbiased only if the rounds' weights do not depend on what was counted. So the shots of every
 variant form two halves (``SampledData``), and how much a half still gets follows from how the *other* half's outcomes
 spread (cross-fitting; Chernozhukov et al., Econometrics Journal 21, C1, 2018). The gradients in A come from all shots:
-the estimate is multilinear, so a variant's gradient depends on the other fragments alone.
+the estimate is multilinear, so a variant's gradient depends on the other fragments alone. Where it is all noise, shots
+that follow one draw of it starve the variants that it passes over, so its square is the mean of both halves' squares.
 
 Towards a target error the other half also says when there are enough: a run that stops when its own error bar has
 become small stops on lucky shots (F rare flips are then off by 1 / sqrt(F) standard errors, against half of that for a

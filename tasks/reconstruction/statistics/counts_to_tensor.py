@@ -32,12 +32,13 @@ class VariantEntries:
     masks: np.ndarray
 
 
-def tensor_values(samples: SampledData, num_factors: int) -> np.ndarray:
+def tensor_values(samples: SampledData, num_factors: int, half: int | None = None) -> np.ndarray:
     """Estimate a fragment's tensor from its counts.
 
     Args:
         samples: settings of the legs and the counts of every variant.
         num_factors: length of the factor axis.
+        half: whose shots alone it is estimated from; None: all.
 
     Returns:
         (leg_0, ..., leg_k, factor) float64, in the leg bases of ``tasks.model.tensor``.
@@ -47,7 +48,8 @@ def tensor_values(samples: SampledData, num_factors: int) -> np.ndarray:
     """
     sums, shots = _raw_sums(samples, num_factors)
     check_covered(samples, shots)
-    raw = np.divide(sums, shots, out=np.zeros_like(sums), where=shots > 0).mean(axis=0)
+    means = np.divide(sums, shots, out=np.zeros_like(sums), where=shots > 0)
+    raw = means.mean(axis=0) if half is None else means[half]
     for axis, leg in enumerate(samples.legs):
         raw = np.moveaxis(np.tensordot(raw, leg.inverse, axes=(axis, 1)), -1, axis)
     return np.ascontiguousarray(raw)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from tasks.model.tensor import FragmentTensor, SampledData, Structure
 from tasks.reconstruction.contraction.network import network_of, values_by_fragment
 from tasks.reconstruction.contraction.schedule import schedule
-from tasks.reconstruction.errors import AllocationError
-from tasks.reconstruction.statistics.gradient import gradients
+from tasks.reconstruction.errors import AllocationError, MemoryLimitError
+from tasks.reconstruction.statistics.counts_to_tensor import tensor_values
+from tasks.reconstruction.statistics.gradient import LeafGradient, gradients
 from tasks.reconstruction.statistics.uncertainty import Uncertainty
 from tasks.reconstruction.statistics.variant_uncertainty import variant_uncertainties
 
 _FEWEST_FLIPS = 10  # that an error bar near the target rests on: with fewer it does not say within 30 % what it should
+_MOST_FLOPS = 1e9  # of a contraction that is done a second time for the gradient's noise: about a second
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class Influences:
         each: (variant, observable), of the mean over a single shot (``Uncertainty``).
         shots: (variant,) int64, shots it has had.
         of: how many halves there are. The mean over a half bears its share of what is in doubt of the whole.
+        unsteady: (variant, observable) what a shot would be worth by half the difference of the halves' gradients; 0
+            where that would take too long, or too much memory.
     """
 
     fragments: np.ndarray
@@ -35,6 +41,7 @@ class Influences:
     each: Uncertainty
     shots: np.ndarray
     of: int = 1
+    unsteady: np.ndarray | float = 0.0
 
     def predicted(self, shots: np.ndarray) -> np.ndarray:
         """(observable,) variance with so many shots a variant."""
@@ -55,8 +62,12 @@ class Influences:
 
     @property
     def smoothed(self) -> np.ndarray:
-        """(variant, observable) float64: variance of one shot with its doubt, so that no variant looks certain."""
-        return self.each.seen + self.each.doubt / np.maximum(self.shots, 1)[:, None]
+        """(variant, observable) float64: variance of one shot with its doubt, so that no variant looks certain.
+
+        By the mean of the squares of both halves' gradients: where the gradient is all noise, one draw of it would
+        starve whom it happens to pass over.
+        """
+        return self.each.seen + self.unsteady + self.each.doubt / np.maximum(self.shots, 1)[:, None]
 
     @property
     def with_a_flip_less(self) -> np.ndarray:
@@ -75,8 +86,8 @@ def influences(
 ) -> list[Influences]:
     """Measure from the shots so far what one shot of each variant is worth.
 
-    The gradient, which depends on the other fragments alone, is taken from all shots; how much a variant's outcomes
-    spread, from each half for itself.
+    The gradient, which depends on the other fragments alone, is taken from all shots, and its noise from how a half's
+    differs; how much a variant's outcomes spread, from each half for itself.
 
     Args:
         structure: the structure.
@@ -96,33 +107,65 @@ def influences(
     if not samples:
         raise AllocationError("Every fragment is exact: no shots to allocate. Leave `shots` out.", field="shots")
     network = network_of(structure)
-    values = values_by_fragment(structure, network, tensors)
-    plan = schedule(structure, network, memory_bytes=memory_bytes, gradients=True, seed=seed)
     order = sorted(samples)
     rows, taken = shots_taken(samples)
     fragments = np.repeat(order, [taken[fragment].shape[1] for fragment in order])
     shots = np.concatenate([taken[fragment] for fragment in order], axis=1)
     start = dict(zip(order, np.searchsorted(fragments, order).tolist(), strict=True))
+    ready = partial(schedule, structure, network, gradients=True, seed=seed)
+    sets, plan = [tensors], None
+    if len(shots) == 2:
+        with suppress(MemoryLimitError):
+            plan = ready(memory_bytes=None if memory_bytes is None else memory_bytes // 2)
+            if plan.cost.flops <= _MOST_FLOPS:
+                sets = [tensors, list(map(_of_first_half, tensors))]
+    if plan is None or (len(sets) == 1 and memory_bytes is not None):
+        plan = ready(memory_bytes=memory_bytes)
+    told = [gradients(structure, network, plan, values_by_fragment(structure, network, own), order) for own in sets]
     kept, table = np.zeros(0, dtype=np.int64), Uncertainty.none(*shots.shape, 0)
-    for observables, found in gradients(structure, network, plan, values, order):
-        block = Uncertainty.none(*shots.shape, observables.size)
-        for piece in found:
-            data = samples[piece.fragment]
-            for positions, asking, told in variant_uncertainties(data, piece):
-                half, row = data.columns.halves[positions], start[piece.fragment] + rows[piece.fragment][positions]
-                one_shot = told.scaled(len(shots)).per_shot(shots[half, row][:, None].astype(np.float64))
-                where, left = np.searchsorted(observables, asking), np.arange(len(positions))
+    unsteady, beyond = np.zeros((*shots.shape, 0)), structure.coefficients.shape[0]
+    for blocks in zip(*told, strict=True):
+        observables = blocks[0][0]
+        block = Uncertainty.none(*shots.shape, 2 * observables.size)
+        for pieces in zip(*(found for _, found in blocks), strict=True):
+            data, own = samples[pieces[0].fragment], rows[pieces[0].fragment]
+            for positions, asking, known in variant_uncertainties(data, _with_noise(pieces, beyond)):
+                half, row = data.columns.halves[positions], start[pieces[0].fragment] + own[positions]
+                one_shot = known.scaled(len(shots)).per_shot(shots[half, row][:, None].astype(np.float64))
+                where = np.searchsorted(observables, asking % beyond) + observables.size * (asking >= beyond)
+                left = np.arange(len(positions))
                 while left.size:  # a second time only where samples share a row
                     first = np.unique(half[left] * len(fragments) + row[left], return_index=True)[1]
                     now = left[first]
                     block.add(one_shot[now], (half[now, None], row[now, None], where[None, :]))
                     left = np.delete(left, first)
-        kept, table = np.concatenate([kept, observables]), table.beside(block)
+        kept, table = np.concatenate([kept, observables]), table.beside(block[..., : observables.size])
+        unsteady = np.concatenate([unsteady, block.seen[..., observables.size :]], axis=-1)
         every = [Influences(fragments, kept, table[half], shots[half], len(shots)) for half in range(len(shots))]
         predicted = sum(known.predicted(known.shots) for known in every)
         largest = np.sort(np.argsort(-predicted, kind="stable")[:most_observables])
-        kept, table = kept[largest], table[:, :, largest]
-    return [Influences(fragments, kept, table[half], shots[half], len(shots)) for half in range(len(shots))]
+        kept, table, unsteady = kept[largest], table[:, :, largest], unsteady[:, :, largest]
+    return [
+        Influences(fragments, kept, table[half], shots[half], len(shots), unsteady[half]) for half in range(len(shots))
+    ]
+
+
+def _of_first_half(tensor: FragmentTensor) -> FragmentTensor:
+    if tensor.samples is None:
+        return tensor
+    return replace(tensor, values=tensor_values(tensor.samples, tensor.values.shape[-1], half=0))
+
+
+def _with_noise(pieces: Sequence[LeafGradient], beyond: int) -> LeafGradient:
+    """A gradient, and as that of observables from ``beyond`` on how much the first half's differs from it."""
+    whole, *apart = pieces
+    noise = [half.gradient - whole.gradient for half in apart]
+    return LeafGradient(
+        whole.fragment,
+        np.concatenate([whole.observables, *(half.observables + beyond for half in apart)]),
+        np.concatenate([whole.factors, *(half.factors for half in apart)]),
+        np.concatenate([whole.gradient, *noise]),
+    )
 
 
 def shots_taken(samples: Mapping[int, SampledData]) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
