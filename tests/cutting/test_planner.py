@@ -83,13 +83,13 @@ def test_a_cut_that_names_nothing_says_so(cuts, message):
 
 
 def test_limits_that_no_plan_keeps_are_said_with_numbers():
-    problem = line(12, ["Z" * 12], layers=6)
+    problem = line(6, ["Z" * 6], layers=3)
     with pytest.raises(CuttingError, match=r"the plan needs \d\S* KiB of memory and 0.977 KiB may be used"):
-        make_plan(problem, max_qubits=6, memory_bytes=1000)
-    with pytest.raises(CuttingError, match=r"the cuts leave a fragment of 12 qubits .* `max_qubits` 6"):
-        make_plan(problem, max_qubits=6, cuts=())
+        make_plan(problem, max_qubits=3, memory_bytes=1000)
+    with pytest.raises(CuttingError, match=r"the cuts leave a fragment of 6 qubits .* `max_qubits` 3"):
+        make_plan(problem, max_qubits=3, cuts=())
     with pytest.raises(CuttingError, match=r"`shots` 3: the plan has \d+ distinct variants"):
-        make_plan(problem, max_qubits=6, shots=3)
+        make_plan(problem, max_qubits=3, shots=3)
 
 
 def test_a_plan_to_be_looked_at_may_take_more_memory_than_there_is():

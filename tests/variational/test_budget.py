@@ -225,7 +225,8 @@ def priced(qpus, say, tmp_path):
 
 @pytest.mark.timeout(400)
 def test_a_loop_on_qpus_pays_no_more_than_its_budget_and_its_end_is_on_the_better_one(priced):
-    done, shots = priced("--policy", "balanced", "--budget", "1.6")
+    few = ["--iterations", "4", "--shots", "4000", "--most-shots", "4000"]  # as many shots as of eight evaluations
+    done, shots = priced("--policy", "balanced", "--budget", "1.6", *few)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     paid = sum(PRICES[name] * count for name, count in shots.items())

@@ -49,7 +49,8 @@ def test_no_file_but_a_vendors_own_and_the_table_knows_it():
             where = str(path.relative_to(ROOT))
             if where.startswith(FOLDER):
                 continue
-            assert not words & set(code_words(path)), f"{where} knows a vendor"
+            if any(word in path.read_text() for word in words):  # to parse all takes seconds
+                assert not words & set(code_words(path)), f"{where} knows a vendor"
 
 
 def test_the_third_vendor_is_one_short_file_and_a_line():
