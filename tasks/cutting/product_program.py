@@ -25,13 +25,15 @@ from scheduler_policies.machine import (
 from tasks.cutting.bond_bits import CrossedBond, joined_stretches
 from tasks.cutting.openings import Branching, Gate, Opening, opened_steps
 from tasks.cutting.plan import Fragment
-from tasks.cutting.step_order import line_of_pairs, line_order
+from tasks.cutting.step_order import line_of_pairs, line_orders
 
 _SPLIT = 100.0  # operations of an SVD, for each element of a matrix and each of its shorter side
 _SPLIT_COPIES = 4.0  # of a site that a gate widened, while its singular values are found
 _OVERHEAD = 1 << 18  # bytes of small arrays
 _FULL_BITS, _FILLED = 4.0, 0.8  # of a bond: so many are there where they are counted, and this part of more
 _MOST_BITS = 10.0  # of a bond; what would need more is no matrix product state of use
+_ORDERS, _SHORT_S = 5, 0.3  # of the qubits that are tried, all of them only for what takes longer
+_APART = 6.0  # times the seconds of another order the first one takes at most: grids of two layers showed 4
 CLOSED_NUMBERS = 1 << 16
 """Of what sites at the end are contracted to without Paulis; where it has more numbers, it is not kept."""
 
@@ -72,7 +74,25 @@ def product_program(fragment: Fragment, most: float = np.inf) -> ProductProgram 
     if _at_least(fragment) > most:
         return None
     steps, branchings = opened_steps(fragment)
-    places = _legs_last(line_order(fragment.num_qubits, steps), steps, branchings)
+    best: ProductProgram | None = None
+    within = _APART * most
+    for order in line_orders(fragment.num_qubits, steps, _ORDERS):
+        program = _in_order(fragment, _legs_last(order, steps, branchings), steps, branchings, within)
+        if program is not None:
+            best, within = program, min(most, program.seconds)
+        if best is None or best.seconds <= _SHORT_S:
+            break
+    return best if best is not None and best.seconds <= most else None
+
+
+def _in_order(
+    fragment: Fragment,
+    places: tuple[int, ...],
+    steps: Sequence[Gate | Opening],
+    branchings: Sequence[Branching],
+    most: float,
+) -> ProductProgram | None:
+    """The program where qubits stand there; None where its bonds may become too large, or where it takes longer."""
     applied = _Applied(places, steps)
     gates = joined_stretches(steps, fragment.num_qubits)
     for step in steps:
@@ -85,6 +105,8 @@ def product_program(fragment: Fragment, most: float = np.inf) -> ProductProgram 
                 return None
     bonds, opened = applied.bonds, _opened(places, branchings, np.array(applied.opened))
     seconds = applied.seconds + len(steps) * PRODUCT_STEP_S + _grams_seconds(fragment, places, opened, bonds)
+    if seconds > most:
+        return None
     size = _OVERHEAD + int(AMPLITUDE_BYTES * _held(opened, bonds, applied.largest))
     closed = _first_closed(opened, bonds)
     return ProductProgram(tuple(steps), tuple(branchings), places, bonds, closed, seconds, size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -43,10 +43,19 @@ def _take_ready(left: Sequence[Gate | Opening], out: list, allowed: set[int]) ->
 
 def line_order(qubits: int, items: Sequence[Gate | Opening]) -> tuple[int, ...]:
     """(qubit,) its place in an order that keeps neighbours near."""
-    return line_of_pairs(qubits, [item.qubits for item in items if len(item.qubits) == 2])
+    return next(line_orders(qubits, items, 1))
 
 
-def line_of_pairs(qubits: int, joined_pairs: Sequence[Sequence[int]]) -> tuple[int, ...]:
+def line_orders(qubits: int, items: Sequence[Gate | Opening], most: int) -> Iterator[tuple[int, ...]]:
+    """Several such orders: they differ in what comes first of what is equally near."""
+    pairs = np.array([item.qubits for item in items if len(item.qubits) == 2], dtype=np.int64).reshape(-1, 2)
+    yield line_of_pairs(qubits, pairs)
+    for seed in range(1, most):
+        called = np.random.default_rng(seed).permutation(qubits)
+        yield tuple(np.array(line_of_pairs(qubits, called[pairs]))[called].tolist())
+
+
+def line_of_pairs(qubits: int, joined_pairs: Sequence[Sequence[int]] | np.ndarray) -> tuple[int, ...]:
     """The same, of the pairs of qubits that gates join."""
     pairs = np.array(joined_pairs, dtype=np.int64).reshape(-1, 2)
     joined = np.concatenate([pairs, pairs[:, ::-1]])

@@ -235,3 +235,30 @@ def test_the_peak_is_predicted_where_all_bonds_are_full(qubits, layers, legs):
         tracemalloc.stop()
     assert peak < 1.1 * program.bytes, f"{peak} measured, {program.bytes} predicted, seed 50"
     assert program.bytes < 2.5 * peak + (1 << 19), f"{peak} measured, {program.bytes} predicted, seed 50"
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_it_hardly_matters_how_the_qubits_of_a_grid_are_numbered(layers):
+    """Half of a grid, its rows or its columns numbered first; predicted alike, though an order comes of the numbers."""
+    seconds = []
+    for turned in (False, True):
+        grid = networkx.grid_2d_graph(6, 6)
+        number = {(a, b): 6 * b + a if turned else 6 * a + b for a, b in grid}
+        circuit, cuts = QuantumCircuit(36), []
+        for layer in range(layers):
+            circuit.ry(0.3 + layer, range(36))
+            for one, other in grid.edges:
+                if {one[0], other[0]} == {2, 3}:
+                    cuts.append(GateCut(len(circuit.data)))
+                circuit.cz(number[one], number[other])
+        circuit.ry(0.4, range(36))
+        plan = make_plan(problem_of(circuit, ["Z" * 36], np.ones((1, 1))), cuts=tuple(cuts))
+        assert [fragment.num_qubits for fragment in plan.fragments] == [18, 18]
+        seconds.append(max(product_program(fragment).seconds for fragment in plan.fragments))
+    assert seconds[0] == pytest.approx(seconds[1], rel=0.1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whichever_order_is_taken_the_tensor_is_the_same(seed, monkeypatch):
+    monkeypatch.setattr("tasks.cutting.product_program._SHORT_S", 0.0)
+    test_it_gives_the_tensor_of_the_state_vector(seed)

@@ -295,10 +295,15 @@ class _Search:
     def _varied(
         self, found: list[tuple[float, Sketch | None, np.ndarray]]
     ) -> list[tuple[float, Sketch | None, np.ndarray]]:
-        """Those handed on, the best first; for shots few that are alike: fragments as wide with as many cut ends."""
+        """Those handed on, the best first; for shots few that are alike: fragments as wide with as many cut ends.
+
+        Of exact ones the first of each smaller number of fragments, too: these may take no amplitudes.
+        """
         ordered = sorted(found, key=lambda item: item[0])
         if self.shots is None:
-            return ordered[:_KEPT]
+            fewest = np.minimum.accumulate([len(sketch.fragments) for _, sketch, _ in ordered if sketch] or [0])
+            fewer = np.flatnonzero(np.diff(fewest)) + 1
+            return [*ordered[:_KEPT], *(ordered[k] for k in fewer.tolist() if k >= _KEPT)]
         seen: Counter[tuple[tuple[int, int], ...]] = Counter()
         ranked = []
         for place, (score, sketch, _) in enumerate(ordered):

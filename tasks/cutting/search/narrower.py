@@ -34,8 +34,11 @@ def exact_cuts(
     counted: list[tuple[bool, float, tuple[Cut, ...]]] = []
     ways, least = others, inf
     while ways:
-        before = least
-        for cuts in ways[:_COUNTED]:
+        before, fewest = least, len(ways[0])
+        for place, cuts in enumerate(ways):
+            if place >= _COUNTED and len(cuts) >= fewest:
+                continue
+            fewest = min(fewest, len(cuts))
             sketch = sketch_of(partition(problem, cuts))
             wide = sketch.width > max_qubits or sketch.too_large
             counted.append((wide, objective.score(sketch, None), cuts))
@@ -49,4 +52,5 @@ def exact_cuts(
             break
     # Equal ones stay in the order that they came in, which the order of sums does not change.
     best = sorted(counted, key=lambda item: (item[0], round(item[1], 9)))
-    return [cuts for *_, cuts in best] + others[_COUNTED:]
+    first = [cuts for *_, cuts in best]
+    return first + [cuts for cuts in others if cuts not in first]
