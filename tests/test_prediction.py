@@ -38,6 +38,7 @@ from tasks.prediction import Spending, greedy_flops, predicted_spending, shot_va
 from tasks.prediction.bill import RoundShots, billed
 from tasks.prediction.shot_outcomes import along_legs, outcomes_bytes
 from tasks.reconstruction import contract, estimate_values
+from tasks.reconstruction.statistics.allocation import first_round_shots
 from tests.cutting.test_predicted_cost import joined_by
 from tests.oracles import brickwork, problem_of, random_labels
 
@@ -424,3 +425,21 @@ def test_a_runs_record_has_the_error_that_its_plan_says_where_planning_took_long
     quick, usual = (forecast(problem, plan, options, [TYPICAL_CPU], own, within=0.03) for own in (0.0, 1.0))
     assert not quick.computed and usual.computed
     assert usual.std_errors == pytest.approx(told.std_errors) != pytest.approx(quick.std_errors)
+
+
+def test_beside_qpus_a_simulator_is_asked_once_and_exactly_and_the_others_get_its_shots():
+    """As runs do it: a tensor that is exact takes no shots in a later round."""
+    plan, total = make_plan(wide_line(20), cuts=(GateCut(15),), shots=10**5), 10**5
+    dear = replace(TYPICAL_CPU, price=Price(per_second=1.0))
+    spent = predicted_spending(plan, (dear, replace(QPU, speed=replace(QPU_SPEED, shot=1.0))), total)
+    works = works_of(plan, 1)
+    assert spent.used == (dear.name,)
+    assert spent.price == pytest.approx(sum(work_seconds(dear, work) for work in works))
+    one = min(range(len(works)), key=lambda k: works[k].width)
+    small = replace(dear, qubits=works[one].width, price=Price())
+    assert sum(work.width <= works[one].width for work in works) == 1 < len(works)
+    mixed = predicted_spending(plan, (small, QPU), total, cheaply=True)
+    assert mixed.used == (small.name, QPU.name)
+    variants = [work.variants for work in works]
+    first = first_round_shots(sum(variants), total) * (1 - variants[one] / sum(variants))
+    assert mixed.price == pytest.approx(0.001 * (total * 0.75 + first), rel=0.01)

@@ -45,6 +45,10 @@ class RoundShots:
         """Shots of each variant."""
         return cls(*np.unique(shots, return_counts=True)).there
 
+    def times(self, factor: float) -> RoundShots:
+        """So many times as many of each variant."""
+        return RoundShots(self.numbers * factor, self.variants)
+
     @property
     def there(self) -> RoundShots:
         """Without those that are none."""

@@ -9,7 +9,7 @@ from math import ceil
 import numpy as np
 
 from scheduler_policies import Device, Kind, Work, cheapest_devices
-from scheduler_policies.cost import why_not, work_seconds
+from scheduler_policies.cost import runs_exact, why_not, work_seconds
 from scheduler_policies.machine import (
     CONTRACTION_FLOPS,
     DRAWN_GATES,
@@ -151,16 +151,21 @@ def predicted_spending(
     drawn = {d.name: replace(d, speed=replace(d.speed, **DRAWN_TOGETHER)) for d in devices if d.kind is Kind.CPU}
 
     def taken(device: Device, work: Work) -> float:
-        if shots is None or device.name not in drawn:
+        if shots is None or device.name not in drawn or runs_exact(device, work):
             return work_seconds(device, work)
         return work_seconds(drawn[device.name], replace(work, acted=DRAWN_GATES * work.acted))
 
     totals = _rounds(plan, shots, target)
     works = _works(plan, totals, shots is None, noise_shares(devices, mitigation))
     round_shots = _round_shots(plan, totals, worth, target) if any(not device.exact for device in devices) else []
-    price, refused, total, busiest, used = 0.0, {}, 0.0, 0.0, set[str]()
+    price, refused, total, busiest, used, settled = 0.0, {}, 0.0, 0.0, set[str](), set[int]()
     due = dict(readouts or {})
-    for place, own in enumerate(works):
+    for place, every in enumerate(works):
+        if place == 0 and round_shots and any(device.exact for device in devices):
+            every = [replace(work, whole=True) for work in every]  # what a simulator has whole is then exact
+        own = [work for work in every if work.fragment not in settled]
+        # Those that are exact take no shots: the others get theirs.
+        more = sum(work.shots * work.variants for work in every) / max(1, sum(w.shots * w.variants for w in own))
         free = {device.name: [0.0] * max(1, device.units) for device in devices}
         asked: dict[str, list[Work]] = {}
         able_of = [[k for k, d in enumerate(devices) if not _why_not(d, work, shots)] for work in own]
@@ -177,12 +182,13 @@ def predicted_spending(
             total += taken(chosen, work) - chosen.speed.job
             price += chosen.price.per_second * work_seconds(chosen, work)
             asked.setdefault(chosen.name, []).append(work)
+            settled |= {work.fragment} if runs_exact(chosen, work) else set()
         used |= asked.keys()
         for device in devices:
             if device.name in asked:
                 jobs, taken_shots = len(asked[device.name]), 0.0
                 if not device.exact:
-                    spread = [round_shots[place][work.fragment] for work in asked[device.name]]
+                    spread = [round_shots[place][work.fragment].times(more) for work in asked[device.name]]
                     shares = asked[device.name][0].shares
                     jobs, taken_shots = billed(device, spread, shares, due.pop(device.name, 0))
                 price += device.price.per_shot * taken_shots + device.price.per_job * jobs
