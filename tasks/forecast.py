@@ -44,6 +44,7 @@ from tasks.prediction import (
 
 _SIMULATED_S = 5.0  # the errors of a plan whose fragments take longer are guessed from its cut ends
 _ROOM_BYTES = 1 << 31  # and of those that take more memory
+_DRAWN_S = 0.3  # that draws of their noise may take, where errors beyond first order cannot be computed
 _COMPARED = 6
 _BOND_FLOPS = 60.0  # of a gate on a matrix product state, times the bond's dimension to the third power
 _MOST_BOND = 2.0**40
@@ -87,6 +88,7 @@ class Forecast:
         for_wanted: what as many shots take.
         bytes: peak memory here.
         constants: the name of the CPUs' constants that seconds were predicted with, "" without CPUs.
+        all_orders: whether computed errors are whole; otherwise they are at least so large.
         biases: (observable,) by how much what mitigation leaves of the devices' errors shifts the estimates, by their
             calibrations; empty where nothing does, where simulators run fragments, too, or that is not known.
     """
@@ -100,7 +102,15 @@ class Forecast:
     for_wanted: Spending | None
     bytes: int
     constants: str
+    all_orders: bool = True
     biases: tuple[float, ...] = ()
+
+    @property
+    def error_is(self) -> str:
+        """What the errors are: "computed", or what they are instead of that."""
+        if not self.computed:
+            return "an order of magnitude"
+        return "computed" if self.all_orders else "at least"
 
     def document(self) -> dict[str, Any]:
         """As ``plan.predicted`` of ``qompass plan --json``."""
@@ -108,7 +118,7 @@ class Forecast:
         return {
             "seconds": {**seconds, "total": sum(seconds.values())},
             "std_error": list(self.std_errors),
-            "std_error_is": "computed" if self.computed else "an order of magnitude",
+            "std_error_is": self.error_is,
             "bias": list(self.biases),
             "bytes": self.bytes,
             "price": self.spent.price,
@@ -168,7 +178,15 @@ def forecast(
     needed, known = None, None
     biases = np.zeros(0)
     if computed:
-        known = shot_variances(problem, plan, options.memory_bytes, devices=noisy, mitigation=options.mitigation)
+        known = shot_variances(
+            problem,
+            plan,
+            options.memory_bytes,
+            devices=noisy,
+            mitigation=options.mitigation,
+            drawn_s=min(_DRAWN_S, may_take),
+            each=max(1.0, shots / max(1, sum(cost.variants for cost in plan.costs))),
+        )
         if noisy:
             biases = noise_biases(problem, plan, noisy, options.memory_bytes, mitigation=options.mitigation)
         needed = known.shots_for(wanted) if within is None or options.target_error is not None else None
@@ -194,6 +212,7 @@ def forecast(
         None if needed is None else spend(needed, target=target, worth=known),
         predicted_bytes(plan, devices, int(min(shots, 1e15))),
         constants,
+        known is None or known.all_orders,
         tuple(biases.tolist()) if biases.any() else (),
     )
 

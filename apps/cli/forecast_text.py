@@ -37,6 +37,9 @@ def uncut_text(whole: Uncut, known: Forecast, memory_bytes: int | None, cuts: in
     return "\n       ".join(["Uncut: " + next(iter(ways)), *list(ways)[1:], pieces_text])
 
 
+_SHORT = {"computed": "", "at least": " or more", "an order of magnitude": " (magnitude)"}
+
+
 def forecast_text(known: Forecast, names: Sequence[str], *, target: bool = False) -> str:
     """What to expect of the run, and what a given error would take.
 
@@ -53,7 +56,8 @@ def forecast_text(known: Forecast, names: Sequence[str], *, target: bool = False
     took = f"{_time_text(known.spent)}{price}{planning}"
     if known.shots_for is None:
         return f"Expect: exact values in {took}"
-    about = "" if known.computed else "about (an order of magnitude) "
+    said = {"an order of magnitude": "about (an order of magnitude) ", "at least": "at least "}
+    about = said.get(known.error_is, "")
     worst = max(range(len(names)), key=lambda k: known.std_errors[k])
     lines = [f"Expect: standard error {about}{known.std_errors[worst]:.2g} of {names[worst][:40]}, in {took}"]
     if known.biases:
@@ -116,7 +120,7 @@ def candidates_text(chosen: Plan, compared: Sequence[tuple[Plan, Forecast]], min
                 str(len(plan.cuts)),
                 f"2^{plan.log_overhead:.1f}",
                 f"{sum(cost.variants for cost in plan.costs):,}",
-                f"{error:.2g}{'' if known.computed else ' (magnitude)'}" if error else "exact",
+                f"{error:.2g}{_SHORT[known.error_is]}" if error else "exact",
                 *([f"{max(map(abs, known.biases), default=0.0):.2g}"] if biased else []),
                 span_text(known.spent.execute + known.spent.reconstruct),
                 *([f"{known.spent.price:,.4g}"] if priced else []),

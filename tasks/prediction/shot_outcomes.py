@@ -119,6 +119,11 @@ class FragmentOutcomes:
     counted: np.ndarray
     spreads: tuple[float, ...]
 
+    @property
+    def settings(self) -> int:
+        """How many settings all legs have together: variants of a group."""
+        return prod(len(leg.settings) for leg in self.legs)
+
     def by_setting(self, array: np.ndarray) -> np.ndarray:
         """(setting of each leg...) sums of an array over outcomes (outcome of each leg...)."""
         return np.asarray(along_legs(array[..., None], [leg.sums for leg in self.legs])[0])

@@ -8,7 +8,8 @@ bits b of the legs, X = sum_f f Y_f(b), and from what the shots would show (``sh
     E[X^2] = sum_{f, f'} sum_b  E[f f' | b] p(b) Y_f(b) Y_f'(b),     E[X] = sum_f sum_b E[f | b] p(b) Y_f(b).
 
 What wrong readouts, and mending them, do to a shot is in these means; shots at several noise factors are samples of
-their own. Where the gradient vanishes the rest counts (``whole_variance``); it falls as the square of the shots.
+their own. Where the gradient vanishes the rest counts (``whole_variance``); it falls as the square of the shots, and a
+run shares these out by gradients that are noise.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from tasks.cutting.cost import greedy_contraction
 from tasks.execution.jobs import measuring
 from tasks.model.problem import Problem
 from tasks.model.tensor import FragmentTensor
+from tasks.prediction.drawn_variance import DrawnVariance
 from tasks.prediction.noise import noise_of
 from tasks.prediction.shot_outcomes import (
     FragmentOutcomes,
@@ -34,16 +36,18 @@ from tasks.prediction.shot_outcomes import (
     outcomes_count,
     outcomes_seconds,
 )
-from tasks.prediction.whole_variance import SOON_BITS, whole_variance
+from tasks.prediction.whole_variance import SOON_BITS, WholeVariance
 from tasks.reconstruction.contraction.network import network_of, values_by_fragment
 from tasks.reconstruction.contraction.schedule import schedule
 from tasks.reconstruction.statistics.allocation import expected_shots, first_round_shots
 from tasks.reconstruction.statistics.gradient import LeafGradient, gradients
 
+EVEN_SHOTS, _MOST_EVEN = 100.0, 1000.0  # a variant; with more, rounding hides what is beyond first order
+
 _BISECTIONS = 20
-_BEYOND_SHOTS = 1000  # a variant, at which what is beyond first order is computed
+_LOOKS, _NEAR = 2, 1.03  # at what is beyond first order, until shots no longer change by more
 _MOST_BEYOND = 100.0  # about, for an observable of norm 1
-_ROUNDING = 1e-12
+_MOST_KEPT = 64  # observables whose gradients are kept
 _NUMBER_S = 2e-7  # of each of the numbers that outcomes are, all that is done with it
 _ARRAYS = 4  # of the largest size, for each term, that the gradients hold together
 
@@ -55,26 +59,64 @@ class ShotVariances:
     Attributes:
         values: (variant, observable) float64, variance of one shot's influence.
         fragments: (variant,) int, whose variant it is; those of a fragment as ``enumerate_variants`` orders them.
-        beyond: (observable,) float64, what is beyond first order at even shots, times the square of a variant's shots.
         measuring: (variant,) bool, which of them read a bit: shots are theirs alone.
+        further: what is beyond first order; None where it is not known.
+        each: shots a variant, at which it is worked out where that takes long.
     """
 
     values: np.ndarray
     fragments: np.ndarray
-    beyond: np.ndarray
     measuring: np.ndarray
+    further: WholeVariance | DrawnVariance | None = None
+    each: float = EVEN_SHOTS
+
+    @property
+    def all_orders(self) -> bool:
+        """Whether what is beyond first order is known of every observable; else errors are at least what is said."""
+        return not len(self._worth) or (self.further is not None and bool(self.further.known.all()))
 
     @cached_property
     def _worth(self) -> np.ndarray:
         return np.asarray(self.values.sum(axis=1)[self.measuring])
 
+    @cached_property
+    def _even(self) -> np.ndarray:
+        """(observable,) what is beyond first order at even shots, to second order times the square of a variant's."""
+        return self._computed(np.full(len(self._worth), self.each)) * self.each**2
+
+    @property
+    def _noise(self) -> float:
+        """What the noise of the gradients adds to what a shot of a variant seems worth, times the shots of each.
+
+        In second order every pair of variants is in the gradients of both, and a run takes two draws of them.
+        """
+        return 4 * float(self._even.sum()) / max(1, len(self._worth))
+
+    def _beyond(self, shots: np.ndarray) -> np.ndarray:
+        """(observable,) variance beyond first order at (variant that reads a bit,) shots."""
+        if self.further is None or self.further.quick:
+            return self._computed(shots)
+        return self._even * np.square((1.0 / shots).mean())
+
+    def _computed(self, shots: np.ndarray) -> np.ndarray:
+        if self.further is None:
+            return np.zeros(self.values.shape[1])
+        every = np.ones(len(self.measuring))
+        every[self.measuring] = shots
+        return self.further.beyond(every, self._first(shots))
+
+    def _first(self, shots: np.ndarray) -> np.ndarray:
+        return np.asarray(self.values[self.measuring].T @ (1.0 / shots))
+
     def std_errors(self, shots: float) -> np.ndarray:
         """(observable,) standard errors that so many shots give, shared out as a run shares them."""
-        variants = len(self._worth)
-        if variants == 0:
+        if not len(self._worth):
             return np.zeros(self.values.shape[1])
-        taken = self.taken(shots, first_round_shots(len(self.fragments), float(shots)))
-        return np.sqrt(self.values[self.measuring].T @ (1.0 / taken) + self.beyond * (variants / shots) ** 2)
+        taken = self._all_taken(shots)
+        return np.sqrt(self._first(taken) + self._beyond(taken))
+
+    def _all_taken(self, shots: float) -> np.ndarray:
+        return self.taken(shots, first_round_shots(len(self.fragments), float(shots)))
 
     def taken(self, shots: float, first: float) -> np.ndarray:
         """(variant that reads a bit,) shots of all rounds, ``first`` of them in one that is even.
@@ -85,18 +127,32 @@ class ShotVariances:
         if first == shots:
             return done
         silent = np.zeros(int((~self.measuring).sum()))
-        worth, all_done = np.concatenate([self._worth, silent]), np.concatenate([done, silent])
+        worth = self._worth + self._noise / done
+        worth, all_done = np.concatenate([worth, silent]), np.concatenate([done, silent])
         return expected_shots(worth, all_done, float(shots))[: len(done)]
 
     def even_errors(self, each: float) -> np.ndarray:
         """(observable,) standard errors that so many shots of every variant that measures give."""
-        return np.sqrt(self.values.sum(axis=0) / each + self.beyond / each**2)
+        even = np.full(len(self._worth), float(each))
+        return np.sqrt(self._first(even) + self._computed(even))
 
     def shots_for(self, std_error: float) -> float:
-        """The least shots for which no observable's standard error exceeds this one."""
+        """About the least shots for which no observable's standard error exceeds this one."""
+        if not len(self._worth):
+            return float(max(1, len(self.fragments)))
+        found = self._shots_for(std_error, self._even, float(len(self._worth)))
+        for _ in range(_LOOKS if self._even.any() and np.isfinite(found) else 0):
+            before, beyond = found, self._beyond(self._all_taken(found))
+            found = self._shots_for(std_error, beyond, found)
+            if 1 / _NEAR < found / before < _NEAR:
+                break
+        return found
+
+    def _shots_for(self, std_error: float, beyond: np.ndarray, at: float) -> float:
+        """Where what is beyond first order is known ``at`` some shots, and falls as their square."""
 
         def worst(shots: float) -> float:
-            return float(self.std_errors(shots).max(initial=0.0))
+            return float(np.sqrt(self._first(self._all_taken(shots)) + beyond * (at / shots) ** 2).max(initial=0.0))
 
         low = high = float(max(1, len(self.fragments)))
         while worst(high) > std_error:
@@ -115,6 +171,8 @@ def shot_variances(
     shots: float | None = None,
     devices: Sequence[Device] = (),
     mitigation: str = "none",
+    drawn_s: float = 0.0,
+    each: float = EVEN_SHOTS,
 ) -> ShotVariances:
     """Compute what one shot of each variant is worth from what the fragments' shots would show.
 
@@ -127,10 +185,12 @@ def shot_variances(
         devices: those with errors that spoil what is shown, as ``noise_biases`` has it: a value that is certain
             without them is then not; none where shots show the exact tensors.
         mitigation: what is done against these errors (``--mitigation``), which spreads shots the more.
+        drawn_s: seconds that draws of what is beyond first order may take, where it cannot be computed.
+        each: about how many shots a variant will be asked for.
     """
     count = problem.terms.coefficients.shape[0]
     if not plan.fragments:  # no gate acts on what is asked: nothing is measured
-        return ShotVariances(np.zeros((0, count)), np.zeros(0, dtype=int), np.zeros(count), np.zeros(0, dtype=bool))
+        return ShotVariances(np.zeros((0, count)), np.zeros(0, dtype=int), np.zeros(0, dtype=bool))
     structure = structure_of(problem, plan)
     noise = noise_of(plan, devices, mitigation)
     shown = [fragment_outcomes(*own) for own in zip(plan.fragments, plan.schemes, noise, strict=True)]
@@ -142,7 +202,9 @@ def shot_variances(
     starts = np.cumsum([0, *counts])
     found = np.zeros((int(starts[-1]), count))
     values = np.zeros(count)
+    kept: list[LeafGradient] = []
     for _, pieces in gradients(structure, network, made, ordered, [fragment.index for fragment in plan.fragments]):
+        kept += pieces if drawn_s > 0 and count <= _MOST_KEPT else []
         for piece in pieces:
             index = piece.fragment
             _add_variances(found[starts[index] : starts[index + 1]], shown[index], piece)
@@ -150,15 +212,13 @@ def shot_variances(
                 entries = np.moveaxis(shown[0].values, -1, 0)[piece.factors]
                 np.add.at(values, piece.observables, (piece.gradient * entries).reshape(len(entries), -1).sum(axis=1))
     found = np.maximum(found, 0.0)
-    beyond, whole = np.zeros(count), None
+    further: WholeVariance | DrawnVariance | None = None
     if shots is None or found.sum(axis=0).max(initial=0.0) * shots <= _MOST_BEYOND * len(found):
-        soon = () if shots is None else (SOON_BITS,)
-        whole = whole_variance(structure, shown, values, _BEYOND_SHOTS, *soon)
-    if whole is not None:
-        beyond = whole - found.sum(axis=0) / _BEYOND_SHOTS
-        beyond = np.where(beyond > _ROUNDING * np.maximum(1.0, values**2), beyond * _BEYOND_SHOTS**2, 0.0)
+        further = WholeVariance.of(structure, shown, values, *(() if shots is None else (SOON_BITS,)))
+    if kept and (further is None or not further.known.all()):
+        further = DrawnVariance.of(structure, shown, kept, values, drawn_s) or further
     read = np.concatenate(list(map(measuring, plan.fragments, plan.schemes)))
-    return ShotVariances(found, np.repeat(np.arange(len(counts)), counts), beyond, read)
+    return ShotVariances(found, np.repeat(np.arange(len(counts)), counts), read, further, min(each, _MOST_EVEN))
 
 
 def variances_seconds(plan: Plan) -> float:

@@ -1,12 +1,14 @@
-"""The whole variance of the estimates at even shots, all orders of it, from what the shots would show.
+"""The whole variance of the estimates, all orders of it, from what the shots would show.
 
 The estimate is multilinear in the fragments' tensors, and these are independent: the mean of its square is the network
-of the tensors' second moments M = T x T + Cov / shots, with every index, every bond and every Pauli term twice.
+of the tensors' second moments M = T x T + sum_v Cov_v / shots_v, with every index, every bond and every Pauli term
+twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import log2
 
 import numpy as np
@@ -16,96 +18,153 @@ from tasks.cutting.cost import contraction_of
 from tasks.model.tensor import FragmentTensor, Structure
 from tasks.prediction.shot_outcomes import FragmentOutcomes, along_legs
 from tasks.reconstruction.contraction.contraction import contract
+from tasks.reconstruction.contraction.layout import Path
+from tasks.reconstruction.contraction.network import network_of
+from tasks.reconstruction.contraction.path import find_paths
 
 _MOST_BITS = 22.0  # of a tensor of second moments
 SOON_BITS = 20.0  # of one that is there within a tenth of a second
 _MOST_PAIRS = 256  # of Pauli terms
 _MOST_FLOPS = 1e8
+_QUICK = 1e8  # multiply-adds
+_ROUNDING = 1e-12
 
 
-def whole_variance(
-    structure: Structure,
-    shown: Sequence[FragmentOutcomes],
-    values: np.ndarray,
-    shots: float,
-    most_bits: float = _MOST_BITS,
-) -> np.ndarray | None:
-    """(observable,) the variance at so many shots of every variant; None where its network would be too large.
+@dataclass(frozen=True)
+class WholeVariance:
+    """The network of second moments.
 
-    Args:
-        structure: of the estimate.
+    Attributes:
+        twice: the structure with every leg, bond and term twice.
+        pairs: (fragment,) of (pair, 2) int, the two factors of its own that each factor of that is of.
+        paths: candidates for its contraction.
         shown: (fragment,) what the shots would show.
-        values: (observable,) the exact values.
-        shots: of each variant.
-        most_bits: powers of two, of the numbers of a tensor of second moments.
+        squares: (observable,) of the exact values.
+        known: (observable,) bool, those that it tells; for others it would be too large.
     """
-    twice = _twice(structure, most_bits)
-    if twice is None:
-        return None
-    tensors = [FragmentTensor(index, _moments(one, shots)) for index, one in enumerate(shown)]
-    return contract(twice, tensors) - values**2
+
+    twice: Structure
+    pairs: Sequence[np.ndarray]
+    paths: Sequence[Path]
+    shown: Sequence[FragmentOutcomes]
+    squares: np.ndarray
+    known: np.ndarray
+
+    @classmethod
+    def of(
+        cls, structure: Structure, shown: Sequence[FragmentOutcomes], values: np.ndarray, most_bits: float = _MOST_BITS
+    ) -> WholeVariance | None:
+        """That of a structure; None where it would be too large for every observable.
+
+        Args:
+            structure: of the estimate.
+            shown: (fragment,) what the shots would show.
+            values: (observable,) the exact values.
+            most_bits: powers of two, of the numbers of a tensor of second moments.
+        """
+        found = _twice(structure, most_bits)
+        if found is None:
+            return None
+        twice, pairs, known = found
+        return cls(twice, pairs, find_paths(network_of(twice)), shown, values**2, known)
+
+    @property
+    def quick(self) -> bool:
+        """Whether it is there within about a twentieth of a second."""
+        sizes = [one.settings * float(one.values[..., 0].size) ** 2 for one in self.shown]
+        return sum(size * len(own) for size, own in zip(sizes, self.pairs, strict=True)) <= _QUICK
+
+    def beyond(self, shots: np.ndarray, first: np.ndarray) -> np.ndarray:
+        """(observable,) variance at (variant,) shots beyond what there is to first order; 0 where it is not known."""
+        ends = np.cumsum([len(one.groups) * one.settings for one in self.shown])[:-1]
+        each = zip(self.shown, self.pairs, np.split(1 / shots, ends), strict=True)
+        tensors = [FragmentTensor(index, _moments(*own)) for index, own in enumerate(each)]
+        found = contract(self.twice, tensors, paths=self.paths) - self.squares - first
+        return np.where(self.known & (found > _ROUNDING * np.maximum(1.0, self.squares)), found, 0.0)
 
 
-def _twice(structure: Structure, most_bits: float) -> Structure | None:
-    """The structure with every leg, bond and term twice; None where that is too large."""
+def _twice(structure: Structure, most_bits: float) -> tuple[Structure, list[np.ndarray], np.ndarray] | None:
+    """The structure with every leg, bond and term twice, its pairs of factors, and of which observables it is."""
     dimensions = [[structure.bonds[cut].shape[end] ** 2 for cut, end in legs] for legs in structure.legs]
-    bits = [
-        sum(map(log2, own)) + 2 * log2(factors) for own, factors in zip(dimensions, structure.num_factors, strict=True)
-    ]
-    pairs: dict[tuple[int, int], int] = {}
-    rows, columns, data = [], [], []
     terms = csr_array(structure.coefficients)
-    if max(bits, default=0.0) > most_bits or (np.diff(terms.indptr) ** 2).sum() > _MOST_PAIRS:
+    cuts = [tuple(cut for cut, _ in legs) for legs in structure.legs]
+    network = tuple((tuple(own), of) for own, of in zip(dimensions, cuts, strict=True))
+    flops = contraction_of(network).flops if structure.bonds else 0.0
+    each = np.diff(terms.indptr) ** 2
+    order = np.argsort(each, kind="stable")
+    kept = order[np.cumsum(each[order]) <= min(_MOST_PAIRS, _MOST_FLOPS / max(flops, 1.0))]
+    if not each[kept].any():
         return None
-    for observable in range(terms.shape[0]):
+    of: dict[tuple[int, int], int] = {}
+    rows, columns, data = [], [], []
+    for observable in kept.tolist():
         own = slice(terms.indptr[observable], terms.indptr[observable + 1])
         for t, a in zip(terms.indices[own].tolist(), terms.data[own].tolist(), strict=True):
             for u, b in zip(terms.indices[own].tolist(), terms.data[own].tolist(), strict=True):
                 rows.append(observable)
-                columns.append(pairs.setdefault((t, u), len(pairs)))
+                columns.append(of.setdefault((t, u), len(of)))
                 data.append(a * b)
-    cuts = [tuple(cut for cut, _ in legs) for legs in structure.legs]
-    network = tuple((tuple(own), of) for own, of in zip(dimensions, cuts, strict=True))
-    if structure.bonds and contraction_of(network).flops * len(pairs) > _MOST_FLOPS:
+    both = structure.factor_index[np.array(list(of))]  # (term, 2, fragment)
+    pairs, index = [], []
+    for fragment in range(both.shape[2]):
+        used, place = np.unique(both[:, :, fragment], axis=0, return_inverse=True)
+        pairs.append(used)
+        index.append(place.reshape(-1))
+    most = max(sum(map(log2, own)) + log2(len(used)) for own, used in zip(dimensions, pairs, strict=True))
+    if most > most_bits:
         return None
-    first, second = np.array(list(pairs), dtype=np.int64).reshape(-1, 2).T
-    many = np.asarray(structure.num_factors)
-    return Structure(
+    twice = Structure(
         legs=structure.legs,
         bonds=tuple(np.kron(bond, bond) for bond in structure.bonds),
-        factor_index=structure.factor_index[first] * many + structure.factor_index[second],
-        num_factors=tuple((many**2).tolist()),
-        coefficients=csr_array((data, (rows, columns)), shape=(terms.shape[0], len(pairs))),
+        factor_index=np.stack(index, axis=1),
+        num_factors=tuple(map(len, pairs)),
+        coefficients=csr_array((data, (rows, columns)), shape=(terms.shape[0], len(of))),
     )
+    return twice, pairs, np.isin(np.arange(terms.shape[0]), kept)
 
 
-def _moments(shown: FragmentOutcomes, shots: float) -> np.ndarray:
-    """(leg twice..., factor twice) float64, second moments of the tensor's estimate."""
-    dimensions, factors = shown.values.shape[:-1], shown.values.shape[-1]
+def _moments(shown: FragmentOutcomes, pairs: np.ndarray, per_shot: np.ndarray) -> np.ndarray:
+    """(leg twice..., pair) float64, second moments of the tensor's estimate.
+
+    Args:
+        shown: what the shots would show.
+        pairs: (pair, 2) int, factors.
+        per_shot: (variant,) 1 / shots.
+    """
+    dimensions = shown.values.shape[:-1]
     rank = len(dimensions)
-    interleaved = [axis for leg in range(rank) for axis in (leg, rank + 1 + leg)] + [rank, 2 * rank + 1]
-    found = np.multiply.outer(shown.values, shown.values).transpose(interleaved)
+    first, second = (np.moveaxis(shown.values[..., factors], -1, 0) for factors in pairs.T)
+    flat = (len(pairs), int(np.prod(dimensions)))
+    found = first.reshape(*flat, 1) * second.reshape(flat[0], 1, flat[1])  # (pair, all legs, all legs again)
+    apart = np.zeros((len(pairs), *(dimension**2 for dimension in dimensions)))  # legs twice, one after the other
     # One shot of a setting has the outcome b with a chance, and then counts for influence(b) x influence(b).
     squares = [
         np.einsum("be,bf->efb", own.influence, own.influence).reshape(-1, len(own.influence)) for own in shown.legs
     ]
-    order = [axis for leg in range(rank) for axis in (leg, rank + leg)]
-    for group in shown.groups:
+    shares = per_shot.reshape(len(shown.groups), *(len(leg.settings) for leg in shown.legs))
+    for group, share in zip(shown.groups, shares, strict=True):
+        told = np.asarray(along_legs(share[..., None], [leg.sums.T for leg in shown.legs])[0])
+        place = np.full(len(shown.counted), -1)
+        place[group.factors] = np.arange(len(group.factors))
+        here = [(number, *own) for number, own in enumerate(place[pairs].tolist()) if min(own) >= 0]
+        here = [own for own in here if group.product_of[own[1], own[2]] >= 0]
+        if not here:
+            continue
         counted = shown.counted[group.factors]
         for spread, means, products in zip(shown.spreads, group.means, group.products, strict=True):
-            seen, each = along_legs(np.moveaxis(products, 0, -1), squares), means
+            wanted, where = np.unique([group.product_of[a, b] for _, a, b in here], return_inverse=True)
+            seen, each = along_legs(np.moveaxis(products[wanted] * told, 0, -1), squares), means
             for axis, leg in enumerate(shown.legs, start=1):  # (k, ..., setting and leg entry, ...)
                 owner = np.repeat(np.arange(len(leg.settings)), np.diff([*leg.settings, len(leg.influence)]))
                 entries = np.zeros((len(leg.settings), *leg.influence.T.shape))
                 entries[owner, :, np.arange(len(owner))] = leg.influence
                 each = np.moveaxis(np.tensordot(each, entries, axes=(axis, 2)), -2, axis)
-            each = each.reshape(len(each), -1, int(np.prod(dimensions)))  # (k, setting of all legs, entry of all legs)
-            both = np.matmul(each.swapaxes(1, 2)[:, None], each).reshape(len(each), len(each), *dimensions, *dimensions)
-            for a, f in enumerate(group.factors.tolist()):
-                for b, g in enumerate(group.factors.tolist()):
-                    product = group.product_of[a, b]
-                    if product >= 0:
-                        pair = both[a, b].transpose(order)
-                        share = spread * counted[a] * counted[b] / shots
-                        found[..., f, g] += (seen[product].reshape(pair.shape) - pair) * share
-    return found.reshape(*(dimension**2 for dimension in dimensions), factors**2)
+            each = each.reshape(len(each), -1, flat[1])  # (k, setting of all legs, entry of all legs)
+            shared = (each * share.reshape(-1, 1)).swapaxes(1, 2)
+            for (number, a, b), product in zip(here, where.tolist(), strict=True):
+                counts = spread * counted[a] * counted[b]
+                found[number] -= counts * (shared[a] @ each[b])
+                apart[number] += counts * seen[product]
+    together = [axis + 1 for leg in range(rank) for axis in (leg, rank + leg)]
+    found = found.reshape(-1, *dimensions, *dimensions).transpose(0, *together).reshape(apart.shape)
+    return np.moveaxis(found + apart, 0, -1)

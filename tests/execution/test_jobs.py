@@ -236,7 +236,7 @@ def test_shots_are_of_variants_that_measure(kind) -> None:
         price = predicted_spending(plan, (qpu,), 50 * variants, target=target).price
         assert price == pytest.approx(each * variants - halves * silent), "nobody pays their shots"
     measures = np.concatenate(read)
-    worth = ShotVariances(measures[:, None] * 1.0, np.zeros(variants), np.zeros(1), measures)
+    worth = ShotVariances(measures[:, None] * 1.0, np.zeros(variants), measures)
     second = worth.taken(1e6, 1e5).sum()
     assert second == pytest.approx(1e6 / (1 + 1e-3 * silent / measures.sum())), "nor those of a second round"
 
