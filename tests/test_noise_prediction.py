@@ -26,7 +26,7 @@ from tasks.forecast import forecast
 from tasks.model.tensor import FragmentTensor, SampledData, VariantCounts, VariantData
 from tasks.options import Options
 from tasks.prediction import noise_biases, shot_variances
-from tasks.prediction.noise import Noise
+from tasks.prediction.noise import Noise, noise_of
 from tasks.reconstruction import contract, estimate_values
 from tasks.reconstruction.statistics.counts_to_tensor import tensor_values
 from tests.oracles import brickwork, problem_of, uncut_values
@@ -355,3 +355,18 @@ def test_fragments_are_narrower_where_noise_makes_it_pay(pays):
             runs = [shown_by(problem, plan, device, shots, seed)[0] for seed in (1, 10_001, 20_001)]
             found.append(float(np.sqrt(((np.array(runs) - truth) ** 2).mean(axis=0)).max()))
         assert found[0] < 0.5 * found[1], f"measured errors {found}"
+
+
+def test_a_fragment_that_another_plan_has_too_is_transpiled_once(monkeypatch):
+    circuit = QuantumCircuit(6)
+    for qubit in range(5):
+        circuit.ry(0.3 + qubit, qubit)
+        circuit.cz(qubit, qubit + 1)
+    problem = problem_of(circuit, ["ZZZZZZ"], np.ones((1, 1)))
+    one, other = (make_plan(problem, cuts=(GateCut(5),), shots=10**5) for _ in range(2))
+    device = uneven(7, 3)
+    found = noise_of(one, [device], "none")
+    monkeypatch.setattr("tasks.prediction.placed.VariantBuilder", lambda *_: pytest.fail("built again"))
+    assert other.fragments[0] is not one.fragments[0] and noise_of(other, [device], "none") == found
+    monkeypatch.undo()
+    assert noise_of(one, [replace(device, readout_errors=(0.1,) * 7)], "none") != found, "at another calibration"

@@ -7,7 +7,8 @@ Pauli on their qubits is shared out evenly among the fragment's own gates.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from math import exp, log
 
 import numpy as np
@@ -16,6 +17,7 @@ from scheduler_policies import Device
 from tasks.cutting import Fragment
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.variants import Variant, VariantBuilder
+from tasks.execution.as_written import fragment_digest
 
 _LEAST = 1e-6  # of what a gate leaves
 _SETTINGS = (0.0, 0.5, 1.0)  # of the settings of each leg: some measure on an ancilla, which takes a gate more
@@ -36,6 +38,14 @@ class Rates:
     contrast: float
 
 
+@dataclass(frozen=True)
+class _Written:
+    """A fragment that equals others which are written alike: plans that are compared have many in common."""
+
+    digest: str
+    fragment: Fragment = field(compare=False)
+
+
 def placed_rates(device: Device, fragment: Fragment, schemes: tuple[Scheme, ...], twos: float) -> Rates | None:
     """Rates of a fragment on a device; None where the device's gates are not known or it cannot be transpiled.
 
@@ -47,10 +57,16 @@ def placed_rates(device: Device, fragment: Fragment, schemes: tuple[Scheme, ...]
     """
     if not device.gates or device.coupling is None:
         return None
+    return _placed(device, _Written(fragment_digest(fragment), fragment), schemes, twos)
+
+
+@lru_cache(maxsize=256)
+def _placed(device: Device, written: _Written, schemes: tuple[Scheme, ...], twos: float) -> Rates | None:
     from tasks.execution.qpu import QpuError  # loads what talks to QPUs
     from tasks.execution.qpu.devices import target_of
     from tasks.execution.qpu.programs import make_programs
 
+    fragment = written.fragment
     builder, programs = VariantBuilder(fragment, schemes), []
     for part in _SETTINGS:
         settings = tuple(round(part * (len(choice) - 1)) for choice in builder.choices)
