@@ -362,8 +362,8 @@ def test_a_fragment_that_another_plan_has_too_is_transpiled_once(monkeypatch):
     for qubit in range(5):
         circuit.ry(0.3 + qubit, qubit)
         circuit.cz(qubit, qubit + 1)
-    problem = problem_of(circuit, ["ZZZZZZ"], np.ones((1, 1)))
-    one, other = (make_plan(problem, cuts=(GateCut(5),), shots=10**5) for _ in range(2))
+    problems = [problem_of(circuit, ["ZZZZZZ"], np.ones((1, 1))) for _ in range(2)]
+    one, other = (make_plan(problem, cuts=(GateCut(5),), shots=10**5) for problem in problems)
     device = uneven(7, 3)
     found = noise_of(one, [device], "none")
     monkeypatch.setattr("tasks.prediction.placed.VariantBuilder", lambda *_: pytest.fail("built again"))
