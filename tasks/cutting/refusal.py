@@ -56,6 +56,7 @@ def with_narrowest(
         low, high = (low, middle) if does(middle) else (middle, high)
     found = plans[high] if shots is None else plan_at(high, None)
     width = max((fragment.width for fragment in found.fragments), default=high)
+    width = high if width <= limit else width  # what is allowed matters to the search, narrow as its fragments are
     price = _exact_price(found) if shots is None else _shots(problem, found)
     return CuttingError(
         f"{refusal}; the narrowest that a short search finds a plan for is `max_qubits` {width}: {price}",

@@ -149,16 +149,18 @@ def test_more_cut_ends_than_numbers_can_count_are_refused_in_one_line():
         make_plan(problem, cuts=tuple(GateCut(k) for k in between))
 
 
-@pytest.mark.parametrize("shots", [None, 10**6])
-def test_a_deep_circuit_of_few_qubits_is_refused_in_one_line(shots):
-    """More branches and variants than any float counts: the search comes past plans of that kind."""
+def test_a_deep_circuit_of_few_qubits_gets_the_least_bad_plan():
+    """By qubits there are more branches and variants than any float counts: refused in one line, if asked for."""
     circuit = QuantumCircuit(3)
     for k in range(1100):
         circuit.ry(0.1 + k % 7, k % 3)
         circuit.cz(k % 3, (k + 1) % 3)
     problem = problem_of(circuit, ["ZZZ"], np.ones((1, 1)))
-    with pytest.raises(CuttingError, match=r"fragment \d has \d+ cut ends: its tensor alone .* 2\*\*\d+ numbers"):
-        make_plan(problem, max_qubits=2, shots=shots, plan_seconds=0)
+    for shots in (None, 10**6):
+        with pytest.raises(CuttingError, match=r"fragment \d has \d+ cut ends: its tensor alone .* 2\*\*\d+ numbers"):
+            make_plan(problem, cuts=tuple(GateCut(2 * k + 1) for k in range(1100)), shots=shots)
+    plan = make_plan(problem, max_qubits=2, plan_seconds=0)
+    assert max(fragment.width for fragment in plan.fragments) <= 2 and len(plan.fragments) > 100
 
 
 def test_fragments_that_no_machine_can_join_are_refused_in_one_line():
@@ -281,25 +283,24 @@ def test_a_search_takes_tensors_of_as_many_numbers_as_there_may_be(monkeypatch, 
 
 
 @pytest.mark.parametrize(
-    "shots, price", [(None, r"about [\d.e-]+ s of one core"), (10**5, r"\d+ variants, of the order")]
+    "shots, price", [(None, r"about [\d.e-]+ s of one core"), (10**5, r"[\d,]+ variants, of the order")]
 )
 def test_a_refusal_says_the_narrowest_width_that_would_do_and_its_price(shots, price):
-    """Three dense clusters of 9 qubits in a chain: single qubits cannot be joined again, clusters can."""
-    circuit = QuantumCircuit(27)
-    for _ in range(4):
-        for first in (0, 9, 18):
-            for a in range(first, first + 9):
+    """Two dense clusters of 6 qubits: pairs take too much to be joined again, clusters do not."""
+    circuit = QuantumCircuit(12)
+    for _ in range(2):
+        for first in (0, 6):
+            for a in range(first, first + 6):
                 for b in range(first, a):
                     circuit.cz(b, a)
                     circuit.ry(0.1 + a, [a, b])
-    circuit.cz(8, 9)
-    circuit.cz(17, 18)
-    problem = problem_of(circuit, ["Z" * 27], np.ones((1, 1)))
+    circuit.cz(5, 6)
+    problem = problem_of(circuit, ["Z" * 12], np.ones((1, 1)))
     with pytest.raises(CuttingError, match=rf"finds a plan for is `max_qubits` (\d+): {price}") as refused:
-        make_plan(problem, max_qubits=2, shots=shots, plan_seconds=0.1)
-    assert refused.value.field == "max_qubits"
+        make_plan(problem, max_qubits=2, shots=shots, plan_seconds=0.1, memory_bytes=1 << 17)
+    assert refused.value.field in ("max_qubits", "memory_bytes")
     said = int(str(refused.value).split("`max_qubits` ")[-1].split(":")[0])
-    assert 2 < said <= 9
+    assert 2 < said <= 6
     assert max(f.width for f in make_plan(problem, max_qubits=said, shots=shots).fragments) <= said
 
 

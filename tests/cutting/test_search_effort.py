@@ -256,6 +256,38 @@ def test_what_is_best_by_far_is_left_where_there_are_fewer_shots_than_variants()
     assert np.log2(plan.sampling_overhead) < 80 and max(fragment.width for fragment in plan.fragments) <= 6
 
 
+def random_gates(qubits, gates, seed=5):
+    rng = np.random.default_rng(seed)
+    circuit = QuantumCircuit(qubits)
+    for _ in range(gates):
+        a, b = rng.choice(qubits, 2, replace=False).tolist()
+        circuit.u(*rng.uniform(0, 3, 3), a)
+        circuit.cx(a, b)
+    return problem_of(circuit, ["Z" * qubits], np.ones((1, 1)))
+
+
+@pytest.mark.parametrize("gates, shots", [(150, None), (60, 20_000)])
+def test_wires_are_severed_at_times_where_fragments_would_have_too_many_ends(gates, shots):
+    """Blocks of qubits leave tensors that nothing holds, or more variants than shots; slices of them do not."""
+    seen, _ = views(random_gates(4, gates), OBJECTIVES["work"], runs=True)[0]
+    search = _Search(seen, 3, OBJECTIVES["work"], shots=shots, seed=0, seconds=0)
+    search._take(seen.ends.qubits.reshape(-1))
+    assert not search._usable()
+    search.slice()
+    (found,) = search._usable()
+    assert found.sketch.width <= 3 and found.sketch.tensor_bits <= 60
+    assert shots is None or found.sketch.variants <= shots
+    assert any(np.array_equal(block, found.block) for _, block in search.best()), "it is handed on"
+    spent = search.spent
+    search.slice()
+    assert search.spent == spent, "nothing is sliced where something can be run"
+
+
+def test_gates_are_in_the_first_layer_that_they_can_be_in():
+    pairs = np.array([[0, 1], [1, 2], [0, 3], [4, 5], [3, 2]])
+    assert GateEnds(np.arange(5), pairs, np.ones(5), 1.0).layers.tolist() == [0, 1, 1, 0, 2]
+
+
 def test_the_time_of_a_program_is_that_of_all_its_blocks():
     layout = _Layout((0, 1))
     for _ in range(3):

@@ -10,19 +10,20 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
-from math import ceil, inf
+from math import ceil, inf, log2
 
 import numpy as np
 
 from tasks.cutting.cuts import Cut
 from tasks.cutting.errors import CuttingError
 from tasks.cutting.objectives import Objective
+from tasks.cutting.objectives.error import log_variance
 from tasks.cutting.search.annealing import TOO_WIDE, anneal
 from tasks.cutting.search.circuit import Circuit
 from tasks.cutting.search.ends import GateEnds
 from tasks.cutting.search.pieces import MOST_QUBITS
 from tasks.cutting.search.seen import STAYS_WHOLE, views
-from tasks.cutting.search.sketch import Sketch
+from tasks.cutting.search.sketch import MOST_TENSOR_BITS, Sketch
 from tasks.cutting.search.splits import Splits
 from tasks.cutting.search.sweep import sweep_seconds, swept
 from tasks.model.problem import Problem
@@ -160,6 +161,7 @@ def _searched(
     search = _Search(key.circuit, max_qubits, objective, shots, seed, seconds, starts, quickest)
     search.run(_splits_of(key))
     search.feed()
+    search.slice()
     return search.best(), search.quickest()
 
 
@@ -273,6 +275,40 @@ class _Search:
                 if self.circuit.sketch(block, self.max_qubits).variants <= self.shots:
                     self._take(block)
 
+    def slice(self) -> None:
+        """Where nothing that was found can be run: the best, and every qubit alone, with all wires severed at times.
+
+        Twice as often each time, until that is no better any more: more fragments with ever fewer ends each.
+        """
+        ends = self.circuit.ends
+        if self._usable():
+            return
+        layer = np.repeat(ends.layers, 2)
+        depth = int(layer.max()) + 1
+        blocks = [*self._pool(self.max_qubits, 1), ends.qubits.reshape(-1)]
+        bits = max(1.0, min((item.sketch.tensor_bits for item in self.found.values()), default=0.0))
+        times, least, best = min(depth, 1 << max(1, ceil(log2(bits / MOST_TENSOR_BITS)))), inf, None
+        while True:
+            before = least
+            for block in blocks:
+                sliced = block * times + layer * times // depth
+                self.spent += self._sketch_cost
+                sketch = self.circuit.sketch(sliced, self.max_qubits)
+                if sketch.width <= self.max_qubits and not self._unusable(sketch):
+                    score = log_variance(sketch, self.shots) if self.shots else self.objective.score(sketch, None)
+                    least, best = min((least, best), (score, sliced), key=lambda own: own[0])
+            if times == depth or least == before < inf:
+                break
+            times = min(depth, 2 * times)
+        if best is not None:
+            self._take(best)
+
+    def _usable(self) -> list[_Found]:
+        return [item for item in self.found.values() if not self._unusable(item.sketch)]
+
+    def _unusable(self, sketch: Sketch) -> bool:
+        return sketch.too_large or (self.shots is not None and sketch.variants > self.shots)
+
     def _unfed(self, item: _Found) -> bool:
         return self.shots is not None and item.sketch.variants > self.shots
 
@@ -285,7 +321,7 @@ class _Search:
             (item.score + _UNFED * self._unfed(item), item.sketch, item.block) for item in self.found.values()
         ]
         ordered = self._varied(found) or [(inf, None, block) for block in list(self.wide.values())[:1]]
-        fed = [item for item in self.found.values() if not self._unfed(item)]
+        fed = self._usable()
         if fed and all(self._unfed(self.found[block.tobytes()]) for _, _, block in ordered):
             least = min(fed, key=lambda item: item.score)
             ordered.append((least.score + _UNFED, least.sketch, least.block))

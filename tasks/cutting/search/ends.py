@@ -59,6 +59,16 @@ class GateEnds:
         firsts[np.cumsum([0, *(len(nodes) for nodes in wires[:-1])])[: len(wires)]] = True
         return np.array([node for nodes in wires for node in nodes], dtype=np.int64), firsts
 
+    @cached_property
+    def layers(self) -> np.ndarray:
+        """(gate,) int, the layer that each is in where all come as early as they can."""
+        depth: dict[int, int] = {}
+        layers = []
+        for a, b in self.qubits.tolist():
+            layers.append(max(depth.get(a, 0), depth.get(b, 0)))
+            depth[a] = depth[b] = layers[-1] + 1
+        return np.array(layers, dtype=np.int64)
+
     def qubit_weights(self, size: int) -> csr_array:
         """(qubit, qubit) symmetric: what it costs to cut all gates between two of ``size`` qubits."""
         return _symmetric(self.qubits[:, 0], self.qubits[:, 1], self.weights, size)
