@@ -336,7 +336,7 @@ def test_without_a_width_the_devices_say_how_wide_a_fragment_may_be():
     whole = make_plan(problem)
     assert not whole.cuts and whole.costs[0].exact_bytes < 2**24, "40 qubits in a line are a small matrix product state"
     rng, deep = np.random.default_rng(3), QuantumCircuit(40)
-    for _ in range(40):
+    for _ in range(20):
         for q in range(40):
             deep.ry(float(rng.uniform(0, 3)), q)
         for q in range(0, 19):
