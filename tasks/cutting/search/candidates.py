@@ -288,16 +288,19 @@ class _Search:
         blocks = [*self._pool(self.max_qubits, 1), ends.qubits.reshape(-1)]
         bits = max(1.0, min((item.sketch.tensor_bits for item in self.found.values()), default=0.0))
         times, least, best = min(depth, 1 << max(1, ceil(log2(bits / MOST_TENSOR_BITS)))), inf, None
+        largest = inf
         while True:
-            before = least
+            before, larger, largest = least, largest, inf
             for block in blocks:
                 sliced = block * times + layer * times // depth
                 self.spent += self._sketch_cost
                 sketch = self.circuit.sketch(sliced, self.max_qubits)
+                largest = min(largest, max(sketch.tensor_bits, log2(max(1.0, sketch.contraction.largest))))
                 if sketch.width <= self.max_qubits and not self._unusable(sketch):
                     score = log_variance(sketch, self.shots) if self.shots else self.objective.score(sketch, None)
                     least, best = min((least, best), (score, sliced), key=lambda own: own[0])
-            if times == depth or least == before < inf:
+            joinable = largest <= MOST_TENSOR_BITS
+            if times == depth or least == before < inf or (not joinable and largest >= larger):
                 break
             times = min(depth, 2 * times)
         if best is not None:
