@@ -76,7 +76,7 @@ class DrawnVariance:
     def beyond(self, shots: np.ndarray, _: np.ndarray) -> np.ndarray:
         """(observable,) variance beyond first order at (variant,) shots."""
         ends = np.cumsum([len(one.groups) * one.settings for one in self.shown])[:-1]
-        noises = [_Noise(one, own) for one, own in zip(self.shown, np.split(1 / shots, ends), strict=True)]
+        noises = [Noises(one, own) for one, own in zip(self.shown, np.split(1 / shots, ends), strict=True)]
         rng, total = np.random.default_rng(0), np.zeros(len(self.values))
         for _draw in range(self.draws):
             drawn = [noise.drawn(rng) for noise in noises]
@@ -93,7 +93,7 @@ class DrawnVariance:
         return np.where(total > _ROUNDING * np.maximum(1.0, self.values**2), total, 0.0)
 
 
-class _Noise:
+class Noises:
     """The noise of a fragment's tensor.
 
     Args:

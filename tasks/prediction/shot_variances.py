@@ -15,7 +15,7 @@ run shares these out by gradients that are noise.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -26,7 +26,7 @@ from tasks.cutting.cost import greedy_contraction
 from tasks.execution.jobs import measuring
 from tasks.model.problem import Problem
 from tasks.model.tensor import FragmentTensor
-from tasks.prediction.drawn_variance import DrawnVariance
+from tasks.prediction.drawn_variance import DrawnVariance, Noises
 from tasks.prediction.noise import noise_of
 from tasks.prediction.shot_outcomes import (
     FragmentOutcomes,
@@ -47,6 +47,7 @@ EVEN_SHOTS, _MOST_EVEN = 100.0, 1000.0  # a variant; with more, rounding hides w
 _BISECTIONS = 20
 _LOOKS, _NEAR = 2, 1.03  # at what is beyond first order, until shots no longer change by more
 _MOST_BEYOND = 100.0  # about, for an observable of norm 1
+_NOISES, _MOST_NOISY = 2, 10_000  # draws of the noise of the gradients; of so many variants
 _MOST_KEPT = 64  # observables whose gradients are kept
 _NUMBER_S = 2e-7  # of each of the numbers that outcomes are, all that is done with it
 _ARRAYS = 4  # of the largest size, for each term, that the gradients hold together
@@ -62,6 +63,8 @@ class ShotVariances:
         measuring: (variant,) bool, which of them read a bit: shots are theirs alone.
         further: what is beyond first order; None where it is not known.
         each: shots a variant, at which it is worked out where that takes long.
+        noise: (variant, observable) what a shot seems worth by the noise of the gradients alone, times the shots of
+            each; None where it is not known, and taken to be spread evenly.
     """
 
     values: np.ndarray
@@ -69,6 +72,7 @@ class ShotVariances:
     measuring: np.ndarray
     further: WholeVariance | DrawnVariance | None = None
     each: float = EVEN_SHOTS
+    noise: np.ndarray | None = None
 
     @property
     def all_orders(self) -> bool:
@@ -84,19 +88,20 @@ class ShotVariances:
         """(observable,) what is beyond first order at even shots, to second order times the square of a variant's."""
         return self._computed(np.full(len(self._worth), self.each)) * self.each**2
 
-    @property
-    def _noise(self) -> float:
-        """What the noise of the gradients adds to what a shot of a variant seems worth, times the shots of each.
-
-        In second order every pair of variants is in the gradients of both, and a run takes two draws of them.
-        """
-        return 4 * float(self._even.sum()) / max(1, len(self._worth))
+    @cached_property
+    def _noise(self) -> np.ndarray:
+        """(variant that reads a bit, observable) ``noise``: every pair of variants is in the gradients of both."""
+        if self.noise is not None:
+            return self.noise[self.measuring]
+        return np.tile(2 * self._even / max(1, len(self._worth)), (len(self._worth), 1))
 
     def _beyond(self, shots: np.ndarray) -> np.ndarray:
         """(observable,) variance beyond first order at (variant that reads a bit,) shots."""
         if self.further is None or self.further.quick:
             return self._computed(shots)
-        return self._even * np.square((1.0 / shots).mean())
+        total = self._noise.sum(axis=0)
+        share = np.divide(self._noise, total, out=np.full(self._noise.shape, 1 / len(shots)), where=total > 0)
+        return self._even * np.square((1.0 / shots) @ share)
 
     def _computed(self, shots: np.ndarray) -> np.ndarray:
         if self.further is None:
@@ -127,7 +132,7 @@ class ShotVariances:
         if first == shots:
             return done
         silent = np.zeros(int((~self.measuring).sum()))
-        worth = self._worth + self._noise / done
+        worth = self._worth + 2 * self._noise.sum(axis=1) / done  # of two draws of the noise
         worth, all_done = np.concatenate([worth, silent]), np.concatenate([done, silent])
         return expected_shots(worth, all_done, float(shots))[: len(done)]
 
@@ -218,7 +223,22 @@ def shot_variances(
     if kept and (further is None or not further.known.all()):
         further = DrawnVariance.of(structure, shown, kept, values, drawn_s) or further
     read = np.concatenate(list(map(measuring, plan.fragments, plan.schemes)))
-    return ShotVariances(found, np.repeat(np.arange(len(counts)), counts), read, further, min(each, _MOST_EVEN))
+    each = min(each, _MOST_EVEN)
+    unsteady: np.ndarray | None = None
+    if kept and further is not None and not further.quick and len(found) <= _MOST_NOISY:
+        unsteady, rng = np.zeros(found.shape), np.random.default_rng(1)
+        noises = [Noises(one, np.full(count, 1 / each)) for one, count in zip(shown, counts, strict=True)]
+        for _draw in range(_NOISES):
+            noisy = [replace(own, values=own.values + one.drawn(rng)) for own, one in zip(tensors, noises, strict=True)]
+            exact = iter(kept)
+            ordered = values_by_fragment(structure, network, noisy)
+            for _, pieces in gradients(structure, network, made, ordered, [one.index for one in plan.fragments]):
+                for piece in pieces:
+                    part = unsteady[starts[piece.fragment] : starts[piece.fragment + 1]]
+                    off = replace(piece, gradient=piece.gradient - next(exact).gradient)
+                    _add_variances(part, shown[piece.fragment], off)
+        unsteady = np.maximum(unsteady, 0.0) * each / _NOISES
+    return ShotVariances(found, np.repeat(np.arange(len(counts)), counts), read, further, each, unsteady)
 
 
 def variances_seconds(plan: Plan) -> float:
