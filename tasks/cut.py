@@ -38,13 +38,13 @@ _CHOSEN_BY = {"minimise", "cheaply", "mitigation", "readouts"}  # of what is ask
 @constraint(computing_units="1")
 @task(returns=1, limits=IN_DELETE, ticket=IN_DELETE)
 def cut(problem: Problem, cuts: tuple[Cut, ...] | None, limits: dict[str, Any], ticket: Ticket) -> Outcome:
-    """Plan a problem; ``limits`` are the keyword arguments of ``make_plan``."""
+    """Plan a problem; ``limits`` are what ``asked_of_plan`` says."""
     with ticket.held():
         return contained(_plan, problem, cuts, limits)
 
 
 def plan_problem(problem: Problem, options: Options, *, runs: bool = True) -> Plan:
-    """The plan that a run would follow; QPUs are asked what they can do where shots would be taken on them.
+    """The plan that a run would follow; QPUs are asked what they can do where shots are taken or cost counts.
 
     Args:
         problem: the problem.

@@ -13,6 +13,7 @@ from tasks.prediction import Spending
 from tasks.reconstruction.statistics.allocation import MOST_SHOTS
 
 _LONG_S = 365.25 * 24 * 3600
+_SHORT = {"computed": "", "at least": " or more", "an order of magnitude": " (magnitude)"}  # what an error is
 
 
 def uncut_text(whole: Uncut, known: Forecast, memory_bytes: int | None, cuts: int) -> str:
@@ -35,9 +36,6 @@ def uncut_text(whole: Uncut, known: Forecast, memory_bytes: int | None, cuts: in
     verdict = "uncut is quicker on a simulator" if ways[best] < pieces else "cutting is quicker"
     pieces_text = f"in pieces {span_text(pieces)}: {verdict}" if cuts else "so it is run, without a cut"
     return "\n       ".join(["Uncut: " + next(iter(ways)), *list(ways)[1:], pieces_text])
-
-
-_SHORT = {"computed": "", "at least": " or more", "an order of magnitude": " (magnitude)"}
 
 
 def forecast_text(known: Forecast, names: Sequence[str], *, target: bool = False) -> str:

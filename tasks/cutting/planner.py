@@ -373,7 +373,7 @@ def _with_ancillas(fragment: Fragment, device: Device) -> int:
 
 def _refuse_without_device(plan: Plan, devices: Sequence[Device], shots: int | None) -> None:
     if not devices or any(device.exact for device in devices):
-        return  # simulators are as wide as their memory, which is looked at by itself
+        return  # what a simulator has no room for is refused where it is placed
     for fragment in plan.fragments:
         if not _on_qpu(fragment, devices, shots):
             needed = min(_with_ancillas(fragment, device) for device in devices)

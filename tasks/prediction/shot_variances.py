@@ -8,8 +8,8 @@ bits b of the legs, X = sum_f f Y_f(b), and from what the shots would show (``sh
     E[X^2] = sum_{f, f'} sum_b  E[f f' | b] p(b) Y_f(b) Y_f'(b),     E[X] = sum_f sum_b E[f | b] p(b) Y_f(b).
 
 What wrong readouts, and mending them, do to a shot is in these means; shots at several noise factors are samples of
-their own. Where the gradient vanishes the rest counts (``whole_variance``); it falls as the square of the shots, and a
-run shares these out by gradients that are noise.
+their own. Where the gradient vanishes the rest counts (``whole_variance``, else
+``drawn_variance``); it falls as the square of the shots, and a run shares these out by gradients that are noise.
 """
 
 from __future__ import annotations

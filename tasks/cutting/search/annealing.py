@@ -22,7 +22,7 @@ def anneal(
         start: (node,) int, the block of each gate end; too wide ones are narrowed where that is found.
         max_width: most stretches of wire in a block.
         seed: of the search.
-        moves: how many moves to try.
+        moves: how many moves to try; fewer where they take long stretches along.
         heat: the first temperature, in weights of a wire: a low one improves a good start, a high one leaves it.
 
     Returns:

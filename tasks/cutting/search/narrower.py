@@ -22,9 +22,10 @@ def exact_cuts(
 ) -> list[tuple[Cut, ...]]:
     """Sets of cuts worth comparing, the best first.
 
-    The arguments are those of ``candidate_cuts``. The first of each limit are counted as finished fragments, with what
-    a search's sketch leaves out: fragments that take no amplitudes. Narrower limits are left when one gains nothing,
-    and where none of the first can be joined: narrower ones have more cuts.
+    The arguments are those of ``candidate_cuts``. The first of each limit, and those with fewer cuts than all
+    before them, are counted as finished fragments, with what a search's sketch leaves out: fragments that take no
+    amplitudes. Narrower limits are left when one gains nothing, and where none of the first can be joined: narrower
+    ones have more cuts.
 
     Raises:
         CuttingError: only gates that cannot be cut would part the circuit so far.
