@@ -174,8 +174,8 @@ class Options:
             it takes.
         plan_seconds: effort of the search for cuts, in seconds of a typical core, a day at most; None for what the
             circuit is worth.
-        minimise: what a plan is chosen for: "error" for the shots, "time", or "cost", for which fragments also run
-            where they cost least; None for the error of a sampled run and the time of an exact one.
+        minimise: what a plan is chosen for: "error" for the shots, "time", or "cost", for which the policy ``balanced``
+            also runs fragments where they cost least; None for the error of a sampled run and the time of an exact one.
         share_meaning: on QPUs, also use stored counts of circuits that are equal only in the ideal.
 
     Raises:

@@ -42,8 +42,8 @@ def gate_ends(circuit: QuantumCircuit, matters: np.ndarray, objective: Objective
 def views(problem: Problem, objective: Objective, *, runs: bool) -> list[tuple[Circuit, np.ndarray]]:
     """The circuits to search, each with (gate, 2) the problem's qubits of its gates.
 
-    Where a run is dearer than one of its gates, the circuit is looked at with all gates one by one, too (unless there are
-    very many): a wire severed inside of the run may be the better way.
+    Where a run is dearer than one of its gates, the circuit is looked at with all gates one by one, too, unless these
+    are many: a wire severed inside of the run may be the better way.
 
     Args:
         problem: validated.
