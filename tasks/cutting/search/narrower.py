@@ -22,10 +22,9 @@ def exact_cuts(
 ) -> list[tuple[Cut, ...]]:
     """Sets of cuts worth comparing, the best first.
 
-    The arguments are those of ``candidate_cuts``. The first of each limit, and those with fewer cuts than all
-    before them, are counted as finished fragments, with what a search's sketch leaves out: fragments that take no
-    amplitudes. Narrower limits are left when one gains nothing, and where none of the first can be joined: narrower
-    ones have more cuts.
+    The arguments are those of ``candidate_cuts``. The first of each limit, and that of fewest cuts, are counted as
+    finished fragments, with what a search's sketch leaves out: fragments that take no amplitudes. Narrower limits are
+    left when one gains nothing, and where none of the first can be joined: narrower ones have more cuts.
 
     Raises:
         CuttingError: only gates that cannot be cut would part the circuit so far.
@@ -35,11 +34,10 @@ def exact_cuts(
     counted: list[tuple[bool, float, tuple[Cut, ...]]] = []
     ways, least = others, inf
     while ways:
-        before, fewest = least, len(ways[0])
-        for place, cuts in enumerate(ways):
-            if place >= _COUNTED and len(cuts) >= fewest:
+        before = least
+        for cuts in dict.fromkeys([*ways[:_COUNTED], min(ways, key=len)]):
+            if any(cuts == known for *_, known in counted):
                 continue
-            fewest = min(fewest, len(cuts))
             sketch = sketch_of(partition(problem, cuts))
             wide = sketch.width > max_qubits or sketch.too_large
             counted.append((wide, objective.score(sketch, None), cuts))
