@@ -59,7 +59,8 @@ def balanced(works: Sequence[Work], pool: Sequence[Candidate], goal: Goal, /) ->
         least = table.keep_cheapest()
         goal = replace(goal, budget=least if goal.budget is None else min(least, goal.budget))
     candidates = _priced_plans(table, goal)
-    for simple in (fastest, fidelity, least_busy, round_robin, availability):
+    others = () if goal.cheapest else (fastest, fidelity, least_busy, round_robin, availability)
+    for simple in others:  # which know of no price
         candidates.append(assignment_from(table, simple(works, pool, goal)))
 
     def rank(plan: Assignment) -> tuple[float, ...]:

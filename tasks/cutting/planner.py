@@ -180,11 +180,11 @@ def _plans(
 
 def _without_amplitudes(whole: Partition, shots: int | None, devices: Sequence[Device]) -> bool:
     """Whether a simulator runs the uncut circuit in a way that its width hardly matters to."""
+    widest = max((fragment.width for fragment in whole.fragments), default=0)
+    if devices and not any(device.exact and (device.qubits or _ANY_WIDTH) >= widest for device in devices):
+        return False
     if shots is None:
         return any(cheaper_way(fragment) is not None for fragment in whole.fragments)
-    if devices and not any(device.exact for device in devices):
-        return False
-    widest = max((fragment.width for fragment in whole.fragments), default=0)
     wide = [fragment for fragment in whole.fragments if fragment.num_qubits == widest]
     return bool(wide) and all(stabiliser_seconds(f, len(measurement_groups(f))) for f in wide)
 

@@ -351,3 +351,16 @@ def test_a_simulator_with_a_width_gets_no_wider_fragments():
         assert max(fragment.width for fragment in plan.fragments) <= 5
     wide = replace(TYPICAL_CPU, qubits=700, memory_bytes=64 * 16)
     assert max(f.width for f in make_plan(problem, shots=10**6, devices=(wide,), plan_seconds=0).fragments) <= 6
+
+
+def test_no_fragment_is_wider_than_a_simulator_whose_width_is_stated():
+    """Not even where it would take no amplitudes, and so no memory."""
+    circuit = QuantumCircuit(24)
+    circuit.ry(0.3, range(24))
+    for q in range(23):
+        circuit.cx(q, q + 1)
+    circuit.ry(0.4, range(24))
+    problem = problem_of(circuit, ["Z" * 24], np.ones((1, 1)))
+    for qubits, widest in ((0, 24), (12, 12)):
+        plan = make_plan(problem, devices=(replace(TYPICAL_CPU, qubits=qubits),), plan_seconds=0.05)
+        assert max(fragment.width for fragment in plan.fragments) == widest

@@ -50,6 +50,15 @@ def test_jobs_that_works_share_are_paid_once(seed):
     assert bill(found) <= min(bill(apart), bill([0] * 4), bill([1] * 4)) * (1 + 1e-9), seed
 
 
+def test_a_job_that_works_share_is_cheaper_than_what_each_would_pay():
+    """3 for both on one device, 4 on the other: the second costs no more than 3 for each."""
+    works = [work(k, variants=5) for k in range(2)]
+    shared, other = qpu("shared", 20, 0.01, 1e-3), qpu("other", 20, 0.01, 1e-5)
+    shared = shared._replace(device=replace(shared.device, price=Price(per_job=3.0)))
+    other = other._replace(device=replace(other.device, price=Price(per_shot=2.0 / (works[0].shots * 5))))
+    assert {name for _, name in balanced(works, [shared, other], CHEAPEST)} == {"shared"}
+
+
 def test_of_devices_that_cost_the_same_noise_and_time_decide():
     pool = [qpu("noisy", 20, 0.2, 1e-5), qpu("good", 20, 1e-4, 1e-3), qpu("dear", 20, 1e-6, 1e-5, price=1e-3)]
     works = [work(0), work(1)]
