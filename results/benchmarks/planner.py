@@ -89,6 +89,7 @@ _DRAWS = 1000
 _OFTEN = 4  # turns from which a candidate's halves say how well it is known
 _TIE = 0.1  # powers of two by which fewer cuts may be preferred
 _POOR = 65  # per cent, of a prediction of seconds
+_SECONDS_RUNS = 179  # listed in `planner_runs.py` that can be done
 _LONG_S = 0.05  # of a run
 
 
@@ -379,9 +380,9 @@ def in_time(rows: list[dict[str, Any]]) -> list[str]:
         "",
         "Measured of a run: execution and reconstruction, the processor's seconds of this process, of a run with an"
         " engine by its record; no cache, after a first run; the median of up to four that began and ended at the"
-        " processor's full speed, as a loop tells, and where none did of all, scaled by the loop: other machines on the"
-        " same cores make it up to 1.9 times slower for a while. Predicted: of its plan, with the constants that"
-        " Qompass ships. Accuracy: 100 min/max.",
+        " processor's full speed, as a loop tells, and where none did of all, scaled as runs follow that loop: other"
+        " machines on the same cores make it up to 1.9 times slower for a while. Predicted: of its plan, with the"
+        " constants that Qompass ships. Accuracy: 100 min/max.",
         "",
         f"Held out: {held.sum()} runs of families, sizes and seeds that nothing else here has, {long.sum()} of them"
         f" from {_LONG_S:g} to {measured[long].max():.0f} s. **Median {np.median(right[held]):.0f} %**"
@@ -400,9 +401,10 @@ def in_time(rows: list[dict[str, Any]]) -> list[str]:
         " were written down; the last eight were added when 46 had given 85 %. On the day before, on another machine,"
         " those held out were 87 % right. The exact path had changed since its constants were fitted: these were fitted"
         " anew, to single fragments of the problems of the next section, the others to the runs looked at, and"
-        " runs measured again; no constant was ever fitted to a run that is held out. Left out, without a time: a tree"
+        " runs measured again, all sampled ones when the rounds' shares had come to take longer; no constant was ever"
+        " fitted to a run that is held out. Left out, without a time: a tree"
         " of 120 qubits (refused: memory), a sparse QAOA of 90 (its contraction in MPI ranks ended with an error), and"
-        " 15 runs, most of the longest, for which there was no time.",
+        f" {_SECONDS_RUNS - len(rows)} runs, the longest, for which there was no time.",
         "",
         f"Below {_POOR} %, held out: "
         + (
