@@ -169,6 +169,11 @@ class Device:
         """Whether it can return a whole fragment tensor with no error."""
         return self.kind is not Kind.QPU
 
+    @property
+    def priced(self) -> bool:
+        """Whether using it costs anything."""
+        return any(vars(self.price).values())
+
     @cached_property
     def routes(self) -> bool:
         """Whether some pairs of its qubits have no two-qubit gate, so that circuits are routed."""

@@ -66,7 +66,7 @@ def plan_problem(problem: Problem, options: Options, *, runs: bool = True) -> Pl
 
 def readouts_due(devices: Sequence[Device], mitigation: str) -> dict[str, int]:
     """Shots that each QPU with a price takes to measure its readout under ``mitigation``, where that is due."""
-    qpus = [device for device in devices if device.kind is Kind.QPU and any(vars(device.price).values())]
+    qpus = [device for device in devices if device.kind is Kind.QPU and device.priced]
     if not qpus:
         return {}
     from tasks.execution.mitigation.extrapolation import readout_shots_due  # loads what talks to QPUs
@@ -172,7 +172,7 @@ def asked_of_search(limits: Mapping[str, Any]) -> dict[str, Any]:
 
 def unpriced(devices: Sequence[Device]) -> list[Device]:
     """Those that cost nothing."""
-    return [device for device in devices if not any(vars(device.price).values())]
+    return [device for device in devices if not device.priced]
 
 
 def only_noisy(devices: Sequence[Device]) -> bool:

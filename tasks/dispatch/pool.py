@@ -88,7 +88,7 @@ class Pool:
     @property
     def price(self) -> float | None:
         """What was paid so far, None where no device has a price."""
-        priced = any(any(vars(device.price).values()) for device in self.devices.values())
+        priced = any(device.priced for device in self.devices.values())
         return self._spent.price if priced else None
 
     @property

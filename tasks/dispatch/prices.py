@@ -26,7 +26,7 @@ def task_price(
     """
     if device.exact:
         return sum(work_price(device, work) for work in works)
-    if not any(vars(device.price).values()):
+    if not device.priced:
         return 0.0
     seconds = sum(work_seconds(device, work) for work in works) if device.price.per_second else 0.0
     asked = [_circuits(piece, whole) for piece, whole in zip(pieces, wholes, strict=True)]

@@ -134,7 +134,7 @@ class State:
     def price_of(self, pieces: Sequence[Piece], now: float) -> tuple[float, set[int]]:
         """What pieces would cost where the policy would place them now, and of which fragments; nothing is placed."""
         schedule, _, price = self._affordable(pieces, now)
-        priced = {name for name, device in self.pool.devices.items() if any(vars(device.price).values())}
+        priced = {name for name, device in self.pool.devices.items() if device.priced}
         return price, {placed.work.fragment for placed in schedule.placements if placed.device in priced}
 
     def end(self, number: int, outcome: Outcome, now: float, *, measured: bool = False) -> list[Instruction]:
