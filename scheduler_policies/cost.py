@@ -162,8 +162,21 @@ def runs_exact(device: Device, work: Work) -> bool:
     """Whether a piece of work is a whole tensor on this device (no error) and not variants with shots."""
     if not device.exact or not work.whole:
         return False
-    needed = work.exact_bytes if work.compact_seconds else max(work.exact_bytes, state_bytes(work.width, work.branches))
-    return device.memory_bytes is None or needed <= device.memory_bytes
+    return device.memory_bytes is None or _whole_bytes(work) <= device.memory_bytes
+
+
+def needed_bytes(work: Work) -> int:
+    """Memory that a simulator needs for a piece of work at least."""
+    if work.exact:
+        return _whole_bytes(work)
+    if work.variant_seconds or (work.compact_seconds and work.whole):
+        return work.exact_bytes
+    return work.drawn_bytes or state_bytes(work.width)
+
+
+def _whole_bytes(work: Work) -> int:
+    """Memory that a simulator needs for the whole tensor."""
+    return work.exact_bytes if work.compact_seconds else max(work.exact_bytes, state_bytes(work.width, work.branches))
 
 
 def _simulation_seconds(device: Device, work: Work) -> float:
@@ -184,13 +197,14 @@ def why_not(device: Device, work: Work) -> str | None:
     """Why a device cannot run a piece of work, in words, or None when it can."""
     if device.name in work.avoid:
         return "failed it before"
+    if work.exact and not device.exact:
+        return "takes shots only"
     resets = not device.exact and device.limits.mid_circuit_measurement and device.limits.reset
     width = work.width - work.lent if resets else work.width
     if device.qubits is not None and width > device.qubits:
         return f"has {device.qubits} qubits, {width} needed"
     if device.exact:
-        compact = work.variant_seconds or (work.compact_seconds and work.whole)
-        needed = work.exact_bytes if compact else work.drawn_bytes or state_bytes(work.width)
+        needed = needed_bytes(work)
         if device.memory_bytes is not None and needed > device.memory_bytes and not runs_exact(device, work):
             return f"has {device.memory_bytes} bytes of memory, {needed} needed"
     else:

@@ -266,6 +266,7 @@ class Work:
         fidelities: (device name, fidelity) where the transpiled circuit is known; the mean-rate model otherwise.
         first: index of the first variant, for a share of a fragment.
         whole: whether these are all variants of the fragment, so that an exact device may do it in one simulation.
+        exact: whether nothing but its whole tensor will do, as in a run without shots.
         avoid: names of devices not to use for it (they failed it before).
         uneven: whether its variants' shots are more different numbers than a device rounds them up to.
     """
@@ -295,6 +296,7 @@ class Work:
     fidelities: tuple[tuple[str, float], ...] = ()
     first: int = 0
     whole: bool = True
+    exact: bool = False
     avoid: tuple[str, ...] = ()
     uneven: bool = False
     shares: tuple[float, ...] = (1.0,)

@@ -55,11 +55,10 @@ def plan_problem(problem: Problem, options: Options, *, runs: bool = True) -> Pl
         CuttingError: there is none within the limits.
         QompassError: the devices that the options name cannot be used.
     """
-    devices: Sequence[Device] = ()
-    if options.sampled or options.cheapest:
-        from tasks.execution.run_devices import run_devices  # where nothing is sampled, no simulator is loaded
+    from tasks.execution.run_devices import run_devices, simulators  # and with it what reads resources files
 
-        devices = run_devices(options.resources)
+    asked = options.sampled or options.cheapest
+    devices = run_devices(options.resources) if asked else simulators(options.resources)
     readouts = readouts_due(devices, options.mitigation) if options.sampled and options.minimise == "cost" else {}
     return chosen_plan(problem, options.cuts, {**asked_of_plan(options, devices, readouts), "runs": runs})
 

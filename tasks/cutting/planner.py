@@ -6,16 +6,18 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from math import inf, log2
+from math import ceil, inf, log2
 from typing import Any
 
 from scipy.sparse import csr_array
 
+from scheduler_policies.cost import needed_bytes, runs_exact, why_not
 from scheduler_policies.device import Device
 from scheduler_policies.machine import AMPLITUDE_BYTES
 from tasks.cutting.cost import choose_schemes, fragment_cost, greedy_contraction
 from tasks.cutting.cuts import Cut
-from tasks.cutting.errors import CuttingError, TooFewShotsError
+from tasks.cutting.errors import CuttingError, NoRoomError, TooFewShotsError
+from tasks.cutting.fragment_work import fragment_work
 from tasks.cutting.kinds import cheapest_kind, cut_kind
 from tasks.cutting.objectives import find_objective
 from tasks.cutting.objectives.error import log_variance
@@ -35,6 +37,8 @@ _WORTH_CUTTING_S = 1.0  # a simulation of the whole that takes longer may be qui
 _SHORT_S = 0.1  # of the searches for a width that would do
 _STATES = 3  # that a simulation holds at a time, about
 _ANY_WIDTH = 10**6
+_WIDTHS = 6  # tried, where a device's memory holds a state and not what else a fragment takes
+_NEXT_WIDTH = 0.75  # of the one before, at least: fragments with many cut ends need fewer of them
 _LARGE_ERROR, _LARGEST = 0.5, 1000.0
 LARGE_ERROR = "cut ends like these let expect"
 """How the note on large errors begins."""
@@ -94,18 +98,52 @@ def make_plans(
         _plans, problem, cuts=cuts, shots=shots, memory_bytes=memory_bytes, objective=objective, seed=seed,
         mid_circuit_measurement=mid_circuit_measurement, runs=runs, over_memory=over_memory,
     )  # fmt: skip
+    limit = _widest_allowed(max_qubits, shots, memory_bytes, devices)
+
+    def within(width: int | None) -> list[Plan]:
+        return search(max_qubits=width, devices=devices, plan_seconds=plan_seconds, most=most)
+
     try:
-        return search(max_qubits=max_qubits, devices=devices, plan_seconds=plan_seconds, most=most)
+        return within(max_qubits)
+    except NoRoomError as refusal:
+        if cuts is not None:
+            raise
+        return _with_room(refusal, within, limit)
     except CuttingError as refusal:
         if cuts is not None or refusal.field not in ("max_qubits", "memory_bytes"):
             raise
-        limit = _widest_allowed(max_qubits, shots, memory_bytes, devices)
 
         def plan_at(width: int, aim: str | None) -> Plan:
             own = objective if aim is None else aim
             return search(max_qubits=width, devices=(), plan_seconds=_SHORT_S, most=1, objective=own, priced=False)[0]
 
         raise with_narrowest(refusal, problem, plan_at, min(limit, problem.num_qubits), shots) from None
+
+
+def _with_room(refusal: NoRoomError, within: Callable[[int], list[Plan]], limit: int) -> list[Plan]:
+    """Plans of narrower fragments, where those of a width fit no device: more than the state takes memory.
+
+    Args:
+        refusal: of the width that the devices' states allow.
+        within: makes plans of fragments of a width at most.
+        limit: that width.
+
+    Raises:
+        NoRoomError: there are none; it says what the plan of least memory takes.
+    """
+    least, width = refusal, max(min(limit, refusal.qubits), int(_NEXT_WIDTH * limit))
+    for _ in range(_WIDTHS):
+        if width < 1:
+            break
+        try:
+            return within(width)
+        except NoRoomError as other:
+            least = min(least, other, key=_lacking)
+            width = max(min(width - 1, other.qubits), int(_NEXT_WIDTH * width))
+        except CuttingError:  # too many cuts
+            break
+    advice = "no plan that was found takes less: add a device, or give one as much"
+    raise NoRoomError(least.lack, advice, qubits=least.qubits, needed=least.needed)
 
 
 def _plans(
@@ -175,7 +213,7 @@ def _plans(
         try:
             return _first_within(problem, ways, limit, price, finished, most)
         except CuttingError as other:
-            raise min((refusal, other), key=_variants_of) from None
+            raise min((refusal, other), key=_lacking) from None
 
 
 def _without_amplitudes(whole: Partition, shots: int | None, devices: Sequence[Device]) -> bool:
@@ -233,7 +271,7 @@ def _first_within(
     if plans:
         return plans
     if refusals:
-        raise min(refusals, key=_variants_of)
+        raise min(refusals, key=_lacking)
     within = [candidate for candidate in seen if _widest(candidate.fragments) <= limit]
     if not within:
         raise CuttingError(
@@ -246,9 +284,10 @@ def _first_within(
     raise AssertionError("a plan within all limits was left out")
 
 
-def _variants_of(refusal: CuttingError) -> float:
-    """Of the plan that was refused for them: it kept all other limits."""
-    return refusal.variants if isinstance(refusal, TooFewShotsError) else inf
+def _lacking(refusal: CuttingError) -> tuple[float, float]:
+    """What a refused plan lacks, those first that keep most limits: shots for its variants, a device's memory."""
+    variants = refusal.variants if isinstance(refusal, TooFewShotsError) else inf
+    return variants, refusal.needed if isinstance(refusal, NoRoomError) else inf
 
 
 def _of_cheapest_kinds(problem: Problem, found: Partition) -> Partition:
@@ -372,8 +411,12 @@ def _with_ancillas(fragment: Fragment, device: Device) -> int:
 
 
 def _refuse_without_device(plan: Plan, devices: Sequence[Device], shots: int | None) -> None:
-    if not devices or any(device.exact for device in devices):
-        return  # what a simulator has no room for is refused where it is placed
+    simulators = [device for device in devices if device.exact]
+    if any(device.memory_bytes is None and device.qubits is None for device in simulators) or not devices:
+        return
+    if simulators:
+        _refuse_without_room(plan, devices, shots)
+        return
     for fragment in plan.fragments:
         if not _on_qpu(fragment, devices, shots):
             needed = min(_with_ancillas(fragment, device) for device in devices)
@@ -382,6 +425,31 @@ def _refuse_without_device(plan: Plan, devices: Sequence[Device], shots: int | N
                 f"ends, and no device has so many: lower `max_qubits` below {fragment.num_qubits}, or name a simulator",
                 field="max_qubits",
             )
+
+
+def _refuse_without_room(plan: Plan, devices: Sequence[Device], shots: int | None) -> None:
+    """Refuse a fragment that no device of stated memory or width can run; the one that lacks most is told of."""
+    beside = any(not device.exact for device in devices)  # QPUs, and what a simulator has whole needs no more
+    refusals = []
+    for fragment, cost, schemes in zip(plan.fragments, plan.costs, plan.schemes, strict=True):
+        whole = fragment_work(fragment, cost, schemes, 1, 0.0)
+        if shots is None:
+            asked = [replace(whole, exact=True)]
+        elif beside and any(runs_exact(device, whole) and not why_not(device, whole) for device in devices):
+            continue
+        else:
+            asked = [whole, replace(whole, whole=False)]
+        for work in asked:
+            reasons = [why_not(device, work) for device in devices]
+            if all(reasons):
+                most, needed = max(device.memory_bytes or 0 for device in devices), needed_bytes(work)
+                over = ceil(log2(needed / most)) if 0 < most < needed and not whole.compact_seconds else 1
+                words = "; ".join(f"{own.name} {why}" for own, why in zip(devices, reasons, strict=True))
+                lack = f"fragment {fragment.index} ({fragment.num_qubits} qubits) fits no device in use: {words}"
+                advice = "cut into narrower fragments or add a device"
+                refusals.append(NoRoomError(lack, advice, qubits=fragment.num_qubits - over, needed=needed))
+    if refusals:
+        raise max(refusals, key=lambda refusal: refusal.needed)
 
 
 def _checked(

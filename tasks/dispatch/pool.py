@@ -294,6 +294,7 @@ def work_of(piece: Piece, whole: Work, norm: float, avoid: Sequence[str] = (), *
         shots=max(1, -(-sum(piece.shots) // count)),  # rounded up: what is paid is never more than what it says
         weight=norm * whole.weight * sqrt(count / whole.variants),
         first=piece.first,
+        exact=piece.exact,
         whole=piece.exact or (count == whole.variants and not counted),
         avoid=tuple(avoid),
         uneven=len(whole.shares) * len(set(piece.shots)) > SHOT_LEVELS,

@@ -45,6 +45,11 @@ def run_devices(resources: Path | None, trouble: dict[str, str] | None = None) -
     return [_described(device, {} if trouble is None else trouble) for device in devices]
 
 
+def simulators(resources: Path | None) -> list[Device]:
+    """The devices of a run without shots; no QPU is asked anything (see ``run_devices``)."""
+    return [device for device in _file_devices(resources) if device.exact]
+
+
 def declared_devices() -> list[Device]:
     """The devices that this process, master or worker, must have tasks for: those of ``QOMPASS_RESOURCES``."""
     path = os.environ.get(RESOURCES_VARIABLE)

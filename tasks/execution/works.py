@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import prod, sqrt
 
 import numpy as np
 
 from scheduler_policies import Device, Work
 from tasks.cutting.cost import end_cost
-from tasks.cutting.drawn_bytes import least_bytes
+from tasks.cutting.fragment_work import fragment_work
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment, Plan
-from tasks.cutting.seconds import cheaper_way, stabiliser_seconds
-from tasks.cutting.sizes import acted_amplitudes, gram_passes, measured_qubits, simulated_legs, tensor_numbers
 from tasks.execution.jobs import count_measuring
-
-_LARGE = 18  # open qubits, states of 4 MiB: below, nobody asks whether a device has the memory
 
 
 def works_of(
@@ -40,33 +37,10 @@ def works_of(
     works = []
     for fragment, cost, schemes in zip(plan.fragments, plan.costs, plan.schemes, strict=True):
         index = fragment.index
-        operations, way = fragment.circuit.data, cheaper_way(fragment)
-        branches, outputs = simulated_legs(fragment)
         weight = expected_weight(plan, fragment, schemes, cost.variants) if weights is None else weights[index]
         works.append(
-            Work(
-                fragment=index,
-                width=fragment.num_qubits,
-                lent=fragment.num_qubits - 1 - max(fragment.homes, default=-1),
-                depth=cost.depth,
-                one_qubit_gates=len(operations) - cost.two_qubit_gates,
-                two_qubit_gates=cost.two_qubit_gates,
-                measured=measured_qubits(fragment),
-                branches=branches,
-                outputs=outputs,
-                factors=fragment.num_factors,
-                passes=gram_passes(fragment),
-                numbers=tensor_numbers(fragment),
-                acted=acted_amplitudes(fragment),
-                compact_seconds=0.0 if way is None else way.seconds,
-                variant_seconds=stabiliser_seconds(fragment, cost.variants, each[index]),
-                exact_bytes=cost.exact_bytes,
-                drawn_bytes=least_bytes(fragment, schemes) if fragment.open_qubits >= _LARGE else 0,
-                variants=cost.variants,
-                shots=each[index],
-                weight=weight,
-                mid_circuit_measurements=sum(leg.kind.measures_midway for leg in fragment.legs),
-                ancillas=sum(leg.kind.ancillas for leg in fragment.legs),
+            replace(
+                fragment_work(fragment, cost, schemes, each[index], weight),
                 fidelities=tuple(fidelities.get(index, ())) if fidelities else (),
                 shares=shares,
                 silent=cost.variants - count_measuring(fragment, schemes),

@@ -168,13 +168,13 @@ def predicted_spending(
         more = sum(work.shots * work.variants for work in every) / max(1, sum(w.shots * w.variants for w in own))
         free = {device.name: [0.0] * max(1, device.units) for device in devices}
         asked: dict[str, list[Work]] = {}
-        able_of = [[k for k, d in enumerate(devices) if not _why_not(d, work, shots)] for work in own]
+        able_of = [[k for k, d in enumerate(devices) if not why_not(d, work)] for work in own]
         if cheaply:
             able_of = cheapest_devices(own, devices, able_of)
         fits = {work.fragment: [devices[k] for k in able] for work, able in zip(own, able_of, strict=True)}
         for work in sorted(own, key=lambda work: -min((taken(d, work) for d in devices), default=0.0)):
             if not fits[work.fragment]:
-                refused[work.fragment] = "; ".join(f"{d.name} {_why_not(d, work, shots)}" for d in devices)
+                refused[work.fragment] = "; ".join(f"{d.name} {why_not(d, work)}" for d in devices)
                 continue
             chosen = min(fits[work.fragment], key=lambda d: min(free[d.name]) + taken(d, work))
             unit = int(np.argmin(free[chosen.name]))
@@ -217,11 +217,6 @@ def predicted_spending(
     return Spending(busiest, contraction, price, tuple(refused.items()), runs)
 
 
-def _why_not(device: Device, work: Work, shots: float | None) -> str | None:
-    """Why a device cannot run a fragment, with shots or exactly; None where it can."""
-    return why_not(device, work) or (None if shots is not None or device.exact else "takes shots only")
-
-
 def _round_shots(
     plan: Plan, totals: Sequence[float], worth: ShotVariances | None, target: bool
 ) -> list[list[RoundShots]]:
@@ -261,7 +256,7 @@ def _works(plan: Plan, rounds: Sequence[float], exact: bool, shares: tuple[float
     """The works of each round; a later round shares its shots out unevenly, in mean as here."""
     if exact:
         simulated = {fragment.index for fragment in once_each(plan)}
-        return [[work for work in works_of(plan, 1) if work.fragment in simulated]]
+        return [[replace(work, exact=True) for work in works_of(plan, 1) if work.fragment in simulated]]
     variants = sum(cost.variants for cost in plan.costs)
     return [
         [

@@ -5,13 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import qompass
 from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
 from qiskit.quantum_info import SparsePauliOp, Statevector
 from qompass import Estimate, Options, Plan, QompassError, engine, estimate, plan, sample
+
+from tasks.evaluate import Evaluator
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -106,6 +110,56 @@ def test_what_a_command_does_not_need_is_not_imported(arguments: list[str], unne
     )
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.stderr.strip() == "[]"
+
+
+def small_cpu(folder: Path, memory_bytes: int) -> Path:
+    """A resources file with one CPU of so much memory."""
+    words = f"<ComputingUnits>1</ComputingUnits><Type>CPU</Type><InternalMemorySize>{memory_bytes / 1e9}"
+    processor = f"<Processor Name='SMALL'>{words}</InternalMemorySize></Processor>"
+    (folder / "project.xml").write_text(f"<Project><MasterNode>{processor}</MasterNode></Project>")
+    (folder / "resources.xml").write_text("<ResourcesList/>")
+    return folder
+
+
+def brick(parameters: bool) -> QuantumCircuit:
+    made = QuantumCircuit(8)
+    for layer in range(2):
+        for qubit in range(8):
+            made.ry(Parameter(f"p{layer}_{qubit}") if parameters else 0.4 + 0.1 * qubit + layer, qubit)
+        for qubit in range(layer % 2, 7, 2):
+            made.cz(qubit, qubit + 1)
+        for qubit in range(8):
+            made.rx(0.7, qubit)
+    return made
+
+
+@pytest.mark.parametrize("parameters", [False, True])
+def test_exact_plans_keep_to_the_memory_that_a_resources_file_says(tmp_path: Path, parameters: bool) -> None:
+    """A state of 8 qubits takes 4,096 bytes, and this device has 8,000: but not what else a fragment takes."""
+    asked = SparsePauliOp("Z" * 8)
+    made = brick(parameters)
+
+    def planned(**more: Any) -> Plan:
+        if not parameters:
+            return plan(made, asked, plan_seconds=0, **more)
+        return Evaluator(made, [asked], Options(plan_seconds=0, **more)).plan
+
+    (whole,) = planned().fragments
+    assert whole.num_qubits == 8
+    resources = small_cpu(tmp_path, 8_000)
+    cut = planned(resources=resources)
+    assert len(cut.fragments) > 1 and max(cost.exact_bytes for cost in cut.costs) <= 8_000
+    with pytest.raises(QompassError, match=r"SMALL has 90 bytes of memory, \d+ needed; no plan that was found takes"):
+        planned(resources=small_cpu(tmp_path, 90))
+
+
+def test_exact_plans_keep_to_the_width_that_a_resources_file_says(tmp_path: Path) -> None:
+    small_cpu(tmp_path, 10**9)
+    words = "<ProcessorProperty><Key>qompass</Key><Value>qubits=4</Value></ProcessorProperty></Processor>"
+    text = (tmp_path / "project.xml").read_text()
+    (tmp_path / "project.xml").write_text(text.replace("</Processor>", words))
+    made = plan(brick(False), SparsePauliOp("Z" * 8), resources=tmp_path, plan_seconds=0)
+    assert max(fragment.num_qubits for fragment in made.fragments) <= 4
 
 
 def test_a_plan_is_drawn_where_it_is_wanted(tmp_path):

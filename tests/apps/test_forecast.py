@@ -180,24 +180,52 @@ def test_where_no_device_is_named_the_plan_is_that_of_the_simulator_of_last_reso
     assert "Expect: exact values in " in (shown := capsys.readouterr().out) and "on cpu-last-resort" in shown
 
 
-@pytest.mark.parametrize("more", [[], ["--shots", "1000"]])
-def test_what_the_only_device_has_no_memory_for_is_cut_narrower_and_else_refused_by_plan_and_run(
-    chain, capsys, tmp_path, more
-):
-    small = "<ComputingUnits>1</ComputingUnits><Type>CPU</Type><InternalMemorySize>5e-7</InternalMemorySize>"
+def small_device(folder, memory):
+    """A resources file of one CPU whose memory is so many bytes."""
+    small = f"<ComputingUnits>1</ComputingUnits><Type>CPU</Type><InternalMemorySize>{memory / 1e9}</InternalMemorySize>"
     master = f"<MasterNode><Processor Name='SMALL'>{small}</Processor></MasterNode>"
-    (tmp_path / "project.xml").write_text(f"<Project>{master}</Project>")
-    (tmp_path / "resources.xml").write_text("<ResourcesList/>")
-    words = [chain, "--observable", "Z0 Z15", "--resources", str(tmp_path), "--plan-seconds", "0", *more]
+    (folder / "project.xml").write_text(f"<Project>{master}</Project>")
+    (folder / "resources.xml").write_text("<ResourcesList/>")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("more", "memory", "most", "needed"), [([], 10_000, 9, 49_632), (["--shots", "1000"], 500, 4, 4096)]
+)
+def test_what_the_only_device_has_no_memory_for_is_cut_narrower_and_else_refused_by_plan_and_run(
+    chain, capsys, tmp_path, more, memory, most, needed
+):
+    resources = str(small_device(tmp_path, memory))
+    words = [chain, "--observable", "Z0 Z15", "--resources", resources, "--plan-seconds", "0", *more]
     assert main(["plan", *words, "--json"]) == 0
     widths = [fragment["width"] for fragment in json.loads(capsys.readouterr().out)["plan"]["fragments"]]
-    assert max(widths) <= 4, "500 bytes are not the 32 amplitudes of five qubits"
+    assert max(widths) <= most, "16 bytes an amplitude"
     (cuts := tmp_path / "cuts.json").write_text(json.dumps({"gates": [15]}))
     for command in ("plan", "run"):
         assert main([command, *words, "--cuts", str(cuts)]) == 2
         said = capsys.readouterr()
-        assert "fragment 0 (8 qubits) fits no device in use: SMALL has 500 bytes of memory, 4096 needed" in said.err
-        assert len(said.err.splitlines()) == 1 and not said.out
+        lack = f"fragment 0 (8 qubits) fits no device in use: SMALL has {memory} bytes of memory, {needed} needed"
+        assert lack in said.err and len(said.err.splitlines()) == 1 and not said.out
+
+
+def test_memory_that_holds_no_way_at_all_is_refused_by_plan_and_run_with_what_would_do(capsys, tmp_path):
+    """A Clifford circuit of 30 qubits takes no amplitudes: its bytes are told, and with as many it runs."""
+    circuit = QuantumCircuit(30)
+    circuit.h(0)
+    for q in range(29):
+        circuit.cx(q, q + 1)
+    (path := tmp_path / "ghz.qasm").write_text(qasm3.dumps(circuit))
+    words = [str(path), "--observable", " ".join(f"Z{q}" for q in range(30)), "--plan-seconds", "0"]
+    resources = ["--resources", str(small_device(tmp_path, 100))]
+    for command in ("plan", "run"):
+        assert main([command, *words, *resources]) == 2
+        (said,) = capsys.readouterr().err.splitlines()
+        assert "SMALL has 100 bytes of memory" in said and "no plan that was found takes less" in said
+    needed = int(said.split(" needed")[0].split()[-1])
+    small_device(tmp_path, needed)
+    assert main(["plan", *words, *resources]) == 0
+    small_device(tmp_path, needed - 1)
+    assert main(["plan", *words, *resources]) == 2
 
 
 def test_where_plans_are_compared_by_price_their_prices_are_shown(tmp_path, capsys, monkeypatch):

@@ -361,6 +361,6 @@ def test_no_fragment_is_wider_than_a_simulator_whose_width_is_stated():
         circuit.cx(q, q + 1)
     circuit.ry(0.4, range(24))
     problem = problem_of(circuit, ["Z" * 24], np.ones((1, 1)))
-    for qubits, widest in ((0, 24), (12, 12)):
+    for qubits, widest in ((None, 24), (12, 12)):
         plan = make_plan(problem, devices=(replace(TYPICAL_CPU, qubits=qubits),), plan_seconds=0.05)
         assert max(fragment.width for fragment in plan.fragments) == widest
