@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from math import log2
@@ -19,7 +20,7 @@ from scheduler_policies import Device, Kind
 from scheduler_policies.cost import exact_seconds, state_bytes
 from scheduler_policies.machine import CONTRACTION_FLOPS, TYPICAL_CPU
 from tasks.cut import asked_of_plan, asked_of_search, chosen_plan, compared_plans, only_noisy
-from tasks.cutting import CuttingError, Plan, make_plan
+from tasks.cutting import CuttingError, Plan, make_plan, structure_of
 from tasks.cutting.cone_program import cone_program
 from tasks.cutting.objectives.error import log_variance
 from tasks.cutting.partition import partition, partition_of
@@ -41,10 +42,14 @@ from tasks.prediction import (
     variances_bytes,
     variances_seconds,
 )
+from tasks.reconstruction.contraction.kernel import SCRATCH_BYTES
+from tasks.reconstruction.contraction.schedule import network_cost
+from tasks.reconstruction.errors import ContractionCostError
 
 _SIMULATED_S = 5.0  # the errors of a plan whose fragments take longer are guessed from its cut ends
 _ROOM_BYTES = 1 << 31  # and of those that take more memory
 _DRAWN_S = 0.3  # that draws of their noise may take, where errors beyond first order cannot be computed
+_AMPLE = 4  # times what a contraction takes at least by its plan: whether it fits is not asked
 _COMPARED = 6
 _BOND_FLOPS = 60.0  # of a gate on a matrix product state, times the bond's dimension to the third power
 _MOST_BOND = 2.0**40
@@ -254,6 +259,7 @@ def planned(
     Raises:
         CuttingError: there is none within the limits.
         InputError: the devices do not run it exactly.
+        MemoryLimitError: its contraction does not fit into its half of the memory, however it is sliced.
     """
     refuse_exact_without_simulator(options, devices)
     began = time.perf_counter()
@@ -265,6 +271,11 @@ def planned(
             raise
         plan = make_plan(problem, cuts=options.cuts, **asked_of_search(asked), over_memory=True)
         plan = replace(plan, notes=(*plan.notes, f"a run here would be refused: {refusal}"))
+        return plan, time.perf_counter() - began
+    room, least = options.room, SCRATCH_BYTES + predicted_bytes(plan, devices, asked["shots"])
+    if room is not None and room < _AMPLE * least:
+        with suppress(ContractionCostError):  # is no question of memory
+            network_cost(structure_of(problem, plan), memory_bytes=room, gradients=options.sampled)
     return plan, time.perf_counter() - began
 
 

@@ -104,6 +104,20 @@ def test_what_this_machine_cannot_run_is_planned_with_its_time_and_refused_when_
     assert "the plan needs" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("more", [[], ["--shots", "100000"]])
+def test_memory_that_the_contraction_does_not_fit_into_is_refused_by_plan_and_run_with_the_least_that_works(
+    chain, capsys, more
+):
+    words = [chain, "--observable", "Z0 Z15", "--max-qubits", "8", "--plan-seconds", "0", *more]
+    for command in ("plan", "run"):
+        assert main([command, *words, "--memory", "50 MB"]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "does not fit 25,000,000 bytes" in line and "Raise --memory" in line
+    least = int(line.split("the least that works is ")[1].split()[0].replace(",", ""))
+    for command in ("plan", "run"):
+        assert main([command, *words, "--memory", f"{2 * least} B"]) == 0
+
+
 def test_no_seconds_for_the_search_and_bad_ones(chain, capsys):
     assert main(["plan", chain, "--max-qubits", "6", "--plan-seconds", "0"]) == 0
     assert "fragments of at most" in capsys.readouterr().out
