@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from math import log2
 
 import numpy as np
 from qiskit import QuantumCircuit
@@ -20,7 +19,7 @@ from tasks.cutting.joined import Together, joined_gates
 from tasks.cutting.kinds import CutKind, cut_kind
 from tasks.cutting.lightcone import light_cone
 from tasks.cutting.once import once_a_problem
-from tasks.cutting.plan import Fragment, Leg, Plan
+from tasks.cutting.plan import Fragment, Leg, Plan, Severed
 from tasks.cutting.schmidt import TO_Z, Copied, SchmidtForm, schmidt_form
 from tasks.model.problem import Problem
 
@@ -29,7 +28,7 @@ _KEPT = 8
 
 
 @dataclass(frozen=True)
-class Partition:
+class Partition(Severed):
     """The fragments of a problem under given cuts (the fields are those of ``Plan``)."""
 
     cuts: tuple[Cut, ...]
@@ -39,11 +38,6 @@ class Partition:
     term_scale: np.ndarray
     kappas: tuple[float, ...]
     notes: tuple[str, ...]
-
-    @property
-    def log_overhead(self) -> float:
-        """log2 of the sampling overhead."""
-        return 2 * sum(map(log2, self.kappas))
 
 
 def partition_of(plan: Plan) -> Partition:

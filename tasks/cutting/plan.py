@@ -148,8 +148,23 @@ class FragmentCost:
     tensor_bytes: int
 
 
+class Severed:
+    """What cuts leave of a problem.
+
+    Attributes:
+        kappas: of the cuts.
+    """
+
+    kappas: tuple[float, ...]
+
+    @property
+    def log_overhead(self) -> float:
+        """log2 of the sampling overhead, however large that is."""
+        return 2 * sum(map(log2, self.kappas))
+
+
 @dataclass(frozen=True)
-class Plan:
+class Plan(Severed):
     """Cuts, fragments, and how the fragments are joined.
 
     Attributes:
@@ -179,8 +194,3 @@ class Plan:
     def sampling_overhead(self) -> float:
         """Product of kappa**2 over the cuts, or the largest float where that is more."""
         return min(prod(kappa**2 for kappa in self.kappas), float_info.max)
-
-    @property
-    def log_overhead(self) -> float:
-        """log2 of the sampling overhead, however large that is."""
-        return 2 * sum(map(log2, self.kappas))
