@@ -29,10 +29,11 @@ _LONGER = 1.25  # so many times the seconds in which the first plan would reach 
 _ROOM_BYTES = 1 << 31  # for the errors of one plan
 _CLEARLY = 0.97  # a plan that the search ranked lower has to be better by more than predictions are uncertain
 _GUESSED = 0.5  # the same where the error of the first is a guess: these are within twice of each other
+_MOST_TIMES = 1e12  # as many shots: nobody pays for more
 _LARGEST = 500.0  # powers of two of an error
 _NARROWER = (0.75, 0.5)  # of the width allowed, where noise may make narrower fragments pay
 _MOST_WIDTHS, _OF_A_WIDTH = 3, 2
-_CHOSEN_BY = {"minimise", "cheaply", "mitigation", "readouts"}  # of what is asked of a plan
+_CHOSEN_BY = {"minimise", "cheaply", "mitigation", "readouts", "target_error"}  # of what is asked of a plan
 
 
 @constraint(computing_units="1")
@@ -79,7 +80,8 @@ def asked_of_plan(
 ) -> dict[str, Any]:
     """What ``chosen_plan`` is asked: the keyword arguments of ``make_plan`` that options and a run's devices say.
 
-    Besides ``minimise``, ``cheaply``, ``mitigation`` and ``readouts`` (``readouts_due``), by which plans are chosen.
+    Besides ``minimise``, ``cheaply``, ``mitigation``, ``readouts`` (``readouts_due``) and ``target_error``, by which
+    plans are chosen.
     """
     midway = all(device.limits.mid_circuit_measurement for device in devices if not device.exact)
     return {
@@ -90,6 +92,7 @@ def asked_of_plan(
         "cheaply": options.cheapest,
         "mitigation": options.mitigation,
         "readouts": readouts,
+        "target_error": options.target_error,
     }
 
 
@@ -102,7 +105,7 @@ def chosen_plan(problem: Problem, cuts: tuple[Cut, ...] | None, limits: Mapping[
     what mitigation leaves of it, beside the spread that it adds.
 
     Where cost is minimised, plans that cost nothing come first and are compared as above; the others by what they cost,
-    sampled ones by what they would for the same error (price * error**2).
+    sampled ones by what the shots would cost that give each the same error: the one asked for, or the least of theirs.
 
     Raises:
         CuttingError: there is none within the limits.
@@ -135,7 +138,13 @@ def chosen_plan(problem: Problem, cuts: tuple[Cut, ...] | None, limits: Mapping[
         if min(price) > 0:
             noisy = devices if only_noisy(devices) else ()
             told = _all_errors(errors_of(_predictable(plans, asked, noisy, took[0]), noisy), plans, shots)
-            return plans[min(range(len(plans)), key=lambda k: (price[k] * told[k] ** 2, took[k]))]
+            times = _times_the_shots(told, by.get("target_error"))
+            many = [
+                max(sum(c.variants for c in plan.costs), own * shots) for plan, own in zip(plans, times, strict=True)
+            ]
+            on = partial(spend, devices=devices or (TYPICAL_CPU,), cheaply=cheaply, target=bool(by.get("target_error")))
+            cost = [on(plan, shots=own).price for plan, own in zip(plans, many, strict=True)]
+            return plans[min(range(len(plans)), key=lambda k: (cost[k], told[k], took[k]))]
         plans = [plan for plan, own in zip(plans, price, strict=True) if own == 0]
         devices = unpriced(devices) if cheaply else devices
     noisy = devices if only_noisy(devices) else ()
@@ -157,6 +166,12 @@ def chosen_plan(problem: Problem, cuts: tuple[Cut, ...] | None, limits: Mapping[
     ]
     best = min(worth, key=lambda k: errors[k])
     return plans[best if errors[best] < clearly * errors[0] else 0]
+
+
+def _times_the_shots(errors: Sequence[float], wanted: float | None) -> list[float]:
+    """How many times as many shots give each plan the same error: ``wanted``, or the least of theirs."""
+    aimed = wanted or min(errors)
+    return [min((own / aimed) ** 2, _MOST_TIMES) if aimed else (_MOST_TIMES if own else 1.0) for own in errors]
 
 
 def _split(limits: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -65,8 +65,19 @@ def test_what_costs_nothing_is_used_and_else_the_least_price_for_the_same_error(
     assert soonest.price > 0, "who does not minimise cost pays for time"
 
 
-@pytest.mark.parametrize(("second", "chosen"), [((1.0, 0.9), 1), ((4.0, 0.6), 0), ((4.0, 0.4), 1), ((0.0, 9.0), 1)])
-def test_sampled_plans_are_compared_by_the_price_of_the_same_error(line, second, chosen, monkeypatch):
+@pytest.mark.parametrize(
+    ("second", "a_job", "chosen"),
+    [
+        ((1.0, 0.9), 0.0, 1),
+        ((4.0, 0.6), 0.0, 0),
+        ((4.0, 0.4), 0.0, 1),
+        ((0.0, 9.0), 0.0, 1),
+        ((1.0, 0.9), 10.0, 1),
+        ((4.0, 0.4), 10.0, 1),  # 14 for 16.25
+        ((2.0, 0.8), 100.0, 0),  # 102 for 101.56: more shots are no more jobs
+    ],
+)  # fmt: skip
+def test_sampled_plans_are_compared_by_the_price_of_the_same_error(line, second, a_job, chosen, monkeypatch):
     cut = tuple(GateCut(k) for k, item in enumerate(line.circuit.data) if item.operation.name == "cx")[2::5]
     plans = [make_plan(line, cuts=own, shots=SHOTS) for own in (cut, ())]
     price, error = second
@@ -75,7 +86,8 @@ def test_sampled_plans_are_compared_by_the_price_of_the_same_error(line, second,
     monkeypatch.setattr("tasks.cut.compared_plans", lambda *_: plans)
     monkeypatch.setattr("tasks.cut._predicted_error", lambda _, plan, *__: errors[id(plan)])
     monkeypatch.setattr(
-        "tasks.prediction.predicted_spending", lambda plan, *_, **__: Spending(1.0, 0.0, money[id(plan)])
+        "tasks.prediction.predicted_spending",
+        lambda plan, *_, shots, **__: Spending(1.0, 0.0, money[id(plan)] and a_job + money[id(plan)] * shots / SHOTS),
     )
     options = Options(minimise="cost", shots=SHOTS)
     assert chosen_plan(line, None, asked_of_plan(options, [])) is plans[chosen]
