@@ -40,6 +40,8 @@ from tasks.prediction.shot_outcomes import along_legs, outcomes_bytes
 from tasks.prediction.whole_variance import WholeVariance
 from tasks.reconstruction import contract, estimate_values
 from tasks.reconstruction.statistics.allocation import first_round_shots
+from tasks.runs import RunDirectory
+from tasks.workflow import run as run_problem
 from tests.cutting.test_predicted_cost import joined_by
 from tests.oracles import brickwork, problem_of, random_labels
 
@@ -398,6 +400,31 @@ def test_uneven_rounds_are_billed_as_they_are_packed(common):
     jobs, shots = billed(replace(QPU, limits=limits), list(map(RoundShots.of, asked)), shares, 0)
     assert jobs == len(batches), "seed 7"
     assert shots == pytest.approx(sum(sum(batch.shots) for batch in batches), rel=1e-3), "seed 7"
+
+
+def test_jobs_of_one_number_of_shots_are_as_many_as_a_run_of_two_rounds_packs(tmp_path, monkeypatch):
+    """What is expected of variants that are alike is one number; the noise of a first round makes it many."""
+    circuit = QuantumCircuit(9)
+    circuit.h(0)
+    for q in range(8):
+        circuit.cx(q, q + 1)
+    problem, packed = make_problem(circuit, ["Z0 Z8"]), {}
+    limits = DeviceLimits(False, False, shots_per_job=100_000, circuits_per_job=200, common_shots=True)
+
+    def noted(plan, wanted, seed, round_index):
+        jobs = sampled_jobs(plan, wanted, seed, round_index=round_index)
+        asked = [(k, str(k), int(own)) for k, own in enumerate(own for job in jobs for own in job.shots if own)]
+        packed[round_index] = len(pack_jobs(SimpleNamespace(limits=limits), asked))
+        return jobs
+
+    monkeypatch.setattr("tasks.dispatch.rounds.sampled_jobs", noted)
+    options = Options(max_qubits=4, shots=20_000, cache="off", plan_seconds=0.02)
+    with RunDirectory.create(tmp_path, {}, problem) as directory:
+        plan = run_problem(problem, options, directory).plan
+    known = shot_variances(problem, plan)
+    qpu = replace(QPU, price=Price(per_job=1.0), limits=limits)
+    assert len(packed) == 2
+    assert predicted_spending(plan, (qpu,), 20_000, worth=known).price == pytest.approx(sum(packed.values()), rel=0.4)
 
 
 def test_matrices_along_legs_are_those_of_a_sum_over_all_of_them():

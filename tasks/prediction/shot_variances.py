@@ -123,17 +123,25 @@ class ShotVariances:
     def _all_taken(self, shots: float) -> np.ndarray:
         return self.taken(shots, first_round_shots(len(self.fragments), float(shots)))
 
-    def taken(self, shots: float, first: float) -> np.ndarray:
+    def taken(self, shots: float, first: float, rng: np.random.Generator | None = None) -> np.ndarray:
         """(variant that reads a bit,) shots of all rounds, ``first`` of them in one that is even.
 
         The others, too, have a few that nobody runs: no variant gets none because it looked idle.
+
+        Args:
+            shots: of all rounds.
+            first: of the first.
+            rng: draws what that one would show, as uneven as runs have it; None: what is expected of it.
         """
         done = np.full(len(self._worth), first / max(1, len(self._worth)))
         if first == shots:
             return done
         silent = np.zeros(int((~self.measuring).sum()))
-        worth = self._worth + 2 * self._noise.sum(axis=1) / done  # of two draws of the noise
-        worth, all_done = np.concatenate([worth, silent]), np.concatenate([done, silent])
+        worth, noise = self._worth, 2 * self._noise.sum(axis=1) / done  # of two draws of the noise
+        if rng is not None:
+            worth = worth * np.square(1 + rng.normal(size=len(worth)) / np.sqrt(done))
+            noise = noise * rng.standard_exponential(len(noise))  # two squares of normal numbers
+        worth, all_done = np.concatenate([worth + noise, silent]), np.concatenate([done, silent])
         return expected_shots(worth, all_done, float(shots))[: len(done)]
 
     def even_errors(self, each: float) -> np.ndarray:

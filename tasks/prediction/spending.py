@@ -238,7 +238,8 @@ def _round_shots(
         if worth is None:
             found.append([RoundShots.uneven(each, many) for many in read])
         else:
-            more = worth.taken(sum(totals), totals[0] - silent) - first
+            # Equal variants would share jobs that have one number of shots; of noise no two come out equal.
+            more = worth.taken(sum(totals), totals[0] - silent, np.random.default_rng(0)) - first
             owner = worth.fragments[worth.measuring]
             found.append([RoundShots.of(more[owner == k]) for k in range(len(read))])
     return found
