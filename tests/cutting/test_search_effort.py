@@ -7,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from math import inf
 from pathlib import Path
 
@@ -18,17 +19,18 @@ from qiskit.circuit.library import CDKMRippleCarryAdder, CXGate
 from results.benchmarks.planner_least import BUILD
 from results.benchmarks.planner_problems import swap_test
 from tasks.cutting import make_plan
+from tasks.cutting.cuts import GateCut
 from tasks.cutting.objectives import OBJECTIVES
 from tasks.cutting.open_program import _Layout
 from tasks.cutting.openings import Gate
 from tasks.cutting.partition import partition, partition_of
-from tasks.cutting.search import annealing, candidates
+from tasks.cutting.search import annealing, candidates, narrower
 from tasks.cutting.search.candidates import _Search, candidate_cuts
 from tasks.cutting.search.circuit import Circuit
 from tasks.cutting.search.ends import GateEnds
 from tasks.cutting.search.narrower import exact_cuts
 from tasks.cutting.search.seen import views
-from tasks.cutting.search.sketch import sketch_of
+from tasks.cutting.search.sketch import Sketch, sketch_of
 from tasks.cutting.search.splits import Splits
 from tests.cutting.test_joined import mixture
 from tests.oracles import problem_of
@@ -48,7 +50,7 @@ def search_of(qubits, max_qubits):
 def test_gate_ends_are_split_at_the_three_widths_that_did_best(monkeypatch):
     score = {20: 5.0, 15: 1.0, 12: 6.0, 9: 2.0, 7: 7.0, 6: 3.0}  # each three quarters of the one before, down to 6
     asked = []
-    monkeypatch.setattr(Splits, "of_qubits", lambda self, width, **_: [[(0.0, width)]])
+    monkeypatch.setattr(Splits, "of_qubits", lambda self, width, **_: [(False, [(0.0, width)])])
     monkeypatch.setattr(Splits, "of_ends", lambda self, width, more, seed: asked.append(width) or [])
     monkeypatch.setattr(_Search, "_try", lambda self, cost, split: score[split])
     monkeypatch.setattr(_Search, "_anneal_all", lambda *_: True)
@@ -65,7 +67,7 @@ def test_gate_ends_are_split_at_the_three_widths_that_did_best(monkeypatch):
 ])  # fmt: skip
 def test_narrower_widths_are_left_after_two_that_are_far_behind(monkeypatch, score, split):
     asked = []
-    monkeypatch.setattr(Splits, "of_qubits", lambda self, width, **_: asked.append(width) or [[(0.0, width)]])
+    monkeypatch.setattr(Splits, "of_qubits", lambda self, width, **_: asked.append(width) or [(False, [(0.0, width)])])
     monkeypatch.setattr(_Search, "_try", lambda self, cost, split: score[split])
     monkeypatch.setattr(_Search, "_cannot_win", lambda *_: False)
     monkeypatch.setattr(_Search, "_anneal_all", lambda *_: False)
@@ -81,7 +83,7 @@ def test_another_view_is_split_into_as_few_blocks_as_fit_until_a_width_is_far_be
 
     def of_qubits(self, width, *, seeds, more, **_):
         asked.append((width, seeds, more))
-        return [[(0.0, width)]]
+        return [(False, [(0.0, width)])]
 
     monkeypatch.setattr(Splits, "of_qubits", of_qubits)
     monkeypatch.setattr(_Search, "_try", lambda self, cost, split: score[split])
@@ -193,8 +195,8 @@ def test_a_split_is_made_once_for_all_limits(monkeypatch):
     search = search_of(40, 20)
     splits = Splits(search.circuit)
     search.run(splits)
-    narrower = replace(search, max_qubits=15, found={}, wide={}, spent=0.0)
-    narrower.run(splits)
+    further = replace(search, max_qubits=15, found={}, wide={}, spent=0.0)
+    further.run(splits)
     assert len(asked) == len(set(asked)) and {width for _, width, _ in asked} >= {20, 15, 12, 9, 7, 6}
 
 
@@ -348,26 +350,47 @@ def test_a_wider_limit_is_no_slower_than_a_narrower_one():
     assert sketch_of(partition_of(wide)).seconds <= sketch_of(partition_of(narrow)).seconds * 1.01
 
 
-@pytest.mark.parametrize("bits, limits", [(60, [10, 6]), (0, [10])])
-def test_narrower_limits_are_searched_only_where_fragments_can_be_joined(monkeypatch, bits, limits):
+def test_a_second_search_has_a_limit_near_the_width_that_was_the_quickest(monkeypatch):
+    circuit = QuantumCircuit(40)
+    for q in range(39):
+        circuit.cx(q, q + 1)
+    problem = problem_of(circuit, ["Z" * 40], np.ones((1, 1)))
     asked = []
 
-    def noted(problem, limit, *arguments, **named):
+    def found(problem, limit, *_, **__):
         asked.append(limit)
-        return candidate_cuts(problem, limit, *arguments, **named)
+        return [tuple(GateCut(q) for q in range(width - 1, 39, width)) for width in (10, 20)]
 
-    for name, value in (
-        ("narrower._SHORT_S", 0.0),
-        ("narrower.candidate_cuts", noted),
-        ("sketch.MOST_TENSOR_BITS", bits),
-    ):
-        monkeypatch.setattr(f"tasks.cutting.search.{name}", value)
-    circuit = QuantumCircuit(12)
-    for q in range(11):
-        circuit.cx(q, q + 1)
-    problem = problem_of(circuit, ["Z" * 12], np.ones((1, 1)))
-    exact_cuts(problem, 10, OBJECTIVES["work"], seed=0, seconds=None, runs=True)
-    assert asked == limits
+    monkeypatch.setattr(narrower, "candidate_cuts", found)
+    monkeypatch.setattr(narrower, "_SHORT_S", 0.0)
+    seconds = {10: 1.0, 20: 2.0}
+    monkeypatch.setattr(Sketch, "seconds", property(lambda self: seconds[self.width]))
+    find = partial(exact_cuts, problem, objective=OBJECTIVES["work"], seed=0, seconds=None, runs=True)
+    first = find(max_qubits=20)
+    assert asked == [20, 12] and len(first[0]) == 3, "10 times 1.155"
+    seconds[20] = 0.5
+    assert len(find(max_qubits=20)[0]) == 1 and asked[2:] == [20, 15], "three quarters of the limit"
+    monkeypatch.setattr(Sketch, "too_large", True)
+    find(max_qubits=20)
+    assert asked[4:] == [20], "none where nothing can be joined"
+
+
+def test_splits_of_nets_are_left_after_two_widths_where_they_are_far_behind(monkeypatch):
+    asked = []
+    score = {20: 6.1, 15: 6.0, 12: 6.1, 9: 6.1}  # those of qubits: 4
+
+    def of_qubits(self, width, *, nets, **_):
+        asked.append(nets)
+        return [(False, [(0.0, 4.0)]), *([(True, [(0.0, score[width])])] if nets else [])]
+
+    monkeypatch.setattr(Splits, "of_qubits", of_qubits)
+    monkeypatch.setattr(_Search, "_try", lambda self, cost, split: split)
+    monkeypatch.setattr(_Search, "_cannot_win", lambda *_: False)
+    monkeypatch.setattr(_Search, "_anneal_all", lambda *_: False)
+    monkeypatch.setattr(Splits, "of_ends", lambda *_: [])
+    search = search_of(40, 20)
+    search.run(Splits(search.circuit))
+    assert asked == [True, True, True, True, False, False]
 
 
 def test_candidates_for_shots_are_not_all_alike():

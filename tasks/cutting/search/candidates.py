@@ -29,7 +29,7 @@ from tasks.cutting.search.sweep import sweep_seconds, swept
 from tasks.model.problem import Problem
 
 NARROWEST = 6  # narrower fragments are hardly ever quicker: a task each, and more joining
-_NEXT_WIDTH = 0.75  # of the one before, in one search
+_NEXT_WIDTH = 0.75  # of the one before
 # What steps take on a typical core, in seconds; a step is as good as its cost on any machine.
 _MOVE_S, _SKETCH_S, _SKETCH_END_S = 1.3e-6, 5e-4, 1e-5
 _SWEEP_SHARE, _FEWEST_STATES = 0.6, 50  # of the effort, for sweeps forwards and backwards; fewer find nothing
@@ -119,6 +119,11 @@ def candidate_cuts(
     return list(dict.fromkeys(cuts for _, cuts in sorted(found, key=lambda item: item[0])))
 
 
+def next_width(width: int) -> int:
+    """What an exact search looks at after a width above ``NARROWEST``."""
+    return max(NARROWEST, ceil(_NEXT_WIDTH * width))
+
+
 class _Key:
     """A circuit that equals another where a search would find the same in both: loops over runs plan once."""
 
@@ -201,25 +206,31 @@ class _Search:
             self._take(np.frombuffer(start, dtype=np.int64))
         widths = self._widths(int(ends.qubits.max()) + 1)
         tried, far, first = dict.fromkeys(widths, inf), 0, not self.starts
+        nets_far = 0  # widths running at which splits of nets are far behind those of qubits
         for width in widths:
             if self._cannot_win(width):
                 continue
             several = width == self.max_qubits and first
-            for seeds in splits.of_qubits(
+            for of_nets, seeds in splits.of_qubits(
                 width,
                 seeds=several,
                 more=(0, 1) if first else (0,),
+                nets=nets_far < _FAR_WIDTHS,
                 exact=self.shots is None,
                 swept=self._states > 0,
                 seed=self.seed,
             ):
+                before, own = tried[width], inf
                 for cost, split in seeds:
                     if not self._affords(cost) and tried[widths[0]] < inf:
                         continue
                     known = len(self.found) + len(self.wide)
-                    tried[width] = min(tried[width], self._try(cost, split))
+                    own = min(own, self._try(cost, split))
+                    tried[width] = min(before, own)
                     if len(self.found) + len(self.wide) == known:
                         break  # where two seeds agree, others hardly ever find better
+                if of_nets:
+                    nets_far = nets_far + 1 if own > before + _FAR else 0
             far = far + 1 if _far_behind(tried, width) else 0
             if far == (_FAR_WIDTHS if first else 1):
                 break
@@ -356,7 +367,7 @@ class _Search:
         """Widest first: an exact run may well be quicker on narrower fragments."""
         widths = [min(self.max_qubits, qubits)]
         while self.shots is None and widths[-1] > NARROWEST:
-            widths.append(max(NARROWEST, ceil(_NEXT_WIDTH * widths[-1])))
+            widths.append(next_width(widths[-1]))
         return widths
 
     def _budget(self) -> float:

@@ -1,20 +1,32 @@
-"""Cuts for an exact run: a limit beside narrower ones, each searched by itself while the run takes long."""
+"""Cuts for an exact run: a limit and, where the run takes long, a second search about the width that was quickest."""
 
 from __future__ import annotations
 
-from math import ceil, inf
+from contextlib import suppress
+from dataclasses import dataclass
+from math import ceil
 
 from tasks.cutting.cuts import Cut
 from tasks.cutting.errors import CuttingError
 from tasks.cutting.objectives import Objective
 from tasks.cutting.partition import partition
-from tasks.cutting.search.candidates import NARROWEST, candidate_cuts
-from tasks.cutting.search.sketch import sketch_of
+from tasks.cutting.search.candidates import NARROWEST, candidate_cuts, next_width
+from tasks.cutting.search.sketch import Sketch, sketch_of
 from tasks.model.problem import Problem
 
 _SHORT_S = 0.5  # of a run: another search takes as long
-_NEXT_LIMIT = 0.6  # of the one before: a search looks at narrower widths by itself, if with one seed each
-_COUNTED = 2  # of each limit, from finished fragments
+_WIDER = 1.155  # times the quickest one's width: halfway to what a search looks at before it
+_COUNTED = 2  # of each search, from finished fragments
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """Cuts, and what finished fragments make of them."""
+
+    cuts: tuple[Cut, ...]
+    sketch: Sketch
+    score: float
+    usable: bool
 
 
 def exact_cuts(
@@ -22,34 +34,32 @@ def exact_cuts(
 ) -> list[tuple[Cut, ...]]:
     """Sets of cuts worth comparing, the best first.
 
-    The arguments are those of ``candidate_cuts``. The first of each limit, and that of fewest cuts, are counted as
-    finished fragments, with what a search's sketch leaves out: fragments that take no amplitudes. Narrower limits are
-    left when one gains nothing, and where none of the first can be joined: narrower ones have more cuts.
+    The arguments are those of ``candidate_cuts``. The first of each search, and that of fewest cuts, are counted as
+    finished fragments, with what a search's sketch leaves out: fragments that take no amplitudes. A search looks at all
+    narrower widths, but with one seed each: the second one has a limit near the width that was the quickest. There is
+    none where nothing can be joined: narrower fragments have more cuts.
 
     Raises:
         CuttingError: only gates that cannot be cut would part the circuit so far.
     """
+    counted: dict[tuple[Cut, ...], _Counted] = {}
+
+    def count(ways: list[tuple[Cut, ...]]) -> None:
+        for cuts in [*ways[:_COUNTED], min(ways, key=len)]:
+            if cuts not in counted:
+                sketch = sketch_of(partition(problem, cuts))
+                usable = sketch.width <= max_qubits and not sketch.too_large
+                counted[cuts] = _Counted(cuts, sketch, objective.score(sketch, None), usable)
+
     limit = min(max_qubits, problem.num_qubits)
     others = candidate_cuts(problem, limit, objective, seed=seed, seconds=seconds, runs=runs)
-    counted: list[tuple[bool, float, tuple[Cut, ...]]] = []
-    ways, least = others, inf
-    while ways:
-        before = least
-        for cuts in dict.fromkeys([*ways[:_COUNTED], min(ways, key=len)]):
-            if any(cuts == known for *_, known in counted):
-                continue
-            sketch = sketch_of(partition(problem, cuts))
-            wide = sketch.width > max_qubits or sketch.too_large
-            counted.append((wide, objective.score(sketch, None), cuts))
-            least = least if wide else min(least, sketch.seconds)
-        if least <= _SHORT_S or least == inf or least >= before or limit <= NARROWEST or seconds is not None:
-            break
-        limit = max(NARROWEST, ceil(_NEXT_LIMIT * limit))
-        try:
-            ways = candidate_cuts(problem, limit, objective, seed=seed, runs=runs)
-        except CuttingError:  # gates that cannot be cut keep more together
-            break
+    count(others)
+    sketches = [one.sketch for one in counted.values() if one.usable]
+    quickest = min(sketches, key=lambda sketch: sketch.seconds, default=None)
+    if quickest and quickest.seconds > _SHORT_S and limit > NARROWEST and seconds is None:
+        limit = max(NARROWEST, min(next_width(limit), ceil(_WIDER * quickest.width)))
+        with suppress(CuttingError):  # gates that cannot be cut keep more together
+            count(candidate_cuts(problem, limit, objective, seed=seed, runs=runs))
     # Equal ones stay in the order that they came in, which the order of sums does not change.
-    best = sorted(counted, key=lambda item: (item[0], round(item[1], 9)))
-    first = [cuts for *_, cuts in best]
-    return first + [cuts for cuts in others if cuts not in first]
+    first = [one.cuts for one in sorted(counted.values(), key=lambda one: (not one.usable, round(one.score, 9)))]
+    return first + [cuts for cuts in others if cuts not in counted]

@@ -35,14 +35,15 @@ class Splits:
         self._made: dict[tuple[object, ...], np.ndarray | None] = {}
 
     def of_qubits(
-        self, width: int, *, seeds: bool, more: Sequence[int], exact: bool, swept: bool, seed: int
-    ) -> Iterator[list[Step]]:
+        self, width: int, *, seeds: bool, more: Sequence[int], nets: bool, exact: bool, swept: bool, seed: int
+    ) -> Iterator[tuple[bool, list[Step]]]:
         """Into as few blocks as fit and so many more: each list is one way by one seed after the other.
 
         Args:
             width: most qubits in a block.
             seeds: whether other seeds than the first may be worth their cost.
             more: blocks than needed, none or one, in turn.
+            nets: whether splits of nets, too: lists of these are told by True.
             exact: whether for an exact run.
             swept: whether a sweep looks at all gates, too: it sees what copies serve.
             seed: the first.
@@ -52,14 +53,14 @@ class Splits:
         number = ceil(self._qubits / width)
         for spare in more:
             many = _SEEDS[spare] if seeds else 1
-            yield [self._step(cost, self._of_qubits, number + spare, width, seed + k) for k in range(many)]
-            if self._nets is not None:
+            yield False, [self._step(cost, self._of_qubits, number + spare, width, seed + k) for k in range(many)]
+            if nets and self._nets is not None:
                 many = min(many, 1 - spare if exact else 1 if swept else _NET_SEEDS)
                 for room in (1, 0):  # for a copy
                     own = max(1, width - room)
                     blocks = ceil(self._qubits / own) + spare
-                    own_seeds = range(1 - room, many, 2)
-                    yield [self._step(nets_cost, self._served, blocks, own, seed + k) for k in own_seeds]
+                    if own_seeds := range(1 - room, many, 2):
+                        yield True, [self._step(nets_cost, self._served, blocks, own, seed + k) for k in own_seeds]
 
     def of_ends(self, width: int, more: int, seed: int) -> Iterator[Step]:
         """Gate ends into as few blocks as fit and ``more``, and their orders into contiguous blocks."""
