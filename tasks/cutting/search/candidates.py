@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
 from math import ceil, inf, log2
+from typing import NamedTuple
 
 import numpy as np
 
@@ -38,6 +39,7 @@ _OTHERS = 4  # of its dearer ones: what costs a little more overhead may err les
 _MOST_S = 6.0
 _LEAST_S = 0.5  # spent on any circuit that is cut
 _IDLE_S, _IDLE_SHARE = 0.08, 0.2  # spent on annealing that finds nothing better before it ends, and of all spent
+_IDLE_SWEPT = 0.3  # of either, in another view of what a sweep has looked at
 _AGAIN = 0.35  # of the effort, in another view of a circuit
 _GAIN = 0.01  # powers of two: less is not better, but a tie broken by seconds
 _WORTH = 2.0  # times what a run is predicted to take, searching for a quicker one may take at most
@@ -85,7 +87,7 @@ def candidate_cuts(
     found: list[tuple[float, tuple[Cut, ...]]] = []
     kept: set[int] = set()
     starts: dict[tuple[int, int], np.ndarray] = {}  # of an instruction's end, its blocks in what was found first
-    quickest = inf
+    known = _Known()
     for circuit, qubits in views(problem, objective, runs=runs):
         own = circuit.ends
         ends = GateEnds(own.instructions, qubits, own.weights, own.wire_weight, own.members)
@@ -93,7 +95,7 @@ def candidate_cuts(
         places = [(int(i), int(q)) for i, on in zip(own.instructions, qubits, strict=True) for q in on]
         first = np.array([starts[place] for place in places]).T if starts else np.zeros((0, 0))
         given = tuple(block.tobytes() for block in first)
-        best, quickest = _searched(_Key(circuit), max_qubits, objective, shots, seed, seconds, given, quickest)
+        best, known = _searched(_Key(circuit), max_qubits, objective, shots, seed, seconds, given, known)
         if not starts:
             blocks = np.array([block for _, block in best[:_POOL]])
             starts = {
@@ -122,6 +124,13 @@ def candidate_cuts(
 def next_width(width: int) -> int:
     """What an exact search looks at after a width above ``NARROWEST``."""
     return max(NARROWEST, ceil(_NEXT_WIDTH * width))
+
+
+class _Known(NamedTuple):
+    """Of the search in another view of a circuit: seconds of the quickest run found, and whether a sweep looked."""
+
+    quickest: float = inf
+    swept: bool = False
 
 
 class _Key:
@@ -161,13 +170,13 @@ def _searched(
     seed: int,
     seconds: float | None,
     starts: tuple[bytes, ...],
-    quickest: float,
-) -> tuple[list[tuple[float, np.ndarray]], float]:
-    search = _Search(key.circuit, max_qubits, objective, shots, seed, seconds, starts, quickest)
+    known: _Known,
+) -> tuple[list[tuple[float, np.ndarray]], _Known]:
+    search = _Search(key.circuit, max_qubits, objective, shots, seed, seconds, starts, known)
     search.run(_splits_of(key))
     search.feed()
     search.slice()
-    return search.best(), search.quickest()
+    return search.best(), _Known(search.quickest(), search._states > 0)
 
 
 @dataclass
@@ -188,12 +197,13 @@ class _Search:
     seed: int
     seconds: float | None
     starts: tuple[bytes, ...] = ()  # assignments found in another view of the circuit
-    known: float = inf  # seconds of the quickest of these
+    known: _Known = field(default_factory=_Known)  # of these
     spent: float = 0.0
     better_at: float = 0.0  # what had been spent when the best was found, or annealing began
     round: int = 0
     found: dict[bytes, _Found] = field(default_factory=dict)
     wide: dict[bytes, np.ndarray] = field(default_factory=dict)
+    copies: dict[bytes, list[np.ndarray]] = field(default_factory=dict)  # of either, sets of gates that one serves
     costs: dict[bytes, tuple[float, np.ndarray]] = field(default_factory=dict)  # of either, and widths of the blocks
 
     def run(self, splits: Splits) -> None:
@@ -214,7 +224,7 @@ class _Search:
             for of_nets, seeds in splits.of_qubits(
                 width,
                 seeds=several,
-                more=(0, 1) if first else (0,),
+                more=(0, 1) if first else () if self.known.swept else (0,),
                 nets=nets_far < _FAR_WIDTHS,
                 exact=self.shots is None,
                 swept=self._states > 0,
@@ -382,7 +392,7 @@ class _Search:
 
     def quickest(self) -> float:
         """Seconds of the quickest run known."""
-        return min([self.known, *(item.sketch.seconds for item in self.found.values())])
+        return min([self.known.quickest, *(item.sketch.seconds for item in self.found.values())])
 
     @cached_property
     def _sketch_cost(self) -> float:
@@ -416,7 +426,7 @@ class _Search:
         if name in self.found or name in self.wide:
             return self.found[name].score if name in self.found else inf
         self.spent += self._sketch_cost
-        sketch = self.circuit.sketch(named, self.max_qubits)
+        sketch, self.copies[name] = self.circuit.sketch_and_copies(named, self.max_qubits)
         if sketch.width > self.max_qubits:
             self.wide[name] = named
             return inf
@@ -446,7 +456,8 @@ class _Search:
     def _annealed(self, block: np.ndarray, width: int, seed: int, heat: float) -> bool:
         """Whether there was enough to spend on it, and something better found of late."""
         cost = _MOVE_S * (moves := int(min(max(100 * len(block), _MOVES[0]), _MOVES[1])))
-        idle = self.spent - self.better_at > max(_IDLE_S, _IDLE_SHARE * self.spent)
+        most = max(_IDLE_S, _IDLE_SHARE * self.spent) * (_IDLE_SWEPT if self.known.swept else 1.0)
+        idle = self.spent - self.better_at > most
         if not self._affords(cost) or (idle and self.seconds is None):
             return False
         self.spent += cost
@@ -456,7 +467,7 @@ class _Search:
     def _with_copies(self, block: np.ndarray) -> GateEnds:
         """The gates, each of those that a copy serves under an assignment at its share of the copy's cost."""
         ends = self.circuit.ends
-        copies = self.circuit.copies(block, self.max_qubits)
+        copies = self.copies[block.tobytes()]
         if not copies:
             return ends
         weights = ends.weights.copy()

@@ -215,6 +215,10 @@ class Circuit:
 
     def sketch(self, block: np.ndarray, most: int) -> Sketch:
         """The sketch of an assignment, (node,) int, the block of each gate end; ``most``: see ``copies``."""
+        return self.sketch_and_copies(block, most)[0]
+
+    def sketch_and_copies(self, block: np.ndarray, most: int) -> tuple[Sketch, list[np.ndarray]]:
+        """Both of an assignment: each takes what the other does."""
         stretch, part, along, begins, number = self._parts(block)
         order, firsts = self.ends.along
         a, b = stretch[0::2], stretch[1::2]
@@ -282,7 +286,7 @@ class Circuit:
             fragments = tuple(_by_cones(one, own) for one, own in zip(fragments, seconds.tolist(), strict=True))
         alike_overhead = _WIRE_COSTS.overhead * len(broken) + _COPY_COSTS.overhead * len(copied)
         overhead = float(overheads[apart].sum() + alike_overhead)
-        return Sketch(fragments, overhead, len(self.letters))
+        return Sketch(fragments, overhead, len(self.letters)), [nodes >> 1 for nodes in copied]
 
     def _cone_seconds(
         self,

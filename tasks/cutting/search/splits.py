@@ -19,6 +19,7 @@ from tasks.cutting.search.multilevel import multilevel_blocks, multilevel_nets
 _SPLIT_S, _QUBIT_S, _NODE_S = 5e-3, 1e-4, 1e-4
 _LARGE = 2_000  # gate ends; orders of more are not split
 _SEEDS = (8, 2)  # splits of the qubits at the full width, into as few blocks as fit and into one more
+_SEEDS_SWEPT = (2, 1)  # where a sweep looks at all gates, too
 _NET_SEEDS = 3  # of these
 _FIRST = 100
 
@@ -52,7 +53,7 @@ class Splits:
         nets_cost = cost + _NODE_S * len(self._circuit.ends.weights)
         number = ceil(self._qubits / width)
         for spare in more:
-            many = _SEEDS[spare] if seeds else 1
+            many = (_SEEDS_SWEPT if swept else _SEEDS)[spare] if seeds else 1
             yield False, [self._step(cost, self._of_qubits, number + spare, width, seed + k) for k in range(many)]
             if nets and self._nets is not None:
                 many = min(many, 1 - spare if exact else 1 if swept else _NET_SEEDS)
