@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
-from math import ceil, inf, log2
+from math import ceil, inf
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +24,8 @@ from tasks.cutting.search.circuit import Circuit
 from tasks.cutting.search.ends import GateEnds
 from tasks.cutting.search.pieces import MOST_QUBITS
 from tasks.cutting.search.seen import STAYS_WHOLE, views
-from tasks.cutting.search.sketch import MOST_TENSOR_BITS, Sketch
+from tasks.cutting.search.sketch import Sketch
+from tasks.cutting.search.slicing import sliced
 from tasks.cutting.search.splits import Splits
 from tasks.cutting.search.sweep import sweep_seconds, swept
 from tasks.model.problem import Problem
@@ -297,33 +298,21 @@ class _Search:
                     self._take(block)
 
     def slice(self) -> None:
-        """Where nothing that was found can be run: the best, and every qubit alone, with all wires severed at times.
-
-        Twice as often each time, until that is no better any more: more fragments with ever fewer ends each.
-        """
+        """Where nothing that was found can be run: the best, and every qubit alone, with all wires severed at times."""
         ends = self.circuit.ends
         if self._usable():
             return
-        layer = np.repeat(ends.layers, 2)
-        depth = int(layer.max()) + 1
         blocks = [*self._pool(self.max_qubits, 1), ends.qubits.reshape(-1)]
         bits = max(1.0, min((item.sketch.tensor_bits for item in self.found.values()), default=0.0))
-        times, least, best = min(depth, 1 << max(1, ceil(log2(bits / MOST_TENSOR_BITS)))), inf, None
-        largest = inf
-        while True:
-            before, larger, largest = least, largest, inf
-            for block in blocks:
-                sliced = block * times + layer * times // depth
-                self.spent += self._sketch_cost
-                sketch = self.circuit.sketch(sliced, self.max_qubits)
-                largest = min(largest, max(sketch.tensor_bits, log2(max(1.0, sketch.contraction.largest))))
-                if sketch.width <= self.max_qubits and not self._unusable(sketch):
-                    score = log_variance(sketch, self.shots) if self.shots else self.objective.score(sketch, None)
-                    least, best = min((least, best), (score, sliced), key=lambda own: own[0])
-            joinable = largest <= MOST_TENSOR_BITS
-            if times == depth or least == before < inf or (not joinable and largest >= larger):
-                break
-            times = min(depth, 2 * times)
+
+        def look(block: np.ndarray) -> tuple[Sketch, float]:
+            self.spent += self._sketch_cost
+            sketch = self.circuit.sketch(block, self.max_qubits)
+            if sketch.width > self.max_qubits or self._unusable(sketch):
+                return sketch, inf
+            return sketch, log_variance(sketch, self.shots) if self.shots else self.objective.score(sketch, None)
+
+        best = sliced(ends, blocks, bits, look)
         if best is not None:
             self._take(best)
 
