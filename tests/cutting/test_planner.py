@@ -286,22 +286,22 @@ def test_a_search_takes_tensors_of_as_many_numbers_as_there_may_be(monkeypatch, 
     "shots, price", [(None, r"about [\d.e-]+ s of one core"), (10**5, r"[\d,]+ variants, of the order")]
 )
 def test_a_refusal_says_the_narrowest_width_that_would_do_and_its_price(shots, price):
-    """Two dense clusters of 6 qubits: pairs take too much to be joined again, clusters do not."""
-    circuit = QuantumCircuit(12)
+    """Two dense clusters of 4 qubits: pairs take too much to be joined again, clusters do not."""
+    circuit = QuantumCircuit(8)
     for _ in range(2):
-        for first in (0, 6):
-            for a in range(first, first + 6):
+        for first in (0, 4):
+            for a in range(first, first + 4):
                 for b in range(first, a):
                     circuit.cz(b, a)
                     circuit.ry(0.1 + a, [a, b])
-    circuit.cz(5, 6)
-    problem = problem_of(circuit, ["Z" * 12], np.ones((1, 1)))
+    circuit.cz(3, 4)
+    problem = problem_of(circuit, ["Z" * 8], np.ones((1, 1)))
     with pytest.raises(CuttingError, match=rf"finds a plan for is `max_qubits` (\d+): {price}") as refused:
-        make_plan(problem, max_qubits=2, shots=shots, plan_seconds=0.1, memory_bytes=1 << 17)
+        make_plan(problem, max_qubits=2, shots=shots, plan_seconds=0.02, memory_bytes=1 << 15)
     assert refused.value.field in ("max_qubits", "memory_bytes")
     said = int(str(refused.value).split("`max_qubits` ")[-1].split(":")[0])
-    assert 2 < said <= 6
-    assert max(f.width for f in make_plan(problem, max_qubits=said, shots=shots).fragments) <= said
+    assert 2 < said <= 4
+    assert max(f.width for f in make_plan(problem, max_qubits=said, shots=shots, plan_seconds=0).fragments) <= said
 
 
 def test_too_few_shots_get_the_plan_of_fewest_variants_or_a_refusal_that_names_it(monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import subprocess
 from pathlib import Path
@@ -14,17 +15,20 @@ KUBERNETES = ROOT / "launch/kubernetes"
 OVERLAYS = ("minimal", "qpu", "gpu")
 
 
+_FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
 @functools.cache
-def _text(folder: Path) -> str:
+def _objects(folder: Path) -> list[dict[str, Any]]:
     done = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return list(yaml.load_all(done.stdout, _FAST))
 
 
 def composed(overlay: str | Path) -> list[dict[str, Any]]:
     """The objects of an overlay (a name, or another folder with a kustomization)."""
     folder = overlay if isinstance(overlay, Path) else KUBERNETES / "overlays" / overlay
-    return list(yaml.safe_load_all(_text(folder)))
+    return copy.deepcopy(_objects(folder))
 
 
 def one(objects: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from tests.reconstruction.networks import (
     random_structure,
 )
 
+SEEDS = [1, pytest.param(2, marks=pytest.mark.slow)]
 LEGS = {"no leg": (), "upstream": (pauli_leg(),), "both": (pauli_leg(), preparation_leg())}
 
 
@@ -53,7 +54,7 @@ def draw(structure, legs, laws, exact, rng, shots):
     return tensors
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_predicted_variance_is_the_variance_of_repeated_experiments(seed: int) -> None:
     problem = sampled_problem(seed)
     rng = np.random.default_rng(100 + seed)
@@ -67,7 +68,7 @@ def test_predicted_variance_is_the_variance_of_repeated_experiments(seed: int) -
     np.testing.assert_allclose(predicted[live], seen[live], rtol=0.26, err_msg=f"seed {seed}")
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_variance_is_the_sum_over_shots_of_squared_influence(seed: int) -> None:
     """The infinitesimal jackknife in plain Python: move the weight of one outcome, see how the estimate moves."""
     structure, legs, laws, exact = sampled_problem(seed)
@@ -97,7 +98,7 @@ def test_variance_is_the_sum_over_shots_of_squared_influence(seed: int) -> None:
     np.testing.assert_allclose(variances(structure, tensors), total, rtol=0.02, err_msg=f"seed {seed}")
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_variance_agrees_with_the_bootstrap(seed: int) -> None:
     """Draw every variant's shots again from what was seen, and look how much the estimate moves."""
     structure, legs, laws, exact = sampled_problem(seed)
@@ -131,7 +132,7 @@ def test_where_the_gradient_vanishes_the_error_bar_is_wide_enough() -> None:
     which is conservative there: the deviation in error bars follows a normal law of half the width.
     """
     rng = np.random.default_rng(17)
-    inside, runs = 0, 400
+    inside, runs = 0, 200
     for _ in range(runs):
         coins = [coin(400, int(rng.binomial(400, 0.5))) for _ in range(2)]
         structure, tensors = product_of_coins(*coins)
@@ -197,7 +198,7 @@ def test_many_variants_that_rarely_flip_have_the_error_of_repetition() -> None:
     rng = np.random.default_rng(23)
     seen = [coin(shots, ones).samples.variants[0] for ones in range(shots + 1)]
     variances_ = []
-    for _ in range(60):
+    for _ in range(24):
         variants = []
         for part, ones in enumerate(rng.binomial(shots, flip, size=parts).tolist()):
             variants.append(replace(seen[ones], factors=np.array([part])))

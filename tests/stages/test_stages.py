@@ -183,7 +183,7 @@ def test_a_run_is_not_resumed_while_a_batch_is_being_done(planned):
 
 
 def test_results_that_another_node_wrote_are_waited_for_until_they_are_seen(problem, planned, tmp_path):
-    """NFS shows what others wrote late: here the reports come at once and the results three seconds later."""
+    """NFS shows what others wrote late: here the reports come at once and the results a second later."""
     standing = planned()
     execute_stage(standing.run, SOME, told=quiet)
     hidden = tmp_path / "hidden"
@@ -194,7 +194,7 @@ def test_results_that_another_node_wrote_are_waited_for_until_they_are_seen(prob
         for path in sorted(hidden.iterdir()):
             path.rename(standing.run / "fragments" / path.name)
 
-    timer = threading.Timer(3.0, show)
+    timer = threading.Timer(1.0, show)
     timer.start()
     standing = reconstruct_stage(standing.run, SOME, most=3, told=quiet)
     timer.join()
@@ -207,7 +207,7 @@ def test_reports_that_are_seen_late_are_waited_for(planned, tmp_path):
     execute_stage(standing.run, SOME, told=quiet)
     (standing.run / "stages/done").rename(tmp_path / "hidden")
     assert standing_of(standing.run).next == "execute"
-    timer = threading.Timer(2.0, lambda: (tmp_path / "hidden").rename(standing.run / "stages/done"))
+    timer = threading.Timer(1.0, lambda: (tmp_path / "hidden").rename(standing.run / "stages/done"))
     timer.start()
     assert reconstruct_stage(standing.run, SOME, told=quiet).round_index == 1
     timer.join()
