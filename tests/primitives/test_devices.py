@@ -75,7 +75,7 @@ def test_a_backend_with_a_name_is_reached_from_the_shell(circuit, tmp_path, own_
     with open(tmp_path / "circuit.qpy", "wb") as file:
         qpy.dump(circuit.assign_parameters([0.4]), file)
     named = {"QRMI_JOB_QPU_RESOURCES": "aer", "QRMI_JOB_QPU_TYPES": "qiskit-backend", "aer_QRMI_BACKEND": "aer"}
-    asked = ["run", str(tmp_path / "circuit.qpy"), "--observable", "Z3", "--max-qubits", "2", "--shots", "8000"]
+    asked = ["run", str(tmp_path / "circuit.qpy"), "--observable", "Z3", "--shots", "8000"]
     asked += ["--resources", str(tmp_path / "devices"), "--cache", "off", "--mitigation", "none", "--json"]
     for name, value in named.items():
         monkeypatch.setenv(name, value)

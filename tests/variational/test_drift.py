@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import networkx as nx
@@ -13,9 +11,9 @@ import pytest
 pytest.importorskip("qrmi")
 
 from tests.execution.qpu.test_qpu_moves import once_placed
-from tests.execution.qpu.test_qpu_run import ROOT, only_qpus, qpus
+from tests.execution.qpu.test_qpu_run import only_qpus, qpus, say
 
-__all__ = ["qpus"]  # a fixture
+__all__ = ["qpus", "say"]  # fixtures
 
 
 def republished(emulator, device, factor):
@@ -24,7 +22,7 @@ def republished(emulator, device, factor):
 
 
 @pytest.mark.timeout(400)
-def test_shots_that_remain_leave_a_qpu_whose_calibration_got_worse(qpus, tmp_path):
+def test_shots_that_remain_leave_a_qpu_whose_calibration_got_worse(qpus, say, tmp_path):
     emulator, run = qpus
     republished(emulator, "QPU_B", 2.0)  # so that QPU_A is the better one
     nx.write_edgelist(nx.cycle_graph(6), tmp_path / "ring.txt", data=False)
@@ -37,14 +35,11 @@ def test_shots_that_remain_leave_a_qpu_whose_calibration_got_worse(qpus, tmp_pat
         republished(emulator, "QPU_A", 20.0)
 
     thread = once_placed(tmp_path, worsen)
-    done = subprocess.run(
-        [
-            sys.executable, "-m", "apps.cli", "optimise", str(tmp_path / "ring.txt"), "--max-qubits", "4",
-            "--optimiser", "cobyla", "--iterations", "4", "--shots", "400", "--most-shots", "400", "--draws", "0",
-            "--policy", "fidelity", "--mitigation", "none", "--resources", str(only_qpus(tmp_path)),
-            "--out", str(run.out), "--engine", "embedded", "--cache", "off", "--json",
-        ],
-        cwd=ROOT, env=run.environ, capture_output=True, text=True, timeout=300,
+    done = say(
+        "optimise", str(tmp_path / "ring.txt"), "--max-qubits", "4",
+        "--optimiser", "cobyla", "--iterations", "4", "--shots", "400", "--most-shots", "400", "--draws", "0",
+        "--policy", "fidelity", "--mitigation", "none", "--resources", str(only_qpus(tmp_path)),
+        "--out", str(run.out), "--engine", "embedded", "--cache", "off", "--json",
     )  # fmt: skip
     thread.join()
     assert done.returncode == 0, done.stderr

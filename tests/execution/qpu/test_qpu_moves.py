@@ -67,10 +67,10 @@ def check_moved(emulator, folder, why):
 
 
 @pytest.mark.timeout(400)
-def test_pieces_behind_a_queue_that_grew_go_elsewhere_and_the_record_says_why(qpus, tmp_path):
-    emulator, run = qpus
+def test_pieces_behind_a_queue_that_grew_go_elsewhere_and_the_record_says_why(qpus, here, tmp_path):
+    emulator, _ = qpus
     thread = once_placed(tmp_path, lambda: crowd(emulator))
-    done, (folder,) = run("--resources", str(only_qpus(tmp_path)), *OPTIONS)
+    done, (folder,) = here("--resources", str(only_qpus(tmp_path)), *OPTIONS)
     thread.join()
     assert done.returncode == 0, done.stderr
     assert "leaves QPU_A" in done.stderr and "queue grew" in done.stderr
@@ -78,8 +78,8 @@ def test_pieces_behind_a_queue_that_grew_go_elsewhere_and_the_record_says_why(qp
 
 
 @pytest.mark.timeout(400)
-def test_pieces_that_wait_leave_a_qpu_whose_calibration_got_worse(qpus, tmp_path):
-    emulator, run = qpus
+def test_pieces_that_wait_leave_a_qpu_whose_calibration_got_worse(qpus, here, tmp_path):
+    emulator, _ = qpus
     slow = emulator.devices["QPU_A"]
 
     def worsen():
@@ -88,7 +88,7 @@ def test_pieces_that_wait_leave_a_qpu_whose_calibration_got_worse(qpus, tmp_path
         emulator.command("publish", {"device": "QPU_A"})
 
     thread = once_placed(tmp_path, worsen)
-    done, (folder,) = run("--resources", str(only_qpus(tmp_path)), *OPTIONS)
+    done, (folder,) = here("--resources", str(only_qpus(tmp_path)), *OPTIONS)
     thread.join()
     assert done.returncode == 0, done.stderr
     check_moved(emulator, folder, "error rates grew")

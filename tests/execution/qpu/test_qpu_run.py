@@ -137,7 +137,7 @@ def here(qpus, say):
 
 def test_a_plan_is_that_of_a_run_on_the_same_devices(say, here, tmp_path):
     """IQM's cannot measure in mid-circuit, so gates are cut by Hadamard tests; this machine's cores can."""
-    few = ["--shots", "400"]
+    few = ["--shots", "400", "--plan-seconds", "0.05"]
     asked = ["plan", str(tmp_path / "ghz.qasm"), "--observable", "Z0", "--observable", "Z7", "--observable", "Z0 Z7"]
     asked += ["--max-qubits", "4", *few]
 
@@ -152,12 +152,12 @@ def test_a_plan_is_that_of_a_run_on_the_same_devices(say, here, tmp_path):
 
 
 def test_the_same_run_again_costs_no_shot_and_the_record_says_who_had_measured(qpus, here, tmp_path):
-    """Two rounds of shots on two QPUs, mitigated; then again, in a process and a folder of its own."""
-    emulator, run = qpus
+    """Two rounds of shots on two QPUs, mitigated; then again, by task processes and in a folder of its own."""
+    emulator, _ = qpus
 
-    def asked(run, *more):
+    def asked(*more):
         where = ["--resources", str(resources), "--cache", str(tmp_path / "kept")]
-        done, (folder,) = run("--policy", "round_robin", *where, *more)
+        done, (folder,) = here("--policy", "round_robin", *where, *more)
         assert done.returncode == 0, done.stderr
         document, record = json.loads(done.stdout), json.loads((folder / "record.json").read_text())
         jobs = [job for device in emulator.devices.values() for job in device.jobs.values()]
@@ -170,12 +170,12 @@ def test_the_same_run_again_costs_no_shot_and_the_record_says_who_had_measured(q
         return document["estimates"], record, sum(shots for job in jobs for _, shots in job.work)
 
     resources, runs, bills = only_qpus(tmp_path, words="qubits=7 price_per_job=0.3 price_per_shot=0.0001"), [], []
-    first, record, paid = asked(here)
+    first, record, paid = asked()
     results = record["results"].values()
     assert {result["round"] for result in results} == {0, 1} and not any("cache" in result for result in results)
     for book in (tmp_path / "state").rglob("*.calibration"):
         book.unlink()  # the readout, too, is remembered by the cache
-    again, record, paid_again = asked(run)
+    again, record, paid_again = asked()
     assert paid_again == paid > 40_000
     assert again == first
     assert {(result["cache"], result["made_by"]) for result in record["results"].values()} == {
@@ -183,7 +183,7 @@ def test_the_same_run_again_costs_no_shot_and_the_record_says_who_had_measured(q
     }  # fmt: skip
     assert all(result["made_in_jobs"] for result in record["results"].values())
     assert record["cache"]["executed"] == 0 and record["cache"]["requests"] > 0
-    other, record, paid_other = asked(here, "--seed", "1")
+    other, record, paid_other = asked("--seed", "1")
     # A variant that reads no bit takes a shot that no device runs.
     assert paid_other > paid + 39_990 and other != first, "another seed is another repetition"
 
@@ -311,11 +311,11 @@ def test_a_killed_run_is_resumed_and_no_shot_is_paid_twice(qpus, say, tmp_path):
 
 def test_the_same_command_twice_takes_shots_of_its_own_and_leaves_nothing_behind(qpus, here, tmp_path):
     """Without a cache nothing is shared: two runs with one seed are two repetitions on a QPU."""
-    emulator, run = qpus
+    emulator, _ = qpus
     asked = ("--policy", "round_robin", "--resources", str(only_qpus(tmp_path)), "--shots", "900")
     received, values = [], []
-    for command in (here, run):
-        done, _ = command(*asked, "--mitigation", "none")
+    for _ in range(2):
+        done, _ = here(*asked, "--mitigation", "none")
         assert done.returncode == 0, done.stderr
         values.append([estimate["value"] for estimate in json.loads(done.stdout)["estimates"]])
         received.append(sum(device.received for device in emulator.devices.values()))
