@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import json
 import os
 import signal
 import subprocess
@@ -10,8 +12,11 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from apps.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCHER = ROOT / "launch/local_compss.sh"
@@ -37,6 +42,18 @@ def run(folder: Path, *command: object, timeout: float = 400) -> subprocess.Comp
     return subprocess.run(
         list(map(str, command)), env=environment(), cwd=folder, capture_output=True, text=True, timeout=timeout
     )
+
+
+def document(*command: object) -> dict[str, Any]:
+    """The JSON document of a command in this process, whose handlers of signals are put back."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            assert main(list(map(str, command))) == 0
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+    return dict(json.loads(out.getvalue()))
 
 
 def member(*arguments: object, **more: str) -> subprocess.Popen[str]:

@@ -19,7 +19,7 @@ from tasks.runs import read_record
 from tasks.runtime.cluster_folder import Cluster, check_address, check_host, find_cluster, prepare_folder
 from tasks.runtime.dask_cluster import ClusterEngine
 from tasks.runtime.errors import EngineError
-from tests.engines.launching import ROOT, environment, member, run, running_cluster, said
+from tests.engines.launching import ROOT, document, environment, member, running_cluster, said
 
 pytestmark = [pytest.mark.uses("embedded engine"), pytest.mark.xdist_group("cluster")]
 CIRCUIT = [ROOT / "apps/circuits/vqe40.qasm", "--observable", "Z0 Z1 Z20", "--max-qubits", "16"]  # takes seconds
@@ -30,9 +30,7 @@ RUN = [sys.executable, "-m", "apps.cli", "run"]
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     """What one machine finds."""
-    done = run(tmp_path_factory.mktemp("alone"), *RUN, *ARGUMENTS)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)["estimates"]
+    return document("run", *ARGUMENTS, "--out", tmp_path_factory.mktemp("alone"))["estimates"]
 
 
 def started(folder, cluster):
@@ -107,9 +105,7 @@ def test_a_scheduler_that_dies_is_one_line_and_the_run_is_resumed(tmp_path, alon
     (path,) = (tmp_path / "runs").iterdir()
     assert read_record(path)["status"] == "failed"
     with running_cluster(tmp_path / "cluster", {"CPU": 1}):
-        done = run(tmp_path, sys.executable, "-m", "apps.cli", "resume", path, "--json")
-        assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout)["estimates"] == alone
+        assert document("resume", path, "--json")["estimates"] == alone
 
 
 def test_a_node_whose_environment_differs_is_told_in_one_line_and_does_not_take_part(cluster, own_folder, capsys):

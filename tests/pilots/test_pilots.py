@@ -26,7 +26,7 @@ from tasks.runtime.dask_futures import wait_on
 from tasks.runtime.errors import EngineError
 from tasks.runtime.file_lock import lock
 from tests.engines import work
-from tests.engines.launching import ROOT, environment, run
+from tests.engines.launching import ROOT, document, environment
 
 pytestmark = [pytest.mark.uses("embedded engine"), pytest.mark.xdist_group("cluster")]
 CIRCUIT = [ROOT / "apps/circuits/vqe40.qasm", "--observable", "Z0 Z1 Z20", "--max-qubits", "16"]
@@ -91,9 +91,7 @@ def left_of(folder):
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     """What one machine finds."""
-    done = run(tmp_path_factory.mktemp("alone"), *QOMPASS, "run", *ARGUMENTS)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)["estimates"]
+    return document("run", *ARGUMENTS, "--out", tmp_path_factory.mktemp("alone"))["estimates"]
 
 
 def on_pilot(folder, name, *arguments):
@@ -228,7 +226,13 @@ def test_what_a_killed_keeper_left_is_seen_and_its_folder_is_used_again(pilots):
     assert (again.folder / "key.pem").read_text() != key
 
 
-def test_only_one_of_two_starts_of_a_name_succeeds(pilots):
+def test_only_one_of_two_starts_of_a_name_succeeds_in_a_folder_that_is_the_users_alone(pilots):
+    folder = pilot_folder("one")
+    folder.mkdir(parents=True)
+    folder.chmod(0o755)
+    with pytest.raises(PilotError, match="others may use it"):
+        start_pilot("one", "local", 1, 600)
+    folder.chmod(0o700)
     found = []
 
     def start():
@@ -247,6 +251,23 @@ def test_only_one_of_two_starts_of_a_name_succeeds(pilots):
     assert "lives already" in refusal or "is being started by another process" in refusal
     with pytest.raises(PilotError, match="lives already: `qompass pilot stop one`"):
         start_pilot("one", "local", 1, 600)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert all(path.stat().st_mode & 0o077 == 0 for path in folder.glob("*.pem"))
+    key = (folder / "key.pem").read_text().splitlines()[1]
+    for line in left_of(pilots):
+        assert key not in line
+
+
+def test_somebody_who_keeps_a_pilot_is_seen_by_the_lock(pilots):
+    pilot = start_pilot("one", "local", 1, 600, units={"CPU": 1})
+    assert is_alive(pilot)
+    stop_pilot("one")
+    assert not pilot.folder.exists()
+    pilot.folder.mkdir(mode=0o700)
+    with (pilot.folder / LOCK).open("w") as file:
+        lock(file.fileno())  # of the open file, which says nothing of a process
+        assert not is_alive(pilot)
+    (pilot.folder / LOCK).unlink()
 
 
 @pytest.mark.parametrize(
@@ -293,21 +314,6 @@ def test_sizes_that_do_not_fit_are_refused_and_change_nothing(pilot):
     assert pilot_status("one").wanted == 2
 
 
-def test_a_folder_that_others_may_use_is_refused(pilots):
-    folder = pilot_folder("one")
-    folder.mkdir(parents=True)
-    folder.chmod(0o755)
-    with pytest.raises(PilotError, match="others may use it"):
-        start_pilot("one", "local", 1, 600)
-    folder.chmod(0o700)
-    start_pilot("one", "local", 1, 600, units={"CPU": 1})
-    assert folder.stat().st_mode & 0o777 == 0o700
-    assert all(path.stat().st_mode & 0o077 == 0 for path in folder.glob("*.pem"))
-    key = (folder / "key.pem").read_text().splitlines()[1]
-    for line in left_of(pilots):
-        assert key not in line
-
-
 def test_a_damaged_folder_is_one_line(pilots):
     folder = pilot_folder("one")
     folder.mkdir(parents=True, mode=0o700)
@@ -316,18 +322,6 @@ def test_a_damaged_folder_is_one_line(pilots):
         with pytest.raises(PilotError, match=words):
             pilot_status("one")
     (folder / "pilot.json").unlink()
-
-
-def test_somebody_who_keeps_a_pilot_is_seen_by_the_lock(pilots):
-    pilot = start_pilot("one", "local", 1, 600, units={"CPU": 1})
-    assert is_alive(pilot)
-    stop_pilot("one")
-    assert not pilot.folder.exists()
-    pilot.folder.mkdir(mode=0o700)
-    with (pilot.folder / LOCK).open("w") as file:
-        lock(file.fileno())  # of the open file, which says nothing of a process
-        assert not is_alive(pilot)
-    (pilot.folder / LOCK).unlink()
 
 
 def test_status_shows_nodes_devices_and_runs(pilot, say):

@@ -21,11 +21,24 @@ from tasks.runtime.cluster_folder import find_cluster
 from tasks.runtime.dask_cluster import ClusterEngine
 from tests.engines import work
 from tests.engines.launching import ROOT, environment
-from tests.pilots.test_pilots import QOMPASS, estimates, pilots, submit, wait_until
+from tests.pilots.test_pilots import QOMPASS, estimates, pilots, pilots_in, submit, wait_until
 
 __all__ = ["pilots"]
 pytestmark = [pytest.mark.uses("embedded engine"), pytest.mark.xdist_group("cluster")]
 CIRCUIT = [ROOT / "apps/circuits/ghz12.qasm", "--observable", "Z0 Z11", "--max-qubits", "6", "--shots", "3000"]
+
+
+@pytest.fixture(scope="module")
+def living(tmp_path_factory):
+    """A pilot of one node, for the tests that change nothing of it: its folder."""
+    with pilots_in(tmp_path_factory.mktemp("living")):
+        yield start_pilot("one", "local", 1, 600, units={"CPU": 1}).folder
+
+
+@pytest.fixture
+def pilot(living, monkeypatch):
+    monkeypatch.setenv("QOMPASS_PILOTS", str(living.parent))
+    return living
 
 
 def order_of_start(*runs):
@@ -36,12 +49,11 @@ def order_of_start(*runs):
     return [number for _, number in sorted(begun)]
 
 
-def test_runs_take_turns_whoever_came_first_and_nobody_catches_up_alone(pilots):
-    folder = start_pilot("one", "local", 1, 600, units={"CPU": 1}).folder
-    engines = [ClusterEngine(find_cluster(str(folder))) for _ in range(2)]
+def test_runs_take_turns_whoever_came_first_and_nobody_catches_up_alone(pilot, tmp_path):
+    engines = [ClusterEngine(find_cluster(str(pilot))) for _ in range(2)]
     try:
         submit(engines[0], 1, 0.0)[0].result()  # its process has started
-        gate = pilots / "gate"
+        gate = tmp_path / "gate"
         first = submit(engines[0], 15, 0.0)
         held = engines[0].submit(work.until_there, (str(gate),), {}, {}, work.until_there.resources)
         first += submit(engines[0], 25, 0.0)
@@ -61,19 +73,23 @@ def test_runs_take_turns_whoever_came_first_and_nobody_catches_up_alone(pilots):
             engine.close()
 
 
-def test_status_counts_the_tasks_of_each_run_and_the_time_they_held(pilots):
-    folder = start_pilot("one", "local", 1, 600, units={"CPU": 1}).folder
-    engine = ClusterEngine(find_cluster(str(folder)), "20261128-171834-15d1be")
+def test_status_counts_the_tasks_of_each_run_and_the_time_they_held(pilot):
+    name = "20261128-171834-15d1be"  # by which `qompass runs show` knows it
+
+    def told():
+        (run,) = [run for run in pilot_status("one").runs if run["run"] == name]
+        return run
+
+    engine = ClusterEngine(find_cluster(str(pilot)), name)
     try:
         for future in submit(engine, 5, 0.1):
             assert future.result().value
-        (run,) = pilot_status("one").runs
-        assert run["run"] == "20261128-171834-15d1be"  # by which `qompass runs show` knows it
+        run = told()
         assert run["here"] and run["tasks"] == 5 and run["waiting"] == 0 and run["busy_s"] >= 0.5
         assert 0 < pilot_status("one").devices["CPU"]["busy_share"] <= 1
     finally:
         engine.close()
-    wait_until(lambda: not pilot_status("one").runs[0]["here"], "it is still there")
+    wait_until(lambda: not told()["here"], "it is still there")
 
 
 @pytest.mark.parametrize("task", ["execute", "execute_on_QPU_A", "tensor"])
