@@ -60,7 +60,7 @@ def draw_places(law: np.ndarray, shots: int, rng: np.random.Generator) -> tuple[
     drawn = np.searchsorted(sums, np.sort(rng.random(shots)) * (_BELOW_ONE * sums[-1]), side="right")
     ends = np.empty(shots, dtype=bool)  # of each place's shots, the last
     np.not_equal(drawn[1:], drawn[:-1], out=ends[:-1])
-    ends[-1] = True
+    ends[-1:] = True
     last = ends.nonzero()[0]
     counts = last + 1
     counts[1:] -= last[:-1] + 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -57,21 +58,18 @@ def tensor_values(samples: SampledData, num_factors: int, half: int | None = Non
 
 def variant_entries(legs: Sequence[LegSettings], variant: VariantData) -> VariantEntries:
     """Enumerate the raw columns that a variant determines: one or two for each leg."""
-    columns = np.zeros((1, 0), dtype=np.int64)
-    masks = np.zeros((1, variant.counts.num_bits), dtype=bool)
-    for leg, setting, bit in zip(legs, variant.settings, variant.leg_bits, strict=True):
-        new_columns, new_masks = [], []
-        for raw in np.flatnonzero(leg.columns[:, 0] == setting):
-            signed = bool(leg.columns[raw, 1])
-            if signed and bit < 0:
-                continue
-            mask = masks.copy()
-            if signed:
-                mask[:, bit] ^= True
-            new_columns.append(np.column_stack([columns, np.full(len(columns), raw, dtype=np.int64)]))
-            new_masks.append(mask)
-        columns = np.concatenate(new_columns) if new_columns else np.zeros((0, columns.shape[1] + 1), dtype=np.int64)
-        masks = np.concatenate(new_masks) if new_masks else np.zeros((0, masks.shape[1]), dtype=bool)
+    choices = [
+        np.flatnonzero((leg.columns[:, 0] == setting) & ((bit >= 0) | (leg.columns[:, 1] == 0)))
+        for leg, setting, bit in zip(legs, variant.settings, variant.leg_bits, strict=True)
+    ]
+    sizes = tuple(map(len, choices))
+    picks = np.indices(sizes).reshape(len(sizes), prod(sizes))
+    columns = np.empty((prod(sizes), len(sizes)), dtype=np.int64)
+    masks = np.zeros((prod(sizes), variant.counts.num_bits), dtype=bool)
+    for leg, (own, choice, bit) in enumerate(zip(legs, choices, variant.leg_bits, strict=True)):
+        columns[:, leg] = choice[picks[leg]]
+        if bit >= 0:
+            masks[:, bit] ^= own.columns[columns[:, leg], 1] != 0
     return VariantEntries(columns, masks)
 
 

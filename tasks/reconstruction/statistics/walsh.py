@@ -111,10 +111,11 @@ def _batches_of(
     for leg, option in enumerate(options):
         flags_of.append(list(dict.fromkeys(flags for _, flags in option)))
         kinds[:, leg] = np.array([flags_of[-1].index(flags) for _, flags in option])[of_members[:, leg]]
-    patterns, which = np.unique(kinds, axis=0, return_inverse=True)
+    known_of = tuple(map(len, flags_of))
+    which = np.ravel_multi_index(tuple(kinds.T), known_of) if known_of else np.zeros(len(members), dtype=np.int64)
     made = []
-    for number, part in _parts(which.reshape(-1), np.ones(len(members), dtype=bool)):
-        signs = [known[k] for known, k in zip(flags_of, patterns[number].tolist(), strict=True)]
+    for number, part in _parts(which, np.ones(len(members), dtype=bool)):
+        signs = [known[k] for known, k in zip(flags_of, np.unravel_index(number, known_of), strict=True)]
         if any(not flags for flags in signs):
             continue  # a setting without a usable column determines no entry
         settings = of_members[part]
