@@ -31,27 +31,29 @@ INLINE_FRAGMENT_S = 2.7e-3
 INLINE_NUMBER_S = 2.6e-8
 ENGINE_RUN_S = 0.82  # of a run that is not: an engine and its first process start
 ENGINE_NUMBER_S = 3.5e-8  # and a number of its tensors goes to the process that contracts them
-# Of a sampled one, in two rounds of shots: the run, a fragment, a variant, a distinct outcome of one; and each leg of a
-# variant that reads so many bits that it is looked at alone.
-ROUNDS_RUN_S = 0.039
-ROUNDS_FRAGMENT_S = 0.007
-ROUNDS_VARIANT_S = 0.00011
-ROUNDS_OUTCOME_S = 2.7e-07
-ROUNDS_LEG_S = 0.00036
+# Of a sampled one, in two rounds of shots: the run, a fragment, its variants that read the same bits, each variant, a
+# distinct outcome of one; and each leg of a variant that reads so many bits that it is looked at alone.
+ROUNDS_RUN_S = 0.023
+ROUNDS_FRAGMENT_S = 0.0043
+ROUNDS_GROUP_S = 0.0024
+ROUNDS_VARIANT_S = 0.00012
+ROUNDS_OUTCOME_S = 3.4e-07
+ROUNDS_LEG_S = 0.001
 # What draws take in whole runs, where all of a round's are made together (of `Speed`, in place of a CPU's own).
 DRAWN_GATES = 1.6  # times what gates take otherwise
 DRAWN_TOGETHER = {"draw": 2e-5, "place": 1.8e-8, "shot": 3.4e-8}
-# Of the estimates: the run, a fragment of each term; of sampled ones, with their errors: the run, a fragment, a
-# variant, a distinct outcome, a leg as above.
+# Of the estimates: the run, a fragment of each term; of sampled ones, with their errors: the run, a fragment, its
+# variants that read the same bits, each variant, a distinct outcome, a leg as above.
 JOIN_RUN_S = 2.5e-3
 JOIN_TERM_S = 9e-6
-ERRORS_RUN_S = 0.01
-ERRORS_FRAGMENT_S = 0.0016
-ERRORS_VARIANT_S = 1.7e-06
-ERRORS_OUTCOME_S = 1.7e-07
-ERRORS_LEG_S = 0.00024
+ERRORS_RUN_S = 0.0073
+ERRORS_FRAGMENT_S = 0.001
+ERRORS_GROUP_S = 0.00055
+ERRORS_VARIANT_S = 1.6e-06
+ERRORS_OUTCOME_S = 2.2e-07
+ERRORS_LEG_S = 0.00038
 # In both: what each outcome that a variant can have is worth to a term asked for; all of them counted as so many more.
-ERRORS_PLACE_S = 5.2e-08
+ERRORS_PLACE_S = 4.1e-08
 ERRORS_PLACE_TERMS = 4
 ERRORS_PLACE_BITS = 12  # variants with more bits are looked at alone
 

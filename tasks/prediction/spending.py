@@ -17,6 +17,7 @@ from scheduler_policies.machine import (
     ENGINE_NUMBER_S,
     ENGINE_RUN_S,
     ERRORS_FRAGMENT_S,
+    ERRORS_GROUP_S,
     ERRORS_LEG_S,
     ERRORS_OUTCOME_S,
     ERRORS_PLACE_BITS,
@@ -31,6 +32,7 @@ from scheduler_policies.machine import (
     JOIN_RUN_S,
     JOIN_TERM_S,
     ROUNDS_FRAGMENT_S,
+    ROUNDS_GROUP_S,
     ROUNDS_LEG_S,
     ROUNDS_OUTCOME_S,
     ROUNDS_RUN_S,
@@ -41,6 +43,7 @@ from tasks.cutting.cost import greedy_contraction
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment
 from tasks.cutting.seconds import exact_fragment_seconds, joining_seconds, sampled_fragment_seconds
+from tasks.cutting.variants import leg_choices, measurement_groups
 from tasks.execution.jobs import count_measuring, equal_jobs, exact_jobs
 from tasks.execution.works import noise_shares, works_of
 from tasks.prediction.bill import RoundShots, billed
@@ -206,8 +209,8 @@ def predicted_spending(
             busiest += INLINE_RUN_S + len(last) * INLINE_FRAGMENT_S + stored * INLINE_NUMBER_S
     else:
         each = sum(own[0].shots for own in works if own)
-        errors = ERRORS_VARIANT_S, ERRORS_OUTCOME_S, ERRORS_LEG_S
-        rounds = ROUNDS_VARIANT_S, ROUNDS_OUTCOME_S, ROUNDS_LEG_S
+        errors = ERRORS_GROUP_S, ERRORS_VARIANT_S, ERRORS_OUTCOME_S, ERRORS_LEG_S
+        rounds = ROUNDS_GROUP_S, ROUNDS_VARIANT_S, ROUNDS_OUTCOME_S, ROUNDS_LEG_S
         contraction = _CONTRACTIONS * greedy_flops(plan) / CONTRACTION_FLOPS
         contraction += ERRORS_RUN_S + len(last) * ERRORS_FRAGMENT_S + _evaluated(plan, last, each, *errors)
         if here:
@@ -268,27 +271,39 @@ def _works(plan: Plan, rounds: Sequence[float], exact: bool, shares: tuple[float
     ]
 
 
-def _evaluated(plan: Plan, works: Sequence[Work], shots: float, variant: float, outcome: float, leg: float) -> float:
+def _evaluated(
+    plan: Plan, works: Sequence[Work], shots: float, group: float, variant: float, outcome: float, leg: float
+) -> float:
     """Seconds that evaluating counts takes.
 
     Args:
         plan: the plan.
         works: its fragments.
         shots: of a variant.
+        group: seconds of those that read the same bits for the same entries.
         variant: seconds of each.
         outcome: seconds of a distinct one.
         leg: seconds of each leg of a variant that is looked at alone.
     """
     seconds = 0.0
     for work in works:
-        fragment = plan.fragments[work.fragment]
-        bits, shares = _bits_read(fragment, plan.schemes[work.fragment], work.measured)
+        fragment, schemes = plan.fragments[work.fragment], plan.schemes[work.fragment]
+        bits, shares = _bits_read(fragment, schemes, work.measured)
         together = bits <= ERRORS_PLACE_BITS
         places = float(shares[together] @ 2.0 ** bits[together]) * (ERRORS_PLACE_TERMS + len(plan.factor_index))
-        seen = float(shares @ np.minimum(shots, 2.0**bits))
-        alone = float(shares[~together].sum()) * max(1, len(fragment.legs))
+        seen = float(shares @ (shots / (1 + shots / 2.0**bits)))  # where these are as unlike as a random state's
+        shared, alone = float(shares[together].sum()), float(shares[~together].sum()) * max(1, len(fragment.legs))
+        seconds += group * shared * min(work.variants, _groups(fragment, schemes))
         seconds += work.variants * (variant + outcome * seen + places * ERRORS_PLACE_S + alone * leg)
     return seconds
+
+
+def _groups(fragment: Fragment, schemes: Sequence[Scheme]) -> int:
+    """How many groups of variants there are that read the same bits for entries of the same signs."""
+    groups = len(measurement_groups(fragment))
+    for settings in leg_choices(fragment, tuple(schemes)):
+        groups *= len({own.measured for own in settings})
+    return groups
 
 
 def _bits_read(fragment: Fragment, schemes: Sequence[Scheme], measured: int) -> tuple[np.ndarray, np.ndarray]:
