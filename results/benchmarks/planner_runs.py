@@ -348,8 +348,8 @@ def _dense(qubits: int, layers: int) -> QuantumCircuit:
     return _turned(nx.random_regular_graph(5, qubits, seed=_SEED), layers, "rzz")
 
 
-def held_out() -> Iterator[Run]:
-    """Of other families, sizes and seeds than both; run once, after the constants were final."""
+def third() -> Iterator[Run]:
+    """Held out next, where fits to the two before were 84 % right in the median; constants are fitted to all three."""
     yield from _exact(
         [
             ("strip 3 x 10, 1 layer", partial(_strip, 10, 1), 14),
@@ -410,5 +410,151 @@ def held_out() -> Iterator[Run]:
             ("cliques 4 x 12, 2 layers", partial(_cliques, 4, 12, 2), 13, 3 * 10**6),
             ("strip 3 x 7, 2 layers", partial(_strip, 7, 2), 12, 10**6),
             ("random tree 36, 2 layers", partial(_random_tree, 36, 2), 14, 10**6),
+        ]
+    )
+
+
+def _torus(rows: int, columns: int, layers: int) -> QuantumCircuit:
+    return _turned(nx.grid_2d_graph(rows, columns, periodic=True), layers)
+
+
+def _prism(rungs: int, layers: int) -> QuantumCircuit:
+    return _turned(nx.circular_ladder_graph(rungs), layers, "cx")
+
+
+def _barbell(clique: int, path: int, layers: int) -> QuantumCircuit:
+    return _turned(nx.barbell_graph(clique, path), layers, "rzz")
+
+
+def _windmill(cliques: int, size: int, layers: int) -> QuantumCircuit:
+    """Cliques that share one qubit."""
+    return _turned(nx.windmill_graph(cliques, size), layers, "rzz")
+
+
+def _binomial(order: int, layers: int) -> QuantumCircuit:
+    return _turned(nx.binomial_tree(order), layers, "cx")
+
+
+def _geometric(qubits: int, radius: float, layers: int) -> QuantumCircuit:
+    """Random points in a square, those close together joined."""
+    return _turned(nx.random_geometric_graph(qubits, radius, seed=_SEED), layers)
+
+
+def _kicked(qubits: int, steps: int) -> QuantumCircuit:
+    """A kicked Ising chain with neighbours and the neighbours' neighbours."""
+    out = QuantumCircuit(qubits)
+    for _ in range(steps):
+        out.rx(0.7, range(qubits))
+        for reach in (1, 2):
+            for q in range(qubits - reach):
+                out.rzz(0.5 / reach, q, q + reach)
+    return out
+
+
+def _hubbard(sites: int, steps: int) -> QuantumCircuit:
+    """Hops along two chains, one a spin, and phases between them."""
+    out = QuantumCircuit(2 * sites)
+    out.x(range(0, 2 * sites, 3))
+    for _ in range(steps):
+        for spin in (0, 1):
+            for first in (0, 1):
+                for site in range(first, sites - 1, 2):
+                    out.rxx(0.4, 2 * site + spin, 2 * site + 2 + spin)
+                    out.ryy(0.4, 2 * site + spin, 2 * site + 2 + spin)
+        for site in range(sites):
+            out.cp(0.6, 2 * site, 2 * site + 1)
+    return out
+
+
+def _gadgets(qubits: int, number: int, length: int) -> QuantumCircuit:
+    """Exponentials of random Paulis on neighbours, as ladders of CX."""
+    rng = np.random.default_rng([_SEED, qubits, number, length])
+    out = QuantumCircuit(qubits)
+    out.ry(0.9, range(qubits))
+    for _ in range(number):
+        first = int(rng.integers(qubits - length + 1))
+        own = range(first, first + length)
+        turned = [q for q in own if rng.integers(2)]
+        for q in turned:
+            out.h(q)
+        for q in own[:-1]:
+            out.cx(q, q + 1)
+        out.rz(float(rng.uniform(0.2, 1.5)), own[-1])
+        for q in reversed(own[:-1]):
+            out.cx(q, q + 1)
+        for q in turned:
+            out.h(q)
+    return out
+
+
+def _syndromes(data: int, rounds: int) -> QuantumCircuit:
+    """Parities of neighbours written to helpers between them, turned a little before each round."""
+    out = QuantumCircuit(2 * data - 1)
+    for k in range(rounds):
+        for q in range(0, 2 * data - 1):
+            out.rx(0.3 + 0.1 * k + 0.02 * q, q)
+        for q in range(1, 2 * data - 1, 2):
+            out.cx(q - 1, q)
+            out.cx(q + 1, q)
+    return out
+
+
+def held_out() -> Iterator[Run]:
+    """Of other families, sizes and seeds than the three; written down before the last fit, run once, after it."""
+    yield from _exact(
+        [
+            ("torus 4 x 8, 1 layer", partial(_torus, 4, 8, 1), 18),
+            ("torus 3 x 6, 2 layers", partial(_torus, 3, 6, 2), 14),
+            ("prism 14, 2 layers", partial(_prism, 14, 2), 15),
+            ("prism 40, 1 layer", partial(_prism, 40, 1), 16),
+            ("prism 20, 2 layers", partial(_prism, 20, 2), 17),
+            ("barbell 12, 20, 2 layers", partial(_barbell, 12, 20, 2), 18),
+            ("barbell 16, 12, 2 layers", partial(_barbell, 16, 12, 2), 18),
+            ("windmill 5 x 9, 2 layers", partial(_windmill, 5, 9, 2), 18),
+            ("windmill 3 x 15, 2 layers", partial(_windmill, 3, 15, 2), 20),
+            ("binomial tree 64, 2 layers", partial(_binomial, 6, 2), 20),
+            ("binomial tree 32, 4 layers", partial(_binomial, 5, 4), 20),
+            ("geometric 40, 2 layers", partial(_geometric, 40, 0.26, 2), 20),
+            ("geometric 60, 1 layer", partial(_geometric, 60, 0.22, 1), 21),
+            ("kicked 26, 3 steps", partial(_kicked, 26, 3), 16),
+            ("kicked 36, 2 steps", partial(_kicked, 36, 2), 15),
+            ("uncut kicked 19, 12 steps", partial(_kicked, 19, 12), 19),
+            ("uncut kicked 22, 6 steps", partial(_kicked, 22, 6), 22),
+            ("uncut geometric 21, 4 layers", partial(_geometric, 21, 0.45, 4), 21),
+            ("hubbard 14, 2 steps", partial(_hubbard, 14, 2), 16),
+            ("hubbard 30, 1 step", partial(_hubbard, 30, 1), 16),
+            ("gadgets 40, 90 of 4", partial(_gadgets, 40, 90, 4), 18),
+            ("gadgets 60, 50 of 5", partial(_gadgets, 60, 50, 5), 18),
+            ("syndromes 20, 8 rounds", partial(_syndromes, 20, 8), 18),
+            ("syndromes 40, 5 rounds", partial(_syndromes, 40, 5), 17),
+            ("modular adder 18", partial(mqt_bench, "modular_adder", 18), 14),
+        ]
+    )
+    yield from _sampled(
+        [
+            ("torus 3 x 5, 1 layer", partial(_torus, 3, 5, 1), 11, 10**6),
+            ("prism 9, 1 layer", partial(_prism, 9, 1), 11, 10**6),
+            ("prism 12, 1 layer", partial(_prism, 12, 1), 14, 2 * 10**6),
+            ("barbell 6, 8, 2 layers", partial(_barbell, 6, 8, 2), 9, 10**6),
+            ("barbell 10, 6, 2 layers", partial(_barbell, 10, 6, 2), 13, 3 * 10**6),
+            ("windmill 4 x 6, 2 layers", partial(_windmill, 4, 6, 2), 12, 10**6),
+            ("windmill 3 x 8, 1 layer", partial(_windmill, 3, 8, 1), 12, 10**6),
+            ("binomial tree 16, 2 layers", partial(_binomial, 4, 2), 10, 5 * 10**5),
+            ("binomial tree 32, 1 layer", partial(_binomial, 5, 1), 12, 10**6),
+            ("geometric 24, 1 layer", partial(_geometric, 24, 0.35, 1), 15, 10**6),
+            ("geometric 18, 2 layers", partial(_geometric, 18, 0.32, 2), 12, 3 * 10**5),
+            ("kicked 16, 1 step", partial(_kicked, 16, 1), 9, 10**6),
+            ("kicked 14, 2 steps", partial(_kicked, 14, 2), 10, 10**6),
+            ("hubbard 8, 1 step", partial(_hubbard, 8, 1), 10, 10**6),
+            ("hubbard 10, 1 step", partial(_hubbard, 10, 1), 12, 5 * 10**6),
+            ("gadgets 20, 40 of 3", partial(_gadgets, 20, 40, 3), 12, 10**6),
+            ("gadgets 24, 30 of 4", partial(_gadgets, 24, 30, 4), 15, 10**6),
+            ("gadgets 14, 20 of 3", partial(_gadgets, 14, 20, 3), 9, 3 * 10**5),
+            ("syndromes 8, 4 rounds", partial(_syndromes, 8, 4), 9, 10**6),
+            ("syndromes 12, 2 rounds", partial(_syndromes, 12, 2), 13, 10**6),
+            ("syndromes 16, 3 rounds", partial(_syndromes, 16, 3), 11, 10**6),
+            ("modular adder 12", partial(mqt_bench, "modular_adder", 12), 8, 10**6),
+            ("uncut kicked 14, 3 steps", partial(_kicked, 14, 3), 14, 10**6),
+            ("uncut gadgets 17, 20 of 3", partial(_gadgets, 17, 20, 3), 17, 10**7),
         ]
     )

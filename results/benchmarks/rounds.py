@@ -327,7 +327,7 @@ def report(found: list[dict], command: str) -> str:
             text[-1] += (
                 " So the largest ratio, that of the graph state of a line of 9, is no bar that is too careful: its"
                 " value rests on one variant of 28 shots that all agree, and who claimed half would claim 0.31 of what"
-                " they leave open. With 1,000 shots a variant it is 1.5."
+                " they leave open."
             )
     return "\n\n".join(text) + "\n"
 

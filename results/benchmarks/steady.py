@@ -12,6 +12,8 @@ import contextlib
 import time
 from collections.abc import Iterator
 
+from threadpoolctl import threadpool_limits
+
 from tasks.runs import RunDirectory
 
 STAGES = ("execute", "reconstruct")
@@ -26,6 +28,7 @@ class SteadyClock:
     """How fast the processor is beside some work, as part of the fastest that was seen."""
 
     def __init__(self) -> None:
+        threadpool_limits(limits=1)  # from here on: threads that wait for each other would count as work
         began, self._least = time.perf_counter(), _loop()
         while time.perf_counter() - began < _FIRST_S:
             self._least = min(self._least, _loop())
