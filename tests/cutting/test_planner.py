@@ -189,7 +189,7 @@ def test_a_large_qft_is_planned_or_refused_in_one_line(qubits, widths, shots):
         else:
             assert max(f.width for f in plan.fragments) <= width
             json.dumps(plan_document(plan), allow_nan=False)
-    assert make_plan(problem, max_qubits=qubits).cuts == ()
+    assert make_plan(problem, max_qubits=qubits, shots=10**6).cuts == ()  # exact, pieces may be quicker
 
 
 def test_a_circuit_that_fits_asks_no_gate_for_its_form(monkeypatch):
