@@ -34,12 +34,13 @@ from tasks.execution.works import works_of
 from tasks.forecast import forecast
 from tasks.inputs.validation import make_problem
 from tasks.options import Options
-from tasks.prediction import Spending, greedy_flops, predicted_spending, shot_variances, variances_bytes
+from tasks.prediction import Spending, greedy_flops, predicted_spending, shot_variances, spending, variances_bytes
 from tasks.prediction.bill import RoundShots, billed
 from tasks.prediction.shot_outcomes import along_legs, outcomes_bytes
 from tasks.prediction.whole_variance import WholeVariance
 from tasks.reconstruction import contract, estimate_values
 from tasks.reconstruction.statistics.allocation import first_round_shots
+from tasks.reconstruction.statistics.walsh import variant_batches
 from tasks.runs import RunDirectory
 from tasks.workflow import run as run_problem
 from tests.cutting.test_predicted_cost import joined_by
@@ -497,3 +498,15 @@ def test_beside_qpus_a_simulator_is_asked_once_and_exactly_and_the_others_get_it
     variants = [work.variants for work in works]
     first = first_round_shots(sum(variants), total) * (1 - variants[one] / sum(variants))
     assert mixed.price == pytest.approx(0.001 * (total * 0.75 + first), rel=0.01)
+
+
+@pytest.mark.parametrize("width", [2, 3])
+def test_groups_of_variants_are_those_that_are_evaluated_together(width):
+    problem = problem_of(brickwork(6, 2, np.random.default_rng(0)), ["ZZIIII", "XXIIII", "IIXXYI"], np.eye(3))
+    plan = make_plan(problem, max_qubits=width, shots=10**4)
+    assert len(plan.fragments) > 1
+    for job in sampled_jobs(plan, uniform_shots(plan, 10**4), 0):
+        schemes = plan.schemes[job.fragment.index]
+        samples = fragment_tensor(job.fragment, schemes, [(job, run_job(job))]).samples
+        batches, singles = variant_batches(samples)
+        assert spending._groups(job.fragment, schemes) == len(batches) and not singles

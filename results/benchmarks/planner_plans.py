@@ -130,9 +130,8 @@ def ours(case: Case) -> dict[str, Any]:
     for mode, shots in (("sampled", SHOTS), ("exact", None)):
         planning: list[float] = []
         while len(planning) < _TIMES and sum(planning) < _LONG_S:
-            problem = make_problem(
-                circuit, ["Z" * circuit.num_qubits]
-            )  # a new one: what is known of it is kept with it
+            # A new one: what is known of a problem is kept with it.
+            problem = make_problem(circuit, ["Z" * circuit.num_qubits])
             forget()
             gc.freeze()  # else one plan in dozens has to look through all that this program imported, for 0.2 s
             before, began = _clock().before(wait_s=_WAIT_S), time.process_time()

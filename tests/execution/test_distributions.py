@@ -168,6 +168,11 @@ def test_a_shot_finds_the_place_where_the_running_sum_passes_it(seed, width):
     assert (laws.reshape(-1)[found] > 0).all()
 
 
+def test_no_shots_draw_nothing():
+    places, counts = draw_places(np.full(1 << 7, 2.0**-7), 0, np.random.default_rng(0))
+    assert places.size == counts.size == 0
+
+
 def test_the_end_of_a_row_is_its_last_place_with_weight():
     class Ends:
         def random(self, shots):
