@@ -16,6 +16,7 @@ from tasks.model.tensor import Structure
 from tasks.reconstruction.contraction.network import network_of
 from tasks.reconstruction.contraction.path import Step, bind, find_paths
 
+_SETS = 1000  # that one network is contracted for, about: a loop asks for many
 _COLUMNS = 16  # behind an axis, from where a product is quicker with the axis where it stands
 
 
@@ -52,7 +53,7 @@ class Contraction:
         self._legs, self._num_factors = structure.legs, structure.num_factors
         network = network_of(structure)
         asked = structure.legs and structure.coefficients.nnz
-        self._tree = bind(structure, network, find_paths(network, seed=seed)[0]) if asked else None
+        self._tree = bind(structure, network, find_paths(network, uses=_SETS, seed=seed)[0]) if asked else None
         # What an observable takes of the terms, in their order in the tree.
         self._taken = structure.coefficients[:, self._tree.terms] if self._tree is not None else structure.coefficients
         self._ranks = tuple(bond.shape[0] for bond in structure.bonds)

@@ -22,7 +22,7 @@ SCRATCH_BYTES = 4 * _CHUNK_BYTES
 """What the products need beside their operands and results."""
 
 
-def alone(m: int, n: int, k: int) -> bool:
+def alone(m: float, n: float, k: float) -> bool:
     """Whether a product of these sizes is so large that nothing is gained by stacking several."""
     return m >= TALL and m * n * k >= LARGE_FLOPS
 

@@ -164,7 +164,7 @@ def _stacked_effort(
     return effort + (GATHER * products * m * k if counts[right] > 1 else 0.0)
 
 
-def stacked_effort(k: int, m: int, n: int, products: int, rights: int) -> float:
+def stacked_effort(k: float, m: float, n: float, products: int, rights: int) -> float:
     """Products of m x k and k x n matrices: each alone if large, else those that share the right one together.
 
     Args:
@@ -182,7 +182,7 @@ def stacked_effort(k: int, m: int, n: int, products: int, rights: int) -> float:
     return effort + min(CALL * groups, products * (SMALL_CALL + GATHER * n * k))
 
 
-def product_effort(*, k: int, m: int, n: int, products: int, lefts: int, rights: int) -> float:
+def product_effort(*, k: float, m: float, n: float, products: int, lefts: int, rights: int) -> float:
     """The same whichever operand is stacked and whatever the order of its axes; arguments as in ``stacked_effort``."""
     return min(stacked_effort(k, m, n, products, rights), stacked_effort(k, n, m, products, lefts))
 

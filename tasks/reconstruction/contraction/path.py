@@ -22,8 +22,9 @@ OPTIMAL_BELOW = 9
 """Fragments: exhaustive search still takes milliseconds."""
 _CANDIDATES = 4
 _REFINED_FOR = ("combo-15", "limit-64")  # multiply-adds and entries written, in cotengra's terms: small steps and large
-REFINE_ABOVE = 1e6
-"""Multiply-adds from which a second or two of refining a path pays."""
+REFINE_ABOVE = 1e8
+"""Multiply-adds a fragment from which refining a path pays: it takes milliseconds a fragment."""
+_COMPARE_ABOVE = 1e7  # and from which it pays to lay out several
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,17 @@ class Tree:
         return len(self.indices) - 1
 
 
-def find_paths(network: Network, *, seed: int = 0, repeats: int | None = None) -> tuple[Path, ...]:
+def is_refined(fragments: int, effort: float, uses: float) -> bool:
+    """Whether a path that takes so much effort is refined, where it is gone so often."""
+    return fragments >= OPTIMAL_BELOW and effort * uses > REFINE_ABOVE * fragments
+
+
+def find_paths(network: Network, *, uses: float = 1.0, seed: int = 0, repeats: int | None = None) -> tuple[Path, ...]:
     """Search contraction paths; deterministic for a seed.
 
     Args:
         network: the network.
+        uses: how often it is contracted.
         seed: of the random greedy search.
         repeats: greedy trials; None takes more for larger networks.
 
@@ -104,13 +111,14 @@ def find_paths(network: Network, *, seed: int = 0, repeats: int | None = None) -
             )
             found.append(optimizer(inputs, (), sizes))
     ranked = _ranked(network, found)
-    if len(inputs) >= OPTIMAL_BELOW and ranked[0][0] > REFINE_ABOVE:
+    if is_refined(len(inputs), ranked[0][0], uses):
         refined = []
         for minimize in _REFINED_FOR:
             tree = cotengra.ContractionTree.from_path(inputs, (), sizes, ssa_path=ranked[0][1])
             refined.append(tree.subtree_reconfigure(subtree_size=8, minimize=minimize, seed=seed).get_path())
         ranked = _ranked(network, refined + found)
-    return tuple(pairs for _, pairs in ranked[:_CANDIDATES])
+    several = ranked[0][0] * uses > _COMPARE_ABOVE * len(inputs)
+    return tuple(pairs for _, pairs in ranked[: _CANDIDATES if several else 1])
 
 
 def sliced_paths(

@@ -109,17 +109,25 @@ def schedule(
         MemoryLimitError: if no slicing fits; it says the least that works.
         ContractionCostError: if the work is out of reach.
     """
-    fragments = leaf_parts(structure, network, used_terms(structure))
-    candidates = [with_groups(network, p, fragments) for p in (paths or find_paths(network, seed=seed))]
+    terms = used_terms(structure)
+    fragments = leaf_parts(structure, network, terms)
+
+    def found(uses: float) -> list[Path]:
+        return [with_groups(network, p, fragments) for p in paths or find_paths(network, uses=uses, seed=seed)]
+
+    candidates = found(len(terms))
 
     def fitting() -> list[Schedule]:
         return [one for one in tried if memory_bytes is None or one.cost.peak_bytes <= memory_bytes]
 
     tried = [_sliced(structure, network, path, (), memory_bytes, gradients, ranks) for path in candidates]
     if memory_bytes is not None and len(network.leaves) > 2 and all(len(one.slices) > 1 for one in fitting()):
-        together = sliced_paths(network, candidates[:2], memory_bytes / (8 * _ARRAYS), seed=seed)
-        alone, found = tried, [_sliced(structure, network, *one, memory_bytes, gradients, ranks) for one in together]
-        tried = alone + found
+        # Slices repeat a contraction: its path is worth refining.
+        if (refined := found(math.inf)) != candidates:
+            tried += [_sliced(structure, network, path, (), memory_bytes, gradients, ranks) for path in refined]
+        together = sliced_paths(network, refined[:2], memory_bytes / (8 * _ARRAYS), seed=seed)
+        alone = tried
+        tried = alone + [_sliced(structure, network, *one, memory_bytes, gradients, ranks) for one in together]
         if not fitting():  # what is found together depends on the bound: the least said must work when it is given
             tried = alone
     if not fitting():

@@ -57,7 +57,7 @@ def draw_strings(
     rng = np.random.Generator(np.random.Philox(seed))
     exact = all(own.exact for own in outputs)
     network = network_of(asking_for(joined, np.zeros((0, len(outputs)), dtype=np.int64), [1] * len(outputs)))
-    paths = find_paths(network, seed=seed)
+    paths = find_paths(network, uses=shots, seed=seed)
     strings = np.full((1, len(outputs)), -1, dtype=np.int64)  # (distinct, fragment): outcome drawn, -1 for not yet
     counts = np.array([shots], dtype=np.int64)
     for fragment in fragments_in_turn(joined):

@@ -63,7 +63,7 @@ def most_likely(
     choosing, telling = [first for first, _ in halves], [second for _, second in halves]
     width = max(256, 8 * top) if beam is None else beam
     network = network_of(asking_for(joined, np.zeros((0, len(outputs)), dtype=np.int64), [1] * len(outputs)))
-    paths = find_paths(network, seed=seed)
+    paths = find_paths(network, uses=width, seed=seed)
     order = [(fragment, bit) for fragment in fragments_in_turn(joined) for bit in range(len(outputs[fragment].qubits))]
     fixed = [np.zeros(len(output.qubits), dtype=bool) for output in outputs]
     codes = np.zeros((1, len(outputs)), dtype=np.int64)
@@ -108,7 +108,7 @@ def string_probabilities(joined: Structure, outputs: Sequence[Outputs], bits: np
         for place, qubit in enumerate(output.qubits):
             codes[:, fragment] |= bits[:, qubit].astype(np.int64) << place
     fixed = [np.ones(len(output.qubits), dtype=bool) for output in outputs]
-    return _probabilities(joined, network, find_paths(network, seed=seed), outputs, fixed, codes)[0]
+    return _probabilities(joined, network, find_paths(network, uses=len(codes), seed=seed), outputs, fixed, codes)[0]
 
 
 def _probabilities(
