@@ -23,6 +23,7 @@ CONTRACTION_FLOPS = 5e10  # operations a second of contractions on one core, as 
 JOIN_FRAGMENT_S = 2.5e-4  # of a contraction, for each fragment
 JOIN_REFINE_S = 3.0e-3  # where the path is refined, for each fragment: subtrees of eight are searched twice over
 JOIN_NUMBER_S = 7.3e-9  # and for each number of the fragments' tensors, read and put in order
+JOIN_LEG_S = 2e-9  # and each of these at a cut end that takes the cut's matrix
 
 # Those that follow are fitted to whole runs (results/benchmarks/planner.md, `planner_seconds fit`).
 # Beside its work, of a run that is done in one process: the run, a fragment, a number of its tensors, which are stored.

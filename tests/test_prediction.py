@@ -254,7 +254,7 @@ def test_a_step_of_the_contraction_counts_once_for_all_terms_that_ask_the_same_o
     apart = [
         {tuple(row) for row in plan.factor_index[:, own].tolist()} for _, own in joined_by(found, len(plan.fragments))
     ]
-    flops = sum(each * len(rows) for (each, _), rows in zip(found.steps, apart, strict=True))
+    flops = sum(step.flops * len(rows) for step, rows in zip(found.steps, apart, strict=True))
     assert greedy_flops(plan) == flops < found.flops * len(plan.factor_index), f"seed {seed}"
     one = replace(plan, factor_index=np.repeat(plan.factor_index[:1], 5, axis=0))
     assert greedy_flops(one) == found.flops, "five times the same is asked once"

@@ -49,7 +49,7 @@ CONSTANTS = {
             "ROUNDS_VARIANT_S", "ROUNDS_OUTCOME_S", "JOIN_RUN_S", "ERRORS_RUN_S", "ERRORS_FRAGMENT_S",
             "ERRORS_VARIANT_S", "ERRORS_OUTCOME_S", "ERRORS_PLACE_S",
             "ROUNDS_LEG_S", "ERRORS_LEG_S", "ROUNDS_GROUP_S", "ERRORS_GROUP_S",
-            "JOIN_TERM_S", "JOIN_REFINE_S", "ENGINE_NUMBER_S",
+            "JOIN_TERM_S", "JOIN_REFINE_S", "JOIN_LEG_S", "ENGINE_NUMBER_S",
         ),
         spending,
     ),

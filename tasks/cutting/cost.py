@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import log2, prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import opt_einsum
@@ -102,6 +102,20 @@ def end_cost(leg: Leg, bond: np.ndarray, scheme: Scheme) -> float:
     return leg.kind.cost(bond if leg.end == 0 else bond.T, scheme)
 
 
+class GreedyStep(NamedTuple):
+    """One of a contraction.
+
+    Attributes:
+        flops: floating-point operations.
+        parts: what it joins: tensors, and earlier steps numbered behind all of these.
+        sizes: of its product of matrices: what is summed over, and either side.
+    """
+
+    flops: float
+    parts: tuple[int, ...]
+    sizes: tuple[float, float, float]
+
+
 @dataclass(frozen=True)
 class GreedyContraction:
     """Of one greedy path and one Pauli term; what a plan needs to know before a better path is searched.
@@ -109,12 +123,12 @@ class GreedyContraction:
     Attributes:
         flops: floating-point operations.
         largest: numbers of the largest array.
-        steps: those of each step, and what it is made of: tensors, and earlier steps numbered behind all of these.
+        steps: in order.
     """
 
     flops: float
     largest: float
-    steps: tuple[tuple[float, tuple[int, ...]], ...] = ()
+    steps: tuple[GreedyStep, ...] = ()
 
 
 def greedy_contraction(fragments: Sequence[Fragment], bonds: Sequence[np.ndarray]) -> GreedyContraction:
@@ -154,12 +168,16 @@ def contraction_of(tensors: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...])
                 inputs[place].add(pair)
     held = [frozenset(own) for own in inputs]
     parts, steps, total, largest = list(order), [], 0, 1
+
+    def entries(pairs: frozenset[Any]) -> int:
+        return prod(sizes[pair] for pair in pairs)
+
     for own in opt_einsum.paths.ssa_greedy_optimize(held, frozenset(), sizes):
-        every, kept = held[own[0]], held[own[0]]
-        for other in own[1:]:
-            every, kept = every | held[other], kept ^ held[other]
-        flops = prod(sizes[pair] for pair in every) * (1 + (len(kept) < len(every)))
-        steps.append((_as_float(flops), tuple(parts[part] for part in own)))
+        left, right = held[own[0]], held[own[1]] if own[1:] else frozenset()  # a single tensor is a step, too
+        every, kept = left | right, left ^ right
+        flops = entries(every) * (1 + (len(kept) < len(every)))
+        matrices = _as_float(entries(left & right)), _as_float(entries(left - right)), _as_float(entries(right - left))
+        steps.append(GreedyStep(_as_float(flops), tuple(parts[part] for part in own), matrices))
         total += flops
         largest = max(largest, prod(sizes[pair] for pair in kept))
         held.append(kept)

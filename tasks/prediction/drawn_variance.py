@@ -71,7 +71,7 @@ class DrawnVariance:
 
     @cached_property
     def _paths(self) -> Sequence[Path]:
-        return find_paths(network_of(self.structure))
+        return find_paths(network_of(self.structure), uses=self.draws * len(self.structure.factor_index))
 
     def beyond(self, shots: np.ndarray, _: np.ndarray) -> np.ndarray:
         """(observable,) variance beyond first order at (variant,) shots."""

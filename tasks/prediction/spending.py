@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
@@ -28,6 +28,7 @@ from scheduler_policies.machine import (
     INLINE_FRAGMENT_S,
     INLINE_NUMBER_S,
     INLINE_RUN_S,
+    JOIN_LEG_S,
     JOIN_REFINE_S,
     JOIN_RUN_S,
     JOIN_TERM_S,
@@ -39,16 +40,18 @@ from scheduler_policies.machine import (
     ROUNDS_VARIANT_S,
 )
 from tasks.cutting import Plan
-from tasks.cutting.cost import greedy_contraction
+from tasks.cutting.cost import GreedyStep, greedy_contraction
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment
 from tasks.cutting.seconds import exact_fragment_seconds, joining_seconds, sampled_fragment_seconds
+from tasks.cutting.sizes import tensor_numbers
 from tasks.cutting.variants import leg_choices, measurement_groups
 from tasks.execution.jobs import count_measuring, equal_jobs, exact_jobs
 from tasks.execution.works import noise_shares, works_of
 from tasks.prediction.bill import RoundShots, billed
 from tasks.prediction.shot_variances import ShotVariances
-from tasks.reconstruction.contraction.path import OPTIMAL_BELOW, REFINE_ABOVE
+from tasks.reconstruction.contraction.layout import product_effort
+from tasks.reconstruction.contraction.path import is_refined
 from tasks.reconstruction.statistics.allocation import first_round_shots
 from tasks.runtime import INLINE_S
 
@@ -81,24 +84,42 @@ def greedy_flops(plan: Plan) -> float:
 
     A step is done once for all terms that ask the same of the fragments that it joins.
     """
-    found, terms = greedy_contraction(plan.fragments, plan.bonds), len(plan.factor_index)
+    found = greedy_contraction(plan.fragments, plan.bonds)
     if not found.steps:
-        return found.flops * terms
+        return found.flops * len(plan.factor_index)
+    return sum(step.flops * products for step, products, _ in _counted_steps(plan, found.steps))
+
+
+def greedy_seconds(plan: Plan) -> float:
+    """How long that contraction takes: small products and moved numbers count for more than their operations."""
+    found, effort = greedy_contraction(plan.fragments, plan.bonds), 0.0
+    for step, products, parts in _counted_steps(plan, found.steps):
+        k, m, n = step.sizes
+        effort += product_effort(k=k, m=m, n=n, products=products, lefts=parts[0], rights=parts[-1])
+    return 2 * effort / CONTRACTION_FLOPS
+
+
+def _counted_steps(plan: Plan, steps: Sequence[GreedyStep]) -> Iterator[tuple[GreedyStep, int, list[int]]]:
+    """Each step, of how many distinct combinations of observable factors it is done, and of how many each part."""
+    if not steps:
+        return
     factors = max(fragment.num_factors for fragment in plan.fragments)
     # Random numbers whose sums are equal where, in practice, all factors are.
     table = np.random.default_rng(0).integers(0, 2**63, size=(len(plan.fragments), factors), dtype=np.uint64)
     asked = dict(enumerate(table[np.arange(len(plan.fragments)), plan.factor_index].T))
-    total = 0.0
-    for number, (flops, own) in enumerate(found.steps, len(plan.fragments)):
-        asked[number] = np.sum([asked.pop(part) for part in own], axis=0)
-        total += flops * len(np.unique(asked[number]))
-    return total
+    combinations = {number: len(np.unique(own)) for number, own in asked.items()}
+    for number, step in enumerate(steps, len(plan.fragments)):
+        asked[number] = np.sum([asked.pop(part) for part in step.parts], axis=0)
+        combinations[number] = len(np.unique(asked[number]))
+        yield step, combinations[number], [combinations[part] for part in step.parts]
 
 
 def refined_fragments(plan: Plan) -> int:
     """Fragments of a plan whose path is refined, which may take longer than the contraction; 0 where it is not."""
-    multiply_adds = greedy_contraction(plan.fragments, plan.bonds).flops / 2
-    return len(plan.fragments) if len(plan.fragments) >= OPTIMAL_BELOW and multiply_adds > REFINE_ABOVE else 0
+    steps = greedy_contraction(plan.fragments, plan.bonds).steps
+    sizes = [step.sizes for step in steps]
+    effort = sum(product_effort(k=k, m=m, n=n, products=1, lefts=1, rights=1) for k, m, n in sizes)
+    return len(plan.fragments) if is_refined(len(plan.fragments), effort, len(plan.factor_index)) else 0
 
 
 def once_each(plan: Plan) -> list[Fragment]:
@@ -118,7 +139,7 @@ def done_here(plan: Plan, devices: Sequence[Device], shots: float | None) -> boo
         return False
     if sum(cost.exact_bytes for cost in plan.costs) > _HERE_BYTES:
         return False
-    contraction = greedy_flops(plan) / CONTRACTION_FLOPS
+    contraction = greedy_seconds(plan)
     seconds = sum(map(exact_fragment_seconds, once_each(plan) if shots is None else plan.fragments)) + contraction
     if shots is not None:
         each = min(shots, _MOST_SHOTS) / max(1, sum(cost.variants for cost in plan.costs))
@@ -202,7 +223,8 @@ def predicted_spending(
         busiest = total if inline else busiest + ENGINE_RUN_S
     numbers = sum(cost.tensor_bytes for cost in plan.costs) / 8
     if shots is None:
-        contraction = joining_seconds(greedy_flops(plan), len(plan.fragments), numbers) + JOIN_RUN_S
+        contraction = joining_seconds(0.0, len(plan.fragments), numbers) + greedy_seconds(plan) + JOIN_RUN_S
+        contraction += sum(len(f.legs) * tensor_numbers(f) for f in plan.fragments) / 2 * JOIN_LEG_S
         contraction += plan.factor_index.size * JOIN_TERM_S + refined_fragments(plan) * JOIN_REFINE_S
         if here:
             stored = sum(work.numbers for work in last)
@@ -211,7 +233,7 @@ def predicted_spending(
         each = sum(own[0].shots for own in works if own)
         errors = ERRORS_GROUP_S, ERRORS_VARIANT_S, ERRORS_OUTCOME_S, ERRORS_LEG_S
         rounds = ROUNDS_GROUP_S, ROUNDS_VARIANT_S, ROUNDS_OUTCOME_S, ROUNDS_LEG_S
-        contraction = _CONTRACTIONS * greedy_flops(plan) / CONTRACTION_FLOPS
+        contraction = _CONTRACTIONS * greedy_seconds(plan) + refined_fragments(plan) * JOIN_REFINE_S
         contraction += ERRORS_RUN_S + len(last) * ERRORS_FRAGMENT_S + _evaluated(plan, last, each, *errors)
         if here:
             busiest += ROUNDS_RUN_S + len(last) * ROUNDS_FRAGMENT_S + _evaluated(plan, last, each, *rounds)

@@ -66,7 +66,7 @@ class WholeVariance:
         if found is None:
             return None
         twice, pairs, known = found
-        return cls(twice, pairs, find_paths(network_of(twice)), shown, values**2, known)
+        return cls(twice, pairs, find_paths(network_of(twice), uses=len(twice.factor_index)), shown, values**2, known)
 
     @property
     def quick(self) -> bool:

@@ -330,15 +330,16 @@ def test_a_predicted_contraction_does_not_depend_on_the_order_of_fragments():
         for order, one in zip(orders, found, strict=True)
     }
     assert len(steps) == 1, "the same fragments are joined, whatever they are numbered"
-    assert sum(flops for flops, _ in found[0].steps) == found[0].flops
+    assert sum(step.flops for step in found[0].steps) == found[0].flops
+    assert all(step.flops in (np.prod(step.sizes), 2 * np.prod(step.sizes)) for step in found[0].steps)
 
 
 def joined_by(contraction, tensors):
     """The flops of each step and the tensors that are one then."""
     parts = {number: (number,) for number in range(tensors)}
-    for number, (flops, own) in enumerate(contraction.steps, tensors):
-        parts[number] = sum((parts[part] for part in own), ())
-        yield flops, parts[number]
+    for number, step in enumerate(contraction.steps, tensors):
+        parts[number] = sum((parts[part] for part in step.parts), ())
+        yield step.flops, parts[number]
 
 
 def test_all_cuts_between_two_fragments_are_one_index_of_the_contraction(monkeypatch):
