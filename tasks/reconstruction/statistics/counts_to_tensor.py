@@ -80,13 +80,25 @@ def signs(variant: VariantData, masks: np.ndarray, start: int = 0, stop: int | N
     size that makes its mean what a device without readout errors would have given.
     """
     counts = variant.counts
-    bits = np.unpackbits(counts.outcomes[start:stop], axis=1, count=counts.num_bits, bitorder="little")
-    parity = (bits.astype(np.float32) @ masks.T.astype(np.float32)).astype(np.int64) & 1
+    outcomes = counts.outcomes[start:stop]
+    chosen = np.packbits(masks, axis=1, bitorder="little")
+    words = -(-max(outcomes.shape[1], chosen.shape[1]) // 8)
+    parity = np.zeros((len(outcomes), len(masks)), dtype=np.uint8)
+    for word, own in zip(_words(outcomes, words).T, _words(chosen, words).T, strict=True):
+        parity ^= np.bitwise_count(word[:, None] & own) & 1
     sign = 1.0 - 2.0 * parity
     if counts.readings is None:
         return sign
+    bits = np.unpackbits(outcomes, axis=1, count=counts.num_bits, bitorder="little")
     sizes = np.log(np.abs(counts.readings))
     return sign * np.exp(np.where(bits, sizes[:, 1], sizes[:, 0]) @ masks.T.astype(np.float64))
+
+
+def _words(packed: np.ndarray, words: int) -> np.ndarray:
+    """(row, byte) uint8, eight bits each, as (row, word) of 64."""
+    filled = np.zeros((len(packed), 8 * words), dtype=np.uint8)
+    filled[:, : packed.shape[1]] = packed
+    return filled.view(np.uint64)
 
 
 def _raw_sums(samples: SampledData, num_factors: int) -> tuple[np.ndarray, np.ndarray]:
