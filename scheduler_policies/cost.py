@@ -183,11 +183,11 @@ def _simulation_seconds(device: Device, work: Work) -> float:
     width, depth, branches = work.width, work.depth, work.branches
     if runs_exact(device, work):
         if work.compact_seconds:
-            return work.compact_seconds + work.numbers * device.speed.number
+            return device.speed.housekeeping * work.compact_seconds + work.numbers * device.speed.number
         sizes = work.outputs, work.factors, work.gates, work.passes, work.numbers, work.acted
         return exact_seconds(device, width, depth, branches, *sizes)
     if work.variant_seconds:
-        return work.variants * work.variant_seconds
+        return device.speed.housekeeping * work.variants * work.variant_seconds
     shots = work.variants * work.shots
     counts = work.variants, shots, work.gates, work.measured, work.acted
     return sampled_seconds(device, width, depth, branches, *counts)

@@ -79,6 +79,8 @@ class Speed:
         pair: one amplitude of one pair of branches for one factor (simulator).
         entry: one pair of branches of one factor (simulator; on a GPU, its host).
         number: one number of a fragment tensor, made and stored (simulator; on a GPU, its host).
+        contraction: one floating-point operation of a contraction, as a large product of matrices has it (simulator).
+        housekeeping: no seconds, but how many times as long as on a typical core everything else takes.
     """
 
     job: float = 0.0
@@ -94,6 +96,8 @@ class Speed:
     pair: float = 0.0
     entry: float = 0.0
     number: float = 0.0
+    contraction: float = 0.0
+    housekeeping: float = 1.0
 
 
 @dataclass(frozen=True)

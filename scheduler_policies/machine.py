@@ -11,7 +11,7 @@ from scheduler_policies.device import Device, Kind, Speed
 # measured; QPU: a superconducting machine with a 250 us repetition delay.
 CPU_SPEED = Speed(
     job=6e-3, circuit=2e-4, gate=1e-5, amplitude_gate=4.5e-10, grams=3e-4, amplitude_pass=1.1e-8, pair=3.4e-11,
-    entry=6.7e-8, number=5.9e-9, draw=1e-4, place=2.2e-8, shot=2e-8,
+    entry=6.7e-8, number=5.9e-9, draw=1e-4, place=2.2e-8, shot=2e-8, contraction=2e-11,
 )  # fmt: skip
 GPU_SPEED = replace(
     CPU_SPEED, job=0.2, circuit=0.02, gate=6e-5, amplitude_gate=2.5e-11, amplitude_pass=5e-10, pair=1e-11
@@ -19,7 +19,7 @@ GPU_SPEED = replace(
 QPU_SPEED = Speed(job=2.0, circuit=0.02, shot=2.5e-4, layer=1e-7)
 TYPICAL_CPU = Device("cpu", Kind.CPU, speed=CPU_SPEED)
 
-CONTRACTION_FLOPS = 5e10  # operations a second of contractions on one core, as a greedy path counts them
+CONTRACTION_FLOPS = 1 / CPU_SPEED.contraction  # operations a second on one core, as a greedy path counts them
 JOIN_FRAGMENT_S = 2.5e-4  # of a contraction, for each fragment
 JOIN_REFINE_S = 3.0e-3  # where the path is refined, for each fragment: subtrees of eight are searched twice over
 JOIN_NUMBER_S = 7.3e-9  # and for each number of the fragments' tensors, read and put in order
@@ -34,12 +34,12 @@ ENGINE_RUN_S = 0.82  # of a run that is not: an engine and its first process sta
 ENGINE_NUMBER_S = 3.5e-8  # and a number of its tensors goes to the process that contracts them
 # Of a sampled one, in two rounds of shots: the run, a fragment, its variants that read the same bits, each variant, a
 # distinct outcome of one; and each leg of a variant that reads so many bits that it is looked at alone.
-ROUNDS_RUN_S = 0.023
-ROUNDS_FRAGMENT_S = 0.0043
-ROUNDS_GROUP_S = 0.0024
-ROUNDS_VARIANT_S = 0.00012
-ROUNDS_OUTCOME_S = 3.4e-07
-ROUNDS_LEG_S = 0.001
+ROUNDS_RUN_S = 0.02
+ROUNDS_FRAGMENT_S = 0.0026
+ROUNDS_GROUP_S = 0.0018
+ROUNDS_VARIANT_S = 0.00013
+ROUNDS_OUTCOME_S = 1.1e-07
+ROUNDS_LEG_S = 0.00098
 # What draws take in whole runs, where all of a round's are made together (of `Speed`, in place of a CPU's own).
 DRAWN_GATES = 1.6  # times what gates take otherwise
 DRAWN_TOGETHER = {"draw": 2e-5, "place": 1.8e-8, "shot": 3.4e-8}
@@ -47,14 +47,14 @@ DRAWN_TOGETHER = {"draw": 2e-5, "place": 1.8e-8, "shot": 3.4e-8}
 # variants that read the same bits, each variant, a distinct outcome, a leg as above.
 JOIN_RUN_S = 2.5e-3
 JOIN_TERM_S = 9e-6
-ERRORS_RUN_S = 0.0073
-ERRORS_FRAGMENT_S = 0.001
-ERRORS_GROUP_S = 0.00055
+ERRORS_RUN_S = 0.0053
+ERRORS_FRAGMENT_S = 0.00071
+ERRORS_GROUP_S = 0.00059
 ERRORS_VARIANT_S = 1.6e-06
-ERRORS_OUTCOME_S = 2.2e-07
-ERRORS_LEG_S = 0.00038
+ERRORS_OUTCOME_S = 2e-07
+ERRORS_LEG_S = 0.00028
 # In both: what each outcome that a variant can have is worth to a term asked for; all of them counted as so many more.
-ERRORS_PLACE_S = 4.1e-08
+ERRORS_PLACE_S = 2.3e-08
 ERRORS_PLACE_TERMS = 4
 ERRORS_PLACE_BITS = 12  # variants with more bits are looked at alone
 

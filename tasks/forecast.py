@@ -18,7 +18,7 @@ import numpy as np
 
 from scheduler_policies import Device, Kind
 from scheduler_policies.cost import exact_seconds, state_bytes
-from scheduler_policies.machine import CONTRACTION_FLOPS, TYPICAL_CPU
+from scheduler_policies.machine import CPU_SPEED, TYPICAL_CPU
 from tasks.cut import asked_of_plan, asked_of_search, chosen_plan, compared_plans, only_noisy
 from tasks.cutting import CuttingError, Plan, make_plan, structure_of
 from tasks.cutting.cone_program import cone_program
@@ -290,8 +290,9 @@ def others(problem: Problem, options: Options, devices: Sequence[Device]) -> lis
         return []
 
 
-def uncut(problem: Problem) -> Uncut:
-    """What the circuit takes whole."""
+def uncut(problem: Problem, devices: Sequence[Device] = ()) -> Uncut:
+    """What the circuit takes whole, on a core as those of a run's devices."""
+    speed = next((device.speed for device in devices if device.kind is Kind.CPU), CPU_SPEED)
     circuit, qubits = problem.circuit, problem.num_qubits
     gates, factors = len(circuit.data), problem.terms.count
     index = {bit: k for k, bit in enumerate(circuit.qubits)}
@@ -306,18 +307,18 @@ def uncut(problem: Problem) -> Uncut:
             twos += high - low
     sides = np.minimum(np.arange(1, qubits), np.arange(qubits - 1, 0, -1))
     bond = float(2.0 ** min(np.minimum(bonds, sides).max(initial=0.0), log2(_MOST_BOND)))
-    product = gates * TYPICAL_CPU.speed.gate + (twos + factors * qubits) * _BOND_FLOPS * bond**3 / CONTRACTION_FLOPS
+    product = gates * speed.gate + (twos + factors * qubits) * _BOND_FLOPS * bond**3 * speed.contraction
     whole = partition(problem, ()).fragments
     programs = [product_program(fragment) for fragment in whole]
     if all(programs):
-        product = sum(program.seconds for program in programs if program is not None)
+        product = speed.housekeeping * sum(program.seconds for program in programs if program is not None)
         bond = 2.0 ** max((float(p.bonds.max(initial=0.0)) for p in programs if p is not None), default=0.0)
     followed = [pauli_program(fragment) for fragment in whole]
-    paulis = sum(program.seconds for program in followed if program is not None)
+    paulis = speed.housekeeping * sum(program.seconds for program in followed if program is not None)
     width = min(qubits, 1000)
-    amplitudes = exact_seconds(TYPICAL_CPU, width, 0, 0, 0, factors, gates)
+    amplitudes = exact_seconds(replace(TYPICAL_CPU, speed=speed), width, 0, 0, 0, factors, gates)
     apart = [cone_program(fragment, amplitudes) for fragment in whole]
-    cones = sum(program.seconds for program in apart if program is not None)
+    cones = speed.housekeeping * sum(program.seconds for program in apart if program is not None)
     return Uncut(
         amplitudes,
         state_bytes(width),

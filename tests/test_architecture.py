@@ -16,7 +16,15 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the top floor down; a file belongs to the longest prefix that matches.
 FLOORS = [
     ["apps"],
-    ["tasks.evaluate", "tasks.draw", "tasks.bound_runs", "tasks.sample_together", "tasks.stages", "tasks.pilots"],
+    [
+        "tasks.whole_runs",
+        "tasks.evaluate",
+        "tasks.draw",
+        "tasks.bound_runs",
+        "tasks.sample_together",
+        "tasks.stages",
+        "tasks.pilots",
+    ],
     ["tasks.workflow", "tasks.sample", "tasks.check"],
     ["tasks.dispatch"],
     ["tasks.forecast"],

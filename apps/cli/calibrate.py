@@ -9,12 +9,11 @@ import time
 from apps.cli.tables import table
 from apps.cli.terminal import SCHEMA, say
 from scheduler_policies import CPU_SPEED
-from scheduler_policies.machine import CONTRACTION_FLOPS
 from tasks.errors import QompassError
-from tasks.execution.calibration import calibrate as measure
 from tasks.execution.calibration import refined
 from tasks.execution.calibration_file import calibration_path, check_writable, write_calibration
 from tasks.runs import read_record
+from tasks.whole_runs import calibrated as measure
 
 
 def calibrate(arguments: argparse.Namespace) -> int:
@@ -42,7 +41,6 @@ def calibrate(arguments: argparse.Namespace) -> int:
     rows = [
         (name, f"{value:.3g}", f"{typical[name]:.3g}") for name, value in vars(found.speed).items() if typical[name]
     ]
-    rows.append(("contraction, flops/s", f"{found.contraction_flops:.3g}", f"{CONTRACTION_FLOPS:.3g}"))
     print(table(("seconds of", "this machine", "typical"), rows, right=(1, 2)))
     if found.gpu is not None:
         states, networks = (

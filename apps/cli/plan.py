@@ -41,7 +41,7 @@ def plan(arguments: argparse.Namespace) -> int:
     devices = run_devices(options.resources) or _last_resort()
     due = readouts_due(devices, options.mitigation) if options.sampled else {}
     made, seconds = planned(problem, options, devices, due)
-    known, whole = forecast(problem, made, options, devices, seconds, readouts=due), uncut(problem)
+    known, whole = forecast(problem, made, options, devices, seconds, readouts=due), uncut(problem, devices)
     refuse_without_device(made, known, devices)
     if known.computed:
         made = with_known_error(made, max(known.std_errors, default=0.0))

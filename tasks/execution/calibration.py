@@ -57,8 +57,11 @@ def calibrate() -> Calibration:
     found |= _fitted(_DRAWN, sampled, found)
     seen = [(_told(counted, found), seconds) for counted, seconds in exact + sampled]
     accuracy = median(100 * min(both) / max(both) for both in seen)
-    speed = replace(CPU_SPEED, **found)
-    return Calibration(machine_name(), speed, _flops(clock), accuracy, clock.waited, gpu_crossover())
+    # What no measurement tells is as much slower as all the others.
+    slower = float(np.exp(np.mean([np.log(value / getattr(CPU_SPEED, name)) for name, value in found.items()])))
+    unseen = {name: slower * getattr(CPU_SPEED, name) for name in ("job", "number")}
+    speed = replace(CPU_SPEED, **found, **unseen, contraction=_contraction(clock))
+    return Calibration(machine_name(), speed, accuracy, clock.waited, gpu_crossover())
 
 
 def constants_name(speed: Speed) -> str:
@@ -90,9 +93,8 @@ def refined(records: Sequence[Mapping[str, Any]]) -> tuple[Calibration, int]:
     factor = median(measured / predicted for predicted, measured in pairs)
     faster = Speed(**{name: value * factor for name, value in vars(speed).items()})
     accuracy = median(100 * min(p * factor, m) / max(p * factor, m) for p, m in pairs)
-    flops = _flops(_Clock()) if known is None else known.contraction_flops
     gpu = None if known is None else known.gpu
-    return Calibration(machine_name(), faster, flops, accuracy, gpu=gpu), len(pairs)
+    return Calibration(machine_name(), faster, accuracy, gpu=gpu), len(pairs)
 
 
 def _predicted_and_measured(record: Mapping[str, Any], constants: str) -> tuple[float, float] | None:
@@ -133,10 +135,10 @@ def _told(counted: Mapping[str, float], constants: Mapping[str, float]) -> float
     return sum(counted[name] * value for name, value in constants.items())
 
 
-def _flops(clock: _Clock) -> float:
-    """Of products of matrices as large as two tensors of eight legs with four in common make them."""
+def _contraction(clock: _Clock) -> float:
+    """Seconds of an operation where two tensors of eight legs with four in common are joined."""
     a, b = np.random.default_rng(0).normal(size=(2, _SIDE, _SIDE))
-    return 2 * _SIDE**3 / clock.seconds(partial(np.matmul, a, b))
+    return clock.seconds(partial(np.matmul, a, b)) / (2 * _SIDE**3)
 
 
 def _plans() -> Iterator[Plan]:

@@ -19,16 +19,16 @@ from typing import Any
 import numpy as np
 
 from scheduler_policies.device import Speed
-from scheduler_policies.machine import CONTRACTION_FLOPS, CPU_SPEED
+from scheduler_policies.machine import CPU_SPEED
 from tasks.errors import QompassError
 from tasks.runtime.regular_file import open_regular
 
 logger = logging.getLogger(__name__)
 
-VERSION = 4
+VERSION = 5
 _MOST_BYTES = 1 << 16
 _FROM_TYPICAL = 1e4  # times faster or slower than a typical core no machine is
-_NUMBERS = ("contraction_flops", "accuracy", "waited")
+_NUMBERS = ("accuracy", "waited")
 # Processor time tells how long the work takes beside other work too, but not what that drives from the caches.
 _MOST_WAITED = 0.25
 _LEAST_ACCURACY = 55.0  # on a quiet machine 80 to 90, beside others 65
@@ -56,7 +56,6 @@ class Calibration:
     Attributes:
         machine: processor and cores.
         speed: of one core.
-        contraction_flops: floating-point operations a second of contractions.
         accuracy: median over the measurements of 100 min / max of predicted and measured seconds.
         waited: part of the time measured in which the processor did other work than this.
         gpu: of the GPU; None where none was here.
@@ -64,7 +63,6 @@ class Calibration:
 
     machine: str
     speed: Speed
-    contraction_flops: float
     accuracy: float
     waited: float = 0.0
     gpu: GpuCrossover | None = None
@@ -128,12 +126,11 @@ def _read(file: Path, version: tuple[int, ...]) -> Calibration | None:
         return None
     try:
         speed = Speed(**{name: float(value) for name, value in document["speed"].items()})
-        flops, accuracy, waited = (float(document.get(name, 0.0)) for name in _NUMBERS)
+        accuracy, waited = (float(document.get(name, 0.0)) for name in _NUMBERS)
         gpu = None if document.get("gpu") is None else GpuCrossover(**document["gpu"])
-        found = Calibration(document["machine"], speed, flops, accuracy, waited, gpu)
+        found = Calibration(document["machine"], speed, accuracy, waited, gpu)
         crossings = [] if gpu is None else [float(v) for v in (gpu.amplitudes, gpu.flops) if v is not None]
-        typical = np.array([*vars(CPU_SPEED).values(), CONTRACTION_FLOPS])
-        numbers = np.array([*vars(speed).values(), flops])
+        typical, numbers = np.array([*vars(CPU_SPEED).values()]), np.array([*vars(speed).values()])
         possible = (numbers <= _FROM_TYPICAL * typical) & (numbers >= typical / _FROM_TYPICAL)
         if not (possible.all() and np.isfinite(crossings).all() and min(crossings, default=0.0) >= 0):
             raise ValueError("a number is out of range")

@@ -10,8 +10,9 @@ import numpy as np
 
 from scheduler_policies import Device, Kind, Work, cheapest_devices
 from scheduler_policies.cost import runs_exact, why_not, work_seconds
+from scheduler_policies.device import Speed
 from scheduler_policies.machine import (
-    CONTRACTION_FLOPS,
+    CPU_SPEED,
     DRAWN_GATES,
     DRAWN_TOGETHER,
     ENGINE_NUMBER_S,
@@ -90,13 +91,13 @@ def greedy_flops(plan: Plan) -> float:
     return sum(step.flops * products for step, products, _ in _counted_steps(plan, found.steps))
 
 
-def greedy_seconds(plan: Plan) -> float:
+def greedy_seconds(plan: Plan, speed: Speed = CPU_SPEED) -> float:
     """How long that contraction takes: small products and moved numbers count for more than their operations."""
     found, effort = greedy_contraction(plan.fragments, plan.bonds), 0.0
     for step, products, parts in _counted_steps(plan, found.steps):
         k, m, n = step.sizes
         effort += product_effort(k=k, m=m, n=n, products=products, lefts=parts[0], rights=parts[-1])
-    return 2 * effort / CONTRACTION_FLOPS
+    return 2 * effort * speed.contraction
 
 
 def _counted_steps(plan: Plan, steps: Sequence[GreedyStep]) -> Iterator[tuple[GreedyStep, int, list[int]]]:
@@ -172,7 +173,8 @@ def predicted_spending(
         worth: what shots are worth, if that is known: how the second round shares them out.
         cheaply: put them where they cost least, and of those places where they are done soonest.
     """
-    drawn = {d.name: replace(d, speed=replace(d.speed, **DRAWN_TOGETHER)) for d in devices if d.kind is Kind.CPU}
+    drawn = {d.name: replace(d, speed=_drawing_together(d.speed)) for d in devices if d.kind is Kind.CPU}
+    speed = next((d.speed for d in devices if d.kind is Kind.CPU), CPU_SPEED)  # of this machine, as far as it is known
 
     def taken(device: Device, work: Work) -> float:
         if shots is None or device.name not in drawn or runs_exact(device, work):
@@ -220,26 +222,38 @@ def predicted_spending(
     here, last = all(device.kind is Kind.CPU for device in devices), works[-1]
     inline = here and done_here(plan, devices, shots)
     if here:
-        busiest = total if inline else busiest + ENGINE_RUN_S
+        busiest = total if inline else busiest + speed.housekeeping * ENGINE_RUN_S
     numbers = sum(cost.tensor_bytes for cost in plan.costs) / 8
+    joining, contraction = refined_fragments(plan) * JOIN_REFINE_S, greedy_seconds(plan, speed)
     if shots is None:
-        contraction = joining_seconds(0.0, len(plan.fragments), numbers) + greedy_seconds(plan) + JOIN_RUN_S
-        contraction += sum(len(f.legs) * tensor_numbers(f) for f in plan.fragments) / 2 * JOIN_LEG_S
-        contraction += plan.factor_index.size * JOIN_TERM_S + refined_fragments(plan) * JOIN_REFINE_S
+        joining += joining_seconds(0.0, len(plan.fragments), numbers) + JOIN_RUN_S
+        joining += sum(len(f.legs) * tensor_numbers(f) for f in plan.fragments) / 2 * JOIN_LEG_S
+        joining += plan.factor_index.size * JOIN_TERM_S
         if here:
             stored = sum(work.numbers for work in last)
-            busiest += INLINE_RUN_S + len(last) * INLINE_FRAGMENT_S + stored * INLINE_NUMBER_S
+            kept = INLINE_RUN_S + len(last) * INLINE_FRAGMENT_S + stored * INLINE_NUMBER_S
+            busiest += speed.housekeeping * kept
     else:
-        each = sum(own[0].shots for own in works if own)
+        each = [own[0].shots for own in works if own]
+        halves = 2 if target or len(each) > 1 else 1
         errors = ERRORS_GROUP_S, ERRORS_VARIANT_S, ERRORS_OUTCOME_S, ERRORS_LEG_S
         rounds = ROUNDS_GROUP_S, ROUNDS_VARIANT_S, ROUNDS_OUTCOME_S, ROUNDS_LEG_S
-        contraction = _CONTRACTIONS * greedy_seconds(plan) + refined_fragments(plan) * JOIN_REFINE_S
-        contraction += ERRORS_RUN_S + len(last) * ERRORS_FRAGMENT_S + _evaluated(plan, last, each, *errors)
+        contraction *= _CONTRACTIONS
+        joining += ERRORS_RUN_S + len(last) * ERRORS_FRAGMENT_S
+        joining += _evaluated(plan, last, [sum(each) / halves] * halves, *errors)
         if here:
-            busiest += ROUNDS_RUN_S + len(last) * ROUNDS_FRAGMENT_S + _evaluated(plan, last, each, *rounds)
-    contraction += 0.0 if inline else numbers * ENGINE_NUMBER_S
+            drawn_in = [own / halves for own in each] * halves
+            evaluated = ROUNDS_RUN_S + len(last) * ROUNDS_FRAGMENT_S + _evaluated(plan, last, drawn_in, *rounds)
+            busiest += speed.housekeeping * evaluated
+    joining += 0.0 if inline else numbers * ENGINE_NUMBER_S
     runs = tuple(device.name for device in devices if device.name in used)
-    return Spending(busiest, contraction, price, tuple(refused.items()), runs)
+    return Spending(busiest, contraction + speed.housekeeping * joining, price, tuple(refused.items()), runs)
+
+
+def _drawing_together(speed: Speed) -> Speed:
+    """A CPU's, where all draws of a round are made together."""
+    typical = vars(CPU_SPEED)
+    return replace(speed, **{k: own * vars(speed)[k] / typical[k] for k, own in DRAWN_TOGETHER.items()})
 
 
 def _round_shots(
@@ -294,14 +308,14 @@ def _works(plan: Plan, rounds: Sequence[float], exact: bool, shares: tuple[float
 
 
 def _evaluated(
-    plan: Plan, works: Sequence[Work], shots: float, group: float, variant: float, outcome: float, leg: float
+    plan: Plan, works: Sequence[Work], shots: Sequence[float], group: float, variant: float, outcome: float, leg: float
 ) -> float:
     """Seconds that evaluating counts takes.
 
     Args:
         plan: the plan.
         works: its fragments.
-        shots: of a variant.
+        shots: of a variant, in each of the counts that are looked at by themselves.
         group: seconds of those that read the same bits for the same entries.
         variant: seconds of each.
         outcome: seconds of a distinct one.
@@ -313,7 +327,7 @@ def _evaluated(
         bits, shares = _bits_read(fragment, schemes, work.measured)
         together = bits <= ERRORS_PLACE_BITS
         places = float(shares[together] @ 2.0 ** bits[together]) * (ERRORS_PLACE_TERMS + len(plan.factor_index))
-        seen = float(shares @ (shots / (1 + shots / 2.0**bits)))  # where these are as unlike as a random state's
+        seen = sum(float(shares @ (own / (1 + own / 2.0**bits))) for own in shots)  # as unlike as a random state's
         shared, alone = float(shares[together].sum()), float(shares[~together].sum()) * max(1, len(fragment.legs))
         seconds += group * shared * min(work.variants, _groups(fragment, schemes))
         seconds += work.variants * (variant + outcome * seen + places * ERRORS_PLACE_S + alone * leg)

@@ -39,12 +39,12 @@ def kept(tmp_path, monkeypatch):
     return tmp_path / "qompass" / "calibration.json"
 
 
-FOUND = Calibration(machine_name(), CPU_SPEED, 2e9, 90.0)
+FOUND = Calibration(machine_name(), CPU_SPEED, 90.0)
 
 
 def test_what_is_written_is_read_again_and_used(kept):
     assert read_calibration() is None and run_devices(None)[0].speed == CPU_SPEED
-    faster = Calibration(FOUND.machine, type(CPU_SPEED)(**{**vars(CPU_SPEED), "gate": 1e-6}), 2e9, 90.0)
+    faster = Calibration(FOUND.machine, type(CPU_SPEED)(**{**vars(CPU_SPEED), "gate": 1e-6}), 90.0)
     assert write_calibration(faster) == kept
     assert read_calibration() == faster and run_devices(None)[0].speed.gate == 1e-6
 
@@ -55,8 +55,8 @@ def test_a_process_reads_a_file_once_until_it_changes(kept, monkeypatch):
     monkeypatch.setattr(calibration_file.json, "loads", lambda text: reads.append(text) or asked(text))
     write_calibration(FOUND)
     assert [run_devices(None)[0].speed for _ in range(3)] == 3 * [CPU_SPEED] and len(reads) == 1
-    write_calibration(replace(FOUND, contraction_flops=3e9))
-    assert read_calibration() == read_calibration() == replace(FOUND, contraction_flops=3e9) and len(reads) == 2
+    write_calibration(replace(FOUND, accuracy=80.0))
+    assert read_calibration() == read_calibration() == replace(FOUND, accuracy=80.0) and len(reads) == 2
     kept.unlink()
     assert read_calibration() is None
 
@@ -75,7 +75,8 @@ def test_a_process_reads_a_file_once_until_it_changes(kept, monkeypatch):
         ({"speed": {**vars(CPU_SPEED), "gate": 1e300}}, "damaged"),
         ({"speed": {**vars(CPU_SPEED), "gate": 10**400}}, "damaged"),
         ({"speed": {**vars(CPU_SPEED), "gate": float("nan")}}, "damaged"),
-        ({"contraction_flops": -1}, "damaged"),
+        ({"speed": {**vars(CPU_SPEED), "contraction": -1}}, "damaged"),
+        ({"speed": {**vars(CPU_SPEED), "housekeeping": 0}}, "damaged"),
         ({"speed": None}, "damaged"),
         ({"gpu": {"gpu": "abacus", "amplitudes": -1, "flops": None}}, "damaged"),
         ({"gpu": {"wings": 3}}, "damaged"),
@@ -115,7 +116,7 @@ def test_a_small_measurement_gives_constants_of_a_machine(monkeypatch):
     found = calibrate()
     assert found.machine == machine_name() and 0 < found.accuracy <= 100
     assert all(value > 0 for name, value in vars(found.speed).items() if name != "layer")
-    assert found.contraction_flops > 1e6
+    assert found.speed.contraction < 1e-6 and found.speed.housekeeping == 1, "whole runs tell the latter"
 
 
 def test_a_machine_that_takes_what_the_model_says_has_the_constants_of_the_model(monkeypatch):
