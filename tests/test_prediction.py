@@ -6,6 +6,7 @@ import tracemalloc
 from dataclasses import replace
 from types import SimpleNamespace
 
+import cotengra
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
@@ -37,8 +38,11 @@ from tasks.options import Options
 from tasks.prediction import Spending, greedy_flops, predicted_spending, shot_variances, spending, variances_bytes
 from tasks.prediction.bill import RoundShots, billed
 from tasks.prediction.shot_outcomes import along_legs, outcomes_bytes
+from tasks.prediction.spending import greedy_seconds, refined_fragments
 from tasks.prediction.whole_variance import WholeVariance
 from tasks.reconstruction import contract, estimate_values
+from tasks.reconstruction.contraction.layout import MOVE, SMALL_CALL
+from tasks.reconstruction.contraction.schedule import network_cost
 from tasks.reconstruction.statistics.allocation import first_round_shots
 from tasks.reconstruction.statistics.walsh import variant_batches
 from tasks.runs import RunDirectory
@@ -260,6 +264,43 @@ def test_a_step_of_the_contraction_counts_once_for_all_terms_that_ask_the_same_o
     assert greedy_flops(one) == found.flops, "five times the same is asked once"
     whole = make_plan(problem, cuts=())
     assert greedy_flops(whole) == len(whole.factor_index) * len(whole.fragments)
+
+
+def test_a_contraction_takes_its_products_each_as_long_as_a_product_of_its_size():
+    """Four fragments in a line: 4 x 4 tensors within, vectors at the ends; one term, then five that share no step."""
+    circuit = QuantumCircuit(4)
+    circuit.ry(0.4, range(4))
+    cuts = []
+    for q in range(3):
+        cuts.append(GateCut(len(circuit.data)))
+        circuit.cz(q, q + 1)
+    labels = ["ZZZZ", "XXXX", "YYYY", "IXYZ", "ZYXI"]
+    took = {}
+    for many in (1, 5):
+        plan = make_plan(problem_of(circuit, labels[:many], np.eye(many)), cuts=tuple(cuts))
+        steps = greedy_contraction(plan.fragments, plan.bonds).steps
+        efforts = []
+        for step in steps:
+            k, m, n = step.sizes
+            efforts.append(many * (m * n * k + MOVE * (m * k + k * n + m * n) + SMALL_CALL))
+        took[many] = greedy_seconds(plan, replace(TYPICAL_CPU.speed, contraction=1e-10))
+        assert 0.5 * sum(efforts) < took[many] / 2e-10 < 2 * sum(efforts) + 10 * SMALL_CALL * many
+    assert 2 < took[5] / took[1] <= 5
+
+
+@pytest.mark.parametrize("width, layers, terms, wanted", [(4, 1, 1, False), (2, 10, 20, True)])
+def test_paths_are_refined_where_that_is_predicted(monkeypatch, width, layers, terms, wanted):
+    rng, calls = np.random.default_rng(8), []
+    asked = cotengra.ContractionTree.subtree_reconfigure
+    monkeypatch.setattr(
+        cotengra.ContractionTree, "subtree_reconfigure", lambda *args, **how: calls.append(1) or asked(*args, **how)
+    )
+    labels = random_labels(rng, 20, terms)
+    problem = problem_of(brickwork(20, layers, rng), labels, np.eye(len(labels)))
+    plan = make_plan(problem, max_qubits=width)
+    assert (refined_fragments(plan) == len(plan.fragments)) == wanted, "seed 8"
+    network_cost(structure_of(problem, plan))
+    assert bool(calls) == wanted
 
 
 def test_equal_fragments_of_an_exact_run_are_predicted_once_as_they_are_run_once():

@@ -13,6 +13,7 @@ from tasks.reconstruction import contract
 from tasks.reconstruction.contraction import slicing
 from tasks.reconstruction.contraction.kernel import SCRATCH_BYTES
 from tasks.reconstruction.contraction.network import network_of
+from tasks.reconstruction.contraction.path import _price, find_paths
 from tasks.reconstruction.contraction.schedule import network_cost, schedule
 from tasks.reconstruction.errors import ContractionCostError, InconsistentNetworkError, MemoryLimitError
 from tasks.reconstruction.statistics.gradient import gradients
@@ -166,6 +167,21 @@ def test_slices_and_blocks_add_up(shape: str) -> None:
     for bound in (least, limit):
         found = contract(structure, tensors, memory_bytes=bound)
         np.testing.assert_allclose(found, whole, rtol=1e-9, atol=1e-9 * np.abs(whole).max())
+
+
+def test_a_path_is_refined_and_held_beside_others_where_it_is_gone_often() -> None:
+    """Refining is an investment: it makes no path dearer, and every path gives the same values."""
+    rng = np.random.default_rng(21)
+    edges = [(i, (i + step) % 14) for i in range(14) for step in (1, 5)]
+    structure = random_structure(edges, 14, rng, terms=6)
+    network = network_of(structure)
+    (once,), often = find_paths(network, uses=1e-9), find_paths(network, uses=1e9)
+    assert len(often) > 1
+    assert min(_price(network, path) for path in often) <= _price(network, once)
+    tensors = exact_tensors(structure, rng)
+    values = [contract(structure, tensors, paths=[path]) for path in (once, *often)]
+    for other in values[1:]:
+        np.testing.assert_allclose(other, values[0], rtol=1e-9, atol=1e-9, err_msg="seed 21")
 
 
 def test_a_network_nobody_can_contract_is_refused() -> None:
