@@ -22,10 +22,10 @@ from scheduler_policies.machine import CPU_SPEED, TYPICAL_CPU
 from tasks.cut import asked_of_plan, asked_of_search, chosen_plan, compared_plans, only_noisy
 from tasks.cutting import CuttingError, Plan, make_plan, structure_of
 from tasks.cutting.cone_program import cone_program
+from tasks.cutting.limits import predicted_bytes
 from tasks.cutting.objectives.error import log_variance
 from tasks.cutting.partition import partition, partition_of
 from tasks.cutting.pauli_program import is_clifford, pauli_program
-from tasks.cutting.planner import predicted_bytes
 from tasks.cutting.product_program import product_program
 from tasks.cutting.schmidt import find_form
 from tasks.cutting.search.sketch import sketch_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.cutting.cuts import cuts_document
+from tasks.cutting.limits import predicted_bytes
 from tasks.cutting.plan import Plan
-from tasks.cutting.planner import predicted_bytes
 
 
 def plan_document(plan: Plan) -> dict[str, Any]:

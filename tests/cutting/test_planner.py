@@ -323,10 +323,10 @@ def test_too_few_shots_get_the_plan_of_fewest_variants_or_a_refusal_that_names_i
         with pytest.raises(CuttingError, match=f"give at least {few}, better {100 * few}$") as refused:
             make_plan(problem, max_qubits=2, shots=few - 1)
         assert refused.value.field == "shots"
-    monkeypatch.setattr("tasks.cutting.planner.MAX_SHOTS", few)
+    monkeypatch.setattr("tasks.cutting.limits.MAX_SHOTS", few)
     with pytest.raises(CuttingError, match=f"give at least {few}, better {few}$"):
         make_plan(problem, max_qubits=2, shots=few - 1)
-    monkeypatch.setattr("tasks.cutting.planner.MAX_SHOTS", few - 1)
+    monkeypatch.setattr("tasks.cutting.limits.MAX_SHOTS", few - 1)
     with pytest.raises(CuttingError, match=f"more than the {few - 1} .* allow more qubits .* wider device") as refused:
         make_plan(problem, max_qubits=2, shots=few - 1)
     assert "give at least" not in str(refused.value) and refused.value.field == "max_qubits"
