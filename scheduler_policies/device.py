@@ -66,6 +66,7 @@ class Speed:
     coefficients of the other kind stay 0.
 
     Attributes:
+        start: of an engine and its first process, once a run (simulator).
         job: fixed cost of one job or task (submission, start, collection).
         circuit: fixed cost of one circuit (transpilation, loading).
         shot: fixed cost of one shot (QPU: repetition delay, reset and readout; simulator: drawing one sample).
@@ -83,6 +84,7 @@ class Speed:
         housekeeping: no seconds, but how many times as long as on a typical core everything else takes.
     """
 
+    start: float = 0.0
     job: float = 0.0
     circuit: float = 0.0
     shot: float = 0.0

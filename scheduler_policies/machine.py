@@ -10,8 +10,8 @@ from scheduler_policies.device import Device, Kind, Speed
 # double-precision simulator (results/benchmarks/planner.md); GPU: what about 2 TB/s of memory bandwidth give, not
 # measured; QPU: a superconducting machine with a 250 us repetition delay.
 CPU_SPEED = Speed(
-    job=6e-3, circuit=2e-4, gate=1e-5, amplitude_gate=4.5e-10, grams=3e-4, amplitude_pass=1.1e-8, pair=3.4e-11,
-    entry=6.7e-8, number=5.9e-9, draw=1e-4, place=2.2e-8, shot=2e-8, contraction=2e-11,
+    start=0.82, job=6e-3, circuit=2e-4, gate=1e-5, amplitude_gate=4.5e-10, grams=3e-4, amplitude_pass=1.1e-8,
+    pair=3.4e-11, entry=6.7e-8, number=5.9e-9, draw=1e-4, place=2.2e-8, shot=2e-8, contraction=2e-11,
 )  # fmt: skip
 GPU_SPEED = replace(
     CPU_SPEED, job=0.2, circuit=0.02, gate=6e-5, amplitude_gate=2.5e-11, amplitude_pass=5e-10, pair=1e-11
@@ -30,8 +30,7 @@ JOIN_LEG_S = 2e-9  # and each of these at a cut end that takes the cut's matrix
 INLINE_RUN_S = 2.1e-5
 INLINE_FRAGMENT_S = 2.7e-3
 INLINE_NUMBER_S = 2.6e-8
-ENGINE_RUN_S = 0.82  # of a run that is not: an engine and its first process start
-ENGINE_NUMBER_S = 3.5e-8  # and a number of its tensors goes to the process that contracts them
+ENGINE_NUMBER_S = 3.5e-8  # of a run that is not: a number of its tensors goes to the process that contracts them
 # Of a sampled one, in two rounds of shots: the run, a fragment, its variants that read the same bits, each variant, a
 # distinct outcome of one; and each leg of a variant that reads so many bits that it is looked at alone.
 ROUNDS_RUN_S = 0.02

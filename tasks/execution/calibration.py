@@ -59,7 +59,7 @@ def calibrate() -> Calibration:
     accuracy = median(100 * min(both) / max(both) for both in seen)
     # What no measurement tells is as much slower as all the others.
     slower = float(np.exp(np.mean([np.log(value / getattr(CPU_SPEED, name)) for name, value in found.items()])))
-    unseen = {name: slower * getattr(CPU_SPEED, name) for name in ("job", "number")}
+    unseen = {name: slower * getattr(CPU_SPEED, name) for name in ("start", "job", "number")}
     speed = replace(CPU_SPEED, **found, **unseen, contraction=_contraction(clock))
     return Calibration(machine_name(), speed, accuracy, clock.waited, gpu_crossover())
 

@@ -16,7 +16,6 @@ from scheduler_policies.machine import (
     DRAWN_GATES,
     DRAWN_TOGETHER,
     ENGINE_NUMBER_S,
-    ENGINE_RUN_S,
     ERRORS_FRAGMENT_S,
     ERRORS_GROUP_S,
     ERRORS_LEG_S,
@@ -222,7 +221,7 @@ def predicted_spending(
     here, last = all(device.kind is Kind.CPU for device in devices), works[-1]
     inline = here and done_here(plan, devices, shots)
     if here:
-        busiest = total if inline else busiest + speed.housekeeping * ENGINE_RUN_S
+        busiest = total if inline else busiest + speed.start
     numbers = sum(cost.tensor_bytes for cost in plan.costs) / 8
     joining, contraction = refined_fragments(plan) * JOIN_REFINE_S, greedy_seconds(plan, speed)
     if shots is None:
