@@ -14,10 +14,8 @@ from qiskit import QuantumCircuit
 from scheduler_policies import Device, Kind
 from scheduler_policies.device import Speed
 from tasks.cut import chosen_plan
-from tasks.execute import run_jobs
 from tasks.execution.calibration import calibrate
 from tasks.execution.calibration_file import Calibration
-from tasks.execution.device_results import ExecutionOptions
 from tasks.forecast import asked_of_plan
 from tasks.inputs.validation import make_problem
 from tasks.model.problem import Problem
@@ -25,13 +23,10 @@ from tasks.options import Options, options_of
 from tasks.prediction import predicted_spending
 from tasks.runs import RunDirectory
 from tasks.runs.temporary import temporary_runs
-from tasks.runtime import Outcome, engine, isolated, task, wait_on
-from tasks.runtime.machine import usable_cores
 from tasks.workflow import run
 
 _STAGES = ("execute", "reconstruct")
 _REPEATS = 4
-_TASKS = 40  # on every core
 _LEAST = 0.01  # times as long as on a typical core
 # Qubits, layers, observables' distance, widest fragment, shots: each is done in this process, in tenths of a second.
 _RUNS = (
@@ -44,28 +39,7 @@ def calibrated() -> Calibration:
     found = calibrate()
     if found.doubt:
         return found
-    start, job = engine_seconds()
-    speed = replace(found.speed, start=start, job=job)
-    return replace(found, speed=replace(speed, housekeeping=housekeeping(speed)))
-
-
-def engine_seconds() -> tuple[float, float]:
-    """Of the embedded engine and its first process, before they do anything; and of a task on a core."""
-    device = Device("cpu", Kind.CPU, units=usable_cores())
-    with temporary_runs() as folder, engine("embedded", units={"CPU": device.units}):
-        began = time.perf_counter()
-        wait_on(nothing(device, str(folder)))
-        first = time.perf_counter()
-        wait_on([nothing(device, str(folder)) for _ in range(device.units)])  # a process for every core
-        then = time.perf_counter()
-        wait_on([nothing(device, str(folder)) for _ in range(_TASKS * device.units)])
-        return first - began, (time.perf_counter() - then) / _TASKS
-
-
-@task(returns=1)
-def nothing(device: Device, folder: str) -> Outcome:
-    """A task as those of fragments, for no fragment."""
-    return isolated(run_jobs, (), device, ExecutionOptions(), folder, 0)
+    return replace(found, speed=replace(found.speed, housekeeping=housekeeping(found.speed)))
 
 
 def housekeeping(speed: Speed) -> float:

@@ -40,20 +40,11 @@ def test_runs_are_done_and_their_seconds_counted(monkeypatch):
     assert 0.05 < whole_runs.housekeeping(CPU_SPEED) < 100
 
 
-@pytest.mark.uses("embedded engine")
-@pytest.mark.xdist_group("embedded")
-def test_an_engine_takes_longer_to_start_than_for_a_task(monkeypatch):
-    monkeypatch.setattr(whole_runs, "_TASKS", 3)
-    start, job = whole_runs.engine_seconds()
-    assert 0 < job < start < 60
-
-
 def test_constants_that_are_in_doubt_are_not_measured_further(monkeypatch):
     found = Calibration(machine_name(), CPU_SPEED, 90.0)
-    monkeypatch.setattr(whole_runs, "engine_seconds", lambda: (1.5, 0.01))
     monkeypatch.setattr(whole_runs, "housekeeping", lambda speed: 3.0)
     monkeypatch.setattr(whole_runs, "calibrate", lambda: found)
-    assert whole_runs.calibrated() == replace(found, speed=replace(CPU_SPEED, start=1.5, job=0.01, housekeeping=3.0))
+    assert whole_runs.calibrated() == replace(found, speed=replace(CPU_SPEED, housekeeping=3.0))
     busy = replace(found, waited=0.9)
     monkeypatch.setattr(whole_runs, "calibrate", lambda: busy)
     assert whole_runs.calibrated() == busy

@@ -146,7 +146,9 @@ def test_pulls_towards_a_target_error(kind, target):
     values = np.full((1, 1), 0.1)
     if kind == "typical":
         values, target = np.random.default_rng(0).normal(size=(1, SU2.num_parameters)), 4 * target
-    off = pulls(plan, values, target, range(600))
+    off = pulls(
+        plan, values, target, range(1200)
+    )  # of 600, within one is uncertain by .02: six cases show .054 at times
     assert (abs(off.mean(axis=0)) < 0.15).all(), off.mean(axis=0)
     assert (abs((abs(off) < 1).mean(axis=0) - 0.68) < 0.05).all(), (abs(off) < 1).mean(axis=0)
     assert ((abs(off) < 2).mean(axis=0) >= 0.93).all(), (abs(off) < 2).mean(axis=0)
