@@ -44,12 +44,14 @@ def local(qubits: int) -> list[str]:
     return [f"Z{q}" for q in range(0, qubits, 3)] + [f"X{q} Y{q + 1}" for q in range(0, qubits - 1, 5)]
 
 
-def _exact(runs: list[Built]) -> Iterator[Run]:
+def exact_runs(runs: list[Built]) -> Iterator[Run]:
+    """Without shots."""
     for name, build, width in runs:
         yield f"{name}, exact", build, local(build().num_qubits), {"max_qubits": width}
 
 
-def _sampled(runs: list[tuple[str, Callable[[], QuantumCircuit], int, int]]) -> Iterator[Run]:
+def sampled_runs(runs: list[tuple[str, Callable[[], QuantumCircuit], int, int]]) -> Iterator[Run]:
+    """With shots."""
     for name, build, width, shots in runs:
         observables = ["Z0 Z1", "Z" * build().num_qubits]
         yield f"{name}, sampled", build, observables, {"max_qubits": width, "shots": shots}
@@ -58,7 +60,7 @@ def _sampled(runs: list[tuple[str, Callable[[], QuantumCircuit], int, int]]) -> 
 def fitted() -> Iterator[Run]:
     """Those that the constants are fitted to."""
     known = {name: build for name, build, _ in FAMILIES}
-    yield from _exact(
+    yield from exact_runs(
         [
             ("w 100", partial(w_state, 100), 15),
             ("ghz 40", partial(ghz, 40), 20),
@@ -112,7 +114,7 @@ def fitted() -> Iterator[Run]:
             ("tfim ring 60, 4 steps", partial(tfim, 60, 4, ring=True), 16),
         ]
     )
-    yield from _sampled(
+    yield from sampled_runs(
         [
             ("w 40", partial(w_state, 40), 10, 10**6),
             ("brickwork 20, 3 layers", partial(brickwork, 20, 3), 11, 10**6),
@@ -149,7 +151,7 @@ def fitted() -> Iterator[Run]:
         yield name, lambda: wide, ["Z0 Z1", "Z" * 100], {"cuts": severed, "shots": 10**6}
 
 
-def _turned(graph: nx.Graph, layers: int, gate: str = "cz") -> QuantumCircuit:
+def turned(graph: nx.Graph, layers: int, gate: str = "cz") -> QuantumCircuit:
     """Layers of a gate along the edges of a graph, random rotations between."""
     rng = np.random.default_rng([_SEED, graph.number_of_nodes(), graph.number_of_edges(), layers])
     graph = nx.convert_node_labels_to_integers(graph, ordering="sorted")
@@ -168,22 +170,22 @@ def _turned(graph: nx.Graph, layers: int, gate: str = "cz") -> QuantumCircuit:
 
 def ladder(rungs: int, layers: int) -> QuantumCircuit:
     """Two rails with rungs between, rzz of random angles."""
-    return _turned(nx.ladder_graph(rungs), layers, "rzz")
+    return turned(nx.ladder_graph(rungs), layers, "rzz")
 
 
 def hexagons(rows: int, columns: int, layers: int) -> QuantumCircuit:
     """A patch of a hexagonal lattice, CX along its edges."""
-    return _turned(nx.hexagonal_lattice_graph(rows, columns), layers, "cx")
+    return turned(nx.hexagonal_lattice_graph(rows, columns), layers, "cx")
 
 
 def triangles(rows: int, columns: int, layers: int) -> QuantumCircuit:
     """A patch of a triangular lattice."""
-    return _turned(nx.triangular_lattice_graph(rows, columns), layers)
+    return turned(nx.triangular_lattice_graph(rows, columns), layers)
 
 
 def box(sides: tuple[int, int, int], layers: int) -> QuantumCircuit:
     """A cubic lattice."""
-    return _turned(nx.grid_graph(sides), layers)
+    return turned(nx.grid_graph(sides), layers)
 
 
 def heisenberg(qubits: int, steps: int) -> QuantumCircuit:
@@ -202,7 +204,7 @@ def heisenberg(qubits: int, steps: int) -> QuantumCircuit:
 def communities(number: int, size: int, layers: int = 2) -> QuantumCircuit:
     """Random dense groups in a ring, neighbours joined by one gate."""
     graph = nx.Graph(nx.disjoint_union_all(nx.gnp_random_graph(size, 0.6, seed=_SEED + k) for k in range(number)))
-    out = _turned(graph, layers, "rzz")
+    out = turned(graph, layers, "rzz")
     for k in range(number):
         out.cx(k * size, ((k + 1) % number) * size + 1)
     rng = np.random.default_rng([_SEED, number, size])
@@ -223,7 +225,7 @@ def _caterpillar(spine: int, legs: int, layers: int) -> QuantumCircuit:
     graph = nx.path_graph(spine)
     for k in range(spine):
         graph.add_edges_from((k, spine + k * legs + j) for j in range(legs))
-    return _turned(graph, layers, "cx")
+    return turned(graph, layers, "cx")
 
 
 def _staircase(qubits: int, reps: int) -> QuantumCircuit:
@@ -236,7 +238,7 @@ def _pairwise(qubits: int, reps: int) -> QuantumCircuit:
 
 def second() -> Iterator[Run]:
     """Held out at first, where a fit to ``fitted`` alone was 81 % right in the median; constants are fitted to both."""
-    yield from _exact(
+    yield from exact_runs(
         [
             ("ladder 2 x 30, 2 layers", partial(ladder, 30, 2), 14),
             ("ladder 2 x 22, 3 layers", partial(ladder, 22, 3), 16),
@@ -270,7 +272,7 @@ def second() -> Iterator[Run]:
             ("vbe adder 61", partial(mqt_bench, "vbe_ripple_carry_adder", 61), 13),
         ]
     )
-    yield from _sampled(
+    yield from sampled_runs(
         [
             ("ladder 2 x 12, 1 layer", partial(ladder, 12, 1), 12, 10**6),
             ("ladder 2 x 9, 2 layers", partial(ladder, 9, 2), 10, 3 * 10**5),
@@ -296,19 +298,19 @@ def second() -> Iterator[Run]:
 
 
 def _strip(length: int, layers: int) -> QuantumCircuit:
-    return _turned(nx.grid_2d_graph(3, length), layers, "rzz")
+    return turned(nx.grid_2d_graph(3, length), layers, "rzz")
 
 
 def _random_tree(qubits: int, layers: int) -> QuantumCircuit:
-    return _turned(nx.random_labeled_tree(qubits, seed=_SEED), layers, "cx")
+    return turned(nx.random_labeled_tree(qubits, seed=_SEED), layers, "cx")
 
 
 def _ternary(qubits: int, layers: int) -> QuantumCircuit:
-    return _turned(nx.full_rary_tree(3, qubits), layers)
+    return turned(nx.full_rary_tree(3, qubits), layers)
 
 
 def _cliques(number: int, size: int, layers: int) -> QuantumCircuit:
-    return _turned(nx.connected_caveman_graph(number, size), layers, "cx")
+    return turned(nx.connected_caveman_graph(number, size), layers, "cx")
 
 
 def _sparse(qubits: int, share: float) -> QuantumCircuit:
@@ -316,7 +318,7 @@ def _sparse(qubits: int, share: float) -> QuantumCircuit:
 
 
 def _lollipop(clique: int, tail: int, layers: int) -> QuantumCircuit:
-    return _turned(nx.lollipop_graph(clique, tail), layers)
+    return turned(nx.lollipop_graph(clique, tail), layers)
 
 
 def _swaps(qubits: int, layers: int) -> QuantumCircuit:
@@ -345,12 +347,12 @@ def _cascade(qubits: int, reach: int) -> QuantumCircuit:
 
 
 def _dense(qubits: int, layers: int) -> QuantumCircuit:
-    return _turned(nx.random_regular_graph(5, qubits, seed=_SEED), layers, "rzz")
+    return turned(nx.random_regular_graph(5, qubits, seed=_SEED), layers, "rzz")
 
 
 def third() -> Iterator[Run]:
     """Held out next, where fits to the two before were 84 % right in the median; constants are fitted to all three."""
-    yield from _exact(
+    yield from exact_runs(
         [
             ("strip 3 x 10, 1 layer", partial(_strip, 10, 1), 14),
             ("strip 3 x 16, 1 layer", partial(_strip, 16, 1), 13),
@@ -384,7 +386,7 @@ def third() -> Iterator[Run]:
             ("cliques 10 x 11, 3 layers", partial(_cliques, 10, 11, 3), 13),
         ]
     )
-    yield from _sampled(
+    yield from sampled_runs(
         [
             ("strip 3 x 6, 1 layer", partial(_strip, 6, 1), 10, 10**6),
             ("strip 3 x 8, 1 layer", partial(_strip, 8, 1), 13, 2 * 10**6),
@@ -415,29 +417,29 @@ def third() -> Iterator[Run]:
 
 
 def _torus(rows: int, columns: int, layers: int) -> QuantumCircuit:
-    return _turned(nx.grid_2d_graph(rows, columns, periodic=True), layers)
+    return turned(nx.grid_2d_graph(rows, columns, periodic=True), layers)
 
 
 def _prism(rungs: int, layers: int) -> QuantumCircuit:
-    return _turned(nx.circular_ladder_graph(rungs), layers, "cx")
+    return turned(nx.circular_ladder_graph(rungs), layers, "cx")
 
 
 def _barbell(clique: int, path: int, layers: int) -> QuantumCircuit:
-    return _turned(nx.barbell_graph(clique, path), layers, "rzz")
+    return turned(nx.barbell_graph(clique, path), layers, "rzz")
 
 
 def _windmill(cliques: int, size: int, layers: int) -> QuantumCircuit:
     """Cliques that share one qubit."""
-    return _turned(nx.windmill_graph(cliques, size), layers, "rzz")
+    return turned(nx.windmill_graph(cliques, size), layers, "rzz")
 
 
 def _binomial(order: int, layers: int) -> QuantumCircuit:
-    return _turned(nx.binomial_tree(order), layers, "cx")
+    return turned(nx.binomial_tree(order), layers, "cx")
 
 
 def _geometric(qubits: int, radius: float, layers: int) -> QuantumCircuit:
     """Random points in a square, those close together joined."""
-    return _turned(nx.random_geometric_graph(qubits, radius, seed=_SEED), layers)
+    return turned(nx.random_geometric_graph(qubits, radius, seed=_SEED), layers)
 
 
 def _kicked(qubits: int, steps: int) -> QuantumCircuit:
@@ -501,7 +503,7 @@ def _syndromes(data: int, rounds: int) -> QuantumCircuit:
 
 def held_out() -> Iterator[Run]:
     """Of other families, sizes and seeds than the three; written down before the last fit, run once, after it."""
-    yield from _exact(
+    yield from exact_runs(
         [
             ("torus 4 x 8, 1 layer", partial(_torus, 4, 8, 1), 18),
             ("torus 3 x 6, 2 layers", partial(_torus, 3, 6, 2), 14),
@@ -530,7 +532,7 @@ def held_out() -> Iterator[Run]:
             ("modular adder 18", partial(mqt_bench, "modular_adder", 18), 14),
         ]
     )
-    yield from _sampled(
+    yield from sampled_runs(
         [
             ("torus 3 x 5, 1 layer", partial(_torus, 3, 5, 1), 11, 10**6),
             ("prism 9, 1 layer", partial(_prism, 9, 1), 11, 10**6),
