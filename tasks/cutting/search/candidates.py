@@ -226,7 +226,7 @@ class _Search:
                 width,
                 seeds=several,
                 more=(0, 1) if first else () if self.known.swept else (0,),
-                nets=nets_far < _FAR_WIDTHS,
+                nets=nets_far < _FAR_WIDTHS and (first or self.shots is not None),
                 exact=self.shots is None,
                 swept=self._states > 0,
                 seed=self.seed,
