@@ -142,8 +142,9 @@ def compared(plans: list[dict[str, Any]]) -> list[str]:
         "# The planner",
         "",
         "`python -m results.benchmarks.planner` ([figure](planner.png), [the law of error](planner_law.png)); 2 shared"
-        " cores, process seconds of planning at full speed (`steady.py`), the least of three, of more where none of these"
-        " ran at that speed, of fewer once they took a second; garbage collections among what was imported before left out.",
+        " cores, process seconds of planning at full speed (`steady.py`), the least of three, of more where none"
+        " of these ran at that speed, of fewer once they took a second; garbage collections among what was imported"
+        " before left out.",
         "",
         f"{len(plans)} (circuit, width) cases of {len({row['case'] for row in plans})} circuits, half with other"
         " qubit numbers. Peers: qiskit-addon-cutting 0.10 `find_cuts` with its defaults (up to 4 s), and"
