@@ -68,6 +68,8 @@ SHORT = (
     " product states and cones to the last gate are counted for the first two plans of each limit only.",
     "* Planning: the first plan of a process takes 0.1 s more, in which Mt-KaHyPar looks at the machine; the longest of"
     " up to 24 qubits, sampled, is that one.",
+    "* The plan of an earlier run of the same structure as a start: primitives, sessions and loops take that plan as it"
+    " is; elsewhere a plan would depend on what ran before.",
     "* Joint cuts of gates or wires side by side (kappa^2 of two CX 49 for 81, of n wires (2^(n+1) - 1)^2 for 16^n) and"
     " cuts that communicate. By kappa^2 alone peers that have them need less; by errors measured, above, a run's own"
     " shares of the shots gain more than they do; of gates side by side ours err less than QCut's joint ones at even"
