@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from scheduler_policies.device import Device, DeviceState, Kind, Work
+from scheduler_policies.device import Device, DeviceState, Kind, Speed, Work
 from scheduler_policies.jobs import LEVEL_RATIO, parts_needed
-from scheduler_policies.machine import AMPLITUDE_BYTES, DRAWN_FIRST, PLAIN_GATE
+from scheduler_policies.machine import AMPLITUDE_BYTES, CPU_SPEED, DRAWN_FIRST, PLAIN_GATE
 
 # Swaps a sparse coupling map adds: a two-qubit gate costs this many on average after routing.
 ROUTED_TWO_QUBIT_GATES = 2.0
 _MOST_BITS = 1000  # of what is counted: no machine holds nearly as much, and no float much more
+
+
+def cpu_speed(devices: Iterable[Device]) -> Speed:
+    """Of this machine, as far as a run's devices tell: their first CPU's, else a typical core's."""
+    return next((device.speed for device in devices if device.kind is Kind.CPU), CPU_SPEED)
 
 
 def variant_seconds(device: Device, width: int, depth: int, shots: int, gates: int | None = None) -> float:

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from scheduler_policies import Device, Kind
-from scheduler_policies.cost import exact_seconds, state_bytes
-from scheduler_policies.machine import CPU_SPEED, TYPICAL_CPU
+from scheduler_policies.cost import cpu_speed, exact_seconds, state_bytes
+from scheduler_policies.machine import TYPICAL_CPU
 from tasks.cut import asked_of_plan, asked_of_search, chosen_plan, compared_plans, only_noisy
 from tasks.cutting import CuttingError, Plan, make_plan, structure_of
 from tasks.cutting.cone_program import cone_program
@@ -292,7 +292,7 @@ def others(problem: Problem, options: Options, devices: Sequence[Device]) -> lis
 
 def uncut(problem: Problem, devices: Sequence[Device] = ()) -> Uncut:
     """What the circuit takes whole, on a core as those of a run's devices."""
-    speed = next((device.speed for device in devices if device.kind is Kind.CPU), CPU_SPEED)
+    speed = cpu_speed(devices)
     circuit, qubits = problem.circuit, problem.num_qubits
     gates, factors = len(circuit.data), problem.terms.count
     index = {bit: k for k, bit in enumerate(circuit.qubits)}

@@ -35,7 +35,15 @@ from tasks.execution.works import works_of
 from tasks.forecast import forecast
 from tasks.inputs.validation import make_problem
 from tasks.options import Options
-from tasks.prediction import Spending, greedy_flops, predicted_spending, shot_variances, spending, variances_bytes
+from tasks.prediction import (
+    Spending,
+    done_here,
+    greedy_flops,
+    predicted_spending,
+    shot_variances,
+    spending,
+    variances_bytes,
+)
 from tasks.prediction.bill import RoundShots, billed
 from tasks.prediction.shot_outcomes import along_legs, outcomes_bytes
 from tasks.prediction.spending import greedy_seconds, refined_fragments
@@ -286,6 +294,31 @@ def test_a_contraction_takes_its_products_each_as_long_as_a_product_of_its_size(
         took[many] = greedy_seconds(plan, replace(TYPICAL_CPU.speed, contraction=1e-10))
         assert 0.5 * sum(efforts) < took[many] / 2e-10 < 2 * sum(efforts) + 10 * SMALL_CALL * many
     assert 2 < took[5] / took[1] <= 5
+
+
+SLOW = replace(TYPICAL_CPU, speed=Speed(**{name: 3 * value for name, value in vars(TYPICAL_CPU.speed).items()}))
+
+
+@pytest.mark.parametrize(
+    "qubits, layers, width, shots, here",
+    [
+        (24, 3, 8, None, True), (24, 3, 8, 10**5, True), (60, 3, 60, None, True), (30, 0, 30, 10**4, True),
+        (24, 40, 24, None, False),
+    ],
+)  # fmt: skip
+def test_a_machine_that_is_slower_in_everything_is_predicted_so(qubits, layers, width, shots, here):
+    """Fragments from amplitudes, drawn, without amplitudes (whole, drawn), on an engine; what joins them each time."""
+    circuit = brickwork(qubits, layers, np.random.default_rng(6))
+    if not layers:  # a GHZ state, whose variants are those of stabilisers
+        circuit.h(0)
+        for q in range(qubits - 1):
+            circuit.cx(q, q + 1)
+    problem = problem_of(circuit, ["Z" * qubits, "X" * qubits], np.eye(2))
+    plan = make_plan(problem, max_qubits=width, shots=shots) if width < qubits else make_plan(problem, cuts=())
+    assert done_here(plan, [SLOW], shots) == here, "seed 6"
+    typical, slow = (predicted_spending(plan, [device], shots) for device in (TYPICAL_CPU, SLOW))
+    assert slow.execute == pytest.approx(3 * typical.execute)
+    assert slow.reconstruct == pytest.approx(3 * typical.reconstruct)
 
 
 @pytest.mark.parametrize("width, layers, terms, wanted", [(4, 1, 1, False), (2, 10, 20, True)])

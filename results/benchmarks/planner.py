@@ -87,7 +87,6 @@ _DRAWS = 1000
 _OFTEN = 4  # turns from which a candidate's halves say how well it is known
 _TIE = 0.1  # powers of two by which fewer cuts may be preferred
 _POOR = 65  # per cent, of a prediction of seconds
-_LONG_S = 0.05  # of a run
 
 
 def main() -> None:

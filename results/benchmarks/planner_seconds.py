@@ -106,8 +106,6 @@ def predict_again() -> None:
             if row := known.get((problem, name)):
                 options = options_of(given)
                 plan = _planned(make_problem(build(), observables), options)
-                for old in ("rest", "parts"):
-                    row.pop(old, None)
                 row |= _predicted(plan, options.shots)
     DATA.write_text(json.dumps(rows, indent=1) + "\n")
 

@@ -179,7 +179,7 @@ def contraction_of(tensors: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...])
         matrices = _as_float(entries(left & right)), _as_float(entries(left - right)), _as_float(entries(right - left))
         steps.append(GreedyStep(_as_float(flops), tuple(parts[part] for part in own), matrices))
         total += flops
-        largest = max(largest, prod(sizes[pair] for pair in kept))
+        largest = max(largest, entries(kept))
         held.append(kept)
         parts.append(len(tensors) + len(steps) - 1)
     return GreedyContraction(_as_float(total), _as_float(largest), tuple(steps))

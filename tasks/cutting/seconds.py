@@ -139,4 +139,9 @@ def _drawn_seconds(fragment: Fragment, variants: int, shots: int) -> float:
 
 def joining_seconds(flops: float, fragments: int, numbers: float) -> float:
     """How long a contraction of so many operations is likely to take, its tensors read."""
-    return flops / CONTRACTION_FLOPS + fragments * JOIN_FRAGMENT_S + numbers * JOIN_NUMBER_S
+    return flops / CONTRACTION_FLOPS + reading_seconds(fragments, numbers)
+
+
+def reading_seconds(fragments: int, numbers: float) -> float:
+    """What a contraction takes before its products."""
+    return fragments * JOIN_FRAGMENT_S + numbers * JOIN_NUMBER_S

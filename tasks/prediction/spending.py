@@ -9,7 +9,7 @@ from math import ceil
 import numpy as np
 
 from scheduler_policies import Device, Kind, Work, cheapest_devices
-from scheduler_policies.cost import runs_exact, why_not, work_seconds
+from scheduler_policies.cost import cpu_speed, runs_exact, why_not, work_seconds
 from scheduler_policies.device import Speed
 from scheduler_policies.machine import (
     CPU_SPEED,
@@ -43,7 +43,7 @@ from tasks.cutting import Plan
 from tasks.cutting.cost import GreedyStep, greedy_contraction
 from tasks.cutting.kinds import Scheme
 from tasks.cutting.plan import Fragment
-from tasks.cutting.seconds import exact_fragment_seconds, joining_seconds, sampled_fragment_seconds
+from tasks.cutting.seconds import exact_fragment_seconds, reading_seconds, sampled_fragment_seconds
 from tasks.cutting.sizes import tensor_numbers
 from tasks.cutting.variants import leg_choices, measurement_groups
 from tasks.execution.jobs import count_measuring, equal_jobs, exact_jobs
@@ -173,7 +173,7 @@ def predicted_spending(
         cheaply: put them where they cost least, and of those places where they are done soonest.
     """
     drawn = {d.name: replace(d, speed=_drawing_together(d.speed)) for d in devices if d.kind is Kind.CPU}
-    speed = next((d.speed for d in devices if d.kind is Kind.CPU), CPU_SPEED)  # of this machine, as far as it is known
+    speed = cpu_speed(devices)
 
     def taken(device: Device, work: Work) -> float:
         if shots is None or device.name not in drawn or runs_exact(device, work):
@@ -225,7 +225,7 @@ def predicted_spending(
     numbers = sum(cost.tensor_bytes for cost in plan.costs) / 8
     joining, contraction = refined_fragments(plan) * JOIN_REFINE_S, greedy_seconds(plan, speed)
     if shots is None:
-        joining += joining_seconds(0.0, len(plan.fragments), numbers) + JOIN_RUN_S
+        joining += reading_seconds(len(plan.fragments), numbers) + JOIN_RUN_S
         joining += sum(len(f.legs) * tensor_numbers(f) for f in plan.fragments) / 2 * JOIN_LEG_S
         joining += plan.factor_index.size * JOIN_TERM_S
         if here:
@@ -234,7 +234,7 @@ def predicted_spending(
             busiest += speed.housekeeping * kept
     else:
         each = [own[0].shots for own in works if own]
-        halves = 2 if target or len(each) > 1 else 1
+        halves = _halves(totals, target)
         errors = ERRORS_GROUP_S, ERRORS_VARIANT_S, ERRORS_OUTCOME_S, ERRORS_LEG_S
         rounds = ROUNDS_GROUP_S, ROUNDS_VARIANT_S, ROUNDS_OUTCOME_S, ROUNDS_LEG_S
         contraction *= _CONTRACTIONS
@@ -268,7 +268,7 @@ def _round_shots(
     """
     read = list(map(count_measuring, plan.fragments, plan.schemes))
     variants = sum(cost.variants for cost in plan.costs)
-    halves = 2 if target or len(totals) > 1 else 1
+    halves = _halves(totals, target)
     silent = halves * (variants - sum(read)) if totals[0] >= halves * variants else 0  # a shot in every half
     first, *later = (total / max(1, sum(read)) for total in (totals[0] - silent, *totals[1:]))
     found = [[RoundShots.even(first, many) for many in read]]
@@ -289,6 +289,11 @@ def _rounds(plan: Plan, shots: float | None, target: bool) -> list[float]:
         return [1.0]
     first = first_round_shots(sum(cost.variants for cost in plan.costs), None if target else shots)
     return [own for own in (first, shots - first) if own > 0]
+
+
+def _halves(rounds: Sequence[float], target: bool) -> int:
+    """In how many parts each round's shots are kept: where more may follow, each half decides for the other."""
+    return 2 if target or len(rounds) > 1 else 1
 
 
 def _works(plan: Plan, rounds: Sequence[float], exact: bool, shares: tuple[float, ...]) -> list[list[Work]]:

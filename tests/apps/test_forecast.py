@@ -16,7 +16,7 @@ from apps.cli.forecast_text import forecast_text, span_text
 from apps.cli.main import main
 from apps.cli.tables import plan_text
 from scheduler_policies import Device, Kind
-from scheduler_policies.device import Price
+from scheduler_policies.device import Price, Speed
 from scheduler_policies.machine import TYPICAL_CPU
 from tasks.cutting import make_plan
 from tasks.forecast import forecast, uncut
@@ -140,6 +140,25 @@ def test_a_line_of_small_depth_is_a_product_state_and_a_dense_circuit_is_not():
                 dense.cz(q, p)
     assert uncut(make_problem(line, ["Z0"])).bond == 2 and uncut(make_problem(line, ["Z0"])).product_seconds < 0.1
     assert uncut(make_problem(dense, ["Z0"])).product_seconds > 1e9
+
+
+def test_the_uncut_circuit_takes_longer_on_a_slower_machine():
+    """With all amplitudes, as a product state (by its bonds alone, too), by Paulis and by light cones."""
+    slow = Speed(**{name: 3 * value for name, value in vars(TYPICAL_CPU.speed).items()})
+    line, dense = QuantumCircuit(30), QuantumCircuit(30)
+    line.h(range(30))
+    for q in range(29):
+        line.cz(q, q + 1)
+    for q in range(29):
+        dense.h(range(30))
+        for p in range(q + 1, 30):
+            dense.cp(0.1, q, p)
+    for circuit in (line, brickwork(30, 2, np.random.default_rng(3)), dense):
+        problem = make_problem(circuit, ["Z3 Z4"])
+        typical, slower = uncut(problem), uncut(problem, [replace(TYPICAL_CPU, speed=slow)])
+        for way in ("statevector_seconds", "product_seconds", "pauli_seconds", "cone_seconds"):
+            seconds = getattr(typical, way)
+            assert getattr(slower, way) == (None if seconds is None else pytest.approx(3 * seconds)), way
 
 
 def test_a_clifford_circuit_is_said_to_need_no_cut(tmp_path, capsys):
